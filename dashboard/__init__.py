@@ -1,0 +1,1 @@
+"""Streamlit pages over the HTTP API; owns no rule and opens no file."""

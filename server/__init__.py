@@ -1,0 +1,1 @@
+"""The composition root: settings, wiring, HTTP routes and the assay command."""

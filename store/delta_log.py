@@ -1,0 +1,332 @@
+"""The transaction log of one Delta table on a local disk: read forward, and commit with put-if-absent.
+
+The log is the open Delta protocol (reader version 1, writer version 2, action kinds add, remove, txn, commitInfo);
+`deltalake` creates the table, writes checkpoints, cleans the log and can read everything written here. Commits are
+written by ourselves because each costs one fsync (0.2 ms here) instead of the 30 to 60 ms that a commit and the
+refresh after it took through the library on a 2-core machine; see docs/decisions/0008-own-delta-commits.md.
+
+A commit is durable when `commit` returns: the file is synced, linked into place under a name that must not exist,
+and the folder is synced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from core.errors import Conflict, Corrupt, StorageFailed
+
+MAX_TRIES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class LakeFile:
+    """One immutable Parquet file of a table's snapshot."""
+
+    path: str  # absolute
+    relative: str  # inside the table's folder
+    tenant: str
+    date: str
+    n_rows: int
+    size: int
+    min_ns: int | None  # of the table's time column
+    max_ns: int | None
+    min_seq: int
+    max_seq: int
+
+    @property
+    def content_hash(self) -> str:
+        """XXH3-128 of the file's bytes as hexadecimal text, carried in its name."""
+        return Path(self.relative).stem.rsplit("-", 1)[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewFile:
+    """A file that is already durable on disk and waits to be committed."""
+
+    file: LakeFile
+    time_column: str
+
+
+class DeltaLog:
+    """The live files and application transactions of one table. Thread-safe."""
+
+    def __init__(self, folder: Path, schema: pa.Schema, time_column: str) -> None:
+        self._folder = folder
+        self._log = folder / "_delta_log"
+        self._time_column = time_column
+        self._lock = threading.RLock()
+        if not DeltaTable.is_deltatable(str(folder)):
+            self._create(schema)
+        self._load()
+
+    @property
+    def version(self) -> int:
+        """The table version that the last refresh saw."""
+        return self._version
+
+    def files(self) -> tuple[int, Mapping[str, LakeFile]]:
+        """(version, live files by relative path) after reading whatever was committed since the last call."""
+        with self._lock:
+            self._advance()
+            return self._version, self._files
+
+    def txn_version(self, app_id: str) -> int | None:
+        """The last version that `app_id` committed, None if it never did."""
+        with self._lock:
+            self._advance()
+            return self._txns.get(app_id)
+
+    def commit(
+        self,
+        *,
+        add: Sequence[LakeFile],
+        remove: Sequence[LakeFile] = (),
+        txn: tuple[str, int] | None = None,
+        operation: str = "WRITE",
+        at_ms: int,
+    ) -> int:
+        """Writes one atomic commit and returns its version.
+
+        Raises Conflict when `txn` was already committed at this version or later, or when a file to remove has
+        gone; StorageFailed when the disk refuses. Nothing is visible of a commit that raised.
+        """
+        rearrangement = bool(remove)
+        lines: list[dict[str, Any]] = [
+            {"commitInfo": {"timestamp": at_ms, "operation": operation, "operationParameters": {}, "engineInfo": "assay"}}
+        ]
+        if txn:
+            lines.append({"txn": {"appId": txn[0], "version": txn[1], "lastUpdated": at_ms}})
+        lines += [{"remove": self._remove_action(file, at_ms)} for file in remove]
+        lines += [{"add": self._add_action(file, at_ms, data_change=not rearrangement)} for file in add]
+        content = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode()
+        with self._lock:
+            for _ in range(MAX_TRIES):
+                self._advance()
+                self._check(remove, txn)
+                if self._put(self._version + 1, content):
+                    self._advance()
+                    return self._version
+        raise Conflict(f"{self._folder.name}: {MAX_TRIES} other commits came in between; try again")
+
+    def checkpoint(self) -> None:
+        """Lets deltalake write a checkpoint and drop log entries older than the table's log retention."""
+        table = DeltaTable(str(self._folder))
+        table.create_checkpoint()
+        table.cleanup_metadata()
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _create(self, schema: pa.Schema) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        DeltaTable.create(
+            str(self._folder),
+            schema=schema,
+            partition_by=["tenant", "date"],
+            mode="ignore",
+            configuration={
+                "delta.dataSkippingStatsColumns": f"seq,{self._time_column}",
+                "delta.checkpointInterval": "1000000",  # checkpoints are written by maintenance, off the hot path
+                "delta.logRetentionDuration": "interval 1 days",
+            },
+        )
+        _sync_folder(self._log)
+
+    def _load(self) -> None:
+        table = DeltaTable(str(self._folder))
+        rows = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        self._files: dict[str, LakeFile] = {}
+        for row in rows:
+            file = self._lake_file(
+                unquote(row["path"]),
+                row["partition.tenant"],
+                row["partition.date"],
+                row["num_records"],
+                row["size_bytes"],
+                (row.get(f"min.{self._time_column}"), row.get(f"max.{self._time_column}")),
+                (row.get("min.seq"), row.get("max.seq")),
+            )
+            self._files[file.relative] = file
+        self._version = table.version()
+        self._txns = _transactions(table, self._log)
+        self._advance()
+
+    def _advance(self) -> None:
+        while True:
+            path = self._log / f"{self._version + 1:020}.json"
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                if self._newer_exists():
+                    self._load()
+                return
+            files = dict(self._files)
+            for line in content.splitlines():
+                self._apply(files, json.loads(line))
+            self._files = files
+            self._version += 1
+
+    def _newer_exists(self) -> bool:
+        """Whether the log jumped ahead of us: entries we have not read were cleaned away after a checkpoint."""
+        marker = self._log / "_last_checkpoint"
+        try:
+            return int(json.loads(marker.read_bytes())["version"]) > self._version
+        except (FileNotFoundError, ValueError, KeyError):
+            return False
+
+    def _apply(self, files: dict[str, LakeFile], action: dict[str, Any]) -> None:
+        if added := action.get("add"):
+            stats = json.loads(added.get("stats") or "{}")
+            low, high = stats.get("minValues", {}), stats.get("maxValues", {})
+            values = added["partitionValues"]
+            file = self._lake_file(
+                unquote(added["path"]),
+                values["tenant"],
+                values["date"],
+                stats.get("numRecords", 0),
+                added["size"],
+                (low.get(self._time_column), high.get(self._time_column)),
+                (low.get("seq"), high.get("seq")),
+            )
+            files[file.relative] = file
+        elif removed := action.get("remove"):
+            files.pop(unquote(removed["path"]), None)
+        elif txn := action.get("txn"):
+            self._txns[txn["appId"]] = txn["version"]
+
+    def _lake_file(
+        self,
+        relative: str,
+        tenant: str,
+        date: str,
+        n_rows: int,
+        size: int,
+        times: tuple[int | None, int | None],
+        seqs: tuple[int | None, int | None],
+    ) -> LakeFile:
+        return LakeFile(
+            path=str(self._folder / relative),
+            relative=relative,
+            tenant=tenant,
+            date=date,
+            n_rows=n_rows,
+            size=size,
+            min_ns=times[0],
+            max_ns=times[1],
+            min_seq=seqs[0] or 0,
+            max_seq=seqs[1] or 0,
+        )
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def _check(self, remove: Sequence[LakeFile], txn: tuple[str, int] | None) -> None:
+        if txn and self._txns.get(txn[0], -1) >= txn[1]:
+            raise Conflict(f"{self._folder.name}: {txn[0]} has committed {self._txns[txn[0]]} already, not {txn[1]} again")
+        gone = [file.relative for file in remove if file.relative not in self._files]
+        if gone:
+            raise Conflict(f"{self._folder.name}: {gone[0]} is no longer part of the table")
+
+    def _put(self, version: int, content: bytes) -> bool:
+        """Creates the log entry, or answers False when another writer was first."""
+        target = self._log / f"{version:020}.json"
+        scratch = self._log / f".{version:020}.{os.getpid()}.{threading.get_ident()}.tmp"
+        try:
+            write_durably(scratch, content)
+            try:
+                os.link(scratch, target)
+            except FileExistsError:
+                return False
+            finally:
+                scratch.unlink(missing_ok=True)
+            _sync_folder(self._log)
+        except OSError as error:
+            raise StorageFailed(f"{self._folder.name}: the commit could not be written: {error}") from error
+        return True
+
+    def _add_action(self, file: LakeFile, at_ms: int, *, data_change: bool) -> dict[str, Any]:
+        stats: dict[str, Any] = {
+            "numRecords": file.n_rows,
+            "minValues": {"seq": file.min_seq},
+            "maxValues": {"seq": file.max_seq},
+            "nullCount": {"seq": 0},
+        }
+        if file.min_ns is not None and self._time_column != "seq":
+            stats["minValues"][self._time_column] = file.min_ns
+            stats["maxValues"][self._time_column] = file.max_ns
+        return {
+            "path": quote(file.relative),
+            "partitionValues": {"tenant": file.tenant, "date": file.date},
+            "size": file.size,
+            "modificationTime": at_ms,
+            "dataChange": data_change,
+            "stats": json.dumps(stats, separators=(",", ":")),
+        }
+
+    @staticmethod
+    def _remove_action(file: LakeFile, at_ms: int) -> dict[str, Any]:
+        return {
+            "path": quote(file.relative),
+            "deletionTimestamp": at_ms,
+            "dataChange": False,
+            "extendedFileMetadata": True,
+            "partitionValues": {"tenant": file.tenant, "date": file.date},
+            "size": file.size,
+        }
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes and syncs a new file; the caller syncs the folder. Raises OSError; leaves nothing behind then."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+sync_folder = _sync_folder
+
+
+def _transactions(table: DeltaTable, log: Path) -> dict[str, int]:
+    """All application transactions: those in the newest checkpoint, then those in later log entries."""
+    found: dict[str, int] = {}
+    marker = log / "_last_checkpoint"
+    start = 0
+    if marker.exists():
+        import pyarrow.parquet as pq
+
+        start = int(json.loads(marker.read_bytes())["version"])
+        checkpoint = log / f"{start:020}.checkpoint.parquet"
+        if not checkpoint.exists():
+            raise Corrupt(f"{checkpoint} is named by {marker} but is missing; run assay doctor")
+        for row in pq.read_table(checkpoint, columns=["txn"]).column("txn").to_pylist():
+            if row and row.get("appId"):
+                found[row["appId"]] = row["version"]
+        start += 1
+    for version in range(start, table.version() + 1):
+        for line in (log / f"{version:020}.json").read_bytes().splitlines():
+            if txn := json.loads(line).get("txn"):
+                found[txn["appId"]] = txn["version"]
+    return found

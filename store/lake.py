@@ -1,0 +1,236 @@
+"""The lake: Delta tables of Parquet files on a local disk, each file named by the hash of its content.
+
+An append writes one Parquet file per (tenant, date), makes them durable, and commits them in one transaction.
+Readers take a snapshot: an immutable list of files with row counts, time bounds and hashes, never a folder listing.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from core.clock import NS_PER_MS, Clock, system_clock
+from core.errors import Corrupt, InvalidInput, StorageFailed
+from core.windows import Window, day_of
+from store import schema
+from store.delta_log import DeltaLog, LakeFile, sync_folder, write_durably
+
+TIME_COLUMN: Final = {
+    "spans": "start_ns",
+    "scores": "at_ns",
+    "events": "at_ns",
+    "quarantine": "seq",
+    "turns": "start_ns",
+    "sessions": "start_ns",
+    "rollups": "minute_ns",
+}
+ROWS_PER_GROUP: Final = 16_384
+COMPRESSION_LEVEL: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What one table held at one version."""
+
+    table: str
+    version: int
+    files: tuple[LakeFile, ...]
+
+    def select(self, tenant: str, window: Window | None = None) -> list[LakeFile]:
+        """The tenant's files that can hold rows of `window`, those with the newest rows first."""
+        found = [f for f in self.files if f.tenant == tenant and (window is None or _overlaps(f, window))]
+        return sorted(found, key=lambda f: (f.max_ns is None, f.max_ns or 0), reverse=True)
+
+
+def _overlaps(file: LakeFile, window: Window) -> bool:
+    if file.min_ns is None or file.max_ns is None:
+        return True
+    return file.min_ns < window.end_ns and file.max_ns >= window.start_ns
+
+
+class Lake:
+    """All tables under one root folder. Thread-safe; several processes may append at once."""
+
+    def __init__(self, root: str | Path, *, clock: Clock = system_clock) -> None:
+        if "://" in str(root):
+            raise InvalidInput(f"lake root {root}: only a local folder is supported in this release", field="lake_root")
+        self.root = Path(root).absolute()
+        self._clock = clock
+        self._logs = {
+            name: DeltaLog(self.root / name, columns, TIME_COLUMN[name]) for name, columns in schema.TABLES.items()
+        }
+
+    def append(self, table: str, rows: pa.Table, *, txn: tuple[str, int] | None = None) -> int:
+        """Stores `rows` (columns of store/schema.py, tenant and date among them) in one durable commit.
+
+        An empty `rows` with a `txn` still moves that transaction. Returns the number of rows.
+        Raises Conflict when `txn` is not newer than the committed one, StorageFailed when the disk refuses.
+        """
+        files = [self._write(table, part) for part in _partitions(rows)]
+        if files or txn:
+            self._logs[table].commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
+        return rows.num_rows
+
+    def replace(self, table: str, old: list[LakeFile], rows: pa.Table, *, operation: str) -> list[LakeFile]:
+        """Puts `rows` in the place of the files `old` in one commit; the old bytes stay until `vacuum`.
+
+        Raises Conflict when one of them has gone meanwhile.
+        """
+        files = [self._write(table, part) for part in _partitions(rows)]
+        self._logs[table].commit(add=files, remove=old, operation=operation, at_ms=self._clock() // NS_PER_MS)
+        return files
+
+    def txn_version(self, table: str, app_id: str) -> int | None:
+        """The last version that `app_id` committed to `table`, None if never."""
+        return self._logs[table].txn_version(app_id)
+
+    def snapshot(self, table: str) -> Snapshot:
+        """The table as it is now."""
+        version, files = self._logs[table].files()
+        return Snapshot(table=table, version=version, files=tuple(files.values()))
+
+    def checkpoint(self, table: str) -> None:
+        """Writes a log checkpoint so that opening the table stays fast."""
+        self._logs[table].checkpoint()
+
+    def tables(self) -> tuple[str, ...]:
+        """The names of all tables."""
+        return tuple(self._logs)
+
+    def read(self, file: LakeFile, columns: list[str] | None = None, *, verify: bool = False) -> pa.Table:
+        """One file as Arrow, with its partition columns. With `verify` the content hash is checked first.
+
+        Raises Corrupt when the file is missing, unreadable or altered.
+        """
+        if verify:
+            self.verify(file)
+        wanted = None if columns is None else [c for c in columns if c not in ("tenant", "date")]
+        try:
+            rows = pq.ParquetFile(file.path).read(columns=wanted)
+        except (OSError, pa.ArrowException) as error:
+            raise Corrupt(f"{file.path} cannot be read: {error}") from error
+        for name, value in (("date", file.date), ("tenant", file.tenant)):
+            if columns is None or name in columns:
+                rows = rows.add_column(0, pa.field(name, pa.string()), pa.repeat(pa.scalar(value), rows.num_rows))
+        return rows
+
+    def verify(self, file: LakeFile) -> None:
+        """Raises Corrupt unless the file's bytes are those that were committed."""
+        try:
+            content = Path(file.path).read_bytes()
+        except OSError as error:
+            raise Corrupt(f"{file.path} cannot be read: {error}") from error
+        found = xxhash.xxh3_128_hexdigest(content)
+        if found != file.content_hash:
+            raise Corrupt(f"{file.path} was altered: its content hashes to {found}; {file.n_rows} rows are not to be trusted")
+
+    def orphans(self, table: str, older_than_ms: int) -> list[Path]:
+        """Parquet files in the table's folder that no snapshot names and that were last written before then."""
+        live = {f.path for f in self.snapshot(table).files}
+        found = []
+        for path in (self.root / table).rglob("*.parquet"):
+            if "_delta_log" in path.parts or str(path) in live:
+                continue
+            if path.stat().st_mtime * 1000 < older_than_ms:
+                found.append(path)
+        return found
+
+    def vacuum(self, table: str, *, older_than_ms: int) -> list[Path]:
+        """Deletes what `orphans` lists and returns it."""
+        gone = self.orphans(table, older_than_ms)
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return gone
+
+    # -- one Parquet file ------------------------------------------------------------------------------------------
+
+    def _write(self, table: str, rows: pa.Table) -> LakeFile:
+        tenant, date = rows.column("tenant")[0].as_py(), rows.column("date")[0].as_py()
+        body = rows.drop_columns(["tenant", "date"])
+        content = _encode(table, body)
+        relative = f"tenant={tenant}/date={date}/part-{uuid.uuid4().hex[:16]}-{xxhash.xxh3_128_hexdigest(content)}.parquet"
+        path = self.root / table / relative
+        try:
+            made = not path.parent.exists()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = path.with_suffix(".tmp")
+            write_durably(scratch, content)
+            os.replace(scratch, path)
+            sync_folder(path.parent)
+            if made:
+                sync_folder(path.parent.parent)
+                sync_folder(path.parent.parent.parent)
+        except OSError as error:
+            raise StorageFailed(f"{table}: {path} could not be written: {error}") from error
+        low, high = _bounds(body, TIME_COLUMN[table])
+        low_seq, high_seq = _bounds(body, "seq")
+        return LakeFile(
+            path=str(path),
+            relative=relative,
+            tenant=tenant,
+            date=date,
+            n_rows=body.num_rows,
+            size=len(content),
+            min_ns=low,
+            max_ns=high,
+            min_seq=low_seq or 0,
+            max_seq=high_seq or 0,
+        )
+
+
+def _encode(table: str, rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    dictionary = [f.name for f in rows.schema if f.name not in schema.PLAIN_COLUMNS and not pa.types.is_map(f.type)]
+    dictionary += [f"{f.name}.key_value.key" for f in rows.schema if pa.types.is_map(f.type)]
+    pq.write_table(
+        rows,
+        sink,
+        compression="zstd",
+        compression_level=COMPRESSION_LEVEL,
+        use_dictionary=dictionary,
+        row_group_size=ROWS_PER_GROUP,
+        bloom_filter_options={
+            name: {"ndv": min(rows.num_rows, ROWS_PER_GROUP), "fpp": 0.01}
+            for name in schema.BLOOM_COLUMNS.get(table, ())
+        }
+        or None,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def _bounds(rows: pa.Table, column: str) -> tuple[int | None, int | None]:
+    found = pc.min_max(rows.column(column)).as_py()
+    return found["min"], found["max"]
+
+
+def _partitions(rows: pa.Table) -> list[pa.Table]:
+    """`rows` split by (tenant, date); a single partition is passed through without a copy."""
+    if rows.num_rows == 0:
+        return []
+    codes = []
+    for name in ("tenant", "date"):
+        column = rows.column(name).combine_chunks()
+        encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
+        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+        codes.append(encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64))
+    key = codes[0] * (int(codes[1].max()) + 1) + codes[1]
+    if (key == key[0]).all():
+        return [rows]
+    return [rows.filter(pa.array(key == value)) for value in np.unique(key)]
+
+
+def partition_date(start_ns: int) -> str:
+    """The UTC day a span belongs to. Days outside 2000 to 2199 share '1970-01-01', so that a broken clock cannot
+    open a folder for every day there is."""
+    if not 946_684_800_000_000_000 <= start_ns < 7_258_118_400_000_000_000:
+        return "1970-01-01"
+    return day_of(start_ns)

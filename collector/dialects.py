@@ -571,6 +571,5 @@ class CacheRule:
 # the raw numbers stay among the attributes. Langfuse usage details and Vercel's Anthropic metadata say it themselves
 # and are settled in collector/unflatten.py.
 EXCLUSIVE_CACHE: Final[tuple[CacheRule, ...]] = (
-    CacheRule(scope="strands.telemetry.tracer", providers=frozenset({"aws.bedrock", "anthropic", "strands-agents"})),
-    CacheRule(scope="opentelemetry.instrumentation.bedrock"),
+    CacheRule(scope="opentelemetry.instrumentation.bedrock"),  # traceloop/openllmetry issue 4449
 )

@@ -1,0 +1,244 @@
+"""Fills columns that no single attribute holds: indexed families, and figures inside a JSON attribute.
+
+`fill` runs in plain Python for the few spans the scanner flags (`dialects.FAMILIES`, `dialects.FLAG_KEYS`). Attribute
+keys come from outside: an index is followed only when it is a plain decimal up to 9,999 and at most 1,024 distinct
+ones per family; everything else stays among the attributes and is reported as the issue `index_bounded`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from collector import messages
+from collector.dialects import (
+    BEFORE_FAMILIES,
+    COST,
+    FAMILIES,
+    MAX_INDEX,
+    MAX_INDICES,
+    TEXT,
+    TOKENS,
+    TTFT,
+)
+from core.clock import NS_PER_MS, to_ns
+
+_PREFIXES: Final = tuple(family.prefix for family in FAMILIES)
+_ENTITY_COLUMN: Final = {"tool": "tool_name", "agent": "agent_name", "workflow": "workflow_name"}
+_MAX_JSON: Final = 1 << 16  # characters of a usage, cost or provider metadata attribute that are looked into
+
+_LANGFUSE_USAGE: Final[dict[str, tuple[str, ...]]] = {
+    "output_tokens": ("output", "completion_tokens", "output_tokens"),
+    "total_tokens": ("total", "total_tokens"),
+    "cache_read_tokens": ("input_cached_tokens", "cache_read_input_tokens", "input_cache_read"),
+    "cache_write_tokens": ("input_cache_creation", "cache_creation_input_tokens", "input_cache_write"),
+    "reasoning_tokens": ("output_reasoning_tokens", "output_reasoning"),
+    "audio_input_tokens": ("input_audio_tokens", "input_audio"),
+    "audio_output_tokens": ("output_audio_tokens", "output_audio"),
+}
+_VERCEL_METADATA: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "cache_read_tokens": (
+        ("openai", "cachedPromptTokens"),
+        ("anthropic", "usage", "cache_read_input_tokens"),
+        ("anthropic", "cacheReadInputTokens"),
+        ("bedrock", "usage", "cacheReadInputTokens"),
+        ("google", "usageMetadata", "cachedContentTokenCount"),
+    ),
+    "cache_write_tokens": (
+        ("anthropic", "usage", "cache_creation_input_tokens"),
+        ("anthropic", "cacheCreationInputTokens"),
+        ("bedrock", "usage", "cacheWriteInputTokens"),
+    ),
+    "reasoning_tokens": (
+        ("openai", "reasoningTokens"),
+        ("google", "usageMetadata", "thoughtsTokenCount"),
+    ),
+}
+
+
+def fill(attributes: Iterable[tuple[str, str]], *, start_ns: int = 0) -> dict[str, str]:
+    """The columns of a flagged span that come from several attributes or from inside one, as text.
+
+    `attributes` are (key, canonical text) in the order sent; of a key sent twice the last wins. What is answered
+    replaces what the scanner took from a single attribute. Token columns and `ttft_ms` are decimal text,
+    `cost_reported_usd` is a decimal text, `input` and `output` are messages JSON, `documents` is a JSON list, and
+    `issues` (if present) is a code to add to the span's own. Columns with nothing to say are absent.
+    """
+    texts: dict[str, str] = {}
+    families: dict[str, dict[int, dict[str, str]]] = {}
+    bounded = False
+    for key, text in attributes:
+        texts[key] = text
+        if key.startswith(_PREFIXES):
+            bounded |= not _collect(families, key, text)
+    columns = _from_families(families, texts)
+    columns |= _from_events(texts, columns)
+    columns |= _from_entity(texts)
+    columns |= _from_langfuse(texts, start_ns)
+    columns |= _from_vercel(texts)
+    if bounded:
+        columns["issues"] = "index_bounded"
+    return columns
+
+
+def _collect(families: dict[str, dict[int, dict[str, str]]], key: str, text: str) -> bool:
+    """Files one attribute under its family; False when its index may not be followed."""
+    prefix = next(each for each in _PREFIXES if key.startswith(each))
+    digits, _, rest = key[len(prefix) :].partition(".")
+    if not digits[:1].isdecimal() or not digits.isascii():
+        return True  # not of the family at all, for example gen_ai.prompt.name
+    if not digits.isdecimal() or len(digits) > 4 or (digits[0] == "0" and digits != "0") or int(digits) > MAX_INDEX:
+        return False
+    members, index = families.setdefault(prefix, {}), int(digits)
+    if index not in members and len(members) >= MAX_INDICES:
+        return False
+    members.setdefault(index, {})[rest] = text
+    return True
+
+
+def _taken(column: str, texts: Mapping[str, str]) -> bool:
+    """Whether a single attribute that outranks families fills `column`."""
+    return any(texts.get(key) for key in TEXT[column] if key in BEFORE_FAMILIES)
+
+
+def _absent(keys: Iterable[str], texts: Mapping[str, str]) -> bool:
+    return not any(texts.get(key) for key in keys)
+
+
+def _from_families(families: Mapping[str, dict[int, dict[str, str]]], texts: Mapping[str, str]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for family in FAMILIES:
+        members = families.get(family.prefix)
+        if not members or not family.column or family.column in columns or _taken(family.column, texts):
+            continue
+        make = _document if family.column == "documents" else messages.message_of_fields
+        columns[family.column] = messages.encode([make(members[index]) for index in sorted(members)])
+    return columns
+
+
+def _document(fields: Mapping[str, str]) -> dict[str, object]:
+    leaf = {key.removeprefix("document."): text for key, text in fields.items()}
+    document: dict[str, object] = {name: leaf[name] for name in ("id", "content") if name in leaf}
+    if "score" in leaf:
+        document["score"] = messages.number(leaf["score"])
+    if "metadata" in leaf:
+        document["metadata"] = messages.embedded(leaf["metadata"])
+    return document
+
+
+def _from_events(texts: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Messages of Logfire's `events`, for the columns that neither a better attribute nor a family fills."""
+    found = messages.messages_of_events(texts["events"]) if texts.get("events") else None
+    if found is None:
+        return {}
+    sides = (("input", found[0]), ("output", found[1]))
+    return {
+        column: messages.encode(side)
+        for column, side in sides
+        if side and column not in columns and not _taken(column, texts)
+    }
+
+
+def _from_entity(texts: Mapping[str, str]) -> dict[str, str]:
+    """`traceloop.entity.name` names the tool, agent or workflow; the span's own attributes come first."""
+    column = _ENTITY_COLUMN.get(texts.get("traceloop.span.kind", "").lower())
+    name = texts.get("traceloop.entity.name")
+    return {column: name} if column and name and _absent(TEXT[column], texts) else {}
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """The JSON object of `text` with every number as its text, or {} where there is none."""
+    if not text or len(text) > _MAX_JSON or text[0] != "{" or messages.parsed(text) is None:
+        return {}
+    value = json.loads(text, parse_int=str, parse_float=str)
+    return value if isinstance(value, dict) else {}
+
+
+def _from_langfuse(texts: Mapping[str, str], start_ns: int) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    usage = _object(texts.get("langfuse.observation.usage_details"))
+    for column, names in _LANGFUSE_USAGE.items():
+        value = next((usage[name] for name in names if isinstance(usage.get(name), str)), None)
+        if value is not None and _absent(TOKENS[column], texts):
+            columns[column] = value
+    if usage and _absent(TOKENS["input_tokens"], texts):
+        columns |= _langfuse_input(usage, columns)
+    if _absent(COST, texts):
+        columns |= _langfuse_cost(_object(texts.get("langfuse.observation.cost_details")))
+    first_at = texts.get("langfuse.observation.completion_start_time")
+    if first_at and start_ns > 0 and _absent((key for key, _ in TTFT), texts):
+        columns |= _langfuse_ttft(first_at, start_ns)
+    return columns
+
+
+def _langfuse_input(usage: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, str]:
+    """Langfuse's buckets are disjoint: `input` excludes the cached ones, unless the total says that it does not."""
+    base = next((usage[name] for name in ("input", "prompt_tokens", "input_tokens") if name in usage), None)
+    plain = _whole(base)
+    if plain is None:
+        return {"input_tokens": base} if isinstance(base, str) else {}
+    output, total = _whole(columns.get("output_tokens", "0")), _whole(columns.get("total_tokens"))
+    if output is not None and total == plain + output:
+        return {"input_tokens": str(plain)}
+    parts = ("cache_read_tokens", "cache_write_tokens", "audio_input_tokens")
+    return {"input_tokens": str(plain + sum(_whole(columns.get(part, "0")) or 0 for part in parts))}
+
+
+def _langfuse_cost(cost: Mapping[str, Any]) -> dict[str, str]:
+    if isinstance(cost.get("total"), str):
+        return {"cost_reported_usd": cost["total"]}
+    try:
+        parts = [Decimal(value) for value in cost.values() if isinstance(value, str)]
+    except InvalidOperation:
+        return {}
+    return {"cost_reported_usd": f"{sum(parts):f}"} if parts else {}
+
+
+def _langfuse_ttft(first_at: str, start_ns: int) -> dict[str, str]:
+    try:
+        moment = datetime.fromisoformat(first_at.strip('"'))
+        waited_ns = to_ns(moment) - start_ns if moment.tzinfo else -1
+    except (ValueError, OverflowError):
+        return {}
+    return {"ttft_ms": repr(waited_ns / NS_PER_MS)} if waited_ns >= 0 else {}
+
+
+def _from_vercel(texts: Mapping[str, str]) -> dict[str, str]:
+    metadata = _object(texts.get("ai.response.providerMetadata"))
+    columns: dict[str, str] = {}
+    for column, paths in _VERCEL_METADATA.items():
+        value = next((found for path in paths if isinstance(found := _at(metadata, path), str)), None)
+        if value is not None and _absent(TOKENS[column], texts):
+            columns[column] = value
+    return columns | _vercel_anthropic(metadata, texts, columns)
+
+
+def _vercel_anthropic(
+    metadata: Mapping[str, Any], texts: Mapping[str, str], found: Mapping[str, str]
+) -> dict[str, str]:
+    """Before version 6 the SDK passed on Anthropic's count, which excludes the cache: then both figures agree."""
+    raw = _whole(_at(metadata, ("anthropic", "usage", "input_tokens")))
+    reported = next((texts[key] for key in TOKENS["input_tokens"] if texts.get(key)), None)
+    if raw is None or raw != _whole(reported):
+        return {}
+    parts = [_column(column, texts, found) for column in ("cache_read_tokens", "cache_write_tokens")]
+    return {"input_tokens": str(raw + sum(parts))} if sum(parts) else {}
+
+
+def _column(column: str, texts: Mapping[str, str], found: Mapping[str, str]) -> int:
+    direct = next((texts[key] for key in TOKENS[column] if texts.get(key)), None)
+    return _whole(found.get(column, direct)) or 0
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _whole(text: object) -> int | None:
+    """A count from its decimal text (at most 16 digits), else None."""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= 16 else None

@@ -1,0 +1,87 @@
+"""Builds span rows for tests: say what matters, the rest has plain defaults."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from core.clock import NS_PER_MS, NS_PER_S
+from core.windows import day_of
+from store import derive
+from store.schema import ROLLUPS, SESSIONS, SPANS, TURNS
+
+T0 = 1_790_000_000 * NS_PER_S  # 2026-09-21T13:33:20Z
+
+
+def trace(number: int) -> str:
+    """A trace id made from a small number."""
+    return f"{number:032x}"
+
+
+def span(number: int) -> str:
+    """A span id made from a small number."""
+    return f"{number:016x}"
+
+
+def row(**given: Any) -> dict[str, Any]:
+    """One row of SPANS. Short forms: `at_s` (seconds after T0), `ms` (duration), `parent` (None = root).
+
+    trace_id and span_id may be small numbers.
+    """
+    at_s, ms = given.pop("at_s", 0), given.pop("ms", 10)
+    parent = given.pop("parent", given.pop("parent_span_id", None))
+    start = given.pop("start_ns", T0 + int(at_s * NS_PER_S))
+    given["trace_id"] = _id(given.get("trace_id", 1), 32)
+    given["span_id"] = _id(given.get("span_id", 1), 16)
+    defaults: dict[str, Any] = {
+        "tenant": "acme",
+        "date": day_of(start),
+        "seq": int(given["span_id"], 16),
+        "ingested_at": datetime.fromtimestamp(max(start, 0) // NS_PER_S, UTC),
+        "parent_span_id": None if parent is None else _id(parent, 16),
+        "content_hash": hash((given["trace_id"], given["span_id"])) % 2**62,
+        "name": "agent",
+        "kind": "SPAN",
+        "otel_kind": 1,
+        "start_ns": start,
+        "end_ns": start + int(ms * NS_PER_MS),
+        "duration_ns": int(ms * NS_PER_MS),
+        "status_code": 0,
+        "usage_counted": False,
+        "attributes": [],
+        "attribute_types": "",
+        "dropped": 0,
+        "flags": 0,
+    }
+    merged = {**defaults, **given}
+    if isinstance(merged["attributes"], dict):
+        merged["attributes"] = list(merged["attributes"].items())
+        merged["attribute_types"] = merged["attribute_types"] or "s" * len(merged["attributes"])
+    return merged
+
+
+def spans_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """The SPANS table of some rows made by `row`."""
+    return pa.Table.from_pylist(rows, schema=SPANS)
+
+
+def derived(spans: pa.Table) -> dict[str, pa.Table]:
+    """The partial turns, sessions and rollups of a batch of spans."""
+    frame = spans_frame(spans)
+    return {
+        "turns": derive.to_table(derive.turns_of(frame), TURNS),
+        "sessions": derive.to_table(derive.sessions_of(frame), SESSIONS),
+        "rollups": derive.to_table(derive.rollups_of(frame), ROLLUPS),
+    }
+
+
+def spans_frame(spans: pa.Table) -> pl.DataFrame:
+    """The columns of a span table that the derivations read, as polars."""
+    return derive.frame_of(spans)
+
+
+def _id(value: int | str, width: int) -> str:
+    return value if isinstance(value, str) else f"{value:0{width}x}"

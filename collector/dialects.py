@@ -462,6 +462,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(prefix="embedding.embeddings.", column=""),
 )
 MAX_INDEX: Final = 9_999  # an index above it is not followed: the attribute stays as it is, issue `index_bounded`
+MAX_ATTRIBUTES: Final = 1_024  # of one span; those after are counted as dropped, issue `attributes_truncated`
 MAX_INDICES: Final = 1_024  # distinct indices of one family in one span that are followed
 
 # Beside the families, keys whose meaning is inside a JSON text or depends on another attribute.

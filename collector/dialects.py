@@ -188,6 +188,7 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
         "raw_input",
         "request_data",
         "langfuse.trace.input",
+        "input",
     ),
     "output": (
         "gen_ai.output.messages",
@@ -214,6 +215,7 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
         "lk.function_tool.output",
         "response_data",
         "langfuse.trace.output",
+        "output",
     ),
 }
 
@@ -474,6 +476,7 @@ FLAG_KEYS: Final[frozenset[str]] = frozenset(
         "langfuse.observation.completion_start_time",
         "ai.response.providerMetadata",
         "events",  # Logfire: old GenAI events as one JSON attribute
+        "name",  # Logfire: names the tool or agent, as logfire.msg_template says
     }
 )
 # Keys of TEXT["input"] and TEXT["output"] that win over a family; those listed after them give way to it.

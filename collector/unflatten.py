@@ -27,7 +27,23 @@ from collector.dialects import (
 from core.clock import NS_PER_MS, to_ns
 
 _PREFIXES: Final = tuple(family.prefix for family in FAMILIES)
-_ENTITY_COLUMN: Final = {"tool": "tool_name", "agent": "agent_name", "workflow": "workflow_name"}
+# Attribute that says what is named, attribute that holds the name, and the column for each thing.
+_ENTITIES: Final = (
+    (
+        "traceloop.span.kind",
+        "traceloop.entity.name",
+        {"tool": "tool_name", "agent": "agent_name", "workflow": "workflow_name"},
+    ),
+    (
+        "logfire.msg_template",
+        "name",
+        {
+            "function: {name}": "tool_name",
+            "agent run: {name!r}": "agent_name",
+            "openai agents trace: {name}": "workflow_name",
+        },
+    ),
+)
 _MAX_JSON: Final = 1 << 16  # characters of a usage, cost or provider metadata attribute that are looked into
 
 _LANGFUSE_USAGE: Final[dict[str, tuple[str, ...]]] = {
@@ -143,10 +159,14 @@ def _from_events(texts: Mapping[str, str], columns: Mapping[str, str]) -> dict[s
 
 
 def _from_entity(texts: Mapping[str, str]) -> dict[str, str]:
-    """`traceloop.entity.name` names the tool, agent or workflow; the span's own attributes come first."""
-    column = _ENTITY_COLUMN.get(texts.get("traceloop.span.kind", "").lower())
-    name = texts.get("traceloop.entity.name")
-    return {column: name} if column and name and _absent(TEXT[column], texts) else {}
+    """The name of the tool, agent or workflow that two attributes give together; a plain attribute comes first."""
+    columns: dict[str, str] = {}
+    for said_by, named_by, column_of in _ENTITIES:
+        column = column_of.get(texts.get(said_by, "").lower())
+        name = texts.get(named_by)
+        if column and name and _absent(TEXT[column], texts):
+            columns.setdefault(column, name)
+    return columns
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ Type letters: s i d b y a k n, in that order of the list above (n: no value).
 
 JSON text (arrays, kvlists, events, links, resource)
     compact (separators "," and ":"), members in the order sent, keys sent twice are written twice
-    strings: only ", \\ and characters below 0x20 are escaped: \\" \\\\ \\b \\f \\n \\r \\t, the rest \\u00xx (lower case)
+    strings: only ", \\ and characters below 0x20 are escaped: \\" \\\\ \\b \\f \\n \\r \\t, else \\u00xx (lower case)
     doubles as repr; NaN, Infinity and -Infinity as those words in quotes; bytes as {"$bytes":"base64"}; no value: null
     event: {"name","time_ns","attributes"} and "dropped" when it is not 0
     link: {"trace_id","span_id","attributes"} and "trace_state", "dropped" when they are not empty or 0; ids in hex

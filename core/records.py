@@ -96,7 +96,7 @@ class PiiEntity(StrEnum):
     SSN = "ssn"
     IBAN = "iban"
     IP = "ip"
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +109,28 @@ class PiiPolicy:
     def mode(self, entity: PiiEntity) -> PiiMode:
         """The mode that applies to `entity`."""
         return self.by_entity.get(entity, self.default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What became of the items of one signal that were received; counts add."""
+
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            received=self.received + other.received,
+            stored=self.stored + other.stored,
+            duplicate=self.duplicate + other.duplicate,
+            quarantined=self.quarantined + other.quarantined,
+            rejected=self.rejected + other.rejected,
+        )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every received item is accounted for exactly once."""
+        return self.received == self.stored + self.duplicate + self.quarantined + self.rejected

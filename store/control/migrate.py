@@ -1,0 +1,70 @@
+"""Brings the control database to the newest revision, one step per transaction, at every open.
+
+A step and its line in `alembic_version` are one transaction, so a process killed anywhere leaves a database at one
+whole revision and the next open goes on from there. Several processes may do it at once: each step is taken by the one
+that holds the write lock, and the others see it done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, inspect
+
+from core.errors import Corrupt, StorageFailed
+from store.control.database import Database
+from store.control.tables import METADATA
+
+# All revisions in order, here so that opening an up-to-date database does not load Alembic; a test compares them with
+# the scripts. The names sort in the order of application.
+REVISIONS: Final = ("0001", "0002", "0003")
+HEAD: Final = REVISIONS[-1]
+SCRIPTS: Final = Path(__file__).parent / "migrations"
+
+
+def upgrade(database: Database) -> None:
+    """Applies the missing steps.
+
+    Raises StorageFailed when the database cannot be written or is of a newer Assay, Corrupt when a table is missing.
+    """
+    with database.read() as connection:
+        current = revision_of(connection)
+    if current is not None and current > HEAD:
+        raise StorageFailed(
+            f"the control database {database.name} is at revision {current}, this Assay knows up to {HEAD}; "
+            "run the newer Assay that wrote it"
+        )
+    for revision in REVISIONS:
+        if current is None or current < revision:
+            with database.write() as connection:
+                _step(connection, revision)
+    with database.read() as connection:
+        missing = sorted(METADATA.tables.keys() - set(inspect(connection).get_table_names()))
+    if missing:
+        raise Corrupt(
+            f"the control database {database.name} says revision {HEAD} but has no table {', '.join(missing)}; "
+            "restore it from a backup"
+        )
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision the database is at; None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
+
+
+def _step(connection: Connection, revision: str) -> None:
+    """Takes the step to `revision`, unless another process did since we looked."""
+    from alembic import command
+    from alembic.config import Config
+
+    current = revision_of(connection)
+    if current is not None and current >= revision:
+        return
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

@@ -1,0 +1,126 @@
+"""What the control database answers: frozen copies, never live rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from core.ids import KeyId, TenantId
+from core.records import Counts, PiiPolicy, Role
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantRecord:
+    """A tenant and its choices. `retention_days` None keeps everything."""
+
+    id: TenantId
+    created_at_ns: int
+    pii: PiiPolicy
+    retention_days: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRecord:
+    """An API key as it is kept: the digest of its secret, never the secret."""
+
+    key_id: KeyId
+    tenant: TenantId
+    role: Role
+    name: str
+    digest: bytes = field(repr=False)
+    created_at_ns: int
+    expires_at_ns: int | None = None
+    revoked_at_ns: int | None = None
+    last_used_at_ns: int | None = None
+
+    def usable(self, now_ns: int) -> bool:
+        """Whether the key is neither revoked nor expired at `now_ns`."""
+        return self.revoked_at_ns is None and (self.expires_at_ns is None or now_ns < self.expires_at_ns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow:
+    """What became of everything one tenant sent of one signal."""
+
+    tenant: TenantId
+    signal: str
+    counts: Counts
+
+    @property
+    def received(self) -> int:
+        """Items that arrived."""
+        return self.counts.received
+
+    @property
+    def stored(self) -> int:
+        """Items that are in the lake."""
+        return self.counts.stored
+
+    @property
+    def duplicate(self) -> int:
+        """Items that were in the lake already."""
+        return self.counts.duplicate
+
+    @property
+    def quarantined(self) -> int:
+        """Items set aside with a reason."""
+        return self.counts.quarantined
+
+    @property
+    def rejected(self) -> int:
+        """Items the client was told are refused."""
+        return self.counts.rejected
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRecord:
+    """One change: who did what to which thing. `seq` counts from 1 within the tenant."""
+
+    tenant: TenantId
+    seq: int
+    at_ns: int
+    actor: str
+    actor_key_id: str | None
+    action: str
+    resource: str
+    before: Json | None
+    after: Json | None
+    hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditHead:
+    """The last link of a tenant's chain; kept elsewhere, it proves later that the tail was not cut."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditVerdict:
+    """Whether a tenant's chain is whole. `first_bad_seq` and `reason` say where it breaks and how."""
+
+    ok: bool
+    n_records: int
+    head: AuditHead | None
+    first_bad_seq: int | None = None
+    reason: str | None = None
+
+
+class ClaimState(StrEnum):
+    """NEW: do the work. PENDING: somebody began it; redo it with the same answer. DONE: give the answer."""
+
+    NEW = "new"
+    PENDING = "pending"
+    DONE = "done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """An idempotency key's answer and how far the work behind it is."""
+
+    state: ClaimState
+    answer: str

@@ -1,0 +1,91 @@
+"""The tables of the control database. A change here needs a migration in `migrations/versions/`; a test compares both.
+
+Times are integers, nanoseconds since the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+METADATA: Final = MetaData()
+
+TENANTS: Final = Table(
+    "tenants",
+    METADATA,
+    Column("id", String(63), primary_key=True),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("pii", Text, nullable=False),  # JSON: {"default": mode, "by_entity": {entity: mode}}
+    Column("retention_days", Integer),  # null = keep for ever
+)
+
+API_KEYS: Final = Table(
+    "api_keys",
+    METADATA,
+    Column("key_id", String(12), primary_key=True),
+    Column("tenant", String(63), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("expires_at_ns", BigInteger),
+    Column("revoked_at_ns", BigInteger),
+    Column("last_used_at_ns", BigInteger),
+    Index("api_keys_tenant", "tenant"),
+)
+
+AUDIT: Final = Table(
+    "audit",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # 1, 2, 3, ... without a gap
+    Column("at_ns", BigInteger, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("actor_key_id", String(12)),
+    Column("action", String(100), nullable=False),
+    Column("resource", String(300), nullable=False),
+    Column("before", Text),  # canonical JSON
+    Column("after", Text),
+    Column("prev_hash", LargeBinary(32), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
+AUDIT_HEADS: Final = Table(
+    "audit_heads",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),
+)
+
+LEDGER: Final = Table(
+    "ledger",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("signal", String(16), primary_key=True),
+    Column("received", BigInteger, nullable=False),
+    Column("stored", BigInteger, nullable=False),
+    Column("duplicate", BigInteger, nullable=False),
+    Column("quarantined", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+)
+
+WATERMARKS: Final = Table(
+    "watermarks",
+    METADATA,
+    Column("journal", BigInteger, primary_key=True, autoincrement=False),
+    Column("upto_seq", BigInteger, nullable=False),
+)
+
+CLAIMS: Final = Table(
+    "idempotency",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_hash", LargeBinary(32), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("finished_at_ns", BigInteger),
+)

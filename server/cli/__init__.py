@@ -1,0 +1,1 @@
+"""The `assay` command: one module per subcommand, loaded only when it is called."""

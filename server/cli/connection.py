@@ -1,0 +1,214 @@
+"""Where a client command finds the server and its key, and the small client that talks to it.
+
+The address is the first of: --url, --port-base, ASSAY_URL, the running instance of --data, http://127.0.0.1:8080.
+The key is the first of: --key, ASSAY_API_KEY, the key in credentials.json of --data. The last one goes to this machine
+only, so that naming another server by mistake does not hand it over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from server.cli.outcome import CommandFailed, ExitCode
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+API_OFFSET: Final = 2  # --port-base N: grpc N, http N+1, api N+2, dashboard N+3
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Params = Mapping[str, str | int | float | bool | Sequence[str] | None]
+
+
+def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
+    """--url, --port-base, --data and --key, for every command that asks a server."""
+    group = parser.add_argument_group("server")
+    group.add_argument("--url", help="address of the API, e.g. http://127.0.0.1:8080 (or ASSAY_URL)")
+    group.add_argument("--port-base", type=port_base, metavar="N", help="the instance started with this --port-base")
+    group.add_argument("--key", help="API key; safer in ASSAY_API_KEY, where other users cannot see it")
+    add_data_argument(group)
+
+
+def add_data_argument(parser: argparse._ActionsContainer) -> None:
+    """--data, the folder where an instance keeps everything."""
+    default = Path(os.environ.get("ASSAY_DATA", "data"))
+    parser.add_argument("--data", type=Path, default=default, metavar="DIR", help="data folder (default: %(default)s)")
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    """--json, for machine-readable output on standard output."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def port_base(text: str) -> int:
+    """A --port-base: leaves room for six ports. Raises argparse's error otherwise."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 65_529:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65529")
+    return number
+
+
+def client_of(args: argparse.Namespace, timeout_s: float = 60.0) -> ApiClient:
+    """The client that the arguments of `add_connection_arguments` describe. Raises CommandFailed."""
+    credentials = read_json_file(args.data / "credentials.json")
+    url = args.url
+    if not url and args.port_base:
+        url = f"http://127.0.0.1:{args.port_base + API_OFFSET}"
+    if not url:
+        running = read_json_file(args.data / "run" / "state.json")
+        url = os.environ.get("ASSAY_URL") or running.get("url") or credentials.get("url") or DEFAULT_URL
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CommandFailed(f"{url!r} is not an address; write for example {DEFAULT_URL}", ExitCode.USAGE)
+    key = args.key or os.environ.get("ASSAY_API_KEY")
+    if not key and parts.hostname in _LOOPBACK:
+        key = credentials.get("key")
+    return ApiClient(url=url.rstrip("/"), key=key or None, timeout_s=timeout_s)
+
+
+def read_json_file(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; empty when there is none. Raises CommandFailed when it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except NotADirectoryError:
+        return {}
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be read: {error.strerror}", ExitCode.USAGE) from error
+    except ValueError:
+        raise CommandFailed(f"{path} is not JSON; remove it and start Assay again", ExitCode.USAGE) from None
+    return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A successful HTTP answer."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; None when it is empty."""
+        return json.loads(self.body) if self.body else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiClient:
+    """Asks one server. Every method raises CommandFailed with the fitting exit code unless the answer is a success."""
+
+    url: str
+    key: str | None = field(repr=False)
+    timeout_s: float = 60.0
+
+    def get(self, path: str, params: Params | None = None) -> Any:
+        """The JSON answer to GET `path` (such as /api/v1/traces); a parameter that is a list is repeated."""
+        return self.request("GET", path, params=params).json()
+
+    def post(self, path: str, body: object, headers: Mapping[str, str] | None = None) -> Any:
+        """The JSON answer to POST `path` with `body` as JSON."""
+        return self.request("POST", path, body=body, headers=headers).json()
+
+    def put(self, path: str, body: object) -> Any:
+        """The JSON answer to PUT `path` with `body` as JSON."""
+        return self.request("PUT", path, body=body).json()
+
+    def delete(self, path: str) -> Any:
+        """The JSON answer to DELETE `path`."""
+        return self.request("DELETE", path).json()
+
+    def items(self, path: str, params: Params | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """The items of a list, following its cursor, up to `limit`."""
+        page = dict(params or {})
+        left = limit
+        while left is None or left > 0:
+            page["limit"] = 1000 if left is None else min(left, 1000)
+            answer = self.get(path, page)
+            yield from answer["items"]
+            left = None if left is None else left - len(answer["items"])
+            if not answer.get("next_cursor"):
+                return
+            page["cursor"] = answer["next_cursor"]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One exchange. `body` is sent as JSON unless it is bytes (then name its Content-Type in `headers`)."""
+        sent = {"Accept": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
+        payload = body if isinstance(body, bytes) else None
+        if body is not None and payload is None:
+            payload = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        target = path + (f"?{urlencode(_given(params), doseq=True)}" if params else "")
+        answer, problem = self._exchange(method, target, payload, {**sent, **(headers or {})})
+        if answer.status >= 400:
+            raise _refused(answer, self, problem)
+        return answer
+
+    def _exchange(
+        self, method: str, target: str, payload: bytes | None, headers: dict[str, str]
+    ) -> tuple[Answer, dict[str, Any]]:
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
+        try:
+            connection.request(method, parts.path + target, body=payload, headers=headers)
+            response = connection.getresponse()
+            content_type = response.headers.get_content_type()
+            answer = Answer(status=response.status, content_type=content_type, body=response.read())
+        except (TimeoutError, socket.gaierror, ConnectionError, http.client.HTTPException, OSError) as error:
+            raise CommandFailed(
+                f"no Assay server answers at {self.url} ({error or type(error).__name__})\n"
+                "start one with 'assay up', or say where it is with --url or --port-base",
+                ExitCode.UNREACHABLE,
+            ) from error
+        finally:
+            connection.close()
+        return answer, _problem_of(answer)
+
+
+def _given(params: Params | None) -> dict[str, object]:
+    return {name: value for name, value in (params or {}).items() if value is not None}
+
+
+def _problem_of(answer: Answer) -> dict[str, Any]:
+    if answer.content_type != "application/problem+json":
+        return {}
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _refused(answer: Answer, client: ApiClient, problem: dict[str, Any]) -> CommandFailed:
+    detail = str(problem.get("detail") or f"the server answered {answer.status}")
+    match answer.status:
+        case 401:
+            hint = "" if client.key else "\ngive a key in ASSAY_API_KEY or with --key"
+            return CommandFailed(detail + hint, ExitCode.NOT_ALLOWED)
+        case 403:
+            return CommandFailed(detail, ExitCode.NOT_ALLOWED)
+        case 404:
+            return CommandFailed(detail, ExitCode.NOT_FOUND)
+        case 400 | 422:
+            return CommandFailed(detail, ExitCode.USAGE)
+        case _:
+            return CommandFailed(detail, ExitCode.FAILED)

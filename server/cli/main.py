@@ -1,0 +1,142 @@
+"""`assay`: finds the subcommand, loads its module and turns every end into a documented exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from server.cli.outcome import CommandFailed, ExitCode
+
+# name -> (module, one line of help). A module has add_arguments(parser) and run(args) -> int.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "up": ("server.cli.up", "start everything on this machine: collector, server and dashboard"),
+    "demo": ("server.cli.demo", "the same, with demo traffic flowing"),
+    "serve": ("server.cli.serve", "start one part alone: collector, server or dashboard"),
+    "traces": ("server.cli.traces", "list and show traces"),
+    "sessions": ("server.cli.sessions", "list and show sessions"),
+    "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files"),
+    "keys": ("server.cli.keys", "create, list and revoke API keys"),
+    "doctor": ("server.cli.doctor", "check ledger, integrity, versions and disk, and say what to do"),
+}
+
+_EPILOG: Final = (
+    "exit codes: 0 ok, 1 not well or failed, 2 usage, 3 inconclusive, 4 cannot reach the server,\n"
+    "5 not allowed, 6 not found, 130 interrupted"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except CommandFailed as failed:
+        _complain(str(failed))
+        return failed.code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _drop_stdout()
+        return ExitCode.FAILED
+    except SystemExit as ended:  # argparse: 0 after --help, 2 after a usage message
+        return ended.code if isinstance(ended.code, int) else ExitCode.USAGE
+    except Exception as error:
+        return _unforeseen(error)
+
+
+def _dispatch(words: list[str]) -> int:
+    _tolerant_streams()
+    if words and words[0] in COMMANDS:
+        return _run(words[0], words[1:])
+    if words and not words[0].startswith("-"):
+        raise CommandFailed(_unknown(words[0]), ExitCode.USAGE)
+    parser = argparse.ArgumentParser(
+        prog="assay",
+        usage="assay [--version] COMMAND ...",
+        description="Tells a team whether its AI agents got better.\n\ncommands:\n" + _command_lines(),
+        epilog="'assay COMMAND --help' explains a command.\n\n" + _EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    args = parser.parse_args(words)
+    if args.version:
+        from importlib.metadata import version
+
+        print(f"assay {version('assay')}")
+        return ExitCode.OK
+    parser.print_help(sys.stdout if words else sys.stderr)
+    return ExitCode.USAGE if not words else ExitCode.OK
+
+
+def _run(command: str, words: list[str]) -> int:
+    module_name, line = COMMANDS[command]
+    module = importlib.import_module(module_name)
+    parser = argparse.ArgumentParser(
+        prog=f"assay {command}",
+        description=(module.__doc__ or line).strip(),
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    return int(module.run(parser.parse_args(words)))
+
+
+def _unknown(word: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, COMMANDS, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"there is no command {word[:60]!r}{hint}\n'assay --help' lists the commands"
+
+
+def _command_lines() -> str:
+    return "\n".join(f"  {name:<10} {line}" for name, (_, line) in COMMANDS.items())
+
+
+def _unforeseen(error: Exception) -> int:
+    """Errors of ours say what to do; others are named without a traceback unless ASSAY_DEBUG is set."""
+    from core.errors import AssayError, InvalidInput
+
+    if os.environ.get("ASSAY_DEBUG"):
+        raise error
+    if isinstance(error, AssayError):
+        _complain(str(error))
+        return ExitCode.USAGE if isinstance(error, InvalidInput) else ExitCode.FAILED
+    if isinstance(error, OSError):
+        _complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        return ExitCode.FAILED
+    _complain(
+        f"unexpected {type(error).__name__}: {error}\nset ASSAY_DEBUG=1 to see where; this is a defect, report it"
+    )
+    return ExitCode.FAILED
+
+
+def _complain(message: str) -> None:
+    lines = message.splitlines()[:3] or ["failed"]
+    print("assay: " + "\n".join(lines), file=sys.stderr)
+
+
+def _tolerant_streams() -> None:
+    """Text of traces must print in any locale: what the terminal cannot show is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    """Nobody reads any more; keeps the interpreter's last flush from complaining."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

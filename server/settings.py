@@ -1,0 +1,212 @@
+"""Settings of one process: read once at its entry from flags, environment (ASSAY_*) and a TOML file, then frozen.
+
+Flags win over the environment, the environment over the file. Every problem is one line that says where it is and what
+to write instead; a process with a problem does not start.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from core.errors import InvalidInput
+
+ENV_PREFIX: Final = "ASSAY_"
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+PORTS: Final = ("grpc_port", "http_port", "api_port", "dashboard_port")
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class BadSettings(InvalidInput):
+    """Settings that cannot be used; the message has one line per problem."""
+
+    code = "bad_settings"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. `port_base` N replaces the four ports by N, N+1, N+2 and N+3."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    data: Path = Path("data")
+    host: str = "127.0.0.1"
+    port_base: Annotated[int, Field(ge=1, le=65_529)] | None = None
+    grpc_port: Port = 4317
+    http_port: Port = 4318
+    api_port: Port = 8080
+    dashboard_port: Port = 8501
+    i_know: bool = False
+    lake: str | None = None
+    control_url: str | None = None
+    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost", "[::1]")
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
+    max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
+    bootstrap_key: SecretStr | None = None
+
+    @field_validator("trusted_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ports_of_base(cls, given: Any) -> Any:
+        base = given.get("port_base") if isinstance(given, dict) else None
+        if base is None or not str(base).isdigit():
+            return given
+        return {**given, **{name: int(base) + offset for offset, name in enumerate(PORTS)}}
+
+    @model_validator(mode="after")
+    def _loopback_unless_known(self) -> Settings:
+        if self.host not in LOOPBACK and not self.i_know:
+            raise ValueError(
+                f"host {self.host!r} is reachable from other machines, without TLS; put a TLS proxy in front and say "
+                "--i-know, or keep 127.0.0.1"
+            )
+        return self
+
+    @property
+    def lake_root(self) -> str:
+        """Folder or s3:// URL of the lake."""
+        return self.lake or str(self.data / "lake")
+
+    @property
+    def control_database(self) -> str:
+        """URL of the control database."""
+        return self.control_url or f"sqlite:///{self.data.absolute() / 'control.db'}"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Folder of the secret files."""
+        return self.data / "secrets"
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of what concerns the running instance: lock, state, logs."""
+        return self.data / "run"
+
+    @property
+    def api_url(self) -> str:
+        """Where this machine reaches the API."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, then the file, which `load_settings` passes as `_file_values`."""
+        assert isinstance(init_settings, InitSettingsSource)
+        flags = dict(init_settings.init_kwargs)
+        file_values = flags.pop("_file_values", {})
+        return (
+            InitSettingsSource(settings_cls, flags),
+            env_settings,
+            InitSettingsSource(settings_cls, file_values),
+        )
+
+
+def load_settings(config: Path | None = None, **flags: object) -> Settings:
+    """The settings of this process; flags that are None were not given. Raises BadSettings."""
+    text = _read(config)
+    values = _parse(config, text)
+    problems = _unknown_keys(config, text, values) + _misspelt_environment(os.environ)
+    known = {name: value for name, value in values.items() if name in Settings.model_fields}
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        settings = Settings(**given, _file_values=known)  # type: ignore[call-arg, arg-type]
+    except ValidationError as error:
+        problems += [_line(config, text, known, given, found) for found in error.errors(include_url=False)]
+    if problems:
+        raise BadSettings("\n".join(problems))
+    return settings
+
+
+def _read(config: Path | None) -> str:
+    if config is None:
+        return ""
+    try:
+        return config.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadSettings(f"{config}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise BadSettings(f"{config}: is not UTF-8 text; a settings file is TOML") from None
+
+
+def _parse(config: Path | None, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{config}: {error}; a settings file is TOML, such as api_port = 8080") from None
+
+
+def _unknown_keys(config: Path | None, text: str, values: Mapping[str, object]) -> list[str]:
+    return [
+        f"{config}:{_line_of(text, key)}: {key!r} is not a setting{_suggestion(key)}"
+        for key in values
+        if key not in Settings.model_fields
+    ]
+
+
+def _misspelt_environment(environ: Mapping[str, str]) -> list[str]:
+    """Names under our prefix that are nearly a setting; other tools may own other names."""
+    clients = {"ASSAY_URL", "ASSAY_API_KEY", "ASSAY_DEBUG", "ASSAY_KEY"}
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    problems = []
+    for name in environ:
+        if name.startswith(ENV_PREFIX) and name not in known | clients:
+            near = get_close_matches(name, known, n=1, cutoff=0.85)
+            problems += [f"environment: {name} is not a setting; did you mean {near[0]}?"] if near else []
+    return problems
+
+
+def _line(
+    config: Path | None, text: str, from_file: Mapping[str, object], flags: Mapping[str, object], found: Any
+) -> str:
+    """One problem as one line. The value is not repeated: it may be a secret."""
+    name = str(found["loc"][0]) if found["loc"] else ""
+    message = str(found["msg"]).removeprefix("Value error, ").strip()
+    if not name:
+        return f"settings: {message}"
+    if name in flags:
+        where = f"--{name.replace('_', '-')}"
+    elif ENV_PREFIX + name.upper() in os.environ:
+        where = f"environment: {ENV_PREFIX}{name.upper()}"
+    elif name in from_file:
+        where = f"{config}:{_line_of(text, name)}: {name}"
+    else:
+        where = name
+    default = Settings.model_fields[name].default if name in Settings.model_fields else None
+    hint = f" (the default is {default})" if default is not None else ""
+    return f"{where}: {message[:1].lower()}{message[1:]}{hint}"
+
+
+def _line_of(text: str, key: str) -> int:
+    found = re.search(rf'^\s*\[?"?{re.escape(key)}\b', text, re.MULTILINE)
+    return text.count("\n", 0, found.start()) + 1 + found[0].count("\n") if found else 1
+
+
+def _suggestion(key: str) -> str:
+    near = get_close_matches(key.replace("-", "_"), Settings.model_fields, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else "; remove it"

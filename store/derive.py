@@ -8,7 +8,8 @@ neither the order nor the cutting of batches changes what they see. What the col
   other spans. A trace whose root says something else than its other spans, or that has several roots, therefore gets
   one partial per root and one for the rest: a partial with `root_span_id` speaks for that root.
 * Tokens and cost count on rows with `usage_counted` only; they are null, not 0, where no such row knew any.
-* Times: a span without a usable start takes no part in a turn's start; one without a valid duration ends at its start.
+* Times: a start outside the years 2000 to 2199 takes no part in a turn's bounds unless no span has a better one; a span
+  without a valid duration ends at its start.
 * Rollup level "turn" counts roots (n, errors, latency, TTFT) beside the tokens and cost of all spans of the cell;
   the other levels are span kinds.
 """
@@ -28,6 +29,8 @@ PREVIEW_CHARS: Final = 500
 # More tokens than this in one span is no measurement (the sum of a day must stay an int64).
 MOST_TOKENS: Final = 10**12
 MOST_USD: Final = 10**6
+# The years 2000 to 2199, as store.lake.partition_date has them.
+USABLE_START_NS: Final = (946_684_800_000_000_000, 7_258_118_400_000_000_000)
 
 _PLACE: Final = ["tenant", "date"]
 _TURN_DIMS: Final = ["session_id", "user_id", "app", "release", "variant", "environment"]
@@ -125,6 +128,8 @@ def _measured(spans: pl.DataFrame) -> pl.DataFrame:
     """The columns the derivations share, with unusable times and amounts set to null."""
     start, duration, counted = pl.col("start_ns"), pl.col("duration_ns"), pl.col("usage_counted").fill_null(False)
     cost = pl.col("cost_usd")
+    end = pl.when(duration.is_null()).then(start).otherwise(start + duration)
+    usable = start.is_between(*USABLE_START_NS, closed="left")
     return spans.with_row_index("row").select(
         "row",
         *_TRACE,
@@ -132,8 +137,9 @@ def _measured(spans: pl.DataFrame) -> pl.DataFrame:
         "kind",
         *_TURN_DIMS,
         start=start,
-        usable_start=pl.when(start > 0).then(start),
-        usable_end=pl.when(start > 0).then(pl.when(duration.is_null()).then(start).otherwise(start + duration)),
+        end=end,
+        usable_start=pl.when(usable).then(start),
+        usable_end=pl.when(usable).then(end),
         duration_ms=duration / 1e6,
         ttft_ms=pl.col("ttft_ms"),
         is_root=pl.col("parent_span_id").is_null(),
@@ -162,8 +168,8 @@ def _sums() -> list[pl.Expr]:
     start, end = pl.col("usable_start"), pl.col("usable_end")
     return [
         pl.col("seq").max(),
-        start.min().fill_null(pl.col("start").max()).alias("start_ns"),
-        end.max().fill_null(pl.col("start").max()).alias("end_ns"),
+        start.min().fill_null(pl.col("start").min()).alias("start_ns"),
+        end.max().fill_null(pl.col("end").max()).alias("end_ns"),
         pl.len().cast(pl.Int64).alias("n_spans"),
         pl.col("is_error").sum().cast(pl.Int64).alias("n_errors"),
         *_usage_sums(),

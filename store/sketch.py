@@ -1,8 +1,8 @@
 """Quantile sketches that add: DDSketch with 1 % relative accuracy, as bucket -> count.
 
 Masson, Rim, Lee 2019, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees",
-VLDB 12(12), section 2: with gamma = (1 + a) / (1 - a) a value x > 0 falls in bucket i = ceil(log_gamma x), and the bucket's estimate
-2 gamma^i / (gamma + 1) is within a * x of every value in it. Two sketches merge by adding their counts.
+VLDB 12(12), section 2: with gamma = (1 + a) / (1 - a) a value x > 0 falls in bucket i = ceil(log_gamma x), and the
+bucket's estimate 2 gamma^i / (gamma + 1) is within a * x of every value in it. Two sketches merge by adding counts.
 """
 
 from __future__ import annotations

@@ -1,0 +1,234 @@
+"""Query engines: an ibis expression over named tables, run on exactly the files it is given.
+
+An engine never lists a folder and never sees a table's name on disk. It gets, for every table of the expression, a
+`Source`: the files of one tenant in one snapshot with the time window to keep. `DuckDBEngine` runs it in process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import duckdb
+import ibis
+import ibis.expr.datashape as ds
+import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
+import ibis.expr.types as ir
+import pyarrow as pa
+import sqlglot.expressions as sge
+from ibis.backends.sql.compilers.duckdb import DuckDBCompiler
+
+from core.errors import Corrupt
+from core.ids import TenantId
+from core.windows import Window
+from store.delta_log import LakeFile
+from store.lake import TIME_COLUMN
+from store.schema import TABLES
+
+COMPILED_KEPT: Final = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What stands behind one table name in a query: files of one tenant, and the rows of them that are visible."""
+
+    table: str
+    tenant: TenantId
+    files: tuple[LakeFile, ...]
+    window: Window | None = None
+    as_of_ns: int | None = None
+
+
+class Slot(ops.Value):  # type: ignore[misc]
+    """A value that is bound when the query runs: the expression, and its SQL, stay the same for every value."""
+
+    slot: str
+    dtype: dt.DataType
+    shape = ds.scalar
+
+    @property
+    def name(self) -> str:
+        """The name of the bound value."""
+        return str(self.slot)
+
+
+def slot(name: str, dtype: str) -> ir.Scalar:
+    """An ibis scalar of type `dtype` whose value comes from `values[name]` when the query runs."""
+    return Slot(slot=name, dtype=dt.dtype(dtype)).to_expr()
+
+
+class QueryEngine(Protocol):
+    """Runs expressions over sources."""
+
+    def run(
+        self,
+        expr: ir.Table,
+        *,
+        sources: Mapping[str, Source],
+        values: Mapping[str, object],
+        given: Mapping[str, pa.Table],
+    ) -> pa.Table:
+        """The rows, with the column names and types that the expression declares.
+
+        `given` holds further tables by name. Raises Corrupt where a file cannot be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives back memory and files."""
+        ...
+
+
+def table_of(name: str) -> ir.Table:
+    """The unbound ibis table of a lake table: its columns, `started_at` (timestamp) where it has a time, and
+    `duration_ms` for spans."""
+    columns = dict(ibis.Schema.from_pyarrow(TABLES[name]).items())
+    columns |= dict.fromkeys(_computed(name), "float64")
+    if "started_at" in columns:
+        columns["started_at"] = "timestamp(6)"
+    return ibis.table(columns, name=name)
+
+
+def _computed(name: str) -> dict[str, str]:
+    """Added columns and their SQL."""
+    time_column = TIME_COLUMN[name]
+    added = {} if time_column == "seq" else {"started_at": f'make_timestamp("{time_column}" // 1000)'}
+    if name == "spans":
+        added["duration_ms"] = '"duration_ns" / 1e6'
+    return added
+
+
+class _Compiler(DuckDBCompiler):  # type: ignore[misc]
+    """DuckDB's SQL, with parameters left as placeholders so that the text can be kept."""
+
+    __slots__ = ()
+
+    def visit_Slot(self, op: Slot, *, slot: str, dtype: Any) -> sge.Expression:  # noqa: N802
+        """$name, with the type where DuckDB would guess another."""
+        placeholder = sge.Placeholder(this=f"slot_{slot}")
+        return self.cast(placeholder, dtype) if not (dtype.is_string() or dtype.is_integer()) else placeholder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compiled:
+    sql: str
+    tables: frozenset[str]
+    slots: frozenset[str]
+    schema: pa.Schema
+
+
+class DuckDBEngine:
+    """DuckDB in this process. Every run has a cursor of its own, so threads share it.
+
+    It may read below `root` and nowhere else: no other path, no network, no extension, and its configuration is
+    locked once made. `memory_limit` bounds its working memory, `n_threads` its share of the machine.
+    """
+
+    def __init__(self, root: str | Path, *, memory_limit: str = "512MB", n_threads: int = 2) -> None:
+        self._root = Path(root).absolute()
+        self._connection = duckdb.connect(":memory:", config={"threads": n_threads, "memory_limit": memory_limit})
+        quoted = _text(str(self._root))
+        for statement in (
+            f"SET allowed_directories = [{quoted}]",
+            "SET temp_directory = ''",
+            "SET parquet_metadata_cache = true",
+            "SET TimeZone = 'UTC'",
+            "SET autoinstall_known_extensions = false",
+            "SET autoload_known_extensions = false",
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+        ):
+            self._connection.execute(statement)
+        self._compiled: dict[ops.Node, _Compiled] = {}
+        self._lock = threading.Lock()
+        self._compiler = _Compiler()
+
+    def run(
+        self,
+        expr: ir.Table,
+        *,
+        sources: Mapping[str, Source],
+        values: Mapping[str, object],
+        given: Mapping[str, pa.Table],
+    ) -> pa.Table:
+        """See QueryEngine."""
+        compiled = self._compile(expr)
+        ctes: list[str] = []
+        bound: dict[str, object] = {f"slot_{name}": values[name] for name in compiled.slots}
+        for name in sorted(compiled.tables - set(given)):
+            body, more = _relation(sources[name])
+            ctes.append(f'"{name}" AS NOT MATERIALIZED ({body})')
+            bound |= more
+        sql = f"WITH {', '.join(ctes)} {compiled.sql}" if ctes else compiled.sql
+        cursor = self._connection.cursor()
+        try:
+            for name in compiled.tables & set(given):
+                cursor.register(name, given[name])
+            rows = cursor.sql(sql, params=bound).to_arrow_table()
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException) as error:
+            raise Corrupt(f"a file of the lake cannot be read: {str(error)[:300]}") from error
+        finally:
+            cursor.close()
+        return rows.select(compiled.schema.names).cast(compiled.schema)
+
+    def close(self) -> None:
+        """See QueryEngine."""
+        self._connection.close()
+
+    def _compile(self, expr: ir.Table) -> _Compiled:
+        node = expr.op()
+        with self._lock:
+            found = self._compiled.get(node)
+            if found is None:
+                found = self._translate(expr)
+                if len(self._compiled) >= COMPILED_KEPT:
+                    self._compiled.clear()
+                self._compiled[node] = found
+            return found
+
+    def _translate(self, expr: ir.Table) -> _Compiled:
+        sql = self._compiler.to_sqlglot(expr)
+        return _Compiled(
+            sql=sql.sql("duckdb"),
+            tables=frozenset(str(table.name) for table in expr.op().find(ops.UnboundTable)),
+            slots=frozenset(str(found.slot) for found in expr.op().find(Slot)),
+            schema=expr.schema().to_pyarrow(),
+        )
+
+
+def _relation(source: Source) -> tuple[str, dict[str, object]]:
+    """The SELECT behind a table name, and its bound values."""
+    columns = [f'"{field.name}"' for field in TABLES[source.table]]
+    columns += [f'{sql} AS "{name}"' for name, sql in _computed(source.table).items()]
+    if not source.files:
+        return f"SELECT {', '.join(columns)} FROM ({_no_rows(source.table)})", {}
+    wheres = [f'"tenant" = $tenant_{source.table}']
+    bound: dict[str, object] = {f"tenant_{source.table}": str(source.tenant)}
+    if source.window is not None:
+        column = TIME_COLUMN[source.table]
+        wheres += [f'"{column}" >= $from_{source.table}', f'"{column}" < $until_{source.table}']
+        bound[f"from_{source.table}"] = source.window.start_ns
+        bound[f"until_{source.table}"] = source.window.end_ns
+    if source.as_of_ns is not None:
+        wheres.append(f'epoch_us("ingested_at") <= $as_of_{source.table}')
+        bound[f"as_of_{source.table}"] = source.as_of_ns // 1000
+    paths = ", ".join(_text(file.path) for file in source.files)
+    hive = "hive_partitioning = true, hive_types = {'tenant': VARCHAR, 'date': VARCHAR}"
+    sql = f"SELECT {', '.join(columns)} FROM read_parquet([{paths}], {hive}) WHERE {' AND '.join(wheres)}"
+    return sql, bound
+
+
+def _no_rows(table: str) -> str:
+    types = ibis.Schema.from_pyarrow(TABLES[table])
+    nulls = [
+        f'CAST(NULL AS {DuckDBCompiler.type_mapper.to_string(dtype)}) AS "{name}"' for name, dtype in types.items()
+    ]
+    return f"SELECT {', '.join(nulls)} WHERE false"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,126 @@
+"""Checks ledger, integrity, versions and disk, and says what to do. Ends with 1 if anything failed.
+
+Asks the running server. Where none answers, it examines the data folder itself, as far as that can be done from
+outside (--offline does so at once).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
+from server.cli.outcome import CommandFailed, ExitCode
+
+STATES: Final = ("fail", "warn", "ok")  # worst first, as they are printed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--offline and where the server is."""
+    parser.add_argument("--offline", action="store_true", help="examine --data DIR without asking a server")
+    add_connection_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the checks; 1 when one failed, 4 when there is neither a server nor a data folder to look at."""
+    examined, checks, ledger = _examine(args)
+    checks = sorted(checks, key=lambda check: STATES.index(str(check["status"])))
+    failed = sum(check["status"] == "fail" for check in checks)
+    if args.json:
+        from server.cli.rendering import print_json
+
+        print_json({"examined": examined, "healthy": failed == 0, "checks": checks, "ledger": ledger})
+    else:
+        _print(examined, checks, ledger)
+    return ExitCode.FAILED if failed else ExitCode.OK
+
+
+def balance_checks(ledger: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One check per ledger row: received = stored + duplicate + quarantined + rejected, whatever the row claims."""
+    checks = []
+    for row in ledger:
+        parts = {name: int(row.get(name) or 0) for name in ("stored", "duplicate", "quarantined", "rejected")}
+        missing = int(row.get("received") or 0) - sum(parts.values())
+        sums = " + ".join(f"{count} {name}" for name, count in parts.items())
+        checks.append(
+            {
+                "name": f"ledger: {row.get('signal')}",
+                "status": "ok" if missing == 0 else "fail",
+                "detail": f"{row.get('received') or 0} received = {sums}"
+                if missing == 0
+                else f"{row.get('received') or 0} received is not {sums}: {missing} unaccounted for",
+                "remedy": ""
+                if missing == 0
+                else "keep the data folder; run `assay doctor` again in a minute, then report it",
+            }
+        )
+    return checks
+
+
+def _examine(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    """What was examined, its checks, and the ledger where a server answered."""
+    if args.offline:
+        return _offline(args.data)
+    api = client_of(args)
+    try:
+        return _of_server(api)
+    except CommandFailed as failed:
+        named = args.url or args.port_base or os.environ.get("ASSAY_URL")
+        if failed.code != ExitCode.UNREACHABLE or named or not args.data.is_dir():
+            raise
+        examined, checks, ledger = _offline(args.data)
+        no_server = {"name": "server", "status": "warn", "detail": f"none answers at {api.url}", "remedy": "assay up"}
+        return examined, [no_server, *checks], ledger
+
+
+def _of_server(api: ApiClient) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    checks = [_check(one) for one in api.get("/api/v1/doctor")["checks"]]
+    ledger = list(api.get("/api/v1/ledger")["items"])
+    return api.url, [*checks, *balance_checks(ledger)], ledger
+
+
+def _offline(data: Path) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    if not data.is_dir():
+        raise CommandFailed(f"there is no data folder at {data}; name it with --data DIR", ExitCode.UNREACHABLE)
+    from store.doctor import examine
+
+    return str(data), [_check(one) for one in examine(data)], []
+
+
+def _check(found: object) -> dict[str, Any]:
+    """A check as a dict with name, status, detail and remedy; a status that is none of STATES counts as a failure."""
+    row: Mapping[str, Any] = asdict(found) if is_dataclass(found) and not isinstance(found, type) else found  # type: ignore[assignment]
+    state = str(row.get("status"))
+    return {
+        "name": str(row.get("name")),
+        "status": state if state in STATES else "fail",
+        "detail": str(row.get("detail") or ""),
+        "remedy": str(row.get("remedy") or ""),
+    }
+
+
+def _print(examined: str, checks: list[dict[str, Any]], ledger: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from server.cli.rendering import cell, console, status
+
+    out = console()
+    out.print(Text("examined ") + cell(examined))
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("check", "state", "detail", "what to do"):
+        shown.add_column(name, overflow="fold")
+    for check in checks:
+        shown.add_row(
+            cell(check["name"], 60), status(check["status"]), cell(check["detail"], 500), cell(check["remedy"], 500)
+        )
+    out.print(shown)
+    if not ledger:
+        out.print(Text("the ledger is shown only by a running server", "dim"))
+    counts = {state: sum(check["status"] == state for check in checks) for state in STATES}
+    out.print(Text(f"{counts['ok']} ok, {counts['warn']} to look at, {counts['fail']} failed"))

@@ -1,0 +1,76 @@
+"""The filters that `assay traces list` and `assay sessions list` share, and the window they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from server.cli.connection import ApiClient, Params
+from server.cli.terminal import plain
+
+DEFAULT_SINCE: Final = "7d"
+ALL_OF_TIME: Final = "1500w"
+
+
+def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
+    """--app, --release, --status, --attr, ..., --since or --start and --end, --limit."""
+    window = parser.add_argument_group("window")
+    window.add_argument("--since", help=f"how far back, e.g. 15m, 24h, 7d (default: {DEFAULT_SINCE})")
+    window.add_argument("--start", help="instead of --since: an RFC 3339 time, e.g. 2025-08-01T00:00:00Z")
+    window.add_argument("--end", help="an RFC 3339 time (default: now)")
+    chosen = parser.add_argument_group("filters")
+    for name in ("app", "release", "variant", "environment", "model", "user-id", "name"):
+        chosen.add_argument(f"--{name}")
+    chosen.add_argument("--status", choices=["ok", "error", "unset"])
+    chosen.add_argument("--min-duration-ms", type=float, metavar="MS")
+    chosen.add_argument("--max-duration-ms", type=float, metavar="MS")
+    chosen.add_argument("--attr", action="append", metavar="KEY=VALUE", help="an attribute's value; may be repeated")
+    chosen.add_argument("-q", "--query", metavar="TEXT", help="text in names, inputs, outputs or attribute values")
+    parser.add_argument("--limit", type=positive, default=50, metavar="N", help="at most so many (default: 50)")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0. Raises argparse's error otherwise."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
+
+
+def filter_params(args: argparse.Namespace) -> Params:
+    """The query parameters of the chosen filters; only those that were given."""
+    since = None if args.start else (args.since or DEFAULT_SINCE)
+    given = {
+        "since": since,
+        "start": args.start,
+        "end": args.end,
+        "app": args.app,
+        "release": args.release,
+        "variant": args.variant,
+        "environment": args.environment,
+        "model": args.model,
+        "user_id": args.user_id,
+        "name": args.name,
+        "status": args.status,
+        "min_duration_ms": args.min_duration_ms,
+        "max_duration_ms": args.max_duration_ms,
+        "attr": args.attr,
+        "q": args.query,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def where_to_look(args: argparse.Namespace, api: ApiClient, what: str) -> str:
+    """What to say when a list is empty: the window that was asked for, and when there was anything at all."""
+    from server.cli.rendering import moment
+
+    asked = f"from {args.start}" if args.start else f"in the last {args.since or DEFAULT_SINCE}"
+    apps = api.get("/api/v1/apps", {"since": ALL_OF_TIME})["items"]
+    known = [one for one in apps if not args.app or one["app"] == args.app]
+    if known:
+        newest = max(known, key=lambda one: str(one["last_seen_at"]))
+        hint = f"app {plain(newest['app'], 60)} was last seen at {moment(newest['last_seen_at'])} UTC: widen --since"
+    elif apps:
+        hint = f"known apps: {', '.join(plain(one['app'], 40) for one in apps[:10])}"
+    else:
+        hint = "nothing has arrived yet: point an OpenTelemetry exporter at the collector, or `assay import`"
+    return f"no {what} {plain(asked, 80)} match; {hint}"

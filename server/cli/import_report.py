@@ -1,0 +1,132 @@
+"""The summary of an import: one JSON object, or a short table and what to do next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.clock import NS_PER_S, to_datetime, to_ns
+from server.cli.terminal import plain
+from server.importers.service import Delivery, FileSurvey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """Scores written now, and those that were there from an earlier import."""
+
+    written: int
+    known: int
+
+
+Ledger = Mapping[str, int] | None
+
+
+def report_of(
+    surveys: Sequence[FileSurvey],
+    delivery: Delivery | None,
+    outcomes: Outcomes | None,
+    *,
+    ledger: tuple[Ledger, Ledger] = (None, None),
+) -> dict[str, Any]:
+    """What `--json` prints. `sent` and the counts after it are null for a dry run.
+
+    `stored` and `duplicate` are the tenant's ledger after minus before: other clients' spans of that time included.
+    """
+    first = min((one.first_ns for one in surveys if one.first_ns is not None), default=None)
+    last = max((one.last_ns for one in surveys if one.last_ns is not None), default=None)
+    before, after = ledger
+    counted = before is not None and after is not None
+    return {
+        "files": [_file(one) for one in surveys],
+        "conversations": sum(one.n_conversations for one in surveys),
+        "turns": sum(one.n_turns for one in surveys),
+        "spans": sum(one.n_spans for one in surveys),
+        "apps": sorted({app for one in surveys for app in one.apps}),
+        "first_at": _at(first),
+        "last_at": _at(last),
+        "times_are_synthetic": any(one.time_is_synthetic for one in surveys),
+        "requests": delivery.n_requests if delivery else None,
+        "sent": delivery.sent if delivery else None,
+        "accepted": delivery.accepted if delivery else None,
+        "rejected": delivery.rejected if delivery else None,
+        "messages": [*delivery.messages, *delivery.refused] if delivery else [],
+        "stored": (after or {}).get("stored", 0) - (before or {}).get("stored", 0) if counted else None,
+        "duplicate": (after or {}).get("duplicate", 0) - (before or {}).get("duplicate", 0) if counted else None,
+        "scores_written": outcomes.written if outcomes else None,
+        "scores_known": outcomes.known if outcomes else None,
+        "skipped": [
+            {"file": str(bad.path), "line": bad.line, "reason": bad.reason} for one in surveys for bad in one.bad
+        ],
+    }
+
+
+def print_report(report: Mapping[str, Any], *, as_json: bool, dry_run: bool) -> None:
+    """Prints the report on standard output."""
+    if as_json:
+        print(json.dumps({**report, "dry_run": dry_run}, indent=2))
+        return
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(_table(report["files"]))
+    for line in _lines(report, dry_run=dry_run):
+        console.print(Text(plain(line, 800)), soft_wrap=True)
+
+
+def _table(files: Sequence[Mapping[str, Any]]) -> Table:
+    names = {"conversations": "sessions", "turns": "turns", "pass": "pass", "fail": "fail", "unscored": "unscored"}
+    shown = {key: name for key, name in names.items() if any(one[key] for one in files)}
+    shown |= {"spans": "spans", "bad_lines": "bad lines"}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for name in shown.values():
+        table.add_column(name, justify="right")
+    for one in files:
+        table.add_row(Text(plain(Path(one["file"]).name, 100)), *(str(one[key]) for key in shown))
+    return table
+
+
+def _lines(report: Mapping[str, Any], *, dry_run: bool) -> list[str]:
+    synthetic = " (synthetic times)" if report["times_are_synthetic"] else ""
+    when = f", from {report['first_at']} to {report['last_at']}{synthetic}" if report["first_at"] else ""
+    if dry_run:
+        return [f"would send {report['spans']} spans of {report['conversations']} sessions{when}; nothing was sent"]
+    said = [f"sent {report['sent']} spans in {report['requests']} requests: {report['accepted']} accepted{when}"]
+    if report["rejected"]:
+        said.append(f"REJECTED by the collector: {report['rejected']}")
+    said += [f"the collector says: {message}" for message in report["messages"]]
+    if report["stored"] is not None:
+        said.append(f"ledger of the tenant: {report['stored']} stored, {report['duplicate']} there before")
+    if report["scores_written"] is not None:
+        said.append(f"outcomes: {report['scores_written']} scores written, {report['scores_known']} there before")
+    if report["first_at"] and report["apps"]:
+        window = f"--start {report['first_at']} --end {_after(report['last_at'])}"
+        said.append(f"see them:  assay traces list --app {report['apps'][0]} {window}")
+    return said
+
+
+def _file(one: FileSurvey) -> dict[str, Any]:
+    return {
+        "file": str(one.path),
+        "conversations": one.n_conversations,
+        "turns": one.n_turns,
+        "spans": one.n_spans,
+        "pass": one.n_pass,
+        "fail": one.n_fail,
+        "unscored": one.n_unscored,
+        "bad_lines": len(one.bad),
+    }
+
+
+def _at(ns: int | None) -> str | None:
+    return None if ns is None else f"{to_datetime(ns):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _after(at: str) -> str:
+    return str(_at(to_ns(datetime.fromisoformat(at)) + NS_PER_S))

@@ -1,0 +1,120 @@
+"""Figures, messages and tables as the client commands print them. Pure, but for the console itself."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from server.cli.terminal import plain
+
+WIDTH_OF_A_PIPE: Final = 200  # columns, where output goes to a file or another program
+STATUS_STYLE: Final = {"ok": "green", "error": "bold red", "unset": "dim", "warn": "yellow", "fail": "bold red"}
+_MAX_PARTS: Final = 1000
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal, or WIDTH_OF_A_PIPE; text is never markup."""
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A borderless table. Ids and figures stay on one line; the last column takes what room is left."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns[:-1]:
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    made.add_column(columns[-1], no_wrap=True, overflow="ellipsis", ratio=1)
+    return made
+
+
+def cell(text: object, limit: int = 200, style: str = "") -> Text:
+    """Untrusted text for a table cell or line: one line, harmless, never markup."""
+    return Text("" if text is None else plain(text, limit), style=style)
+
+
+def status(value: object) -> Text:
+    """A status in its colour."""
+    return Text(plain(value, 20), style=STATUS_STYLE.get(str(value), ""))
+
+
+def duration(ms: float | None) -> str:
+    """'12.3 ms', '4.56 s', '3 min 07 s', '2 h 05 min'; a dash when it is not known."""
+    if ms is None:
+        return "-"
+    if ms < 1000:
+        return f"{ms:.1f} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.2f} s"
+    seconds = round(ms / 1000)
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def money(usd: float | None) -> str:
+    """US dollars with enough digits for one model call; a dash when it is not known."""
+    if usd is None:
+        return "-"
+    return f"${usd:.2f}" if usd >= 100 else f"${usd:.4f}" if usd >= 0.01 or usd == 0 else f"${usd:.6f}"
+
+
+def tokens(given: int | None, made: int | None) -> str:
+    """'3,346 > 57': input and output tokens; a dash when neither is known."""
+    if given is None and made is None:
+        return "-"
+    return f"{given or 0:,} > {made or 0:,}"
+
+
+def moment(at: object) -> str:
+    """An RFC 3339 time of the API as 'YYYY-MM-DD HH:MM:SS' (UTC)."""
+    return plain(at, 40).replace("T", " ")[:19] if at else "-"
+
+
+def message_text(value: object) -> str:
+    """The readable part of an input or output: the texts of GenAI or OpenAI style messages, else the value itself.
+
+    Tool calls show as name(arguments). Not neutralised: pass it through `plain` to print.
+    """
+    if value is None:
+        return ""
+    try:
+        parsed = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return str(value)
+    if isinstance(parsed, dict | list):
+        found = [text for text in _texts(parsed if isinstance(parsed, list) else [parsed]) if text]
+        if found:
+            return "\n".join(found)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def print_json(value: object) -> None:
+    """Machine-readable output: pure ASCII, so that no control character of a trace reaches a terminal."""
+    print(json.dumps(value, indent=2))
+
+
+def _texts(messages: list[Any]) -> Iterator[str]:
+    for message in messages[:_MAX_PARTS]:
+        if not isinstance(message, dict):
+            continue
+        content = message.get("content")
+        if isinstance(content, str):
+            yield content
+        parts = message.get("parts") or (content if isinstance(content, list) else [])
+        yield from (_part(part) for part in parts[:_MAX_PARTS] if isinstance(part, dict))
+
+
+def _part(part: dict[str, Any]) -> str:
+    match part.get("type"):
+        case "tool_call":
+            return f"{part.get('name')}({json.dumps(part.get('arguments'), ensure_ascii=False)})"
+        case "tool_call_response":
+            return str(part.get("response", part.get("result", "")))
+        case _:
+            return str(part.get("content") or part.get("text") or "")

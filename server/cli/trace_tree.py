@@ -1,0 +1,184 @@
+"""A trace on a terminal: its head, its spans as a tree, its scores."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.text import Text
+
+from server.cli.rendering import cell, console, duration, message_text, moment, money, status, table, tokens
+from server.cli.terminal import plain
+
+MAX_INDENT: Final = 30  # levels drawn; deeper spans say their depth instead
+_PREVIEW: Final = 400
+_FULL: Final = 20_000
+_COUNTED_KINDS: Final = frozenset({"LLM", "EMBEDDING", "RERANKER"})
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A span's place in the tree: how deep, the rules drawn before it, and what is odd about its place."""
+
+    span: Row
+    depth: int
+    rules: str
+    oddity: str = ""
+
+
+def print_list(rows: Sequence[Row]) -> None:
+    """Traces, newest first."""
+    columns = ("started (UTC)", "trace id", "app", "release", "status", "latency", "spans", "in > out", "cost", "input")
+    shown = table(*columns, right=("latency", "spans", "in > out", "cost"))
+    for row in rows:
+        shown.add_row(
+            moment(row.get("started_at")),
+            cell(row.get("trace_id"), 32),
+            cell(row.get("app"), 24),
+            cell(row.get("release"), 24),
+            status(row.get("status")),
+            duration(row.get("duration_ms")),
+            cell(row.get("n_spans")),
+            tokens(row.get("input_tokens"), row.get("output_tokens")),
+            money(row.get("cost_usd")),
+            cell(message_text(row.get("input")) or row.get("name"), 120),
+        )
+    console().print(shown)
+
+
+def print_trace(trace: Mapping[str, Any], *, full: bool) -> None:
+    """The whole trace; `full` with what every span read and wrote."""
+    out, head, spans = console(), trace["trace"], trace["spans"]
+    out.print(_head(head))
+    for name in ("input", "output"):
+        if head.get(name):
+            out.print(Text(f"{name:<7}", "bold") + cell(message_text(head[name]), _PREVIEW))
+    out.print()
+    for branch in branches(spans):
+        out.print(_line(branch), soft_wrap=True)
+        if full:
+            for name in ("input", "output"):
+                if branch.span.get(name):
+                    text = plain(message_text(branch.span[name]), _FULL, block=True)
+                    out.print(Text(f"    {name}: ", "dim") + Text(text), soft_wrap=True)
+    n_spans = trace.get("n_spans") or len(spans)
+    if n_spans > len(spans):
+        out.print(Text(f"... {n_spans - len(spans)} more spans: --limit {n_spans} shows them all", "dim"))
+    for score in trace.get("scores") or []:
+        out.print(score_line(score), soft_wrap=True)
+
+
+def print_span(span: Row) -> None:
+    """One span with every field and attribute."""
+    out = console()
+    out.print(_line(Branch(span=span, depth=0, rules="")), soft_wrap=True)
+    for name in ("trace_id", "span_id", "parent_span_id", "started_at", "session_id", "user_id", "status_message"):
+        if span.get(name):
+            out.print(Text(f"{name:<16}", "bold") + cell(span[name], _PREVIEW))
+    for name in ("input", "output"):
+        if span.get(name):
+            out.print(Text(name, "bold"))
+            out.print(Text(plain(message_text(span[name]), _FULL, block=True)), soft_wrap=True)
+    for name in ("attributes", "resource"):
+        if span.get(name):
+            out.print(Text(name, "bold"))
+            for key, value in span[name].items():
+                out.print(Text("  ") + cell(key, 200, "cyan") + Text(" = ") + cell(value, 2000), soft_wrap=True)
+    for event in span.get("events") or []:
+        out.print(Text("event ", "bold") + cell(event.get("name")) + Text("  ") + cell(event.get("attributes"), 1000))
+    for score in span.get("scores") or []:
+        out.print(score_line(score), soft_wrap=True)
+
+
+def branches(spans: Sequence[Row]) -> Iterator[Branch]:
+    """Every span once, parents before children, in the order given; iterative, so that no depth is too deep.
+
+    A span whose parent is not among them stands at the top and says so; so does the entry of a cycle.
+    """
+    first_of: dict[str, int] = {}
+    for index, span in enumerate(spans):
+        first_of.setdefault(span["span_id"], index)
+    children: dict[int, list[int]] = defaultdict(list)
+    tops: list[tuple[int, str]] = []
+    for index, span in enumerate(spans):
+        parent = span.get("parent_span_id")
+        if parent and parent in first_of and first_of[parent] != index:
+            children[first_of[parent]].append(index)
+        else:
+            tops.append((index, f"parent {plain(parent, 16)} is missing" if parent else ""))
+    seen: set[int] = set()
+    for index, oddity in tops:
+        yield from _below(index, oddity, spans, children, seen)
+    for index in range(len(spans)):
+        if index not in seen:
+            yield from _below(index, "its ancestors form a cycle", spans, children, seen)
+
+
+def score_line(score: Row) -> Text:
+    """One score: evaluator, label and value, or why there is none, and the explanation."""
+    value = score.get("value")
+    verdict = " ".join(
+        part for part in (plain(score.get("label") or "", 60), "" if value is None else f"{value:g}") if part
+    )
+    if score.get("unscored"):
+        verdict = f"unscored: {plain(score['unscored'], 200)}"
+    line = Text("score ", "bold") + cell(score.get("evaluator"), 60, "magenta") + Text(f" = {verdict}")
+    return line + (Text("  ") + cell(score["explanation"], 300, "dim") if score.get("explanation") else Text(""))
+
+
+def _below(
+    top: int, oddity: str, spans: Sequence[Row], children: Mapping[int, list[int]], seen: set[int]
+) -> Iterator[Branch]:
+    # Entries: (span, depth, rules before its own corner, whether it is the last child)
+    waiting: list[tuple[int, int, str, bool]] = [(top, 0, "", True)]
+    while waiting:
+        index, depth, before, last = waiting.pop()
+        if index in seen:
+            continue
+        seen.add(index)
+        corner = "" if depth == 0 else "└─ " if last else "├─ "
+        rules = before + corner if depth <= MAX_INDENT else f"{before[: MAX_INDENT * 3]}... (depth {depth}) "
+        yield Branch(span=spans[index], depth=depth, rules=rules, oddity=oddity if index == top else "")
+        below = before + ("" if depth == 0 else "   " if last else "│  ")
+        below = below[: MAX_INDENT * 3]
+        kin = [child for child in children.get(index, []) if child not in seen]
+        for position, child in reversed(list(enumerate(kin))):
+            waiting.append((child, depth + 1, below, position == len(kin) - 1))
+
+
+def _head(head: Row) -> Text:
+    line = Text("trace ", "bold") + cell(head.get("trace_id"), 32) + Text("  ") + status(head.get("status"))
+    facts = [
+        f"{moment(head.get('started_at'))} UTC",
+        duration(head.get("duration_ms")),
+        f"{head.get('n_spans')} spans, {head.get('n_errors') or 0} errors",
+        f"{tokens(head.get('input_tokens'), head.get('output_tokens'))} tokens",
+        f"${plain(head['cost_usd_exact'], 30)}" if head.get("cost_usd_exact") else money(head.get("cost_usd")),
+    ]
+    line += Text("\n" + "   ".join(facts))
+    for name in ("app", "release", "variant", "environment", "session_id", "user_id"):
+        if head.get(name):
+            line += Text(f"\n{name:<12}", "bold") + cell(head[name], 200)
+    return line
+
+
+def _line(branch: Branch) -> Text:
+    span = branch.span
+    line = (
+        Text(branch.rules, "dim") + cell(span.get("kind"), 12, "cyan") + Text(" ") + cell(span.get("name"), 120, "bold")
+    )
+    line += Text(f"  {duration(span.get('duration_ms'))}")
+    if span.get("kind") in _COUNTED_KINDS or span.get("usage_counted"):
+        line += Text(f"  {tokens(span.get('input_tokens'), span.get('output_tokens'))} tok")
+        line += Text(f"  {money(span.get('cost_usd'))}")
+        line += Text("  ") + cell(span.get("model") or "", 60, "dim")
+    if span.get("status") == "error":
+        why = span.get("status_message") or span.get("error_type") or ""
+        line += Text("  ERROR ", "bold red") + cell(why, 200, "red")
+    notes = [branch.oddity, *(str(issue) for issue in span.get("issues") or [])]
+    shown = ", ".join(plain(note, 60) for note in notes if note)
+    return line + (Text(f"  [{shown}]", "yellow") if shown else Text(""))

@@ -1,0 +1,57 @@
+"""Builds the parts of a server process from its settings; everything below gets what it needs handed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from auth.authenticator import Authenticator
+from core.clock import Clock, system_clock
+from server.settings import Settings
+from store.control.control import Control
+from store.control.secret_file import read_or_create_secret
+from store.cursor import Cursors
+from store.engine import DuckDBEngine
+from store.lake import Lake
+from store.tenant import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the routes of one server process work with; a route takes it from `server.policy.ServicesOf`."""
+
+    settings: Settings
+    control: Control
+    lake: Lake
+    store: Store
+    authenticator: Authenticator
+    cursors: Cursors
+    clock: Clock
+    version: str
+
+
+def open_control(settings: Settings, clock: Clock = system_clock) -> Control:
+    """The control database of an installation, with its pepper. Raises StorageFailed, Corrupt."""
+    return Control.open(settings.control_database, pepper=pepper_of(settings), clock=clock)
+
+
+def pepper_of(settings: Settings) -> bytes:
+    """The installation's pepper, made at first use. Raises StorageFailed, Corrupt."""
+    return read_or_create_secret(settings.secrets_dir / "pepper")
+
+
+def build_services(settings: Settings, clock: Clock = system_clock) -> Services:
+    """Opens everything a server needs. Raises StorageFailed, Corrupt, InvalidInput."""
+    pepper = pepper_of(settings)
+    control = open_control(settings, clock)
+    lake = Lake(settings.lake_root, clock=clock)
+    return Services(
+        settings=settings,
+        control=control,
+        lake=lake,
+        store=Store(lake, DuckDBEngine(settings.lake_root), clock),
+        authenticator=Authenticator(control.find_key, pepper, clock),
+        cursors=Cursors(pepper, clock),
+        clock=clock,
+        version=version("assay"),
+    )

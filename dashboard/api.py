@@ -1,0 +1,154 @@
+"""The one way from the pages to Assay: its HTTP API, with the key the dashboard was started with.
+
+ApiFailure
+├── Unreachable   no answer: the server is down, or ASSAY_URL points elsewhere
+├── NotAllowed    401 or 403: the key is missing, wrong, revoked, or of too low a role
+├── NotFound      404: no such trace, span or session in this tenant
+└── Refused       every other answer that is not a success (its title and detail are the server's)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+Row = dict[str, Any]
+Parameters = Mapping[str, str | int | float | Sequence[str] | None]
+
+_TIMEOUT: Final = httpx.Timeout(30.0, connect=3.0)
+
+
+class ApiFailure(Exception):
+    """An answer that is not the data. `detail` is text of the server or the network: show it as plain text only."""
+
+    def __init__(self, detail: str, *, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.status = status
+
+
+class Unreachable(ApiFailure):
+    """Nobody answered at ASSAY_URL, or not in time."""
+
+
+class NotAllowed(ApiFailure):
+    """The key may not read this (401: not a key; 403: its role is too low)."""
+
+
+class NotFound(ApiFailure):
+    """The tenant has nothing under this id."""
+
+
+class Refused(ApiFailure):
+    """The server answered with an error of another kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of a list; `next_cursor` is None on the last."""
+
+    items: list[Row]
+    next_cursor: str | None
+
+
+class Api:
+    """Reads from one Assay server. Thread-safe; one per dashboard process."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url.rstrip("/")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        limits = httpx.Limits(max_connections=16, max_keepalive_connections=8)
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, limits=limits)
+
+    @classmethod
+    def of_environment(cls) -> Api:
+        """The server of ASSAY_URL (default http://127.0.0.1:8080) with the key of ASSAY_API_KEY."""
+        return cls(os.environ.get("ASSAY_URL") or "http://127.0.0.1:8080", os.environ.get("ASSAY_API_KEY", ""))
+
+    def get(self, path: str, parameters: Parameters | None = None) -> Row:
+        """The JSON object at `/api/v1` + `path`. Raises `ApiFailure`."""
+        query = httpx.QueryParams([pair for key, value in (parameters or {}).items() for pair in _pairs(key, value)])
+        try:
+            response = self._http.get(f"/api/v1{path}", params=query)
+        except httpx.TimeoutException as error:
+            raise Unreachable(f"{self.url} did not answer in time ({type(error).__name__}).") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"{self.url}: {error or type(error).__name__}") from error
+        if not response.is_success:
+            raise _failure(response)
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise Refused(
+                f"{self.url} answered with something that is not JSON.", status=response.status_code
+            ) from error
+        if not isinstance(answer, dict):
+            raise Refused(f"{self.url} answered with JSON of an unknown shape.", status=response.status_code)
+        return answer
+
+    def page(self, path: str, parameters: Parameters) -> Page:
+        """One page of the list at `path`."""
+        answer = self.get(path, parameters)
+        return Page(items=list(answer.get("items", [])), next_cursor=answer.get("next_cursor"))
+
+    def together(self, wanted: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        """The items of several lists, asked for at the same time, in the order of `wanted`."""
+        with ThreadPoolExecutor(max_workers=min(6, len(wanted) or 1)) as pool:
+            return list(pool.map(lambda one: self.page(*one).items, wanted))
+
+    def trace(self, trace_id: str, *, limit: int, cursor: str | None = None) -> Row:
+        """The trace with its first `limit` spans in start order, without their content."""
+        return self.get(f"/traces/{_segment(trace_id)}", {"limit": limit, "cursor": cursor, "fields": "light"})
+
+    def span(self, trace_id: str, span_id: str) -> Row:
+        """One span, whole."""
+        return self.get(f"/traces/{_segment(trace_id)}/spans/{_segment(span_id)}")
+
+    def session(self, session_id: str, *, limit: int, cursor: str | None = None) -> Row:
+        """The session with its first `limit` turns in order."""
+        return self.get(f"/sessions/{_segment(session_id)}", {"limit": limit, "cursor": cursor})
+
+    def otlp_endpoint(self) -> str:
+        """Where exporters send: ASSAY_OTLP_URL, else the HTTP door beside this server (4318, or one port below)."""
+        told = os.environ.get("ASSAY_OTLP_URL")
+        if told:
+            return told.rstrip("/")
+        parts = urlsplit(self.url)
+        port = 4318 if parts.port in (None, 8080) else parts.port - 1
+        return f"{parts.scheme or 'http'}://{parts.hostname or '127.0.0.1'}:{port}"
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _pairs(key: str, value: str | int | float | Sequence[str] | None) -> list[tuple[str, str]]:
+    if value is None or value == "":
+        return []
+    if isinstance(value, (str, int, float)):
+        return [(key, str(value))]
+    return [(key, one) for one in value]
+
+
+def _failure(response: httpx.Response) -> ApiFailure:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    said = problem if isinstance(problem, dict) else {}
+    detail = str(said.get("detail") or said.get("title") or f"HTTP {response.status_code}")
+    match response.status_code:
+        case 401 | 403:
+            return NotAllowed(detail, status=response.status_code)
+        case 404:
+            return NotFound(detail, status=404)
+        case 502 | 503 | 504:
+            return Unreachable(f"The server answered {response.status_code}: {detail}", status=response.status_code)
+        case _:
+            return Refused(detail, status=response.status_code)

@@ -1,0 +1,44 @@
+"""The script that every visit runs: which pages there are, and the frame around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import links
+from dashboard.api import ApiFailure
+from dashboard.parts.states import api
+from dashboard.text import inert
+
+_HERE = Path(__file__).parent
+
+
+@st.cache_data(ttl=30, max_entries=1, show_spinner=False)
+def _whoami() -> tuple[str, str]:
+    me = api().get("/me")
+    return inert(me.get("tenant"), 40), inert(me.get("role"), 20)
+
+
+def _foot() -> None:
+    """Whose data this is, at the bottom of the sidebar."""
+    with st.sidebar, st.container(key="assay-quiet-foot"):
+        try:
+            tenant, role = _whoami()
+        except ApiFailure:
+            st.badge("not connected", icon=":material/cloud_off:", color="red")
+            return
+        st.text(f"Tenant {tenant} · {role}")
+
+
+def main() -> None:
+    """Runs the chosen page."""
+    st.set_page_config(page_title="Assay", page_icon=str(_HERE / "parts/mark.svg"), layout="wide")
+    st.html(_HERE / "parts/page.css")
+    st.logo(str(_HERE / "parts/logo.svg"), icon_image=str(_HERE / "parts/mark.svg"), size="large")
+    page = st.navigation({"Observe": list(links.PAGES)}, expanded=True)
+    _foot()
+    page.run()
+
+
+main()

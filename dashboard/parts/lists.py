@@ -1,0 +1,129 @@
+"""Lists of traces and sessions as grids: a click on a row opens a peek, newest first, one page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard import human
+from dashboard.api import Api, Page, Parameters, Row
+from dashboard.parts.frame import timezone
+from dashboard.text import one_line
+
+PAGE_SIZE: Final = 100
+
+
+@st.cache_data(ttl=5, max_entries=32, show_spinner=False)
+def read_page(_api: Api, path: str, parameters: Parameters) -> Page:
+    """One page of a list, kept for the seconds in which a click reruns the page."""
+    return _api.page(path, parameters)
+
+
+@st.cache_data(ttl=10, max_entries=64, show_spinner=False)
+def read_facets(_api: Api, fields: Sequence[str], parameters: Parameters) -> dict[str, dict[str, int]]:
+    """For each field its values with the number of traces that have them, most frequent first."""
+    answers = _api.together([("/facets", {**parameters, "field": field}) for field in fields])
+    return {
+        field: {str(one["value"]): int(one["count"]) for one in items if one.get("value") is not None}
+        for field, items in zip(fields, answers, strict=True)
+    }
+
+
+def text_column(title: str, width: int) -> Any:
+    """A column of data: always a text column, which draws characters and nothing else."""
+    return st.column_config.TextColumn(title, width=width)
+
+
+def common_columns() -> dict[str, Any]:
+    """The columns that both lists have."""
+    column = st.column_config
+    return {
+        "started": column.DatetimeColumn("Started", format="D MMM HH:mm:ss", width=120),
+        "status": column.MultiselectColumn("Status", options=["ok", "error"], color=["green", "red"], width=70),
+        "name": text_column("Name", 135),
+        "input": text_column("Input", 205),
+        "output": text_column("Output", 205),
+        "seconds": column.NumberColumn("Latency", format="%.2f s", width=75),
+        "turns": column.NumberColumn("Turns", format="localized", width=60),
+        "spans": column.NumberColumn("Spans", format="localized", width=60),
+        "tokens": column.NumberColumn("Tokens", format="compact", width=70),
+        "cost": column.NumberColumn("Cost", format="$%.4f", width=80),
+        "app": text_column("App", 100),
+        "release": text_column("Release", 130),
+        "variant": text_column("Variant", 90),
+        "model": text_column("Model", 120),
+        "session": text_column("Session", 130),
+        "user": text_column("User", 90),
+    }
+
+
+def grid(
+    columns: Mapping[str, Sequence[object]],
+    key: str,
+    *,
+    height: int,
+    chosen: int | None = None,
+    renamed: Mapping[str, Any] | None = None,
+) -> int | None:
+    """Draws the columns; returns the row that was clicked, counted from the top. `chosen` starts marked."""
+    import pyarrow as pa
+
+    known = {**common_columns(), **(renamed or {})}
+    marked: Any = {"selection": {"cells": [(chosen, "input")]}} if chosen is not None else None
+    state = st.dataframe(
+        pa.table(dict(columns)),
+        height=height,
+        hide_index=True,
+        row_height=38,
+        key=key,
+        column_config={name: known[name] for name in columns},
+        on_select="rerun",
+        selection_mode="single-cell",
+        selection_default=marked,
+        placeholder="–",
+    )
+    cells = state["selection"]["cells"]
+    return int(cells[0][0]) if cells else None
+
+
+def shared_values(rows: Sequence[Row]) -> dict[str, list[object]]:
+    """The cells that traces and sessions have in common."""
+    tz = timezone()
+    return {
+        "started": [human.moment(row.get("start_ns"), tz) for row in rows],
+        "spans": [row.get("n_spans") for row in rows],
+        "tokens": [(row.get("input_tokens") or 0) + (row.get("output_tokens") or 0) for row in rows],
+        "cost": [row.get("cost_usd") for row in rows],
+        "app": [one_line(row.get("app"), 60) for row in rows],
+        "release": [one_line(row.get("release"), 60) for row in rows],
+        "variant": [one_line(row.get("variant"), 60) for row in rows],
+        "user": [one_line(row.get("user_id"), 60) for row in rows],
+    }
+
+
+def seconds(row: Row) -> float | None:
+    """Latency in seconds; None when a time is missing."""
+    ms = row.get("duration_ms")
+    return None if ms is None else ms / 1000
+
+
+def turn_pages(key: str, page: Page, cursors: list[str]) -> None:
+    """Buttons to newer and older pages. `cursors` is the way taken so far, kept in the session state under `key`."""
+    if not cursors and page.next_cursor is None:
+        return
+    with st.container(horizontal=True, horizontal_alignment="center", vertical_alignment="center"):
+        if st.button("Newer", icon=":material/chevron_left:", disabled=not cursors, key=f"{key}-newer"):
+            st.session_state[key] = cursors[:-1]
+            st.rerun()
+        st.caption(f"Page {len(cursors) + 1}", width="content")
+        if st.button(
+            "Older",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=page.next_cursor is None,
+            key=f"{key}-older",
+        ):
+            st.session_state[key] = [*cursors, page.next_cursor]
+            st.rerun()

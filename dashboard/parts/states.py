@@ -1,0 +1,143 @@
+"""What a page shows when there is nothing to show: no server, no permission, no such thing, no data yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import streamlit as st
+
+from dashboard.api import Api, ApiFailure, NotAllowed, NotFound, Unreachable
+from dashboard.text import inert
+
+
+@st.cache_resource(show_spinner=False)
+def api() -> Api:
+    """The client of this process."""
+    return Api.of_environment()
+
+
+def guarded(show: Callable[..., Any]) -> Callable[..., Any]:
+    """A page or fragment whose API failures become a state of the page instead of a traceback."""
+
+    @wraps(show)
+    def shown(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return show(*args, **kwargs)
+        except ApiFailure as failure:
+            failed(failure)
+            return None
+
+    return shown
+
+
+def failed(failure: ApiFailure) -> None:
+    """Says what happened, the likely cause, and what to do; offers to try again."""
+    icon, title, advice = _explained(failure)
+    with st.container(border=True, key="assay-failure"):
+        st.subheader(title, anchor=False, icon=icon)
+        st.text(inert(failure.detail, 600))
+        for sentence, command in advice:
+            st.caption(sentence)
+            if command:
+                st.code(command, language=None, wrap_lines=True)
+        if st.button("Try again", icon=":material/refresh:", key="assay-retry"):
+            st.rerun()
+
+
+def _explained(failure: ApiFailure) -> tuple[str, str, list[tuple[str, str]]]:
+    match failure:
+        case Unreachable():
+            advice = [
+                ("Is Assay running? Start all of it with", "assay up"),
+                (
+                    "or tell this dashboard where the server is, and start it again:",
+                    "export ASSAY_URL=http://127.0.0.1:8080",
+                ),
+            ]
+            return ":material/cloud_off:", "The Assay server does not answer", advice
+        case NotAllowed(status=403):
+            why = "Reading needs a key of role viewer or higher. An admin can issue one:"
+            return (
+                ":material/lock:",
+                "This key may not see this",
+                [(why, "assay keys create --role viewer --name dashboard")],
+            )
+        case NotAllowed():
+            why = (
+                "The dashboard sends the key of ASSAY_API_KEY. Start it again with a key that is valid for this server:"
+            )
+            return ":material/key_off:", "The API key was not accepted", [(why, "export ASSAY_API_KEY=ask_…")]
+        case NotFound():
+            why = (
+                "It may belong to another tenant, be older than the retention allows, or not have arrived yet: "
+                "a trace is readable about two seconds after it was sent."
+            )
+            return ":material/search_off:", "Nothing is stored under this id", [(why, "")]
+        case _:
+            return (
+                ":material/error:",
+                "The server could not answer this",
+                [("The answer is shown above. `assay doctor` checks the installation:", "assay doctor")],
+            )
+
+
+def no_match(what: str, hint: str) -> None:
+    """The filters leave nothing: says so, and what to loosen."""
+    with st.container(border=True, key=f"assay-empty-{what}", horizontal_alignment="center"):
+        st.subheader(f"No {what} here", anchor=False, icon=":material/filter_alt_off:")
+        st.caption(hint)
+
+
+@st.cache_data(ttl=10, max_entries=1, show_spinner=False)
+def anything_stored() -> bool:
+    """Whether this tenant has ever stored a span."""
+    ledger = api().get("/ledger").get("items", [])
+    return any(row.get("signal") == "spans" and row.get("stored") for row in ledger)
+
+
+def first_steps() -> None:
+    """Nothing was ever received: how to send the first trace, ready to copy."""
+    endpoint = api().otlp_endpoint()
+    with st.container(border=True, key="assay-first-steps"):
+        st.subheader("Waiting for the first trace", anchor=False, icon=":material/satellite_alt:")
+        st.text(
+            "Point any OpenTelemetry exporter at Assay. Traces appear here about two seconds after they are sent.\n"
+            "The key was printed at the first start and is kept in credentials.json of the data directory."
+        )
+        by_environment, by_python, by_demo = st.tabs(["Environment", "Python", "No agent at hand?"])
+        with by_environment:
+            st.caption("Works with every OpenTelemetry SDK, in any language:")
+            st.code(_ENVIRONMENT.format(endpoint=endpoint), language="bash", wrap_lines=True)
+        with by_python:
+            st.caption("pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http")
+            st.code(_PYTHON.format(endpoint=endpoint), language="python", wrap_lines=True)
+        with by_demo:
+            st.caption("Import recorded conversations, or start the demonstration with its own traffic:")
+            st.code("assay import tau2 FILE.jsonl.gz\nmake demo", language="bash")
+
+
+_ENVIRONMENT = """export OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}
+export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20$ASSAY_API_KEY"
+export OTEL_SERVICE_NAME=my-agent"""
+
+_PYTHON = """import os
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+provider = TracerProvider(resource=Resource.create({{"service.name": "my-agent"}}))
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(
+    endpoint="{endpoint}/v1/traces",
+    headers={{"authorization": "Bearer " + os.environ["ASSAY_API_KEY"]}},
+)))
+trace.set_tracer_provider(provider)
+
+with trace.get_tracer("my-agent").start_as_current_span("first turn") as span:
+    span.set_attribute("input.value", "Hello")
+    span.set_attribute("output.value", "Hello, Assay")
+provider.shutdown()"""

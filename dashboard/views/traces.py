@@ -1,0 +1,173 @@
+"""Traces: the newest first, filtered; a click opens a peek beside the list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from dashboard import human, links
+from dashboard.api import Row
+from dashboard.parts import filters, frame, lists, states
+from dashboard.parts.content import preview
+from dashboard.text import one_line
+
+_CURSORS = "traces-cursors"
+_PEEK = "traces-peek"
+_GENERATION = "traces-generation"
+
+
+@states.guarded
+def show() -> None:
+    """The page."""
+    window, every_s = frame.head(
+        "Traces", "One row per trace: a user's message to the agent's reply", live_key="traces-live"
+    )
+    chosen = filters.bar("traces", window.parameters, placeholder="Search names, inputs, outputs, attributes")
+    wanted = {**window.parameters, **chosen}
+    if st.session_state.get("traces-wanted") != wanted:
+        st.session_state.update({"traces-wanted": wanted, _CURSORS: [], _PEEK: None})
+    paused = st.session_state.get(_PEEK) is not None or st.session_state[_CURSORS]
+    st.fragment(_list, run_every=None if paused else every_s)(wanted, window.words)
+
+
+@states.guarded
+def _list(wanted: filters.Chosen, words: str) -> None:
+    cursors: list[str] = st.session_state[_CURSORS]
+    cursor = cursors[-1] if cursors else None
+    page = lists.read_page(states.api(), "/traces", {**wanted, "limit": lists.PAGE_SIZE, "cursor": cursor})
+    if not page.items:
+        _nothing(wanted)
+        return
+    peeked = st.session_state.get(_PEEK)
+    _count(wanted, words, len(page.items))
+    listing, peek = st.columns([5, 4], gap="medium") if peeked else (st.container(), None)
+    ids = [row["trace_id"] for row in page.items]
+    place = ids.index(peeked) if peeked in ids else None
+    with listing:
+        # A new generation forgets the clicked cell, so that closing the peek does not open it again.
+        row = lists.grid(
+            _columns(page.items), f"traces-grid-{st.session_state.get(_GENERATION, 0)}", height=640, chosen=place
+        )
+        lists.turn_pages(_CURSORS, page, cursors)
+    clicked = page.items[row]["trace_id"] if row is not None and row < len(page.items) else None
+    if clicked is not None and clicked != peeked:
+        st.session_state[_PEEK] = clicked
+        st.rerun()
+    if peek is not None:
+        with peek:
+            _peek(page.items, str(peeked))
+
+
+def _nothing(wanted: filters.Chosen) -> None:
+    if set(wanted) - {"since", "start", "end"}:
+        states.no_match(
+            "traces", "No trace in this time range passes all of these filters. Widen the range or clear a filter."
+        )
+    elif states.anything_stored():
+        states.no_match(
+            "traces", "Nothing arrived in this time range. Older traces exist: widen the range at the top right."
+        )
+    else:
+        states.first_steps()
+
+
+def _count(wanted: filters.Chosen, words: str, shown: int) -> None:
+    statuses = lists.read_facets(states.api(), ("status",), wanted)["status"]
+    total, errors = max(shown, sum(statuses.values())), statuses.get("error", 0)
+    wrong = f" · {human.plural(errors, 'trace')} with errors" if errors else ""
+    st.caption(f"{human.plural(total, 'trace')} in the {words}{wrong}")
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:
+    shared = lists.shared_values(rows)
+    return {
+        "started": shared["started"],
+        "status": [["error"] if row.get("status") == "error" or row.get("n_errors") else ["ok"] for row in rows],
+        "name": [
+            one_line(row.get("name") or ("(root not arrived)" if row.get("root_missing") else ""), 80) for row in rows
+        ],
+        "input": [one_line(row.get("input")) for row in rows],
+        "output": [one_line(row.get("output")) for row in rows],
+        "seconds": [lists.seconds(row) for row in rows],
+        "spans": shared["spans"],
+        "tokens": shared["tokens"],
+        "cost": shared["cost"],
+        "app": shared["app"],
+        "release": shared["release"],
+        "model": [one_line(", ".join(row.get("models") or []), 80) for row in rows],
+        "session": [one_line(row.get("session_id"), 80) for row in rows],
+        "user": shared["user"],
+        "variant": shared["variant"],
+    }
+
+
+def _peek(rows: Sequence[Row], trace_id: str) -> None:
+    """The side panel of one trace of the list."""
+    ids = [str(row["trace_id"]) for row in rows]
+    place = ids.index(trace_id) if trace_id in ids else None
+    if place is None:
+        _close()
+        st.rerun()
+    row = rows[place]
+    with st.container(border=True, key="assay-peek"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if st.button("Open trace", type="primary", icon=":material/open_in_full:", shortcut="o", key="peek-open"):
+                links.open_trace(trace_id)
+            st.button(
+                "Up",
+                icon=":material/keyboard_arrow_up:",
+                shortcut="k",
+                key="peek-previous",
+                disabled=place == 0,
+                on_click=_move,
+                args=(ids[max(0, place - 1)],),
+            )
+            st.button(
+                "Down",
+                icon=":material/keyboard_arrow_down:",
+                shortcut="j",
+                key="peek-next",
+                disabled=place == len(ids) - 1,
+                on_click=_move,
+                args=(ids[min(len(ids) - 1, place + 1)],),
+            )
+            st.button("Close", icon=":material/close:", type="tertiary", key="peek-close", on_click=_close)
+        frame.heading(row.get("name"), "peek", size="small")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            frame.status_badge(row.get("status"))
+            st.caption(human.clock(row.get("start_ns"), frame.timezone()), width="content")
+        tokens = (row.get("input_tokens") or 0) + (row.get("output_tokens") or 0)
+        frame.numbers(
+            (
+                ("Latency", human.duration(row.get("duration_ms"))),
+                ("Spans", human.count(row.get("n_spans"))),
+                ("Tokens", human.count(tokens)),
+                ("Cost", human.usd(row.get("cost_usd"))),
+            ),
+            "peek",
+        )
+        preview("Input", row.get("input"), "peek-input")
+        preview("Output", row.get("output"), "peek-output")
+        cells = (
+            ("App", row.get("app")),
+            ("Release", row.get("release")),
+            ("Model", ", ".join(row.get("models") or [])),
+            ("User", row.get("user_id")),
+            ("Session", row.get("session_id")),
+        )
+        frame.facts(cells, "peek")
+        st.code(trace_id, language=None)
+        session_id = row.get("session_id")
+        if session_id and st.button("Open session", icon=":material/forum:", key="peek-session"):
+            links.open_session(str(session_id))
+
+
+def _move(trace_id: str) -> None:
+    st.session_state[_PEEK] = trace_id
+    st.session_state[_GENERATION] = st.session_state.get(_GENERATION, 0) + 1
+
+
+def _close() -> None:
+    st.session_state[_PEEK] = None
+    st.session_state[_GENERATION] = st.session_state.get(_GENERATION, 0) + 1

@@ -1,0 +1,21 @@
+// The OpenTelemetry JS SDK with its own OTLP exporter: JSON or protobuf as OTEL_EXPORTER_OTLP_PROTOCOL says.
+import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
+
+let ended = 0;
+const counter = { onStart() {}, onEnd() { ended += 1; }, async forceFlush() {}, async shutdown() {} };
+
+export function start() {
+  const json = process.env.OTEL_EXPORTER_OTLP_PROTOCOL === 'http/json';
+  const exporter = json ? new JsonExporter() : new ProtobufExporter();
+  const provider = new NodeTracerProvider({ spanProcessors: [new BatchSpanProcessor(exporter), counter] });
+  provider.register();
+  return provider;
+}
+
+// Flushes, and prints the number of spans as the last line: what the collector has to hold.
+export async function finish(provider) {
+  await provider.shutdown();
+  console.log(JSON.stringify({ spans: ended }));
+}

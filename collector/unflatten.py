@@ -8,6 +8,7 @@ ones per family; everything else stays among the attributes and is reported as t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -27,6 +28,9 @@ from collector.dialects import (
 from core.clock import NS_PER_MS, to_ns
 
 _PREFIXES: Final = tuple(family.prefix for family in FAMILIES)
+_ANY_PREFIX: Final = "|".join(re.escape(prefix) for prefix in _PREFIXES)
+_MEMBER: Final = re.compile(rf"({_ANY_PREFIX})(0|[1-9][0-9]{{0,3}})(?:\.(.*))?\Z", re.DOTALL)
+_DIGIT: Final = re.compile(rf"(?:{_ANY_PREFIX})[0-9]")
 # Attribute that says what is named, attribute that holds the name, and the column for each thing.
 _ENTITIES: Final = (
     (
@@ -46,6 +50,13 @@ _ENTITIES: Final = (
 )
 _MAX_JSON: Final = 1 << 16  # characters of a usage, cost or provider metadata attribute that are looked into
 
+_LANGFUSE_KEYS: Final = frozenset(
+    {
+        "langfuse.observation.usage_details",
+        "langfuse.observation.cost_details",
+        "langfuse.observation.completion_start_time",
+    }
+)
 _LANGFUSE_USAGE: Final[dict[str, tuple[str, ...]]] = {
     "output_tokens": ("output", "completion_tokens", "output_tokens"),
     "total_tokens": ("total", "total_tokens"),
@@ -102,16 +113,17 @@ def fill(attributes: Iterable[tuple[str, str]], *, start_ns: int = 0) -> dict[st
 
 def _collect(families: dict[str, dict[int, dict[str, str]]], key: str, text: str) -> bool:
     """Files one attribute under its family; False when its index may not be followed."""
-    prefix = next(each for each in _PREFIXES if key.startswith(each))
-    digits, _, rest = key[len(prefix) :].partition(".")
-    if not digits[:1].isdecimal() or not digits.isascii():
-        return True  # not of the family at all, for example gen_ai.prompt.name
-    if not digits.isdecimal() or len(digits) > 4 or (digits[0] == "0" and digits != "0") or int(digits) > MAX_INDEX:
+    found = _MEMBER.match(key)
+    if not found:
+        return not _DIGIT.match(key)  # no digit: not of the family at all, for example gen_ai.prompt.name
+    prefix, index, rest = found[1], int(found[2]), found[3] or ""
+    members = families.setdefault(prefix, {})
+    if index in members:
+        members[index][rest] = text
+    elif index > MAX_INDEX or len(members) >= MAX_INDICES:
         return False
-    members, index = families.setdefault(prefix, {}), int(digits)
-    if index not in members and len(members) >= MAX_INDICES:
-        return False
-    members.setdefault(index, {})[rest] = text
+    else:
+        members[index] = {rest: text}
     return True
 
 
@@ -178,6 +190,8 @@ def _object(text: str | None) -> dict[str, Any]:
 
 
 def _from_langfuse(texts: Mapping[str, str], start_ns: int) -> dict[str, str]:
+    if not _LANGFUSE_KEYS & texts.keys():
+        return {}
     columns: dict[str, str] = {}
     usage = _object(texts.get("langfuse.observation.usage_details"))
     for column, names in _LANGFUSE_USAGE.items():
@@ -227,6 +241,8 @@ def _langfuse_ttft(first_at: str, start_ns: int) -> dict[str, str]:
 
 
 def _from_vercel(texts: Mapping[str, str]) -> dict[str, str]:
+    if "ai.response.providerMetadata" not in texts:
+        return {}
     metadata = _object(texts.get("ai.response.providerMetadata"))
     columns: dict[str, str] = {}
     for column, paths in _VERCEL_METADATA.items():

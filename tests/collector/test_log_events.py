@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from collector.log_events import DecodedLogs, admit_logs, decode_logs, scores_of_span_events
+from collector.log_events import DecodedLogs, admit_logs, decode_logs, looks_like_logs, scores_of_span_events
 from core.errors import Undecodable
 from core.ids import tenant_id
 from store import schema
-from tests.collector.otlp import SPAN_ID, START_NS, TRACE_ID, log_record, logs
+from tests.collector.otlp import SPAN_ID, START_NS, TRACE_ID, log_record, logs, span, traces
 
 ACME = tenant_id("acme")
 ARRIVED_US = 1_790_000_500_000_001
@@ -137,7 +137,7 @@ def test_o20_an_unusable_event_goes_to_quarantine_alone(record: LogRecord, reaso
     assert LogRecord.FromString(rejection.payload) == record
     assert (done.n_records, done.n_rejected, done.scores.num_rows) == (3, 0, 2)
     admission = admit_logs(logs(good, record, good))
-    assert (admission.n_records, admission.n_rejected) == (3, 1)
+    assert (admission.n_records, admission.n_rejected, admission.n_quarantined) == (3, 1, 1)
     assert rejection.detail in admission.message
 
 
@@ -268,3 +268,10 @@ def test_garbage_is_refused_or_counted_and_never_crashes(garbage: bytes, place: 
         kept = done.scores.num_rows + done.events.num_rows
         assert admission.n_records == done.n_records == kept + done.n_rejected + len(done.quarantined)
         assert admission.n_rejected == done.n_rejected + len(done.quarantined)
+
+
+def test_row5_logs_are_told_from_spans_without_ids() -> None:
+    assert looks_like_logs(logs(log_record("", body="a line")))
+    nameless = traces(span({"k": "v"}, trace_id=b"", span_id=b""), span(trace_id=b"", name="hello"))
+    assert not looks_like_logs(nameless.SerializeToString())
+    assert not looks_like_logs(b"")

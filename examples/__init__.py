@@ -1,0 +1,1 @@
+"""Programs that send traces to Assay: they import none of it."""

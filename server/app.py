@@ -6,7 +6,8 @@ from typing import Final
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import problems
 from server.policy import require_policies
@@ -26,7 +27,6 @@ def create_app(services: Services) -> FastAPI:
         docs_url=None,  # both pages load scripts from other machines
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=services.settings.max_api_body_bytes,
     )
     app.state.services = services
     for router in ROUTERS:
@@ -66,27 +66,45 @@ class KnownHosts:
 
 
 class ShortBodies:
-    """Refuses a body whose declared length is over the limit before any of it is read; FastAPI's `max_body_size`
-    counts the bytes of those that declare none."""
+    """Refuses a body over the limit: at once when its length is declared, else as soon as it has become too long."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, or answers 413."""
-        declared = Headers(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
-        if not declared.isdigit() or int(declared) > self._max_bytes:
-            answer = problems.problem(
-                413,
-                f"the body is over the limit of {self._max_bytes} bytes; send less at once",
-                code="too_large",
-                instance=str(scope.get("path", ""))[:300],
-                headers={"Connection": "close"},
-            )
-            await answer(scope, receive, send)
+        """Passes the request on with its bytes counted, or answers 413."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdigit() or int(declared) > self._max_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        await self._app(scope, self._counted(receive), send)
+
+    def _counted(self, receive: Receive) -> Receive:
+        n_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal n_bytes
+            message = await receive()
+            n_bytes += len(message.get("body", b""))
+            if n_bytes > self._max_bytes:
+                raise HTTPException(413)
+            return message
+
+        return counted
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = problems.problem(
+            413,
+            f"the body is over the limit of {self._max_bytes} bytes; send less at once",
+            code="too_large",
+            instance=str(scope.get("path", ""))[:300],
+            headers={"Connection": "close"},
+        )
+        await answer(scope, receive, send)
 
 
 def _without_port(host: str) -> str:

@@ -7,9 +7,9 @@ from importlib.metadata import version
 
 from auth.authenticator import Authenticator
 from core.clock import Clock, system_clock
+from server.control_access import open_control, pepper_of
 from server.settings import Settings
 from store.control.control import Control
-from store.control.secret_file import read_or_create_secret
 from store.cursor import Cursors
 from store.engine import DuckDBEngine
 from store.lake import Lake
@@ -28,16 +28,6 @@ class Services:
     cursors: Cursors
     clock: Clock
     version: str
-
-
-def open_control(settings: Settings, clock: Clock = system_clock) -> Control:
-    """The control database of an installation, with its pepper. Raises StorageFailed, Corrupt."""
-    return Control.open(settings.control_database, pepper=pepper_of(settings), clock=clock)
-
-
-def pepper_of(settings: Settings) -> bytes:
-    """The installation's pepper, made at first use. Raises StorageFailed, Corrupt."""
-    return read_or_create_secret(settings.secrets_dir / "pepper")
 
 
 def build_services(settings: Settings, clock: Clock = system_clock) -> Services:

@@ -1,0 +1,63 @@
+"""Create, list and revoke API keys of your tenant. Needs an admin key."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.records import Role
+from core.windows import parse_duration_s
+from server.cli.connection import add_connection_arguments, add_json_argument, client_of
+from server.cli.outcome import ExitCode
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Three actions, each with the server's address and --json."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="create|list|revoke")
+    create = actions.add_parser("create", help="make a key; its text is printed once", allow_abbrev=False)
+    create.add_argument("--role", choices=[role.value for role in Role], default=Role.INGEST.value)
+    create.add_argument("--name", required=True, help="what people call it, e.g. airline-prod")
+    create.add_argument("--expires-in", metavar="90d", help="how long it works (default: until it is revoked)")
+    listing = actions.add_parser("list", help="list the tenant's keys", allow_abbrev=False)
+    revoke = actions.add_parser("revoke", help="end a key's life, within two seconds", allow_abbrev=False)
+    revoke.add_argument("key_id", help="the 12 digits after ask_")
+    for action in (create, listing, revoke):
+        add_connection_arguments(action)
+        add_json_argument(action)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Asks the server and prints the answer."""
+    client = client_of(args)
+    if args.action == "create":
+        answer = client.post("/api/v1/keys", _wanted(args))
+        line = f"{answer.get('key')}\nThis is the only time it is shown."
+    elif args.action == "revoke":
+        answer = client.delete(f"/api/v1/keys/{_path_part(args.key_id)}")
+        line = f"{answer['key_id']} ({answer['name']}) is revoked"
+    else:
+        answer = client.get("/api/v1/keys")
+        line = "\n".join(_row(key) for key in answer["items"])
+    print(json.dumps(answer, indent=2) if args.json else line)
+    return ExitCode.OK
+
+
+def _wanted(args: argparse.Namespace) -> dict[str, Any]:
+    wanted: dict[str, Any] = {"role": args.role, "name": args.name}
+    if args.expires_in:
+        moment = datetime.now(UTC) + timedelta(seconds=parse_duration_s(args.expires_in))
+        wanted["expires_at"] = moment.isoformat()
+    return wanted
+
+
+def _path_part(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+def _row(key: dict[str, Any]) -> str:
+    state = "revoked" if key["revoked_at"] else f"until {key['expires_at'][:19]}" if key["expires_at"] else "valid"
+    return f"{key['key_id']}  {key['role']:<10}  {key['created_at'][:19]}  {state:<10}  {key['name']}"

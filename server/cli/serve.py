@@ -1,0 +1,140 @@
+"""Start one part of Assay alone, in the foreground: what `assay up` starts for itself, and what a container runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.cli.connection import add_data_argument, port_base
+from server.cli.outcome import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+PARTS = ("collector", "server", "dashboard")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The part and its settings."""
+    parser.add_argument("part", choices=PARTS)
+    add_settings_arguments(parser)
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """The settings that are also flags; all others come from ASSAY_* and the --config file."""
+    add_data_argument(parser)
+    parser.add_argument(
+        "--port-base", type=port_base, metavar="N", help="OTLP gRPC N, HTTP N+1, API N+2, dashboard N+3"
+    )
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--i-know", action="store_true", help="listen on an address that other machines reach")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings that the arguments, the environment and the file give. Raises BadSettings."""
+    from server.settings import load_settings
+
+    return load_settings(
+        args.config, data=args.data, port_base=args.port_base, host=args.host, i_know=args.i_know or None
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs until it is told to stop."""
+    settings = settings_of(args)
+    _end_with_parent()
+    match args.part:
+        case "collector":
+            return _collector(settings)
+        case "server":
+            return _server(settings)
+        case _:
+            return _dashboard(settings)
+
+
+def _collector(settings: Settings) -> int:
+    from collector.service import run as collect
+
+    from collector.settings import CollectorSettings
+    from server.control_access import open_control
+
+    collect(
+        CollectorSettings(
+            data_dir=settings.data,
+            host=settings.host,
+            grpc_port=settings.grpc_port,
+            http_port=settings.http_port,
+            lake_root=settings.lake_root,
+            max_body_bytes=settings.max_body_bytes,
+        ),
+        open_control(settings),
+        settings.lake_root,
+        settings.data,
+    )
+    return ExitCode.OK
+
+
+def _server(settings: Settings) -> int:
+    import uvicorn
+
+    from server.app import create_app
+    from server.wiring import build_services
+
+    services = build_services(settings)
+    try:
+        uvicorn.run(
+            create_app(services),
+            host=settings.host,
+            port=settings.api_port,
+            log_level="warning",
+            access_log=False,  # addresses carry session and user ids
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    finally:
+        services.control.close()
+    return ExitCode.OK
+
+
+def _dashboard(settings: Settings) -> int:
+    """Becomes Streamlit: this process is replaced, so it costs no memory of ours."""
+    from server.cli.connection import read_json_file
+
+    page = Path(__file__).resolve().parents[2] / "dashboard" / "Home.py"
+    if not page.exists():
+        raise CommandFailed(f"the dashboard's pages are not at {page}", ExitCode.FAILED)
+    credentials = read_json_file(settings.data / "credentials.json")
+    environment = dict(os.environ)
+    environment.setdefault("ASSAY_URL", settings.api_url)
+    key = credentials.get("dashboard_key")
+    if "ASSAY_API_KEY" not in environment and key:
+        environment["ASSAY_API_KEY"] = key
+    environment.pop("ASSAY_BOOTSTRAP_KEY", None)
+    words = [sys.executable, "-m", "streamlit", "run", str(page)]
+    options = {
+        "server.headless": "true",
+        "server.address": settings.host,
+        "server.port": str(settings.dashboard_port),
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": "false",
+    }
+    words += [word for name, value in options.items() for word in (f"--{name}", value)]
+    os.execve(sys.executable, words, environment)  # noqa: S606
+
+
+def _end_with_parent() -> None:
+    """Under a supervisor, ends when the supervisor dies however it dies, so that no part holds a port for nobody."""
+    supervisor = os.environ.get("ASSAY_SUPERVISOR")
+    if supervisor is None or not sys.platform.startswith("linux"):
+        return
+    import ctypes
+    import signal
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(supervisor):
+        raise CommandFailed("the supervisor ended before this part began")

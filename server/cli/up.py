@@ -1,0 +1,178 @@
+"""Start everything on this machine: the collector, the server and the dashboard.
+
+The first start makes the tenant `default` and its first admin key, which are kept in credentials.json of the data
+folder (mode 0600). Ctrl-C or SIGTERM ends all parts within ten seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.cli.connection import read_json_file
+from server.cli.outcome import CommandFailed, ExitCode
+from server.cli.serve import add_settings_arguments
+from server.supervisor import CannotStart, Part, Supervisor, require_free_ports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where an instance is found: plain values, so that this process needs no settings library afterwards."""
+
+    data: Path
+    host: str
+    ports: Mapping[str, int]
+    environment: Mapping[str, str]
+
+    @property
+    def api_url(self) -> str:
+        """The API on this machine."""
+        return f"http://127.0.0.1:{self.ports['API']}"
+
+    @property
+    def state(self) -> dict[str, object]:
+        """What state.json says."""
+        return {"url": self.api_url, "ports": dict(self.ports), **self.addresses}
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Name and address of every door."""
+        found = {
+            "otlp_grpc": f"http://127.0.0.1:{self.ports['OTLP gRPC']}",
+            "otlp_http": f"http://127.0.0.1:{self.ports['OTLP HTTP']}",
+        }
+        if "dashboard" in self.ports:
+            found["dashboard"] = f"http://127.0.0.1:{self.ports['dashboard']}"
+        return found
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The settings, and what to leave out."""
+    add_settings_arguments(parser)
+    parser.add_argument("--no-dashboard", action="store_true", help="start the collector and the server only")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs until a signal comes."""
+    return run_instance(args)
+
+
+def run_instance(
+    args: argparse.Namespace,
+    *,
+    more_parts: Callable[[Places, str], list[Part]] | None = None,
+    seconds: float | None = None,
+) -> int:
+    """Starts everything and stays. `more_parts` makes further parts from the places and the admin key; `seconds` ends
+    by itself that long after everything was ready."""
+    places = _places(args)
+    supervisor = Supervisor(places.data / "run", say=_say)
+    try:
+        supervisor.lock()
+        require_free_ports(places.host, places.ports)
+        credentials = _credentials(places)
+        supervisor.start(_parts(places))
+        if not supervisor.wait_ready():
+            return ExitCode.OK
+        supervisor.write_state(places.state)
+        _welcome(places, credentials)
+        if more_parts is not None:
+            supervisor.start(more_parts(places, credentials["key"]))
+        supervisor.watch(None if seconds is None else time.monotonic() + seconds)
+    except CannotStart as problem:
+        raise CommandFailed(str(problem), ExitCode.USAGE) from problem
+    finally:
+        supervisor.stop()
+    return ExitCode.OK
+
+
+def _places(args: argparse.Namespace) -> Places:
+    """Reads the settings in a child, so that the library that checks them is not kept in memory here."""
+    words = [sys.executable, "-m", "server.cli.places", "--data", str(args.data)]
+    words += ["--port-base", str(args.port_base)] if args.port_base else []
+    words += ["--host", args.host] if args.host else []
+    words += ["--config", str(args.config)] if args.config else []
+    words += ["--i-know"] if args.i_know else []
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=_checkout())
+    if done.returncode != 0:
+        raise CommandFailed(done.stderr.strip().removeprefix("assay: "), ExitCode.USAGE)
+    found = json.loads(done.stdout)
+    ports = {name: port for name, port in found["ports"].items() if name != "dashboard" or not args.no_dashboard}
+    return Places(data=Path(found["data"]), host=found["host"], ports=ports, environment=found["environment"])
+
+
+def _credentials(places: Places) -> dict[str, str]:
+    """The keys of this installation, made at the first start."""
+    known = read_json_file(places.data / "credentials.json")
+    wanted = os.environ.get("ASSAY_BOOTSTRAP_KEY")
+    fits = {"key", "dashboard_key"} <= known.keys() and known.get("url") == places.api_url
+    if fits and (not wanted or wanted == known["key"]) and (places.data / "control.db").exists():
+        return known
+    environment = {**os.environ, **places.environment}
+    words = [sys.executable, "-m", "server.bootstrap"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=_checkout())
+    if done.returncode != 0:
+        raise CannotStart(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the first start failed")
+    made: dict[str, str] = json.loads(done.stdout)
+    return made
+
+
+def _parts(places: Places) -> list[Part]:
+    def serve(name: str, ports: list[int], ready_path: str | None) -> Part:
+        words = [sys.executable, "-m", "server.cli.main", "serve", name]
+        return Part(
+            name=name,
+            command=words,
+            ports=ports,
+            ready_path=ready_path,
+            environment={**places.environment, "PYTHONPATH": str(_checkout())},
+        )
+
+    ports = places.ports
+    parts = [
+        serve("collector", [ports["OTLP gRPC"], ports["OTLP HTTP"]], None),
+        serve("server", [ports["API"]], "/healthz"),
+    ]
+    if "dashboard" in ports:
+        parts.append(serve("dashboard", [ports["dashboard"]], "/_stcore/health"))
+    return parts
+
+
+def _welcome(places: Places, credentials: Mapping[str, str]) -> None:
+    """Prints the addresses and the key."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = Table.grid(padding=(0, 2))
+    rows = [
+        ("dashboard", places.addresses.get("dashboard")),
+        ("API", f"{places.api_url}/api/v1"),
+        ("OTLP gRPC", places.addresses["otlp_grpc"]),
+        ("OTLP HTTP", places.addresses["otlp_http"]),
+        ("tenant", credentials["tenant"]),
+        ("key", credentials["key"]),
+        ("data", str(places.data)),
+    ]
+    for name, value in rows:
+        if value:
+            lines.add_row(Text(name, style="dim"), Text(value, style="bold", no_wrap=True, overflow="ignore"))
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(Text("Assay is ready", style="bold green"))
+    console.print(lines)
+    console.print(Text("Ctrl-C stops it.", style="dim"))
+
+
+def _checkout() -> Path:
+    return Path(__file__).resolve().parents[2]
+
+
+def _say(line: str) -> None:
+    print(f"assay: {line}", file=sys.stderr, flush=True)

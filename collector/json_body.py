@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 import orjson
 
 from collector import json_fields as f
 from collector.json_fields import BadField, Notes, Table
+from collector.kinds import Signal
 from core.errors import Undecodable
 
 MAX_WARNINGS: Final = 16
@@ -103,14 +103,6 @@ _METRIC: Final[Table] = {
     "exponentialHistogram": f.one(10, _POINTS),
     "summary": f.one(11, _POINTS),
 }
-
-
-class Signal(StrEnum):
-    """What a request carries."""
-
-    SPANS = "spans"
-    LOG_RECORDS = "log_records"
-    METRIC_POINTS = "metric_points"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,12 @@ import pytest
 from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.json_body import Signal, Transcoded, transcode
+from collector.json_body import Transcoded, transcode
+from collector.kinds import Signal
+from collector.metric_points import admit_metrics
 from core.errors import Undecodable
 from tests.collector.otlp import SPAN_ID, TRACE_ID, base64_id, decoded, json_span, json_traces
 
@@ -405,3 +408,41 @@ def test_garbage_is_refused_or_read_and_never_crashes(garbage: bytes, place: int
         except Undecodable:
             continue
         assert done.n_items >= len(done.rejected)
+
+
+def test_log_records_mean_what_the_generic_reader_says_but_for_the_ids() -> None:
+    record = {
+        "timeUnixNano": "1544712660300000000",
+        "observedTimeUnixNano": 1544712660300000001,
+        "severityNumber": 10,
+        "severityText": "Info",
+        "eventName": "gen_ai.evaluation.result",
+        "traceId": TRACE_ID,
+        "spanId": SPAN_ID,
+        "flags": 1,
+        "body": {"kvlistValue": {"values": [attribute({"stringValue": "x"})]}},
+        "attributes": [attribute({"doubleValue": 0.5})],
+        "droppedAttributesCount": 2,
+    }
+    group = {"scope": {"name": "s", "version": "1"}, "logRecords": [record], "schemaUrl": "https://example.com/1"}
+    body = {"resourceLogs": [{"resource": {"attributes": [attribute({"boolValue": True})]}, "scopeLogs": [group]}]}
+    done = transcode(orjson.dumps(body), Signal.LOG_RECORDS)
+    record |= {"traceId": base64_id(TRACE_ID), "spanId": base64_id(SPAN_ID)}
+    assert ExportLogsServiceRequest.FromString(done.protobuf) == json_format.ParseDict(body, ExportLogsServiceRequest())
+    assert (done.n_items, done.rejected, done.warnings) == (1, [], [])
+
+
+def test_o54_lone_surrogates_in_log_records_are_replaced() -> None:
+    body = rb'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"a\ud83d"}]}]}]}'
+    request = ExportLogsServiceRequest.FromString(transcode(body, Signal.LOG_RECORDS).protobuf)
+    assert request.resource_logs[0].scope_logs[0].log_records[0].event_name == "a\ufffd"
+
+
+def test_o18_metric_points_are_counted_from_json() -> None:
+    point = {"timeUnixNano": "1", "asInt": "-5", "attributes": []}
+    metrics = [
+        {"name": "a", "unit": "1", "sum": {"dataPoints": [point, {"asDouble": 0.5}], "isMonotonic": True}},
+        {"name": "b", "histogram": {"dataPoints": [{"count": "2", "bucketCounts": ["1", "1"]}]}},
+    ]
+    body = orjson.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]})
+    assert admit_metrics(transcode(body, Signal.METRIC_POINTS).protobuf).n_records == 3

@@ -12,7 +12,8 @@ from typing import Any, Final
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.json_body import Signal, Transcoded, transcode
+from collector.json_body import Transcoded, transcode
+from collector.kinds import Signal
 from collector.log_events import admit_logs
 from collector.metric_points import admit_metrics
 from core.errors import Undecodable

@@ -1,0 +1,505 @@
+"""Where a piece of personal information may be: one native pass over a column's bytes, without the GIL.
+
+`scan` reads the data buffer and the offsets of an Arrow string column once and lists candidate ranges. It is
+lenient on purpose: what it lists, `pii_patterns` confirms or refuses with precise rules. What it does not list is
+clean, so each rule here is implied by the precise one. A text of mostly letters costs one table look-up per byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+
+# What a candidate may be, as bits.
+EMAIL: Final = 1
+NUMBER_PHONE: Final = 2
+NUMBER_CARD: Final = 4
+NUMBER_SSN: Final = 8
+NUMBER_IP: Final = 16
+IPV6: Final = 32
+IBAN: Final = 64
+SECRET: Final = 128  # a known key prefix starts at the range's start
+ASSIGNED: Final = 256  # a ':' or '=' after a word such as api_key or password
+
+# Prefixes by which a vendor's key, a token, a header or a key block is recognised (confirmed in pii_patterns).
+PREFIXES: Final = (
+    *("sk-", "sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_", "pk-lf-", "gsk_", "csk-", "pcsk_", "pplx-", "xai-"),
+    *("r8_", "fw_", "tvly-", "tgp_v1_", "nvapi-", "hf_", "api_org_", "lsv2_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+    *("github_pat_", "glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glsoat-", "xoxb-", "xoxp-", "xoxa-"),
+    *("xoxr-", "xoxs-", "xoxo-", "xoxe-", "xoxe.", "xapp-", "hooks.slack.com/", "AKIA", "ASIA", "ABIA", "ACCA", "LTAI"),
+    *("AKID", "AIza", "GOCSPX-", "ya29.", "npm_", "pypi-", "rubygems_", "dckr_pat_", "SG.", "key-", "re_"),
+    *("xkeysib-", "whsec_", "sq0atp-", "sq0csp-", "EAAA", "EAAC", "shpat_", "shpca_", "shppa_", "shpss_", "rzp_live_"),
+    *("rzp_test_", "dop_v1_", "doo_v1_", "dor_v1_", "HRKU-", "lin_api_", "secret_", "ntn_", "ATATT3", "ATCTT3"),
+    *("figd_", "dapi", "dp.pt.", "dp.st.", "hvs.", "hvb.", "hvr.", ".atlasv1.", "pul-", "glsa_", "glc_", "sntrys_"),
+    *("sntryu_", "NRAK-", "NRII-", "phx_", "sbp_", "nfp_", "pscale_", "PMAK-", "pnu_", "tfp_", "AKCp", "dt0c01."),
+    *("AGE-SECRET-KEY-1", "EZAK", "FLWSECK", "duffel_", "ops_eyJ", "eyJ", "ask_", ":AA", "-----BEGIN ", "8Q~"),
+    *("Bearer ", "bearer ", "BEARER ", "Basic ", "basic ", "wandb_v1_", "SK", "xoxd-", "sl."),
+)
+
+# A number that only a word nearby makes a phone (or social security) number needs one of these before or after it.
+LABELS: Final = (
+    *("phone", "hone", "tel", "mobil", "cell", "fax", "whatsapp", "sms", "pager", "line", "msisdn", "voice", "call"),
+    *(
+        "text",
+        "messag",
+        "dial",
+        "ring",
+        "reach",
+        "contact",
+        "office",
+        "home",
+        "work",
+        "direct",
+        "ssn",
+        "social",
+        "itin",
+    ),
+)
+LABEL_REACH: Final = 72  # bytes before a number in which its label is looked for
+LABEL_REACH_AFTER: Final = 16
+
+# Total length of an IBAN by country (ISO 13616 registry, release 99).
+IBAN_LENGTHS: Final = {
+    country: length
+    for length, countries in {
+        15: "NO",
+        16: "BE",
+        18: "DK FI FK FO GL NL SD",
+        19: "MK SI",
+        20: "AT BA EE KZ LT LU MN XK",
+        21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS VA",
+        23: "AE GI IL IQ OM SO TL",
+        24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "LY PT ST",
+        26: "IS TR",
+        27: "BI DJ FR GR IT MC MR SM",
+        28: "AL AZ BY CY DO GT HN HU LB NI PL SV",
+        29: "BR EG PS QA UA",
+        30: "JO KW MU YE",
+        31: "MT SC",
+        32: "LC",
+        33: "RU",
+    }.items()
+    for country in countries.split()
+}
+
+# Bytes that may stand between the digit groups of one number; the last two are a no-break space in UTF-8.
+_SEPARATORS: Final = b" -.()/\xc2\xa0"
+_WORD, _DIGIT, _LOCAL, _HEX, _DOMAIN, _GLUE, _NEAR = 1, 2, 4, 8, 16, 32, 64
+_T_DIGIT, _T_AT, _T_COLON, _T_EQUALS, _T_PREFIX, _T_PERCENT = 1, 2, 4, 8, 16, 32
+# Bytes by falling frequency in English text and JSON (digits first: a run of them is read as one number).
+_FREQUENT: Final = "0123456789 etaoinshrdlcumwfgypb.v_-/k"
+
+
+def _classes() -> Bytes:
+    table = np.zeros(256, dtype=np.uint8)
+    for c in range(256):
+        letter = chr(c)
+        if c < 128 and (letter.isalnum() or letter == "_"):
+            table[c] |= _WORD
+        if c < 128 and letter.isdigit():
+            table[c] |= _DIGIT
+        if c >= 128 or letter.isalnum() or letter in "._%+-'!#&*~":
+            table[c] |= _LOCAL
+        if letter in "0123456789abcdefABCDEF":
+            table[c] |= _HEX
+        if c >= 128 or letter.isalnum() or letter in ".-":
+            table[c] |= _DOMAIN
+        if c in _SEPARATORS:
+            table[c] |= _GLUE | _NEAR
+        if letter.isdigit() and c < 128:
+            table[c] |= _NEAR
+    return table
+
+
+def _packed(words: tuple[str, ...]) -> tuple[Bytes, Ints]:
+    """All words end to end, and where each starts (one more entry: the end)."""
+    flat = np.frombuffer("".join(words).encode(), dtype=np.uint8).copy()
+    starts = np.cumsum([0, *[len(w) for w in words]], dtype=np.int64)
+    return flat, starts
+
+
+def _rarest(prefix: str) -> int:
+    """The position of the prefix's rarest byte: there the scan looks for the whole prefix."""
+    return max(range(len(prefix)), key=lambda k: (_FREQUENT.find(prefix[k]) % 99, k))
+
+
+def _prefix_index() -> tuple[npt.NDArray[np.int16], Ints, Ints]:
+    """(first, chain, anchor): buckets by (byte before the anchor or 0, byte at the anchor) as linked lists."""
+    first = np.full(65536, -1, dtype=np.int16)
+    chain = np.full(len(PREFIXES), -1, dtype=np.int64)
+    anchor = np.array([_rarest(p) for p in PREFIXES], dtype=np.int64)
+    for n, prefix in enumerate(PREFIXES):
+        k = int(anchor[n])
+        bucket = (ord(prefix[k - 1]) if k else 0) * 256 + ord(prefix[k])
+        chain[n] = first[bucket]
+        first[bucket] = n
+    return first, chain, anchor
+
+
+def _label_index() -> tuple[Ints, Ints]:
+    """(first, chain): buckets by the low five bits of a label's first two letters, as linked lists."""
+    first, chain = np.full(1024, -1, dtype=np.int64), np.full(len(LABELS), -1, dtype=np.int64)
+    for n, label in enumerate(LABELS):
+        bucket = (ord(label[0]) & 31) * 32 + (ord(label[1]) & 31)
+        chain[n] = first[bucket]
+        first[bucket] = n
+    return first, chain
+
+
+def _triggers() -> Bytes:
+    table = np.zeros(256, dtype=np.uint8)
+    for c in b"0123456789":
+        table[c] |= _T_DIGIT
+    table[ord("@")] |= _T_AT
+    table[ord(":")] |= _T_COLON
+    table[ord("=")] |= _T_EQUALS
+    table[ord("%")] |= _T_PERCENT
+    for prefix, k in zip(PREFIXES, _ANCHOR, strict=True):
+        table[ord(prefix[int(k)])] |= _T_PREFIX
+    return table
+
+
+def _iban_table() -> npt.NDArray[np.int8]:
+    table = np.zeros(26 * 26, dtype=np.int8)
+    for country, length in IBAN_LENGTHS.items():
+        table[(ord(country[0]) - 65) * 26 + ord(country[1]) - 65] = length
+    return table
+
+
+_CLASS: Final = _classes()
+_PREFIX_BYTES, _PREFIX_STARTS = _packed(PREFIXES)
+_FIRST, _CHAIN, _ANCHOR = _prefix_index()
+_TRIGGER: Final = _triggers()
+_LABEL_BYTES, _LABEL_STARTS = _packed(LABELS)
+_LABEL_FIRST, _LABEL_CHAIN = _label_index()
+_IBAN: Final = _iban_table()
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_wide: Any = np.int64  # typed loosely: to mypy a NumPy integer is no int, to numba they are the same
+
+
+def _jit(function: _F) -> _F:
+    """Compile without the GIL and keep the machine code on disk; callable from Python and from other kernels."""
+    return cast("_F", numba.njit(cache=True, nogil=True, boundscheck=False)(function))
+
+
+@_jit
+def _escape_end(data: Any, lo: int, i: int) -> int:
+    """The end of a JSON escape backslash-u-XXXX that covers byte `i`, else `i`."""
+    for j in range(max(lo + 1, i - 4), i + 1):
+        if data[j] == 117 and data[j - 1] == 92:  # u after a backslash
+            return j + 5
+    return i
+
+
+@_jit
+def _after_escape(data: Any, lo: int, i: int) -> bool:
+    """Whether the bytes before `i` end a JSON escape, so that what stands there is no letter."""
+    if i - 2 >= lo and data[i - 2] == 92:
+        c = data[i - 1]
+        return c == 110 or c == 114 or c == 116 or c == 98 or c == 102
+    return bool(i - 6 >= lo and data[i - 5] == 117 and data[i - 6] == 92)
+
+
+@_jit
+def _labelled(data: Any, lo: int, hi: int, start: int, end: int) -> bool:
+    """Whether a word of LABELS (any case) starts within reach before `start`, or after `end`."""
+    for side in range(2):
+        a = max(lo, start - LABEL_REACH) if side == 0 else end
+        b = start if side == 0 else min(hi - 1, end + LABEL_REACH_AFTER)
+        for i in range(a, b):
+            n = _LABEL_FIRST[(data[i] & 31) * 32 + (data[i + 1] & 31)]
+            while n >= 0:
+                s, e = _LABEL_STARTS[n], _LABEL_STARTS[n + 1]
+                k = s
+                while k < e and i + k - s < hi and (data[i + k - s] | 32) == _LABEL_BYTES[k]:
+                    k += 1
+                if k == e:
+                    return True
+                n = _LABEL_CHAIN[n]
+    return False
+
+
+@_jit
+def _luhn(data: Any, start: int, end: int) -> bool:
+    total = 0
+    double = False
+    for i in range(end - 1, start - 1, -1):
+        d = _wide(data[i]) - 48
+        if double:
+            d = d * 2 - 9 if d > 4 else d * 2
+        total += d
+        double = not double
+    return total % 10 == 0
+
+
+@_jit
+def _number(data: Any, lo: int, hi: int, start: int, shape: Any) -> tuple[int, int]:
+    """(end, bits) of the run of digit groups at `start`; `shape` is scratch for group lengths and separators."""
+    n_groups, length, digits, bits = 0, 0, 0, 0
+    i = start
+    while i < hi:
+        c = data[i]
+        if 48 <= c <= 57:
+            length += 1
+            digits += 1
+            i += 1
+            continue
+        gap = 0
+        while gap < 2 and i + gap < hi:
+            if not _CLASS[data[i + gap]] & _GLUE:
+                break
+            gap += 1
+        if gap == 0 or i + gap >= hi or not 48 <= data[i + gap] <= 57:
+            break
+        bits |= _grouped(data, i, length, shape, n_groups)
+        shape[0, n_groups % 8] = length
+        shape[1, n_groups % 8] = data[i]
+        n_groups += 1
+        length = 0
+        i += gap
+    bits |= _grouped(data, i, length, shape, n_groups)
+    n_groups += 1
+    plus = start > lo and data[start - 1] == 43
+    paren = start > lo and data[start - 1] == 40
+    escaped_plus = start - 6 >= lo and data[start - 6] == 92 and data[start - 1] | 32 == 98 and data[start - 2] == 50
+    if digits >= 7 and (plus or escaped_plus or (paren and n_groups > 1)):
+        bits |= NUMBER_PHONE
+    if digits >= 9 and data[start] == 48 and n_groups > 1:
+        bits |= NUMBER_PHONE
+    dated = n_groups == 3 and shape[0, 0] == 4 and shape[0, 1] == 2 and length == 2
+    decimal = n_groups == 2 and shape[1, 0] == 46
+    weak = 7 <= digits <= 24 and bits & (NUMBER_PHONE | NUMBER_SSN) == 0 and not (dated or decimal)
+    if weak and _labelled(data, lo, hi, start, i):
+        bits |= NUMBER_PHONE | NUMBER_SSN
+    return i, bits
+
+
+@_jit
+def _grouped(data: Any, end: int, length: int, shape: Any, n: int) -> int:
+    """Bits that the last groups of a run speak for, `length` being the group that ends at `end`."""
+    bits = 0
+    if 12 <= length <= 19 and _luhn(data, end - length, end):
+        bits |= NUMBER_CARD
+    if n == 0:
+        return bits
+    one, sep = shape[0, (n - 1) % 8], shape[1, (n - 1) % 8]
+    if n >= 1 and one == 3 and length == 7:
+        bits |= NUMBER_PHONE
+    if n < 2:
+        return bits
+    two, sep_two = shape[0, (n - 2) % 8], shape[1, (n - 2) % 8]
+    if length >= 4 and one == 3 and two >= 3:
+        bits |= NUMBER_PHONE
+    if length >= 4 and one == 2 and two >= 3:
+        bits |= NUMBER_SSN
+    if two >= 4 and ((one == 4 and length >= 4) or one == 6):
+        bits |= NUMBER_CARD
+    if n >= 3 and sep == 46 and sep_two == 46 and shape[1, (n - 3) % 8] == 46 and length <= 3 and one <= 3 and two <= 3:
+        bits |= NUMBER_IP
+    return bits
+
+
+@_jit
+def _iban_end(data: Any, hi: int, start: int) -> int:
+    """The end of what may be an IBAN at `start` (two letters of a country that has them, two digits), else -1."""
+    a, b = _wide(data[start] | 32) - 97, _wide(data[start + 1] | 32) - 97
+    if start + 15 > hi or not (0 <= a < 26 and 0 <= b < 26):
+        return -1
+    needed = _wide(_IBAN[a * 26 + b])
+    if needed == 0 or not 48 <= data[start + 3] <= 57:
+        return -1
+    i, n = start, 0
+    while i < hi and n < needed:
+        c = data[i]
+        if _CLASS[c] & _WORD and c != 95:
+            n += 1
+        elif not (c == 32 or c == 45) or data[i - 1] == 32 or data[i - 1] == 45:
+            return -1
+        i += 1
+    return i if n == needed else -1
+
+
+@_jit
+def _ipv6_range(data: Any, lo: int, hi: int, colon: int) -> tuple[int, int]:
+    """The run of hexadecimal digits and colons around `colon`, or (0, 0) if it cannot be an IPv6 address."""
+    start, end, colons, double = colon, colon, 0, False
+    while start > lo and colon - start < 5 and _CLASS[data[start - 1]] & _HEX:
+        start -= 1
+    while end < hi and end - start < 46 and (_CLASS[data[end]] & _HEX or data[end] == 58):
+        if data[end] == 58:
+            colons += 1
+            double = double or data[end - 1] == 58
+        end += 1
+    if colons >= 7 or (double and colons >= 2):
+        return start, end
+    return 0, 0
+
+
+@_jit
+def _assigned(data: Any, lo: int, i: int) -> bool:
+    """Whether the word before the ':' or '=' at `i` (past quotes, backslashes, spaces) may name a secret."""
+    j = i - 1
+    while j >= lo and i - j < 8 and (data[j] == 34 or data[j] == 39 or data[j] == 92 or data[j] == 32 or data[j] == 93):
+        j -= 1
+    if j - 2 < lo:
+        return False
+    a, b, c = data[j - 2] | 32, data[j - 1] | 32, data[j] | 32
+    if a == 107 and b == 101 and c == 121:  # key
+        return True
+    if a == 107 and b == 101 and c == 110:  # (to)ken
+        return True
+    if a == 114 and b == 101 and c == 116:  # (sec)ret
+        return True
+    if a == 111 and b == 114 and c == 100:  # (passw)ord
+        return True
+    if a == 115 and b == 119 and c == 100:  # (pa)sswd
+        return True
+    if a == 112 and b == 119 and c == 100:  # pwd
+        return True
+    if a == 105 and b == 111 and c == 110:  # (authorizat)ion
+        return bool(j - 12 >= lo and data[j - 12] | 32 == 97)
+    return bool((a == 115 and b == 105 and c == 103) or (a == 97 and b == 108 and c == 115))  # sig, (credenti)als
+
+
+@_jit
+def _put(out: Any, n: int, row: int, start: int, end: int, bits: int) -> int:
+    """Write one candidate if there is room; the count goes on either way, so that the caller sees the overflow."""
+    if n < out.shape[0]:
+        out[n, 0], out[n, 1], out[n, 2], out[n, 3] = row, start, end, bits
+    return n + 1
+
+
+@_jit
+def _prefixes(data: Any, lo: int, hi: int, i: int, p: int, row: int, out: Any, n: int) -> int:
+    """List the known prefixes of the bucket that begins at `p` and whose rarest byte stands at `i`."""
+    while p >= 0:
+        start = i - _ANCHOR[p]
+        s, e = _PREFIX_STARTS[p], _PREFIX_STARTS[p + 1]
+        if start >= lo and start + e - s + 4 <= hi:
+            k = s
+            while k < e and data[start + k - s] == _PREFIX_BYTES[k]:
+                k += 1
+            if k == e:
+                n = _put(out, n, row, start, start + e - s, SECRET)
+        p = _CHAIN[p]
+    return n
+
+
+@_jit
+def _at_sign(data: Any, lo: int, hi: int, i: int, width: int, row: int, out: Any, n: int) -> int:
+    """List the range around an '@' (or %40, `width` 3) that has a local part before and a domain after."""
+    start, end = i, i + width
+    while start > lo and i - start < 320 and _CLASS[data[start - 1]] & _LOCAL:
+        start -= 1
+    while end < hi and end - i < 260 and _CLASS[data[end]] & _DOMAIN:
+        end += 1
+    if end - i <= width or (start == i and (i == lo or data[i - 1] <= 32)):
+        return n
+    return _put(out, n, row, start, end, EMAIL)
+
+
+@_jit
+def _digits(data: Any, lo: int, hi: int, i: int, row: int, out: Any, n: int, shape: Any) -> tuple[int, int]:
+    """(next byte, count): list what the digits at `i` may be."""
+    if i > lo and not _CLASS[data[i - 1]] & _WORD and data[i - 1] != 43 and data[i - 1] != 40:
+        j = i + 1
+        while j < hi and _CLASS[data[j]] & _DIGIT:
+            j += 1
+        # Most numbers are short and stand alone.
+        if j - i < 7 and (j == hi or not _CLASS[data[j]] & _GLUE or j + 1 == hi or not _CLASS[data[j + 1]] & _NEAR):
+            return j, n
+    end = _escape_end(data, lo, i)
+    if end != i:
+        return min(end, hi), n
+    if i >= lo + 1 and _CLASS[data[i - 1]] & _WORD and not _after_escape(data, lo, i):
+        if i - 2 >= lo and (i - 3 < lo or not _CLASS[data[i - 3]] & _WORD or _after_escape(data, lo, i - 2)):
+            end = _iban_end(data, hi, i - 2)
+            if end > 0:
+                return end, _put(out, n, row, i - 2, end, IBAN)
+        while i < hi and _CLASS[data[i]] & _DIGIT:
+            i += 1
+        return i, n
+    end, bits = _number(data, lo, hi, i, shape)
+    if bits:
+        n = _put(out, n, row, i, end, bits)
+    return end, n
+
+
+@_jit
+def scan(data: Any, offsets: Any, first_row: int, out: Any) -> tuple[int, int]:
+    """List the candidates of the rows from `first_row` on.
+
+    `data` is the column's bytes (uint8), `offsets` its n + 1 row bounds (int32 or int64), `out` an (m, 4) int64
+    array that receives (row, start, end, bits), start and end being positions in `data`. Answers (number of
+    candidates in `out`, next row to scan); the next row is `first_row` when not even one row's candidates fit.
+    """
+    n = 0
+    shape = np.zeros((2, 8), dtype=np.int64)
+    for row in range(first_row, len(offsets) - 1):
+        before, lo, hi = n, _wide(offsets[row]), _wide(offsets[row + 1])
+        i = lo
+        while i < hi:
+            c = data[i]
+            trigger = _TRIGGER[c]
+            if trigger == 0:
+                i += 1
+                continue
+            if trigger & _T_PREFIX:
+                if _FIRST[c] >= 0:
+                    n = _prefixes(data, lo, hi, i, _wide(_FIRST[c]), row, out, n)
+                if i > lo:
+                    p = _wide(_FIRST[_wide(data[i - 1]) * 256 + _wide(c)])
+                    if p >= 0:
+                        n = _prefixes(data, lo, hi, i, p, row, out, n)
+            if trigger & _T_DIGIT:
+                i, n = _digits(data, lo, hi, i, row, out, n, shape)
+                continue
+            if trigger & _T_AT:
+                n = _at_sign(data, lo, hi, i, 1, row, out, n)
+            elif trigger & _T_PERCENT and i + 2 < hi and data[i + 1] == 52 and data[i + 2] == 48:
+                n = _at_sign(data, lo, hi, i, 3, row, out, n)
+            elif trigger & (_T_COLON | _T_EQUALS) and i > lo:
+                if trigger & _T_COLON and i + 1 < hi and (data[i + 1] == 58 or _CLASS[data[i + 1]] & _HEX):
+                    start, end = _ipv6_range(data, lo, hi, i)
+                    if end > start:
+                        n = _put(out, n, row, start, end, IPV6)
+                        i = end
+                        continue
+                if _assigned(data, lo, i):
+                    n = _put(out, n, row, i, i + 1, ASSIGNED)
+            i += 1
+        if n > out.shape[0]:
+            return before, row
+    return n, len(offsets) - 1
+
+
+def candidates(data: Bytes, offsets: npt.NDArray[Any]) -> Ints:
+    """All candidates of a column as an (n, 4) array of (row, start, end, bits), in order of row."""
+    parts: list[Ints] = []
+    row, room = 0, 4096
+    while row < len(offsets) - 1:
+        out = np.empty((room, 4), dtype=np.int64)
+        n, reached = scan(data, offsets, row, out)
+        if reached == row:
+            room *= 4
+            continue
+        parts.append(out[:n])
+        row = reached
+    return np.concatenate(parts) if parts else np.empty((0, 4), dtype=np.int64)
+
+
+def compile_kernels() -> None:
+    """Compile for both offset widths now, so that no start-up pays for it (the machine code is cached on disk)."""
+    data = np.frombuffer(b"a@b.cc +1 415 555 2671 sk-", dtype=np.uint8)
+    for width in (np.int32, np.int64):
+        candidates(data, np.array([0, len(data)], dtype=width))

@@ -1,0 +1,241 @@
+"""Structured personal information and secrets are replaced before anything reaches the lake.
+
+A native pass (`pii_scan`) reads a column once and lists candidates; rows without one are never touched. Candidates
+are confirmed by `pii_patterns`, and what is confirmed is replaced by a mark: `[EMAIL]`, or `[EMAIL:9f86d081a2b3]`
+(the first 12 hexadecimal digits of HMAC-SHA256 with the tenant's key) where a tenant chose to hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Any, Final, assert_never
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector import pii_patterns, pii_scan
+from collector.pii_patterns import Found
+from core.records import PiiEntity, PiiMode, PiiPolicy
+
+HASH_DIGITS: Final = 12
+_MAX_PASSES: Final = 8
+_RANK: Final = {entity: n for n, entity in enumerate(PiiEntity)}
+
+
+class Redactor:
+    """One tenant's policy applied to text and to columns. Thread-safe: it keeps no state between calls."""
+
+    def __init__(self, policy: PiiPolicy, hash_key: bytes) -> None:
+        """`hash_key` is the tenant's own secret, so that hashes join within a tenant and never across tenants."""
+        self._modes = {entity: policy.mode(entity) for entity in PiiEntity}
+        self._key = hash_key
+        self._idle = all(mode is PiiMode.KEEP for mode in self._modes.values())
+
+    def text(self, value: str) -> str:
+        """`value` with every recognised piece replaced. Idempotent; JSON stays JSON."""
+        if self._idle or not value:
+            return value
+        return self._bytes(value.encode("utf-8", "surrogatepass"), False).decode("utf-8", "surrogatepass")
+
+    def column(self, values: pa.Array | pa.ChunkedArray, *, identifier: bool = False) -> tuple[pa.Array, int]:
+        """A string column with every recognised piece replaced, and the number of rows changed; nulls are kept.
+
+        With `identifier` (session_id, user_id) `redact` becomes `hash`, so that the id still joins. Dictionaries
+        are redacted once per distinct value. Raises pyarrow.ArrowInvalid for what is no text.
+        """
+        column = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        if self._idle or len(column) == 0 or pa.types.is_null(column.type):
+            return column, 0
+        if pa.types.is_dictionary(column.type):
+            return self._dictionary(column, identifier)
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            column = column.cast(pa.large_string())
+        rows, texts = self._changed(column, identifier)
+        if not rows:
+            return column, 0
+        mask = np.zeros(len(column), dtype=bool)
+        mask[rows] = True
+        binary = pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
+        replacements = pa.array(texts, type=binary).view(column.type)
+        return pc.replace_with_mask(column, pa.array(mask), replacements), len(rows)
+
+    def _dictionary(self, column: pa.DictionaryArray, identifier: bool) -> tuple[pa.Array, int]:
+        words, n_changed = self.column(column.dictionary, identifier=identifier)
+        if n_changed == 0:
+            return column, 0
+        changed = pc.not_equal(
+            column.cast(words.type), pa.DictionaryArray.from_arrays(column.indices, words).cast(words.type)
+        )
+        return pa.DictionaryArray.from_arrays(column.indices, words), int(pc.sum(changed).as_py() or 0)
+
+    def _changed(self, column: pa.Array, identifier: bool) -> tuple[list[int], list[bytes]]:
+        """The rows that change, in order, and their new bytes."""
+        data, offsets = _buffers(column)
+        found = pii_scan.candidates(data, offsets)
+        rows: list[int] = []
+        texts: list[bytes] = []
+        if len(found) == 0:
+            return rows, texts
+        valid = None if column.null_count == 0 else column.is_valid()
+        bounds = np.flatnonzero(np.diff(found[:, 0], prepend=-1, append=len(column)))
+        for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            row = int(found[first, 0])
+            if valid is not None and not valid[row].as_py():
+                continue
+            lo = int(offsets[row])
+            before = data[lo : int(offsets[row + 1])].tobytes()
+            marks = found[first:last, 1:].copy()
+            marks[:, :2] -= lo
+            after = self._replaced(before, marks.tolist(), identifier)
+            if after != before:
+                rows.append(row)
+                texts.append(self._bytes(after, identifier))
+        return rows, texts
+
+    def _bytes(self, value: bytes, identifier: bool) -> bytes:
+        """`value` redacted until nothing more is found: what a mark uncovers is found by the next pass."""
+        for _ in range(_MAX_PASSES):
+            data = np.frombuffer(value, dtype=np.uint8)
+            found = pii_scan.candidates(data, np.array([0, len(data)], dtype=np.int32))
+            after = self._replaced(value, found[:, 1:].tolist(), identifier) if len(found) else value
+            if after == value:
+                break
+            value = after
+        return value
+
+    def _replaced(self, value: bytes, candidates: list[list[int]], identifier: bool) -> bytes:
+        found: list[Found] = []
+        consumed = 0
+        for start, end, bits in candidates:
+            if start < consumed:
+                continue
+            for one in pii_patterns.confirm(value, start, end, bits):
+                found.append(one)
+                if one.entity is PiiEntity.SECRET:
+                    consumed = max(consumed, one.end)
+        if not found:
+            return value
+        quotes = _Quotes(value)
+        parts: list[bytes] = []
+        done = 0
+        for one in _disjoint(found):
+            start, end = _whole_characters(value, one.start, one.end)
+            mark = self._mark(one.entity, value[start:end], identifier)
+            if mark is None:
+                continue
+            parts += (value[done:start], quotes.around(start, end, mark))
+            done = end
+        return b"".join([*parts, value[done:]])
+
+    def _mark(self, entity: PiiEntity, piece: bytes, identifier: bool) -> bytes | None:
+        """What replaces `piece`; None keeps it."""
+        mode = self._modes[entity]
+        if identifier and mode is PiiMode.REDACT:
+            mode = PiiMode.HASH
+        name = entity.value.upper()
+        match mode:
+            case PiiMode.KEEP:
+                return None
+            case PiiMode.REDACT:
+                return f"[{name}]".encode()
+            case PiiMode.HASH:
+                digest = hmac.new(self._key, _canonical(entity, piece), hashlib.sha256).hexdigest()
+                return f"[{name}:{digest[:HASH_DIGITS]}]".encode()
+            case _:
+                assert_never(mode)
+
+
+def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+    """The data bytes and the n + 1 row bounds of a string array, without a copy."""
+    wide = pa.types.is_large_string(column.type)
+    _, offsets, data = column.buffers()
+    width = np.int64 if wide else np.int32
+    bounds = np.frombuffer(offsets, dtype=width)[column.offset : column.offset + len(column) + 1]
+    return np.frombuffer(data if data is not None else b"", dtype=np.uint8), bounds
+
+
+def _canonical(entity: PiiEntity, piece: bytes) -> bytes:
+    """The spelling that is hashed: the same address or number written another way has the same hash."""
+    if entity is PiiEntity.EMAIL:
+        return piece.lower().replace(b"%40", b"@")
+    if entity in (PiiEntity.PHONE, PiiEntity.CARD, PiiEntity.SSN):
+        return re.sub(rb"\D", b"", piece)
+    if entity is PiiEntity.IBAN:
+        return re.sub(rb"[ -]", b"", piece).upper()
+    return piece
+
+
+def _disjoint(found: list[Found]) -> list[Found]:
+    """In order of place; of overlapping ones the longer stays, then the more telling entity."""
+    chosen: list[Found] = []
+    for one in sorted(found, key=lambda f: (f.start, -f.end, _RANK[f.entity])):
+        if chosen and one.start < chosen[-1].end:
+            if one.end - one.start > chosen[-1].end - chosen[-1].start:
+                chosen[-1] = one
+            continue
+        chosen.append(one)
+    return chosen
+
+
+def _whole_characters(value: bytes, start: int, end: int) -> tuple[int, int]:
+    """The range grown so that it cuts no UTF-8 character."""
+    while start > 0 and value[start] & 0xC0 == 0x80:
+        start -= 1
+    while end < len(value) and value[end] & 0xC0 == 0x80:
+        end += 1
+    return start, end
+
+
+_QUOTE = re.compile(rb'(\\*)"')
+_BEFORE_NUMBER = re.compile(rb"[:\[,](?:\s|\\+[nrt])*\Z")
+_AFTER_NUMBER = re.compile(rb"(?:\s|\\+[nrt])*[,\]}]")
+
+
+class _Quotes:
+    """Keeps JSON valid: a mark that takes the place of a bare number needs quotes, at any depth of nesting.
+
+    One forward pass over the text's quotes, however many marks are placed, in order of place.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._quotes = _QUOTE.finditer(text)
+        self._next = next(self._quotes, None)
+        self._open: list[int] = []  # where each string that is open begins, outermost first
+
+    def around(self, start: int, end: int, mark: bytes) -> bytes:
+        """`mark`, quoted where the range [start, end) is a bare number of a JSON document."""
+        if not self._text[start:end].isdigit():
+            return mark
+        if not _BEFORE_NUMBER.search(self._text, max(0, start - 64), start) or not _AFTER_NUMBER.match(self._text, end):
+            return mark
+        self._advance(start)
+        begins = self._open[-1] if self._open else 0
+        if self._text[begins : begins + 64].lstrip(b" \t\r\n\\nrt")[:1] not in (b"{", b"["):
+            return mark
+        quote: bytes = b"\\" * (2 ** len(self._open) - 1) + b'"'
+        return quote + mark + quote
+
+    def _advance(self, position: int) -> None:
+        while self._next is not None and self._next.end() <= position:
+            level = _level(len(self._next[1]))
+            if level == len(self._open):
+                self._open.append(self._next.end())
+            elif level < len(self._open):
+                del self._open[level:]
+            self._next = next(self._quotes, None)
+
+
+def _level(n_backslashes: int) -> int:
+    """How deep in nested JSON strings a quote after so many backslashes stands."""
+    level = 0
+    while n_backslashes % 2:
+        n_backslashes = (n_backslashes - 1) // 2
+        level += 1
+    return level

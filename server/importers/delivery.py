@@ -28,6 +28,7 @@ PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
 PATIENCE_S: Final = 120.0  # without a single accepted request, before giving up
+FIRST_PATIENCE_S: Final = 10.0  # while nothing has ever answered at the address
 _LONGEST_WAIT_S: Final = 30.0
 _MESSAGE_CHARS: Final = 500
 
@@ -83,6 +84,7 @@ class OtlpDoor:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(base_url=base_url, headers=headers, timeout=60, transport=transport)
         self._base_url, self._wait, self._patience_s = base_url, wait, patience_s
+        self._met = False  # whether anything ever answered
 
     def close(self) -> None:
         """Closes the connection."""
@@ -101,15 +103,16 @@ class OtlpDoor:
             attempt += 1
             try:
                 answer = self._client.post(f"/v1/{shipment.signal}", content=packed, headers=headers)
+                self._met = True
                 if answer.status_code not in RETRYABLE:
                     return _receipt(answer, shipment)
                 trouble = f"{answer.status_code}: {_words(answer)}"
                 pause_s = _retry_after_s(answer) or _backoff_s(attempt)
-            except httpx.TransportError as error:
-                trouble, pause_s = str(error) or type(error).__name__, _backoff_s(attempt)
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 raise InvalidInput(f"{self._base_url!r} is not an address of a collector: {error}", "url") from None
-            if waited_s + pause_s > self._patience_s:
+            except httpx.TransportError as error:
+                trouble, pause_s = str(error) or type(error).__name__, _backoff_s(attempt)
+            if waited_s + pause_s > (self._patience_s if self._met else min(FIRST_PATIENCE_S, self._patience_s)):
                 raise Unreachable(
                     f"the collector at {self._base_url} did not take the spans for {waited_s:.0f} s ({trouble}); "
                     "is `assay up` running, and is this its OTLP port? What was sent is kept: run the import again"

@@ -134,7 +134,7 @@ def test_the_same_file_gives_the_same_bytes_and_another_app_gives_other_ids() ->
 
 def simulation(**changes: Any) -> dict[str, Any]:
     """A small simulation in tau2's shape: greeting, question, tool call, answer, farewell."""
-    say = {"content": None, "tool_calls": None, "usage": None, "cost": 0.0}
+    say: dict[str, Any] = {"content": None, "tool_calls": None, "usage": None, "cost": 0.0}
     call = {"id": "call_1", "name": "look_up", "arguments": {"id": 7}, "requestor": "assistant"}
     usage = {"prompt_tokens": 10, "completion_tokens": 5}
     lines = [
@@ -226,7 +226,7 @@ def test_bad_lines_are_named_and_take_no_sibling_with_them(tmp_path: Path) -> No
     )
     found = list(tau2.conversations(written(tmp_path / "five.jsonl", *records), app=None, release=None))
     assert [isinstance(one, BadLine) for one in found] == [False, True, True, True, False]
-    assert [str(one).split(": ")[0] for one in found[1:4]] == [f"{tmp_path}/five.jsonl:{n}" for n in (2, 3, 4)]  # type: ignore[union-attr]
+    assert [str(one).split(": ")[0] for one in found[1:4]] == [f"{tmp_path}/five.jsonl:{n}" for n in (2, 3, 4)]
     assert all("\n" not in str(one) and len(str(one)) < 300 for one in found if isinstance(one, BadLine))
 
 

@@ -125,7 +125,7 @@ def on_spans(shape: Shape, spans: ir.Table) -> list[ir.BooleanValue]:
         found.append((spans.model_response == model) | (spans.model_request == model))
     if "status" in shape.asked:
         found.append(spans.status_code.fill_null(0) == slot("status", "int32"))
-    found += _duration(shape, spans.duration_ms)
+    found += _duration(shape, spans)
     found += [_attribute(spans, i, columns) for i, columns in enumerate(shape.attr)]
     if "q" in shape.asked:
         found.append(text_matches(spans))
@@ -137,7 +137,7 @@ def on_turns(shape: Shape, turns: ir.Table) -> list[ir.BooleanValue]:
     found = [turns[name] == slot(name, "string") for name in (*SAME_ON_TURNS, "name") if name in shape.asked]
     if "status" in shape.asked:
         found.append(turns.status_code == slot("status", "int32"))
-    return found + _duration(shape, turns.duration_ms)
+    return found + _duration(shape, turns)
 
 
 def text_matches(spans: ir.Table) -> ir.BooleanValue:
@@ -164,12 +164,12 @@ def parse_attribute(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _duration(shape: Shape, duration_ms: ir.FloatingValue) -> list[ir.BooleanValue]:
+def _duration(shape: Shape, rows: ir.Table) -> list[ir.BooleanValue]:
     found = []
     if "min_duration_ms" in shape.asked:
-        found.append(duration_ms >= slot("min_duration_ms", "float64"))
+        found.append(rows.duration_ms >= slot("min_duration_ms", "float64"))
     if "max_duration_ms" in shape.asked:
-        found.append(duration_ms <= slot("max_duration_ms", "float64"))
+        found.append(rows.duration_ms <= slot("max_duration_ms", "float64"))
     return found
 
 

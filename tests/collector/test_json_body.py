@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from collector.decode import decode
 from collector.json_body import Transcoded, transcode
 from collector.kinds import Signal
 from collector.metric_points import admit_metrics
 from core.errors import Undecodable
-from tests.collector.otlp import SPAN_ID, TRACE_ID, base64_id, decoded, json_span, json_traces
+from tests.collector.otlp import SPAN_ID, START_NS, TRACE_ID, base64_id, decoded, json_span, json_traces
 
 
 def attribute(value: Any, key: str = "k") -> dict[str, Any]:
@@ -243,6 +244,22 @@ def test_o54_lone_surrogates_are_marked_for_repair(text: str) -> None:
     protobuf = transcode(body).protobuf
     assert b"\xff" in protobuf  # no UTF-8 holds this byte: the scanner turns it into U+FFFD and flags the span
     assert b"\xef\xbf\xbd" not in protobuf
+
+
+def test_row20_a_repaired_span_is_flagged_and_its_siblings_are_not() -> None:
+    bad = json_span(attributes=[attribute({"stringValue": "MARK"}, "MARK2")], spanId="00000000000000aa")
+    body = json_traces(json_span(), bad).replace(b"MARK", rb"a\ud83db")
+    rows = decode([(1, transcode(body).protobuf)], tenant="t", ingested_at_us=START_NS // 1000).rows.to_pylist()
+    assert [(row["attributes"], row["issues"]) for row in rows] == [
+        ([], None),
+        ([("a\ufffdb2", "a\ufffdb")], "utf8_repaired"),
+    ]
+
+
+def test_o41_a_parent_dropped_on_the_way_in_is_flagged() -> None:
+    protobuf = transcode(json_traces(json_span(parentSpanId="not hex"))).protobuf
+    (row,) = decode([(1, protobuf)], tenant="t", ingested_at_us=START_NS // 1000).rows.to_pylist()
+    assert (row["parent_span_id"], row["issues"]) == (None, "parent_invalid")
 
 
 def test_o54_an_escaped_backslash_before_u_is_no_surrogate() -> None:

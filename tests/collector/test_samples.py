@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from collector.decode import decode
 from collector.json_body import Transcoded, transcode
 from collector.kinds import Signal
 from collector.log_events import admit_logs
@@ -94,6 +95,17 @@ def test_every_sample_is_accepted_or_refused_with_a_clear_error(entry: dict[str,
     done = transcode(body)
     assert (done.rejected, done.warnings) == ([], [])
     assert done.n_items == len(rows_of(entry["file"])) == int(entry["spans"])
+
+
+def test_the_compiled_decoder_agrees_with_the_reference_on_every_sample() -> None:
+    """All files in one batch, so that the kernels are loaded once."""
+    bodies = [body_of(each["file"]) for each in listed() if int(each["spans"])]
+    parts = [(place, transcode(body).protobuf) for place, body in enumerate(bodies, 1)]
+    found = decode(parts, tenant="t", ingested_at_us=1_900_000_000_000_000).rows.to_pylist()
+    expected = [row for _, body in parts for row in reference.rows(ExportTraceServiceRequest.FromString(body))]
+    assert len(found) == len(expected)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert repr({column: mine[column] for column in theirs}) == repr(theirs)
 
 
 @pytest.mark.parametrize("file", [*of_family("logfire"), *of_family("vercel_ai"), *of_family("openinference")])

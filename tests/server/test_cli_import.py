@@ -1,0 +1,129 @@
+"""`assay import` before any server: what it counts, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from server.cli.main import main
+from server.cli.outcome import ExitCode
+from tests.importers.recorded import TAU2, TAU_BENCH, needs_recordings, table, tau2_files
+from tests.importers.test_tau2 import simulation
+from tests.stack import REPOSITORY
+
+
+def lines(path: Path, *records: object) -> Path:
+    path.write_bytes(b"\n".join(one if isinstance(one, bytes) else orjson.dumps(one) for one in records))
+    return path
+
+
+def assay(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "server.cli.main", *arguments], cwd=REPOSITORY, capture_output=True, check=False
+    )
+
+
+@needs_recordings
+def test_a_dry_run_counts_like_the_manifest_and_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", "tau2", *map(str, tau2_files()), "--dry-run", "--json", "--url", "http://127.0.0.1:9"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    manifest = table(TAU2 / "manifest.csv")
+    assert [(one["pass"], one["fail"]) for one in report["files"]] == [
+        (int(r["pass"]), int(r["fail"])) for r in manifest
+    ]
+    assert (report["conversations"], report["sent"], report["dry_run"]) == (404, None, True)
+    assert report["apps"] == ["airline", "retail", "telecom"]
+
+
+@needs_recordings
+def test_a_dry_run_of_tau_bench_says_that_its_times_are_synthetic(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", "tau-bench", str(TAU_BENCH), "--dry-run"]) == 0
+    assert "(synthetic times)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("extra", [[], ["--dry-run"]])
+def test_one_bad_line_of_five_stops_everything_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: list[str]
+) -> None:
+    path = lines(
+        tmp_path / "five.jsonl", simulation(), simulation(id="b"), b"{oops", simulation(id="d"), simulation(id="e")
+    )
+    assert main(["import", "tau2", str(path), "--url", "http://127.0.0.1:9", *extra]) == ExitCode.FAILED
+    said = capsys.readouterr().err
+    assert f"{path}:3: not JSON" in said
+    assert "nothing was imported; --skip-bad imports the rest" in said
+    assert len(said.splitlines()) <= 3
+
+
+def test_skip_bad_counts_the_rest_and_names_what_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path / "three.jsonl", simulation(), b"{oops", simulation(id="c"))
+    assert main(["import", "tau2", str(path), "--dry-run", "--skip-bad", "--json"]) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert report["conversations"] == 2
+    assert [(one["line"], one["reason"].split(":")[0]) for one in report["skipped"]] == [(2, "not JSON")]
+    assert f"skipped {path}:2" in captured.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00\x01\x02" * 100, b"\xff\xfe{\x00}\x00", gzip.compress(b"{}" * 9999)[:-9], b"[" * 99_999, b"\x1b[2J\n"],
+    ids=["empty", "binary", "utf16", "cut gzip", "deep", "escape"],
+)
+@pytest.mark.parametrize("kind", ["tau2", "tau-bench", "otlp"])
+def test_hostile_files_end_with_1_and_at_most_three_harmless_lines(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes, kind: str
+) -> None:
+    path = tmp_path / "h\x1b[31mostile"
+    path.write_bytes(content)
+    assert main(["import", kind, str(path), "--skip-bad"]) == ExitCode.FAILED
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert 0 < len(said.err.splitlines()) <= 3
+    assert "Traceback" not in said.err
+    assert "\x1b" not in said.err
+
+
+def test_names_that_are_not_files_end_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", "otlp", str(tmp_path)]) == ExitCode.FAILED
+    assert main(["import", "otlp", f"{tmp_path}/none"]) == ExitCode.FAILED
+    assert "is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["tau3", "x"], ["tau2"], ["tau2", "x", "--unknown"], ["otlp", "x", "--signal", "y"]]
+)
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    assert main(["import", *arguments]) == ExitCode.USAGE
+
+
+def test_no_server_ends_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = lines(tmp_path / "one.jsonl", simulation())
+    assert (
+        main(["import", "tau2", str(path), "--url", "http://127.0.0.1:9", "--data", str(tmp_path)])
+        == ExitCode.UNREACHABLE
+    )
+    assert "assay up" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback(tmp_path: Path) -> None:
+    path = lines(tmp_path / "one.jsonl", simulation())
+    command = f'"{sys.executable}" -m server.cli.main import tau2 "{path}" --dry-run --json | head -c 1'
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, check=False)
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
+def test_help_explains_itself() -> None:
+    done = assay("import", "tau2", "--help")
+    assert done.returncode == 0
+    for option in (b"--app", b"--tenant", b"--dry-run", b"--skip-bad", b"--port-base", b"--json"):
+        assert option in done.stdout

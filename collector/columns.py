@@ -17,7 +17,6 @@ from collector.number_text import put, put_all, put_int, put_uint
 from collector.render import (
     T_ARRAY,
     T_DOUBLE,
-    T_EMPTY,
     T_INT,
     T_KVLIST,
     T_STRING,
@@ -76,7 +75,9 @@ HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 @njit(cache=True, nogil=True)
-def attribute_table(buf, spans, slot_hash, slot_key, first, action_column, action_rank, marks, kinds, best, table, notes):  # type: ignore[no-untyped-def]  # noqa: E501
+def attribute_table(
+    buf, spans, slot_hash, slot_key, first, action_column, action_rank, marks, kinds, best, table, notes
+):  # type: ignore[no-untyped-def]
     """Fills `table` (attributes in order), `best` (n, columns) with winning rows or -1, `notes` and kind codes.
 
     `kinds` is a tuple (kind_rank, present_kind, value_rank, value_hash, value_kind, prefix_rank, prefix_kind,
@@ -113,7 +114,7 @@ def attribute_table(buf, spans, slot_hash, slot_key, first, action_column, actio
                 a[_SOURCE], a[_TEXT], a[_TEXT_LEN] = 0, start, size
             else:
                 a[_SOURCE], a[_TEXT] = 1, needed
-                if letter == T_ARRAY or letter == T_KVLIST:
+                if letter == T_ARRAY or letter == T_KVLIST:  # noqa: SIM109 - compiled
                     a[_TEXT_LEN] = put_json(nothing, 0, buf, value, value + value_len, scratch)
                 else:
                     a[_TEXT_LEN] = put_text(nothing, 0, buf, letter, start, size, number, scratch)
@@ -294,7 +295,7 @@ def token_counts(body, made, table, best, column, values, valid):  # type: ignor
                 values[s], valid[s] = table[row, _NUMBER], 1
         elif letter == T_DOUBLE:
             value = as_double(table[row, _NUMBER])
-            if 0 <= value <= MOST_TOKENS and value == np.floor(value):
+            if table[row, _NUMBER] >= 0 and 0 <= value <= MOST_TOKENS and value == np.floor(value):
                 values[s], valid[s] = np.int64(value), 1
         elif letter == T_STRING:
             source = table[row, _SOURCE]

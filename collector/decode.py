@@ -77,11 +77,17 @@ def decode(parts: Sequence[tuple[int, bytes]], *, tenant: str, ingested_at_us: i
     ends = list(accumulate(len(body) for _, body in parts))
     seqs = np.array([seq for seq, _ in parts], np.int64)
     seq = seqs[np.searchsorted(ends, found.spans[:, Col.START], side="right").clip(max=len(parts) - 1)]
-    refused = [
-        Refused(seq=int(seq[i]), refusal=Refusal(int(row[Col.REFUSAL])), payload=joined[row[Col.START] : row[Col.END]])
-        for i, row in enumerate(found.spans)
-        if row[Col.REFUSAL]
-    ] if found.n_refused else []
+    refused = (
+        [
+            Refused(
+                seq=int(seq[i]), refusal=Refusal(int(row[Col.REFUSAL])), payload=joined[row[Col.START] : row[Col.END]]
+            )
+            for i, row in enumerate(found.spans)
+            if row[Col.REFUSAL]
+        ]
+        if found.n_refused
+        else []
+    )
     usable = found.spans[:, Col.REFUSAL] == 0
     broken = usable & (found.spans[:, Col.ISSUES] & UTF8_BROKEN != 0)
     whole = usable & ~broken
@@ -293,7 +299,9 @@ class _Batch:
         priced = ~known & (tokens.known["input_tokens"] | tokens.known["output_tokens"]) & self._is_model()
         if not priced.any():
             return amounts, known
-        codes = pc.dictionary_encode(pc.binary_join_element_wise(models, provider, "\x00", null_handling="replace", null_replacement=""))
+        codes = pc.dictionary_encode(
+            pc.binary_join_element_wise(models, provider, "\x00", null_handling="replace", null_replacement="")
+        )
         known_tokens = {name: np.where(tokens.known[name], tokens.values[name], 0) for name in tokens.values}
         indices = codes.indices.to_numpy(zero_copy_only=False)
         for code, text in enumerate(codes.dictionary.to_pylist()):
@@ -438,4 +446,3 @@ def _renamed(column: pa.StringArray, names: dict[str, str]) -> pa.Array:
     coded = pc.dictionary_encode(column)
     values = [names.get(v.lower() if v.isascii() else v, v) for v in coded.dictionary.to_pylist()]
     return pa.array(values, pa.string()).take(coded.indices)
-

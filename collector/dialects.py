@@ -65,6 +65,8 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
         "traceloop.association.properties.session_id",
         "ai.telemetry.metadata.sessionId",
         "ai.telemetry.metadata.session_id",
+        "ai.settings.context.sessionId",  # Vercel AI SDK 7: the runtime context; on roots and steps only
+        "ai.settings.context.session_id",
         "resource:session.id",
     ),
     "user_id": (
@@ -76,6 +78,8 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
         "traceloop.association.properties.user_id",
         "ai.telemetry.metadata.userId",
         "ai.telemetry.metadata.user_id",
+        "ai.settings.context.userId",
+        "ai.settings.context.user_id",
         "resource:user.id",
     ),
     "provider": (
@@ -114,6 +118,7 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
         "llm.response.stop_reason",
         "ai.response.finishReason",
         "ai.finishReason",
+        "anthropic.message.stop_reason",  # the Anthropic SDK's own spans
     ),
     "agent_name": (
         "gen_ai.agent.name",
@@ -258,6 +263,7 @@ TOKENS: Final[dict[str, tuple[str, ...]]] = {
     "cache_write_tokens": (
         "gen_ai.usage.cache_creation.input_tokens",
         "gen_ai.usage.cache_creation_input_tokens",
+        "gen_ai.usage.cache_write.input_tokens",
         "gen_ai.usage.cache_write_tokens",
         "gen_ai.usage.details.cache_write_tokens",
         "gen_ai.usage.details.cache_creation_input_tokens",
@@ -289,6 +295,7 @@ COST: Final[tuple[str, ...]] = ("gen_ai.usage.cost", "llm.cost.total", "gen_ai.u
 # Time to the first token or chunk: key and the factor that makes it milliseconds.
 TTFT: Final[tuple[tuple[str, float], ...]] = (
     ("gen_ai.response.time_to_first_chunk", 1000.0),
+    ("gen_ai.client.operation.time_to_first_chunk", 1000.0),  # Vercel AI SDK 7
     ("gen_ai.server.time_to_first_token", 1000.0),
     ("ai.response.msToFirstChunk", 1.0),
     ("ai.stream.msToFirstChunk", 1.0),
@@ -349,6 +356,8 @@ KIND: Final[tuple[KindRule, ...]] = (
             "embeddings": SpanKind.EMBEDDING,
             "retrieval": SpanKind.RETRIEVER,
             "execute_tool": SpanKind.TOOL,
+            "execute_task": SpanKind.CHAIN,  # OpenLLMetry's LangGraph nodes
+            "agent_step": SpanKind.CHAIN,  # Vercel AI SDK 7
             "create_agent": SpanKind.AGENT,
             "invoke_agent": SpanKind.AGENT,
             "invoke_workflow": SpanKind.WORKFLOW,
@@ -475,6 +484,7 @@ FLAG_KEYS: Final[frozenset[str]] = frozenset(
         "langfuse.observation.cost_details",
         "langfuse.observation.completion_start_time",
         "ai.response.providerMetadata",
+        "pydantic_ai.new_message_index",  # where this turn starts in pydantic_ai.all_messages
         "events",  # Logfire: old GenAI events as one JSON attribute
         "name",  # Logfire: names the tool or agent, as logfire.msg_template says
     }

@@ -103,6 +103,7 @@ def fill(attributes: Iterable[tuple[str, str]], *, start_ns: int = 0) -> dict[st
             bounded |= not _collect(families, key, text)
     columns = _from_families(families, texts)
     columns |= _from_events(texts, columns)
+    columns |= _from_pydantic(texts, columns)
     columns |= _from_entity(texts)
     columns |= _from_langfuse(texts, start_ns)
     columns |= _from_vercel(texts)
@@ -143,7 +144,10 @@ def _from_families(families: Mapping[str, dict[int, dict[str, str]]], texts: Map
         if not members or not family.column or family.column in columns or _taken(family.column, texts):
             continue
         make = _document if family.column == "documents" else messages.message_of_fields
-        columns[family.column] = messages.encode([make(members[index]) for index in sorted(members)])
+        made = [make(members[index]) for index in sorted(members)]
+        # OpenInference gives LangGraph's roots a role without a content: the question is in input.value alone.
+        if any(entry.get("parts", True) for entry in made):
+            columns[family.column] = messages.encode(made)
     return columns
 
 
@@ -168,6 +172,17 @@ def _from_events(texts: Mapping[str, str], columns: Mapping[str, str]) -> dict[s
         for column, side in sides
         if side and column not in columns and not _taken(column, texts)
     }
+
+
+def _from_pydantic(texts: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, str]:
+    """This turn's messages: an agent run that was given a history repeats all of it before them."""
+    first = _whole(texts.get("pydantic_ai.new_message_index"))
+    if not first or "input" in columns or _taken("input", texts):
+        return {}
+    everything = messages.parsed(texts.get("pydantic_ai.all_messages", ""))
+    if not isinstance(everything, list) or first >= len(everything):
+        return {}
+    return {"input": messages.encode(everything[first:])}
 
 
 def _from_entity(texts: Mapping[str, str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ TOO_DEEP: Final = 4
 
 MAX_DEPTH: Final = 64
 
+
 @njit(cache=True, nogil=True)
 def varint(buf, pos, end):  # type: ignore[no-untyped-def]
     """-> (value as uint64, next position or -1). At most ten bytes, as the wire format allows."""

@@ -102,7 +102,14 @@ class DeltaLog:
         """
         rearrangement = bool(remove)
         lines: list[dict[str, Any]] = [
-            {"commitInfo": {"timestamp": at_ms, "operation": operation, "operationParameters": {}, "engineInfo": "assay"}}
+            {
+                "commitInfo": {
+                    "timestamp": at_ms,
+                    "operation": operation,
+                    "operationParameters": {},
+                    "engineInfo": "assay",
+                }
+            }
         ]
         if txn:
             lines.append({"txn": {"appId": txn[0], "version": txn[1], "lastUpdated": at_ms}})
@@ -230,7 +237,9 @@ class DeltaLog:
 
     def _check(self, remove: Sequence[LakeFile], txn: tuple[str, int] | None) -> None:
         if txn and self._txns.get(txn[0], -1) >= txn[1]:
-            raise Conflict(f"{self._folder.name}: {txn[0]} has committed {self._txns[txn[0]]} already, not {txn[1]} again")
+            raise Conflict(
+                f"{self._folder.name}: {txn[0]} has committed {self._txns[txn[0]]} already, not {txn[1]} again"
+            )
         gone = [file.relative for file in remove if file.relative not in self._files]
         if gone:
             raise Conflict(f"{self._folder.name}: {gone[0]} is no longer part of the table")

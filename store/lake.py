@@ -6,7 +6,6 @@ Readers take a snapshot: an immutable list of files with row counts, time bounds
 
 from __future__ import annotations
 
-import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +130,9 @@ class Lake:
             raise Corrupt(f"{file.path} cannot be read: {error}") from error
         found = xxhash.xxh3_128_hexdigest(content)
         if found != file.content_hash:
-            raise Corrupt(f"{file.path} was altered: its content hashes to {found}; {file.n_rows} rows are not to be trusted")
+            raise Corrupt(
+                f"{file.path} was altered: its content hashes to {found}; {file.n_rows} rows are not to be trusted"
+            )
 
     def orphans(self, table: str, older_than_ms: int) -> list[Path]:
         """Parquet files in the table's folder that no snapshot names and that were last written before then."""
@@ -157,14 +158,16 @@ class Lake:
         tenant, date = rows.column("tenant")[0].as_py(), rows.column("date")[0].as_py()
         body = rows.drop_columns(["tenant", "date"])
         content = _encode(table, body)
-        relative = f"tenant={tenant}/date={date}/part-{uuid.uuid4().hex[:16]}-{xxhash.xxh3_128_hexdigest(content)}.parquet"
+        relative = (
+            f"tenant={tenant}/date={date}/part-{uuid.uuid4().hex[:16]}-{xxhash.xxh3_128_hexdigest(content)}.parquet"
+        )
         path = self.root / table / relative
         try:
             made = not path.parent.exists()
             path.parent.mkdir(parents=True, exist_ok=True)
             scratch = path.with_suffix(".tmp")
             write_durably(scratch, content)
-            os.replace(scratch, path)
+            scratch.replace(path)
             sync_folder(path.parent)
             if made:
                 sync_folder(path.parent.parent)

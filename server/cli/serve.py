@@ -58,11 +58,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _collector(settings: Settings) -> int:
     from collector.service import run as collect
-
     from collector.settings import CollectorSettings
-    from server.control_access import open_control
+    from server.control_access import open_control, pepper_of
 
-    collect(
+    return collect(
         CollectorSettings(
             data_dir=settings.data,
             host=settings.host,
@@ -72,10 +71,8 @@ def _collector(settings: Settings) -> int:
             max_body_bytes=settings.max_body_bytes,
         ),
         open_control(settings),
-        settings.lake_root,
-        settings.data,
+        pepper_of(settings),
     )
-    return ExitCode.OK
 
 
 def _server(settings: Settings) -> int:

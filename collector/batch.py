@@ -1,0 +1,218 @@
+"""One batch of acknowledged entries, made into the rows of every table: pure but for time, which is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from collector.decode import Decoded, Refused, decode
+from collector.json_body import Rejection, transcode
+from collector.kinds import EntryKind, Signal
+from collector.log_events import decode_logs, scores_of_span_events
+from collector.mask import ColumnRedactor, masked
+from collector.repair import repaired_request
+from collector.scan import REFUSAL_TEXT, Col, Refusal, scan
+from core.errors import AssayError
+from core.ids import TenantId
+from core.records import Counts
+from core.windows import day_of
+from store import schema
+
+POSITION_BITS: Final = 48
+MAX_PAYLOAD: Final = 1 << 20
+EVALUATION: Final = "gen_ai.evaluation.result"
+
+
+def seq_of(journal: int, position: int) -> int:
+    """The `seq` column of an entry's rows."""
+    return journal << POSITION_BITS | position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One entry to store: its seq, kind, tenant, arrival (µs) and bytes."""
+
+    seq: int
+    kind: EntryKind
+    tenant: TenantId
+    received_at_us: int
+    body: bytes
+
+
+@dataclass(kw_only=True)
+class Rows:
+    """Rows by table, and what became of the items of each (tenant, signal)."""
+
+    tables: dict[str, list[pa.Table]] = field(default_factory=dict)
+    counts: dict[tuple[TenantId, str], Counts] = field(default_factory=dict)
+
+    def add(self, table: str, rows: pa.Table) -> None:
+        """Adds rows of a table, if there are any."""
+        if rows.num_rows:
+            self.tables.setdefault(table, []).append(rows)
+
+    def count(self, tenant: TenantId, signal: Signal, counts: Counts) -> None:
+        """Adds to what became of a tenant's items."""
+        key = (tenant, str(signal))
+        self.counts[key] = self.counts.get(key, Counts()) + counts
+
+    def table(self, name: str) -> pa.Table:
+        """All rows of one table."""
+        return (
+            pa.concat_tables(self.tables.get(name, [])) if self.tables.get(name) else schema.TABLES[name].empty_table()
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What making rows needs from outside: a tenant's redactor and the seal of its quarantine."""
+
+    redactor: Callable[[TenantId], ColumnRedactor]
+    seal: Callable[[TenantId, bytes], bytes]
+
+
+def rows_of(items: Sequence[Item], workshop: Workshop) -> Rows:
+    """The rows of a batch before deduplication. `counts` leaves `stored` of spans to the caller."""
+    rows = Rows()
+    for tenant in dict.fromkeys(item.tenant for item in items):
+        own = [item for item in items if item.tenant == tenant]
+        spans = [i for i in own if i.kind in (EntryKind.SPANS_PROTOBUF, EntryKind.SPANS_JSON)]
+        logs = [i for i in own if i.kind in (EntryKind.LOGS_PROTOBUF, EntryKind.LOGS_JSON)]
+        redactor = workshop.redactor(tenant)
+        if spans:
+            _add_spans(rows, tenant, spans, redactor, workshop)
+        for item in logs:
+            _add_logs(rows, item, redactor, workshop)
+    return rows
+
+
+def _add_spans(rows: Rows, tenant: TenantId, items: Sequence[Item], redactor: ColumnRedactor, shop: Workshop) -> None:
+    parts: list[tuple[int, bytes]] = []
+    n_rejected = 0
+    for item in items:
+        body = item.body
+        if item.kind is EntryKind.SPANS_JSON:
+            found = transcode(body, Signal.SPANS)
+            body = found.protobuf
+            n_rejected += len(found.rejected)
+            rows.add("quarantine", _quarantine(tenant, item, Signal.SPANS, found.rejected, shop))
+        parts.append((item.seq, body))
+    at_us = items[-1].received_at_us
+    decoded = decode_safely(parts, tenant=tenant, ingested_at_us=at_us)
+    for refused in decoded.refused:
+        detail = REFUSAL_TEXT[refused.refusal]
+        rejection = Rejection(reason=refused.refusal.name.lower(), detail=detail, payload=refused.payload)
+        own = next(item for item in items if item.seq == refused.seq)
+        rows.add("quarantine", _quarantine(tenant, own, Signal.SPANS, [rejection], shop))
+    clean, _ = masked(decoded.rows, redactor)
+    rows.add("spans", clean)
+    rows.add("scores", _evaluations(clean.filter(pa.array(decoded.has_evaluation)), tenant, at_us))
+    n_refused = n_rejected + len(decoded.refused)
+    rows.count(tenant, Signal.SPANS, Counts(received=clean.num_rows + n_refused, quarantined=n_refused))
+
+
+def decode_safely(parts: Sequence[tuple[int, bytes]], *, tenant: str, ingested_at_us: int) -> Decoded:
+    """`decode`, and where it fails against all expectation, by halves down to the one span that is to blame."""
+    try:
+        return decode(parts, tenant=tenant, ingested_at_us=ingested_at_us)
+    except Exception:  # whatever it is, it must not take a sibling along
+        if len(parts) > 1:
+            half = len(parts) // 2
+            halves = [parts[:half], parts[half:]]
+            return _joined([decode_safely(p, tenant=tenant, ingested_at_us=ingested_at_us) for p in halves])
+    seq, body = parts[0]
+    found = scan(body)
+    if found.n_spans == 1:
+        row = found.spans[0]
+        payload = body[row[Col.START] : row[Col.END]]
+        refused = [Refused(seq=seq, refusal=Refusal.MALFORMED_SPAN, payload=payload)]
+        return Decoded(rows=schema.SPANS.empty_table(), refused=refused, has_evaluation=np.zeros(0, bool))
+    singles = []
+    for row in found.spans:
+        (a, b), (c, d) = found.resources[row[Col.RESOURCE]], found.scopes[row[Col.SCOPE]]
+        single = repaired_request(body[a:b], body[c:d], body[row[Col.START] : row[Col.END]])
+        singles.append(decode_safely([(seq, single)], tenant=tenant, ingested_at_us=ingested_at_us))
+    return _joined(singles)
+
+
+def _joined(parts: Sequence[Decoded]) -> Decoded:
+    return Decoded(
+        rows=pa.concat_tables([part.rows for part in parts]),
+        refused=[refused for part in parts for refused in part.refused],
+        has_evaluation=np.concatenate([part.has_evaluation for part in parts]),
+    )
+
+
+def _add_logs(rows: Rows, item: Item, redactor: ColumnRedactor, shop: Workshop) -> None:
+    body, rejected = item.body, []
+    if item.kind is EntryKind.LOGS_JSON:
+        found = transcode(body, Signal.LOG_RECORDS)
+        body, rejected = found.protobuf, found.rejected
+    decoded = decode_logs(body, tenant=item.tenant, seq=item.seq, ingested_at_us=item.received_at_us)
+    for name, table in (("scores", decoded.scores), ("events", decoded.events)):
+        rows.add(name, masked(table, redactor)[0])
+    quarantined = [*rejected, *decoded.quarantined]
+    rows.add("quarantine", _quarantine(item.tenant, item, Signal.LOG_RECORDS, quarantined, shop))
+    counts = Counts(
+        received=decoded.n_records + len(rejected),
+        stored=decoded.scores.num_rows + decoded.events.num_rows,
+        quarantined=len(quarantined),
+        rejected=decoded.n_rejected,
+    )
+    rows.count(item.tenant, Signal.LOG_RECORDS, counts)
+
+
+def _quarantine(
+    tenant: TenantId, item: Item, signal: Signal, rejected: Iterable[Rejection], shop: Workshop
+) -> pa.Table:
+    found = list(rejected)
+    if not found:
+        return schema.QUARANTINE.empty_table()
+    n = len(found)
+    return pa.table(
+        {
+            "tenant": [str(tenant)] * n,
+            "date": [day_of(item.received_at_us * 1000)] * n,
+            "seq": [item.seq] * n,
+            "ingested_at": pa.array([item.received_at_us] * n, schema.AT),
+            "signal": [str(signal)] * n,
+            "reason": [r.reason for r in found],
+            "detail": [r.detail for r in found],
+            "payload": [shop.seal(tenant, r.payload[:MAX_PAYLOAD]) for r in found],
+            "payload_bytes": [len(r.payload) for r in found],
+        },
+        schema=schema.QUARANTINE,
+    )
+
+
+def _evaluations(rows: pa.Table, tenant: TenantId, at_us: int) -> pa.Table:
+    """Scores of the evaluation results that came as span events."""
+    tables = []
+    columns = ["seq", "trace_id", "span_id", "session_id", "app", "events"]
+    for row in rows.select(columns).to_pylist():
+        found: list[tuple[str, str, str | None, str | None, int, dict[str, Any]]] = [
+            (row["trace_id"], row["span_id"], row["session_id"], row["app"], event["time_ns"], event["attributes"])
+            for event in orjson.loads(row["events"])
+            if event["name"] == EVALUATION
+        ]
+        tables.append(scores_of_span_events(found, tenant=tenant, seq=row["seq"], ingested_at_us=at_us))
+    return pa.concat_tables(tables) if tables else schema.SCORES.empty_table()
+
+
+def n_items(item: Item) -> int:
+    """How many items an entry holds, for the ledger; 0 when it can no longer be read."""
+    try:
+        match item.kind:
+            case EntryKind.SPANS_PROTOBUF:
+                return scan(item.body).n_spans
+            case EntryKind.SPANS_JSON:
+                return transcode(item.body, Signal.SPANS).n_items
+            case EntryKind.LOGS_PROTOBUF | EntryKind.LOGS_JSON:
+                return 0
+    except AssayError:
+        return 0

@@ -1,0 +1,283 @@
+"""Stores what was acknowledged: batches from the backlog become commits in the lake, exactly once.
+
+Order of a batch: quarantine, events, scores, spans, then the derived turns, sessions and rollups, then the ledger,
+then the journal is told. Each table's commit carries the journal position as its application transaction, so a batch
+that was interrupted is completed, not repeated. A disk that refuses is asked again until it relents; nothing is
+dropped meanwhile, the backlog grows in the journal and the doors begin to refuse.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.batch import Item, Rows, Workshop, rows_of, seq_of
+from collector.dedup import Dedup
+from collector.intake import Acknowledged, Tally, room_error
+from collector.journal import Journal
+from collector.kinds import Signal
+from collector.leaves import Leaves
+from collector.settings import CollectorSettings
+from core.errors import Conflict, StorageFailed
+from core.ids import TenantId
+from core.records import Counts
+from store import schema
+from store.control.control import Control
+from store.derive import frame_of, rollups_of, sessions_of, turns_of
+from store.lake import Lake
+
+DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
+ORDER: Final = ("quarantine", "events", "scores", "spans", *DERIVED)
+IDLE_ROLL_S: Final = 1.0
+_LOG: Final = logging.getLogger("assay.committer")
+
+
+class Committer:
+    """Owns the way from journal to lake in one process. `put` and `check_room` may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        settings: CollectorSettings,
+        journal: Journal,
+        lake: Lake,
+        control: Control,
+        workshop: Workshop,
+        tally: Tally,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._lake = lake
+        self._control = control
+        self._workshop = workshop
+        self._tally = tally
+        self.app_id = f"journal-{journal.number}"
+        self._entries: deque[Acknowledged] = deque()
+        self._changed = threading.Condition()
+        self._in_memory = self._waiting = 0
+        self._stopping = False
+        self._trouble: str | None = None
+        self._oldest_at = 0.0
+        self._committed = 0
+        self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
+        self._dedup: Dedup | None = None
+        self._leaves = Leaves()
+
+    # -- the backlog -----------------------------------------------------------------------------------------------
+
+    def put(self, entry: Acknowledged) -> None:
+        """Takes an acknowledged entry over; its bytes stay in memory only as long as there is room."""
+        with self._changed:
+            if self._in_memory + entry.size > self._settings.memory_bytes and entry.place is not None:
+                entry = replace(entry, body=None, transcoded=None)
+            else:
+                self._in_memory += entry.size
+            if not self._entries:
+                self._oldest_at = time.monotonic()
+            self._entries.append(entry)
+            self._waiting += entry.size
+            self._changed.notify()
+
+    def check_room(self, size: int, *, priority: bool) -> None:
+        """Raises Overloaded when the disk is nearly full, or the backlog is and the request may be shed."""
+        free = os.statvfs(self._settings.data_dir)
+        if free.f_bavail * free.f_frsize < self._settings.min_free_bytes + size:
+            raise room_error("the disk is nearly full", 3)
+        if not priority and self._waiting + size > self._settings.backlog_bytes:
+            raise room_error(f"{self._waiting >> 20} MiB wait to be stored", 2)
+
+    @property
+    def backlog(self) -> dict[str, object]:
+        """For health: entries and bytes that wait, age of the oldest in seconds, and what is wrong, if anything."""
+        with self._changed:
+            age = time.monotonic() - self._oldest_at if self._entries else 0.0
+            return {
+                "entries": len(self._entries),
+                "bytes": self._waiting,
+                "oldest_s": round(age, 3),
+                "trouble": self._trouble,
+                "committed": self._committed,
+            }
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def recovered(self, position: int) -> None:
+        """Everything up to here is in the lake."""
+        self._committed = position
+
+    def start(self) -> None:
+        """Starts committing."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Commits what waits and stops; False when that took longer than `timeout_s` (the journal keeps the rest)."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)  # acknowledgements come first
+        rolled = True
+        while True:
+            batch = self._next_batch(IDLE_ROLL_S)
+            if batch:
+                self._until_it_works(lambda batch=batch: self._store(batch))
+                rolled = False
+            elif batch is None:
+                return
+            else:
+                self._flush_tally()
+                if not rolled:
+                    self._journal.roll()
+                    rolled = True
+            self._destroy_old_segments()
+
+    def _next_batch(self, wait_s: float) -> list[Acknowledged] | None:
+        """Entries to store; empty after `wait_s` without any, None when stopped and drained."""
+        with self._changed:
+            if not self._entries:
+                if self._stopping:
+                    return None
+                self._changed.wait(wait_s)
+            if not self._entries:
+                return None if self._stopping else []
+            deadline = self._oldest_at + self._settings.linger_s
+            while not self._stopping and self._waiting < self._settings.batch_bytes:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            batch, size = [], 0
+            while self._entries and (not batch or size + self._entries[0].size <= self._settings.batch_bytes):
+                batch.append(self._entries.popleft())
+                size += batch[-1].size
+            self._oldest_at = time.monotonic()
+        return batch
+
+    def _until_it_works(self, work: Callable[[], None]) -> None:
+        delay = 0.2
+        while True:
+            try:
+                work()
+                self._trouble = None
+                return
+            except Exception as error:
+                self._trouble = f"{type(error).__name__}: {error}"
+                _LOG.exception("a batch could not be stored yet; trying again in %.1f s", delay)
+            threading.Event().wait(delay)
+            delay = min(5.0, delay * 2)
+
+    def _store(self, batch: list[Acknowledged]) -> None:
+        items = [self._item(entry) for entry in batch]
+        rows = self.prepared(items)
+        position = batch[-1].position
+        self._until_it_works(lambda: self.commit(rows, position))
+        with self._changed:
+            self._waiting -= sum(entry.size for entry in batch)
+            self._in_memory -= sum(entry.size for entry in batch if entry.body is not None)
+            self._committed = position
+
+    def _item(self, entry: Acknowledged) -> Item:
+        body = entry.body
+        if body is None:
+            assert entry.place is not None
+            body = self._journal.read(entry.place).body
+        return Item(
+            seq=seq_of(self._journal.number, entry.position),
+            kind=entry.kind,
+            tenant=entry.tenant,
+            received_at_us=entry.received_at_us,
+            body=body,
+        )
+
+    def prepared(self, items: list[Item]) -> Rows:
+        """Rows without duplicates, leaves marked, counts complete."""
+        rows = rows_of(items, self._workshop)
+        spans = rows.table("spans")
+        if not spans.num_rows:
+            return rows
+        if self._dedup is None:
+            self._dedup = Dedup(self._lake)
+        fresh, duplicates = self._dedup.fresh(spans)
+        for tenant in set(spans.column("tenant").unique().to_pylist()):
+            n = duplicates.get(tenant, 0)
+            own = spans.num_rows if len(rows.counts) == 1 else _count(spans, tenant)
+            rows.count(TenantId(tenant), Signal.SPANS, Counts(stored=own - n, duplicate=n))
+        if duplicates and rows.tables.get("scores"):
+            rows.tables["scores"] = [_of_kept(scores, spans, fresh) for scores in rows.tables["scores"]]
+        rows.tables["spans"] = [self._leaves.count(fresh)]
+        return rows
+
+    def commit(self, rows: Rows, position: int) -> None:
+        """One commit per table that this position has not reached yet, then ledger and journal."""
+        spans = rows.table("spans")
+        for table in ORDER:
+            reached = self._lake.txn_version(table, self.app_id) or 0
+            if reached >= position:
+                continue
+            if table in DERIVED:
+                new = derived(table, spans)
+            else:
+                new = _after(rows.table(table), seq_of(self._journal.number, reached))
+            if not new.num_rows and table != "spans":
+                continue
+            try:
+                self._lake.append(table, new, txn=(self.app_id, position))
+            except Conflict:
+                if (self._lake.txn_version(table, self.app_id) or 0) < position:
+                    raise
+        self._control.settle(self._journal.number, position, {**rows.counts})
+        self._flush_tally()
+
+    def _flush_tally(self) -> None:
+        counts = self._tally.take()
+        if counts:
+            try:
+                self._control.count(counts)
+            except StorageFailed:
+                for (tenant, signal), n in counts.items():
+                    self._tally.add(tenant, Signal(signal), n)
+
+    def _destroy_old_segments(self) -> None:
+        try:
+            self._journal.committed(self._committed, keep_s=self._settings.journal_retention_s)
+        except OSError:
+            _LOG.exception("old journal segments could not be removed; they stay until the next round")
+
+
+def derived(table: str, spans: pa.Table) -> pa.Table:
+    """The partial rows of a derived table for these spans, with the table's schema."""
+    if not spans.num_rows:
+        return schema.TABLES[table].empty_table()
+    made = DERIVED[table](frame_of(spans)).to_arrow()
+    return made.select(schema.TABLES[table].names).cast(schema.TABLES[table])
+
+
+def _after(rows: pa.Table, seq: int) -> pa.Table:
+    """Rows beyond `seq`: after a crash a batch can overlap one whose first tables were committed."""
+    if not rows.num_rows or pc.min(rows.column("seq")).as_py() > seq:
+        return rows
+    return rows.filter(pc.greater(rows.column("seq"), seq))
+
+
+def _count(spans: pa.Table, tenant: str) -> int:
+    return int(pc.sum(pc.equal(spans.column("tenant"), tenant)).as_py() or 0)
+
+
+def _of_kept(scores: pa.Table, spans: pa.Table, fresh: pa.Table) -> pa.Table:
+    """Scores that came with spans which turned out to be duplicates are duplicates themselves."""
+    kept = set(zip(fresh.column("seq").to_pylist(), fresh.column("span_id").to_pylist(), strict=True))
+    came = set(zip(spans.column("seq").to_pylist(), spans.column("span_id").to_pylist(), strict=True))
+    pairs = zip(scores.column("seq").to_pylist(), scores.column("span_id").to_pylist(), strict=True)
+    return scores.filter(pa.array([pair not in came or pair in kept for pair in pairs], pa.bool_()))

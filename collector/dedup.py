@@ -1,0 +1,171 @@
+"""A client that never saw our answer sends again: the same span is stored once.
+
+Two spans are the same when tenant, ids and wire bytes are the same (`content_hash`). A filter of 32-bit fingerprints
+says "certainly new" or "perhaps seen"; what is perhaps seen is looked up in the lake, so nothing new is ever dropped.
+The same ids with other bytes are another version of the span: both are kept, and readers mark them `id_reused`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from numba import njit
+
+from store.lake import Lake, LakeFile
+
+SLOTS: Final = 1 << 20
+FULL: Final = int(SLOTS * 0.7)
+# 26 generations hold 19 million spans in 109 MB; the oldest are forgotten first.
+GENERATIONS: Final = 26
+
+
+@njit(cache=True, nogil=True)
+def _probe(slots, hashes, seen):  # type: ignore[no-untyped-def]
+    """Marks the hashes whose fingerprint is in the table."""
+    mask = slots.size - 1
+    for i in range(hashes.size):
+        if seen[i]:
+            continue
+        h = np.uint64(hashes[i])
+        mark = np.uint32(h >> np.uint64(32)) | np.uint32(1)
+        at = np.int64(h & np.uint64(mask))
+        while slots[at] != 0:
+            if slots[at] == mark:
+                seen[i] = True
+                break
+            at = (at + 1) & mask
+
+
+@njit(cache=True, nogil=True)
+def _insert(slots, hashes, seen):  # type: ignore[no-untyped-def]
+    """Adds the hashes, marking those that were there (earlier in this very batch)."""
+    mask = slots.size - 1
+    added = 0
+    for i in range(hashes.size):
+        h = np.uint64(hashes[i])
+        mark = np.uint32(h >> np.uint64(32)) | np.uint32(1)
+        at = np.int64(h & np.uint64(mask))
+        while slots[at] != 0 and slots[at] != mark:
+            at = (at + 1) & mask
+        if slots[at] == mark:
+            seen[i] = True
+        else:
+            slots[at] = mark
+            added += 1
+    return added
+
+
+@dataclass(kw_only=True)
+class Fingerprints:
+    """A set that forgets its oldest members; answers "perhaps" wrongly about once in 10^8."""
+
+    _generations: list[npt.NDArray[np.uint32]] = field(default_factory=list)
+    _used: int = FULL
+
+    def add(self, hashes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Adds all; True where it was perhaps there before, or stands earlier in `hashes`."""
+        seen = np.zeros(len(hashes), bool)
+        for start in range(0, len(hashes), FULL // 4):
+            part = slice(start, start + FULL // 4)
+            self._add(np.ascontiguousarray(hashes[part]), seen[part])
+        return seen
+
+    def _add(self, hashes: npt.NDArray[np.int64], seen: npt.NDArray[np.bool_]) -> None:
+        if self._used + len(hashes) > FULL:
+            self._generations = [*self._generations[-(GENERATIONS - 1) :], np.zeros(SLOTS, np.uint32)]
+            self._used = 0
+        for slots in self._generations[:-1]:
+            _probe(slots, hashes, seen)
+        self._used += int(_insert(self._generations[-1], hashes, seen))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return sum(g.nbytes for g in self._generations)
+
+
+class Dedup:
+    """Drops spans that the lake holds already. Not thread-safe: one committer owns it."""
+
+    def __init__(self, lake: Lake, *, remember_rows: int = FULL * (GENERATIONS - 2)) -> None:
+        self._lake = lake
+        self._filter = Fingerprints()
+        self._load(remember_rows)
+
+    def fresh(self, rows: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+        """The rows not stored before, and the number of duplicates by tenant."""
+        hashes = _hashes(rows)
+        perhaps = self._filter.add(hashes)
+        if not perhaps.any():
+            return rows, {}
+        known = self._confirm(rows, perhaps)
+        if not known.any():
+            return rows, {}
+        tenants = rows.column("tenant").filter(pa.array(known)).to_pylist()
+        counts = {tenant: tenants.count(tenant) for tenant in set(tenants)}
+        return rows.filter(pa.array(~known)), counts
+
+    def _confirm(self, rows: pa.Table, perhaps: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which of the suspects are in the lake, or stand earlier in the batch."""
+        keys = ["tenant", "date", "trace_id", "span_id", "content_hash"]
+        frame = _frame(rows.select(keys))
+        first = frame.select(pl.struct(keys).is_first_distinct()).to_series().to_numpy()
+        known = ~first
+        suspects = frame.with_row_index("row").filter(pl.Series(perhaps & first))
+        if suspects.is_empty():
+            return known
+        files = self._lake.snapshot("spans").files
+        for (tenant, date), group in suspects.group_by("tenant", "date"):
+            places = sorted((f for f in files if f.tenant == tenant and f.date == date), key=lambda f: -f.max_seq)
+            known[self._found(group, places)] = True
+        return known
+
+    def _found(self, suspects: pl.DataFrame, files: list[LakeFile]) -> list[int]:
+        found: list[int] = []
+        ids = ["trace_id", "span_id", "content_hash"]
+        for file in files:
+            if suspects.is_empty():
+                break
+            hashes = _frame(self._lake.read(file, ["content_hash"]))["content_hash"]
+            if not suspects["content_hash"].is_in(hashes.implode()).any():
+                continue
+            stored = _frame(self._lake.read(file, ids))
+            hits = suspects.join(stored.unique(), on=ids, how="semi")
+            found += hits["row"].to_list()
+            suspects = suspects.join(hits, on="row", how="anti")
+        return found
+
+    def _load(self, remember_rows: int) -> None:
+        """Reads the newest rows' hashes back from the lake, oldest of them first."""
+        newest = sorted(self._lake.snapshot("spans").files, key=lambda f: -f.max_seq)
+        chosen, n = [], 0
+        for file in newest:
+            if n >= remember_rows:
+                break
+            chosen.append(file)
+            n += file.n_rows
+        for file in reversed(chosen):
+            self._filter.add(_hashes(self._lake.read(file, ["tenant", "content_hash"])))
+
+
+def _hashes(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """One 64-bit hash per row, of tenant and content."""
+    hashes = rows.column("content_hash").to_numpy()
+    tenants = rows.column("tenant").unique().to_pylist()
+    salt = {tenant: int.from_bytes(tenant.encode()[-7:].rjust(7, b"\0"), "little") for tenant in tenants}
+    if len(tenants) == 1:
+        mixed = hashes ^ np.int64(salt[tenants[0]])
+    else:
+        mixed = hashes ^ np.array([salt[t] for t in rows.column("tenant").to_pylist()], np.int64)
+    return np.ascontiguousarray(mixed)
+
+
+def _frame(rows: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

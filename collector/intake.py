@@ -1,0 +1,226 @@
+"""What happens to a request between a door and its answer, the same for both transports.
+
+Who is calling comes first, then size, then whether the bytes are a request at all (one compiled scan), then whether
+there is room, then the journal. Only when the journal has it on disk is the request accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
+
+from auth.authenticator import Authenticator
+from collector.answers import Accepted
+from collector.journal import Journal, Place
+from collector.json_body import Rejection, Transcoded, transcode
+from collector.kinds import EntryKind, Signal
+from collector.log_events import admit_logs, looks_like_logs
+from collector.metric_points import admit_metrics
+from collector.scan import REFUSAL_TEXT, Refusal, Scan, scan
+from core.clock import Clock
+from core.errors import Forbidden, Overloaded, Unauthenticated, Undecodable
+from core.ids import TenantId
+from core.records import Counts, Principal, Role
+
+INLINE_BYTES: Final = 32 << 10
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledged:
+    """An entry that is durable and now the committer's to store. `body` None: read it back from the journal."""
+
+    position: int
+    kind: EntryKind
+    tenant: TenantId
+    received_at_us: int
+    size: int
+    body: bytes | None
+    place: Place | None
+    transcoded: Transcoded | None = None
+
+
+class Backlog(Protocol):
+    """Where acknowledged entries wait."""
+
+    def put(self, entry: Acknowledged) -> None:
+        """Takes an entry over."""
+
+    def check_room(self, size: int, *, priority: bool) -> None:
+        """Raises Overloaded when there is none."""
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Counts of items that never reach the journal (refused requests, metric points). Thread-safe."""
+
+    _counts: dict[tuple[TenantId, str], Counts] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, tenant: TenantId, signal: Signal, counts: Counts) -> None:
+        """Adds to the tenant's counts of a signal."""
+        with self._lock:
+            key = (tenant, str(signal))
+            self._counts[key] = self._counts.get(key, Counts()) + counts
+
+    def take(self) -> dict[tuple[TenantId, str], Counts]:
+        """What was added since the last call."""
+        with self._lock:
+            counts, self._counts = self._counts, {}
+        return counts
+
+
+class Intake:
+    """Admits requests. `receive` runs on the event loop and waits for the disk, never blocks it."""
+
+    def __init__(
+        self, *, authenticator: Authenticator, journal: Journal, backlog: Backlog, clock: Clock, tally: Tally
+    ) -> None:
+        self._authenticator = authenticator
+        self._journal = journal
+        self._backlog = backlog
+        self._clock = clock
+        self._tally = tally
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="scan")
+
+    def principal(self, key: str | None) -> Principal:
+        """Who sends. Raises Unauthenticated, Forbidden, or StorageFailed when the key store is away."""
+        if not key:
+            raise Unauthenticated("no API key: send the header 'authorization: Bearer KEY' (or x-api-key)")
+        principal = self._authenticator.principal(key)
+        if principal.role is Role.VIEWER:
+            raise Forbidden(f"the key {principal.name!r} may only read; use one with role ingest or user")
+        return principal
+
+    async def receive(self, signal: Signal, body: bytes, *, is_json: bool, principal: Principal) -> Accepted:
+        """Keeps one export request. Raises the errors of core.errors; then nothing was kept."""
+        if not body:
+            return Accepted(signal=signal)
+        match signal:
+            case Signal.SPANS:
+                return await self._spans(body, is_json, principal)
+            case Signal.LOG_RECORDS:
+                return await self._logs(body, is_json, principal)
+            case Signal.METRIC_POINTS:
+                return await self._metrics(body, is_json, principal)
+
+    async def _run(self, size: int, work: Callable[[], T]) -> T:
+        """Small work at once, large work on a thread (the scan runs without the GIL)."""
+        if size <= INLINE_BYTES:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    # -- spans -----------------------------------------------------------------------------------------------------
+
+    async def _spans(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
+        transcoded = await self._run(len(body), lambda: transcode(body, Signal.SPANS)) if is_json else None
+        wire = transcoded.protobuf if transcoded else body
+        found = await self._run(len(wire), lambda: scan(wire))
+        if transcoded is None:
+            _refuse_other_signals(body, found)
+        n_json = len(transcoded.rejected) if transcoded else 0
+        n_items = found.n_spans + n_json
+        warnings = list(transcoded.warnings) if transcoded else []
+        if n_items == 0:
+            return Accepted(signal=Signal.SPANS, message="; ".join(warnings))
+        self._backlog.check_room(len(body), priority=found.has_priority)
+        kind = EntryKind.SPANS_JSON if is_json else EntryKind.SPANS_PROTOBUF
+        await self._keep(kind, body, principal, transcoded)
+        n_refused = found.n_refused + n_json
+        reasons = _reasons(found, transcoded.rejected if transcoded else [])
+        if n_refused == n_items:
+            raise Undecodable(
+                f"none of the {n_items} spans can be used: {reasons}; they are in the quarantine", "spans"
+            )
+        if n_refused:
+            warnings.insert(0, f"{n_refused} of {n_items} spans were rejected and quarantined: {reasons}")
+        return Accepted(signal=Signal.SPANS, n_rejected=n_refused, message="; ".join(warnings))
+
+    # -- logs and metrics ------------------------------------------------------------------------------------------
+
+    async def _logs(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
+        transcoded = await self._run(len(body), lambda: transcode(body, Signal.LOG_RECORDS)) if is_json else None
+        wire = transcoded.protobuf if transcoded else body
+        admission = await self._run(len(wire), lambda: admit_logs(wire))
+        n_json = len(transcoded.rejected) if transcoded else 0
+        kept = admission.n_records - admission.n_rejected + admission.n_quarantined
+        if kept + n_json:
+            self._backlog.check_room(len(body), priority=True)
+            kind = EntryKind.LOGS_JSON if is_json else EntryKind.LOGS_PROTOBUF
+            await self._keep(kind, body, principal, transcoded)
+        elif admission.n_records:
+            counts = Counts(received=admission.n_records, rejected=admission.n_records)
+            self._tally.add(principal.tenant, Signal.LOG_RECORDS, counts)
+        messages = [admission.message, *(transcoded.warnings if transcoded else [])]
+        if transcoded and n_json:
+            messages.append(f"{n_json} log records could not be decoded: {transcoded.rejected[0].detail}")
+        return Accepted(
+            signal=Signal.LOG_RECORDS,
+            n_rejected=admission.n_rejected + n_json,
+            message="; ".join(m for m in messages if m),
+        )
+
+    async def _metrics(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
+        transcoded = await self._run(len(body), lambda: transcode(body, Signal.METRIC_POINTS)) if is_json else None
+        wire = transcoded.protobuf if transcoded else body
+        admission = await self._run(len(wire), lambda: admit_metrics(wire))
+        counts = Counts(received=admission.n_records, rejected=admission.n_records)
+        self._tally.add(principal.tenant, Signal.METRIC_POINTS, counts)
+        return Accepted(signal=Signal.METRIC_POINTS, n_rejected=admission.n_rejected, message=admission.message)
+
+    async def _keep(self, kind: EntryKind, body: bytes, principal: Principal, transcoded: Transcoded | None) -> None:
+        """Waits until the journal has it; then it is the committer's."""
+        at_us = self._clock() // 1000
+        done = self._journal.append(kind=kind, tenant=principal.tenant, received_at_us=at_us, body=body)
+        position, place = await asyncio.wrap_future(done)
+        self._backlog.put(
+            Acknowledged(
+                position=position,
+                kind=kind,
+                tenant=principal.tenant,
+                received_at_us=at_us,
+                size=len(body),
+                body=body,
+                place=place,
+                transcoded=transcoded,
+            )
+        )
+
+
+def _refuse_other_signals(body: bytes, found: Scan) -> None:
+    """Logs and metrics sent to the traces path decode to spans without ids, because field numbers coincide."""
+    refusals = found.refusals()
+    if (
+        found.n_spans == 0
+        or set(refusals) - {Refusal.NO_IDS, Refusal.MALFORMED_SPAN}
+        or found.n_refused < found.n_spans
+    ):
+        return
+    if looks_like_logs(body):
+        raise Undecodable("the body looks like OTLP logs; send it to /v1/logs", "body")
+    try:
+        n_points = admit_metrics(body).n_records
+    except Undecodable:
+        return
+    if n_points:
+        raise Undecodable("the body looks like OTLP metrics; send it to /v1/metrics", "body")
+
+
+def _reasons(found: Scan, rejected: list[Rejection]) -> str:
+    """ "3 x trace_id must be 16 bytes, 1 x ..." with at most five reasons."""
+    parts = [f"{n} x {REFUSAL_TEXT[refusal]}" for refusal, n in found.refusals().items()]
+    details: dict[str, int] = {}
+    for rejection in rejected:
+        details[rejection.detail] = details.get(rejection.detail, 0) + 1
+    parts += [f"{n} x {detail[:200]}" for detail, n in details.items()]
+    more = f", and {len(parts) - 5} other reasons" if len(parts) > 5 else ""
+    return ", ".join(parts[:5]) + more
+
+
+def room_error(what: str, retry_after_s: int) -> Overloaded:
+    """The refusal that makes an exporter wait and send again."""
+    return Overloaded(f"{what}; nothing was kept, send again in {retry_after_s} s", retry_after_s)

@@ -1,0 +1,284 @@
+"""The journal: what was acknowledged, sealed on disk until the lake has it.
+
+`append` answers when the bytes are sealed, written and `fdatasync` has returned; requests that wait at the same time
+share one sync (group commit). A write or sync that fails is never acknowledged, and the segment it went to is left
+for good: the next append starts another, so that the journal recovers by itself once the disk does.
+
+Positions count up from 1 without end, across segments and restarts. `committed` says up to where the lake has
+everything; segments that lie wholly below are destroyed, key first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from collector import segment
+from collector.seal import MasterKey, destroy, new_segment_key, segment_key
+from core.errors import Corrupt, StorageFailed
+from store.delta_log import sync_folder, write_durably
+
+SEGMENT_BYTES: Final = 64 << 20
+GROUP_BYTES: Final = 8 << 20
+_META: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One acknowledged request: whose it is, when it came, what kind, and its bytes."""
+
+    position: int
+    kind: int
+    tenant: str
+    received_at_us: int
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an entry can be read again."""
+
+    path: Path
+    record: segment.Sealed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    kind: int
+    tenant: str
+    received_at_us: int
+    body: bytes
+    done: Future[tuple[int, Place]]
+
+
+class Journal:
+    """Thread-safe; one process may hold a journal at a time."""
+
+    def __init__(self, folder: Path, master: MasterKey, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        """Opens or makes the journal in `folder`. Raises Corrupt or StorageFailed."""
+        self.folder = folder
+        self._master = master
+        self._segment_bytes = segment_bytes
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self.number = _number(folder / "journal.json")
+        self._closed = sorted(folder.glob("*.seg"))
+        self._next = 1
+        self._active: Path | None = None
+        self._descriptor = -1
+        self._cipher: AESGCM | None = None
+        self._size = 0
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    # -- reading back ----------------------------------------------------------------------------------------------
+
+    def replay(self) -> Iterator[Entry | Corrupt]:
+        """Every sound entry in order, and a Corrupt for each damaged stretch. Call before `start`."""
+        for path in self._closed:
+            try:
+                cipher = segment_key(self._master, path.with_suffix(".key"))
+            except Corrupt as error:
+                yield error
+                continue
+            for found in segment.read(path, cipher):
+                if isinstance(found, segment.Damage):
+                    yield Corrupt(
+                        f"{path}: {found.length} bytes at offset {found.offset} were altered; entries are lost"
+                    )
+                    continue
+                record, content = found
+                self._next = max(self._next, record.position + 1)
+                yield _entry(record, content)
+
+    def read(self, place: Place) -> Entry:
+        """One entry again. Raises Corrupt when it cannot be had."""
+        cipher = segment_key(self._master, place.path.with_suffix(".key"))
+        with place.path.open("rb") as file:
+            file.seek(place.record.offset)
+            raw = file.read(segment.HEADER.size + place.record.length)
+        record = segment.Sealed(
+            position=place.record.position, kind=place.record.kind, offset=0, length=place.record.length
+        )
+        content = segment.unseal(cipher, raw, record)
+        if content is None:
+            raise Corrupt(f"{place.path}: entry {place.record.position} was altered")
+        return _entry(record, content)
+
+    # -- appending -------------------------------------------------------------------------------------------------
+
+    def start(self, next_position: int = 1) -> None:
+        """Starts the writer; positions go on from the larger of what was replayed and `next_position`."""
+        self._next = max(self._next, next_position)
+        self._thread = threading.Thread(target=self._write_groups, name="journal", daemon=True)
+        self._thread.start()
+
+    def append(self, *, kind: int, tenant: str, received_at_us: int, body: bytes) -> Future[tuple[int, Place]]:
+        """A future of (position, place), done when the entry is durable; StorageFailed when it is not kept."""
+        done: Future[tuple[int, Place]] = Future()
+        self._queue.put(_Waiting(kind=kind, tenant=tenant, received_at_us=received_at_us, body=body, done=done))
+        return done
+
+    def stop(self) -> None:
+        """Writes what waits and closes."""
+        self._queue.put(None)
+        if self._thread:
+            self._thread.join()
+        self._close_active()
+
+    def committed(self, position: int, *, keep_s: float = 0.0) -> list[Path]:
+        """Destroys the segments whose entries are all at or below `position` and that were last written more than
+        `keep_s` seconds ago; returns them."""
+        with self._lock:
+            paths = list(self._closed)
+            active = self._active
+        gone = []
+        for path, following in zip(paths, [*paths[1:], active], strict=True):
+            first_of_next = _first(following) if following else self._next
+            if first_of_next - 1 > position or (keep_s and time.time() - path.stat().st_mtime < keep_s):
+                break
+            destroy(path.with_suffix(".key"))
+            path.unlink(missing_ok=True)
+            gone.append(path)
+        if gone:
+            sync_folder(self.folder)
+            with self._lock:
+                self._closed = [path for path in self._closed if path not in gone]
+        return gone
+
+    def roll(self) -> None:
+        """Lets the next entry start a new segment, so that this one can be destroyed."""
+        self._queue.put(_Waiting(kind=0, tenant="", received_at_us=0, body=b"", done=Future()))
+
+    # -- the writer ------------------------------------------------------------------------------------------------
+
+    def _write_groups(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            group, size, last = [first], len(first.body), False
+            while size < GROUP_BYTES:
+                try:
+                    waiting = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if waiting is None:
+                    last = True
+                    break
+                group.append(waiting)
+                size += len(waiting.body)
+            if any(waiting.kind == 0 for waiting in group):
+                self._close_active()
+            entries = [waiting for waiting in group if waiting.kind]
+            if entries:
+                self._write(entries)
+            if last:
+                return
+
+    def _write(self, group: list[_Waiting]) -> None:
+        try:
+            placed = self._write_group(group)
+        except (OSError, StorageFailed) as error:
+            self._close_active()
+            failure = StorageFailed(f"the journal could not keep the request: {error}")
+            for waiting in group:
+                waiting.done.set_exception(failure)
+            return
+        for waiting, result in zip(group, placed, strict=True):
+            waiting.done.set_result(result)
+
+    def _write_group(self, group: list[_Waiting]) -> list[tuple[int, Place]]:
+        if self._cipher is None or self._size >= self._segment_bytes:
+            self._close_active()
+            self._open_segment()
+        assert self._cipher is not None
+        assert self._active is not None
+        placed, buffers, offset = [], [], self._size
+        for waiting in group:
+            position = self._next
+            self._next += 1
+            parts = segment.seal(self._cipher, position, waiting.kind, _content(waiting))
+            record = segment.Sealed(position=position, kind=waiting.kind, offset=offset, length=len(parts[1]))
+            placed.append((position, Place(path=self._active, record=record)))
+            buffers += parts
+            offset += len(parts[0]) + len(parts[1])
+        _write_all(self._descriptor, buffers)
+        os.fdatasync(self._descriptor)
+        self._size = offset
+        return placed
+
+    def _open_segment(self) -> None:
+        path = self.folder / f"{self._next:020}-{secrets.token_hex(4)}.seg"
+        self._cipher = new_segment_key(self._master, path.with_suffix(".key"))
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        sync_folder(self.folder)
+        self._size = 0
+        with self._lock:
+            self._active = path
+
+    def _close_active(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._cipher = -1, None
+        with self._lock:
+            if self._active is not None:
+                self._closed.append(self._active)
+            self._active = None
+
+
+def _first(path: Path) -> int:
+    return int(path.name.split("-")[0])
+
+
+def _content(waiting: _Waiting) -> bytes:
+    meta = json.dumps({"tenant": waiting.tenant, "at_us": waiting.received_at_us}).encode()
+    return len(meta).to_bytes(_META, "little") + meta + waiting.body
+
+
+def _entry(record: segment.Sealed, content: bytes) -> Entry:
+    size = int.from_bytes(content[:_META], "little")
+    meta = json.loads(content[_META : _META + size])
+    return Entry(
+        position=record.position,
+        kind=record.kind,
+        tenant=meta["tenant"],
+        received_at_us=meta["at_us"],
+        body=content[_META + size :],
+    )
+
+
+def _write_all(descriptor: int, buffers: list[bytes]) -> None:
+    """Writes all buffers, however the kernel cuts them. Raises OSError."""
+    pending = [memoryview(buffer) for buffer in buffers if buffer]
+    while pending:
+        written = os.writev(descriptor, pending[:512])
+        while pending and written >= len(pending[0]):
+            written -= len(pending[0])
+            pending.pop(0)
+        if written:
+            pending[0] = pending[0][written:]
+
+
+def _number(path: Path) -> int:
+    """The journal's number (1 to 32767), drawn when the journal is made: two journals of one lake differ."""
+    try:
+        number = int(json.loads(path.read_bytes())["number"])
+    except FileNotFoundError:
+        number = 1 + secrets.randbelow(32_767)
+        write_durably(path, json.dumps({"number": number}).encode())
+        sync_folder(path.parent)
+    except (ValueError, KeyError) as error:
+        raise Corrupt(f"{path} is not readable: {error}; restore it from a backup") from error
+    return number

@@ -1,0 +1,102 @@
+"""One file of the journal: records sealed one by one, and how they are read back after a crash.
+
+A record is a header of 32 bytes and a sealed content:
+
+    magic "AJR1" · content length u32 · position u64 · kind u8 · 7 bytes zero · CRC-32 of the 24 bytes before u32 ·
+    4 bytes zero · AES-256-GCM(content, nonce = 4 zero bytes + position, associated data = the header)
+
+A data key seals one segment, and a position is used once in it, so no nonce repeats. `read` stops at the first record
+that is cut or altered with nothing sound behind it (a torn tail: it was never acknowledged) and reports damage when
+sound records follow.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+MAGIC: Final = b"AJR1"
+HEADER: Final = struct.Struct("<4sIQB7xII")
+TAG: Final = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """Where a sound record lies in its segment."""
+
+    position: int
+    kind: int
+    offset: int
+    length: int  # of the sealed content
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """Bytes between two sound records that are not a record any more."""
+
+    offset: int
+    length: int
+
+
+def header_of(position: int, kind: int, length: int) -> bytes:
+    """The 32 bytes before a sealed content of `length` bytes."""
+    start = HEADER.pack(MAGIC, length, position, kind, 0, 0)[:24]
+    return start + struct.pack("<II", zlib.crc32(start), 0)
+
+
+def seal(cipher: AESGCM, position: int, kind: int, content: bytes) -> list[bytes]:
+    """[header, sealed content] of one record."""
+    header = header_of(position, kind, len(content) + TAG)
+    return [header, cipher.encrypt(_nonce(position), content, header)]
+
+
+def unseal(cipher: AESGCM, raw: bytes, record: Sealed) -> bytes | None:
+    """The content of a record inside `raw`, None when it was altered."""
+    start = record.offset + HEADER.size
+    header = raw[record.offset : start]
+    try:
+        return cipher.decrypt(_nonce(record.position), raw[start : start + record.length], header)
+    except InvalidTag:
+        return None
+
+
+def _nonce(position: int) -> bytes:
+    return b"\0\0\0\0" + position.to_bytes(8, "big")
+
+
+def read(path: Path, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | Damage]:
+    """Every sound record of a segment, with its content, and the damage between them."""
+    raw = path.read_bytes()
+    at = 0
+    bad_from: int | None = None
+    while at + HEADER.size <= len(raw):
+        record = _record_at(raw, at)
+        content = unseal(cipher, raw, record) if record else None
+        if record is None or content is None:
+            bad_from = at if bad_from is None else bad_from
+            at = raw.find(MAGIC, at + 1)
+            if at < 0:
+                return
+            continue
+        if bad_from is not None:
+            yield Damage(offset=bad_from, length=at - bad_from)
+            bad_from = None
+        yield record, content
+        at += HEADER.size + record.length
+
+
+def _record_at(raw: bytes, at: int) -> Sealed | None:
+    header = raw[at : at + HEADER.size]
+    magic, length, position, kind, checksum, zero = HEADER.unpack(header)
+    if magic != MAGIC or zero != 0 or checksum != zlib.crc32(header[:24]):
+        return None
+    if at + HEADER.size + length > len(raw) or length < TAG:
+        return None
+    return Sealed(position=position, kind=kind, offset=at, length=length)

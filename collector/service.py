@@ -1,0 +1,164 @@
+"""The collector as a running process: opens what it needs, recovers, listens, and stops without loss."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from auth.authenticator import Authenticator
+from collector.batch import Workshop
+from collector.committer import Committer
+from collector.grpc_door import start_grpc
+from collector.http_door import Door, HttpConnection
+from collector.intake import Intake, Tally
+from collector.journal import Journal
+from collector.mask import ColumnRedactor
+from collector.recovery import recover
+from collector.redact import Redactor
+from collector.seal import MasterKey, sealed
+from collector.settings import CollectorSettings
+from core.clock import system_clock
+from core.ids import TenantId
+from core.records import PiiPolicy
+from store.control.control import Control
+from store.lake import Lake
+
+POLICY_TTL_S: Final = 3.0
+STALLED_S: Final = 30.0
+_LOG: Final = logging.getLogger("assay.collector")
+
+
+class Redactors:
+    """One redactor per tenant, made anew when the tenant's choice changes (looked up every few seconds)."""
+
+    def __init__(self, control: Control, master: MasterKey) -> None:
+        self._control = control
+        self._master = master
+        self._made: dict[TenantId, tuple[float, PiiPolicy, ColumnRedactor]] = {}
+
+    def of(self, tenant: TenantId) -> ColumnRedactor:
+        """The tenant's redactor."""
+        now = time.monotonic()
+        known = self._made.get(tenant)
+        if known and now - known[0] < POLICY_TTL_S:
+            return known[2]
+        policy = self._control.tenant(tenant).pii
+        same = known is not None and known[1] == policy
+        redactor = known[2] if known and same else Redactor(policy, self._master.derived(f"pii/{tenant}"))
+        self._made[tenant] = (now, policy, redactor)
+        return redactor
+
+
+def run(settings: CollectorSettings, control: Control, pepper: bytes) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    return uvloop.run(_Collector(settings, control, pepper).run())
+
+
+class _Collector:
+    def __init__(self, settings: CollectorSettings, control: Control, pepper: bytes) -> None:
+        self._settings = settings
+        data = settings.data_dir
+        master = MasterKey.open(data / "secrets" / "master.key")
+        self._lake = Lake(settings.lake_root)
+        self._journal = Journal(data / "journal", master)
+        tally = Tally()
+        redactors = Redactors(control, master)
+        workshop = Workshop(
+            redactor=redactors.of, seal=lambda tenant, raw: sealed(master.derived(f"quarantine/{tenant}"), raw)
+        )
+        self._committer = Committer(
+            settings=settings,
+            journal=self._journal,
+            lake=self._lake,
+            control=control,
+            workshop=workshop,
+            tally=tally,
+        )
+        started = time.monotonic()
+        last = recover(
+            journal=self._journal, lake=self._lake, control=control, committer=self._committer, workshop=workshop
+        )
+        if last:
+            _LOG.info("recovered up to position %d in %.1f s", last, time.monotonic() - started)
+        self._journal.start(last + 1)
+        self._intake = Intake(
+            authenticator=Authenticator(control.find_key, pepper),
+            journal=self._journal,
+            backlog=self._committer,
+            clock=system_clock,
+            tally=tally,
+        )
+        self._committer.recovered(last)
+
+    async def run(self) -> int:
+        """Listens until told to stop."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        door = Door(intake=self._intake, settings=self._settings, health=self._health, connections=set())
+        try:
+            http = await loop.create_server(
+                lambda: HttpConnection(door), self._settings.host, self._settings.http_port, backlog=1024
+            )
+            grpc = await start_grpc(self._intake, self._settings)
+        except OSError as error:
+            print(f"assay: the collector cannot listen: {error}", file=sys.stderr)  # noqa: T201
+            return 1
+        self._committer.start()
+        _LOG.info(
+            "listening on %s:%d (HTTP) and :%d (gRPC)",
+            self._settings.host,
+            self._settings.http_port,
+            self._settings.grpc_port,
+        )
+        upkeep = loop.create_task(self._upkeep())
+        await stop.wait()
+        upkeep.cancel()
+        http.close()
+        for connection in list(door.connections):
+            connection.finish_soon()
+        await grpc.stop(2.0)
+        deadline = time.monotonic() + 2.0
+        while door.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        await loop.run_in_executor(None, self._journal.stop)
+        await loop.run_in_executor(None, self._committer.stop, self._settings.stop_within_s)
+        return 0
+
+    async def _upkeep(self) -> None:
+        """Packs small files in a child process, which gives its memory back."""
+        while True:
+            await asyncio.sleep(self._settings.compact_every_s)
+            if not needs_compaction(self._lake):
+                continue
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "store.compaction", self._settings.lake_root, cwd=Path(__file__).parent.parent
+            )
+            try:
+                await child.wait()
+            except asyncio.CancelledError:
+                child.terminate()
+                raise
+
+    def _health(self) -> tuple[bool, dict[str, object]]:
+        """Well means making progress, not merely being up."""
+        backlog = self._committer.backlog
+        age = backlog["oldest_s"]
+        well = backlog["trouble"] is None and isinstance(age, float) and age < STALLED_S
+        limits = {"max_body_bytes": self._settings.max_body_bytes, "backlog_bytes": self._settings.backlog_bytes}
+        return well, {"status": "ok" if well else "failing", "backlog": backlog, "limits": limits}
+
+
+def needs_compaction(lake: Lake) -> bool:
+    """Whether any table has enough small files to be worth a round."""
+    from store.compaction import plan
+
+    return any(plan(lake, table) for table in lake.tables())

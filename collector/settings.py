@@ -1,0 +1,30 @@
+"""What one collector is told at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectorSettings:
+    """Sizes in bytes, durations in seconds. `data_dir` holds journal/ and secrets/; `lake_root` the lake."""
+
+    data_dir: Path
+    lake_root: str
+    host: str = "127.0.0.1"
+    grpc_port: int = 4317
+    http_port: int = 4318
+    max_body_bytes: int = 64 << 20
+    header_timeout_s: float = 30.0
+    body_timeout_s: float = 60.0
+    idle_timeout_s: float = 120.0
+    linger_s: float = 0.4  # how long the committer waits for more before it commits
+    batch_bytes: int = 24 << 20  # ... and how much is enough
+    batch_spans: int = 40_000
+    memory_bytes: int = 48 << 20  # acknowledged bytes kept in memory; beyond, they are read back from the journal
+    backlog_bytes: int = 1 << 30  # acknowledged and not committed; beyond, requests are refused (priority spans not)
+    min_free_bytes: int = 128 << 20
+    journal_retention_s: float = 0.0  # how long sealed segments outlive their commit
+    compact_every_s: float = 60.0
+    stop_within_s: float = 8.0

@@ -1,0 +1,126 @@
+"""Background upkeep of the lake: many small files become few, ordered so that readers can skip.
+
+Files of one (tenant, date) partition that are smaller than TARGET_BYTES are packed together once there are enough of
+them. Rows are laid in Z-order of time and trace (Morton curve over the ranks of both), so that a file and its row
+groups are narrow in both; bloom filters do the rest. Reads go on meanwhile: a pack is one commit that removes the old
+files and adds the new ones, and the old bytes stay until `vacuum`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.errors import AssayError, Conflict
+from store import schema
+from store.delta_log import LakeFile
+from store.lake import TIME_COLUMN, Lake
+
+TARGET_BYTES: Final = 96 << 20
+MIN_FILES: Final = 8
+SECOND_KEY: Final = {"spans": "trace_id", "turns": "trace_id", "sessions": "session_id"}
+# Old bytes stay this long after a pack: queries that began on the earlier snapshot finish on it.
+GRACE_S: Final = 600
+CHECKPOINT_EVERY: Final = 50
+
+
+def plan(lake: Lake, table: str) -> list[list[LakeFile]]:
+    """Groups of small files of one partition worth packing, each at most about TARGET_BYTES."""
+    by_partition: dict[tuple[str, str], list[LakeFile]] = defaultdict(list)
+    for file in lake.snapshot(table).files:
+        if file.size < TARGET_BYTES // 2:
+            by_partition[file.tenant, file.date].append(file)
+    groups: list[list[LakeFile]] = []
+    for files in by_partition.values():
+        group: list[LakeFile] = []
+        for file in sorted(files, key=lambda f: f.min_seq):
+            if group and sum(f.size for f in group) + file.size > TARGET_BYTES:
+                groups.append(group)
+                group = []
+            group.append(file)
+        groups.append(group)
+    return [group for group in groups if len(group) >= MIN_FILES]
+
+
+def pack(lake: Lake, table: str, files: list[LakeFile]) -> list[LakeFile]:
+    """Replaces `files` by their rows in Z-order. Each is verified first: a flipped bit is never copied on.
+
+    Raises Corrupt when a file was altered, Conflict when another process packed it meanwhile.
+    """
+    rows = pa.concat_tables([lake.read(file, verify=True).select(schema.TABLES[table].names) for file in files])
+    second = SECOND_KEY.get(table)
+    order = z_order(rows.column(TIME_COLUMN[table]), rows.column(second) if second else None)
+    return lake.replace(table, files, rows.take(order), operation="OPTIMIZE")
+
+
+def z_order(first: pa.ChunkedArray, second: pa.ChunkedArray | None) -> pa.Array:
+    """Row numbers in Morton order of the two columns' ranks; plain order of the first when there is one only."""
+    if second is None:
+        return pc.sort_indices(first, sort_keys=[("", "ascending")])
+    keys = [_rank(column) for column in (first, second)]
+    code = _spread(keys[0]) | (_spread(keys[1]) << np.uint64(1))
+    return pa.array(np.argsort(code, kind="stable"))
+
+
+def _rank(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """Ranks scaled to 16 bits."""
+    ranks = pc.rank(column, tiebreaker="dense").to_numpy(zero_copy_only=False).astype(np.float64)
+    top = max(1.0, ranks.max())
+    return (ranks * (65_535 / top)).astype(np.uint64)
+
+
+def _spread(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Puts a zero bit between any two bits of 16-bit numbers (the standard masks of Morton coding)."""
+    x = values & np.uint64(0xFFFF)
+    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+        x = (x | (x << np.uint64(shift))) & np.uint64(mask)
+    return x
+
+
+def upkeep(lake: Lake, *, grace_s: float = GRACE_S) -> dict[str, dict[str, int]]:
+    """One round over all tables: pack, checkpoint the log when it is long, delete bytes nobody needs.
+
+    A partition with a damaged file is left alone. Returns counts by table: packed files, made files, deleted files.
+    """
+    done = {}
+    for table in lake.tables():
+        packed = made = 0
+        for group in plan(lake, table):
+            try:
+                made += len(pack(lake, table, group))
+                packed += len(group)
+            except (AssayError, Conflict) as error:
+                print(f"assay: {table}: not packed: {error}", file=sys.stderr)  # noqa: T201
+        log = lake.root / table / "_delta_log"
+        if _commits_since_checkpoint(log) >= CHECKPOINT_EVERY:
+            lake.checkpoint(table)
+        gone = lake.vacuum(table, older_than_ms=int((time.time() - grace_s) * 1000))
+        done[table] = {"packed": packed, "made": made, "deleted": len(gone)}
+    return done
+
+
+def _commits_since_checkpoint(log: Path) -> int:
+    marks = sorted(log.glob("*.checkpoint.parquet"))
+    last = marks[-1].name.split(".")[0] if marks else ""
+    return sum(1 for path in log.glob("*.json") if path.stem.isdigit() and path.stem > last)
+
+
+def main() -> int:
+    """`python -m store.compaction LAKE_ROOT`: one round, in a process of its own."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("root")
+    upkeep(Lake(parser.parse_args().root))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,6 +1,5 @@
 """The first start of an installation: a tenant, a first admin key, a key for the dashboard, and credentials.json.
 
-Runs as a short process of its own (`python -m server.bootstrap`), so that the supervisor never loads a database.
 Running it again changes nothing that is still valid.
 """
 
@@ -9,17 +8,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 from core.clock import system_clock
-from core.errors import AssayError, Unauthenticated
+from core.errors import Unauthenticated
 from core.ids import TenantId
 from core.keytext import digest, parse
 from core.records import Role
 from server.control_access import open_control, pepper_of
-from server.settings import Settings, load_settings
+from server.settings import Settings
 from store.control.control import Control
 
 TENANT: Final = TenantId("default")
@@ -91,17 +89,3 @@ def _valid(control: Control, pepper: bytes, text: object, role: Role) -> str | N
         return None
     fits = record.tenant == TENANT and record.role.allows(role) and record.usable(system_clock())
     return text if fits else None
-
-
-def main() -> int:
-    """Settings come from the environment alone. Prints the credentials for the supervisor, or one line of error."""
-    try:
-        print(json.dumps(bootstrap(load_settings())))  # noqa: T201
-    except AssayError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

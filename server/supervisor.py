@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,22 +70,26 @@ class Supervisor:
 
     def lock(self) -> None:
         """Claims the data folder, and the signals. Raises CannotStart when another instance has it."""
+        claim = None
         try:
             self._run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(self._run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotStart(
-                f"an Assay is running on {self._run_dir.parent} already; stop it, or give another folder with --data"
-            ) from None
+            claim = os.open(self._run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise CannotStart(f"the data folder {self._run_dir.parent} cannot be used: {error.strerror}") from error
+            if claim is not None:
+                os.close(claim)
+            folder = self._run_dir.parent
+            if isinstance(error, BlockingIOError):
+                said = f"an Assay is running on {folder} already; stop it, or give another folder with --data"
+                raise CannotStart(said) from None
+            raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}") from error
+        self._lock = claim
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._ask_to_stop)
         signal.signal(signal.SIGCHLD, _ignore)  # only to wake up
 
-    def start(self, parts: Sequence[Part]) -> None:
+    def start(self, parts: Iterable[Part]) -> None:
         """Starts more parts."""
         for part in parts:
             self._running[part.name] = _Running(part=part, process=self._spawn(part), started_at=time.monotonic())
@@ -135,9 +139,8 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        with suppress(FileNotFoundError):
-            (self._run_dir / "state.json").unlink()
         if self._lock is not None:
+            (self._run_dir / "state.json").unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.cli.connection import read_json_file
 from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.serve import add_settings_arguments
 from server.supervisor import CannotStart, Part, Supervisor, require_free_ports
@@ -72,56 +71,83 @@ def run_instance(
 ) -> int:
     """Starts everything and stays. `more_parts` makes further parts from the places and the admin key; `seconds` ends
     by itself that long after everything was ready."""
-    places = _places(args)
-    supervisor = Supervisor(places.data / "run", say=_say)
-    try:
-        supervisor.lock()
-        require_free_ports(places.host, places.ports)
-        credentials = _credentials(places)
-        supervisor.start(_parts(places))
-        if not supervisor.wait_ready():
-            return ExitCode.OK
-        supervisor.write_state(places.state)
-        _welcome(places, credentials)
-        if more_parts is not None:
-            supervisor.start(more_parts(places, credentials["key"]))
-        supervisor.watch(None if seconds is None else time.monotonic() + seconds)
-    except CannotStart as problem:
-        raise CommandFailed(str(problem), ExitCode.USAGE) from problem
-    finally:
-        supervisor.stop()
+    with FirstSteps(args) as first_steps:
+        places = first_steps.places
+        supervisor = Supervisor(places.data / "run", say=_say)
+        try:
+            supervisor.lock()
+            require_free_ports(places.host, places.ports)
+            parts = _parts(places)
+            supervisor.start(part for part in parts if part.name != "dashboard")
+            credentials = first_steps.credentials()
+            supervisor.start(part for part in parts if part.name == "dashboard")  # it needs its key from the start
+            if not supervisor.wait_ready():
+                return ExitCode.OK
+            supervisor.write_state(places.state)
+            _welcome(places, credentials)
+            if more_parts is not None:
+                supervisor.start(more_parts(places, credentials["key"]))
+            supervisor.watch(None if seconds is None else time.monotonic() + seconds)
+        except CannotStart as problem:
+            raise CommandFailed(str(problem), ExitCode.USAGE) from problem
+        finally:
+            supervisor.stop()
     return ExitCode.OK
 
 
-def _places(args: argparse.Namespace) -> Places:
-    """Reads the settings in a child, so that the library that checks them is not kept in memory here."""
-    words = [sys.executable, "-m", "server.cli.places", "--data", str(args.data)]
-    words += ["--port-base", str(args.port_base)] if args.port_base else []
-    words += ["--host", args.host] if args.host else []
-    words += ["--config", str(args.config)] if args.config else []
-    words += ["--i-know"] if args.i_know else []
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=_checkout())
-    if done.returncode != 0:
-        raise CommandFailed(done.stderr.strip().removeprefix("assay: "), ExitCode.USAGE)
-    found = json.loads(done.stdout)
-    ports = {name: port for name, port in found["ports"].items() if name != "dashboard" or not args.no_dashboard}
-    return Places(data=Path(found["data"]), host=found["host"], ports=ports, environment=found["environment"])
+class FirstSteps:
+    """The child that reads the settings and makes the credentials; see server/cli/first_steps.py."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        words = [sys.executable, "-m", "server.cli.first_steps", "--data", str(args.data)]
+        words += ["--port-base", str(args.port_base)] if args.port_base else []
+        words += ["--host", args.host] if args.host else []
+        words += ["--config", str(args.config)] if args.config else []
+        words += ["--i-know"] if args.i_know else []
+        pipe = subprocess.PIPE
+        self._child = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=_environment({}))
+        self._with_dashboard = not args.no_dashboard
+
+    def __enter__(self) -> FirstSteps:
+        """Nothing to do: the child runs already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the child if it is still there."""
+        self._child.kill()
+        self._child.communicate()
+
+    @property
+    def places(self) -> Places:
+        """Where everything is. Raises CommandFailed with the settings' problems; call it once, first."""
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            raise CommandFailed(self._complaint(), ExitCode.USAGE)
+        found = json.loads(line)
+        ports = {name: port for name, port in found["ports"].items() if self._with_dashboard or name != "dashboard"}
+        return Places(data=Path(found["data"]), host=found["host"], ports=ports, environment=found["environment"])
+
+    def credentials(self) -> dict[str, str]:
+        """The keys of this installation, made at the first start. Raises CannotStart."""
+        out, complaint = self._child.communicate("go\n")
+        if self._child.returncode != 0 or not out:
+            raise CannotStart(_last_line(complaint) or "the first start failed")
+        made: dict[str, str] = json.loads(out)
+        return made
+
+    def _complaint(self) -> str:
+        _, complaint = self._child.communicate()
+        return complaint.strip() or "the settings cannot be read"
 
 
-def _credentials(places: Places) -> dict[str, str]:
-    """The keys of this installation, made at the first start."""
-    known = read_json_file(places.data / "credentials.json")
-    wanted = os.environ.get("ASSAY_BOOTSTRAP_KEY")
-    fits = {"key", "dashboard_key"} <= known.keys() and known.get("url") == places.api_url
-    if fits and (not wanted or wanted == known["key"]) and (places.data / "control.db").exists():
-        return known
-    environment = {**os.environ, **places.environment}
-    words = [sys.executable, "-m", "server.bootstrap"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, cwd=_checkout())
-    if done.returncode != 0:
-        raise CannotStart(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the first start failed")
-    made: dict[str, str] = json.loads(done.stdout)
-    return made
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, **more, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 
 def _parts(places: Places) -> list[Part]:
@@ -132,7 +158,7 @@ def _parts(places: Places) -> list[Part]:
             command=words,
             ports=ports,
             ready_path=ready_path,
-            environment={**places.environment, "PYTHONPATH": str(_checkout())},
+            environment=_environment(places.environment),
         )
 
     ports = places.ports
@@ -168,10 +194,6 @@ def _welcome(places: Places, credentials: Mapping[str, str]) -> None:
     console.print(Text("Assay is ready", style="bold green"))
     console.print(lines)
     console.print(Text("Ctrl-C stops it.", style="dim"))
-
-
-def _checkout() -> Path:
-    return Path(__file__).resolve().parents[2]
 
 
 def _say(line: str) -> None:

@@ -1,0 +1,75 @@
+"""What the supervisor has done for it by a short child process, so that it keeps no settings library and no database.
+
+`python -m server.cli.first_steps` prints two lines of JSON: where everything is (or the settings' problems, one line
+each, and ends with 2); then, once it reads a line, the credentials, made at the first start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from core.errors import AssayError
+from server.cli.connection import read_json_file
+from server.cli.outcome import CommandFailed
+from server.cli.serve import add_settings_arguments, settings_of
+from server.settings import PORTS, BadSettings, Settings
+
+_NAMES = dict(zip(PORTS, ("OTLP gRPC", "OTLP HTTP", "API", "dashboard"), strict=True))
+
+
+def main() -> int:
+    """Prints both lines and returns the exit code."""
+    parser = argparse.ArgumentParser()
+    add_settings_arguments(parser)
+    try:
+        settings = settings_of(parser.parse_args())
+    except BadSettings as problems:
+        print(problems, file=sys.stderr)
+        return 2
+    print(json.dumps(places_of(settings)), flush=True)
+    if not sys.stdin.readline():
+        return 0
+    try:
+        print(json.dumps(credentials_of(settings)), flush=True)
+    except (AssayError, CommandFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def places_of(settings: Settings) -> dict[str, Any]:
+    """Folder, host, ports by name, and the settings as the environment of a part."""
+    return {
+        "data": str(settings.data.absolute()),
+        "host": settings.host,
+        "ports": {_NAMES[name]: getattr(settings, name) for name in PORTS},
+        "environment": _environment(settings),
+    }
+
+
+def credentials_of(settings: Settings) -> dict[str, Any]:
+    """The content of credentials.json; loads the database only when there is something to make."""
+    known = read_json_file(settings.data / "credentials.json")
+    complete = {"key", "dashboard_key"} <= known.keys() and known.get("url") == settings.api_url
+    wanted = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else known.get("key")
+    if complete and wanted == known["key"] and (settings.data / "control.db").exists():
+        return known
+    from server.bootstrap import bootstrap
+
+    return dict(bootstrap(settings))
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The bootstrap key is not among it: only this process needs it."""
+    found: dict[str, str] = {}
+    for name, value in settings.model_dump(mode="json", exclude={"bootstrap_key", "port_base"}).items():
+        if value is not None:
+            found[f"ASSAY_{name.upper()}"] = ",".join(value) if isinstance(value, list) else str(value)
+    return {**found, "ASSAY_DATA": str(settings.data.absolute()), "ASSAY_PORT_BASE": "", "ASSAY_BOOTSTRAP_KEY": ""}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,4 +35,6 @@ def _traffic(places: Places, key: str, script: Path) -> Part:
         "ASSAY_URL": places.api_url,
         "ASSAY_API_KEY": key,
     }
-    return Part(name="traffic", command=[sys.executable, str(script)], ports=(), environment=environment)
+    return Part(
+        name="traffic", command=[sys.executable, str(script), "--backfill", "2h"], ports=(), environment=environment
+    )

@@ -115,7 +115,7 @@ def started_at(column: str) -> pl.Expr:
 
 
 def row_id() -> pl.Expr:
-    """What orders spans that start together, as `_row_id` does in the query."""
+    """What orders spans that start together, as `row_id_of` does in a query."""
     return pl.concat_str("trace_id", pl.lit("-"), "span_id", pl.lit("-"), pl.col("seq").cast(pl.String))
 
 
@@ -135,17 +135,22 @@ def trace_window(start_ns: int, end_ns: int) -> Window:
     return Window(start_ns=start_ns - NS_PER_MS, end_ns=max(start_ns, end_ns) + NS_PER_MS)
 
 
-def _row_id(spans: ir.Table) -> ir.StringValue:
+def placed_after(spans: ir.Table) -> ir.BooleanValue:
+    """Comes after the slots `after_order` and `after_id` in a list that goes back in time."""
+    order, last = slot("after_order", "int64"), slot("after_id", "string")
+    return (spans.start_ns < order) | ((spans.start_ns == order) & (row_id_of(spans) < last))
+
+
+def row_id_of(spans: ir.Table) -> ir.StringValue:
+    """What orders spans that start together, as `row_id` makes it of a frame."""
     return ibis.literal("-").join([spans.trace_id, spans.span_id, spans.seq.cast("string")])
 
 
 @lru_cache(maxsize=256)
 def _listing(shape: Shape, limit: int) -> ir.Table:
     spans = table_of("spans")
-    order, last = slot("after_order", "int64"), slot("after_id", "string")
-    after = (spans.start_ns < order) | ((spans.start_ns == order) & (_row_id(spans) < last))
-    rows = spans.filter(*on_spans(shape, spans), after)
-    return rows.order_by(ibis.desc("start_ns"), ibis.desc(_row_id(rows))).limit(limit).select(**light(rows))
+    rows = spans.filter(*on_spans(shape, spans), placed_after(spans))
+    return rows.order_by(ibis.desc("start_ns"), ibis.desc(row_id_of(rows))).limit(limit).select(**light(rows))
 
 
 @lru_cache(maxsize=256)
@@ -165,8 +170,8 @@ def _of_trace(limit: int, full: bool) -> ir.Table:
         chosen |= {name: rows[name] for name in long}
     rows = rows.select(**chosen)
     order, last = slot("after_order", "int64"), slot("after_id", "string")
-    rows = rows.filter((rows.start_ns > order) | ((rows.start_ns == order) & (_row_id(rows) > last)))
-    return rows.order_by("start_ns", _row_id(rows)).limit(limit)
+    rows = rows.filter((rows.start_ns > order) | ((rows.start_ns == order) & (row_id_of(rows) > last)))
+    return rows.order_by("start_ns", row_id_of(rows)).limit(limit)
 
 
 @lru_cache(maxsize=1)

@@ -343,5 +343,5 @@ def test_hostile_json_inside_attributes_is_text(hostile: str) -> None:
 @pytest.mark.parametrize("name", ["__proto__", "constructor", "__class__.__init__", "{0.__class__}", "message"])
 def test_row43_names_inside_a_family_are_not_interpreted(name: str) -> None:
     filled = unflatten.fill([(f"llm.input_messages.0.{name}", "x"), (f"retrieval.documents.0.{name}", "x")])
-    assert json.loads(filled["input"]) == [{"role": "user", "parts": []}]
+    assert "input" not in filled  # a message that says nothing fills nothing
     assert json.loads(filled["documents"]) == [{}]

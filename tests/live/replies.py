@@ -118,7 +118,7 @@ def _output(reply: Reply) -> dict[str, Any]:
     if reply.tool:
         called = {"name": reply.tool, "arguments": reply.arguments, "call_id": reply.call_id}
         return {"type": "function_call", "id": "fc_live", "status": "completed", **called}
-    part = {"type": "output_text", "text": reply.text, "annotations": []}
+    part: dict[str, Any] = {"type": "output_text", "text": reply.text, "annotations": []}
     return {"type": "message", "id": "msg_live", "status": "completed", "role": "assistant", "content": [part]}
 
 

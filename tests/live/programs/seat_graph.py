@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""A LangGraph agent with one tool, as a team would write it; the two LangGraph programs differ only in who observes it."""
+"""A LangGraph agent with one tool, as a team would write it; two programs here differ only in who observes it."""
 
 import os
 from typing import Annotated, TypedDict

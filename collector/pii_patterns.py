@@ -43,6 +43,7 @@ def confirm(text: bytes, start: int, end: int, bits: int) -> list[Found]:
 
 _WORD = re.compile(rb"[A-Za-z0-9_]")
 _ESCAPE_BEFORE = re.compile(rb"\\(?:[nrtbf]|u[0-9A-Fa-f]{4})\Z")
+_ESCAPED = re.compile(rb"u([0-9A-Fa-f]{4})|[nrtbf]")  # what follows the backslash
 _MARK_BEFORE = re.compile(rb"\[(?:EMAIL|PHONE|CARD|SSN|IBAN|IP|SECRET):\Z")
 
 
@@ -93,11 +94,11 @@ def _email(text: bytes, start: int, end: int) -> list[Found]:
 def _local_start(text: bytes, start: int, at: int) -> int:
     """Where the local part begins: past punctuation and JSON escapes, and before escaped letters that belong to it."""
     while start > 0 and text[start - 1] == 0x5C:
-        escape = re.match(rb"u([0-9A-Fa-f]{4})|[nrtbf]", text[start : start + 5])
-        if escape is None or start + escape.end() > at:
+        escape = _ESCAPED.match(text, start)
+        if escape is None or escape.end() > at:
             break
         if escape[1] is None or not chr(int(escape[1], 16)).isalnum():
-            start += escape.end()
+            start = escape.end()
             break
         start = _LETTERS_TAIL.search(text, max(0, start - 64), start).start()  # type: ignore[union-attr]
     return start + len(text[start:at]) - len(text[start:at].lstrip(b"'.!#&*~-%"))
@@ -123,9 +124,12 @@ _VERSIONED = re.compile(
 _NOBODY = frozenset({b"127.0.0.1", b"0.0.0.0", b"255.255.255.255"})
 
 
+_NEGATIVE = re.compile(rb"(?:\"\s*:|[\[,])\s*-\Z")  # the sign of a number in JSON
+
+
 def _number(text: bytes, start: int, end: int, bits: int) -> list[Found]:
     """Cards, then social security numbers, IPv4 addresses and phones in the run of digit groups [start, end)."""
-    if _marked(text, start):
+    if _marked(text, start) or _NEGATIVE.search(text, max(0, start - 16), start):
         return []
     found: list[Found] = []
     if bits & pii_scan.NUMBER_CARD:
@@ -238,7 +242,7 @@ _PHONE_SHAPES = re.compile(
     rb"|(?<!\d)(?:1[ .-])?(?:\([2-9]\d\d\)[ .-]{0,2}|[2-9]\d\d[.-])\d{3}[ .-]?\d{4}(?!\d)"
     rb"|(?<![\d.,])(?:1[ ])?[2-9]\d\d (?:[2-9]\d\d[ -]\d{4})(?!\d)"
     rb"|\((?:0\d{0,4}|\d{2,3})\)[ -]?\d{3,4}[ -]?\d{3,4}(?!\d)"
-    rb"|(?<!\d)\(?0\d{1,4}\)?(?P<s>[ .-]|\xc2\xa0)\d{2,7}(?:(?P=s)\d{2,5}){0,4}(?!\d)"
+    rb"|(?<!\d)\(?0(?!00)\d{1,4}\)?(?P<s>[ .-]|\xc2\xa0)\d{2,7}(?:(?P=s)\d{2,5}){0,4}(?!\d)"
     rb"|(?<!\d)0\d{2,4}[-/ ]\d{3,4}[ -]\d{3,4}(?!\d)"
 )
 _PHONE_WEAK = re.compile(rb"(?<!\d)\(?\d(?:(?:[ .()/-]|\xc2\xa0){0,2}\d){6,12}(?!\d)")
@@ -264,7 +268,7 @@ def _phones(text: bytes, start: int, end: int) -> list[Found]:
     while start > 0 and text[start - 1 : start] in (b"(", b"+"):
         start -= 1
     if text[max(0, start - 6) : start].lower() == rb"\u002b":
-        text, start = text[: start - 1] + b"+" + text[start:], start - 1
+        text, start = text[: start - 6] + b"     +" + text[start:], start - 1
         return [Found(f.start - 5, f.end, f.entity) for f in _phones(text, start, end)]
     if _glued_left(text, start) or text[start - 1 : start] in (b"#", b"$") or _uuid_before(text, start):
         return []
@@ -293,9 +297,9 @@ def _is_phone(text: bytes, start: int, end: int, phone: bytes) -> bool:
         return False
     if _glued_right(text, end) or re.match(rb"[:.,]?\d", text[end : end + 2]):
         return False
-    if phone[:1] == b"+" and (_FLOAT.match(phone) or _glued_left(text, start)):
+    if phone[:1] == b"+" and _glued_left(text, start):
         return False
-    return not _DATE.search(phone)
+    return not (_FLOAT.match(phone) or _DATE.search(phone))
 
 
 def _uuid_before(text: bytes, start: int) -> bool:
@@ -426,7 +430,11 @@ def _secret(text: bytes, start: int) -> list[Found]:
         return [Found(*match.span(), PiiEntity.SECRET)]
     pattern = rb"(?<!\d)\d{8,10}\Z" if match[0][:1] == b":" else rb"[A-Za-z0-9_~.]{3,14}\Z"
     head = re.search(pattern, text[max(0, start - 14) : start])
-    return [Found(start - len(head[0]), match.end(), PiiEntity.SECRET)] if head else []
+    if not head:
+        return []
+    start -= len(head[0])
+    escape = _ESCAPED.match(text, start) if text[start - 1 : start] == b"\\" else None
+    return [Found(escape.end() if escape else start, match.end(), PiiEntity.SECRET)]
 
 
 def _key_block(text: bytes, start: int) -> list[Found]:
@@ -463,8 +471,9 @@ def _assigned(text: bytes, sign: int) -> list[Found]:
     if not value:
         return []
     word, secret = name["name"].lower(), value["value"]
-    if secret[-1:] in b".,&?!" and len(secret) > 8:
-        secret = secret.rstrip(b".,&?!")
+    if text[sign] == 0x3D:
+        secret = secret.partition(b"&")[0]  # the next parameter of a query
+    secret = secret.rstrip(b".,")
     strong = (
         _random(secret, words=3)
         if b"pass" in word or word == b"pwd"

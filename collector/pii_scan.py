@@ -206,7 +206,7 @@ def _after_escape(data: Any, lo: int, i: int) -> bool:
     """Whether the bytes before `i` end a JSON escape, so that what stands there is no letter."""
     if i - 2 >= lo and data[i - 2] == 92:
         c = data[i - 1]
-        return c == 110 or c == 114 or c == 116 or c == 98 or c == 102
+        return bool(c == 110 or c == 114 or c == 116 or c == 98 or c == 102)
     return bool(i - 6 >= lo and data[i - 5] == 117 and data[i - 6] == 92)
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import human
 from dashboard.api import Api, Page, Parameters, Row
+from dashboard.parts import arrow
 from dashboard.parts.frame import timezone
 from dashboard.text import one_line
 
@@ -68,12 +69,10 @@ def grid(
     renamed: Mapping[str, Any] | None = None,
 ) -> int | None:
     """Draws the columns; returns the row that was clicked, counted from the top. `chosen` starts marked."""
-    import pyarrow as pa
-
     known = {**common_columns(), **(renamed or {})}
     marked: Any = {"selection": {"cells": [(chosen, "input")]}} if chosen is not None else None
     state = st.dataframe(
-        pa.table(dict(columns)),
+        arrow.table(dict(columns)),
         height=height,
         hide_index=True,
         row_height=38,
@@ -83,6 +82,7 @@ def grid(
         selection_mode="single-cell",
         selection_default=marked,
         placeholder="–",
+        lazy=False,
     )
     cells = state["selection"]["cells"]
     return int(cells[0][0]) if cells else None

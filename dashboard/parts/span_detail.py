@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import human
 from dashboard.api import Row
-from dashboard.parts import content, frame, palette, score_cards
+from dashboard.parts import arrow, content, frame, palette, score_cards
 from dashboard.text import inert, one_line
 
 _RAW_LIMIT: Final = 2_000
@@ -121,17 +121,16 @@ def _content(span: Row, key: str) -> None:
 def _table(pairs: Row, title: str) -> None:
     if not pairs:
         return
-    import pyarrow as pa
-
     names = sorted(pairs)
     values = [inert(pairs[name], _RAW_LIMIT) for name in names]
     st.caption(f"{title} ({len(names):,})")
     column = st.column_config.TextColumn
     st.dataframe(
-        pa.table(
+        arrow.table(
             {"Key": [one_line(name, 200) for name in names], "Value": [one_line(value, _RAW_LIMIT) for value in values]}
         ),
         hide_index=True,
+        lazy=False,
         height=min(420, 36 * (len(names) + 1) + 2),
         column_config={"Key": column("Key", width=240), "Value": column("Value")},
     )

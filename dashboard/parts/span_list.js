@@ -1,8 +1,9 @@
 // Spans of one trace as tree, waterfall or log. Draws only the rows in view; every text enters as textContent.
 const ROW = 32;
 const states = new WeakMap();
+let lastView = "tree"; // the way of looking is kept from trace to trace
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   let state = states.get(parentElement);
   if (!state) {
     state = build(parentElement);
@@ -28,7 +29,7 @@ function make(tag, name, text) {
 }
 
 function build(parent) {
-  const state = { view: "tree", selected: -1, told: undefined, closed: new Set(), find: "", errorsOnly: false };
+  const state = { view: lastView, selected: -1, told: undefined, closed: new Set(), find: "", errorsOnly: false };
   const root = make("div", "root");
   const bar = make("div", "bar");
   const views = make("div", "views");
@@ -36,7 +37,7 @@ function build(parent) {
   views.setAttribute("aria-label", "How spans are shown");
   state.viewButtons = ["tree", "waterfall", "log"].map((view) => {
     const button = make("button", "", view[0].toUpperCase() + view.slice(1));
-    button.onclick = () => { state.view = view; compute(state); draw(state); scrollTo(state, state.selected); };
+    button.onclick = () => { state.view = lastView = view; compute(state); draw(state); scrollTo(state, state.selected); };
     views.append(button);
     return button;
   });
@@ -105,7 +106,7 @@ function compute(state) {
     const order = state.view === "log" ? state.byStart : name.keys();
     for (const i of order) if (name[i].toLowerCase().includes(state.find)) rows.push(i);
   } else if (state.view === "log") {
-    rows.push(...[]); for (const i of state.byStart) rows.push(i);
+    for (const i of state.byStart) rows.push(i);
   } else {
     for (let i = 0; i < below.length; i++) { rows.push(i); if (state.closed.has(i)) i += below[i]; }
   }
@@ -270,7 +271,7 @@ function drawRow(state, index, place, width) {
   }
   if (bad) head.append(badge);
   if (view === "tree") {
-    row.append(make("span", "number tokens", columns.tokens[index]), make("span", "number cost", columns.cost[index]),
+    row.append(make("span", "gap"), make("span", "number tokens", columns.tokens[index]), make("span", "number cost", columns.cost[index]),
       make("span", "number time", columns.time[index]));
   } else row.append(head, bar(state, index, width, bad ? data.error_colour : colour));
   return row;

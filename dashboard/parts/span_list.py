@@ -63,20 +63,19 @@ def show(columns: dict[str, Any], *, trace_id: str, selected: str | None, on_sel
 
     `selected` is the span of the address; it is opened and scrolled to when the element appears.
     """
-    _component()(
-        key=span_list_key(trace_id),
-        data={
-            "columns": columns,
-            "kinds": _KINDS,
-            "icons": [palette.KIND_ICON[kind] for kind in _KINDS],
-            "other_icon": palette.OTHER_ICON,
-            "colours": [palette.colours()[palette.KIND_COLOUR[kind]] for kind in _KINDS],
-            "other_colour": palette.colours()["grey"],
-            "error_colour": palette.colours()["red"],
-            "selected": selected,
-        },
-        on_selected_change=on_select,
-    )
+    colours = palette.colours()
+    drawn = {
+        "columns": columns,
+        "kinds": _KINDS,
+        "icons": [palette.KIND_ICON[kind] for kind in _KINDS],
+        "other_icon": palette.OTHER_ICON,
+        "colours": [colours[palette.KIND_COLOUR[kind]] for kind in _KINDS],
+        "other_colour": colours["grey"],
+        "error_colour": colours["red"],
+        "selected": selected,
+    }
+    # In a list: Streamlit looks for data frames in a dict, and imports pandas to do so.
+    _component()(key=span_list_key(trace_id), data=[drawn], on_selected_change=on_select)
 
 
 def span_list_key(trace_id: str) -> str:

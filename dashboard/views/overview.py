@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import streamlit as st
 
 from dashboard import human
 from dashboard.api import Row
-from dashboard.parts import address, charts, frame, lists, palette, states
+from dashboard.parts import address, arrow, charts, frame, lists, palette, states
 from dashboard.parts.frame import Window
 from dashboard.text import one_line
 
@@ -218,11 +218,7 @@ def _apps(apps: Sequence[Row]) -> None:
     )
 
 
-def _table(
-    columns: dict[str, list[object]] | dict[str, list[str]] | dict[str, object], config: dict[str, object]
-) -> None:
-    import pyarrow as pa
-
+def _table(columns: Mapping[str, Sequence[object]], config: dict[str, object]) -> None:
     column = st.column_config
     known: dict[str, Any] = {
         "Model": column.TextColumn(width=200),
@@ -235,11 +231,12 @@ def _table(
         **config,
     }
     st.dataframe(
-        pa.table(columns),
+        arrow.table(columns),
         hide_index=True,
         column_config={name: known.get(name) for name in columns},
         placeholder="–",
         row_height=36,
+        lazy=False,  # asking would import pandas
     )
 
 

@@ -54,8 +54,9 @@ def show() -> None:
     trace, spans, scores = answer["trace"], answer["spans"], answer.get("scores") or []
     _head(trace, scores)
     total = int(answer.get("n_spans") or len(spans))
-    if len(spans) < total:
-        _more(trace_id, len(spans), total)
+    with st.container(key="assay-more"):  # always there: what follows keeps its place when all is loaded
+        if len(spans) < total:
+            _more(trace_id, len(spans), total)
     selected = st.query_params.get("span_id") or _root_of(spans)
     strangers = _ancestors(trace_id, selected, spans)
     _body(trace, [*spans, *strangers], scores, selected)
@@ -123,7 +124,7 @@ def _head(trace: Row, scores: Sequence[Row]) -> None:
 
 
 def _more(trace_id: str, loaded: int, total: int) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="assay-more"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"Showing the first {loaded:,} of {total:,} spans, in order of start.", width="content")
         for words, wanted in (
             (f"Load {min(_MORE_SPANS, total - loaded):,} more", loaded + _MORE_SPANS),

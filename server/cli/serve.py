@@ -69,6 +69,7 @@ def _collector(settings: Settings) -> int:
             http_port=settings.http_port,
             lake_root=settings.lake_root,
             max_body_bytes=settings.max_body_bytes,
+            backlog_bytes=settings.backlog_bytes,
         ),
         open_control(settings),
         pepper_of(settings),

@@ -144,7 +144,7 @@ class Journal:
             paths = list(self._closed)
             active = self._active
         gone = []
-        for path, following in zip(paths, [*paths[1:], active], strict=True):
+        for path, following in zip(paths, [*paths[1:], active][: len(paths)], strict=True):
             first_of_next = _first(following) if following else self._next
             if first_of_next - 1 > position or (keep_s and time.time() - path.stat().st_mtime < keep_s):
                 break

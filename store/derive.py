@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import ibis.expr.types as ir
 import polars as pl
 import pyarrow as pa
 
@@ -54,6 +55,13 @@ def frame_of(spans: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(spans.select(COLUMNS))
     assert isinstance(frame, pl.DataFrame)
     return frame
+
+
+def readable(spans: ir.Table) -> ir.Table:
+    """The columns that the derivations read, long text cut to what they keep of it."""
+    long = ("input", "output")
+    short = {name: spans[name].substr(0, PREVIEW_CHARS) for name in long}
+    return spans.select(*[spans[name] for name in COLUMNS if name not in long], **short)
 
 
 def turns_of(spans: pl.DataFrame) -> pl.DataFrame:

@@ -164,7 +164,7 @@ class TenantStore:
     def _derived(self, name: str, window: Window | None, as_of_ns: int) -> pa.Table:
         """The partial rows that spans stored by `as_of_ns` make, file by file so that memory stays bounded."""
         make, schema = _DERIVED[name]
-        read = _derivable()
+        read = derive.readable(_TABLES["spans"])
         parts = [schema.empty_table()]
         for file in self.files("spans", window):
             source = Source(table="spans", tenant=self.tenant, files=(file,), window=window, as_of_ns=as_of_ns)
@@ -182,13 +182,6 @@ class TenantStore:
             if strangers or rows.column("tenant").null_count:
                 raise Corrupt(f"a query of tenant {self.tenant} found rows that are not its own; nothing is returned")
         return rows
-
-
-def _derivable() -> ir.Table:
-    spans = _TABLES["spans"]
-    long = ("input", "output")
-    short = {name: spans[name].substr(0, derive.PREVIEW_CHARS) for name in long}
-    return spans.select(*[spans[name] for name in derive.COLUMNS if name not in long], **short)
 
 
 def around(window: Window, margin_s: int) -> Window:

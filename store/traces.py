@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from core.clock import NS_PER_S
 from core.windows import Window
+from store import derive
 from store.asked import Asked
 from store.derive import USABLE_START_NS
 from store.engine import slot, table_of
 from store.filters import SAME_ON_TURNS, Filters, Shape, on_spans, on_turns, shape_of, values_of
+from store.schema import TURNS
 from store.slices import slices
 from store.spans import STATUS_NAMES, started_at
 from store.tenant import TenantStore, around
@@ -47,14 +49,26 @@ def list_traces(store: TenantStore, asked: Asked) -> pl.DataFrame:
 
 
 def trace(store: TenantStore, trace_id: str, *, as_of_ns: int | None = None) -> pl.DataFrame:
-    """One row of `ORDER`'s columns with `cost_usd_exact` and the bounds of all its spans; no row when unknown."""
-    return traces_by_id(store, [trace_id], None, as_of_ns)
+    """One row of `ORDER`'s columns with `cost_usd_exact` and the bounds of all its spans; no row when unknown.
+
+    A trace whose partials are not committed yet, and one as of a moment, is derived from its spans.
+    """
+    if as_of_ns is None:
+        found = traces_by_id(store, [trace_id], None, None)
+        if found.height:
+            return found
+    spans = store.arrow(_derivable(), None, as_of_ns, values={"trace_id": trace_id})
+    turns = derive.to_table(derive.turns_of(derive.frame_of(spans)), TURNS)
+    return _exact(store.frame(merged(table_of("turns")), given={"turns": turns}))
 
 
 def traces_by_id(store: TenantStore, ids: list[str], window: Window | None, as_of_ns: int | None) -> pl.DataFrame:
     """The traces with these ids whose partials lie in `window`, as `trace` has them, in no order."""
     wanted = pa.table({"trace_id": pa.array(ids, pa.string())})
-    found = store.frame(_of_ids(), window, as_of_ns, given={"wanted": wanted})
+    return _exact(store.frame(_of_ids(), window, as_of_ns, given={"wanted": wanted}))
+
+
+def _exact(found: pl.DataFrame) -> pl.DataFrame:
     return shown(found.with_columns(cost_usd_exact=pl.col("cost_usd").cast(pl.String)))
 
 
@@ -264,6 +278,13 @@ def needed_by(shape: Shape) -> frozenset[str]:
 
 def _wanted(turns: ir.Table) -> ir.Table:
     return turns.semi_join(ibis.table({"trace_id": "string"}, name="wanted"), "trace_id")
+
+
+@lru_cache(maxsize=1)
+def _derivable() -> ir.Table:
+    """What turns are derived from, of one trace."""
+    spans = table_of("spans")
+    return derive.readable(spans.filter(spans.trace_id == slot("trace_id", "string")))
 
 
 @lru_cache(maxsize=1)

@@ -101,7 +101,8 @@ def of_error(error: AssayError, instance: str) -> Response:
 
 def _of_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, AssayError)
-    return of_error(error, _instance(request))
+    refusal = _refused_first(request) if isinstance(error, InvalidInput) else None
+    return refusal or of_error(error, _instance(request))
 
 
 def _of_http(request: Request, error: Exception) -> Response:
@@ -142,7 +143,8 @@ def _of_anything(request: Request, error: Exception) -> Response:
 
 
 def _refused_first(request: Request) -> Response | None:
-    """FastAPI reads the body before it asks who is calling; whoever may not ask is not told what is wrong with it."""
+    """FastAPI reads the body, and other dependencies may speak, before the policy is asked; whoever may not call is
+    not told what is wrong with the call."""
     try:
         enforce(request)
     except AssayError as error:

@@ -138,7 +138,11 @@ def _deliver(args: argparse.Namespace, importer: Importer, api: ApiClient, n_spa
 def _record(api: ApiClient, delivered: list[Conversation]) -> Outcomes | None:
     if not delivered:
         return None
-    written, known = record_outcomes(api, delivered)
+    try:
+        written, known = record_outcomes(api, delivered)
+    except CommandFailed as error:
+        late = "all spans were accepted, but not all outcomes were recorded: run the same import again"
+        raise CommandFailed(f"{error}\n{late}", error.code) from error
     return Outcomes(written=written, known=known)
 
 

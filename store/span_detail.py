@@ -57,12 +57,11 @@ def detail_of(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pairs(attributes: Any) -> list[tuple[str, str]]:
-    """A map column's entries, as polars (list of structs) or as Arrow (list of pairs) gives them."""
-    entries = []
-    for entry in attributes or []:
-        entries.append((entry["key"], entry["value"]) if isinstance(entry, dict) else tuple(entry))
-    return entries
+def _pairs(attributes: Any) -> list[tuple[str, str | None]]:
+    """A map column's entries, as polars (a dict) or as Arrow (a list of pairs) gives them."""
+    if isinstance(attributes, dict):
+        return list(attributes.items())
+    return [(key, value) for key, value in attributes or []]
 
 
 def _typed(text: str | None, letter: str) -> Any:

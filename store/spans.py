@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import ibis
 import ibis.expr.types as ir
@@ -80,7 +80,7 @@ def spans_of_trace(
 
 def whole_span(
     store: TenantStore, trace_id: str, span_id: str, *, within: Window | None, as_of_ns: int | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Every column of one span, the one stored last where its id was used more than once (`n_same` says how often).
 
     Raises NotFound.
@@ -90,6 +90,17 @@ def whole_span(
     if not found.height:
         raise NotFound(f"there is no span {span_id} in trace {trace_id}")
     return dict(found.row(0, named=True))
+
+
+def row_of_whole(whole: dict[str, Any]) -> dict[str, Any]:
+    """The span row of a span read whole."""
+    previews = {f"{name}_preview": (whole[name] or "")[:PREVIEW_CHARS] or None for name in ("input", "output")}
+    model = whole["model_response"] or whole["model_request"]
+    extra = {"n_same": whole["n_same"], "status_code": whole["status_code"] or 0, "model": model}
+    light_row = {name: whole[name] for name in LIGHT} | previews | extra
+    frame = pl.DataFrame([light_row], schema_overrides={"cost_usd": pl.Decimal(18, 9), "issues": pl.String})
+    row = shown(frame.cast({"ttft_ms": pl.Float64})).row(0, named=True)
+    return {name: row[name] for name in ORDER if name != "row_id"}
 
 
 def shown(frame: pl.DataFrame) -> pl.DataFrame:

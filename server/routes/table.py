@@ -6,7 +6,24 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from server.routes import audit, health, keys, ledger, me, quarantine, tenant_settings
+from server.routes import (
+    apps,
+    audit,
+    facets,
+    health,
+    keys,
+    ledger,
+    me,
+    quarantine,
+    rollups,
+    scores,
+    search,
+    sessions,
+    spans,
+    tenant_settings,
+    traces,
+    turns,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
@@ -16,4 +33,13 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     audit.router,
     ledger.router,
     quarantine.router,
+    apps.router,
+    spans.router,
+    traces.router,
+    turns.router,
+    sessions.router,
+    rollups.router,
+    facets.router,
+    search.router,
+    scores.router,
 )

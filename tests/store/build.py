@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -11,6 +12,7 @@ import pyarrow as pa
 from core.clock import NS_PER_MS, NS_PER_S
 from core.windows import day_of
 from store import derive
+from store.lake import Lake
 from store.schema import ROLLUPS, SESSIONS, SPANS, TURNS
 
 T0 = 1_790_000_000 * NS_PER_S  # 2026-09-21T13:33:20Z
@@ -85,3 +87,36 @@ def spans_frame(spans: pa.Table) -> pl.DataFrame:
 
 def _id(value: int | str, width: int) -> str:
     return value if isinstance(value, str) else f"{value:0{width}x}"
+
+
+def fill(lake: Lake, rows: list[dict[str, Any]], *, batches: int = 1) -> None:
+    """Appends rows and what is derived from them to a lake, in so many commits."""
+    size = max(1, -(-len(rows) // batches))
+    for first in range(0, len(rows), size):
+        spans = spans_table(rows[first : first + size])
+        lake.append("spans", spans)
+        for name, partial in derived(spans).items():
+            if partial.num_rows:
+                lake.append(name, partial)
+
+
+def agent_trace(number: int, *, at_s: float = 0, **given: Any) -> list[dict[str, Any]]:
+    """A small agent trace: a root of 1 s, two model calls (100 in, 10 out, 0.001 USD each; TTFT 20 and 40 ms) and a tool
+    call that failed. Span ids are 10 * number and on; `given` goes to every span."""
+    first = number * 10
+    usage = {
+        "kind": "LLM",
+        "usage_counted": True,
+        "input_tokens": 100,
+        "output_tokens": 10,
+        "cost_usd": Decimal("0.001"),
+        "model_request": "gpt-4o",
+    }
+    common = {"trace_id": number, "app": "airline", "release": "r1", **given}
+    texts = {"input": f"question {number}", "output": f"answer {number}"}
+    return [
+        row(**common, **texts, span_id=first, at_s=at_s, ms=1000, name="agent", kind="AGENT", status_code=1),
+        row(**common, **usage, span_id=first + 1, parent=first, at_s=at_s + 0.1, ms=200, name="chat", ttft_ms=20.0),
+        row(**common, span_id=first + 2, parent=first, at_s=at_s + 0.3, ms=50, name="tool", kind="TOOL", status_code=2),
+        row(**common, **usage, span_id=first + 3, parent=first, at_s=at_s + 0.4, ms=400, name="chat", ttft_ms=40.0),
+    ]

@@ -1,0 +1,132 @@
+"""Scores: list and write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.ids import fresh
+from core.records import EvaluatorKind, Principal, Role, TargetKind
+from server.policy import ServicesOf, known_parameters_only, needs
+from server.routes import rows
+from server.routes.answers import answer, arrow, next_cursor
+from server.routes.asking import Lists, ReadingOf, Text, moment_ns
+from server.routes.scored import score_rows
+from server.wiring import Services
+from store.control.records import ClaimState
+from store.scores import NewScore, ScoresAsked, append_scores, has_scores, list_scores
+
+router = APIRouter(prefix="/api/v1/scores", tags=["scores"], dependencies=[Depends(known_parameters_only)])
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Ref = Annotated[str | None, Field(max_length=1000)]
+
+
+class AskedScores(Lists):
+    """Scores by evaluator, target kind, trace or session."""
+
+    evaluator: Text = None
+    target: TargetKind | None = None
+    trace_id: Text = None
+    session_id: Text = None
+
+
+class ScoreBody(BaseModel):
+    """A score: a value, a label, or both; or `unscored` with the reason. `at` is RFC 3339 with a zone, default now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    evaluator: Name
+    evaluator_version: Name = "1"
+    evaluator_kind: EvaluatorKind
+    target: TargetKind
+    trace_id: Ref = None
+    span_id: Ref = None
+    session_id: Ref = None
+    value: Annotated[float | None, Field(allow_inf_nan=False, strict=True)] = None
+    label: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    explanation: Annotated[str | None, Field(max_length=20_000)] = None
+    unscored: Annotated[str | None, Field(min_length=1, max_length=1000)] = None
+    at: Annotated[str | None, Field(max_length=40)] = None
+    metadata: dict[str, Any] = {}
+
+    def score(self) -> NewScore:
+        """The store's record. Raises InvalidInput."""
+        given = {name: getattr(self, name) for name in ScoreBody.model_fields if name != "at"}
+        return NewScore(**given, at_ns=None if self.at is None else moment_ns(self.at, "at"))
+
+
+class ScoresBody(BaseModel):
+    """Up to 1,000 scores, written together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: Annotated[list[ScoreBody], Field(min_length=1, max_length=1000)]
+
+
+class ScoreIds(BaseModel):
+    """The ids of the scores, in the order they were sent."""
+
+    score_ids: list[str]
+
+
+@router.get("", response_model=rows.Scores)
+def read_scores(reading: ReadingOf, asked: Annotated[AskedScores, Query()]) -> Response:
+    """Scores decided in the window, newest first."""
+    position = reading.position(asked.cursor)
+    wanted = ScoresAsked(
+        window=position.window if position else reading.window(asked),
+        evaluator=asked.evaluator,
+        target=asked.target,
+        trace_id=asked.trace_id,
+        session_id=asked.session_id,
+        limit=reading.rows_wanted(asked),
+        after=(position.order, position.row_id) if position else None,
+        as_of_ns=reading.as_of_ns(asked),
+    )
+    frame = list_scores(reading.store, wanted)
+    if reading.arrow:
+        return arrow(frame.head(asked.limit).drop("at_ns"))
+    more = next_cursor(reading, asked, frame, wanted.window, "at_ns", "score_id")
+    return answer({"items": score_rows(frame.head(asked.limit)), "next_cursor": more})
+
+
+@router.post("", status_code=201, response_model=ScoreIds)
+def write_scores(
+    caller: Annotated[Principal, Depends(needs(Role.USER))],
+    services: ServicesOf,
+    body: ScoresBody,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Response:
+    """Writes scores; durable when this answers. The same Idempotency-Key with the same body answers the same ids."""
+    scores = [each.score() for each in body.items]
+    answered, done = _claimed(services, caller, body, idempotency_key)
+    if not done:
+        store = services.store.tenant(caller.tenant)
+        author = caller.key_id or caller.name
+        append_scores(store, scores, ids=answered, author=author, now_ns=services.clock())
+        if idempotency_key is not None:
+            services.control.finish_claim(caller.tenant, _scoped(idempotency_key))
+    return answer({"score_ids": answered}, status=201)
+
+
+def _claimed(services: Services, caller: Principal, body: ScoresBody, key: str | None) -> tuple[list[str], bool]:
+    """The ids to answer with, and whether the scores behind them are stored already."""
+    ids = [fresh("score") for _ in body.items]
+    if key is None:
+        return ids, False
+    content = hashlib.sha256(body.model_dump_json().encode()).digest()
+    claim = services.control.claim(caller.tenant, _scoped(key), content, json.dumps(ids))
+    claimed: list[str] = json.loads(claim.answer)
+    if claim.state is ClaimState.PENDING:
+        # The first try died between claiming and finishing: only the lake knows how far it came.
+        return claimed, has_scores(services.store.tenant(caller.tenant), claimed)
+    return claimed, claim.state is ClaimState.DONE
+
+
+def _scoped(key: str) -> str:
+    return f"scores:{key}"

@@ -75,9 +75,9 @@ HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 @njit(cache=True, nogil=True)
-def attribute_table(
+def attribute_table(  # type: ignore[no-untyped-def]
     buf, spans, slot_hash, slot_key, first, action_column, action_rank, marks, kinds, best, table, notes
-):  # type: ignore[no-untyped-def]
+):
     """Fills `table` (attributes in order), `best` (n, columns) with winning rows or -1, `notes` and kind codes.
 
     `kinds` is a tuple (kind_rank, present_kind, value_rank, value_hash, value_kind, prefix_rank, prefix_kind,

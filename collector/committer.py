@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -32,7 +33,7 @@ from core.ids import TenantId
 from core.records import Counts
 from store import schema
 from store.control.control import Control
-from store.derive import frame_of, rollups_of, sessions_of, turns_of
+from store.derive import frame_of, rollups_of, sessions_of, to_table, turns_of
 from store.lake import Lake
 
 DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
@@ -132,7 +133,7 @@ class Committer:
         while True:
             batch = self._next_batch(IDLE_ROLL_S)
             if batch:
-                self._until_it_works(lambda batch=batch: self._store(batch))
+                self._until_it_works(partial(self._store, batch))
                 rolled = False
             elif batch is None:
                 return
@@ -158,7 +159,8 @@ class Committer:
                 if left <= 0:
                     break
                 self._changed.wait(left)
-            batch, size = [], 0
+            batch: list[Acknowledged] = []
+            size = 0
             while self._entries and (not batch or size + self._entries[0].size <= self._settings.batch_bytes):
                 batch.append(self._entries.popleft())
                 size += batch[-1].size
@@ -260,8 +262,7 @@ def derived(table: str, spans: pa.Table) -> pa.Table:
     """The partial rows of a derived table for these spans, with the table's schema."""
     if not spans.num_rows:
         return schema.TABLES[table].empty_table()
-    made = DERIVED[table](frame_of(spans)).to_arrow()
-    return made.select(schema.TABLES[table].names).cast(schema.TABLES[table])
+    return to_table(DERIVED[table](frame_of(spans)), schema.TABLES[table])
 
 
 def _after(rows: pa.Table, seq: int) -> pa.Table:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +102,7 @@ def decode(parts: Sequence[tuple[int, bytes]], *, tenant: str, ingested_at_us: i
     )
 
 
-def _mended(joined: bytes, found: Scan, i: int) -> bytes:
+def _mended(joined: bytes, found: Scan, i: int | np.integer[Any]) -> bytes:
     row = found.spans[i]
     resource = found.resources[row[Col.RESOURCE]]
     scope = found.scopes[row[Col.SCOPE]]
@@ -152,7 +152,7 @@ class _Batch:
         kernel.render_values(self.body, self.table, rendered)
         self.rendered = frozen(rendered)
 
-    def _texts_of(self, row: int) -> list[tuple[str, str]]:
+    def _texts_of(self, row: int | np.integer[Any]) -> list[tuple[str, str]]:
         """(key, canonical text) of a span's attributes, in order."""
         found = []
         for a in self.table[self.first[row] : self.first[row + 1]]:
@@ -162,7 +162,7 @@ class _Batch:
             found.append((key, text))
         return found
 
-    def _winning_text(self, row: int, column: int) -> str:
+    def _winning_text(self, row: int | np.integer[Any], column: int) -> str:
         a = self.table[self.best[row, column]]
         source = self.body if a[Attr.SOURCE] == 0 else self.rendered
         return source[a[Attr.TEXT] : a[Attr.TEXT] + a[Attr.TEXT_LEN]].tobytes().decode()
@@ -286,9 +286,9 @@ class _Batch:
             value = milliseconds(self._winning_text(row, TTFT), self.keys.ttft_factor[key])
             if value is not None:
                 values[row], known[row] = value, True
-        for row, answer in filled.items():
+        for flagged, answer in filled.items():
             if "ttft_ms" in answer:
-                values[row], known[row] = float(answer["ttft_ms"]), True
+                values[flagged], known[flagged] = float(answer["ttft_ms"]), True
         return numbers(values, known, pa.float64())
 
     def _cost(

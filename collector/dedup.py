@@ -16,7 +16,8 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from store.lake import Lake, LakeFile
+from store.delta_log import LakeFile
+from store.lake import Lake
 
 SLOTS: Final = 1 << 20
 FULL: Final = int(SLOTS * 0.7)

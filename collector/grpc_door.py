@@ -7,7 +7,7 @@ Backpressure carries RetryInfo in both trailers: `grpc-status-details-bin`, whic
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
@@ -26,11 +26,11 @@ METHODS: Final = {
 }
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
-Context = grpc.aio.ServicerContext[bytes, bytes]
-Behaviour = Callable[[bytes, Context], Awaitable[bytes]]
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Behaviour: TypeAlias = Callable[[bytes, Context], Awaitable[bytes]]
 
 
-class ExportMethods(grpc.GenericRpcHandler):
+class ExportMethods(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Routes the three methods; everything else is UNIMPLEMENTED by gRPC itself."""
 
     def __init__(self, intake: Intake) -> None:

@@ -101,7 +101,7 @@ class HttpConnection(asyncio.Protocol):
             self._fail(Refusal(http=400, grpc=INVALID_ARGUMENT, message="the connection cannot be upgraded"))
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            self._fail(cause.refusal if isinstance(cause, _TooMuch) else refusal_of(cause or error))
+            self._fail(cause.refusal if isinstance(cause, _TooMuch) else refusal_of(error))
         except httptools.HttpParserError as error:
             self._fail(Refusal(http=400, grpc=INVALID_ARGUMENT, message=f"this is not an HTTP request: {error}"))
 

@@ -6,14 +6,14 @@ means a dry run: only the position is computed, so that a caller can size its bu
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numba import njit, types
 
 # C library: the shortest decimal text of a double needs correctly rounded conversion both ways.
-_gcvt = types.ExternalFunction("gcvt", types.intp(types.float64, types.int32, types.intp))
-_strtod = types.ExternalFunction("strtod", types.float64(types.intp, types.intp))
+_gcvt: Any = types.ExternalFunction("gcvt", types.intp(types.float64, types.int32, types.intp))
+_strtod: Any = types.ExternalFunction("strtod", types.float64(types.intp, types.intp))
 
 NAN: Final = np.frombuffer(b"NaN", np.uint8)
 INFINITY: Final = np.frombuffer(b"Infinity", np.uint8)
@@ -107,7 +107,7 @@ def _put_repr(out, at, scratch, size):  # type: ignore[no-untyped-def]
     digits = np.empty(32, np.uint8)
     n = 0
     point = -1
-    exponent = 0
+    exponent = np.int64(0)
     while i < size and scratch[i] != 101:
         if scratch[i] == 46:
             point = n

@@ -63,6 +63,21 @@ def _marked(text: bytes, start: int) -> bool:
     return _MARK_BEFORE.search(text[max(0, start - 8) : start]) is not None
 
 
+def blanks_end(text: bytes, position: int) -> int:
+    """The end of what stands before `position`, blanks and escaped blanks (at most 512 bytes of them) left out."""
+    limit = max(0, position - 512)
+    while position > limit:
+        if text[position - 1] in b" \t\r\n":
+            position -= 1
+        elif text[position - 1] in b"nrt" and text[position - 2 : position - 1] == b"\\":
+            position -= 2
+            while position > limit and text[position - 1] == 0x5C:
+                position -= 1
+        else:
+            break
+    return position
+
+
 # --- e-mail addresses and credentials in URLs -----------------------------------------------------------------------
 
 _DOMAIN = re.compile(
@@ -124,12 +139,13 @@ _VERSIONED = re.compile(
 _NOBODY = frozenset({b"127.0.0.1", b"0.0.0.0", b"255.255.255.255"})
 
 
-_NEGATIVE = re.compile(rb"(?:\"\s*:|[\[,])\s*-\Z")  # the sign of a number in JSON
+_NUMBER_END = re.compile(rb"(?:\s|\\+[nrt]){0,512}[,\]}]")  # of a number in JSON
 
 
 def _number(text: bytes, start: int, end: int, bits: int) -> list[Found]:
     """Cards, then social security numbers, IPv4 addresses and phones in the run of digit groups [start, end)."""
-    if _marked(text, start) or _NEGATIVE.search(text, max(0, start - 16), start):
+    negative = text[start - 1 : start] == b"-" and text[blanks_end(text, start - 1) - 1 :][:1] in (b":", b",", b"[")
+    if _marked(text, start) or (negative and _NUMBER_END.match(text, end)):
         return []
     found: list[Found] = []
     if bits & pii_scan.NUMBER_CARD:
@@ -264,12 +280,23 @@ _LABEL_AFTER = re.compile(
 )
 
 
+_ESCAPED_PLUS = re.compile(rb"(?i)\\++u002b\Z")
+
+
 def _phones(text: bytes, start: int, end: int) -> list[Found]:
+    escaped = _ESCAPED_PLUS.search(text, max(0, start - 16), start)
+    if escaped:  # read it as the plus it stands for
+        read = b" " * (start - escaped.start() - 1) + b"+" + text[start : end + 24]
+        return [
+            Found(
+                escaped.start() + (f.start if f.start >= start - escaped.start() else 0),
+                escaped.start() + f.end,
+                f.entity,
+            )
+            for f in _phones(read, start - escaped.start() - 1, end - escaped.start())
+        ]
     while start > 0 and text[start - 1 : start] in (b"(", b"+"):
         start -= 1
-    if text[max(0, start - 6) : start].lower() == rb"\u002b":
-        text, start = text[: start - 6] + b"     +" + text[start:], start - 1
-        return [Found(f.start - 5, f.end, f.entity) for f in _phones(text, start, end)]
     if _glued_left(text, start) or text[start - 1 : start] in (b"#", b"$") or _uuid_before(text, start):
         return []
     shapes = [(a, b) for a, b, phone in _spans(_PHONE_SHAPES, text, start, end) if _is_phone(text, a, b, phone)]

@@ -182,8 +182,10 @@ _TRIGGER: Final = _triggers()
 _LABEL_BYTES, _LABEL_STARTS = _packed(LABELS)
 _LABEL_FIRST, _LABEL_CHAIN = _label_index()
 _IBAN: Final = _iban_table()
+_NAME_END: Final = np.isin(np.arange(256), np.frombuffer(b"yntdgsYNTDGS", dtype=np.uint8)).astype(np.uint8)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_unsigned: Any = np.uint64
 _wide: Any = np.int64  # typed loosely: to mypy a NumPy integer is no int, to numba they are the same
 
 
@@ -351,7 +353,7 @@ def _assigned(data: Any, lo: int, i: int) -> bool:
     j = i - 1
     while j >= lo and i - j < 8 and (data[j] == 34 or data[j] == 39 or data[j] == 92 or data[j] == 32 or data[j] == 93):
         j -= 1
-    if j - 2 < lo:
+    if j - 2 < lo or _NAME_END[data[j]] == 0:
         return False
     a, b, c = data[j - 2] | 32, data[j - 1] | 32, data[j] | 32
     if a == 107 and b == 101 and c == 121:  # key
@@ -389,7 +391,12 @@ def _prefixes(data: Any, lo: int, hi: int, i: int, p: int, row: int, out: Any, n
             k = s
             while k < e and data[start + k - s] == _PREFIX_BYTES[k]:
                 k += 1
-            if k == e:
+            glued = (
+                start > lo
+                and _CLASS[data[start - 1]] & _CLASS[data[start]] & _WORD
+                and not _after_escape(data, lo, start)
+            )
+            if k == e and (not glued or data[i] == 126 or _PREFIX_BYTES[s] == 58):
                 n = _put(out, n, row, start, start + e - s, SECRET)
         p = _CHAIN[p]
     return n
@@ -449,7 +456,7 @@ def scan(data: Any, offsets: Any, first_row: int, out: Any) -> tuple[int, int]:
         before, lo, hi = n, _wide(offsets[row]), _wide(offsets[row + 1])
         i = lo
         while i < hi:
-            c = data[i]
+            c = data[_unsigned(i)]  # an unsigned index needs no look at the array's other end
             trigger = _TRIGGER[c]
             if trigger == 0:
                 i += 1

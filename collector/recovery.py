@@ -124,10 +124,13 @@ def _count(items: list[Item], number: int, done: int, lake: Lake, control: Contr
     if quarantine is not None:
         quarantine = quarantine.filter(pc.equal(quarantine.column("signal"), str(Signal.SPANS)))
     kept_away = _by_tenant(quarantine)
-    for tenant, n in received.items():
+    for tenant, n_received in received.items():
         n_stored, n_quarantined = stored.get(tenant, 0), kept_away.get(tenant, 0)
         counts[tenant, str(Signal.SPANS)] = Counts(
-            received=n, stored=n_stored, quarantined=n_quarantined, duplicate=n - n_stored - n_quarantined
+            received=n_received,
+            stored=n_stored,
+            quarantined=n_quarantined,
+            duplicate=n_received - n_stored - n_quarantined,
         )
     control.settle(number, items[-1].seq - seq_of(number, 0), counts)
     return []

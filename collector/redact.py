@@ -193,8 +193,7 @@ def _whole_characters(value: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 _QUOTE = re.compile(rb'(\\*)"')
-_BEFORE_NUMBER = re.compile(rb"[:\[,](?:\s|\\+[nrt])*\Z")
-_AFTER_NUMBER = re.compile(rb"(?:\s|\\+[nrt])*[,\]}]")
+_AFTER_NUMBER = re.compile(rb"(?:\s|\\+[nrt]){0,512}[,\]}]")
 
 
 class _Quotes:
@@ -213,7 +212,8 @@ class _Quotes:
         """`mark`, quoted where the range [start, end) is a bare number of a JSON document."""
         if not self._text[start:end].isdigit():
             return mark
-        if not _BEFORE_NUMBER.search(self._text, max(0, start - 64), start) or not _AFTER_NUMBER.match(self._text, end):
+        before = pii_patterns.blanks_end(self._text, start)
+        if self._text[before - 1 : before] not in (b":", b",", b"[") or not _AFTER_NUMBER.match(self._text, end):
             return mark
         self._advance(start)
         begins = self._open[-1] if self._open else 0

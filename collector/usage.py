@@ -50,7 +50,7 @@ class Tokens:
         total_in = zero["input_tokens"] + np.where(exclusive & known_in, cached, 0)
         self.values["input_tokens"] = total_in
         both = total_in + zero["output_tokens"]
-        wrong = known_in & known_out & self.known["total_tokens"] & (zero["total_tokens"] != both)
+        wrong: Flags = known_in & known_out & self.known["total_tokens"] & (zero["total_tokens"] != both)
         wrong |= known_in & (cached > total_in)
         wrong |= known_out & (zero["reasoning_tokens"] > zero["output_tokens"])
         derive = ~self.known["total_tokens"] & (known_in | known_out)
@@ -148,4 +148,5 @@ def computed_cost(price: Price, tokens: dict[str, Ints]) -> Ints:
         + tokens["output_tokens"] * price.output_pico
     )
     nano, rest = np.divmod(pico, 1000)
-    return nano + ((rest > 500) | ((rest == 500) & (nano % 2 == 1)))
+    whole: Ints = nano + ((rest > 500) | ((rest == 500) & (nano % 2 == 1)))
+    return whole

@@ -75,7 +75,8 @@ def _rank(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """Ranks scaled to 16 bits."""
     ranks = pc.rank(column, tiebreaker="dense").to_numpy(zero_copy_only=False).astype(np.float64)
     top = max(1.0, ranks.max())
-    return (ranks * (65_535 / top)).astype(np.uint64)
+    scaled: npt.NDArray[np.uint64] = (ranks * (65_535 / top)).astype(np.uint64)
+    return scaled
 
 
 def _spread(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

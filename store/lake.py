@@ -77,7 +77,7 @@ class Lake:
         files = [self._write(table, part) for part in _partitions(rows)]
         if files or txn:
             self._logs[table].commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
-        return rows.num_rows
+        return int(rows.num_rows)
 
     def replace(self, table: str, old: list[LakeFile], rows: pa.Table, *, operation: str) -> list[LakeFile]:
         """Puts `rows` in the place of the files `old` in one commit; the old bytes stay until `vacuum`.
@@ -207,7 +207,7 @@ def _encode(table: str, rows: pa.Table) -> bytes:
         }
         or None,
     )
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 def _bounds(rows: pa.Table, column: str) -> tuple[int | None, int | None]:

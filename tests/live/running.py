@@ -14,7 +14,15 @@ from tests.stack import Stack
 
 TIMEOUT_S = 120
 # What exporters log when they lose something.
-LOST = ("Failed to export", "dropping", "Transient error", "Exporting failed", "OTLPExporterError")
+LOST = (
+    "Failed to export",
+    "dropping",
+    "Transient error",
+    "Exporting failed",
+    "OTLPExporterError",
+    "Export failed",
+    "Scheduling export retry",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +41,7 @@ class Ran:
     session: str
     n_spans: int
     said: dict[str, Any]
-    errors: str
+    log: str  # what it and its exporter printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +85,10 @@ class Program:
 def said_by(app: str, output: str, errors: str) -> Ran:
     """Reads a program's last line, `{"spans": N, ...}`."""
     said = json.loads(output.strip().splitlines()[-1])
-    return Ran(app=app, session=f"session-{app}", n_spans=said["spans"], said=said, errors=errors)
+    return Ran(app=app, session=f"session-{app}", n_spans=said["spans"], said=said, log=f"{errors}\n{output}")
 
 
 def assert_nothing_lost(ran: Ran) -> None:
     """The exporter logged no failure and no retry."""
-    lines = [line for line in ran.errors.splitlines() if any(word in line for word in LOST)]
+    lines = [line for line in ran.log.splitlines() if any(word in line for word in LOST)]
     assert lines == []

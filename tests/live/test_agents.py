@@ -18,6 +18,7 @@ PRICES = {
     "text-embedding-3-small": (Decimal("0.02"), Decimal(0), Decimal(0)),
     "claude-haiku-4-5": (Decimal(1), Decimal("0.1"), Decimal(5)),
 }
+CONTENT = {"ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE": "content"}
 FIRST, SECOND = "What does a seat on AS12 cost?", "And with a window?"
 
 
@@ -47,7 +48,7 @@ def assert_calls_counted_once(found: Stored, asked: list[Call]) -> None:
 
 def assert_refusals_are_errors(found: Stored, asked: list[Call]) -> None:
     """Each refused call is a failed model span without usage, and its turn is an error."""
-    refused = [span for span in found.of_kind("LLM") if span["status"] == "error"]
+    refused = [span for span in found.of_kind("LLM") if span["status"] == "error" and span["usage_counted"]]
     assert len(refused) == len([call for call in asked if call.status != 200])
     for span in refused:
         assert span["input_tokens"] is None
@@ -141,9 +142,12 @@ def test_pydantic_ai(live_python: Runtime, program: Program, stack: Stack, provi
 
 def test_pydantic_ai_on_anthropic(live_python: Runtime, program: Program, stack: Stack, providers: Providers) -> None:
     """pydantic-ai and the Anthropic SDK below it both write a model span for each call: one of them counts."""
-    more = {"LIVE_API": "anthropic", "LIVE_MODEL": "claude-haiku-4-5"}
+    more = {"LIVE_API": "anthropic", "LIVE_MODEL": "claude-haiku-4-5", **CONTENT}
     ran = program.run(live_python, "pydantic_agent.py", "pydantic-ai-anthropic", **more)
-    check(stack, providers, ran, n_turns=4, n_tools=3)
+    found = check(stack, providers, ran, n_turns=4, n_tools=3)
+    calls = found.of_kind("LLM")
+    assert len(calls) == 2 * len(providers.calls(ran.app))
+    assert {call["name"] for call in calls if call["usage_counted"]} == {"anthropic.messages.create"}
 
 
 @pytest.mark.parametrize("dialect", ["openinference", "openllmetry"])
@@ -159,8 +163,7 @@ def test_the_anthropic_client_s_own_spans(
     live_python: Runtime, program: Program, stack: Stack, providers: Providers
 ) -> None:
     more = {"LIVE_DIALECT": "anthropic", "LIVE_MODEL": "claude-haiku-4-5"}
-    content = {"ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE": "content"}
-    ran = program.run(live_python, "clients.py", "anthropic-sdk", **more, **content)
+    ran = program.run(live_python, "clients.py", "anthropic-sdk", **more, **CONTENT)
     found = check(stack, providers, ran, n_turns=1, n_tools=0)
     assert [span["ttft_ms"] is not None for span in found.answered] == [False, True]
 

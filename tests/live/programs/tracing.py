@@ -42,5 +42,6 @@ def start():
 
 def finish(provider, counter, **said):
     """Flushes, and prints the number of spans (and whatever else the program has to say) as its last line."""
+    provider.force_flush()  # shutdown alone gives up on what is being retried
     provider.shutdown()
     print(json.dumps({"spans": counter.ended, **said}))

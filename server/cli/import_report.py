@@ -39,11 +39,13 @@ def report_of(
     """What `--json` prints. `sent` and the counts after it are null for a dry run.
 
     `stored` and `duplicate` are the tenant's ledger after minus before: other clients' spans of that time included.
+    `unsettled` are accepted spans that the ledger has not counted yet: they are safe in the journal, not yet visible.
     """
     first = min((one.first_ns for one in surveys if one.first_ns is not None), default=None)
     last = max((one.last_ns for one in surveys if one.last_ns is not None), default=None)
     before, after = ledger
     counted = before is not None and after is not None
+    settled = (after or {}).get("received", 0) - (before or {}).get("received", 0) if counted else 0
     return {
         "files": [_file(one) for one in surveys],
         "conversations": sum(one.n_conversations for one in surveys),
@@ -60,6 +62,7 @@ def report_of(
         "messages": [*delivery.messages, *delivery.refused] if delivery else [],
         "stored": (after or {}).get("stored", 0) - (before or {}).get("stored", 0) if counted else None,
         "duplicate": (after or {}).get("duplicate", 0) - (before or {}).get("duplicate", 0) if counted else None,
+        "unsettled": max(0, delivery.sent - settled) if counted and delivery else None,
         "scores_written": outcomes.written if outcomes else None,
         "scores_known": outcomes.known if outcomes else None,
         "skipped": [
@@ -103,6 +106,8 @@ def _lines(report: Mapping[str, Any], *, dry_run: bool) -> list[str]:
     said += [f"the collector says: {message}" for message in report["messages"]]
     if report["stored"] is not None:
         said.append(f"ledger of the tenant: {report['stored']} stored, {report['duplicate']} there before")
+    if report["unsettled"]:
+        said.append(f"{report['unsettled']} are safe in the journal and not in the lake yet; `assay doctor` shows when")
     if report["scores_written"] is not None:
         said.append(f"outcomes: {report['scores_written']} scores written, {report['scores_known']} there before")
     if report["first_at"] and report["apps"]:

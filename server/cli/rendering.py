@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.text import Text
 from server.cli.terminal import plain
 
 WIDTH_OF_A_PIPE: Final = 200  # columns, where output goes to a file or another program
+LEAST_WIDTH: Final = 12
 STATUS_STYLE: Final = {"ok": "green", "error": "bold red", "unset": "dim", "warn": "yellow", "fail": "bold red"}
 _MAX_PARTS: Final = 1000
 
@@ -24,13 +25,22 @@ def console() -> Console:
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A borderless table. Ids and figures stay on one line; the last column takes what room is left."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Text | str]], right: Sequence[str] = ()) -> None:
+    """A borderless table, one line per row. Ids and figures are never cut; the last column takes the room that is left,
+    and at least LEAST_WIDTH: a narrower terminal wraps the line itself."""
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns[:-1]:
-        made.add_column(name, justify="right" if name in right else "left", no_wrap=True)
-    made.add_column(columns[-1], no_wrap=True, overflow="ellipsis", ratio=1)
-    return made
+    cells = [[Text(one) if isinstance(one, str) else one for one in row] for row in rows]
+    out, used = console(), 0
+    for index, name in enumerate(columns[:-1]):
+        width = max([len(name), *(row[index].cell_len for row in cells)])
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=True, width=width)
+        used += width + 2
+    rest = max(LEAST_WIDTH, out.width - used)
+    made.add_column(columns[-1], no_wrap=True, overflow="ellipsis", width=rest)
+    for row in cells:
+        made.add_row(*row)
+    wide = out if out.width >= used + rest else Console(width=used + rest, highlight=False, markup=False, emoji=False)
+    wide.print(made, soft_wrap=True)
 
 
 def cell(text: object, limit: int = 200, style: str = "") -> Text:

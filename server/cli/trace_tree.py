@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from server.cli.rendering import cell, console, duration, message_text, moment, money, status, table, tokens
+from server.cli.rendering import cell, console, duration, message_text, moment, money, print_table, status, tokens
 from server.cli.terminal import plain
 
 MAX_INDENT: Final = 30  # levels drawn; deeper spans say their depth instead
@@ -33,9 +33,8 @@ class Branch:
 def print_list(rows: Sequence[Row]) -> None:
     """Traces, newest first."""
     columns = ("started (UTC)", "trace id", "app", "release", "status", "latency", "spans", "in > out", "cost", "input")
-    shown = table(*columns, right=("latency", "spans", "in > out", "cost"))
-    for row in rows:
-        shown.add_row(
+    cells = (
+        (
             moment(row.get("started_at")),
             cell(row.get("trace_id"), 32),
             cell(row.get("app"), 24),
@@ -47,7 +46,9 @@ def print_list(rows: Sequence[Row]) -> None:
             money(row.get("cost_usd")),
             cell(message_text(row.get("input")) or row.get("name"), 120),
         )
-    console().print(shown)
+        for row in rows
+    )
+    print_table(columns, cells, right=("latency", "spans", "in > out", "cost"))
 
 
 def print_trace(trace: Mapping[str, Any], *, full: bool) -> None:
@@ -157,7 +158,7 @@ def _head(head: Row) -> Text:
         duration(head.get("duration_ms")),
         f"{head.get('n_spans')} spans, {head.get('n_errors') or 0} errors",
         f"{tokens(head.get('input_tokens'), head.get('output_tokens'))} tokens",
-        f"${plain(head['cost_usd_exact'], 30)}" if head.get("cost_usd_exact") else money(head.get("cost_usd")),
+        money(head.get("cost_usd")),
     ]
     line += Text("\n" + "   ".join(facts))
     for name in ("app", "release", "variant", "environment", "session_id", "user_id"):

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from server.cli.rendering import cell, console, duration, message_text, moment, money, status, table, tokens
+from server.cli.rendering import cell, console, duration, message_text, moment, money, print_table, status, tokens
 from server.cli.terminal import plain
 from server.cli.trace_tree import score_line
 
@@ -30,9 +30,8 @@ def print_list(rows: Sequence[Row]) -> None:
         "cost",
         "first input",
     )
-    shown = table(*columns, right=("turns", "errors", "in > out", "cost"))
-    for row in rows:
-        shown.add_row(
+    cells = (
+        (
             moment(row.get("started_at")),
             cell(row.get("session_id"), 60),
             cell(row.get("app"), 24),
@@ -44,7 +43,9 @@ def print_list(rows: Sequence[Row]) -> None:
             money(row.get("cost_usd")),
             cell(message_text(row.get("first_input")), 100),
         )
-    console().print(shown)
+        for row in rows
+    )
+    print_table(columns, cells, right=("turns", "errors", "in > out", "cost"))
 
 
 def print_session(answer: Mapping[str, Any]) -> None:

@@ -61,7 +61,6 @@ def _numbers(window: Window, app: str | None) -> None:
     about: dict[str, str | int] = {
         **window.parameters,
         "bucket": window.bucket,
-        "limit": 1000,
         **({"app": app} if app else {}),
     }
     turns, models, tools, apps = states.api().together(

@@ -55,7 +55,8 @@ def test_a_line_of_megabytes_is_cut() -> None:
 
 
 def _rendered(text: str) -> str:
-    return MarkdownIt("commonmark", {"html": True}).enable(["strikethrough", "table"]).renderInline(text)
+    html: str = MarkdownIt("commonmark", {"html": True}).enable(["strikethrough", "table"]).renderInline(text)
+    return html
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""The real stack with its dashboard, traces in it, and a browser in front of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.dashboard import traffic
+from tests.stack import Stack, running_stack
+from tests.waiting import wait_until
+
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
+VISIBLE_S: Final = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A stack with traces in it, and the ids of what was sent."""
+
+    stack: Stack
+    turns: list[str]
+    hostile: tuple[str, str]
+    big: tuple[str, str]
+
+    def url(self, path: str = "") -> str:
+        """The address of a page of the dashboard."""
+        return f"{self.stack.dashboard}/{path}"
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """What a page did besides showing itself."""
+
+    home: str
+    complaints: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        """Notes errors on the console, uncaught exceptions, and requests that leave this machine's dashboard."""
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # On a page below the root Streamlit asks two relative addresses first, to find out where it is mounted.
+        probing = urlsplit(message.location.get("url", "")).path.endswith(("/_stcore/health", "/_stcore/host-config"))
+        if message.type == "error" and not probing:
+            self.complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    def _request(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.home).netloc:
+            self.foreign.append(request.url)
+
+
+@pytest.fixture(scope="session")
+def shown(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """The stack, once everything that was sent can be read. Asks for the browser first: without one nothing starts."""
+    with running_stack(tmp_path_factory.mktemp("dashboard"), dashboard=True) as stack:
+        turns = traffic.conversation(stack)
+        attack = traffic.hostile_trace(stack)
+        big = traffic.big_trace(stack)
+        with stack.client() as client:
+
+            def n_spans(trace_id: str) -> int:
+                answer = client.get(f"/api/v1/traces/{trace_id}", params={"limit": 1})
+                return int(answer.json()["n_spans"]) if answer.is_success else 0
+
+            wanted = {turns[0]: 3, turns[1]: 3, attack[0]: 2, big[0]: traffic.N_BIG}
+            wait_until(
+                lambda: all(n_spans(one) == n for one, n in wanted.items()), VISIBLE_S, "the traces to be stored"
+            )
+            _score(stack, turns[0])
+        yield Shown(stack=stack, turns=turns, hostile=attack, big=big)
+
+
+def _score(stack: Stack, trace_id: str) -> None:
+    about = {"evaluator": "politeness", "evaluator_kind": "judge", "target": "turn", "trace_id": trace_id}
+    items = [
+        {**about, "value": 0.875, "label": "warm", "explanation": "Greets and answers."},
+        {**about, "evaluator": "grounded", "unscored": "no retrieval in this turn"},
+    ]
+    with stack.client() as client:
+        client.post("/api/v1/scores", json={"items": items}).raise_for_status()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium. Without it the tests of the pages are skipped; in CI they fail, saying what to install."""
+    if CHROMIUM is None:
+        reason = "no chromium on this machine: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, shown: Shown) -> Iterator[Page]:
+    """A fresh visit. Afterwards: no error on the console, no request to any other host."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Europe/Berlin")
+    context.set_default_timeout(45_000)
+    opened = context.new_page()
+    seen = Seen(home=shown.stack.dashboard)
+    seen.watch(opened)
+    yield opened
+    context.close()
+    assert seen.foreign == []
+    assert seen.complaints == []

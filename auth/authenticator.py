@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from typing import Final, Protocol
 
 from auth.keys import digest, parse
 from core.clock import NS_PER_S, Clock, system_clock
-from core.errors import Unauthenticated
+from core.errors import StorageFailed, Unauthenticated
 from core.ids import KeyId, TenantId
 from core.records import Principal, Role
 
 MAX_TEXT: Final = 512
+NOTED_EVERY_NS: Final = 60 * NS_PER_S
+_LOG: Final = logging.getLogger("assay.auth")
 _NOT_KNOWN: Final = "this API key is not known, or it was revoked or has expired"
 _NO_DIGEST: Final = bytes(32)
 
@@ -66,14 +69,23 @@ class Authenticator:
     """
 
     def __init__(
-        self, find_key: FindKey, pepper: bytes, clock: Clock = system_clock, ttl_s: float = 2.0, max_entries: int = 4096
+        self,
+        find_key: FindKey,
+        pepper: bytes,
+        clock: Clock = system_clock,
+        ttl_s: float = 2.0,
+        max_entries: int = 4096,
+        note_use: Callable[[KeyId], None] | None = None,
     ) -> None:
-        """`find_key` answers the kept key of an id, or raises StorageFailed."""
+        """`find_key` answers the kept key of an id, or raises StorageFailed. `note_use` is told, at most once a minute
+        and key, that the key was used; a StorageFailed of it does not refuse the caller."""
         self._find_key = find_key
         self._pepper = pepper
         self._clock = clock
         self._ttl_ns = int(ttl_s * NS_PER_S)
         self._max_entries = max_entries
+        self._note_use = note_use
+        self._noted: dict[KeyId, int] = {}
         self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -95,7 +107,17 @@ class Authenticator:
         key = self._checked(key_text, now)
         principal = Principal(tenant=key.tenant, role=key.role, name=key.name, key_id=key.key_id)
         self._remember(name, _Remembered(principal=principal, key=key, until_ns=now + self._ttl_ns))
+        self._note(key.key_id, now)
         return principal
+
+    def _note(self, key_id: KeyId, now_ns: int) -> None:
+        if self._note_use is None or now_ns - self._noted.get(key_id, 0) < NOTED_EVERY_NS:
+            return
+        self._noted[key_id] = now_ns
+        try:
+            self._note_use(key_id)
+        except StorageFailed as error:
+            _LOG.warning("the last use of a key was not noted: %s", error)
 
     def _checked(self, key_text: str, now_ns: int) -> StoredKey:
         parsed = parse(key_text)

@@ -40,7 +40,7 @@ def build_services(settings: Settings, clock: Clock = system_clock) -> Services:
         control=control,
         lake=lake,
         store=Store(lake, DuckDBEngine(settings.lake_root), clock),
-        authenticator=Authenticator(control.find_key, pepper, clock),
+        authenticator=Authenticator(control.find_key, pepper, clock, note_use=control.touch),
         cursors=Cursors(pepper, clock),
         clock=clock,
         version=version("assay"),

@@ -167,3 +167,26 @@ def test_the_memory_is_bounded(control: Control, keys: CountedKeys, clock: Moved
     assert keys.n == 3
     authenticator.principal(texts[0])
     assert keys.n == 4
+
+
+def test_a_use_is_noted_once_a_minute_and_a_failure_to_note_it_refuses_nobody(
+    control: Control, keys: CountedKeys, clock: MovedClock
+) -> None:
+    record, text = control.create_key(AIRLINE, Role.VIEWER, "viewer")
+    noted: list[KeyId] = []
+
+    def note(key_id: KeyId) -> None:
+        noted.append(key_id)
+        raise StorageFailed("the disk is full")
+
+    authenticator = Authenticator(keys, PEPPER, clock, note_use=note)
+    for _ in range(10):
+        assert authenticator.principal(text)
+        clock.move(5)
+    assert noted == [record.key_id]
+    clock.move(60)
+    assert authenticator.principal(text)
+    assert len(noted) == 2
+    with pytest.raises(Unauthenticated):
+        authenticator.principal(issue())
+    assert len(noted) == 2

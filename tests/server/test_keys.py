@@ -84,3 +84,10 @@ def test_many_at_once_all_succeed(shell: Shell) -> None:
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(make, range(64))) == {201}
     assert shell.services.control.verify(AIRLINE).ok
+
+
+def test_the_last_use_is_told(shell: Shell) -> None:
+    shell.client.get("/api/v1/me", headers=shell.headers(Role.VIEWER))
+    items = shell.client.get("/api/v1/keys", headers=shell.headers()).json()["items"]
+    used = {item["role"]: item["last_used_at"] is not None for item in items}
+    assert used == {"ingest": False, "viewer": True, "user": False, "power_user": False, "admin": True}

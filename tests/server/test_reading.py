@@ -12,7 +12,7 @@ from core.records import Role
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 from tests.store.build import T0, agent_trace, fill, row, span, trace
 
-WINDOW = {"start": str(T0 - 3600 * NS_PER_S), "end": str(T0 + 3600 * NS_PER_S)}
+WINDOW: dict[str, Any] = {"start": str(T0 - 3600 * NS_PER_S), "end": str(T0 + 3600 * NS_PER_S)}
 
 
 @pytest.fixture(scope="module")

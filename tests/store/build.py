@@ -101,8 +101,8 @@ def fill(lake: Lake, rows: list[dict[str, Any]], *, batches: int = 1) -> None:
 
 
 def agent_trace(number: int, *, at_s: float = 0, **given: Any) -> list[dict[str, Any]]:
-    """A small agent trace: a root of 1 s, two model calls (100 in, 10 out, 0.001 USD each; TTFT 20 and 40 ms) and a tool
-    call that failed. Span ids are 10 * number and on; `given` goes to every span."""
+    """A small agent trace: a root of 1 s, two model calls (100 in, 10 out, 0.001 USD each; TTFT 20 and 40 ms) and a
+    tool call that failed. Span ids are 10 * number and on; `given` goes to every span."""
     first = number * 10
     usage = {
         "kind": "LLM",

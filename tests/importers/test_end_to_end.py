@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from server.cli.outcome import ExitCode
+from tests.importers.door import Answer, open_door
 from tests.importers.recorded import OTEL_SAMPLES, TAU2, TAU_BENCH, needs_recordings, table, tau2_files
 from tests.stack import REPOSITORY, Stack
 from tests.waiting import wait_until
@@ -155,6 +157,24 @@ def test_another_tenant_and_a_wrong_key_are_refused_before_anything_is_sent(stac
     assert "nothing was sent" in done.stderr
     assert stack.cli("import", "tau2", one, "--key", "ask_wrong").returncode == ExitCode.NOT_ALLOWED
     assert stack.cli("import", "tau2", one, "--tenant", stack.tenant, "--app", "elsewhere").returncode == 0
+
+
+def test_ctrl_c_ends_an_import_with_130_and_no_traceback(stack: Stack) -> None:
+    busy = Answer(status=503, headers={"Content-Type": "application/x-protobuf", "Retry-After": "30"})
+    with open_door(*[busy] * 9) as door:
+        words = ["import", "tau2", str(tau2_files()[-1]), "--otlp-url", door.url]
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "server.cli.main", *words],
+            cwd=REPOSITORY,
+            env={**os.environ, "ASSAY_URL": stack.url, "ASSAY_API_KEY": stack.key},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: door.bodies, 60, "the import to reach the busy door")
+        waiting.send_signal(signal.SIGINT)
+        _, said = waiting.communicate(timeout=60)
+    assert waiting.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in said
 
 
 def test_tau_bench_keeps_its_pass_count_and_marks_its_times(stack: Stack, api: httpx.Client) -> None:

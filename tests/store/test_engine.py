@@ -1,0 +1,98 @@
+"""The engine: bound values, declared types, locked doors, damaged files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import ibis
+import pyarrow as pa
+import pytest
+
+from core.errors import Corrupt
+from core.ids import TenantId
+from store.engine import DuckDBEngine, Source, slot, table_of
+from tests.store.build import agent_trace, fill, trace
+from tests.store.places import WINDOW, store_at
+
+
+def test_a_slot_is_bound_and_the_compiled_text_is_kept(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    fill(lake, agent_trace(1) + agent_trace(2))
+    spans = table_of("spans")
+    expr = spans.filter(spans.trace_id == slot("wanted", "string")).select("span_id")
+    for number in (1, 2):
+        found = store.tenant("acme").frame(expr, values={"wanted": trace(number)})
+        assert found.height == 4
+    assert store.tenant("acme").frame(expr, values={"wanted": "' OR 1=1 --"}).height == 0
+
+
+def test_sums_come_back_in_the_types_the_expression_declares(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    fill(lake, agent_trace(1))
+    spans = table_of("spans")
+    found = store.tenant("acme").arrow(spans.aggregate(n=spans.input_tokens.sum(), cost=spans.cost_usd.sum()))
+    assert found.schema.field("n").type == pa.int64()
+    assert pa.types.is_decimal(found.schema.field("cost").type)
+
+
+def test_a_table_without_files_has_no_rows_but_all_columns(tmp_path: Path) -> None:
+    _, store = store_at(tmp_path)
+    for name in ("spans", "scores", "events", "quarantine", "turns", "sessions", "rollups"):
+        assert store.tenant("acme").frame(table_of(name)).height == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SELECT * FROM read_parquet('/tmp/*.parquet')",
+        "COPY (SELECT 1) TO '/tmp/assay-test.csv'",
+        "ATTACH '/tmp/assay-test.db'",
+        "INSTALL httpfs",
+        "SET memory_limit = '100GB'",
+        "SET enable_external_access = true",
+    ],
+)
+def test_duckdb_reaches_nothing_but_the_lake(tmp_path: Path, statement: str) -> None:
+    engine = DuckDBEngine(tmp_path)
+    with pytest.raises(duckdb.Error):
+        engine._connection.execute(statement)
+
+
+def test_a_file_that_is_gone_or_torn_is_corrupt(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    fill(lake, agent_trace(1))
+    (file,) = lake.snapshot("spans").files
+    content = Path(file.path).read_bytes()
+    Path(file.path).write_bytes(content[: len(content) // 2])
+    with pytest.raises(Corrupt):
+        store.tenant("acme").frame(table_of("spans"), WINDOW)
+    Path(file.path).unlink()
+    with pytest.raises(Corrupt):
+        store.tenant("acme").frame(table_of("spans"), WINDOW)
+
+
+def test_a_path_with_a_quote_is_read_and_nothing_else(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path / "it's; DROP")
+    fill(lake, agent_trace(1))
+    assert store.tenant("acme").frame(table_of("spans")).height == 4
+
+
+def test_the_engine_itself_keeps_to_the_source_tenant(tmp_path: Path) -> None:
+    lake, _ = store_at(tmp_path)
+    fill(lake, agent_trace(1) + agent_trace(2, tenant="other"))
+    everything = tuple(lake.snapshot("spans").files)
+    source = Source(table="spans", tenant=TenantId("acme"), files=everything)
+    engine = DuckDBEngine(tmp_path / "lake")
+    found = engine.run(table_of("spans").select("tenant"), sources={"spans": source}, values={}, given={})
+    assert set(found["tenant"].to_pylist()) == {"acme"}
+
+
+def test_given_tables_stand_beside_the_lake(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    fill(lake, agent_trace(1) + agent_trace(2))
+    wanted = ibis.table({"trace_id": "string"}, name="wanted")
+    expr = table_of("spans").semi_join(wanted, "trace_id").select("trace_id")
+    found = store.tenant("acme").frame(expr, given={"wanted": pa.table({"trace_id": [trace(2)]})})
+    assert found["trace_id"].unique().to_list() == [trace(2)]

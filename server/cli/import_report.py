@@ -9,11 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from core.clock import NS_PER_S, to_datetime, to_ns
+from server.cli.rendering import print_table
 from server.cli.terminal import plain
 from server.importers.service import Delivery, FileSurvey
 
@@ -76,23 +73,17 @@ def print_report(report: Mapping[str, Any], *, as_json: bool, dry_run: bool) -> 
     if as_json:
         print(json.dumps({**report, "dry_run": dry_run}, indent=2))
         return
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(_table(report["files"]))
+    _print_files(report["files"])
     for line in _lines(report, dry_run=dry_run):
-        console.print(Text(plain(line, 800)), soft_wrap=True)
+        print(plain(line, 800))
 
 
-def _table(files: Sequence[Mapping[str, Any]]) -> Table:
+def _print_files(files: Sequence[Mapping[str, Any]]) -> None:
     names = {"conversations": "sessions", "turns": "turns", "pass": "pass", "fail": "fail", "unscored": "unscored"}
     shown = {key: name for key, name in names.items() if any(one[key] for one in files)}
     shown |= {"spans": "spans", "bad_lines": "bad lines"}
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    for name in shown.values():
-        table.add_column(name, justify="right")
-    for one in files:
-        table.add_row(Text(plain(Path(one["file"]).name, 100)), *(str(one[key]) for key in shown))
-    return table
+    rows = [[*(str(one[key]) for key in shown), plain(Path(one["file"]).name, 100)] for one in files]
+    print_table([*shown.values(), "file"], rows, right=list(shown.values()))
 
 
 def _lines(report: Mapping[str, Any], *, dry_run: bool) -> list[str]:

@@ -107,7 +107,7 @@ def _put_repr(out, at, scratch, size):  # type: ignore[no-untyped-def]
     digits = np.empty(32, np.uint8)
     n = 0
     point = -1
-    exponent = np.int64(0)
+    exponent: Any = np.int64(0)
     while i < size and scratch[i] != 101:
         if scratch[i] == 46:
             point = n

@@ -15,6 +15,7 @@ import uvloop
 from auth.authenticator import Authenticator
 from collector.batch import Workshop
 from collector.committer import Committer
+from collector.compile import warm
 from collector.grpc_door import start_grpc
 from collector.http_door import Door, HttpConnection
 from collector.intake import Intake, Tally
@@ -81,6 +82,7 @@ class _Collector:
             workshop=workshop,
             tally=tally,
         )
+        warm()
         started = time.monotonic()
         last = recover(
             journal=self._journal, lake=self._lake, control=control, committer=self._committer, workshop=workshop

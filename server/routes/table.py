@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from server.routes import (
     apps,
     audit,
+    doctor,
     facets,
     health,
     keys,
@@ -32,6 +33,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     tenant_settings.router,
     audit.router,
     ledger.router,
+    doctor.router,
     quarantine.router,
     apps.router,
     spans.router,

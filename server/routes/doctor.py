@@ -1,0 +1,70 @@
+"""What `assay doctor` shows of a running server: the data folder, the collector, and the tenant's audit chain."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+
+from core.records import Principal, Role
+from server.policy import ServicesOf, known_parameters_only, needs
+from store.doctor import Check, examine
+
+router = APIRouter(prefix="/api/v1/doctor", tags=["doctor"], dependencies=[Depends(known_parameters_only)])
+ASK_S: Final = 5.0
+
+
+class Finding(BaseModel):
+    """One check: `status` is ok, warn or fail; `remedy` says what to do, empty when nothing."""
+
+    name: str
+    status: str
+    detail: str
+    remedy: str
+
+
+class Findings(BaseModel):
+    """All checks."""
+
+    checks: list[Finding]
+
+
+@router.get("")
+def read_doctor(
+    caller: Annotated[Principal, Depends(needs(Role.ADMIN))],
+    services: ServicesOf,
+    scrub: Annotated[bool, Query(description="read every lake file and compare its hash")] = True,
+) -> Findings:
+    """Looks the installation over. With `scrub` it reads the whole lake."""
+    settings = services.settings
+    checks = [_collector(settings.http_port), *examine(settings.data, scrub=scrub)]
+    verdict = services.control.verify(caller.tenant)
+    checks.append(
+        Check(
+            name="audit log",
+            status="ok" if verdict.ok else "fail",
+            detail=f"{verdict.n_records} records, chain intact" if verdict.ok else str(verdict.reason),
+            remedy="" if verdict.ok else "somebody changed the control database: compare with a backup",
+        )
+    )
+    return Findings(checks=[Finding(name=c.name, status=c.status, detail=c.detail, remedy=c.remedy) for c in checks])
+
+
+def _collector(port: int) -> Check:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=ASK_S) as answer:
+            found = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        found = json.loads(error.read())
+    except (OSError, ValueError) as error:
+        remedy = "assay serve collector, or look at its log"
+        return Check(name="collector", status="fail", detail=f"none answers on port {port}: {error}", remedy=remedy)
+    backlog = found["backlog"]
+    detail = f"{backlog['entries']} requests wait ({backlog['bytes'] / 2**20:.1f} MiB, oldest {backlog['oldest_s']} s)"
+    if found["status"] != "ok":
+        return Check(name="collector", status="fail", detail=f"{detail}; {backlog['trouble']}", remedy="see its log")
+    return Check(name="collector", status="ok", detail=detail)

@@ -1,0 +1,153 @@
+"""Looks a data folder over from outside and says what is wrong with it and what to do. Reads only; needs no server."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal
+
+from core.errors import AssayError, Corrupt
+from store.compaction import GRACE_S, plan
+from store.delta_log import LakeFile
+from store.lake import Lake
+
+Status = Literal["ok", "warn", "fail"]
+LOW_DISK: Final = 2 << 30
+PACKAGES: Final = ("duckdb", "deltalake", "pyarrow", "polars", "ibis-framework", "numba", "grpcio", "streamlit")
+MANY_FILES: Final = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One finding: what was looked at, how it is, the figures, and what to do (empty when nothing)."""
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def examine(data_dir: Path, *, scrub: bool = True, progress: Callable[[int, int], None] | None = None) -> list[Check]:
+    """Every check that needs nothing but the folder. With `scrub` every lake file is read and its hash compared;
+    `progress` gets (files done, files in all)."""
+    checks = [_versions(), _disk(data_dir)]
+    checks += _guarded("control database", lambda: _control(data_dir / "control.db"))
+    checks += _guarded("journal", lambda: _journal(data_dir / "journal"))
+    lake = data_dir / "lake"
+    if lake.is_dir():
+        checks += _guarded("lake", lambda: _lake(lake, scrub, progress))
+    else:
+        checks.append(Check(name="lake", status="warn", detail=f"there is none at {lake} yet", remedy="assay up"))
+    return checks
+
+
+def _guarded(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
+    try:
+        return list(look())
+    except (AssayError, OSError, sqlite3.Error) as error:
+        return [Check(name=name, status="fail", detail=str(error), remedy="keep the folder as it is; restore a backup")]
+
+
+def _versions() -> Check:
+    found = []
+    for package in ("assay", *PACKAGES):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            return Check(name="versions", status="fail", detail=f"{package} is not installed", remedy="make setup")
+    return Check(name="versions", status="ok", detail=f"Python {platform.python_version()}, {', '.join(found)}")
+
+
+def _disk(data_dir: Path) -> Check:
+    usage = shutil.disk_usage(data_dir)
+    detail = f"{usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.0f}"
+    if usage.free < LOW_DISK:
+        return Check(name="disk", status="warn", detail=detail, remedy="free some space, or shorten the retention")
+    return Check(name="disk", status="ok", detail=detail)
+
+
+def _control(path: Path) -> Iterator[Check]:
+    if not path.exists():
+        yield Check(name="control database", status="warn", detail=f"no SQLite file at {path}", remedy="assay up")
+        return
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    try:
+        (answer,) = connection.execute("PRAGMA integrity_check").fetchone()
+    finally:
+        connection.close()
+    if answer == "ok":
+        yield Check(name="control database", status="ok", detail="integrity_check says ok")
+    else:
+        yield Check(name="control database", status="fail", detail=str(answer)[:300], remedy="restore a backup of it")
+
+
+def _journal(folder: Path) -> Iterator[Check]:
+    segments = sorted(folder.glob("*.seg"))
+    size = sum(path.stat().st_size for path in segments)
+    keyless = [path.name for path in segments if not path.with_suffix(".key").exists()]
+    detail = f"{len(segments)} segments, {size / 2**20:.1f} MiB not yet released"
+    if keyless:
+        remedy = "these cannot be read any more: delete them once you know that nothing is missing"
+        yield Check(name="journal", status="fail", detail=f"no key for {', '.join(keyless[:3])}", remedy=remedy)
+    else:
+        yield Check(name="journal", status="ok", detail=detail)
+
+
+def _lake(root: Path, scrub: bool, progress: Callable[[int, int], None] | None) -> Iterator[Check]:
+    lake = Lake(root)
+    files = [(table, file) for table in lake.tables() for file in lake.snapshot(table).files]
+    yield from _sizes(lake)
+    if not scrub:
+        return
+    bad: list[str] = []
+    started, n_bytes = time.monotonic(), 0
+    for done, (table, file) in enumerate(files, 1):
+        n_bytes += file.size
+        if problem := _problem(lake, file):
+            bad.append(f"{table}: {problem}")
+        if progress:
+            progress(done, len(files))
+    seconds = max(time.monotonic() - started, 1e-9)
+    if bad:
+        remedy = "the other files are sound and served; restore these from a backup"
+        yield Check(name="integrity", status="fail", detail=f"{len(bad)} of {len(files)}: {bad[0]}", remedy=remedy)
+        return
+    rate = n_bytes / seconds / 2**20
+    detail = f"all {len(files)} files hold the bytes that were written ({rate:.0f} MiB/s)"
+    yield Check(name="integrity", status="ok", detail=detail)
+
+
+def _problem(lake: Lake, file: LakeFile) -> str | None:
+    try:
+        lake.verify(file)
+    except Corrupt as error:
+        return str(error)
+    return None
+
+
+def _sizes(lake: Lake) -> Iterator[Check]:
+    parts, small, orphans = [], 0, 0
+    for table in lake.tables():
+        snapshot = lake.snapshot(table)
+        if snapshot.files:
+            rows = sum(file.n_rows for file in snapshot.files)
+            size = sum(file.size for file in snapshot.files) / 2**20
+            parts.append(f"{table} {rows:,} rows in {len(snapshot.files)} files, {size:.1f} MiB")
+        small += sum(len(group) for group in plan(lake, table))
+        orphans += len(lake.orphans(table, int((time.time() - 6 * GRACE_S) * 1000)))
+    detail = "; ".join(parts) or "empty"
+    if small > MANY_FILES:
+        remedy = "compaction is behind: look at the collector's log, or run python -m store.compaction on the lake"
+        yield Check(
+            name="lake", status="warn", detail=f"{detail}; {small} small files wait to be packed", remedy=remedy
+        )
+    elif orphans:
+        yield Check(name="lake", status="ok", detail=f"{detail}; {orphans} old files wait to be deleted")
+    else:
+        yield Check(name="lake", status="ok", detail=detail)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from core.ids import tenant_id
 from core.records import Role
 from store.control.control import Control
-from store.control.ledger import LedgerRow
+from store.control.records import LedgerRow
 from store.control.secret_file import read_or_create_secret
 from store.lake import Lake
 from tests.stack import REPOSITORY, free_port_base
@@ -138,7 +138,7 @@ class Collector:
         def empty() -> bool:
             backlog = self.health()["backlog"]
             assert isinstance(backlog, dict)
-            return backlog["bytes"] == 0
+            return bool(backlog["bytes"] == 0)
 
         wait_until(empty, 60, f"the backlog to drain; {self.health()}")
 

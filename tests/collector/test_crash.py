@@ -93,7 +93,7 @@ def test_every_acknowledged_span_survives_kill_9_exactly_once(tmp_path: Path) ->
             sender.join(60)
         collector.drained()
         assert collector.stop() == 0
-    expected = {}
+    expected: dict[str, str] = {}
     for i in range(len(senders)):
         for line in (tmp_path / f"acks-{i}.jsonl").read_bytes().splitlines():
             expected |= json.loads(line)

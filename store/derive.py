@@ -16,14 +16,16 @@ neither the order nor the cutting of batches changes what they see. What the col
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import ibis.expr.types as ir
 import polars as pl
 import pyarrow as pa
 
 from core.records import MODEL_KINDS, SpanKind
 from store import schema, sketch
+
+if TYPE_CHECKING:  # the collector derives and never reads: it need not load ibis
+    import ibis.expr.types as ir
 
 NS_PER_MINUTE: Final = 60_000_000_000
 PREVIEW_CHARS: Final = 500

@@ -107,8 +107,6 @@ def values_of(filters: Filters) -> dict[str, object]:
         if field.name == "attr":
             for i, (key, text) in enumerate(filters.attr):
                 values |= {f"attr_key_{i}": key, f"attr_value_{i}": text, f"attr_moved_{i}": f"\n{key}="}
-        elif field.name == "q":
-            values["q"] = (value or "").lower()
         elif isinstance(value, Status):
             values["status"] = value.status_code
         elif value is not None:
@@ -141,8 +139,8 @@ def on_turns(shape: Shape, turns: ir.Table) -> list[ir.BooleanValue]:
 
 
 def text_matches(spans: ir.Table) -> ir.BooleanValue:
-    """Whether name, input, output or an attribute's value contains slot `q` (lower case), whatever the case."""
-    wanted = slot("q", "string")
+    """Whether name, input, output or an attribute's value contains slot `q`, whatever the case of both."""
+    wanted = slot("q", "string").lower()
     return ibis.or_(*[column.lower().contains(wanted).fill_null(False) for column in text_columns(spans).values()])
 
 

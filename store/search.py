@@ -46,7 +46,7 @@ def _found(shape: Shape, limit: int) -> ir.Table:
     spans = table_of("spans")
     rows = spans.filter(*on_spans(shape, spans), placed_after(spans))
     rows = rows.order_by(ibis.desc("start_ns"), ibis.desc(row_id_of(rows))).limit(limit)
-    wanted = slot("q", "string")
+    wanted = slot("q", "string").lower()
     texts = text_columns(rows)
     places = {name: column.lower().find(wanted) for name, column in texts.items()}
     has = [(place.fill_null(-1) >= 0, name) for name, place in places.items()]

@@ -1,4 +1,4 @@
-"""Synthetic agent traces as SPANS tables, made column by column: seeded, in order of time, about 2.5 KB of text per span.
+"""Synthetic agent traces as SPANS tables, made by columns: seeded, in order of time, about 2.5 KB of text per span.
 
 A trace has 11 spans: an agent root, four model calls, four tool calls, a retrieval and an embedding. Five per cent of
 the roots arrive in the batch after their children.
@@ -22,7 +22,10 @@ SPANS_PER_TRACE = 11
 KINDS = ["AGENT", "RETRIEVER", "EMBEDDING", "LLM", "TOOL", "LLM", "TOOL", "LLM", "TOOL", "LLM", "TOOL"]
 MODELS = ["gpt-4o", "gpt-4.1-mini", "claude-sonnet-4"]
 APPS = ["airline", "retail", "telecom"]
-_WORDS = "refund flight order please the passenger booking cancel policy baggage seat account change to of and".split()
+_WORDS = [
+    *("refund", "flight", "order", "please", "the", "passenger", "booking", "cancel", "policy", "baggage", "seat"),
+    *("account", "change", "to", "of", "and"),
+]
 
 
 class Traces:
@@ -112,7 +115,9 @@ class Traces:
             "output": pa.array(long_out),
             "input_tokens": pa.array(tokens, mask=~is_llm),
             "output_tokens": pa.array(tokens // 8, mask=~is_llm),
-            "cost_usd": pa.array([Decimal(int(t)) / 1_000_000 if x else None for t, x in zip(tokens, is_llm, strict=True)], USD),
+            "cost_usd": pa.array(
+                [Decimal(int(t)) / 1_000_000 if x else None for t, x in zip(tokens, is_llm, strict=True)], USD
+            ),
             "usage_counted": pa.array(is_llm),
             "ttft_ms": pa.array(rng.lognormal(4.5, 0.5, n), mask=~is_llm),
             "attributes": self._attributes(bench_tenant, n),

@@ -298,7 +298,9 @@ def test_malformed_ids_are_named(shell: Shell) -> None:
 
 
 def test_as_of_hides_what_was_stored_later(shell: Shell) -> None:
-    moment: dict[str, Any] = {"as_of": str(T0 + 25 * NS_PER_S)}  # in these rows a span is stored in the second in which it starts
+    moment: dict[str, Any] = {
+        "as_of": str(T0 + 25 * NS_PER_S)
+    }  # in these rows a span is stored in the second in which it starts
     assert [item["trace_id"] for item in get(shell, "/traces", **moment, **WINDOW)["items"]] == [trace(2), trace(1)]
     assert get(shell, "/spans/count", **moment, **WINDOW) == {"count": 8}
     assert get(shell, "/sessions/s%2F1", **moment)["session"]["n_turns"] == 2

@@ -15,7 +15,7 @@ from store import derive
 from store.lake import Lake
 from store.schema import ROLLUPS, SESSIONS, SPANS, TURNS
 
-T0 = 1_790_000_000 * NS_PER_S  # 2026-09-21T13:33:20Z
+T0 = 1_790_000_000 * NS_PER_S  # 2026-09-21T14:13:20Z
 
 
 def trace(number: int) -> str:

@@ -1,0 +1,152 @@
+"""How long the store's readings take at 20,000 and 1 million spans, as JSON.
+
+    python -m benchmarks.store.query_times --sizes 20000 1000000 --out benchmarks/results/store_queries.json
+
+The lake is filled through Lake.append in commits of 25,000 spans with their derived rows, over one day, without
+compaction. Times are the server's own (no HTTP), warm: the median and the slowest of --runs, in ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.store.synthetic import Traces
+from core.clock import NS_PER_S
+from core.windows import Window
+from store import apps, derive, facets, rollups, scores, search, sessions, spans, traces
+from store.asked import Asked
+from store.engine import DuckDBEngine
+from store.filters import Filters
+from store.lake import Lake
+from store.schema import ROLLUPS, SESSIONS, TURNS
+from store.tenant import Store, TenantStore
+
+END_NS = 1_790_035_200 * NS_PER_S  # 2026-09-22T00:00:00Z
+DAY_NS = 86_400 * NS_PER_S
+DERIVED = (
+    ("turns", derive.turns_of, TURNS),
+    ("sessions", derive.sessions_of, SESSIONS),
+    ("rollups", derive.rollups_of, ROLLUPS),
+)
+
+
+def main() -> int:
+    """Reads the arguments, measures every size, prints and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 1_000_000], help="spans in the lake")
+    parser.add_argument("--batch", type=int, default=25_000, help="spans per commit (a fifth of the size, if smaller)")
+    parser.add_argument("--runs", type=int, default=20, help="times each reading is measured")
+    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    asked = parser.parse_args()
+    result = {"what": "store readings, ms", **_machine(), "sizes": [_measure(n, asked) for n in asked.sizes]}
+    text = json.dumps(result, indent=1)
+    sys.stdout.write(text + "\n")
+    if asked.out:
+        asked.out.write_text(text + "\n")
+    return 0
+
+
+def _measure(n_spans: int, asked: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
+        lake = Lake(folder)
+        made = Traces(n_spans=n_spans, start_ns=END_NS - DAY_NS, end_ns=END_NS)
+        derive_ms = _fill(lake, made, min(asked.batch, n_spans // 5))
+        store = Store(lake, DuckDBEngine(folder)).tenant("bench")
+        readings = _readings(store, made)
+        times = {name: _timed(run, asked.runs) for name, run in readings.items()}
+        size = sum(file.size for table in lake.tables() for file in lake.snapshot(table).files)
+        return {
+            "n_spans": n_spans,
+            "n_files": {table: len(lake.snapshot(table).files) for table in ("spans", "turns")},
+            "bytes_per_span": round(size / n_spans),
+            "derive_ms_per_25000_spans": round(statistics.median(derive_ms), 1),
+            "ms": times,
+        }
+
+
+def _fill(lake: Lake, made: Traces, batch: int) -> list[float]:
+    """Appends everything; the time of the derivations per 25,000 spans."""
+    taken = []
+    for rows in made.batches(batch):
+        lake.append("spans", rows)
+        frame = derive.frame_of(rows)
+        began = time.perf_counter()
+        tables = [(name, derive.to_table(make(frame), schema)) for name, make, schema in DERIVED]
+        taken.append((time.perf_counter() - began) * 1000 * 25_000 / rows.num_rows)
+        for name, table in tables:
+            lake.append(name, table)
+    return taken
+
+
+def _readings(store: TenantStore, made: Traces) -> dict[str, Callable[[], object]]:
+    day = Window(start_ns=END_NS - DAY_NS, end_ns=END_NS + 3600 * NS_PER_S)
+    middle = made.n_traces // 2
+    trace_id, session_id = made.trace_id(middle), made.session_id(middle)
+    attribute = Filters(attr=(("tenant.id", "tenant-3"),))
+
+    def one_trace() -> object:
+        found = traces.trace(store, trace_id).row(0, named=True)
+        within = spans.trace_window(found["first_ns"], found["reach_ns"])
+        rows = spans.spans_of_trace(store, trace_id, within=within, limit=5001)
+        return rows, scores.scores_of(store, trace_ids=[trace_id])
+
+    def one_session() -> object:
+        return sessions.session(store, session_id), sessions.turns_of_session(store, session_id, limit=50)
+
+    return {
+        "latest_50_traces": lambda: traces.list_traces(store, Asked(window=day)),
+        "filtered_50_traces": lambda: traces.list_traces(store, Asked(window=day, filters=attribute)),
+        "session_traces": lambda: traces.list_traces(store, Asked(window=day, filters=Filters(session_id=session_id))),
+        "one_session": one_session,
+        "one_trace": one_trace,
+        "hourly_p95": lambda: rollups.rollups(store, rollups.RollupsAsked(window=day)),
+        "hourly_by_model": lambda: rollups.rollups(
+            store, rollups.RollupsAsked(window=day, level="LLM", group_by=("model",))
+        ),
+        "latest_50_spans": lambda: spans.list_spans(store, Asked(window=day)),
+        "latest_50_sessions": lambda: sessions.list_sessions(store, Asked(window=day)),
+        "count_spans": lambda: spans.count_spans(store, Asked(window=day)),
+        "facet_app": lambda: facets.facets(store, Asked(window=day), facets.FacetField.APP),
+        "apps": lambda: apps.apps(store, day),
+        "search_common_word": lambda: search.search(store, Asked(window=day, filters=Filters(q="refund"))),
+        "filter_that_matches_nothing": lambda: traces.list_traces(
+            store, Asked(window=day, filters=Filters(attr=(("tenant.id", "nobody"),)))
+        ),
+    }
+
+
+def _timed(run: Callable[[], object], runs: int) -> dict[str, float]:
+    run()
+    taken = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        run()
+        taken.append((time.perf_counter() - began) * 1000)
+    return {"median": round(statistics.median(taken), 1), "slowest": round(max(taken), 1)}
+
+
+def _machine() -> dict[str, Any]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Scores at the API: written durably, read back, refused by name, repeated without doubling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from core.records import Role
+from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
+from tests.store.build import agent_trace, fill, span, trace
+
+GOOD: dict[str, Any] = {"evaluator": "e", "evaluator_kind": "human", "target": "turn", "trace_id": trace(1), "value": 1}
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    with running_shell(tmp_path_factory.mktemp("scores")) as running:
+        fill(running.services.lake, agent_trace(1, tenant=AIRLINE, session_id="s"))
+        yield running
+
+
+def post(shell: Shell, *items: dict[str, Any], role: Role = Role.USER, **headers: str) -> Any:
+    body = json.dumps({"items": list(items)})
+    sent = shell.headers(role) | {"Content-Type": "application/json"} | headers
+    return shell.client.post("/api/v1/scores", content=body, headers=sent)
+
+
+def stored(shell: Shell, whose: Any = AIRLINE, **params: Any) -> list[dict[str, Any]]:
+    asked = {"since": "1d", "limit": 1000} | params
+    answer = shell.client.get("/api/v1/scores", params=asked, headers=shell.headers(Role.VIEWER, whose))
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def test_a_score_is_written_and_found_at_its_target(shell: Shell) -> None:
+    answer = post(
+        shell,
+        GOOD | {"evaluator": "golden", "label": "good", "explanation": "why", "metadata": {"a": [1]}},
+        GOOD | {"evaluator": "golden", "target": "span", "span_id": span(11), "value": 0.25},
+    )
+    assert answer.status_code == 201
+    first, second = answer.json()["score_ids"]
+    found = {score["score_id"]: score for score in stored(shell, evaluator="golden")}
+    assert set(found) == {first, second}
+    assert found[first]["metadata"] == {"a": [1]}
+    assert (found[first]["value"], found[first]["label"], found[first]["evaluator_version"]) == (1.0, "good", "1")
+    headers = shell.headers(Role.VIEWER)
+    of_trace = shell.client.get(f"/api/v1/traces/{trace(1)}", headers=headers).json()["scores"]
+    assert {first, second} <= {score["score_id"] for score in of_trace}
+    of_span = shell.client.get(f"/api/v1/traces/{trace(1)}/spans/{span(11)}", headers=headers).json()["scores"]
+    assert [score["score_id"] for score in of_span] == [second]
+    turn = shell.client.get("/api/v1/sessions/s", headers=headers).json()["turns"][0]
+    assert first in {score["score_id"] for score in turn["scores"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"value": None}, "value"),
+        ({"value": "1"}, "value"),
+        ({"value": True}, "value"),
+        ({"unscored": "why"}, "unscored"),
+        ({"target": "trace"}, "target"),
+        ({"target": "span"}, "span_id"),
+        ({"target": "session"}, "session_id"),
+        ({"trace_id": "nonsense"}, "trace_id"),
+        ({"evaluator": ""}, "evaluator"),
+        ({"evaluator_kind": "oracle"}, "evaluator_kind"),
+        ({"at": "yesterday"}, "at"),
+        ({"role": "admin"}, "role"),
+        ({"tenant": "shop"}, "tenant"),
+        ({"author": "somebody"}, "author"),
+        ({"metadata": [1]}, "metadata"),
+    ],
+)
+def test_a_wrong_score_is_named_and_nothing_is_stored(shell: Shell, change: dict[str, Any], field: str) -> None:
+    answer = post(shell, GOOD | {"evaluator": "wrong"}, GOOD | {"evaluator": "wrong"} | change)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["field"].split(".")[-1] == field
+    assert stored(shell, evaluator="wrong") == []
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_is_refused(shell: Shell, number: str) -> None:
+    body = json.dumps({"items": [GOOD | {"evaluator": "nan"}]}).replace('"value": 1', f'"value": {number}')
+    headers = shell.headers(Role.USER) | {"Content-Type": "application/json"}
+    answer = shell.client.post("/api/v1/scores", content=body, headers=headers)
+    assert answer.status_code in (400, 422)
+    assert stored(shell, evaluator="nan") == []
+
+
+def test_the_same_key_and_body_answer_the_same_ids_and_store_once(shell: Shell) -> None:
+    key = {"Idempotency-Key": "again-1"}
+    first = post(shell, GOOD | {"evaluator": "once"}, **key)
+    second = post(shell, GOOD | {"evaluator": "once"}, **key)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json() == second.json()
+    assert len(stored(shell, evaluator="once")) == 1
+    assert post(shell, GOOD | {"evaluator": "once", "value": 0}, **key).status_code == 409
+
+
+def test_a_key_belongs_to_its_tenant(shell: Shell) -> None:
+    key = {"Idempotency-Key": "mine"}
+    mine = post(shell, GOOD | {"evaluator": "mine"}, **key).json()
+    body = json.dumps({"items": [GOOD | {"evaluator": "mine"}]})
+    headers = shell.headers(Role.USER, SHOP) | {"Content-Type": "application/json"} | key
+    theirs = shell.client.post("/api/v1/scores", content=body, headers=headers)
+    assert theirs.status_code == 201
+    assert theirs.json() != mine
+    assert len(stored(shell, evaluator="mine")) == 1
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.INGEST])
+def test_who_may_not_write_may_not(shell: Shell, role: Role) -> None:
+    assert post(shell, GOOD, role=role).status_code == 403
+
+
+@pytest.mark.parametrize("body", ['{"items":[]}', '{"items":null}', "[]", "{", '{"items":[{}],"items":[{}]}'])
+def test_a_body_that_is_no_list_of_scores(shell: Shell, body: str) -> None:
+    headers = shell.headers(Role.USER) | {"Content-Type": "application/json"}
+    assert shell.client.post("/api/v1/scores", content=body, headers=headers).status_code in (400, 422)

@@ -1,0 +1,82 @@
+"""Sessions: totals over turns, lists by pages, filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import sessions
+from store.asked import Asked
+from store.filters import Filters, Status
+from tests.store.build import agent_trace, fill, row, trace
+from tests.store.places import WINDOW, store_at
+
+
+def listed(folder: Path, rows: list[dict[str, Any]], **filters: Any) -> list[str]:
+    lake, store = store_at(folder)
+    fill(lake, rows, batches=2)
+    found = sessions.list_sessions(store.tenant("acme"), Asked(window=WINDOW, filters=Filters(**filters)))
+    return list(found["session_id"])
+
+
+def test_a_session_sums_its_turns_even_where_spans_do_not_name_it(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    first, second = agent_trace(1), agent_trace(2, at_s=10, session_id="s", user_id="u", variant="b")
+    first[1]["session_id"] = "s"  # one span of the first trace says so; the whole trace belongs
+    fill(lake, first + second + agent_trace(3, at_s=20, session_id="other"), batches=3)
+    (found,) = sessions.session(store.tenant("acme"), "s").to_dicts()
+    assert (found["n_turns"], found["n_spans"], found["n_errors"]) == (2, 8, 2)
+    assert (found["input_tokens"], found["cost_usd_exact"]) == (400, "0.004000000")
+    assert (found["first_input"], found["variant"]) == ("question 1", None)
+    assert found["duration_ms"] == 11_000.0
+    assert sessions.session(store.tenant("acme"), "none").height == 0
+
+
+def test_turns_of_a_session_carry_whole_texts(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    long = "x" * 2000
+    fill(lake, [row(trace_id=1, session_id="s", input=long), row(trace_id=2, span_id=2, at_s=1, session_id="s")])
+    found = sessions.turns_of_session(store.tenant("acme"), "s", limit=10)
+    assert found["input"].to_list() == [long, None]
+    assert found["gap_ms"].to_list() == [None, 990.0]
+
+
+def test_pages_of_sessions_show_each_once(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    rows = [one for n in range(1, 24) for one in agent_trace(n, at_s=n * 5, session_id=f"s{n // 2}")]
+    fill(lake, rows, batches=4)
+    seen: list[str] = []
+    after = None
+    for _ in range(4):
+        page = sessions.list_sessions(store.tenant("acme"), Asked(window=WINDOW, limit=3, after=after))
+        seen += page["session_id"].to_list()
+        after = (page["listed_ns"][-1], page["session_id"][-1])
+    assert seen == [f"s{n}" for n in range(11, -1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("filters", "wanted"),
+    [
+        ({"app": "airline"}, ["s1"]),
+        ({"status": Status.ERROR}, ["s1"]),
+        ({"status": Status.OK}, ["s2"]),
+        ({"model": "gpt-4o"}, ["s1"]),
+        ({"session_id": "s2"}, ["s2"]),
+        ({"q": "QUESTION"}, ["s1"]),
+        ({"name": "lonely"}, ["s2"]),
+        ({"min_duration_ms": 900.0}, ["s1"]),
+        ({}, ["s2", "s1"]),
+    ],
+)
+def test_filters(tmp_path: Path, filters: dict[str, Any], wanted: list[str]) -> None:
+    rows = [*agent_trace(1, session_id="s1"), row(trace_id=2, span_id=99, at_s=5, session_id="s2", name="lonely")]
+    assert listed(tmp_path, rows, **filters) == wanted
+
+
+def test_a_turn_is_listed_in_order_of_start(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    fill(lake, agent_trace(2, at_s=9, session_id="s") + agent_trace(1, at_s=3, session_id="s"))
+    found = sessions.turns_of_session(store.tenant("acme"), "s", limit=10)
+    assert found["trace_id"].to_list() == [trace(1), trace(2)]

@@ -17,11 +17,13 @@ from server.cli.connection import ApiClient, add_connection_arguments, add_json_
 from server.cli.outcome import CommandFailed, ExitCode
 
 STATES: Final = ("fail", "warn", "ok")  # worst first, as they are printed
+SCRUB_TIMEOUT_S: Final = 900.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--offline and where the server is."""
     parser.add_argument("--offline", action="store_true", help="examine --data DIR without asking a server")
+    parser.add_argument("--no-scrub", action="store_true", help="leave out reading every lake file to compare its hash")
     add_connection_arguments(parser)
     add_json_argument(parser)
 
@@ -65,31 +67,43 @@ def balance_checks(ledger: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _examine(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     """What was examined, its checks, and the ledger where a server answered."""
     if args.offline:
-        return _offline(args.data)
-    api = client_of(args)
+        return _offline(args)
+    api = client_of(args, timeout_s=SCRUB_TIMEOUT_S)
     try:
-        return _of_server(api)
+        return _of_server(api, scrub=not args.no_scrub)
     except CommandFailed as failed:
         named = args.url or args.port_base or os.environ.get("ASSAY_URL")
         if failed.code != ExitCode.UNREACHABLE or named or not args.data.is_dir():
             raise
-        examined, checks, ledger = _offline(args.data)
+        examined, checks, ledger = _offline(args)
         no_server = {"name": "server", "status": "warn", "detail": f"none answers at {api.url}", "remedy": "assay up"}
         return examined, [no_server, *checks], ledger
 
 
-def _of_server(api: ApiClient) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
-    checks = [_check(one) for one in api.get("/api/v1/doctor")["checks"]]
+def _of_server(api: ApiClient, *, scrub: bool) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    checks = [_check(one) for one in api.get("/api/v1/doctor", {"scrub": str(scrub).lower()})["checks"]]
     ledger = list(api.get("/api/v1/ledger")["items"])
     return api.url, [*checks, *balance_checks(ledger)], ledger
 
 
-def _offline(data: Path) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    data: Path = args.data
     if not data.is_dir():
         raise CommandFailed(f"there is no data folder at {data}; name it with --data DIR", ExitCode.UNREACHABLE)
+    from rich.console import Console
+    from rich.progress import Progress
+
     from store.doctor import examine
 
-    return str(data), [_check(one) for one in examine(data)], []
+    console = Console(stderr=True)
+    with Progress(console=console, disable=args.json or not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("reading the lake", total=None)
+        found = examine(
+            data,
+            scrub=not args.no_scrub,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    return str(data), [_check(one) for one in found], []
 
 
 def _check(found: object) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 UNKNOWN: Final = "–"
@@ -24,6 +25,12 @@ def tokens(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
     return f"{value:,.0f} tok" if abs(value) < 1_000 else f"{_scaled(value)} tok"
+
+
+def in_and_out(row: Mapping[str, Any]) -> str:
+    """The tokens of a trace or session: "1,200 in · 80 out"; an en dash when no model call reported any."""
+    sent, got = row.get("input_tokens"), row.get("output_tokens")
+    return UNKNOWN if sent is None and got is None else f"{count(sent)} in · {count(got)} out"
 
 
 def usd(value: float | None) -> str:

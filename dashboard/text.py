@@ -14,6 +14,7 @@ from typing import Final
 # Embeddings, overrides and isolates reorder everything after them; marks (U+200E, U+200F, U+061C) do not, and stay.
 _BIDI_CONTROLS: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _RTL: Final = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc]")
+_EXACT: Final = 2**53  # beyond it, numbers of JavaScript lose digits
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _PUNCTUATION: Final = re.compile(r"([!-/:-@\[-`{-~])")
 _COMBINING: Final = re.compile(
@@ -89,6 +90,8 @@ def inert_tree(value: object, limit: int = 20_000) -> object:
     """A copy of a JSON value whose texts and keys are inert and at most `limit` characters long, for st.json."""
     if isinstance(value, str):
         return inert(value, limit)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _EXACT:
+        return str(value)  # a browser would round it
     if isinstance(value, dict):
         return {inert(str(key), 500): inert_tree(inner, limit) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

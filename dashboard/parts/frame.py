@@ -21,6 +21,7 @@ RANGES: Final = {
     "7d": "Last 7 days",
     "30d": "Last 30 days",
     "365d": "Last year",
+    "3650d": "All time",
     "custom": "Custom range",
 }
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86400}

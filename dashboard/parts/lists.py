@@ -42,10 +42,12 @@ def common_columns() -> dict[str, Any]:
     column = st.column_config
     return {
         "started": column.DatetimeColumn("Started", format="D MMM HH:mm:ss", width=120),
-        "status": column.MultiselectColumn("Status", options=["ok", "error"], color=["green", "red"], width=70),
-        "name": text_column("Name", 135),
-        "input": text_column("Input", 205),
-        "output": text_column("Output", 205),
+        "status": column.MultiselectColumn(
+            "Status", options=["failed", "inner error", "ok"], color=["red", "orange", "green"], width=92
+        ),
+        "name": text_column("Name", 130),
+        "input": text_column("Input", 195),
+        "output": text_column("Output", 195),
         "seconds": column.NumberColumn("Latency", format="%.2f s", width=75),
         "turns": column.NumberColumn("Turns", format="localized", width=60),
         "spans": column.NumberColumn("Spans", format="localized", width=60),
@@ -73,7 +75,7 @@ def grid(
     marked: Any = {"selection": {"cells": [(chosen, "input")]}} if chosen is not None else None
     state = st.dataframe(
         arrow.table(dict(columns)),
-        height=height,
+        height=min(height, 38 * (len(columns["started"]) + 1)),
         hide_index=True,
         row_height=38,
         key=key,
@@ -101,6 +103,13 @@ def shared_values(rows: Sequence[Row]) -> dict[str, list[object]]:
         "variant": [one_line(row.get("variant"), 60) for row in rows],
         "user": [one_line(row.get("user_id"), 60) for row in rows],
     }
+
+
+def outcome(row: Row) -> list[str]:
+    """The status cell: the root failed, only a span inside it did, or the root says that all went well."""
+    if row.get("status") == "error":
+        return ["failed"]
+    return ["inner error"] if row.get("n_errors") else ["ok"] if row.get("status") == "ok" else []
 
 
 def seconds(row: Row) -> float | None:

@@ -16,6 +16,7 @@ from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import palette
 from dashboard.parts.arrange import arrange
+from dashboard.parts.gist import gist
 from dashboard.text import inert, one_line
 
 _HERE: Final = Path(__file__).parent
@@ -32,7 +33,7 @@ def kept(span: Row) -> Row:
     """What this list needs of a span; the rest of tens of thousands of spans is not worth its memory."""
     row = {name: span.get(name) for name in _KEPT}
     for name in ("status_message", "input_preview", "output_preview"):
-        row[name] = one_line(row[name], 160) if row[name] else None
+        row[name] = one_line(gist(row[name]), 160) if row[name] else None
     return row
 
 

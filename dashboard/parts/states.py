@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 
 from dashboard.api import Api, ApiFailure, NotAllowed, NotFound, Unreachable
 from dashboard.text import inert
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @st.cache_resource(show_spinner=False)
@@ -27,9 +30,20 @@ def guarded(show: Callable[..., Any]) -> Callable[..., Any]:
             return show(*args, **kwargs)
         except ApiFailure as failure:
             failed(failure)
-            return None
+        except Exception:
+            _LOG.exception("a page broke")
+            _broken()
+        return None
 
     return shown
+
+
+def _broken() -> None:
+    with st.container(border=True, key="assay-failure"):
+        st.subheader("This page broke", anchor=False, icon=":material/heart_broken:")
+        st.caption("The fault is ours. What happened is in run/dashboard.log of the data folder.")
+        if st.button("Try again", icon=":material/refresh:", key="assay-retry"):
+            st.rerun()
 
 
 def failed(failure: ApiFailure) -> None:

@@ -112,7 +112,7 @@ def _totals(turns: Sequence[Row], models: Sequence[Row]) -> None:
     frame.numbers(
         (
             ("Turns", human.count(n)),
-            ("With errors", human.share(errors, n)),
+            ("Failed turns", human.share(errors, n)),
             ("Latest p50 latency", human.duration(latency.get("p50"))),
             ("Latest p95 latency", human.duration(latency.get("p95"))),
             ("Tokens", human.count(tokens)),
@@ -132,7 +132,7 @@ def _over_time(
     first, second = st.columns(2, gap="medium")
     with first:
         charts.bars(
-            "Turns", times, {"ok": good, "with errors": bad}, key="turns", colours=[shade["blue"], shade["red"]]
+            "Turns", times, {"not failed": good, "failed": bad}, key="turns", colours=[shade["blue"], shade["red"]]
         )
     with second:
         latency = {name: _aligned(turns, buckets, _percentile(name, 1 / 1000), None) for name in ("p50", "p95", "p99")}

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import human, links
 from dashboard.api import Api, Row
 from dashboard.parts import content, frame, score_cards, states
+from dashboard.parts.gist import gist
 from dashboard.text import inert
 
 _TURNS: Final = 30
@@ -65,7 +66,7 @@ def _head(session: Row, scores: list[Row]) -> None:
                 if value:
                     st.caption(name)
                     st.code(inert(value, 500), language=None, wrap_lines=True)
-    frame.heading(session.get("first_input") or session.get("session_id"), "session")
+    frame.heading(gist(session.get("first_input")) or session.get("session_id"), "session")
     frame.facts(
         (
             ("Started", human.clock(session.get("start_ns"), frame.timezone())),
@@ -75,7 +76,7 @@ def _head(session: Row, scores: list[Row]) -> None:
             ("Errors", human.count(session["n_errors"]) if session.get("n_errors") else None),
             (
                 "Tokens",
-                f"{human.count(session.get('input_tokens'))} in · {human.count(session.get('output_tokens'))} out",
+                human.in_and_out(session),
             ),
             ("Cost", human.usd(session.get("cost_usd"))),
             ("App", session.get("app")),

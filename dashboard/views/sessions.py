@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import human, links
 from dashboard.api import Row
 from dashboard.parts import filters, frame, lists, states
+from dashboard.parts.gist import gist
 from dashboard.text import one_line
 
 _CURSORS = "sessions-cursors"
@@ -70,8 +71,8 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:
     shared = lists.shared_values(rows)
     return {
         "started": shared["started"],
-        "status": [["error"] if row.get("n_errors") else ["ok"] for row in rows],
-        "input": [one_line(row.get("first_input")) for row in rows],
+        "status": [["inner error"] if row.get("n_errors") else [] for row in rows],
+        "input": [one_line(gist(row.get("first_input"))) for row in rows],
         "turns": [row.get("n_turns") for row in rows],
         "seconds": [lists.seconds(row) for row in rows],
         "spans": shared["spans"],

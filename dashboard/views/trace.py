@@ -95,7 +95,7 @@ def _head(trace: Row, scores: Sequence[Row]) -> None:
             frame.heading(
                 trace.get("name") or ("The root span has not arrived" if trace.get("root_missing") else None), "trace"
             )
-        frame.status_badge("error" if trace.get("n_errors") else trace.get("status"))
+        frame.status_badge(trace.get("status"))
         if trace.get("root_missing"):
             st.badge("root not arrived", icon=":material/hourglass_empty:", color="orange")
     exact = trace.get("cost_usd_exact")
@@ -107,7 +107,7 @@ def _head(trace: Row, scores: Sequence[Row]) -> None:
             ("Errors", human.count(trace["n_errors"]) if trace.get("n_errors") else None),
             ("Model calls", human.count(trace.get("n_model_calls"))),
             ("Tool calls", human.count(trace.get("n_tool_calls"))),
-            ("Tokens", f"{human.count(trace.get('input_tokens'))} in · {human.count(trace.get('output_tokens'))} out"),
+            ("Tokens", human.in_and_out(trace)),
             ("Cost", human.usd(float(exact) if exact else trace.get("cost_usd"))),
             ("App", trace.get("app")),
             ("Release", trace.get("release")),

@@ -10,6 +10,7 @@ from dashboard import human, links
 from dashboard.api import Row
 from dashboard.parts import filters, frame, lists, states
 from dashboard.parts.content import preview
+from dashboard.parts.gist import gist
 from dashboard.text import one_line
 
 _CURSORS = "traces-cursors"
@@ -75,7 +76,7 @@ def _nothing(wanted: filters.Chosen) -> None:
 def _count(wanted: filters.Chosen, words: str, shown: int) -> None:
     statuses = lists.read_facets(states.api(), ("status",), wanted)["status"]
     total, errors = max(shown, sum(statuses.values())), statuses.get("error", 0)
-    wrong = f" · {human.plural(errors, 'trace')} with errors" if errors else ""
+    wrong = f" · {errors:,} failed" if errors else ""
     st.caption(f"{human.plural(total, 'trace')} in the {words}{wrong}")
 
 
@@ -83,12 +84,12 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:
     shared = lists.shared_values(rows)
     return {
         "started": shared["started"],
-        "status": [["error"] if row.get("status") == "error" or row.get("n_errors") else ["ok"] for row in rows],
+        "status": [lists.outcome(row) for row in rows],
         "name": [
             one_line(row.get("name") or ("(root not arrived)" if row.get("root_missing") else ""), 80) for row in rows
         ],
-        "input": [one_line(row.get("input")) for row in rows],
-        "output": [one_line(row.get("output")) for row in rows],
+        "input": [one_line(gist(row.get("input"))) for row in rows],
+        "output": [one_line(gist(row.get("output"))) for row in rows],
         "seconds": [lists.seconds(row) for row in rows],
         "spans": shared["spans"],
         "tokens": shared["tokens"],
@@ -147,8 +148,8 @@ def _peek(rows: Sequence[Row], trace_id: str) -> None:
             ),
             "peek",
         )
-        preview("Input", row.get("input"), "peek-input")
-        preview("Output", row.get("output"), "peek-output")
+        preview("Input", gist(row.get("input")), "peek-input")
+        preview("Output", gist(row.get("output")), "peek-output")
         cells = (
             ("App", row.get("app")),
             ("Release", row.get("release")),

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.dashboard import traffic
 from tests.stack import Stack, running_stack
@@ -110,6 +110,7 @@ def page(browser: Browser, shown: Shown) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Europe/Berlin")
     context.set_default_timeout(45_000)
+    expect.set_options(timeout=45_000)
     opened = context.new_page()
     seen = Seen(home=shown.stack.dashboard)
     seen.watch(opened)

@@ -28,7 +28,9 @@ def click_row(page: Page, text: str, column: int) -> None:
     expect(cells.filter(has_text=text).first).to_be_attached()
     row = grid_texts(page, column).index(text)
     canvas = page.locator('[data-testid="stDataFrame"] canvas').first
-    canvas.click(position={"x": 300, "y": _HEADER_PX + _ROW_PX * row + _ROW_PX / 2})
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 300, box["y"] + _HEADER_PX + _ROW_PX * (row + 0.5))
 
 
 def tree(page: Page) -> Locator:
@@ -36,7 +38,7 @@ def tree(page: Page) -> Locator:
 
 
 def metric(page: Page, name: str) -> Locator:
-    return page.get_by_test_id("stMetric").filter(has_text=name).get_by_test_id("stMetricValue")
+    return page.get_by_test_id("stMetric").filter(has=page.get_by_text(name, exact=True)).get_by_test_id("stMetricValue")
 
 
 def test_overview_counts_turns_errors_and_tokens(page: Page, shown: Shown) -> None:
@@ -60,7 +62,7 @@ def test_refreshing_can_be_switched_off(page: Page, shown: Shown) -> None:
 
 def test_traces_are_listed_newest_first_and_open_a_peek(page: Page, shown: Shown) -> None:
     page.goto(shown.url(f"traces?since=24h&app={traffic.APP}"))
-    expect(page.get_by_text("2 traces in the last 24 hours · 1 trace with errors")).to_be_visible()
+    expect(page.get_by_text("2 traces in the last 24 hours · 1 failed")).to_be_visible()
     click_row(page, "Book it for two.", 4)
     peek = page.locator(".st-key-assay-peek")
     expect(peek.get_by_text("I could not book it: the seats are gone.")).to_be_visible()
@@ -116,7 +118,7 @@ def test_a_trace_as_waterfall_and_log(page: Page, shown: Shown) -> None:
     expect(tree(page).locator(".fill")).to_have_count(3)
     page.get_by_role("button", name="Log").click()
     expect(tree(page).get_by_role("treeitem").nth(2)).to_contain_text("no seats left")
-    page.get_by_role("button", name="Next error (1)").click()
+    page.get_by_role("button", name="Next error (2)").click()
     detail = page.locator(".st-key-assay-detail")
     expect(detail.locator(".st-key-assay-error-text")).to_contain_text("no seats left")
     detail.get_by_role("tab", name="Events 1").click()
@@ -180,7 +182,7 @@ def test_a_session_is_a_transcript_with_costs_gaps_and_scores(page: Page, shown:
     expect(cards.first).to_contain_text("4.0 s")
     expect(cards.first).to_contain_text("1.3k tok")
     expect(cards.first).to_contain_text("warm · 0.875")
-    expect(cards.nth(1)).to_contain_text("1 error")
+    expect(cards.nth(1)).to_contain_text("2 errors")
     expect(page.get_by_text("idle for 1 m 35 s")).to_be_visible()
     cards.nth(1).get_by_role("button", name="Open trace").click()
     expect(page).to_have_url(re.compile(f"trace_id={shown.turns[1]}"))

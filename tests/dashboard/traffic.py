@@ -109,6 +109,7 @@ def _turn(tracer: Tracer, start: int, asked: str, answered: str, *, fails: bool)
     if fails:
         looked.record_exception(RuntimeError("no seats left"), timestamp=start + 2 * _S + 1)
         looked.set_status(StatusCode.ERROR, "no seats left")
+        root.set_status(StatusCode.ERROR, "the tool failed")
     looked.end(start + 2 * _S + 300_000_000)
     root.end(start + 4 * _S)
     return ids(root)[0]

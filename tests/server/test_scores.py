@@ -29,7 +29,7 @@ def post(shell: Shell, *items: dict[str, Any], role: Role = Role.USER, **headers
 
 
 def stored(shell: Shell, whose: Any = AIRLINE, **params: Any) -> list[dict[str, Any]]:
-    asked = {"since": "1d", "limit": 1000} | params
+    asked: dict[str, Any] = {"since": "1d", "limit": 1000} | params
     answer = shell.client.get("/api/v1/scores", params=asked, headers=shell.headers(Role.VIEWER, whose))
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
@@ -94,7 +94,7 @@ def test_what_is_no_number_is_refused(shell: Shell, number: str) -> None:
 
 
 def test_the_same_key_and_body_answer_the_same_ids_and_store_once(shell: Shell) -> None:
-    key = {"Idempotency-Key": "again-1"}
+    key: Any = {"Idempotency-Key": "again-1"}
     first = post(shell, GOOD | {"evaluator": "once"}, **key)
     second = post(shell, GOOD | {"evaluator": "once"}, **key)
     assert (first.status_code, second.status_code) == (201, 201)
@@ -104,7 +104,7 @@ def test_the_same_key_and_body_answer_the_same_ids_and_store_once(shell: Shell) 
 
 
 def test_a_key_belongs_to_its_tenant(shell: Shell) -> None:
-    key = {"Idempotency-Key": "mine"}
+    key: Any = {"Idempotency-Key": "mine"}
     mine = post(shell, GOOD | {"evaluator": "mine"}, **key).json()
     body = json.dumps({"items": [GOOD | {"evaluator": "mine"}]})
     headers = shell.headers(Role.USER, SHOP) | {"Content-Type": "application/json"} | key

@@ -38,7 +38,9 @@ def tree(page: Page) -> Locator:
 
 
 def metric(page: Page, name: str) -> Locator:
-    return page.get_by_test_id("stMetric").filter(has=page.get_by_text(name, exact=True)).get_by_test_id("stMetricValue")
+    return (
+        page.get_by_test_id("stMetric").filter(has=page.get_by_text(name, exact=True)).get_by_test_id("stMetricValue")
+    )
 
 
 def test_overview_counts_turns_errors_and_tokens(page: Page, shown: Shown) -> None:

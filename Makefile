@@ -32,3 +32,6 @@ check: setup
 lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --no-emit-find-links --generate-hashes --extra dev --python-version 3.11 -o requirements.lock pyproject.toml requirements.in
+
+docs: setup
+	$(BIN)/python docs/build.py

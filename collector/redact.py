@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector import pii_patterns, pii_scan
-from collector.pii_patterns import Found
+from collector.pii_context import Found, blanks_end
 from core.records import PiiEntity, PiiMode, PiiPolicy
 
 HASH_DIGITS: Final = 12
@@ -212,7 +212,7 @@ class _Quotes:
         """`mark`, quoted where the range [start, end) is a bare number of a JSON document."""
         if not self._text[start:end].isdigit():
             return mark
-        before = pii_patterns.blanks_end(self._text, start)
+        before = blanks_end(self._text, start)
         if self._text[before - 1 : before] not in (b":", b",", b"[") or not _AFTER_NUMBER.match(self._text, end):
             return mark
         self._advance(start)

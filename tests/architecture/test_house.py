@@ -18,6 +18,7 @@ LONG_FILES = {
     "collector/decode.py": 450,
     "collector/dialects.py": 620,  # a data table
     "collector/json_fields.py": 430,
+    "collector/pii_scan.py": 500,  # kernels
     "collector/scan.py": 500,  # kernels
 }
 MOST_LINES = 400

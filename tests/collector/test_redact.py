@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector import pii_scan
-from collector.pii_patterns import is_card, is_iban, luhn
+from collector.pii_numbers import is_card, luhn
+from collector.pii_patterns import is_iban
+from collector.pii_tables import IBAN_LENGTHS
 from collector.redact import Redactor
 from core.records import PiiEntity, PiiMode, PiiPolicy
 
@@ -259,9 +261,9 @@ def test_a_card_with_an_issuers_prefix_is_replaced(prefix: str, rest: str) -> No
     assert is_card(number.encode()) or len(set(number)) == 1
 
 
-@given(st.sampled_from(sorted(pii_scan.IBAN_LENGTHS)), st.data())
+@given(st.sampled_from(sorted(IBAN_LENGTHS)), st.data())
 def test_an_iban_has_exactly_one_pair_of_check_digits_and_is_replaced(country: str, data: st.DataObject) -> None:
-    length = pii_scan.IBAN_LENGTHS[country] - 4
+    length = IBAN_LENGTHS[country] - 4
     account = data.draw(st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=length, max_size=length))
     valid = [f"{country}{n:02d}{account}" for n in range(2, 99) if is_iban(f"{country}{n:02d}{account}".encode())]
     assert len(valid) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from store import schema
 
 POSITION_BITS: Final = 48
 MAX_PAYLOAD: Final = 1 << 20
+CHUNK_BYTES: Final = 8 << 20
 EVALUATION: Final = "gen_ai.evaluation.result"
 
 
@@ -103,6 +104,34 @@ def _add_spans(rows: Rows, tenant: TenantId, items: Sequence[Item], redactor: Co
             rows.add("quarantine", _quarantine(tenant, item, Signal.SPANS, found.rejected, shop))
         parts.append((item.seq, body))
     at_us = items[-1].received_at_us
+    for chunk in _chunks(parts):
+        _add_chunk(rows, tenant, chunk, at_us, items, redactor, shop)
+    rows.count(tenant, Signal.SPANS, Counts(received=n_rejected, quarantined=n_rejected))
+
+
+def _chunks(parts: Sequence[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Parts in runs of about CHUNK_BYTES, which bound what decoding needs at once."""
+    chunk: list[tuple[int, bytes]] = []
+    size = 0
+    for part in parts:
+        if chunk and size + len(part[1]) > CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(part)
+        size += len(part[1])
+    if chunk:
+        yield chunk
+
+
+def _add_chunk(
+    rows: Rows,
+    tenant: TenantId,
+    parts: Sequence[tuple[int, bytes]],
+    at_us: int,
+    items: Sequence[Item],
+    redactor: ColumnRedactor,
+    shop: Workshop,
+) -> None:
     decoded = decode_safely(parts, tenant=tenant, ingested_at_us=at_us)
     for refused in decoded.refused:
         detail = REFUSAL_TEXT[refused.refusal]
@@ -112,7 +141,7 @@ def _add_spans(rows: Rows, tenant: TenantId, items: Sequence[Item], redactor: Co
     clean, _ = masked(decoded.rows, redactor)
     rows.add("spans", clean)
     rows.add("scores", _evaluations(clean.filter(pa.array(decoded.has_evaluation)), tenant, at_us))
-    n_refused = n_rejected + len(decoded.refused)
+    n_refused = len(decoded.refused)
     rows.count(tenant, Signal.SPANS, Counts(received=clean.num_rows + n_refused, quarantined=n_refused))
 
 

@@ -130,19 +130,14 @@ class Committer:
     def _work(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)  # acknowledgements come first
         rolled = True
-        while True:
-            batch = self._next_batch(IDLE_ROLL_S)
+        while (batch := self._next_batch(IDLE_ROLL_S)) is not None:
             if batch:
                 self._until_it_works(partial(self._store, batch))
                 rolled = False
-            elif batch is None:
-                return
-            else:
-                self._flush_tally()
-                if not rolled:
-                    self._journal.roll()
-                    rolled = True
-            self._destroy_old_segments()
+            elif not rolled:
+                self._journal.roll()
+                rolled = True
+            self._tidy()
 
     def _next_batch(self, wait_s: float) -> list[Acknowledged] | None:
         """Entries to store; empty after `wait_s` without any, None when stopped and drained."""
@@ -251,11 +246,13 @@ class Committer:
                 for (tenant, signal), n in counts.items():
                     self._tally.add(tenant, Signal(signal), n)
 
-    def _destroy_old_segments(self) -> None:
+    def _tidy(self) -> None:
+        """Counts and segments that can wait: whatever fails here is tried again in the next round."""
         try:
+            self._flush_tally()
             self._journal.committed(self._committed, keep_s=self._settings.journal_retention_s)
-        except OSError:
-            _LOG.exception("old journal segments could not be removed; they stay until the next round")
+        except Exception:  # the thread must go on: it is the only way from journal to lake
+            _LOG.exception("upkeep of the journal failed; it is tried again")
 
 
 def derived(table: str, spans: pa.Table) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import sys
@@ -26,10 +27,13 @@ from collector.redact import Redactor
 from collector.seal import MasterKey, sealed
 from collector.settings import CollectorSettings
 from core.clock import system_clock
+from core.errors import AssayError
 from core.ids import TenantId
 from core.records import PiiPolicy
+from store.compaction import plan
 from store.control.control import Control
 from store.lake import Lake
+from store.retention import enforce
 
 POLICY_TTL_S: Final = 3.0
 STALLED_S: Final = 30.0
@@ -67,6 +71,7 @@ class _Collector:
         self._settings = settings
         data = settings.data_dir
         master = MasterKey.open(data / "secrets" / "master.key")
+        self._control = control
         self._lake = Lake(settings.lake_root)
         self._journal = Journal(data / "journal", master)
         tally = Tally()
@@ -136,19 +141,33 @@ class _Collector:
         return 0
 
     async def _upkeep(self) -> None:
-        """Packs small files in a child process, which gives its memory back."""
+        """Retention and packing, in a child process that gives its memory back."""
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._settings.compact_every_s)
-            if not needs_compaction(self._lake):
+            retention = await loop.run_in_executor(None, self._expired)
+            if not retention and not needs_compaction(self._lake):
                 continue
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "store.compaction", self._settings.lake_root, cwd=Path(__file__).parent.parent
+                *(sys.executable, "-m", "store.compaction", self._settings.lake_root),
+                *("--retain", json.dumps(retention)),
+                cwd=Path(__file__).parent.parent,
             )
             try:
                 await child.wait()
             except asyncio.CancelledError:
                 child.terminate()
                 raise
+
+    def _expired(self) -> dict[str, int]:
+        """Tenants with rows that they no longer keep -> days they keep."""
+        try:
+            tenants = self._control.all_tenants()
+            kept = {str(t.id): t.retention_days for t in tenants if t.retention_days is not None}
+            return {gone.tenant: kept[gone.tenant] for gone in enforce(self._lake, kept, system_clock(), dry_run=True)}
+        except AssayError as error:
+            _LOG.warning("retention was not looked at: %s", error)
+            return {}
 
     def _health(self) -> tuple[bool, dict[str, object]]:
         """Well means making progress, not merely being up."""
@@ -161,6 +180,4 @@ class _Collector:
 
 def needs_compaction(lake: Lake) -> bool:
     """Whether any table has enough small files to be worth a round."""
-    from store.compaction import plan
-
     return any(plan(lake, table) for table in lake.tables())

@@ -21,8 +21,7 @@ class CollectorSettings:
     idle_timeout_s: float = 120.0
     linger_s: float = 0.4  # how long the committer waits for more before it commits
     batch_bytes: int = 24 << 20  # ... and how much is enough
-    batch_spans: int = 40_000
-    memory_bytes: int = 48 << 20  # acknowledged bytes kept in memory; beyond, they are read back from the journal
+    memory_bytes: int = 24 << 20  # acknowledged bytes kept in memory; beyond, they are read back from the journal
     backlog_bytes: int = 1 << 30  # acknowledged and not committed; beyond, requests are refused (priority spans not)
     min_free_bytes: int = 128 << 20
     journal_retention_s: float = 0.0  # how long sealed segments outlive their commit

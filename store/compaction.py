@@ -9,6 +9,7 @@ files and adds the new ones, and the old bytes stay until `vacuum`.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections import defaultdict
@@ -24,6 +25,7 @@ from core.errors import AssayError, Conflict
 from store import schema
 from store.delta_log import LakeFile
 from store.lake import TIME_COLUMN, Lake
+from store.retention import enforce
 
 TARGET_BYTES: Final = 96 << 20
 MIN_FILES: Final = 8
@@ -116,10 +118,14 @@ def _commits_since_checkpoint(log: Path) -> int:
 
 
 def main() -> int:
-    """`python -m store.compaction LAKE_ROOT`: one round, in a process of its own."""
+    """`python -m store.compaction LAKE_ROOT`: retention and one round of upkeep, in a process of its own."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("root")
-    upkeep(Lake(parser.parse_args().root))
+    parser.add_argument("--retain", default="{}", help="JSON: tenant -> days")
+    args = parser.parse_args()
+    lake = Lake(args.root)
+    enforce(lake, json.loads(args.retain), time.time_ns())
+    upkeep(lake)
     return 0
 
 

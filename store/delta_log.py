@@ -94,13 +94,15 @@ class DeltaLog:
         txn: tuple[str, int] | None = None,
         operation: str = "WRITE",
         at_ms: int,
+        rearrangement: bool | None = None,
     ) -> int:
         """Writes one atomic commit and returns its version.
 
         Raises Conflict when `txn` was already committed at this version or later, or when a file to remove has
-        gone; StorageFailed when the disk refuses. Nothing is visible of a commit that raised.
+        gone; StorageFailed when the disk refuses. Nothing is visible of a commit that raised. `rearrangement` says
+        that the rows stay the same (the default when files are removed).
         """
-        rearrangement = bool(remove)
+        same_rows = bool(remove) if rearrangement is None else rearrangement
         lines: list[dict[str, Any]] = [
             {
                 "commitInfo": {
@@ -113,8 +115,8 @@ class DeltaLog:
         ]
         if txn:
             lines.append({"txn": {"appId": txn[0], "version": txn[1], "lastUpdated": at_ms}})
-        lines += [{"remove": self._remove_action(file, at_ms)} for file in remove]
-        lines += [{"add": self._add_action(file, at_ms, data_change=not rearrangement)} for file in add]
+        lines += [{"remove": self._remove_action(file, at_ms, data_change=not same_rows)} for file in remove]
+        lines += [{"add": self._add_action(file, at_ms, data_change=not same_rows)} for file in add]
         content = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode()
         with self._lock:
             for _ in range(MAX_TRIES):
@@ -281,11 +283,11 @@ class DeltaLog:
         }
 
     @staticmethod
-    def _remove_action(file: LakeFile, at_ms: int) -> dict[str, Any]:
+    def _remove_action(file: LakeFile, at_ms: int, *, data_change: bool) -> dict[str, Any]:
         return {
             "path": quote(file.relative),
             "deletionTimestamp": at_ms,
-            "dataChange": False,
+            "dataChange": data_change,
             "extendedFileMetadata": True,
             "partitionValues": {"tenant": file.tenant, "date": file.date},
             "size": file.size,

@@ -88,6 +88,11 @@ class Lake:
         self._logs[table].commit(add=files, remove=old, operation=operation, at_ms=self._clock() // NS_PER_MS)
         return files
 
+    def remove(self, table: str, files: list[LakeFile]) -> None:
+        """Takes files out of the table in one commit; their bytes stay until `vacuum`. Raises Conflict."""
+        at_ms = self._clock() // NS_PER_MS
+        self._logs[table].commit(add=[], remove=files, operation="DELETE", at_ms=at_ms, rearrangement=False)
+
     def txn_version(self, table: str, app_id: str) -> int | None:
         """The last version that `app_id` committed to `table`, None if never."""
         return self._logs[table].txn_version(app_id)

@@ -1,0 +1,70 @@
+"""Retention takes a tenant's old days and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from core.clock import NS_PER_S
+from store import schema
+from store.lake import Lake, partition_date
+from store.retention import enforce
+
+DAY = 86_400 * NS_PER_S
+NOW = 1_790_000_000 * NS_PER_S
+
+
+def spans(tenant: str, start_ns: int, n: int = 3, seq: int = 1) -> pa.Table:
+    """Rows of one day."""
+    columns = {field.name: pa.nulls(n, field.type) for field in schema.SPANS}
+    columns |= {
+        "tenant": pa.array([tenant] * n),
+        "date": pa.array([partition_date(start_ns)] * n),
+        "seq": pa.array([seq] * n, pa.int64()),
+        "ingested_at": pa.array([start_ns // 1000] * n, schema.AT),
+        "start_ns": pa.array([start_ns] * n, pa.int64()),
+    }
+    return pa.table(columns, schema=schema.SPANS)
+
+
+def counts(lake: Lake) -> dict[tuple[str, str], int]:
+    """Rows by tenant and date."""
+    return {(f.tenant, f.date): f.n_rows for f in lake.snapshot("spans").files}
+
+
+def test_only_the_tenants_own_days_before_the_horizon_go(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for tenant in ("a", "b"):
+        for age in (1, 6, 7, 8, 40):
+            lake.append("spans", spans(tenant, NOW - age * DAY))
+    before = counts(lake)
+    foreseen = enforce(lake, {"a": 7}, NOW, dry_run=True)
+    assert counts(lake) == before, "a dry run removed something"
+    done = enforce(lake, {"a": 7}, NOW)
+    assert done == foreseen
+    assert [(e.tenant, e.table, e.n_files, e.n_rows) for e in done] == [("a", "spans", 2, 6)]
+    gone = set(before) - set(counts(lake))
+    assert gone == {("a", partition_date(NOW - 8 * DAY)), ("a", partition_date(NOW - 40 * DAY))}
+    assert enforce(lake, {"a": 7}, NOW) == []
+
+
+def test_rows_with_broken_clocks_go_by_the_day_they_came(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    old, new = spans("a", 5), spans("a", 5, seq=2)
+    place = old.schema.get_field_index("ingested_at")
+    for rows, age in ((old, 30), (new, 1)):
+        came = pa.array([(NOW - age * DAY) // 1000] * rows.num_rows, schema.AT)
+        lake.append("spans", rows.set_column(place, rows.schema.field(place), came))
+    enforce(lake, {"a": 7}, NOW)
+    assert [file.max_seq for file in lake.snapshot("spans").files] == [2]
+
+
+def test_the_bytes_go_with_the_next_vacuum(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.append("spans", spans("a", NOW - 40 * DAY))
+    (file,) = lake.snapshot("spans").files
+    enforce(lake, {"a": 7}, NOW)
+    assert Path(file.path).exists()
+    assert [str(path) for path in lake.vacuum("spans", older_than_ms=2**60)] == [file.path]
+    assert not Path(file.path).exists()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -22,6 +23,7 @@ from collector.http_request import (
     PROTOBUF,
     BadRequestLine,
     answers_json,
+    check_looks,
     is_gzip,
     is_json,
     key_of,
@@ -29,11 +31,18 @@ from collector.http_request import (
 )
 from collector.inflate import gunzip
 from collector.intake import INLINE_BYTES, Intake
+from collector.kinds import Signal
 from collector.settings import CollectorSettings
-from core.errors import AssayError, TooLarge, Undecodable
+from core.errors import AssayError, TooLarge
+from core.records import Principal
 
 MAX_HEADER_BYTES: Final = 32 << 10
 MAX_HEADERS: Final = 128
+MAX_TARGET_BYTES: Final = 8 << 10
+# Requests read ahead of the one being answered before the socket is left alone.
+MAX_PIPELINED: Final = 8
+# How long a refused body is read and thrown away, so that the client gets to read the answer before a reset.
+LINGER_S: Final = 5.0
 # Headers that may come once only: two different values must not let two readers of the request disagree.
 _SINGLE: Final = frozenset({b"content-type", b"content-encoding", b"authorization", b"x-api-key", b"content-length"})
 
@@ -48,8 +57,33 @@ class Door:
     connections: set[HttpConnection]
 
 
+@dataclass(kw_only=True)
+class _Exchange:
+    """One request as far as it was read, and what is known of its answer."""
+
+    method: str = ""
+    target: bytes = b""
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    n_headers: int = 0
+    header_bytes: int = 0
+    body: list[bytes] = field(default_factory=list)
+    body_bytes: int = 0
+    keep: bool = False
+    refusal: Refusal | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    signal: Signal | None = None  # None: a question about health
+    principal: Principal | None = None
+    is_json: bool = False
+    is_gzip: bool = False
+
+    def text(self, name: bytes) -> str | None:
+        """A header as text."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+
 class HttpConnection(asyncio.Protocol):
-    """One client connection; requests on it are answered one after the other."""
+    """One client connection; requests on it are answered one after the other, in their order."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -58,18 +92,10 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._held: list[bytes] = []
+        self._now: _Exchange | None = None
+        self._ready: deque[_Exchange] = deque()
+        self._deaf = False  # what still arrives is thrown away
         self.closing = False
-        self._reset()
-
-    def _reset(self) -> None:
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._n_headers = self._header_bytes = self._body_bytes = 0
-        self._body: list[bytes] = []
-        self._early: Refusal | None = None
-        self._extra: dict[str, str] = {}
-        self._in_request = False
 
     # -- asyncio ---------------------------------------------------------------------------------------------------
 
@@ -86,27 +112,24 @@ class HttpConnection(asyncio.Protocol):
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        """Feeds the parser, or holds pipelined bytes while a request is being answered."""
-        if self._task is not None:
-            self._held.append(data)
-            if sum(map(len, self._held)) > self._door.settings.max_body_bytes and self._transport:
-                self._transport.pause_reading()
+        """Feeds the parser; whole requests wait in order while one is being answered."""
+        if self._deaf:
             return
-        if not self._in_request:
-            self._in_request = True
-            self._expect(self._door.settings.header_timeout_s)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(Refusal(http=400, grpc=INVALID_ARGUMENT, message="the connection cannot be upgraded"))
+        except httptools.HttpParserUpgrade as error:
+            self._ignore_upgrade(data[error.args[0] :])
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            self._fail(cause.refusal if isinstance(cause, _TooMuch) else refusal_of(error))
+            self._refuse(cause.refusal if isinstance(cause, _Stop) else refusal_of(error))
         except httptools.HttpParserError as error:
-            self._fail(Refusal(http=400, grpc=INVALID_ARGUMENT, message=f"this is not an HTTP request: {error}"))
+            self._refuse(Refusal(http=400, grpc=INVALID_ARGUMENT, message=f"this is not an HTTP request: {error}"))
+        if len(self._ready) >= MAX_PIPELINED and self._transport and not self._deaf:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """A client that stops sending in the middle of a request gets no answer to it."""
+        """The client has said all it will; what it asked whole is still answered."""
+        self.closing = True
         return self._task is not None
 
     def finish_soon(self) -> None:
@@ -117,154 +140,190 @@ class HttpConnection(asyncio.Protocol):
 
     # -- llhttp callbacks ------------------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._now = _Exchange()
+        self._expect(self._door.settings.header_timeout_s)
+
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
-        self._target += url
-        if len(self._target) > 8192:
-            raise _TooMuch(414, "the request target is longer than 8 KiB")
+        now = self._current()
+        now.target += url
+        if len(now.target) > MAX_TARGET_BYTES:
+            raise _Stop(414, f"the request target is longer than {MAX_TARGET_BYTES} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
+        now = self._current()
         name = name.lower()
-        self._n_headers += 1
-        self._header_bytes += len(name) + len(value)
-        if self._n_headers > MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
-            raise _TooMuch(431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
-        if name in _SINGLE and name in self._headers and self._headers[name] != value:
-            raise _TooMuch(400, f"the header {name.decode('latin-1')} came twice with different values")
-        self._headers.setdefault(name, value)
-        if b"content-length" in self._headers and b"transfer-encoding" in self._headers:
-            raise _TooMuch(400, "Content-Length and Transfer-Encoding together are ambiguous")
+        now.n_headers += 1
+        now.header_bytes += len(name) + len(value)
+        if now.n_headers > MAX_HEADERS or now.header_bytes > MAX_HEADER_BYTES:
+            raise _Stop(431, f"more than {MAX_HEADERS} headers or {MAX_HEADER_BYTES} bytes of them")
+        if name in _SINGLE and now.headers.get(name, value) != value:
+            raise _Stop(400, f"the header {name.decode('latin-1')} came twice with different values")
+        now.headers.setdefault(name, value)
+        if b"content-length" in now.headers and b"transfer-encoding" in now.headers:
+            raise _Stop(400, "Content-Length and Transfer-Encoding together are ambiguous")
 
     def on_headers_complete(self) -> None:
         """Judges the request before its body: what is refused here is read to its end and not kept."""
+        now = self._current()
+        now.method = self._parser.get_method().decode("latin-1")
         self._expect(self._door.settings.body_timeout_s)
-        declared = self._headers.get(b"content-length", b"0")
+        declared = now.headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._door.settings.max_body_bytes:
-            raise _TooMuch(413, self._limit_text())
+            raise _Stop(413, self._limit_text())
         try:
-            self._check_head()
+            self._check_head(now)
         except (AssayError, OSError) as error:
-            self._early = self._refusal(error)
-        if self._headers.get(b"expect", b"").lower() == b"100-continue" and self._transport:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            now.refusal = _refusal(now, error)
+        if now.headers.get(b"expect", b"").lower() == b"100-continue":
+            if now.refusal is not None:
+                raise _Stop(now.refusal.http, now.refusal.message, now.refusal)
+            if self._task is None and self._transport:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
-        self._body_bytes += len(piece)
-        if self._body_bytes > self._door.settings.max_body_bytes:
-            raise _TooMuch(413, self._limit_text())
-        if self._early is None:
-            self._body.append(piece)
+        now = self._current()
+        now.body_bytes += len(piece)
+        if now.body_bytes > self._door.settings.max_body_bytes:
+            raise _Stop(413, self._limit_text())
+        if now.refusal is None:
+            now.body.append(piece)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        now = self._current()
+        now.keep = self._parser.should_keep_alive()
+        self._deaf = not now.keep
+        self._answer_in_turn(now)
+
+    # -- reading on ------------------------------------------------------------------------------------------------
+
+    def _current(self) -> _Exchange:
+        if self._now is None:
+            self._now = _Exchange()
+        return self._now
+
+    def _answer_in_turn(self, exchange: _Exchange) -> None:
+        self._now = None
         self._stop_timer()
-        self._task = self._loop.create_task(self._answer())
+        self._ready.append(exchange)
+        if self._task is None:
+            self._task = self._loop.create_task(self._answer_all())
 
-    # -- answering -------------------------------------------------------------------------------------------------
+    def _refuse(self, refusal: Refusal) -> None:
+        """A request that cannot be read on: it is answered in its turn, and nothing after it is read."""
+        exchange = self._current()
+        exchange.refusal, exchange.keep = refusal, False
+        self._deaf = True
+        self._answer_in_turn(exchange)
 
-    def _text(self, name: bytes) -> str | None:
-        value = self._headers.get(name)
-        return None if value is None else value.decode("latin-1")
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """An offer to switch protocols may be ignored (RFC 9110, section 7.8); the next request follows as usual."""
+        self._parser = httptools.HttpRequestParser(self)
+        if self._now is not None:
+            self._refuse(Refusal(http=400, grpc=INVALID_ARGUMENT, message="the connection cannot be upgraded"))
+        elif rest:
+            self.data_received(rest)
 
     def _limit_text(self) -> str:
         return f"the body is larger than {self._door.settings.max_body_bytes} bytes; send smaller batches"
 
-    def _check_head(self) -> None:
-        method = self._parser.get_method().decode("latin-1")
-        target = self._target.decode("latin-1")
-        if target.split("?", 1)[0] in ("/healthz", "/health") and method in ("GET", "HEAD"):
+    def _check_head(self, now: _Exchange) -> None:
+        target = now.target.decode("latin-1")
+        if target.split("?", 1)[0] in ("/healthz", "/health") and now.method in ("GET", "HEAD"):
             return
-        self._signal = signal_of(method, target)
-        self._principal = self._door.intake.principal(key_of(self._text(b"authorization"), self._text(b"x-api-key")))
-        self._json = is_json(self._text(b"content-type"))
-        self._gzip = is_gzip(self._text(b"content-encoding"))
+        now.signal = signal_of(now.method, target)
+        now.principal = self._door.intake.principal(key_of(now.text(b"authorization"), now.text(b"x-api-key")))
+        now.is_json = is_json(now.text(b"content-type"))
+        now.is_gzip = is_gzip(now.text(b"content-encoding"))
 
-    def _refusal(self, error: Exception) -> Refusal:
-        if isinstance(error, BadRequestLine):
-            self._extra = error.headers
-            return Refusal(http=error.http, grpc=INVALID_ARGUMENT, message=str(error))
-        return refusal_of(error)
+    # -- answering -------------------------------------------------------------------------------------------------
 
-    async def _answer(self) -> None:
-        keep = self._parser.should_keep_alive() and not self.closing
-        as_json = answers_json(self._text(b"content-type"))
-        try:
-            if self._early is not None:
-                self._send_refusal(self._early, as_json, keep)
-            elif self._parser.get_method() in (b"GET", b"HEAD"):
-                self._send_health(keep)
-            else:
-                await self._export(keep)
-        except Exception as error:
-            self._send_refusal(self._refusal(error), as_json, keep)
-        finally:
-            self._task = None
-        self._next_request(keep and not self.closing)
+    async def _answer_all(self) -> None:
+        while self._ready:
+            exchange = self._ready.popleft()
+            if self.closing and not self._ready:
+                exchange.keep = False
+            try:
+                await self._answer(exchange)
+            except Exception as error:
+                self._send_refusal(exchange, _refusal(exchange, error))
+            if not exchange.keep:
+                self._close(unread=exchange.refusal is not None)
+                return
+            if self._transport and len(self._ready) < MAX_PIPELINED:
+                self._transport.resume_reading()
+        self._task = None
+        if self.closing:
+            self._close(unread=False)
+        elif self._now is None:
+            self._expect(self._door.settings.idle_timeout_s)
 
-    async def _export(self, keep: bool) -> None:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
+    async def _answer(self, exchange: _Exchange) -> None:
+        if exchange.refusal is not None:
+            self._send_refusal(exchange, exchange.refusal)
+        elif exchange.signal is None or exchange.principal is None:
+            well, details = self._door.health()
+            self._send(exchange, 200 if well else 503, JSON, json.dumps(details).encode())
+        else:
+            await self._export(exchange, exchange.signal, exchange.principal)
+
+    async def _export(self, exchange: _Exchange, signal: Signal, principal: Principal) -> None:
+        body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
+        exchange.body = []
         limit = self._door.settings.max_body_bytes
-        if self._gzip and body:
+        if exchange.is_gzip and body:
             if len(body) > INLINE_BYTES // 4:
                 body = await self._loop.run_in_executor(None, gunzip, body, limit)
             else:
                 body = gunzip(body, limit)
-        _check_looks(body, self._json)
-        accepted = await self._door.intake.receive(self._signal, body, is_json=self._json, principal=self._principal)
-        if self._json:
-            self._send(200, JSON, response_json(accepted), keep)
+        check_looks(body, exchange.is_json)
+        accepted = await self._door.intake.receive(signal, body, is_json=exchange.is_json, principal=principal)
+        if exchange.is_json:
+            self._send(exchange, 200, JSON, response_json(accepted))
         else:
-            self._send(200, PROTOBUF, response_of(accepted), keep)
+            self._send(exchange, 200, PROTOBUF, response_of(accepted))
 
-    def _send_health(self, keep: bool) -> None:
-        well, details = self._door.health()
-        self._send(200 if well else 503, JSON, json.dumps(details).encode(), keep)
-
-    def _send_refusal(self, refusal: Refusal, as_json: bool, keep: bool) -> None:
+    def _send_refusal(self, exchange: _Exchange, refusal: Refusal) -> None:
         if refusal.retry_after_s is not None:
-            self._extra = {**self._extra, "retry-after": str(refusal.retry_after_s)}
-        if as_json:
-            self._send(refusal.http, JSON, status_json(refusal), keep)
+            exchange.extra["retry-after"] = str(refusal.retry_after_s)
+        if answers_json(exchange.text(b"content-type")):
+            self._send(exchange, refusal.http, JSON, status_json(refusal))
         else:
-            self._send(refusal.http, PROTOBUF, refusal.status().SerializeToString(), keep)
+            self._send(exchange, refusal.http, PROTOBUF, refusal.status().SerializeToString())
 
-    def _send(self, status: int, content_type: str, body: bytes, keep: bool) -> None:
+    def _send(self, exchange: _Exchange, status: int, content_type: str, body: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
             return
         lines = [
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
             f"content-type: {content_type}",
             f"content-length: {len(body)}",
-            *(f"{name}: {value}" for name, value in self._extra.items()),
+            *(f"{name}: {value}" for name, value in exchange.extra.items()),
         ]
-        if not keep:
+        if not exchange.keep:
             lines.append("connection: close")
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
-        self._transport.write(head if self._parser.get_method() == b"HEAD" else head + body)
+        self._transport.write(head if exchange.method == "HEAD" else head + body)
 
-    def _next_request(self, keep: bool) -> None:
+    def _close(self, *, unread: bool) -> None:
+        """Closes; when the client may still be sending, only after it had time to read the answer: closing a socket
+        with unread bytes resets the connection, and exporters take a reset for a fault worth repeating."""
+        self._deaf = True
+        self._ready.clear()
         if self._transport is None:
             return
-        if not keep:
+        if not unread or self._transport.is_closing() or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._parser = httptools.HttpRequestParser(self)
-        self._reset()
-        self._expect(self._door.settings.idle_timeout_s)
-        held, self._held = self._held, []
+        self._transport.write_eof()
+        self._task = None
         self._transport.resume_reading()
-        for data in held:
-            self.data_received(data)
-
-    def _fail(self, refusal: Refusal) -> None:
-        """Answers a request that cannot be read on, and closes."""
-        self._stop_timer()
-        self._send_refusal(refusal, answers_json(self._text(b"content-type")), False)
-        if self._transport:
-            self._transport.close()
+        self._expect(LINGER_S)
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -278,22 +337,22 @@ class HttpConnection(asyncio.Protocol):
             self._timer = None
 
     def _too_slow(self) -> None:
+        self.closing = self._deaf = True
         if self._transport and self._task is None:
             self._transport.close()
 
 
-class _TooMuch(Exception):
-    def __init__(self, http: int, message: str) -> None:
+class _Stop(Exception):
+    """Leaves the parser: the request is refused with this and not read on."""
+
+    def __init__(self, http: int, message: str, refusal: Refusal | None = None) -> None:
         super().__init__(message)
         grpc = refusal_of(TooLarge(message)).grpc if http == 413 else INVALID_ARGUMENT
-        self.refusal = Refusal(http=http, grpc=grpc, message=message)
+        self.refusal = refusal or Refusal(http=http, grpc=grpc, message=message)
 
 
-def _check_looks(body: bytes, as_json: bool) -> None:
-    """Names the mistake when the body is plainly not what its headers say."""
-    if body[:2] == b"\x1f\x8b":
-        raise Undecodable("the body is gzip; add the header Content-Encoding: gzip", "body")
-    if not as_json and body[:1] == b"{":
-        raise Undecodable(f"the body looks like JSON; send it with Content-Type: {JSON}", "body")
-    if as_json and body[:1] == b"\x0a" and body.lstrip()[:1] not in (b"{", b"["):
-        raise Undecodable(f"the body looks like protobuf; send it with Content-Type: {PROTOBUF}", "body")
+def _refusal(exchange: _Exchange, error: Exception) -> Refusal:
+    if isinstance(error, BadRequestLine):
+        exchange.extra |= error.headers
+        return Refusal(http=error.http, grpc=INVALID_ARGUMENT, message=str(error))
+    return refusal_of(error)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from collector.kinds import Signal
-from core.errors import AssayError
+from core.errors import AssayError, Undecodable
 
 PATHS: Final = {"/v1/traces": Signal.SPANS, "/v1/logs": Signal.LOG_RECORDS, "/v1/metrics": Signal.METRIC_POINTS}
 PROTOBUF: Final = "application/x-protobuf"
@@ -70,3 +70,13 @@ def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
         scheme, _, key = authorization.partition(" ")
         return key.strip()[: MAX_KEY + 1] if scheme.lower() == "bearer" else authorization.strip()[: MAX_KEY + 1]
     return x_api_key.strip()[: MAX_KEY + 1] if x_api_key is not None else None
+
+
+def check_looks(body: bytes, as_json: bool) -> None:
+    """Raises Undecodable, naming the mistake, when the body is plainly not what its headers say."""
+    if body[:2] == b"\x1f\x8b":
+        raise Undecodable("the body is gzip; add the header Content-Encoding: gzip", "body")
+    if not as_json and body[:1] == b"{":
+        raise Undecodable(f"the body looks like JSON; send it with Content-Type: {JSON}", "body")
+    if as_json and body[:1] == b"\x0a" and body.lstrip()[:1] not in (b"{", b"["):
+        raise Undecodable(f"the body looks like protobuf; send it with Content-Type: {PROTOBUF}", "body")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -173,22 +173,29 @@ class Intake:
         return Accepted(signal=Signal.METRIC_POINTS, n_rejected=admission.n_rejected, message=admission.message)
 
     async def _keep(self, kind: EntryKind, body: bytes, principal: Principal, transcoded: Transcoded | None) -> None:
-        """Waits until the journal has it; then it is the committer's."""
+        """Waits until the journal has it; then it is the committer's, also when the client no longer waits."""
         at_us = self._clock() // 1000
-        done = self._journal.append(kind=kind, tenant=principal.tenant, received_at_us=at_us, body=body)
-        position, place = await asyncio.wrap_future(done)
-        self._backlog.put(
-            Acknowledged(
-                position=position,
-                kind=kind,
-                tenant=principal.tenant,
-                received_at_us=at_us,
-                size=len(body),
-                body=body,
-                place=place,
-                transcoded=transcoded,
+
+        def hand_over(done: Future[tuple[int, Place]]) -> None:
+            if done.cancelled() or done.exception():
+                return
+            position, place = done.result()
+            self._backlog.put(
+                Acknowledged(
+                    position=position,
+                    kind=kind,
+                    tenant=principal.tenant,
+                    received_at_us=at_us,
+                    size=len(body),
+                    body=body,
+                    place=place,
+                    transcoded=transcoded,
+                )
             )
-        )
+
+        done = self._journal.append(kind=kind, tenant=principal.tenant, received_at_us=at_us, body=body)
+        done.add_done_callback(hand_over)
+        await asyncio.wrap_future(done)
 
 
 def _refuse_other_signals(body: bytes, found: Scan) -> None:

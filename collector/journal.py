@@ -10,7 +10,9 @@ everything; segments that lie wholly below are destroyed, key first.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import queue
 import secrets
@@ -26,12 +28,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from collector import segment
 from collector.seal import MasterKey, destroy, new_segment_key, segment_key
-from core.errors import Corrupt, StorageFailed
+from core.errors import Conflict, Corrupt, StorageFailed
 from store.delta_log import sync_folder, write_durably
 
 SEGMENT_BYTES: Final = 64 << 20
 GROUP_BYTES: Final = 8 << 20
 _META: Final = 4
+_LOG: Final = logging.getLogger("assay.journal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +69,15 @@ class Journal:
     """Thread-safe; one process may hold a journal at a time."""
 
     def __init__(self, folder: Path, master: MasterKey, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Opens or makes the journal in `folder`. Raises Corrupt or StorageFailed."""
+        """Opens or makes the journal in `folder`. Raises Corrupt, StorageFailed, Conflict when another has it open."""
         self.folder = folder
         self._master = master
         self._segment_bytes = segment_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self._held = _hold(folder / "lock")
         self.number = _number(folder / "journal.json")
         self._closed = sorted(folder.glob("*.seg"))
+        self._damaged: set[Path] = set()
         self._next = 1
         self._active: Path | None = None
         self._descriptor = -1
@@ -85,15 +90,20 @@ class Journal:
     # -- reading back ----------------------------------------------------------------------------------------------
 
     def replay(self) -> Iterator[Entry | Corrupt]:
-        """Every sound entry in order, and a Corrupt for each damaged stretch. Call before `start`."""
+        """Every sound entry in order, and a Corrupt for each damaged stretch. Call before `start`.
+
+        Damaged segments are kept until somebody removes them: a lost key may still be in a backup.
+        """
         for path in self._closed:
             try:
                 cipher = segment_key(self._master, path.with_suffix(".key"))
             except Corrupt as error:
+                self._damaged.add(path)
                 yield error
                 continue
             for found in segment.read(path, cipher):
                 if isinstance(found, segment.Damage):
+                    self._damaged.add(path)
                     yield Corrupt(
                         f"{path}: {found.length} bytes at offset {found.offset} were altered; entries are lost"
                     )
@@ -136,6 +146,7 @@ class Journal:
         if self._thread:
             self._thread.join()
         self._close_active()
+        os.close(self._held)
 
     def committed(self, position: int, *, keep_s: float = 0.0) -> list[Path]:
         """Destroys the segments whose entries are all at or below `position` and that were last written more than
@@ -148,6 +159,8 @@ class Journal:
             first_of_next = _first(following) if following else self._next
             if first_of_next - 1 > position or (keep_s and time.time() - path.stat().st_mtime < keep_s):
                 break
+            if path in self._damaged:
+                continue
             destroy(path.with_suffix(".key"))
             path.unlink(missing_ok=True)
             gone.append(path)
@@ -181,7 +194,8 @@ class Journal:
                 size += len(waiting.body)
             if any(waiting.kind == 0 for waiting in group):
                 self._close_active()
-            entries = [waiting for waiting in group if waiting.kind]
+            # Who was cancelled before this is not written; from here on nobody can cancel.
+            entries = [each for each in group if each.kind and each.done.set_running_or_notify_cancel()]
             if entries:
                 self._write(entries)
             if last:
@@ -190,7 +204,9 @@ class Journal:
     def _write(self, group: list[_Waiting]) -> None:
         try:
             placed = self._write_group(group)
-        except (OSError, StorageFailed) as error:
+        except Exception as error:  # whatever it is, this thread goes on and nobody waits in vain
+            if not isinstance(error, OSError | StorageFailed):
+                _LOG.exception("an unforeseen fault of the journal")
             self._close_active()
             failure = StorageFailed(f"the journal could not keep the request: {error}")
             for waiting in group:
@@ -222,20 +238,39 @@ class Journal:
     def _open_segment(self) -> None:
         path = self.folder / f"{self._next:020}-{secrets.token_hex(4)}.seg"
         self._cipher = new_segment_key(self._master, path.with_suffix(".key"))
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-        sync_folder(self.folder)
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+            sync_folder(self.folder)
+        except OSError:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".key").unlink(missing_ok=True)
+            raise
         self._size = 0
         with self._lock:
             self._active = path
 
     def _close_active(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor, self._cipher = -1, None
+        descriptor, self._descriptor, self._cipher = self._descriptor, -1, None
+        if descriptor >= 0:
+            try:
+                os.close(descriptor)
+            except OSError as error:  # everything acknowledged in it was synced before
+                _LOG.warning("a journal segment did not close: %s", error)
         with self._lock:
             if self._active is not None:
                 self._closed.append(self._active)
             self._active = None
+
+
+def _hold(path: Path) -> int:
+    """The descriptor of a locked file; the kernel lets go of it when the process ends, however it ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Conflict(f"{path.parent} is in use by another collector; stop it, or use another data folder") from error
+    return descriptor
 
 
 def _first(path: Path) -> int:

@@ -5,9 +5,9 @@ A record is a header of 32 bytes and a sealed content:
     magic "AJR1" · content length u32 · position u64 · kind u8 · 7 bytes zero · CRC-32 of the 24 bytes before u32 ·
     4 bytes zero · AES-256-GCM(content, nonce = 4 zero bytes + position, associated data = the header)
 
-A data key seals one segment, and a position is used once in it, so no nonce repeats. `read` stops at the first record
-that is cut or altered with nothing sound behind it (a torn tail: it was never acknowledged) and reports damage when
-sound records follow.
+A data key seals one segment, and a position is used once in it, so no nonce repeats. A tail that is the beginning of a
+record, or zeros, was never acknowledged (the write was cut short) and is left out in silence. Anything else that is
+not a sound record is damage and is reported.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Sealed:
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """Bytes between two sound records that are not a record any more."""
+    """Bytes that are not a record any more."""
 
     offset: int
     length: int
@@ -83,13 +83,24 @@ def read(path: Path, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | Damage]:
             bad_from = at if bad_from is None else bad_from
             at = raw.find(MAGIC, at + 1)
             if at < 0:
-                return
+                break
             continue
         if bad_from is not None:
             yield Damage(offset=bad_from, length=at - bad_from)
             bad_from = None
         yield record, content
         at += HEADER.size + record.length
+    if bad_from is not None and not _torn(raw[bad_from:]):
+        yield Damage(offset=bad_from, length=len(raw) - bad_from)
+
+
+def _torn(tail: bytes) -> bool:
+    """Whether a tail can be what is left of a write that was cut short."""
+    if len(tail) < HEADER.size or not tail.strip(b"\0"):
+        return True
+    magic, length, _, _, checksum, zero = HEADER.unpack(tail[: HEADER.size])
+    sound: bool = magic == MAGIC and zero == 0 and checksum == zlib.crc32(tail[:24])
+    return sound and int(length) > len(tail) - HEADER.size
 
 
 def _record_at(raw: bytes, at: int) -> Sealed | None:

@@ -6,7 +6,9 @@ Readers take a snapshot: an immutable list of files with row counts, time bounds
 
 from __future__ import annotations
 
+import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -85,12 +87,14 @@ class Lake:
         Raises Conflict when one of them has gone meanwhile.
         """
         files = [self._write(table, part) for part in _partitions(rows)]
+        _date_from_now(old)
         self._logs[table].commit(add=files, remove=old, operation=operation, at_ms=self._clock() // NS_PER_MS)
         return files
 
     def remove(self, table: str, files: list[LakeFile]) -> None:
         """Takes files out of the table in one commit; their bytes stay until `vacuum`. Raises Conflict."""
         at_ms = self._clock() // NS_PER_MS
+        _date_from_now(files)
         self._logs[table].commit(add=[], remove=files, operation="DELETE", at_ms=at_ms, rearrangement=False)
 
     def txn_version(self, table: str, app_id: str) -> int | None:
@@ -140,13 +144,18 @@ class Lake:
             )
 
     def orphans(self, table: str, older_than_ms: int) -> list[Path]:
-        """Parquet files in the table's folder that no snapshot names and that were last written before then."""
+        """Parquet files (and unfinished ones) in the table's folder that no snapshot names and that were last written,
+        or taken out of the table, before then."""
         live = {f.path for f in self.snapshot(table).files}
         found = []
-        for path in (self.root / table).rglob("*.parquet"):
-            if "_delta_log" in path.parts or str(path) in live:
+        for path in (self.root / table).rglob("part-*"):
+            if path.suffix not in (".parquet", ".tmp") or "_delta_log" in path.parts or str(path) in live:
                 continue
-            if path.stat().st_mtime * 1000 < older_than_ms:
+            try:
+                old = path.stat().st_mtime * 1000 < older_than_ms
+            except FileNotFoundError:  # renamed or deleted by another process since it was listed
+                continue
+            if old:
                 found.append(path)
         return found
 
@@ -193,6 +202,13 @@ class Lake:
             min_seq=low_seq or 0,
             max_seq=high_seq or 0,
         )
+
+
+def _date_from_now(files: list[LakeFile]) -> None:
+    """Files that leave a table are as old as their leaving, so that `vacuum` gives running queries their time."""
+    for file in files:
+        with suppress(OSError):
+            os.utime(file.path)
 
 
 def _encode(table: str, rows: pa.Table) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -40,6 +41,18 @@ def health(services: ServicesOf, response: Response) -> Health:
     well = all(found == "ok" for found in checks.values())
     response.status_code = 200 if well else 503
     return Health(status="ok" if well else "failed", version=services.version, checks=checks)
+
+
+@router.get("/api/v1/ready")
+def ready(services: ServicesOf, response: Response) -> dict[str, str]:
+    """200 once spans can be sent and read: the collector of this installation answers too; else 503."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{services.settings.http_port}/healthz", timeout=2) as answer:
+            well = answer.status == 200
+    except OSError:
+        well = False
+    response.status_code = 200 if well else 503
+    return {"status": "ok" if well else "starting"}
 
 
 @router.get("/api/v1/openapi.json", include_in_schema=False)

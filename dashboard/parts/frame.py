@@ -30,7 +30,7 @@ _BUCKETS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A chosen range of time: as API parameters, as words, and how long it is."""
+    """A chosen range of time: as API parameters, as words ("in the last 24 hours"), and how long it is."""
 
     parameters: dict[str, str]
     words: str
@@ -75,17 +75,19 @@ def head(title: str, about: str, *, live_key: str | None = None) -> tuple[Window
 def _window(choice: str) -> Window:
     if choice != "custom":
         seconds = int(choice[:-1]) * _SECONDS[choice[-1]]
-        return Window(parameters={"since": choice}, words=RANGES[choice].lower(), seconds=seconds)
+        words = "of all time" if choice == "3650d" else f"in the {RANGES[choice].lower()}"
+        return Window(parameters={"since": choice}, words=words, seconds=seconds)
     now = datetime.now(timezone()).replace(second=0, microsecond=0, tzinfo=None)
+    now = st.session_state.setdefault("custom-range-from", now)  # the proposal stays while the page is read again
     with st.container(horizontal=True, horizontal_alignment="right"):
         start = st.datetime_input("From", now - timedelta(days=1), key="from_at", persist_state="session", width=240)
         end = st.datetime_input("To", now + timedelta(minutes=1), key="to_at", persist_state="session", width=240)
     if start is None or end is None or start >= end:
         st.warning("The range has to end after it starts. Showing the last 24 hours instead.")
-        return Window(parameters={"since": "24h"}, words="last 24 hours", seconds=86400)
+        return Window(parameters={"since": "24h"}, words="in the last 24 hours", seconds=86400)
     first, last = (at.replace(tzinfo=timezone()).astimezone(UTC) for at in (start, end))
     parameters = {"start": f"{first:%Y-%m-%dT%H:%M:%SZ}", "end": f"{last:%Y-%m-%dT%H:%M:%SZ}"}
-    return Window(parameters=parameters, words="chosen range", seconds=(last - first).total_seconds())
+    return Window(parameters=parameters, words="in the chosen range", seconds=(last - first).total_seconds())
 
 
 def numbers(cells: Iterable[tuple[str, str]], key: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import streamlit as st
@@ -41,7 +42,6 @@ def common_columns() -> dict[str, Any]:
     """The columns that both lists have."""
     column = st.column_config
     return {
-        "started": column.DatetimeColumn("Started", format="D MMM HH:mm:ss", width=120),
         "status": column.MultiselectColumn(
             "Status", options=["failed", "inner error", "ok"], color=["red", "orange", "green"], width=92
         ),
@@ -71,7 +71,7 @@ def grid(
     renamed: Mapping[str, Any] | None = None,
 ) -> int | None:
     """Draws the columns; returns the row that was clicked, counted from the top. `chosen` starts marked."""
-    known = {**common_columns(), **(renamed or {})}
+    known = {**common_columns(), **(renamed or {}), "started": _started(columns["started"])}
     marked: Any = {"selection": {"cells": [(chosen, "input")]}} if chosen is not None else None
     state = st.dataframe(
         arrow.table(dict(columns)),
@@ -88,6 +88,14 @@ def grid(
     )
     cells = state["selection"]["cells"]
     return int(cells[0][0]) if cells else None
+
+
+def _started(moments: Sequence[object]) -> Any:
+    """The column of start times; with the year when one of them is not of this year."""
+    years = {moment.year for moment in moments if isinstance(moment, datetime)}
+    if years <= {datetime.now(timezone()).year}:
+        return st.column_config.DatetimeColumn("Started", format="D MMM HH:mm:ss", width=120)
+    return st.column_config.DatetimeColumn("Started", format="D MMM YYYY HH:mm:ss", width=155)
 
 
 def shared_values(rows: Sequence[Row]) -> dict[str, list[object]]:

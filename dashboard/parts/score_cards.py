@@ -11,7 +11,12 @@ from dashboard import human
 from dashboard.api import Row
 from dashboard.text import inert
 
-_ICON: Final = {"rule": ":material/rule:", "judge": ":material/gavel:", "human": ":material/person:"}
+_ICON: Final = {
+    "rule": ":material/rule:",
+    "judge": ":material/gavel:",
+    "human": ":material/person:",
+    "outcome": ":material/flag:",
+}
 
 
 def cards(scores: Sequence[Row], key: str) -> None:

@@ -87,7 +87,7 @@ def _numbers(window: Window, app: str | None) -> None:
 def _nothing(window: Window) -> None:
     if states.anything_stored():
         states.no_match(
-            "turns", f"Nothing arrived in the {window.words}. Older traces exist: widen the range at the top right."
+            "turns", f"Nothing arrived {window.words}. Older traces exist: widen the range at the top right."
         )
     else:
         states.first_steps()

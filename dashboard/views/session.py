@@ -26,6 +26,13 @@ def _read(_api: Api, session_id: str, wanted: int) -> Row:
     return answer
 
 
+@st.cache_data(ttl=10, max_entries=8, show_spinner=False)
+def _scores(_api: Api, session_id: str) -> list[Row]:
+    """Scores of the whole session; those of its turns come with the turns."""
+    page = _api.page("/scores", {"session_id": session_id, "since": "3650d", "limit": 200})
+    return [score for score in page.items if score.get("target") == "session"]
+
+
 @states.guarded
 def show() -> None:
     """The page."""
@@ -36,7 +43,7 @@ def show() -> None:
     wanted = int(st.session_state.get(f"turns-{session_id}", _TURNS))
     answer = _read(states.api(), session_id, wanted)
     session, turns = answer["session"], answer["turns"]
-    _head(session, [score for score in answer.get("scores") or [] if not score.get("trace_id")])
+    _head(session, _scores(states.api(), session_id))
     for number, turn in enumerate(turns, start=1):
         _gap(turn)
         _turn(number, turn)

@@ -37,9 +37,7 @@ def _list(wanted: filters.Chosen, words: str) -> None:
         _nothing(wanted)
         return
     more = " or more" if page.next_cursor or cursors else ""
-    st.caption(
-        f"{human.plural(len(page.items), 'session')}{more} in the {words}. Click a row to read the conversation."
-    )
+    st.caption(f"{human.plural(len(page.items), 'session')}{more} {words}. Click a row to read the conversation.")
     generation = st.session_state.get("sessions-generation", 0)
     renamed = {
         "input": lists.text_column("First message", 330),

@@ -77,7 +77,7 @@ def _count(wanted: filters.Chosen, words: str, shown: int) -> None:
     statuses = lists.read_facets(states.api(), ("status",), wanted)["status"]
     total, errors = max(shown, sum(statuses.values())), statuses.get("error", 0)
     wrong = f" · {errors:,} failed" if errors else ""
-    st.caption(f"{human.plural(total, 'trace')} in the {words}{wrong}")
+    st.caption(f"{human.plural(total, 'trace')} {words}{wrong}")
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:

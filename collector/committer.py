@@ -138,6 +138,7 @@ class Committer:
                 self._journal.roll()
                 rolled = True
             self._tidy()
+        self._tidy()
 
     def _next_batch(self, wait_s: float) -> list[Acknowledged] | None:
         """Entries to store; empty after `wait_s` without any, None when stopped and drained."""

@@ -141,11 +141,14 @@ class Journal:
         return done
 
     def stop(self) -> None:
-        """Writes what waits and closes."""
+        """Writes what waits and closes. The folder stays held until `release`, or until the process ends."""
         self._queue.put(None)
         if self._thread:
             self._thread.join()
         self._close_active()
+
+    def release(self) -> None:
+        """Lets another collector open the folder; for when everything that was stopped with it is done."""
         os.close(self._held)
 
     def committed(self, position: int, *, keep_s: float = 0.0) -> list[Path]:

@@ -1,10 +1,10 @@
-# Six words: setup demo test check bench docs (and soak, the long campaigns).
+# Six words: setup demo test check bench docs. Everything installs into .venv, from requirements.lock.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench docs soak lock clean
+.PHONY: setup demo test check bench docs lock clean
 
 setup: $(STAMP)
 
@@ -31,7 +31,20 @@ check: setup
 
 lock:
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --no-emit-find-links --generate-hashes --extra dev --python-version 3.11 -o requirements.lock pyproject.toml requirements.in
+	$(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --no-emit-find-links --generate-hashes --extra dev --python-version 3.11 \
+		-o requirements.lock pyproject.toml requirements.in
 
 docs: setup
 	$(BIN)/python docs/build.py
+
+# The peers and the harness live outside the repository; benchmarks/ingest/run.py says how to point at them.
+bench: setup
+	$(BIN)/python -m benchmarks.redaction.pii
+	$(BIN)/python -m benchmarks.store.query_times --runs 5
+	$(BIN)/python -m benchmarks.ingest.run --name ingest
+
+docs: setup
+	$(BIN)/python docs/build.py
+
+clean:
+	rm -rf $(VENV) .venv-live build

@@ -36,8 +36,8 @@ LABEL_REACH_AFTER: Final = 16
 
 # Bytes that may stand between the digit groups of one number; the last two are a no-break space in UTF-8.
 _SEPARATORS: Final = b" -.()/\xc2\xa0"
-_WORD, _DIGIT, _LOCAL, _HEX, _DOMAIN, _GLUE, _NEAR = 1, 2, 4, 8, 16, 32, 64
-_T_DIGIT, _T_AT, _T_COLON, _T_EQUALS, _T_PREFIX, _T_PERCENT = 1, 2, 4, 8, 16, 32
+_WORD, _DIGIT, _LOCAL, _HEX, _DOMAIN, _GLUE, _NEAR, _QUOTED = 1, 2, 4, 8, 16, 32, 64, 128
+_T_DIGIT, _T_AT, _T_COLON, _T_EQUALS, _T_PREFIX, _T_PERCENT, _T_INITIAL = 1, 2, 4, 8, 16, 32, 64
 # Bytes by falling frequency in English text and JSON (digits first: a run of them is read as one number).
 _FREQUENT: Final = "0123456789 etaoinshrdlcumwfgypb.v_-/k"
 
@@ -56,6 +56,8 @@ def _classes() -> Bytes:
             table[c] |= _HEX
         if c >= 128 or letter.isalnum() or letter in ".-":
             table[c] |= _DOMAIN
+        if c in b"\"'\\ ]":
+            table[c] |= _QUOTED
         if c in _SEPARATORS:
             table[c] |= _GLUE | _NEAR
         if letter.isdigit() and c < 128:
@@ -107,7 +109,7 @@ def _triggers() -> Bytes:
     table[ord("=")] |= _T_EQUALS
     table[ord("%")] |= _T_PERCENT
     for prefix, k in zip(PREFIXES, _ANCHOR, strict=True):
-        table[ord(prefix[int(k)])] |= _T_PREFIX
+        table[ord(prefix[int(k)])] |= _T_PREFIX if k else _T_PREFIX | _T_INITIAL
     return table
 
 
@@ -121,6 +123,8 @@ def _iban_table() -> npt.NDArray[np.int8]:
 _CLASS: Final = _classes()
 _PREFIX_BYTES, _PREFIX_STARTS = _packed(PREFIXES)
 _FIRST, _CHAIN, _ANCHOR = _prefix_index()
+# One bit per bucket that is not empty: 8 KiB that stay in the nearest cache, where the buckets do not.
+_PAIRS: Final = np.packbits(_FIRST >= 0, bitorder="little")
 _TRIGGER: Final = _triggers()
 _LABEL_BYTES, _LABEL_STARTS = _packed(LABELS)
 _LABEL_FIRST, _LABEL_CHAIN = _label_index()
@@ -135,6 +139,11 @@ _wide: Any = np.int64  # typed loosely: to mypy a NumPy integer is no int, to nu
 def _jit(function: _F) -> _F:
     """Compile without the GIL and keep the machine code on disk; callable from Python and from other kernels."""
     return cast("_F", numba.njit(cache=True, nogil=True, boundscheck=False)(function))
+
+
+def _inlined(function: _F) -> _F:
+    """As `_jit`, written into the caller: a call hands arrays over with reference counts, which costs on a hot path."""
+    return cast("_F", numba.njit(cache=True, nogil=True, boundscheck=False, inline="always")(function))
 
 
 @_jit
@@ -358,16 +367,33 @@ def _at_sign(data: Any, lo: int, hi: int, i: int, width: int, row: int, out: Any
     return _put(out, n, row, start, end, EMAIL)
 
 
+@_inlined
+def _plain_number_end(data: Any, lo: int, hi: int, i: int) -> int:
+    """The end of the digits at `i` where they can be nothing of interest, as most are; else `i`."""
+    if i - 7 < lo:
+        return i
+    before = data[_unsigned(i - 1)]
+    if _CLASS[before] & _WORD:
+        # Glued to a word that is longer than an IBAN's two letters, with no JSON escape in reach.
+        if not (_CLASS[data[_unsigned(i - 2)]] & _CLASS[data[_unsigned(i - 3)]] & _WORD):
+            return i
+        for j in range(2, 8):
+            if data[_unsigned(i - j)] == 92:
+                return i
+    elif before == 43 or before == 40:
+        return i
+    end = i + 1
+    while end < hi and _CLASS[data[_unsigned(end)]] & _DIGIT:
+        end += 1
+    if _CLASS[before] & _WORD:
+        return end
+    follows = end + 1 < hi and _CLASS[data[_unsigned(end)]] & _GLUE and _CLASS[data[_unsigned(end + 1)]] & _NEAR
+    return i if end - i >= 7 or follows else end
+
+
 @_jit
 def _digits(data: Any, lo: int, hi: int, i: int, row: int, out: Any, n: int, shape: Any) -> tuple[int, int]:
     """(next byte, count): list what the digits at `i` may be."""
-    if i > lo and not _CLASS[data[i - 1]] & _WORD and data[i - 1] != 43 and data[i - 1] != 40:
-        j = i + 1
-        while j < hi and _CLASS[data[j]] & _DIGIT:
-            j += 1
-        # Most numbers are short and stand alone.
-        if j - i < 7 and (j == hi or not _CLASS[data[j]] & _GLUE or j + 1 == hi or not _CLASS[data[j + 1]] & _NEAR):
-            return j, n
     end = _escape_end(data, lo, i)
     if end != i:
         return min(end, hi), n
@@ -405,13 +431,16 @@ def scan(data: Any, offsets: Any, first_row: int, out: Any) -> tuple[int, int]:
                 i += 1
                 continue
             if trigger & _T_PREFIX:
-                if _FIRST[c] >= 0:
+                if trigger & _T_INITIAL:
                     n = _prefixes(data, lo, hi, i, _wide(_FIRST[c]), row, out, n)
-                if i > lo:
-                    p = _wide(_FIRST[_wide(data[i - 1]) * 256 + _wide(c)])
-                    if p >= 0:
-                        n = _prefixes(data, lo, hi, i, p, row, out, n)
+                pair = _unsigned(data[_unsigned(i - 1)]) << _unsigned(8) | _unsigned(c) if i > lo else _unsigned(0)
+                if _PAIRS[pair >> _unsigned(3)] >> (pair & _unsigned(7)) & 1:
+                    n = _prefixes(data, lo, hi, i, _wide(_FIRST[pair]), row, out, n)
             if trigger & _T_DIGIT:
+                end = _plain_number_end(data, lo, hi, i)
+                if end > i:
+                    i = end
+                    continue
                 i, n = _digits(data, lo, hi, i, row, out, n, shape)
                 continue
             if trigger & _T_AT:
@@ -425,7 +454,10 @@ def scan(data: Any, offsets: Any, first_row: int, out: Any) -> tuple[int, int]:
                         n = _put(out, n, row, start, end, IPV6)
                         i = end
                         continue
-                if _assigned(data, lo, i):
+                j = i - 1
+                while j > lo and _CLASS[data[_unsigned(j)]] & _QUOTED:
+                    j -= 1
+                if _NAME_END[data[_unsigned(j)]] and _assigned(data, lo, i):
                     n = _put(out, n, row, i, i + 1, ASSIGNED)
             i += 1
         if n > out.shape[0]:

@@ -9,12 +9,15 @@ STAMP := $(VENV)/.installed
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -q core auth store collector server dashboard
-	$(BIN)/python -m collector.compile
-	touch $(STAMP)
+	@echo "1/3 making .venv and installing the locked packages (a minute or two, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q core auth store collector server dashboard
+	@echo "2/3 compiling the span decoder (about a minute, once)"
+	@$(BIN)/python -m collector.compile
+	@touch $(STAMP)
+	@echo "3/3 ready: make demo, make test, or .venv/bin/assay --help"
 
 demo: setup
 	$(BIN)/assay demo
@@ -33,9 +36,6 @@ lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --no-emit-find-links --generate-hashes --extra dev --python-version 3.11 \
 		-o requirements.lock pyproject.toml requirements.in
-
-docs: setup
-	$(BIN)/python docs/build.py
 
 # The peers and the harness live outside the repository; benchmarks/ingest/run.py says how to point at them.
 bench: setup

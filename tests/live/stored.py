@@ -11,7 +11,7 @@ from tests.live.running import Ran
 from tests.stack import Stack
 from tests.waiting import wait_until
 
-VISIBLE_WITHIN_S = 120  # a machine under load, or a first start that still compiles its scanner
+VISIBLE_WITHIN_S = 60  # a machine under load, or a first start that still compiles its scanner
 MODEL_KINDS = ("LLM", "EMBEDDING")
 Row = dict[str, Any]
 
@@ -65,6 +65,13 @@ def stored(stack: Stack, ran: Ran, *, since: str = "1d") -> Stored:
 
     wait_until(lambda: n_spans() >= ran.n_spans, VISIBLE_WITHIN_S, f"{ran.n_spans} spans of {ran.app}")
     assert n_spans() == ran.n_spans
+
+    def n_in_traces() -> int:
+        traces = get(client, "/traces", app=ran.app, since=since, limit=1_000)["items"]
+        return sum(int(trace["n_spans"]) for trace in traces)
+
+    # Turns are derived in a commit of their own, shortly after the spans'.
+    wait_until(lambda: n_in_traces() >= ran.n_spans, VISIBLE_WITHIN_S, f"the traces of {ran.app}")
     rows: list[Row] = []
     cursor: str | None = None
     while True:

@@ -2,6 +2,7 @@
 import { DiagLogLevel, diag } from '@opentelemetry/api';
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import { defaultResource, detectResources, envDetector } from '@opentelemetry/resources';
 import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
 
 const retries = (text) => text.startsWith('Scheduling export retry') && console.error(text);
@@ -13,7 +14,8 @@ export function start() {
   diag.setLogger(log, DiagLogLevel.VERBOSE);
   const json = process.env.OTEL_EXPORTER_OTLP_PROTOCOL === 'http/json';
   const exporter = json ? new JsonExporter() : new ProtobufExporter();
-  const provider = new NodeTracerProvider({ spanProcessors: [new BatchSpanProcessor(exporter), counter] });
+  const resource = defaultResource().merge(detectResources({ detectors: [envDetector] })); // OTEL_SERVICE_NAME
+  const provider = new NodeTracerProvider({ resource, spanProcessors: [new BatchSpanProcessor(exporter), counter] });
   provider.register();
   return provider;
 }

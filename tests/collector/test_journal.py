@@ -244,7 +244,7 @@ def test_a_failing_disk_refuses_and_recovers(
             raise OSError(number, os.strerror(number))
         return real(*arguments)
 
-    monkeypatch.setattr(journal_module.os, call, faulty)
+    monkeypatch.setattr(os, call, faulty)
     for _ in range(3):
         with pytest.raises(StorageFailed, match="could not keep"):
             append(journal, b"refused")
@@ -264,7 +264,7 @@ def test_a_failing_disk_refuses_and_recovers(
 
 def test_a_write_that_the_kernel_cuts_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.writev
-    monkeypatch.setattr(journal_module.os, "writev", lambda fd, buffers: real(fd, [bytes(buffers[0][:7])]))
+    monkeypatch.setattr(os, "writev", lambda fd, buffers: real(fd, [bytes(buffers[0][:7])]))
     written(tmp_path, BODIES)
     monkeypatch.undo()
     assert [entry.body for entry in replayed(tmp_path)[0]] == BODIES
@@ -309,7 +309,7 @@ def test_requests_that_wait_together_share_a_sync(tmp_path: Path, monkeypatch: p
         syncs += 1
         real(descriptor)
 
-    monkeypatch.setattr(journal_module.os, "fdatasync", counted)
+    monkeypatch.setattr(os, "fdatasync", counted)
     journal = Journal(tmp_path, MASTER)
     waiting = [journal.append(kind=1, tenant="acme", received_at_us=i, body=b"x" * 100) for i in range(200)]
     journal.start()
@@ -329,7 +329,7 @@ def test_an_acknowledgement_comes_after_the_sync(tmp_path: Path, monkeypatch: py
         early.append(any(future.done() for future in done))
         real(descriptor)
 
-    monkeypatch.setattr(journal_module.os, "fdatasync", watched)
+    monkeypatch.setattr(os, "fdatasync", watched)
     done.append(journal.append(kind=1, tenant="acme", received_at_us=1, body=b"x"))
     journal.start()
     wait_until(lambda: done[0].done(), 10, "the acknowledgement")

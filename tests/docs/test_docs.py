@@ -244,7 +244,7 @@ def test_every_conformance_test_is_in_the_table() -> None:
     text = _read("docs/otlp-conformance.md")
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for name in re.findall(r"def (test_o\d\d_\w+)", path.read_text(encoding="utf-8")):
-            assert f"`{name}`" in text, f"{_name(path)}: {name} is missing in docs/otlp-conformance.md"
+            assert f"`{name}`" in text, f"{_name(path)}: {name} is not in the table; run docs/conformance.py"
 
 
 def test_the_pages_render() -> None:

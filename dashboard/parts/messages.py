@@ -78,7 +78,8 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
             yield _part(one)
     elif content not in (None, ""):
         yield Part(kind=PartKind.TEXT if isinstance(content, str) else PartKind.OTHER, content=content)
-    for call in message.get("tool_calls") or ():
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else [calls] if calls else []:
         yield _call(call)
     if isinstance(message.get("function_call"), Mapping):
         yield _call(message["function_call"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dashboard.parts.messages import PartKind, messages_of
@@ -80,6 +80,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
+@example({"role": None, "content": None, "tool_calls": 1})
 def test_no_shape_raises(value: object) -> None:
     for message in messages_of(value):
         assert isinstance(message.role, str)

@@ -16,17 +16,16 @@ _HEADER_PX = 36
 _ROW_PX = 38
 
 
-def grid_texts(page: Page, column: int) -> list[str]:
-    """The visible cells of a column of the grid, from its accessible table (the grid itself is a canvas)."""
-    cells = page.locator(f'[data-testid="stDataFrame"] canvas td[aria-colindex="{column}"]')
-    return [text.strip("\u2068\u2069") for text in cells.all_text_contents()]
+def grid_cells(page: Page, column: int) -> Locator:
+    """The visible cells of a column of the grid, in its accessible table (the grid itself is a canvas)."""
+    return page.locator(f'[data-testid="stDataFrame"] canvas td[aria-colindex="{column}"]')
 
 
 def click_row(page: Page, text: str, column: int) -> None:
     """Clicks the row of the grid whose cell in `column` is `text`."""
-    cells = page.locator(f'[data-testid="stDataFrame"] canvas td[aria-colindex="{column}"]')
+    cells = grid_cells(page, column)
     expect(cells.filter(has_text=text).first).to_be_attached()
-    row = grid_texts(page, column).index(text)
+    row = cells.all_text_contents().index(text)
     canvas = page.locator('[data-testid="stDataFrame"] canvas').first
     box = canvas.bounding_box()
     assert box is not None
@@ -68,7 +67,7 @@ def test_traces_are_listed_newest_first_and_open_a_peek(page: Page, shown: Shown
     click_row(page, "Book it for two.", 4)
     peek = page.locator(".st-key-assay-peek")
     expect(peek.get_by_text("I could not book it: the seats are gone.")).to_be_visible()
-    assert grid_texts(page, 4) == ["Book it for two.", "Is there a night train to Lisbon?"]
+    expect(grid_cells(page, 4)).to_have_text(["Book it for two.", "Is there a night train to Lisbon?"])
     peek.get_by_role("button", name="Down").click()
     expect(peek.get_by_text("Yes, it leaves Hendaye at 18:35.")).to_be_visible()
     peek.get_by_role("button", name="Open trace").click()
@@ -107,7 +106,7 @@ def test_a_trace_shows_tree_detail_and_scores(page: Page, shown: Shown) -> None:
     expect(page.get_by_text("unscored: no retrieval in this turn")).to_be_visible()
     rows.nth(1).click()
     detail = page.locator(".st-key-assay-detail")
-    expect(detail.get_by_text("You plan journeys.")).to_be_visible()
+    expect(detail.get_by_text("You plan journeys.", exact=True)).to_be_visible()
     expect(detail.get_by_text("find_trains").first).to_be_visible()
     expect(page).to_have_url(re.compile("span_id="))
     detail.get_by_role("tab", name="Attributes").click()
@@ -124,7 +123,7 @@ def test_a_trace_as_waterfall_and_log(page: Page, shown: Shown) -> None:
     detail = page.locator(".st-key-assay-detail")
     expect(detail.locator(".st-key-assay-error-text")).to_contain_text("no seats left")
     detail.get_by_role("tab", name="Events 1").click()
-    expect(detail.get_by_text("exception.message")).to_be_visible()
+    expect(detail.get_by_text("exception.message", exact=True)).to_be_visible()
 
 
 def test_keys_move_through_the_spans(page: Page, shown: Shown) -> None:
@@ -142,7 +141,7 @@ def test_a_link_to_a_span_selects_it(page: Page, shown: Shown) -> None:
     trace_id, span_id = shown.hostile
     page.goto(shown.url(f"trace?trace_id={trace_id}&span_id={span_id}"))
     expect(tree(page).locator(f'[data-span="{span_id}"]')).to_have_attribute("aria-selected", "true")
-    expect(page.locator(".st-key-assay-detail").get_by_text(span_id)).to_be_visible()
+    expect(page.locator(".st-key-assay-detail").get_by_text(span_id, exact=True)).to_be_visible()
 
 
 def test_a_trace_of_33_000_spans_opens_folded(page: Page, shown: Shown) -> None:
@@ -156,7 +155,7 @@ def test_a_trace_of_33_000_spans_opens_folded(page: Page, shown: Shown) -> None:
     page.get_by_role("textbox", name="Find spans by name").fill("passage 999.30")
     expect(rows).to_have_count(1)
     rows.first.click()
-    expect(page.locator(".st-key-assay-detail").get_by_text("passage 999.30")).to_be_visible()
+    expect(page.locator(".st-key-assay-detail").get_by_text("passage 999.30", exact=True)).to_be_visible()
 
 
 def test_a_link_into_the_depth_of_a_big_trace_finds_its_span(page: Page, shown: Shown) -> None:

@@ -203,7 +203,7 @@ def _quarantine(
     if not found:
         return schema.QUARANTINE.empty_table()
     n = len(found)
-    return pa.table(
+    rows = pa.table(
         {
             "tenant": [str(tenant)] * n,
             "date": [day_of(item.received_at_us * 1000)] * n,
@@ -217,6 +217,7 @@ def _quarantine(
         },
         schema=schema.QUARANTINE,
     )
+    return masked(rows, shop.redactor(tenant))[0]  # a detail may quote what was sent
 
 
 def _evaluations(rows: pa.Table, tenant: TenantId, at_us: int) -> pa.Table:

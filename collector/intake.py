@@ -19,8 +19,8 @@ from collector.journal import Journal, Place
 from collector.json_body import Rejection, Transcoded, transcode
 from collector.kinds import EntryKind, Signal
 from collector.log_events import admit_logs, looks_like_logs
-from collector.metric_points import admit_metrics
-from collector.scan import REFUSAL_TEXT, Refusal, Scan, scan
+from collector.metric_points import admit_metrics, looks_like_metrics
+from collector.scan import REFUSAL_TEXT, Scan, scan
 from core.clock import Clock
 from core.errors import Forbidden, Overloaded, Unauthenticated, Undecodable
 from core.ids import TenantId
@@ -200,20 +200,11 @@ class Intake:
 
 def _refuse_other_signals(body: bytes, found: Scan) -> None:
     """Logs and metrics sent to the traces path decode to spans without ids, because field numbers coincide."""
-    refusals = found.refusals()
-    if (
-        found.n_spans == 0
-        or set(refusals) - {Refusal.NO_IDS, Refusal.MALFORMED_SPAN}
-        or found.n_refused < found.n_spans
-    ):
+    if found.n_spans == 0 or found.n_refused < found.n_spans:
         return
     if looks_like_logs(body):
         raise Undecodable("the body looks like OTLP logs; send it to /v1/logs", "body")
-    try:
-        n_points = admit_metrics(body).n_records
-    except Undecodable:
-        return
-    if n_points:
+    if looks_like_metrics(body):
         raise Undecodable("the body looks like OTLP metrics; send it to /v1/metrics", "body")
 
 

@@ -253,8 +253,8 @@ def test_o10_the_limit_is_exact_and_counts_after_decompression(
     for extra, expected in ((-1, 200), (0, 200), (1, 413)):
         [one] = fresh(1, {"text": ""})
         size = len(traces(one).SerializeToString())
-        one.attributes[0].value.string_value = "x" * (LIMIT - size - 12)
-        one.name += "y" * (LIMIT - len(traces(one).SerializeToString()) + extra)
+        one.attributes[0].value.string_value = "x" * (LIMIT - size - 40)
+        one.name = "y" * (len(one.name) + LIMIT - len(traces(one).SerializeToString()) + extra)
         body = traces(one).SerializeToString()
         assert len(body) == LIMIT + extra
         sent = gzip.compress(body, 1) if compressed else body

@@ -467,6 +467,8 @@ def scan(data: Any, offsets: Any, first_row: int, out: Any) -> tuple[int, int]:
 
 def candidates(data: Bytes, offsets: npt.NDArray[Any]) -> Ints:
     """All candidates of a column as an (n, 4) array of (row, start, end, bits), in order of row."""
+    data, offsets = data.view(), offsets.view()
+    data.flags.writeable = offsets.flags.writeable = False  # one kind of array, so that one compilation serves all
     parts: list[Ints] = []
     row, room = 0, 4096
     while row < len(offsets) - 1:

@@ -300,3 +300,14 @@ def _column_of(text: bytes) -> tuple[pii_scan.Bytes, pii_scan.Ints]:
     import numpy as np
 
     return np.frombuffer(text, dtype=np.uint8), np.array([0, len(text)], dtype=np.int64)
+
+
+def test_writable_and_read_only_buffers_share_one_compilation() -> None:
+    import numpy as np
+
+    writable = np.frombuffer(bytearray(b"ann@example.com"), dtype=np.uint8)
+    offsets = np.array([0, len(writable)], dtype=np.int32)
+    pii_scan.compile_kernels()
+    before = len(pii_scan.scan.signatures)  # type: ignore[attr-defined]
+    assert len(pii_scan.candidates(writable, offsets)) == 1
+    assert len(pii_scan.scan.signatures) == before  # type: ignore[attr-defined]

@@ -71,6 +71,7 @@ def test_js_exporters_lose_nothing(live_node: Runtime, program: Program, stack: 
     ran = program.run(live_node, "span_batch.mjs", app, **more)
     assert_nothing_lost(ran)
     found = stored(stack, ran)
+    assert_tree_connected(found.spans)
     spans = {span["name"]: span for span in found.spans}
     assert len(spans) == N_SPANS
     first = found.full(spans["span 0"])

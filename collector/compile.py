@@ -26,6 +26,7 @@ def warm() -> None:
 
     from collector.batch import decode_safely
     from collector.dedup import Fingerprints
+    from collector.pii_scan import compile_kernels
     from collector.redact import Redactor
     from core.records import PiiPolicy
 
@@ -33,6 +34,7 @@ def warm() -> None:
     for _ in range(2):
         fingerprints.add(np.arange(3, dtype=np.int64))
     decode_safely([(1, _request())], tenant="setup", ingested_at_us=1)
+    compile_kernels()
     Redactor(PiiPolicy(), b"setup").column(pa.array(["write to jane@example.org or +1 212 555 0100"]))
 
 

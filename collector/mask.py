@@ -15,9 +15,15 @@ class ColumnRedactor(Protocol):
     ) -> tuple[pa.Array | pa.ChunkedArray, int]:
         """The column with personal information replaced, and the number of rows changed."""
 
+    @property
+    def sparing_ips(self) -> ColumnRedactor:
+        """The same, but IP addresses stay."""
+
 
 # Ids stay joinable: what would be redacted there is hashed instead.
 IDENTIFIERS: Final = frozenset({"session_id", "user_id"})
+# 1.4.2.0 is a version there, not an IP address.
+VERSIONS: Final = frozenset({"release", "service_version", "agent_version", "scope_version", "prompt_version"})
 # Made by ourselves, closed vocabularies, or hexadecimal: no free text can be in them.
 OURS: Final = frozenset(
     {
@@ -34,7 +40,8 @@ def masked(rows: pa.Table, redactor: ColumnRedactor) -> tuple[pa.Table, int]:
         if field.name in OURS:
             continue
         if pa.types.is_string(field.type):
-            column, n = redactor.column(rows.column(number), identifier=field.name in IDENTIFIERS)
+            careful = redactor.sparing_ips if field.name in VERSIONS else redactor
+            column, n = careful.column(rows.column(number), identifier=field.name in IDENTIFIERS)
         elif pa.types.is_map(field.type) and pa.types.is_string(field.type.item_type):
             column, n = _masked_map(rows.column(number).combine_chunks(), redactor)
         else:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final, assert_never
 
 import numpy as np
@@ -32,8 +34,15 @@ class Redactor:
     def __init__(self, policy: PiiPolicy, hash_key: bytes) -> None:
         """`hash_key` is the tenant's own secret, so that hashes join within a tenant and never across tenants."""
         self._modes = {entity: policy.mode(entity) for entity in PiiEntity}
+        self._policy = policy
         self._key = hash_key
         self._idle = all(mode is PiiMode.KEEP for mode in self._modes.values())
+
+    @cached_property
+    def sparing_ips(self) -> Redactor:
+        """The same choices, but IP addresses stay: for columns that hold versions, which look like them."""
+        by_entity = {**self._policy.by_entity, PiiEntity.IP: PiiMode.KEEP}
+        return Redactor(replace(self._policy, by_entity=by_entity), self._key)
 
     def text(self, value: str) -> str:
         """`value` with every recognised piece replaced. Idempotent; JSON stays JSON."""

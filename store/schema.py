@@ -239,7 +239,18 @@ TABLES: Final[dict[str, pa.Schema]] = {
 
 # Columns with few distinct values, worth a Parquet dictionary; text with many is compressed as it is.
 PLAIN_COLUMNS: Final = frozenset(
-    {"trace_id", "span_id", "input", "output", "events", "documents", "content_hash", "start_ns", "end_ns", "duration_ns"}
+    {
+        "trace_id",
+        "span_id",
+        "input",
+        "output",
+        "events",
+        "documents",
+        "content_hash",
+        "start_ns",
+        "end_ns",
+        "duration_ns",
+    }
 )
 # Looked up by equality: Parquet bloom filters let a reader skip row groups.
 BLOOM_COLUMNS: Final = {

@@ -311,3 +311,9 @@ def test_writable_and_read_only_buffers_share_one_compilation() -> None:
     before = len(pii_scan.scan.signatures)  # type: ignore[attr-defined]
     assert len(pii_scan.candidates(writable, offsets)) == 1
     assert len(pii_scan.scan.signatures) == before  # type: ignore[attr-defined]
+
+
+def test_versions_in_version_columns_are_no_addresses_and_mail_in_them_is_still_mail() -> None:
+    redactor = Redactor(PiiPolicy(), b"key").sparing_ips
+    column, n = redactor.column(pa.array(["1.4.2.0", "build by jane@example.org"]))
+    assert (column.to_pylist(), n) == (["1.4.2.0", "build by [EMAIL]"], 1)

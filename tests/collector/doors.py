@@ -96,7 +96,7 @@ def retry_delay_s(status: Status) -> float | None:
     for detail in status.details:
         found = RetryInfo()
         if detail.Unpack(found):
-            return found.retry_delay.ToTimedelta().total_seconds()
+            return float(found.retry_delay.ToTimedelta().total_seconds())
     return None
 
 

@@ -1,0 +1,243 @@
+"""When there is no room, no disk or no key store: the doors refuse so that exporters wait and send again."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
+
+from core.errors import StorageFailed
+from core.ids import KeyId
+from core.records import Counts
+from store.control.records import KeyRecord
+from tests.collector.alone import Collector
+from tests.collector.doors import (
+    JSON,
+    Wire,
+    body_of,
+    counts,
+    fresh,
+    ids_of,
+    json_body_of,
+    refused,
+    request_bytes,
+    retry_delay_s,
+)
+from tests.collector.inside import Inside, InsideDoor
+from tests.collector.otlp import log_record, logs, traces
+
+TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+ROOM = 4_000
+BIG = {"text": "x" * (ROOM + 1)}
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """A collector that takes 4,000 bytes before it asks senders to wait."""
+    with Collector(tmp_path_factory.mktemp("pressure"), backlog_bytes=str(ROOM)) as running:
+        yield running
+        assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def channel(collector: Collector) -> Iterator[grpc.Channel]:
+    """A channel to it."""
+    with grpc.insecure_channel(f"127.0.0.1:{collector.base}") as made:
+        yield made
+
+
+@pytest.mark.parametrize("content_type", ["application/x-protobuf", JSON])
+def test_o26_http_answers_503_with_retry_after(collector: Collector, content_type: str) -> None:
+    body = json_body_of(1, name="x" * ROOM) if content_type == JSON else body_of(1, BIG)
+    answer = collector.post(body, key=collector.key_of("waits"), content_type=content_type)
+    assert answer[0] == 503
+    assert answer[2]["content-type"] == content_type
+    assert 1 <= int(answer[2]["retry-after"]) <= 3
+    status = refused(answer)
+    assert status.code == 14
+    assert retry_delay_s(status) == int(answer[2]["retry-after"])
+    assert counts(collector, "waits") == Counts()
+
+
+def test_o26_grpc_answers_unavailable_with_retry_info_in_both_trailers(
+    collector: Collector, channel: grpc.Channel
+) -> None:
+    metadata = (("authorization", f"Bearer {collector.key}"),)
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(TRACES)(body_of(1, BIG), metadata=metadata, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    found = dict(caught.value.trailing_metadata())
+    own = RetryInfo.FromString(found["google.rpc.retryinfo-bin"]).retry_delay.seconds
+    assert 1 <= own <= 3
+    assert retry_delay_s(Status.FromString(found["grpc-status-details-bin"])) == own
+
+
+PRIORITY = {
+    "error": fresh(1, BIG, status=SpanStatus(code=SpanStatus.STATUS_CODE_ERROR)),
+    "guardrail": fresh(1, BIG, name="guardrail check"),
+    "openinference guardrail": fresh(1, BIG | {"openinference.span.kind": "GUARDRAIL"}),
+    "openinference evaluator": fresh(1, BIG | {"openinference.span.kind": "EVALUATOR"}),
+    "langfuse guardrail": fresh(1, BIG | {"langfuse.observation.type": "guardrail"}),
+    "bedrock guardrail": fresh(1, BIG | {"aws.bedrock.guardrail.id": "g1"}),
+    "evaluation": fresh(1, BIG | {"gen_ai.evaluation.name": "tone"}),
+    "evaluation event": fresh(1, BIG, events=[Span.Event(name="gen_ai.evaluation.result")]),
+}
+
+
+@pytest.mark.parametrize("kind", PRIORITY)
+def test_o26_error_guardrail_and_evaluation_spans_are_never_shed(collector: Collector, kind: str) -> None:
+    assert collector.post(traces(*PRIORITY[kind]).SerializeToString())[0] == 200
+
+
+def test_o26_one_such_span_carries_its_siblings(collector: Collector) -> None:
+    tenant = "siblings"
+    mixed = [*fresh(3, BIG), *PRIORITY["error"]]
+    assert collector.post(traces(*mixed).SerializeToString(), key=collector.key_of(tenant))[0] == 200
+    assert counts(collector, tenant) == Counts(received=4, stored=4)
+
+
+def test_o26_evaluation_results_in_logs_are_never_shed(collector: Collector, channel: grpc.Channel) -> None:
+    attributes = {"gen_ai.evaluation.name": "tone", "gen_ai.evaluation.explanation": "x" * (ROOM + 1)}
+    body = logs(log_record("gen_ai.evaluation.result", attributes | {"gen_ai.evaluation.score.value": 1.0}))
+    assert collector.post(body, "/v1/logs")[0] == 200
+    channel.unary_unary(LOGS)(body, metadata=(("authorization", f"Bearer {collector.key}"),), timeout=20)
+
+
+def test_o57_a_retry_after_a_restart_is_stored_once(collector: Collector) -> None:
+    key = collector.key_of("again")
+    body, late = body_of(2), body_of(2)
+    collector.drained()
+    assert collector.post(body, key=key)[0] == 200
+    collector.drained()
+    assert collector.post(late, key=key)[0] == 200
+    collector.kill()
+    collector.start()
+    for each in (body, late, body):
+        assert collector.post(each, key=key)[0] == 200
+    assert counts(collector, "again") == Counts(received=10, stored=4, duplicate=6)
+    assert set(collector.stored(tenant="again")["span_id"]) == ids_of(body) | ids_of(late)
+
+
+# -- in this process, where faults can be made -------------------------------------------------------------------------
+
+
+def post(door: InsideDoor, body: bytes) -> tuple[int, bytes, dict[str, str]]:
+    """One request over a connection of its own."""
+    with Wire(door.port) as wire:
+        wire.send(request_bytes(body, door.key))
+        return wire.answer()
+
+
+def test_o28_a_key_store_that_is_away_is_503_and_comes_back(tmp_path: Path) -> None:
+    inside = Inside(tmp_path)
+    inside.recover()
+    away = True
+
+    def find_key(key_id: KeyId) -> KeyRecord | None:
+        if away:
+            raise StorageFailed("the control database does not answer")
+        return inside.control.find_key(key_id)
+
+    with InsideDoor(inside, find_key) as door:
+        answer = post(door, body_of())
+        assert answer[0] == 503
+        assert int(answer[2]["retry-after"]) <= 3
+        assert refused(answer).code == 14
+        away = False
+        assert post(door, body_of())[0] == 200
+    inside.release()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_o24_a_failing_disk_is_503_never_an_acknowledgement_and_recovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    inside = Inside(tmp_path)
+    inside.recover()
+    with InsideDoor(inside) as door:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "writev", _fails_with(number))
+            answer = post(door, body_of())
+            assert answer[0] == 503
+            assert "nothing was kept" in refused(answer).message
+            assert answer[2]["retry-after"]
+        assert post(door, body_of())[0] == 200
+    assert len(inside.in_journal()) == 0, "replay reads what was there at the start"
+    inside.release()
+    again = Inside(tmp_path)
+    assert again.recover() > 0
+    assert again.stored().height == 1
+    again.release()
+
+
+def _fails_with(number: int) -> object:
+    def fails(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    return fails
+
+
+def test_o26_a_disk_that_is_nearly_full_is_503_also_for_priority(tmp_path: Path) -> None:
+    inside = Inside(tmp_path, min_free_bytes=1 << 60)
+    inside.recover()
+    with InsideDoor(inside) as door:
+        for spans in (fresh(1), PRIORITY["error"]):
+            answer = post(door, traces(*spans).SerializeToString())
+            assert answer[0] == 503
+            assert "disk" in refused(answer).message
+    inside.release()
+
+
+def test_o24_an_unforeseen_fault_is_503_never_500(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = Inside(tmp_path)
+    inside.recover()
+    monkeypatch.setattr(inside.committer, "check_room", _fault)
+    with InsideDoor(inside) as door:
+        answer = post(door, body_of())
+        assert answer[0] == 503
+        assert "RuntimeError" in refused(answer).message
+        assert "secret detail" not in refused(answer).message
+    inside.release()
+
+
+def _fault(*_: object, **__: object) -> None:
+    raise RuntimeError("secret detail")
+
+
+def test_o14_slow_heads_and_bodies_and_idle_connections_are_closed(tmp_path: Path) -> None:
+    inside = Inside(tmp_path, header_timeout_s=0.2, body_timeout_s=0.2, idle_timeout_s=0.2)
+    inside.recover()
+    with InsideDoor(inside) as door:
+        whole = request_bytes(body_of(), door.key)
+        for sent in (b"", b"POST /v1/traces HTTP/1.1\r\nhost", whole[:-1]):
+            with Wire(door.port) as wire:
+                wire.send(sent)
+                assert wire.closed()
+        with Wire(door.port) as wire:
+            wire.send(whole)
+            assert wire.answer()[0] == 200
+            assert wire.closed()
+    inside.release()
+
+
+def test_o29_who_hangs_up_after_sending_is_kept_all_the_same(tmp_path: Path) -> None:
+    inside = Inside(tmp_path)
+    inside.recover()
+    with InsideDoor(inside) as door:
+        with Wire(door.port) as wire:
+            wire.send(request_bytes(body_of(), door.key))
+        assert post(door, body_of())[0] == 200
+    inside.release()
+    again = Inside(tmp_path)
+    again.recover()
+    assert again.stored().height == 2
+    again.release()

@@ -1,0 +1,74 @@
+"""Tokens and cost count once: on the model span inside, not on the wrapper that repeats them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collector.leaves import Leaves
+from tests.store.build import row, spans_table
+
+WRAPPER, CALL, OTHER = 10, 11, 12
+TOKENS = {"kind": "LLM", "usage_counted": True, "input_tokens": 100, "output_tokens": 10}
+BARE = {"kind": "LLM", "usage_counted": True}
+
+
+def counted(leaves: Leaves, *rows: dict[str, Any]) -> dict[int, bool]:
+    """Which spans of a batch count, by number."""
+    found = leaves.count(spans_table(list(rows)))
+    ids = [int(span, 16) for span in found.column("span_id").to_pylist()]
+    return dict(zip(ids, found.column("usage_counted").to_pylist(), strict=True))
+
+
+def test_a_wrapper_in_the_same_batch_does_not_count() -> None:
+    wrapper, call = row(span_id=WRAPPER, **TOKENS), row(span_id=CALL, parent=WRAPPER, **TOKENS)
+    for batch in ([wrapper, call], [call, wrapper]):
+        assert counted(Leaves(), *batch) == {WRAPPER: False, CALL: True}
+
+
+def test_a_wrapper_that_ends_later_does_not_count() -> None:
+    leaves = Leaves()
+    assert counted(leaves, row(span_id=CALL, parent=WRAPPER, **TOKENS)) == {CALL: True}
+    assert counted(leaves, row(span_id=WRAPPER, **TOKENS)) == {WRAPPER: False}
+
+
+def test_a_wrapper_that_arrives_before_its_call_stays_counted_here() -> None:
+    """The documented limit: a page of the trace looks at all of it and gets it right."""
+    leaves = Leaves()
+    assert counted(leaves, row(span_id=WRAPPER, **TOKENS)) == {WRAPPER: True}
+    assert counted(leaves, row(span_id=CALL, parent=WRAPPER, **TOKENS)) == {CALL: True}
+
+
+def test_wrappers_of_wrappers() -> None:
+    chain = [
+        row(span_id=1, **TOKENS),
+        row(span_id=2, parent=1, **TOKENS),
+        row(span_id=3, parent=2, **TOKENS),
+    ]
+    assert counted(Leaves(), *chain) == {1: False, 2: False, 3: True}
+
+
+def test_siblings_all_count() -> None:
+    batch = [row(span_id=WRAPPER, **TOKENS), *[row(span_id=n, parent=WRAPPER, **TOKENS) for n in (CALL, OTHER)]]
+    assert counted(Leaves(), *batch) == {WRAPPER: False, CALL: True, OTHER: True}
+
+
+def test_a_call_without_tokens_does_not_take_the_count_from_its_wrapper() -> None:
+    batch = [row(span_id=WRAPPER, **TOKENS), row(span_id=CALL, parent=WRAPPER, **BARE)]
+    assert counted(Leaves(), *batch)[WRAPPER] is True
+
+
+def test_a_bare_wrapper_gives_way_to_any_call() -> None:
+    batch = [row(span_id=WRAPPER, **BARE), row(span_id=CALL, parent=WRAPPER, **BARE)]
+    assert counted(Leaves(), *batch) == {WRAPPER: False, CALL: True}
+
+
+def test_a_tool_inside_changes_nothing() -> None:
+    batch = [row(span_id=WRAPPER, **TOKENS), row(span_id=CALL, parent=WRAPPER, kind="TOOL")]
+    assert counted(Leaves(), *batch) == {WRAPPER: True, CALL: False}
+
+
+def test_the_same_span_id_in_another_trace_or_tenant_is_another_span() -> None:
+    leaves = Leaves()
+    counted(leaves, row(span_id=CALL, parent=WRAPPER, **TOKENS))
+    assert counted(leaves, row(span_id=WRAPPER, trace_id=2, **TOKENS)) == {WRAPPER: True}
+    assert counted(leaves, row(span_id=WRAPPER, tenant="other", **TOKENS)) == {WRAPPER: True}

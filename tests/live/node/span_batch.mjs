@@ -18,6 +18,7 @@ for (let position = 0; position < count - 1; position += 1) {
   }
   span.addEvent('picked', { seat: '12A' });
   span.end();
+  if (position % 400 === 399) await provider.forceFlush(); // in rounds: a flush sends all its batches at once
 }
 root.end();
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,12 +11,12 @@ import orjson
 import pyarrow as pa
 
 from collector.decode import Decoded, Refused, decode
-from collector.json_body import Rejection, transcode
+from collector.json_body import Rejection, Transcoded, transcode
 from collector.kinds import EntryKind, Signal
 from collector.log_events import decode_logs, scores_of_span_events
 from collector.mask import ColumnRedactor, masked
 from collector.repair import repaired_request
-from collector.scan import REFUSAL_TEXT, Col, Refusal, scan
+from collector.scan import REFUSAL_TEXT, Col, Refusal, Scan, scan
 from core.errors import AssayError
 from core.ids import TenantId
 from core.records import Counts
@@ -43,6 +43,8 @@ class Item:
     tenant: TenantId
     received_at_us: int
     body: bytes
+    scan: Scan | None = None  # of the body (of `transcoded` where that is set), when the door kept it
+    transcoded: Transcoded | None = None
 
 
 @dataclass(kw_only=True)
@@ -56,6 +58,13 @@ class Rows:
         """Adds rows of a table, if there are any."""
         if rows.num_rows:
             self.tables.setdefault(table, []).append(rows)
+
+    def add_all(self, other: Rows) -> None:
+        """Adds everything of another."""
+        for name, tables in other.tables.items():
+            self.tables.setdefault(name, []).extend(tables)
+        for key, counts in other.counts.items():
+            self.counts[key] = self.counts.get(key, Counts()) + counts
 
     def count(self, tenant: TenantId, signal: Signal, counts: Counts) -> None:
         """Adds to what became of a tenant's items."""
@@ -75,6 +84,7 @@ class Workshop:
 
     redactor: Callable[[TenantId], ColumnRedactor]
     seal: Callable[[TenantId, bytes], bytes]
+    spread: Callable[[Callable[[list[Item]], Rows], Iterable[list[Item]]], Iterable[Rows]] = map  # chunks to threads
 
 
 def rows_of(items: Sequence[Item], workshop: Workshop) -> Rows:
@@ -93,46 +103,40 @@ def rows_of(items: Sequence[Item], workshop: Workshop) -> Rows:
 
 
 def _add_spans(rows: Rows, tenant: TenantId, items: Sequence[Item], redactor: ColumnRedactor, shop: Workshop) -> None:
-    parts: list[tuple[int, bytes]] = []
-    n_rejected = 0
+    ready = []
     for item in items:
-        body = item.body
         if item.kind is EntryKind.SPANS_JSON:
-            found = transcode(body, Signal.SPANS)
-            body = found.protobuf
-            n_rejected += len(found.rejected)
+            found = item.transcoded or transcode(item.body, Signal.SPANS)
+            n = len(found.rejected)
             rows.add("quarantine", _quarantine(tenant, item, Signal.SPANS, found.rejected, shop))
-        parts.append((item.seq, body))
+            rows.count(tenant, Signal.SPANS, Counts(received=n, quarantined=n))
+            item = replace(item, body=found.protobuf)
+        ready.append(item)
     at_us = items[-1].received_at_us
-    for chunk in _chunks(parts):
-        _add_chunk(rows, tenant, chunk, at_us, items, redactor, shop)
-    rows.count(tenant, Signal.SPANS, Counts(received=n_rejected, quarantined=n_rejected))
+    for part in shop.spread(lambda chunk: _chunk_rows(tenant, chunk, at_us, redactor, shop), _chunks(ready)):
+        rows.add_all(part)
 
 
-def _chunks(parts: Sequence[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    """Parts in runs of about CHUNK_BYTES, which bound what decoding needs at once."""
-    chunk: list[tuple[int, bytes]] = []
+def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Items in runs of about CHUNK_BYTES, which bound what decoding needs at once."""
+    chunk: list[Item] = []
     size = 0
-    for part in parts:
-        if chunk and size + len(part[1]) > CHUNK_BYTES:
+    for item in items:
+        if chunk and size + len(item.body) > CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
-        chunk.append(part)
-        size += len(part[1])
+        chunk.append(item)
+        size += len(item.body)
     if chunk:
         yield chunk
 
 
-def _add_chunk(
-    rows: Rows,
-    tenant: TenantId,
-    parts: Sequence[tuple[int, bytes]],
-    at_us: int,
-    items: Sequence[Item],
-    redactor: ColumnRedactor,
-    shop: Workshop,
-) -> None:
-    decoded = decode_safely(parts, tenant=tenant, ingested_at_us=at_us)
+def _chunk_rows(tenant: TenantId, items: Sequence[Item], at_us: int, redactor: ColumnRedactor, shop: Workshop) -> Rows:
+    rows = Rows()
+    parts = [(item.seq, item.body) for item in items]
+    scans = [item.scan for item in items if item.scan is not None]
+    kept = scans if len(scans) == len(items) else None
+    decoded = decode_safely(parts, tenant=tenant, ingested_at_us=at_us, scans=kept)
     for refused in decoded.refused:
         detail = REFUSAL_TEXT[refused.refusal]
         rejection = Rejection(reason=refused.refusal.name.lower(), detail=detail, payload=refused.payload)
@@ -143,12 +147,15 @@ def _add_chunk(
     rows.add("scores", _evaluations(clean.filter(pa.array(decoded.has_evaluation)), tenant, at_us))
     n_refused = len(decoded.refused)
     rows.count(tenant, Signal.SPANS, Counts(received=clean.num_rows + n_refused, quarantined=n_refused))
+    return rows
 
 
-def decode_safely(parts: Sequence[tuple[int, bytes]], *, tenant: str, ingested_at_us: int) -> Decoded:
+def decode_safely(
+    parts: Sequence[tuple[int, bytes]], *, tenant: str, ingested_at_us: int, scans: Sequence[Scan] | None = None
+) -> Decoded:
     """`decode`, and where it fails against all expectation, by halves down to the one span that is to blame."""
     try:
-        return decode(parts, tenant=tenant, ingested_at_us=ingested_at_us)
+        return decode(parts, tenant=tenant, ingested_at_us=ingested_at_us, scans=scans)
     except Exception:  # whatever it is, it must not take a sibling along
         if len(parts) > 1:
             half = len(parts) // 2

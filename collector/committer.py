@@ -14,7 +14,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -39,7 +40,16 @@ from store.lake import Lake
 DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
 ORDER: Final = ("quarantine", "events", "scores", "spans", *DERIVED)
 IDLE_ROLL_S: Final = 1.0
+NICE: Final = 5
 _LOG: Final = logging.getLogger("assay.committer")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A batch and its rows, which a thread is making."""
+
+    batch: list[Acknowledged]
+    rows: Future[Rows]
 
 
 class Committer:
@@ -64,7 +74,7 @@ class Committer:
         self.app_id = f"journal-{journal.number}"
         self._entries: deque[Acknowledged] = deque()
         self._changed = threading.Condition()
-        self._in_memory = self._waiting = 0
+        self._in_memory = self._waiting = self._queued = 0
         self._stopping = False
         self._trouble: str | None = None
         self._oldest_at = 0.0
@@ -79,13 +89,14 @@ class Committer:
         """Takes an acknowledged entry over; its bytes stay in memory only as long as there is room."""
         with self._changed:
             if self._in_memory + entry.size > self._settings.memory_bytes and entry.place is not None:
-                entry = replace(entry, body=None, transcoded=None)
+                entry = replace(entry, body=None, transcoded=None, scan=None)
             else:
                 self._in_memory += entry.size
             if not self._entries:
                 self._oldest_at = time.monotonic()
             self._entries.append(entry)
             self._waiting += entry.size
+            self._queued += entry.size
             self._changed.notify()
 
     def check_room(self, size: int, *, priority: bool) -> None:
@@ -93,7 +104,7 @@ class Committer:
         free = os.statvfs(self._settings.data_dir)
         if free.f_bavail * free.f_frsize < self._settings.min_free_bytes + size:
             raise room_error("the disk is nearly full", 3)
-        if not priority and self._waiting + size > self._settings.backlog_bytes:
+        if not priority and self._waiting and self._waiting + size > self._settings.backlog_bytes:
             raise room_error(f"{self._waiting >> 20} MiB wait to be stored", 2)
 
     @property
@@ -128,38 +139,51 @@ class Committer:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)  # acknowledgements come first
+        """Stores one batch while the next is already being decoded."""
+        be_nice()
         rolled = True
-        while (batch := self._next_batch(IDLE_ROLL_S)) is not None:
-            if batch:
-                self._until_it_works(partial(self._store, batch))
-                rolled = False
-            elif not rolled:
-                self._journal.roll()
-                rolled = True
-            self._tidy()
+        ahead: _Made | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="decode", initializer=be_nice) as decoder:
+            while True:
+                if ahead is None:
+                    batch = self._next_batch(IDLE_ROLL_S)
+                    if batch is None:
+                        break
+                    if not batch and not rolled:
+                        self._journal.roll()
+                        rolled = True
+                    ahead = _Made(batch, decoder.submit(self._made, batch)) if batch else None
+                if ahead is not None:
+                    now, ahead = ahead, None
+                    wait([now.rows])
+                    if more := self._next_batch(0):
+                        ahead = _Made(more, decoder.submit(self._made, more))
+                    self._until_it_works(partial(self._store, now))
+                    rolled = False
+                self._tidy()
         self._tidy()
 
     def _next_batch(self, wait_s: float) -> list[Acknowledged] | None:
-        """Entries to store; empty after `wait_s` without any, None when stopped and drained."""
+        """Entries to store; empty after `wait_s` without enough of them, None when stopped and drained."""
         with self._changed:
-            if not self._entries:
-                if self._stopping:
-                    return None
+            if not self._entries and not self._stopping and wait_s:
                 self._changed.wait(wait_s)
             if not self._entries:
                 return None if self._stopping else []
             deadline = self._oldest_at + self._settings.linger_s
-            while not self._stopping and self._waiting < self._settings.batch_bytes:
+            while not self._stopping and self._queued < self._settings.batch_bytes:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
+                if not wait_s:
+                    return []
                 self._changed.wait(left)
             batch: list[Acknowledged] = []
             size = 0
             while self._entries and (not batch or size + self._entries[0].size <= self._settings.batch_bytes):
                 batch.append(self._entries.popleft())
                 size += batch[-1].size
+            self._queued -= size
             self._oldest_at = time.monotonic()
         return batch
 
@@ -176,9 +200,13 @@ class Committer:
             threading.Event().wait(delay)
             delay = min(5.0, delay * 2)
 
-    def _store(self, batch: list[Acknowledged]) -> None:
-        items = [self._item(entry) for entry in batch]
-        rows = self.prepared(items)
+    def _made(self, batch: list[Acknowledged]) -> Rows:
+        return rows_of([self._item(entry) for entry in batch], self._workshop)
+
+    def _store(self, made: _Made) -> None:
+        batch = made.batch
+        failed = made.rows.exception()
+        rows = self.checked(made.rows.result() if failed is None else self._made(batch))
         position = batch[-1].position
         self._until_it_works(lambda: self.commit(rows, position))
         with self._changed:
@@ -197,11 +225,16 @@ class Committer:
             tenant=entry.tenant,
             received_at_us=entry.received_at_us,
             body=body,
+            scan=entry.scan,
+            transcoded=entry.transcoded,
         )
 
     def prepared(self, items: list[Item]) -> Rows:
-        """Rows without duplicates, leaves marked, counts complete."""
-        rows = rows_of(items, self._workshop)
+        """The rows of a batch, as `checked` leaves them."""
+        return self.checked(rows_of(items, self._workshop))
+
+    def checked(self, rows: Rows) -> Rows:
+        """Rows without duplicates, leaves marked, counts complete. Once per batch: it remembers what it saw."""
         spans = rows.table("spans")
         if not spans.num_rows:
             return rows
@@ -254,6 +287,11 @@ class Committer:
             self._journal.committed(self._committed, keep_s=self._settings.journal_retention_s)
         except Exception:  # the thread must go on: it is the only way from journal to lake
             _LOG.exception("upkeep of the journal failed; it is tried again")
+
+
+def be_nice() -> None:
+    """This thread gives way to those that acknowledge."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def derived(table: str, spans: pa.Table) -> pa.Table:

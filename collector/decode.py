@@ -26,6 +26,7 @@ from collector.render import T_STRING
 from collector.repair import repaired_request
 from collector.resources import ResourceText, ScopeText, resource_text, scope_text
 from collector.scan import PARENT_INVALID, UTF8_BROKEN, Col, Refusal, Scan, scan
+from collector.scan import joined as join_scans
 from collector.unflatten import fill
 from collector.usage import Tokens, computed_cost, is_exclusive, milliseconds, nano_usd, price_of
 from core.records import MODEL_KINDS
@@ -70,10 +71,18 @@ class Decoded:
     has_evaluation: npt.NDArray[np.bool_]
 
 
-def decode(parts: Sequence[tuple[int, bytes]], *, tenant: str, ingested_at_us: int) -> Decoded:
-    """Decodes requests, each with its journal position. Raises Undecodable when one is no request at all."""
+def decode(
+    parts: Sequence[tuple[int, bytes]], *, tenant: str, ingested_at_us: int, scans: Sequence[Scan] | None = None
+) -> Decoded:
+    """Decodes requests, each with its journal position; `scans` are theirs, where the door kept them.
+
+    Raises Undecodable when one is no request at all.
+    """
     joined = parts[0][1] if len(parts) == 1 else b"".join(body for _, body in parts)
-    found = scan(joined)
+    if scans is None:
+        found = scan(joined)
+    else:
+        found = scans[0] if len(scans) == 1 else join_scans(scans, frozen(np.frombuffer(joined, np.uint8)))
     ends = list(accumulate(len(body) for _, body in parts))
     seqs = np.array([seq for seq, _ in parts], np.int64)
     seq = seqs[np.searchsorted(ends, found.spans[:, Col.START], side="right").clip(max=len(parts) - 1)]

@@ -42,6 +42,7 @@ class Acknowledged:
     body: bytes | None
     place: Place | None
     transcoded: Transcoded | None = None
+    scan: Scan | None = None
 
 
 class Backlog(Protocol):
@@ -129,7 +130,7 @@ class Intake:
             return Accepted(signal=Signal.SPANS, message="; ".join(warnings))
         self._backlog.check_room(len(body), priority=found.has_priority)
         kind = EntryKind.SPANS_JSON if is_json else EntryKind.SPANS_PROTOBUF
-        await self._keep(kind, body, principal, transcoded)
+        await self._keep(kind, body, principal, transcoded, found)
         n_refused = found.n_refused + n_json
         reasons = _reasons(found, transcoded.rejected if transcoded else [])
         if n_refused == n_items:
@@ -172,7 +173,14 @@ class Intake:
         self._tally.add(principal.tenant, Signal.METRIC_POINTS, counts)
         return Accepted(signal=Signal.METRIC_POINTS, n_rejected=admission.n_rejected, message=admission.message)
 
-    async def _keep(self, kind: EntryKind, body: bytes, principal: Principal, transcoded: Transcoded | None) -> None:
+    async def _keep(
+        self,
+        kind: EntryKind,
+        body: bytes,
+        principal: Principal,
+        transcoded: Transcoded | None,
+        found: Scan | None = None,
+    ) -> None:
         """Waits until the journal has it; then it is the committer's, also when the client no longer waits."""
         at_us = self._clock() // 1000
 
@@ -190,6 +198,7 @@ class Intake:
                     body=body,
                     place=place,
                     transcoded=transcoded,
+                    scan=found,
                 )
             )
 

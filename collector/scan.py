@@ -9,6 +9,7 @@ A body whose outer framing is broken raises Undecodable. A span whose own bytes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -98,6 +99,8 @@ class Col(IntEnum):
 WIDTH: Final = 26
 READONLY: Final = types.Array(types.uint8, 1, "C", readonly=True)
 
+_OFFSETS: Final = (Col.START, Col.END, Col.TRACE_ID, Col.SPAN_ID, Col.NAME, Col.MESSAGE, Col.STATE)
+
 # Bits of Col.ISSUES
 PARENT_INVALID: Final = 1
 UTF8_BROKEN: Final = 2
@@ -174,6 +177,31 @@ def scan(body: bytes | bytearray | memoryview) -> Scan:
     scopes = np.zeros((n_scopes, 2), np.int64)
     _scan(buffer, spans, resources, scopes)
     return Scan(buffer=buffer, spans=spans, resources=resources, scopes=scopes)
+
+
+def joined(scans: Sequence[Scan], buffer: npt.NDArray[np.uint8]) -> Scan:
+    """What `scan` would find in `buffer`, the concatenation of the scanned bodies, without walking it again."""
+    spans, resources, scopes = [], [], []
+    base = n_resources = n_scopes = 0
+    for part in scans:
+        moved = part.spans.copy()
+        for column in _OFFSETS:
+            moved[:, column] += base
+        moved[:, Col.PARENT] += np.where(moved[:, Col.PARENT] >= 0, base, 0)
+        moved[:, Col.RESOURCE] += n_resources
+        moved[:, Col.SCOPE] += n_scopes
+        spans.append(moved)
+        resources.append(part.resources + base)
+        scopes.append(part.scopes + base)
+        base += len(part.buffer)
+        n_resources += len(part.resources)
+        n_scopes += len(part.scopes)
+    return Scan(
+        buffer=buffer,
+        spans=np.concatenate(spans),
+        resources=np.concatenate(resources),
+        scopes=np.concatenate(scopes),
+    )
 
 
 @njit(cache=True, nogil=True)

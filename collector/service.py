@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ import uvloop
 
 from auth.authenticator import Authenticator
 from collector.batch import Workshop
-from collector.committer import Committer
+from collector.committer import Committer, be_nice
 from collector.compile import warm
 from collector.grpc_door import start_grpc
 from collector.http_door import Door, HttpConnection
@@ -77,7 +78,9 @@ class _Collector:
         tally = Tally()
         redactors = Redactors(control, master)
         workshop = Workshop(
-            redactor=redactors.of, seal=lambda tenant, raw: sealed(master.derived(f"quarantine/{tenant}"), raw)
+            redactor=redactors.of,
+            spread=ThreadPoolExecutor(2, "chunk", initializer=be_nice).map,
+            seal=lambda tenant, raw: sealed(master.derived(f"quarantine/{tenant}"), raw),
         )
         self._committer = Committer(
             settings=settings,

@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from core.errors import Conflict, Corrupt, StorageFailed
 
@@ -151,7 +152,10 @@ class DeltaLog:
         _sync_folder(self._log)
 
     def _load(self) -> None:
-        table = DeltaTable(str(self._folder))
+        try:
+            table = DeltaTable(str(self._folder))
+        except DeltaError as error:
+            raise Corrupt(f"{self._log}: the log cannot be read, a checkpoint may be missing: {error}") from error
         rows = pa.table(table.get_add_actions(flatten=True)).to_pylist()
         self._files: dict[str, LakeFile] = {}
         for row in rows:

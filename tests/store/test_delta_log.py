@@ -1,0 +1,126 @@
+"""The transaction log: checkpoints, cleaning, reopening, and processes that fall behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from core.errors import Conflict, Corrupt, StorageFailed
+from store.lake import Lake
+from tests.store.build import row, spans_table
+
+
+def append(lake: Lake, number: int) -> None:
+    """One commit of one row, as the journal would do it."""
+    lake.append("spans", spans_table([row(span_id=number)]), txn=("journal-1", number))
+
+
+def age(log: Path) -> None:
+    """Makes every log entry three days old: as entry times, which deltalake goes by, and as file times."""
+    for path in log.glob("*.json"):
+        lines = []
+        for line in path.read_text().splitlines():
+            action = json.loads(line)
+            if "commitInfo" in action:
+                action["commitInfo"]["timestamp"] -= 3 * 86_400_000
+            lines.append(json.dumps(action))
+        path.write_text("\n".join(lines))
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 3 * 86_400))
+
+
+def entries(log: Path) -> list[str]:
+    """Names of the log entries."""
+    return sorted(path.name for path in log.glob("*.json"))
+
+
+def test_checkpoint_cleaning_and_reopening(tmp_path: Path) -> None:
+    lake, behind = Lake(tmp_path), Lake(tmp_path)
+    for number in range(1, 11):
+        append(lake, number)
+    log = tmp_path / "spans" / "_delta_log"
+    age(log)
+    before = entries(log)
+    lake.checkpoint("spans")
+    assert len(entries(log)) < len(before), "old entries are dropped"
+    assert (log / f"{10:020}.checkpoint.parquet").exists()
+    append(lake, 11)
+    for reader in (lake, behind, Lake(tmp_path)):
+        assert reader.snapshot("spans").version == 11
+        assert len(reader.snapshot("spans").files) == 11
+        assert reader.txn_version("spans", "journal-1") == 11
+        assert {file.min_seq for file in reader.snapshot("spans").files} == set(range(1, 12))
+        with pytest.raises(Conflict):
+            append(reader, 11)
+    append(behind, 12)
+    assert lake.snapshot("spans").version == 12
+    assert DeltaTable(str(tmp_path / "spans")).version() == 12
+
+
+def test_removed_files_stay_removed_across_a_checkpoint(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for number in range(1, 5):
+        append(lake, number)
+    files = list(lake.snapshot("spans").files)
+    lake.replace("spans", files[:3], spans_table([row(span_id=n) for n in (1, 2, 3)]), operation="OPTIMIZE")
+    lake.remove("spans", files[3:])
+    lake.checkpoint("spans")
+    again = Lake(tmp_path).snapshot("spans")
+    assert [file.n_rows for file in again.files] == [3]
+    assert DeltaTable(str(tmp_path / "spans")).to_pyarrow_table().num_rows == 3
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    append(lake, 1)
+    lake.checkpoint("spans")
+    log = tmp_path / "spans" / "_delta_log"
+    next(log.glob("*.checkpoint.parquet")).unlink()
+    with pytest.raises(Corrupt, match="checkpoint"):
+        Lake(tmp_path)
+
+
+def test_threads_of_one_process_all_land(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+
+    def write(first: int) -> None:
+        for number in range(first, first + 10):
+            lake.append("spans", spans_table([row(span_id=number)]))
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (100, 200, 300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(lake.snapshot("spans").files) == 30
+    assert lake.snapshot("spans").version == 30
+
+
+def test_a_snapshot_does_not_change(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    append(lake, 1)
+    before = lake.snapshot("spans")
+    append(lake, 2)
+    assert len(before.files) == 1
+    assert len(lake.snapshot("spans").files) == 2
+
+
+def test_a_commit_that_cannot_be_written_is_not_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake(tmp_path)
+    append(lake, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", _no_space)
+        with pytest.raises(StorageFailed, match="commit"):
+            append(lake, 2)
+    assert lake.snapshot("spans").version == 1
+    assert not list((tmp_path / "spans" / "_delta_log").glob(".*"))
+    append(lake, 2)
+    assert len(Lake(tmp_path).snapshot("spans").files) == 2
+
+
+def _no_space(*_: object) -> None:
+    raise OSError(28, os.strerror(28))

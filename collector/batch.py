@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -15,9 +16,9 @@ from collector.json_body import Rejection, Transcoded, transcode
 from collector.kinds import EntryKind, Signal
 from collector.log_events import decode_logs, scores_of_span_events
 from collector.mask import ColumnRedactor, masked
-from collector.repair import repaired_request
+from collector.repair import one_span_request, repaired_request
 from collector.scan import REFUSAL_TEXT, Col, Refusal, Scan, scan
-from core.errors import AssayError
+from core.errors import AssayError, StorageFailed
 from core.ids import TenantId
 from core.records import Counts
 from core.windows import day_of
@@ -26,6 +27,7 @@ from store import schema
 POSITION_BITS: Final = 48
 MAX_PAYLOAD: Final = 1 << 20
 CHUNK_BYTES: Final = 8 << 20
+_LOG: Final = logging.getLogger("assay.batch")
 EVALUATION: Final = "gen_ai.evaluation.result"
 
 
@@ -98,7 +100,7 @@ def rows_of(items: Sequence[Item], workshop: Workshop) -> Rows:
         if spans:
             _add_spans(rows, tenant, spans, redactor, workshop)
         for item in logs:
-            _add_logs(rows, item, redactor, workshop)
+            rows.add_all(_log_rows(item, redactor, workshop))
     return rows
 
 
@@ -113,7 +115,7 @@ def _add_spans(rows: Rows, tenant: TenantId, items: Sequence[Item], redactor: Co
             item = replace(item, body=found.protobuf)
         ready.append(item)
     at_us = items[-1].received_at_us
-    for part in shop.spread(lambda chunk: _chunk_rows(tenant, chunk, at_us, redactor, shop), _chunks(ready)):
+    for part in shop.spread(lambda chunk: _chunk_safely(tenant, chunk, at_us, redactor, shop), _chunks(ready)):
         rows.add_all(part)
 
 
@@ -129,6 +131,59 @@ def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
         size += len(item.body)
     if chunk:
         yield chunk
+
+
+def _chunk_safely(
+    tenant: TenantId, items: Sequence[Item], at_us: int, redactor: ColumnRedactor, shop: Workshop
+) -> Rows:
+    """`_chunk_rows`, and where it fails against all expectation, by halves down to the one item, then the one span,
+    that is to blame. Raises StorageFailed: that is no fault of the items and goes by."""
+    try:
+        return _chunk_rows(tenant, items, at_us, redactor, shop)
+    except (StorageFailed, MemoryError):
+        raise
+    except Exception as error:  # whatever it is, it must not take a sibling along
+        half = len(items) // 2
+        parts = [items[:half], items[half:]] if half else [[single] for single in _single_spans(items[0])]
+        if len(parts) < 2:
+            return _set_aside(items[0], Signal.SPANS, error, shop)
+    rows = Rows()
+    for part in parts:
+        rows.add_all(_chunk_safely(tenant, part, at_us, redactor, shop))
+    return rows
+
+
+def _single_spans(item: Item) -> list[Item]:
+    """An item with a protobuf body as one item per span."""
+    found = scan(item.body)
+    singles = []
+    for row in found.spans:
+        (a, b), (c, d) = found.resources[row[Col.RESOURCE]], found.scopes[row[Col.SCOPE]]
+        body = one_span_request(item.body[a:b], item.body[c:d], item.body[row[Col.START] : row[Col.END]])
+        singles.append(replace(item, body=body, scan=None))
+    return singles
+
+
+def _set_aside(item: Item, signal: Signal, error: Exception, shop: Workshop) -> Rows:
+    """One item, whole, in the quarantine."""
+    _LOG.error("rows could not be made of something; it is in the quarantine", exc_info=error)
+    detail = f"Assay could make no row of it ({type(error).__name__}); this is a fault of Assay, please report it"
+    rejection = Rejection(reason="not_understood", detail=detail, payload=item.body)
+    rows = Rows()
+    rows.add("quarantine", _quarantine(item.tenant, item, signal, [rejection], shop))
+    rows.count(item.tenant, signal, Counts(received=1, quarantined=1))
+    return rows
+
+
+def _log_rows(item: Item, redactor: ColumnRedactor, shop: Workshop) -> Rows:
+    rows = Rows()
+    try:
+        _add_logs(rows, item, redactor, shop)
+    except (StorageFailed, MemoryError):
+        raise
+    except Exception as error:  # as above
+        return _set_aside(item, Signal.LOG_RECORDS, error, shop)
+    return rows
 
 
 def _chunk_rows(tenant: TenantId, items: Sequence[Item], at_us: int, redactor: ColumnRedactor, shop: Workshop) -> Rows:

@@ -29,7 +29,7 @@ from collector.journal import Journal
 from collector.kinds import Signal
 from collector.leaves import Leaves
 from collector.settings import CollectorSettings
-from core.errors import Conflict, StorageFailed
+from core.errors import Conflict, Corrupt, StorageFailed
 from core.ids import TenantId
 from core.records import Counts
 from store import schema
@@ -201,7 +201,13 @@ class Committer:
             delay = min(5.0, delay * 2)
 
     def _made(self, batch: list[Acknowledged]) -> Rows:
-        return rows_of([self._item(entry) for entry in batch], self._workshop)
+        items = []
+        for entry in batch:
+            try:
+                items.append(self._item(entry))
+            except Corrupt as error:  # it was read back from the journal; its siblings must not wait for ever
+                _LOG.error("an acknowledged request is lost: %s", error)
+        return rows_of(items, self._workshop)
 
     def _store(self, made: _Made) -> None:
         batch = made.batch

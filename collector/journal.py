@@ -115,9 +115,12 @@ class Journal:
     def read(self, place: Place) -> Entry:
         """One entry again. Raises Corrupt when it cannot be had."""
         cipher = segment_key(self._master, place.path.with_suffix(".key"))
-        with place.path.open("rb") as file:
-            file.seek(place.record.offset)
-            raw = file.read(segment.HEADER.size + place.record.length)
+        try:
+            with place.path.open("rb") as file:
+                file.seek(place.record.offset)
+                raw = file.read(segment.HEADER.size + place.record.length)
+        except FileNotFoundError as error:
+            raise Corrupt(f"{place.path} is gone, and entry {place.record.position} with it") from error
         record = segment.Sealed(
             position=place.record.position, kind=place.record.kind, offset=0, length=place.record.length
         )

@@ -50,7 +50,12 @@ def repaired(raw: bytes, shape: str) -> bytes:
 
 def repaired_request(resource: bytes, scope: bytes, span: bytes) -> bytes:
     """An ExportTraceServiceRequest that holds the one span, repaired, under its resource and scope."""
-    spans = _message(1, scope) + _message(2, repaired(span, "span"))
+    return one_span_request(resource, scope, repaired(span, "span"))
+
+
+def one_span_request(resource: bytes, scope: bytes, span: bytes) -> bytes:
+    """An ExportTraceServiceRequest that holds the one span as it is, under its resource and scope."""
+    spans = _message(1, scope) + _message(2, span)
     return _message(1, _message(1, resource) + _message(2, spans))
 
 

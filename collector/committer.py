@@ -28,6 +28,7 @@ from collector.intake import Acknowledged, Tally, room_error
 from collector.journal import Journal
 from collector.kinds import Signal
 from collector.leaves import Leaves
+from collector.memory import give_back
 from collector.settings import CollectorSettings
 from core.errors import Conflict, Corrupt, StorageFailed
 from core.ids import TenantId
@@ -152,6 +153,7 @@ class Committer:
                     if not batch and not rolled:
                         self._journal.roll()
                         rolled = True
+                        give_back()
                     ahead = _Made(batch, decoder.submit(self._made, batch)) if batch else None
                 if ahead is not None:
                     now, ahead = ahead, None

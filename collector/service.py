@@ -23,6 +23,7 @@ from collector.http_door import Door, HttpConnection
 from collector.intake import Intake, Tally
 from collector.journal import Journal
 from collector.mask import ColumnRedactor
+from collector.memory import keep_pages
 from collector.recovery import recover
 from collector.redact import Redactor
 from collector.seal import MasterKey, sealed
@@ -64,6 +65,7 @@ class Redactors:
 
 def run(settings: CollectorSettings, control: Control, pepper: bytes) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
+    keep_pages()
     return uvloop.run(_Collector(settings, control, pepper).run())
 
 

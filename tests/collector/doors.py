@@ -146,9 +146,22 @@ class Wire:
             return True
 
 
-def request_bytes(body: bytes, key: str, *lines: str, path: str = "/v1/traces", length: bool = True) -> bytes:
+def request_bytes(
+    body: bytes,
+    key: str,
+    *lines: str,
+    path: str = "/v1/traces",
+    length: bool = True,
+    content_type: str = PROTOBUF,
+) -> bytes:
     """One whole request as it goes over the wire; `lines` are further header lines."""
-    head = [f"POST {path} HTTP/1.1", "host: assay", f"authorization: Bearer {key}", f"content-type: {PROTOBUF}", *lines]
+    head = [
+        f"POST {path} HTTP/1.1",
+        "host: assay",
+        f"authorization: Bearer {key}",
+        f"content-type: {content_type}",
+        *lines,
+    ]
     if length:
         head.append(f"content-length: {len(body)}")
     return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1") + body

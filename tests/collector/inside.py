@@ -14,6 +14,7 @@ import pyarrow as pa
 from auth.authenticator import Authenticator, FindKey
 from collector.batch import Item, Workshop, seq_of
 from collector.committer import Committer
+from collector.grpc_door import start_grpc
 from collector.http_door import Door, HttpConnection
 from collector.intake import Intake, Tally
 from collector.journal import Entry, Journal
@@ -27,6 +28,7 @@ from core.ids import tenant_id
 from core.records import Counts, PiiPolicy, Role
 from store.control.control import Control
 from store.lake import Lake
+from tests.stack import free_port_base
 
 TENANT = tenant_id("acme")
 PEPPER = bytes(range(32))
@@ -37,7 +39,8 @@ class Inside:
 
     def __init__(self, data: Path, lake: Lake | None = None, **settings: Any) -> None:
         self.data = data
-        self.settings = CollectorSettings(data_dir=data, lake_root=str(data / "lake"), **settings)
+        ports = {"grpc_port": free_port_base()}
+        self.settings = CollectorSettings(data_dir=data, lake_root=str(data / "lake"), **(ports | settings))
         self.control = Control.open(f"sqlite:///{data / 'control.db'}", pepper=PEPPER)
         self.control.ensure_tenant(TENANT)
         master = MasterKey.open(data / "secrets" / "master.key")
@@ -105,7 +108,7 @@ class Inside:
 
 
 class InsideDoor:
-    """The HTTP door of an `Inside`, served by a loop of its own thread; the committer does not run."""
+    """Both doors of an `Inside`, served by a loop of its own thread; the committer does not run."""
 
     def __init__(self, inside: Inside, find_key: FindKey | None = None) -> None:
         self.inside = inside
@@ -130,6 +133,7 @@ class InsideDoor:
         )
         door = Door(intake=intake, settings=self.inside.settings, health=lambda: (True, {}), connections=set())
         server = await self._loop.create_server(lambda: HttpConnection(door), "127.0.0.1", 0)
+        self._grpc = await start_grpc(intake, self.inside.settings)
         return int(server.sockets[0].getsockname()[1])
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

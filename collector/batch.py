@@ -26,7 +26,7 @@ from store import schema
 
 POSITION_BITS: Final = 48
 MAX_PAYLOAD: Final = 1 << 20
-CHUNK_BYTES: Final = 8 << 20
+CHUNK_BYTES: Final = 6 << 20
 _LOG: Final = logging.getLogger("assay.batch")
 EVALUATION: Final = "gen_ai.evaluation.result"
 
@@ -284,15 +284,17 @@ def _quarantine(
 
 def _evaluations(rows: pa.Table, tenant: TenantId, at_us: int) -> pa.Table:
     """Scores of the evaluation results that came as span events."""
-    tables = []
+    found: dict[int, list[tuple[str, str, str | None, str | None, int, dict[str, Any]]]] = {}
     columns = ["seq", "trace_id", "span_id", "session_id", "app", "events"]
     for row in rows.select(columns).to_pylist():
-        found: list[tuple[str, str, str | None, str | None, int, dict[str, Any]]] = [
+        found.setdefault(row["seq"], []).extend(
             (row["trace_id"], row["span_id"], row["session_id"], row["app"], event["time_ns"], event["attributes"])
             for event in orjson.loads(row["events"])
             if event["name"] == EVALUATION
-        ]
-        tables.append(scores_of_span_events(found, tenant=tenant, seq=row["seq"], ingested_at_us=at_us))
+        )
+    tables = [
+        scores_of_span_events(events, tenant=tenant, seq=seq, ingested_at_us=at_us) for seq, events in found.items()
+    ]
     return pa.concat_tables(tables) if tables else schema.SCORES.empty_table()
 
 

@@ -82,7 +82,7 @@ def decode(
     if scans is None:
         found = scan(joined)
     else:
-        found = scans[0] if len(scans) == 1 else join_scans(scans, frozen(np.frombuffer(joined, np.uint8)))
+        found = join_scans(scans, [len(body) for _, body in parts], frozen(np.frombuffer(joined, np.uint8)))
     ends = list(accumulate(len(body) for _, body in parts))
     seqs = np.array([seq for seq, _ in parts], np.int64)
     seq = seqs[np.searchsorted(ends, found.spans[:, Col.START], side="right").clip(max=len(parts) - 1)]

@@ -198,7 +198,7 @@ class Intake:
                     body=body,
                     place=place,
                     transcoded=transcoded,
-                    scan=found,
+                    scan=found.without_buffer() if found else None,
                 )
             )
 

@@ -10,7 +10,7 @@ A body whose outer framing is broken raises Undecodable. A span whose own bytes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -101,6 +101,8 @@ READONLY: Final = types.Array(types.uint8, 1, "C", readonly=True)
 
 _OFFSETS: Final = (Col.START, Col.END, Col.TRACE_ID, Col.SPAN_ID, Col.NAME, Col.MESSAGE, Col.STATE)
 
+_EMPTY: Final = np.zeros(0, np.uint8)
+
 # Bits of Col.ISSUES
 PARENT_INVALID: Final = 1
 UTF8_BROKEN: Final = 2
@@ -142,6 +144,10 @@ class Scan:
     resources: npt.NDArray[np.int64]
     scopes: npt.NDArray[np.int64]
 
+    def without_buffer(self) -> Scan:
+        """The same tables; the body itself can be let go and given back to `joined`."""
+        return replace(self, buffer=_EMPTY)
+
     @property
     def n_spans(self) -> int:
         """Spans found, refused ones included."""
@@ -179,11 +185,11 @@ def scan(body: bytes | bytearray | memoryview) -> Scan:
     return Scan(buffer=buffer, spans=spans, resources=resources, scopes=scopes)
 
 
-def joined(scans: Sequence[Scan], buffer: npt.NDArray[np.uint8]) -> Scan:
-    """What `scan` would find in `buffer`, the concatenation of the scanned bodies, without walking it again."""
+def joined(scans: Sequence[Scan], sizes: Sequence[int], buffer: npt.NDArray[np.uint8]) -> Scan:
+    """What `scan` would find in `buffer`, the concatenation of scanned bodies of `sizes`, without walking it again."""
     spans, resources, scopes = [], [], []
     base = n_resources = n_scopes = 0
-    for part in scans:
+    for part, size in zip(scans, sizes, strict=True):
         moved = part.spans.copy()
         for column in _OFFSETS:
             moved[:, column] += base
@@ -193,7 +199,7 @@ def joined(scans: Sequence[Scan], buffer: npt.NDArray[np.uint8]) -> Scan:
         spans.append(moved)
         resources.append(part.resources + base)
         scopes.append(part.scopes + base)
-        base += len(part.buffer)
+        base += size
         n_resources += len(part.resources)
         n_scopes += len(part.scopes)
     return Scan(

@@ -23,7 +23,7 @@ from collector.http_door import Door, HttpConnection
 from collector.intake import Intake, Tally
 from collector.journal import Journal
 from collector.mask import ColumnRedactor
-from collector.memory import keep_pages
+from collector.memory import keep_pages, without_pandas
 from collector.recovery import recover
 from collector.redact import Redactor
 from collector.seal import MasterKey, sealed
@@ -65,6 +65,7 @@ class Redactors:
 
 def run(settings: CollectorSettings, control: Control, pepper: bytes) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
+    without_pandas()
     keep_pages()
     return uvloop.run(_Collector(settings, control, pepper).run())
 

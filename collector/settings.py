@@ -19,9 +19,9 @@ class CollectorSettings:
     header_timeout_s: float = 30.0
     body_timeout_s: float = 60.0
     idle_timeout_s: float = 120.0
-    linger_s: float = 0.4  # how long the committer waits for more before it commits
-    batch_bytes: int = 16 << 20  # ... and how much is enough
-    memory_bytes: int = 24 << 20  # acknowledged bytes kept in memory; beyond, they are read back from the journal
+    linger_s: float = 0.25  # how long the committer waits for more before it commits
+    batch_bytes: int = 12 << 20  # ... and how much is enough
+    memory_bytes: int = 16 << 20  # acknowledged bytes kept in memory; beyond, they are read back from the journal
     backlog_bytes: int = 1 << 30  # acknowledged and not committed; beyond, requests are refused (priority spans not)
     min_free_bytes: int = 128 << 20
     journal_retention_s: float = 0.0  # how long sealed segments outlive their commit

@@ -40,7 +40,7 @@ lock:
 # The peers and the harness live outside the repository; benchmarks/ingest/run.py says how to point at them.
 bench: setup
 	$(BIN)/python -m benchmarks.redaction.pii
-	$(BIN)/python -m benchmarks.store.query_times --runs 5
+	$(BIN)/python -m benchmarks.store.query_times --runs 5 --out benchmarks/results/store_queries.json
 	$(BIN)/python -m benchmarks.ingest.run --name ingest
 
 docs: setup

@@ -1,6 +1,6 @@
 """How much structured personal information gets past redaction, how much else is eaten, and how fast it goes.
 
-    python -m benchmarks.redaction.pii                    # the table, and benchmarks/redaction/pii.json
+    python -m benchmarks.redaction.pii                    # the table, and benchmarks/results/redaction.json
     python -m benchmarks.redaction.pii --show             # also every leak and every false redaction
 
 Labels: the 894 sentences of presidio-research (MIT) in ../shared/data/pii_presidio. A labelled span counts as caught
@@ -138,7 +138,7 @@ def main() -> None:
     """Print the tables and write the JSON result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=Path, default=DATA / "pii_presidio" / "sentences.jsonl.gz")
-    parser.add_argument("--out", type=Path, default=HERE / "pii.json")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "redaction.json")
     parser.add_argument("--show", action="store_true")
     args = parser.parse_args()
     with gzip.open(args.sentences, "rt") as lines:

@@ -210,7 +210,7 @@ def test_every_lake_column_is_documented_in_order() -> None:
 
 def test_what_is_said_about_personal_information_is_what_was_measured() -> None:
     text = _read("docs/security.md")
-    measured = json.loads(_read("benchmarks/redaction/pii.json"))["accuracy"]
+    measured = json.loads(_read("benchmarks/results/redaction.json"))["accuracy"]
     table = text[text.index("<!-- pii-table -->") : text.index("<!-- /pii-table -->")]
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| ([\d.]+) % \| ([\d.]+) % \|$", table, re.MULTILINE)
     assert [kind for kind, *_ in rows] == list(measured)

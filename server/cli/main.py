@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sessions": ("server.cli.sessions", "list and show sessions"),
     "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files"),
     "keys": ("server.cli.keys", "create, list and revoke API keys"),
+    "remap": ("server.cli.remap", "run today's attribute mapping over spans already stored"),
     "doctor": ("server.cli.doctor", "check ledger, integrity, versions and disk, and say what to do"),
 }
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from collector.columns import gather
+from collector.columns import gather, put_hex
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -104,3 +105,18 @@ def money(nano_usd: Ints, valid: npt.NDArray[np.bool_]) -> pa.Array:
     words[:, 1] = nano_usd >> 63
     bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
     return pa.Decimal128Array.from_buffers(pa.decimal128(18, 9), len(nano_usd), [bitmap, pa.py_buffer(words)], -1)
+
+
+def hex_strings(body: npt.NDArray[np.uint8], starts: Ints, width: int) -> pa.StringArray:
+    """`width` bytes from each start as hexadecimal text; null where the start is -1."""
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    out = np.empty(int((starts >= 0).sum()) * width * 2, np.uint8)
+    put_hex(body, np.ascontiguousarray(starts), width, offsets, out)
+    return string_array(offsets, out, starts >= 0)
+
+
+def renamed(column: pa.StringArray, names: dict[str, str]) -> pa.Array:
+    """The column with values replaced by `names` (looked up with ASCII letters lower-cased)."""
+    coded = pc.dictionary_encode(column)
+    values = [names.get(v.lower() if v.isascii() else v, v) for v in coded.dictionary.to_pylist()]
+    return pa.array(values, pa.string()).take(coded.indices)

@@ -18,7 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector import columns as kernel
-from collector.arrow_text import Buffers, Ints, MadeText, Slices, frozen, money, numbers, string_array
+from collector.arrow_text import (
+    Buffers,
+    Ints,
+    MadeText,
+    Slices,
+    frozen,
+    hex_strings,
+    money,
+    numbers,
+    renamed,
+    string_array,
+)
 from collector.columns import Attr
 from collector.dialects import EXCLUSIVE_CACHE, PROVIDER_ALIASES
 from collector.key_table import COST, KINDS, MOVED_BY_COLUMN, N_COLUMNS, N_TEXT, NO_KIND, TTFT, KeyTable, key_table
@@ -334,7 +345,7 @@ class _Batch:
         slices = self._text_slices(filled)
         buffers = Buffers(body=self.body, rendered=self.rendered, made=self.made.buffer())
         text = {name: buffers.strings(where) for name, where in slices.items()}
-        text["provider"] = _renamed(text["provider"], PROVIDER_ALIASES)
+        text["provider"] = renamed(text["provider"], PROVIDER_ALIASES)
         tokens, _ = self._tokens(filled, buffers)
         wrong = tokens.settle(self._exclusive(text["provider"], filled))
         self.issues[wrong] |= _BIT["usage_inconsistent"]
@@ -379,9 +390,9 @@ class _Batch:
             "tenant": pa.repeat(pa.scalar(tenant), n),
             "seq": pa.array(self.seq),
             "ingested_at": pa.repeat(pa.scalar(ingested_at_us, schema.AT), n),
-            "trace_id": _hex(self.body, s[:, Col.TRACE_ID], 16),
-            "span_id": _hex(self.body, s[:, Col.SPAN_ID], 8),
-            "parent_span_id": _hex(self.body, s[:, Col.PARENT], 8),
+            "trace_id": hex_strings(self.body, s[:, Col.TRACE_ID], 16),
+            "span_id": hex_strings(self.body, s[:, Col.SPAN_ID], 8),
+            "parent_span_id": hex_strings(self.body, s[:, Col.PARENT], 8),
             "content_hash": pa.array(s[:, Col.HASH]),
             "name": buffers.strings(Slices.of_body(s[:, Col.NAME], s[:, Col.NAME_LEN], empty_is_null=False)),
             "kind": pa.array([str(kind) for kind in KINDS]).take(pa.array(self.kind)),
@@ -441,17 +452,3 @@ class _Batch:
         patterns, codes = np.unique(self.issues, return_inverse=True)
         texts = [",".join(name for name in ISSUES if int(p) & _BIT[name]) or None for p in patterns]
         return pa.array(texts, pa.string()).take(pa.array(codes)) if self.n else pa.array([], pa.string())
-
-
-def _hex(body: npt.NDArray[np.uint8], starts: Ints, width: int) -> pa.StringArray:
-    offsets = np.zeros(len(starts) + 1, np.int64)
-    out = np.empty(int((starts >= 0).sum()) * width * 2, np.uint8)
-    kernel.put_hex(body, np.ascontiguousarray(starts), width, offsets, out)
-    return string_array(offsets, out, starts >= 0)
-
-
-def _renamed(column: pa.StringArray, names: dict[str, str]) -> pa.Array:
-    """The column with values replaced by `names` (looked up with ASCII letters lower-cased)."""
-    coded = pc.dictionary_encode(column)
-    values = [names.get(v.lower() if v.isascii() else v, v) for v in coded.dictionary.to_pylist()]
-    return pa.array(values, pa.string()).take(coded.indices)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit, types
 
 from collector.number_text import put, put_all, put_double, put_int
-from collector.scan import READONLY
+from collector.scan_kernel import READONLY
 from collector.wire import FIXED64, LENGTH, VARINT, field, fixed64, varint
 
 TRUE: Final = np.frombuffer(b"true", np.uint8)

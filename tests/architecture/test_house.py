@@ -15,11 +15,10 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "shared", "pl
 # Longer than 300 lines, known, and to be split or justified: (file, most lines it may have).
 LONG_FILES = {
     "collector/columns.py": 450,
-    "collector/decode.py": 450,
+    "collector/decode.py": 460,  # one pass over one batch, column by column
     "collector/dialects.py": 620,  # a data table
     "collector/json_fields.py": 430,
     "collector/pii_scan.py": 500,  # kernels
-    "collector/scan.py": 500,  # kernels
 }
 MOST_LINES = 400
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py") if "__pycache__" not in p.parts)

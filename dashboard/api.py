@@ -75,7 +75,7 @@ class Api:
         """The JSON object at `/api/v1` + `path`. Raises `ApiFailure`."""
         query = httpx.QueryParams([pair for key, value in (parameters or {}).items() for pair in _pairs(key, value)])
         try:
-            response = self._http.get(f"/api/v1{path}", params=query)
+            response = self._asked(f"/api/v1{path}", query)
         except httpx.TimeoutException as error:
             raise Unreachable(f"{self.url} did not answer in time ({type(error).__name__}).") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -96,6 +96,13 @@ class Api:
         """One page of the list at `path`."""
         answer = self.get(path, parameters)
         return Page(items=list(answer.get("items", [])), next_cursor=answer.get("next_cursor"))
+
+    def _asked(self, path: str, query: httpx.QueryParams) -> httpx.Response:
+        """One GET; asked once more when the server closed the idle connection just as it was used again."""
+        try:
+            return self._http.get(path, params=query)
+        except httpx.RemoteProtocolError:
+            return self._http.get(path, params=query)
 
     def together(self, wanted: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
         """The items of several lists, asked for at the same time, in the order of `wanted`."""

@@ -92,6 +92,7 @@ def _server(settings: Settings) -> int:
             access_log=False,  # addresses carry session and user ids
             server_header=False,
             timeout_graceful_shutdown=5,
+            timeout_keep_alive=75,
         )
     finally:
         services.control.close()

@@ -16,7 +16,7 @@ from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 CALLS = [(method, route) for route in ROUTES for method in sorted(route.methods or ())]
-OPEN = {"/healthz", "/api/v1/health", "/api/v1/openapi.json"}
+OPEN = {"/healthz", "/api/v1/health", "/api/v1/ready", "/api/v1/openapi.json"}
 NAMES = [f"{method} {route.path}" for method, route in CALLS]
 
 

@@ -46,7 +46,9 @@ def parse_moment(text: str, field: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidInput(f"{field}={text[:60]!r} is not a time; write for example 2026-11-21T00:00:00Z", field) from None
+        raise InvalidInput(
+            f"{field}={text[:60]!r} is not a time; write for example 2026-11-21T00:00:00Z", field
+        ) from None
     if moment.tzinfo is None:
         raise InvalidInput(f"{field}={text[:60]!r} has no time zone; add Z for UTC", field)
     return to_ns(moment)

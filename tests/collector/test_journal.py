@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from collector import journal as journal_module
+from collector import segment
 from collector.journal import Entry, Journal, Place
 from collector.seal import MasterKey
 from collector.segment import HEADER, TAG
@@ -274,7 +275,7 @@ def test_an_unforeseen_fault_does_not_end_the_writer(tmp_path: Path, monkeypatch
     journal = Journal(tmp_path, MASTER)
     journal.start()
     with monkeypatch.context() as patch:
-        patch.setattr(journal_module.segment, "seal", _memory_error)
+        patch.setattr(segment, "seal", _memory_error)
         with pytest.raises(StorageFailed):
             append(journal, b"one")
     assert append(journal, b"two")[0] > 0

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from collector import journal as journal_module
 from collector import segment
 from collector.journal import Entry, Journal, Place
 from collector.seal import MasterKey

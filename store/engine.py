@@ -26,6 +26,7 @@ from core.errors import Corrupt
 from core.ids import TenantId
 from core.windows import Window
 from store.delta_log import LakeFile
+from store.held import HeldRows, worth_holding
 from store.lake import TIME_COLUMN
 from store.schema import TABLES
 
@@ -125,7 +126,8 @@ class DuckDBEngine:
     """DuckDB in this process. Every run has a cursor of its own, so threads share it.
 
     It may read below `root` and nowhere else: no other path, no network, no extension, and its configuration is
-    locked once made. `memory_limit` bounds its working memory, `n_threads` its share of the machine.
+    locked once made. `memory_limit` bounds its working memory, `n_threads` its share of the machine. Small files of
+    short rows are decoded once and held (store/held.py).
     """
 
     def __init__(self, root: str | Path, *, memory_limit: str = "512MB", n_threads: int = 2) -> None:
@@ -143,6 +145,7 @@ class DuckDBEngine:
             "SET lock_configuration = true",
         ):
             self._connection.execute(statement)
+        self._held = HeldRows()
         self._compiled: dict[ops.Node, _Compiled] = {}
         self._lock = threading.Lock()
         self._compiler = _Compiler()
@@ -158,22 +161,39 @@ class DuckDBEngine:
         """See QueryEngine."""
         compiled = self._compile(expr)
         ctes: list[str] = []
+        tables = {name: given[name] for name in compiled.tables & set(given)}
         bound: dict[str, object] = {f"slot_{name}": values[name] for name in compiled.slots}
         for name in sorted(compiled.tables - set(given)):
-            body, more = _relation(sources[name])
+            held = self._held_rows(sources[name])
+            body, more = _relation(sources[name], _of_files(sources[name]) if held is None else f'"held_{name}"')
             ctes.append(f'"{name}" AS NOT MATERIALIZED ({body})')
+            tables |= {} if held is None else {f"held_{name}": held}
             bound |= more
         sql = f"WITH {', '.join(ctes)} {compiled.sql}" if ctes else compiled.sql
+        return self._rows(sql, bound, tables).select(compiled.schema.names).cast(compiled.schema)
+
+    def _rows(self, sql: str, bound: Mapping[str, object], tables: Mapping[str, pa.Table]) -> pa.Table:
+        """The rows of a statement over files and the given tables. Raises Corrupt where a file cannot be read."""
         cursor = self._connection.cursor()
         try:
-            for name in compiled.tables & set(given):
-                cursor.register(name, given[name])
-            rows = cursor.sql(sql, params=bound).to_arrow_table()
+            for name, rows in tables.items():
+                cursor.register(name, rows)
+            return cursor.sql(sql, params=bound).to_arrow_table()
         except (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException) as error:
             raise Corrupt(f"a file of the lake cannot be read: {str(error)[:300]}") from error
         finally:
             cursor.close()
-        return rows.select(compiled.schema.names).cast(compiled.schema)
+
+    def _held_rows(self, source: Source) -> pa.Table | None:
+        """All rows of the source's files as they were stored, where these are held."""
+        if not worth_holding(source.table, source.files):
+            return None
+        return pa.concat_tables([self._held.rows(file, lambda f: self._decoded(source, f)) for file in source.files])
+
+    def _decoded(self, source: Source, file: LakeFile) -> pa.Table:
+        columns = ", ".join(f'"{field.name}"' for field in TABLES[source.table])
+        one = Source(table=source.table, tenant=source.tenant, files=(file,))
+        return self._rows(f"SELECT {columns} FROM {_of_files(one)}", {}, {})
 
     def close(self) -> None:
         """See QueryEngine."""
@@ -200,8 +220,8 @@ class DuckDBEngine:
         )
 
 
-def _relation(source: Source) -> tuple[str, dict[str, object]]:
-    """The SELECT behind a table name, and its bound values."""
+def _relation(source: Source, rows: str) -> tuple[str, dict[str, object]]:
+    """The SELECT behind a table name, from the SQL of its stored rows, and its bound values."""
     columns = [f'"{field.name}"' for field in TABLES[source.table]]
     columns += [f'{sql} AS "{name}"' for name, sql in _computed(source.table).items()]
     if not source.files:
@@ -216,10 +236,13 @@ def _relation(source: Source) -> tuple[str, dict[str, object]]:
     if source.as_of_ns is not None:
         wheres.append(f'epoch_us("ingested_at") <= $as_of_{source.table}')
         bound[f"as_of_{source.table}"] = source.as_of_ns // 1000
+    return f"SELECT {', '.join(columns)} FROM {rows} WHERE {' AND '.join(wheres)}", bound
+
+
+def _of_files(source: Source) -> str:
+    """The stored rows of the source's files, in SQL."""
     paths = ", ".join(_text(file.path) for file in source.files)
-    hive = "hive_partitioning = true, hive_types = {'tenant': VARCHAR, 'date': VARCHAR}"
-    sql = f"SELECT {', '.join(columns)} FROM read_parquet([{paths}], {hive}) WHERE {' AND '.join(wheres)}"
-    return sql, bound
+    return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{'tenant': VARCHAR, 'date': VARCHAR}})"
 
 
 def _no_rows(table: str) -> str:

@@ -1,0 +1,66 @@
+"""Decoded rows of small files, kept so that reading them again costs no decoding.
+
+A file of the lake never changes once it is committed, and its path carries the hash of its content: what is kept under
+a path is exact for as long as it is kept, and is never refreshed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import pyarrow as pa
+
+from store.delta_log import LakeFile
+
+# Tables of short rows, which every page asks for again and again. Spans are long, and read by columns.
+HELD_TABLES: Final = frozenset({"turns", "sessions", "rollups", "scores"})
+# More rows than these are read by columns and pruned by statistics instead: decoding them whole would cost more.
+MOST_ROWS: Final = 16_384
+MOST_BYTES: Final = 32 * 1024 * 1024
+
+
+class HeldRows:
+    """The rows of files by path, those that were used least recently given up first. Thread-safe.
+
+    It never keeps more than `most_bytes`; rows that alone are larger are not kept.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._n_bytes = 0
+        self._rows: OrderedDict[str, pa.Table] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def n_bytes(self) -> int:
+        """The size of what is kept, in memory."""
+        return self._n_bytes
+
+    def rows(self, file: LakeFile, decode: Callable[[LakeFile], pa.Table]) -> pa.Table:
+        """The file's rows, from `decode` where they are not kept."""
+        with self._lock:
+            found = self._rows.get(file.path)
+            if found is not None:
+                self._rows.move_to_end(file.path)
+                return found
+        found = decode(file)
+        with self._lock:
+            self._keep(file.path, found)
+        return found
+
+    def _keep(self, path: str, rows: pa.Table) -> None:
+        if path in self._rows or rows.nbytes > self._most_bytes:
+            return
+        self._rows[path] = rows
+        self._n_bytes += rows.nbytes
+        while self._n_bytes > self._most_bytes:
+            _, gone = self._rows.popitem(last=False)
+            self._n_bytes -= gone.nbytes
+
+
+def worth_holding(table: str, files: tuple[LakeFile, ...]) -> bool:
+    """Whether a query over these files of a table is answered from kept rows."""
+    return table in HELD_TABLES and 0 < sum(file.n_rows for file in files) <= MOST_ROWS

@@ -169,7 +169,7 @@ class DuckDBEngine:
             ctes.append(f'"{name}" AS NOT MATERIALIZED ({body})')
             tables |= {} if held is None else {f"held_{name}": held}
             bound |= more
-        sql = f"WITH {', '.join(ctes)} {compiled.sql}" if ctes else compiled.sql
+        sql = _with(ctes, compiled.sql)
         return self._rows(sql, bound, tables).select(compiled.schema.names).cast(compiled.schema)
 
     def _rows(self, sql: str, bound: Mapping[str, object], tables: Mapping[str, pa.Table]) -> pa.Table:
@@ -237,6 +237,14 @@ def _relation(source: Source, rows: str) -> tuple[str, dict[str, object]]:
         wheres.append(f'epoch_us("ingested_at") <= $as_of_{source.table}')
         bound[f"as_of_{source.table}"] = source.as_of_ns // 1000
     return f"SELECT {', '.join(columns)} FROM {rows} WHERE {' AND '.join(wheres)}", bound
+
+
+def _with(ctes: list[str], sql: str) -> str:
+    """The statement with further common table expressions before its own."""
+    if not ctes:
+        return sql
+    own = sql.removeprefix("WITH ")
+    return f"WITH {', '.join(ctes)}{' ' if own == sql else ', '}{own}"
 
 
 def _of_files(source: Source) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+import ibis
 import ibis.expr.types as ir
 import polars as pl
 
@@ -66,11 +67,12 @@ def rollups(store: TenantStore, asked: RollupsAsked) -> pl.DataFrame:
     groups = tuple(name for name in GROUPS if name in asked.group_by)
     names = tuple(name for name, _ in asked.equal)
     values: dict[str, object] = {"level": asked.level, "bucket_ns": asked.bucket_s * NS_PER_S} | dict(asked.equal)
-    cells = store.frame(_cells(groups, names), asked.window, asked.as_of_ns, values=values)
+    found = store.frame(_cells(groups, names), asked.window, asked.as_of_ns, values=values)
+    cells = found.filter(pl.col("measure") == "")
     keys = ["bucket_ns", *groups]
-    for column, wanted in (("latency", LATENCY_QUANTILES), ("ttft", TTFT_QUANTILES)):
-        counts = store.frame(_counts(groups, names, column), asked.window, asked.as_of_ns, values=values)
-        quantiles = quantiles_by(counts, keys, wanted, f"{column}_ms")
+    for measure, wanted in (("latency", LATENCY_QUANTILES), ("ttft", TTFT_QUANTILES)):
+        counts = found.filter(pl.col("measure") == measure).select(*keys, "bucket", "count")
+        quantiles = quantiles_by(counts, keys, wanted, f"{measure}_ms")
         cells = cells.join(quantiles, on=keys, how="left", nulls_equal=True)
     cells = cells.with_columns(
         bucket_at=started_at("bucket_ns"),
@@ -113,14 +115,20 @@ def _chosen(names: tuple[str, ...]) -> ir.Table:
 
 @lru_cache(maxsize=128)
 def _cells(groups: tuple[str, ...], names: tuple[str, ...]) -> ir.Table:
+    """A row of sums per cell (`measure` is empty), and the sketches of the cells as rows of bucket and count."""
     rows = _chosen(names)
     sums = ("n", "n_errors", "input_tokens", "output_tokens", "cost_usd")
-    return rows.group_by("bucket_ns", *groups).agg(tenant=rows.tenant.max(), **{n: rows[n].sum() for n in sums})
+    cells = rows.group_by("bucket_ns", *groups).agg(tenant=rows.tenant.max(), **{n: rows[n].sum() for n in sums})
+    cells = cells.mutate(measure=ibis.literal(""), bucket=ibis.null("int32"), count=ibis.null("int64"))
+    nulls = {name: ibis.null(cells[name].type()) for name in sums}
+    parts = [_counts(rows, groups, measure).mutate(**nulls).select(cells.columns) for measure in ("latency", "ttft")]
+    return ibis.union(cells, *parts)
 
 
-@lru_cache(maxsize=128)
-def _counts(groups: tuple[str, ...], names: tuple[str, ...], column: str) -> ir.Table:
-    rows = _chosen(names)
-    pairs = rows[f"{column}_sketch"]
-    rows = rows.select("bucket_ns", *groups, bucket=pairs.keys().unnest(), count=pairs.values().unnest())
-    return rows.group_by("bucket_ns", *groups, "bucket").agg(count=rows["count"].sum())
+def _counts(rows: ir.Table, groups: tuple[str, ...], measure: str) -> ir.Table:
+    pairs = rows[f"{measure}_sketch"]
+    told = rows.select(
+        "tenant", "bucket_ns", *groups, bucket=pairs.keys().unnest().cast("int32"), count=pairs.values().unnest()
+    )
+    counted = told.group_by("bucket_ns", *groups, "bucket").agg(tenant=told.tenant.max(), count=told["count"].sum())
+    return counted.mutate(measure=ibis.literal(measure))

@@ -187,13 +187,14 @@ def _by_spans(store: TenantStore, asked: Asked) -> pl.DataFrame:
     """
     window = asked.remaining
     seen = set(_overlapping(store, asked))
-    found = [_passing(store, asked, sorted(seen), window)]
+    found = [_passing(store, asked, sorted(seen), window)] if seen else []
     for part in slices(store.files("spans", window), window, FIRST_FILTERED_ROWS):
         ids = [i for i in matching_traces(store, asked, part) if i not in seen]
         seen.update(ids)
-        found.append(_passing(store, asked, ids, part))
+        found += [_passing(store, asked, ids, part)] if ids else []
         if sum(frame.filter(pl.col("start_ns") >= part.start_ns).height for frame in found) >= asked.limit:
             break
+    found = found or [_passing(store, asked, [], window)]
     chosen = pl.concat(found).sort(["start_ns", "trace_id"], descending=True).head(asked.limit)
     return _whole(store, asked, chosen)
 

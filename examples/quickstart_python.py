@@ -16,7 +16,7 @@ def message(role: str, text: str) -> dict[str, object]:
 
 
 def main() -> None:
-    """Sends two spans and waits until they are out."""
+    """Sends two spans and waits for the exporter; it says on standard error when they were refused."""
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
@@ -42,7 +42,7 @@ def main() -> None:
                 }
             )
     provider.shutdown()
-    print(f"sent trace {turn.get_span_context().trace_id:032x}")
+    print(f"made trace {turn.get_span_context().trace_id:032x}")
 
 
 if __name__ == "__main__":

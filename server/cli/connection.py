@@ -31,7 +31,9 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     """--url, --port-base, --data and --key, for every command that asks a server."""
     group = parser.add_argument_group("server")
     group.add_argument("--url", help="address of the API, e.g. http://127.0.0.1:8080 (or ASSAY_URL)")
-    group.add_argument("--port-base", type=port_base, metavar="N", help="the instance started with this --port-base")
+    group.add_argument(
+        "--port-base", type=port_base, metavar="N", help="the instance started with this --port-base (its key: --data)"
+    )
     group.add_argument("--key", help="API key; safer in ASSAY_API_KEY, where other users cannot see it")
     add_data_argument(group)
 

@@ -1,0 +1,65 @@
+"""Held rows: bounded, exact, decoded once."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from store.delta_log import LakeFile
+from store.held import MOST_ROWS, HeldRows, worth_holding
+
+
+def _file(name: str, n_rows: int = 10) -> LakeFile:
+    return LakeFile(
+        path=f"/lake/{name}",
+        relative=name,
+        tenant="acme",
+        date="2026-11-21",
+        n_rows=n_rows,
+        size=1,
+        min_ns=None,
+        max_ns=None,
+        min_seq=0,
+        max_seq=0,
+    )
+
+
+def _rows(n: int) -> pa.Table:
+    return pa.table({"n": pa.array(range(n), pa.int64())})
+
+
+def test_a_file_is_decoded_once() -> None:
+    held, decoded = HeldRows(), []
+
+    def decode(file: LakeFile) -> pa.Table:
+        decoded.append(file.path)
+        return _rows(10)
+
+    for _ in range(3):
+        assert held.rows(_file("a"), decode).num_rows == 10
+    assert decoded == ["/lake/a"]
+
+
+def test_the_least_recently_used_goes_first_and_the_bound_holds() -> None:
+    held, decoded = HeldRows(most_bytes=200), []
+
+    def decode(file: LakeFile) -> pa.Table:
+        decoded.append(file.relative)
+        return _rows(10)
+
+    for name in ("a", "b", "a", "c", "a", "b"):
+        held.rows(_file(name), decode)
+        assert held.n_bytes <= 200
+    assert decoded == ["a", "b", "c", "b"]
+
+
+def test_rows_over_the_bound_are_answered_and_not_kept() -> None:
+    held = HeldRows(most_bytes=200)
+    assert held.rows(_file("a"), lambda _: _rows(1000)).num_rows == 1000
+    assert held.n_bytes == 0
+
+
+def test_only_few_rows_of_short_tables_are_worth_it() -> None:
+    assert worth_holding("turns", (_file("a"), _file("b")))
+    assert not worth_holding("spans", (_file("a"),))
+    assert not worth_holding("turns", (_file("a", MOST_ROWS), _file("b")))
+    assert not worth_holding("turns", ())

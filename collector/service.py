@@ -36,9 +36,11 @@ from store.compaction import plan
 from store.control.control import Control
 from store.lake import Lake
 from store.retention import enforce
+from store.scrub import Scrubber
 
 POLICY_TTL_S: Final = 3.0
 STALLED_S: Final = 30.0
+SCRUB_BYTES: Final = 64 << 20  # of the lake per round of upkeep: 90 GiB a day
 _LOG: Final = logging.getLogger("assay.collector")
 
 
@@ -77,6 +79,7 @@ class _Collector:
         master = MasterKey.open(data / "secrets" / "master.key")
         self._control = control
         self._lake = Lake(settings.lake_root)
+        self._scrubber = Scrubber(self._lake)
         self._journal = Journal(data / "journal", master)
         tally = Tally()
         redactors = Redactors(control, master)
@@ -147,23 +150,32 @@ class _Collector:
         return 0
 
     async def _upkeep(self) -> None:
-        """Retention and packing, in a child process that gives its memory back."""
-        loop = asyncio.get_running_loop()
+        """One round after the other; a round that fails is logged, and the next one tries again."""
         while True:
             await asyncio.sleep(self._settings.compact_every_s)
-            retention = await loop.run_in_executor(None, self._expired)
-            if not retention and not needs_compaction(self._lake):
-                continue
-            child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "store.compaction", self._settings.lake_root),
-                *("--retain", json.dumps(retention)),
-                cwd=Path(__file__).parent.parent,
-            )
             try:
-                await child.wait()
-            except asyncio.CancelledError:
-                child.terminate()
-                raise
+                await self._upkeep_round()
+            except Exception:
+                _LOG.exception("a round of upkeep failed; the next one tries again")
+
+    async def _upkeep_round(self) -> None:
+        """Scrubs a little; then retention and packing, in a child process that gives its memory back."""
+        loop = asyncio.get_running_loop()
+        for finding in await loop.run_in_executor(None, self._scrubber.some, SCRUB_BYTES):
+            _LOG.error("%s", finding)
+        retention = await loop.run_in_executor(None, self._expired)
+        if not retention and not needs_compaction(self._lake):
+            return
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "store.compaction", self._settings.lake_root),
+            *("--retain", json.dumps(retention)),
+            cwd=Path(__file__).parent.parent,
+        )
+        try:
+            await child.wait()
+        except asyncio.CancelledError:
+            child.terminate()
+            raise
 
     def _expired(self) -> dict[str, int]:
         """Tenants with rows that they no longer keep -> days they keep."""
@@ -181,7 +193,8 @@ class _Collector:
         age = backlog["oldest_s"]
         well = backlog["trouble"] is None and isinstance(age, float) and age < STALLED_S
         limits = {"max_body_bytes": self._settings.max_body_bytes, "backlog_bytes": self._settings.backlog_bytes}
-        return well, {"status": "ok" if well else "failing", "backlog": backlog, "limits": limits}
+        scrub = {"rounds": self._scrubber.rounds, "damaged": self._scrubber.damaged[:20]}
+        return well, {"status": "ok" if well else "failing", "backlog": backlog, "limits": limits, "scrub": scrub}
 
 
 def needs_compaction(lake: Lake) -> bool:

@@ -126,7 +126,10 @@ def _complain(message: str) -> None:
 
 
 def _tolerant_streams() -> None:
-    """Text of traces must print in any locale: what the terminal cannot show is escaped."""
+    """Text of traces must print in any locale: what the terminal cannot show is escaped. A stream that was closed
+    (`>&-`) is None: what would go there goes nowhere."""
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -197,3 +197,9 @@ def test_wrong_settings_end_with_two(tmp_path: Path) -> None:
     assert done.returncode == ExitCode.USAGE
     assert "--i-know" in done.stderr
     assert len(done.stderr.splitlines()) <= 3
+
+
+def test_a_closed_stdout_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["--version"]) == ExitCode.OK
+    assert not sys.stdout.isatty()

@@ -209,6 +209,7 @@ class Committer:
                 items.append(self._item(entry))
             except Corrupt as error:  # it was read back from the journal; its siblings must not wait for ever
                 _LOG.error("an acknowledged request is lost: %s", error)
+                self._journal.note_damage(str(error))
         return rows_of(items, self._workshop)
 
     def _store(self, made: _Made) -> None:

@@ -30,6 +30,7 @@ from collector import segment
 from collector.seal import MasterKey, destroy, new_segment_key, segment_key
 from core.errors import Conflict, Corrupt, StorageFailed
 from store.delta_log import sync_folder, write_durably
+from store.doctor import DAMAGE_FILE
 
 SEGMENT_BYTES: Final = 64 << 20
 GROUP_BYTES: Final = 8 << 20
@@ -142,6 +143,16 @@ class Journal:
         done: Future[tuple[int, Place]] = Future()
         self._queue.put(_Waiting(kind=kind, tenant=tenant, received_at_us=received_at_us, body=body, done=done))
         return done
+
+    def note_damage(self, what: str) -> None:
+        """Keeps a record of what was acknowledged and cannot be read any more, for the doctor; never raises."""
+        try:
+            with (self.folder / DAMAGE_FILE).open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {what}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            _LOG.exception("damage of the journal could not be noted: %s", what)
 
     def stop(self) -> None:
         """Writes what waits and closes. The folder stays held until `release`, or until the process ends."""

@@ -50,6 +50,7 @@ def recover(
     for entry in journal.replay():
         if isinstance(entry, Corrupt):
             _LOG.error("%s", entry)
+            journal.note_damage(str(entry))
             continue
         last = max(last, entry.position)
         item = _item(journal.number, entry)

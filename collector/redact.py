@@ -25,6 +25,8 @@ from core.records import PiiEntity, PiiMode, PiiPolicy
 
 HASH_DIGITS: Final = 12
 _MAX_PASSES: Final = 8
+# JSON escapes of ASCII from space to ~, however often the text was encoded.
+_ESCAPE: Final = re.compile(rb"\\+u00([2-7][0-9A-Fa-f])")
 _RANK: Final = {entity: n for n, entity in enumerate(PiiEntity)}
 
 
@@ -50,6 +52,12 @@ class Redactor:
             return value
         return self._bytes(value.encode("utf-8", "surrogatepass"), False).decode("utf-8", "surrogatepass")
 
+    def identifier(self, value: str) -> str:
+        """An id (of a session, a user) as `column` would leave it with `identifier`."""
+        if self._idle or not value:
+            return value
+        return self._bytes(value.encode("utf-8", "surrogatepass"), True).decode("utf-8", "surrogatepass")
+
     def column(self, values: pa.Array | pa.ChunkedArray, *, identifier: bool = False) -> tuple[pa.Array, int]:
         """A string column with every recognised piece replaced, and the number of rows changed; nulls are kept.
 
@@ -65,7 +73,7 @@ class Redactor:
             return self._dictionary(column, identifier)
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             column = column.cast(pa.large_string())
-        rows, texts = self._changed(column, identifier)
+        rows, texts = self._with_escapes(column, identifier, *self._changed(column, identifier))
         if not rows:
             return column, 0
         mask = np.zeros(len(column), dtype=bool)
@@ -107,7 +115,35 @@ class Redactor:
                 texts.append(self._bytes(after, identifier))
         return rows, texts
 
+    def _with_escapes(
+        self, column: pa.Array, identifier: bool, rows: list[int], texts: list[bytes]
+    ) -> tuple[list[int], list[bytes]]:
+        """Adds rows in which JSON escapes (\\u0040 for an at sign) hide what a reader of the JSON would see."""
+        escaped = np.flatnonzero(pc.match_substring(column, "\\u00").fill_null(False).to_numpy(zero_copy_only=False))
+        if not len(escaped):
+            return rows, texts
+        changed = dict(zip(rows, texts, strict=True))
+        for row in escaped.tolist():
+            before = changed.get(row)
+            if before is None:
+                before = column[row].as_py().encode("utf-8", "surrogatepass")
+            after = self._unhidden(before, identifier)
+            if after != before:
+                changed[row] = after
+        return sorted(changed), [changed[row] for row in sorted(changed)]
+
+    def _unhidden(self, value: bytes, identifier: bool) -> bytes:
+        """`value` redacted with its escapes of printable ASCII undone, if that uncovers anything; else as it is."""
+        plain = _ESCAPE.sub(_unescaped, value)
+        after = self._seen(plain, identifier) if plain != value else value
+        return after if after != plain else value
+
     def _bytes(self, value: bytes, identifier: bool) -> bytes:
+        """`value` redacted, escaped pieces too."""
+        after = self._seen(value, identifier)
+        return self._unhidden(after, identifier) if b"\\u00" in after else after
+
+    def _seen(self, value: bytes, identifier: bool) -> bytes:
         """`value` redacted until nothing more is found: what a mark uncovers is found by the next pass."""
         for _ in range(_MAX_PASSES):
             data = np.frombuffer(value, dtype=np.uint8)
@@ -158,6 +194,12 @@ class Redactor:
                 return f"[{name}:{digest[:HASH_DIGITS]}]".encode()
             case _:
                 assert_never(mode)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    """The character an escape stands for, unless JSON must escape it."""
+    character = bytes([int(found[1], 16)])
+    return found[0] if character in (b'"', b"\\", b"\x7f") else character
 
 
 def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:

@@ -21,6 +21,7 @@ Status = Literal["ok", "warn", "fail"]
 LOW_DISK: Final = 2 << 30
 PACKAGES: Final = ("duckdb", "deltalake", "pyarrow", "polars", "ibis-framework", "numba", "grpcio", "streamlit")
 MANY_FILES: Final = 2_000
+DAMAGE_FILE: Final = "damaged.txt"  # written by the collector's journal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,11 @@ def _journal(folder: Path) -> Iterator[Check]:
     size = sum(path.stat().st_size for path in segments)
     keyless = [path.name for path in segments if not path.with_suffix(".key").exists()]
     detail = f"{len(segments)} segments, {size / 2**20:.1f} MiB not yet released"
+    damage = folder / DAMAGE_FILE
+    if damage.exists():
+        lines = damage.read_text(encoding="utf-8", errors="replace").splitlines()
+        remedy = f"acknowledged requests were lost: have the senders send again, then delete {damage}"
+        yield Check(name="journal damage", status="fail", detail=f"{len(lines)} findings: {lines[-1]}", remedy=remedy)
     if keyless:
         remedy = "these cannot be read any more: delete them once you know that nothing is missing"
         yield Check(name="journal", status="fail", detail=f"no key for {', '.join(keyless[:3])}", remedy=remedy)
@@ -115,7 +121,7 @@ def _lake(root: Path, scrub: bool, progress: Callable[[int, int], None] | None) 
             progress(done, len(files))
     seconds = max(time.monotonic() - started, 1e-9)
     if bad:
-        remedy = "the other files are sound and served; restore these from a backup"
+        remedy = "the other files are sound; restore these from a backup (reads that need them are refused until then)"
         yield Check(name="integrity", status="fail", detail=f"{len(bad)} of {len(files)}: {bad[0]}", remedy=remedy)
         return
     rate = n_bytes / seconds / 2**20

@@ -82,7 +82,7 @@ def main() -> int:
         return 2
     args.cwd.mkdir(parents=True, exist_ok=True)
     out = args.cwd / f"rows-{os.getpid()}.jsonl"
-    command = [args.python, str(args.harness / "run_peers.py"), "--peers", args.peers, "--sizes", args.sizes]
+    command = [args.python, str(args.harness.resolve() / "run_peers.py"), "--peers", args.peers, "--sizes", args.sizes]
     command += ["--ours", str(HERE / "spec.json"), "--out", str(out), *args.rest]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     subprocess.run(command, cwd=args.cwd, env=environment, check=True)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.ids import fresh
 from core.records import EvaluatorKind, Principal, Role, TargetKind
 from server.policy import ServicesOf, known_parameters_only, needs
+from server.redaction import redacted
 from server.routes import rows
 from server.routes.answers import answer, arrow, next_cursor
 from server.routes.asking import Lists, ReadingOf, Text, moment_ns
@@ -108,7 +109,8 @@ def write_scores(
     if not done:
         store = services.store.tenant(caller.tenant)
         author = caller.key_id or caller.name
-        append_scores(store, scores, ids=answered, author=author, now_ns=services.clock())
+        kept = redacted(services, caller.tenant, scores)
+        append_scores(store, kept, ids=answered, author=author, now_ns=services.clock())
         if idempotency_key is not None:
             services.control.finish_claim(caller.tenant, _scoped(idempotency_key))
     return answer({"score_ids": answered}, status=201)

@@ -16,6 +16,7 @@ from collector.journal import Entry, Journal, Place
 from collector.seal import MasterKey
 from collector.segment import HEADER, TAG
 from core.errors import Conflict, Corrupt, StorageFailed
+from store.doctor import examine
 from tests.waiting import wait_until
 
 MASTER = MasterKey(bytes(range(32)))
@@ -336,3 +337,12 @@ def test_an_acknowledgement_comes_after_the_sync(tmp_path: Path, monkeypatch: py
     assert early == [False]
     journal.stop()
     journal.release()
+
+
+def test_damage_is_what_the_doctor_fails_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", MASTER)
+    journal.note_damage("segment 7: 40 bytes at offset 9 were altered")
+    (check,) = [c for c in examine(tmp_path) if c.name == "journal damage"]
+    assert check.status == "fail"
+    assert "segment 7" in check.detail
+    assert "send again" in check.remedy

@@ -317,3 +317,16 @@ def test_versions_in_version_columns_are_no_addresses_and_mail_in_them_is_still_
     redactor = Redactor(PiiPolicy(), b"key").sparing_ips
     column, n = redactor.column(pa.array(["1.4.2.0", "build by jane@example.org"]))
     assert (column.to_pylist(), n) == (["1.4.2.0", "build by [EMAIL]"], 1)
+
+
+def test_json_escapes_hide_nothing() -> None:
+    redactor = Redactor(PiiPolicy(), b"key")
+    hidden = r'[{"content":"mail canary.person\u0040example.org or 4539\u00205787\u00206362\u00201486"}]'
+    nested = json.dumps({"arguments": hidden})
+    clean = r'{"content":"caf\u00e9 costs \u0024 5 at the \u0022Bar\u0022"}'
+    column, n = redactor.column(pa.array([hidden, None, nested, clean]))
+    assert n == 2
+    assert json.loads(column[0].as_py())[0]["content"] == "mail [EMAIL] or [CARD]"
+    assert json.loads(json.loads(column[2].as_py())["arguments"])[0]["content"] == "mail [EMAIL] or [CARD]"
+    assert column[3].as_py() == clean
+    assert redactor.text(hidden) == column[0].as_py()

@@ -123,3 +123,26 @@ def test_who_may_not_write_may_not(shell: Shell, role: Role) -> None:
 def test_a_body_that_is_no_list_of_scores(shell: Shell, body: str) -> None:
     headers = shell.headers(Role.USER) | {"Content-Type": "application/json"}
     assert shell.client.post("/api/v1/scores", content=body, headers=headers).status_code in (400, 422)
+
+
+def test_personal_information_in_a_score_never_reaches_the_lake(shell: Shell) -> None:
+    mail = "canary.person@example.org"
+    answer = post(
+        shell,
+        GOOD
+        | {
+            "evaluator": "pii",
+            "explanation": f"ask {mail}",
+            "label": mail,
+            "metadata": {"who": mail, "n": 3},
+            "session_id": mail,
+        },
+    )
+    assert answer.status_code == 201
+    (found,) = stored(shell, evaluator="pii")
+    assert (found["explanation"], found["label"]) == ("ask [EMAIL]", "[EMAIL]")
+    assert found["metadata"] == {"who": "[EMAIL]", "n": 3}
+    assert found["session_id"].startswith("[EMAIL:")
+    lake = shell.services.lake
+    for file in lake.snapshot("scores").files:
+        assert mail not in str(lake.read(file).to_pylist())

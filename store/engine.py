@@ -30,6 +30,15 @@ from store.held import HeldRows, worth_holding
 from store.lake import TIME_COLUMN
 from store.schema import TABLES
 
+_NOT_THE_FILES: Final = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ParserException,
+    duckdb.OutOfMemoryException,
+    duckdb.InterruptException,
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+)
 COMPILED_KEPT: Final = 512
 
 
@@ -179,7 +188,9 @@ class DuckDBEngine:
             for name, rows in tables.items():
                 cursor.register(name, rows)
             return cursor.sql(sql, params=bound).to_arrow_table()
-        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.SerializationException) as error:
+        except duckdb.Error as error:
+            if isinstance(error, _NOT_THE_FILES):
+                raise
             raise Corrupt(f"a file of the lake cannot be read: {str(error)[:300]}") from error
         finally:
             cursor.close()

@@ -84,7 +84,12 @@ def main() -> int:
     out = args.cwd / f"rows-{os.getpid()}.jsonl"
     command = [args.python, str(args.harness.resolve() / "run_peers.py"), "--peers", args.peers, "--sizes", args.sizes]
     command += ["--ours", str(HERE / "spec.json"), "--out", str(out), *args.rest]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    peers = args.cwd.resolve() / ".peers"
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        **{f"{name.upper()}_VENV": str(peers / name) for name in ("mlflow", "phoenix")},
+    }
     subprocess.run(command, cwd=args.cwd, env=environment, check=True)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     shown = ["python", "run_peers.py", "--peers", args.peers, "--sizes", args.sizes, "--ours", "spec.json", *args.rest]

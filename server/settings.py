@@ -85,7 +85,7 @@ class Settings(BaseSettings):
 
     @property
     def lake_root(self) -> str:
-        """Folder or s3:// URL of the lake."""
+        """Folder of the lake."""
         return self.lake or str(self.data / "lake")
 
     @property

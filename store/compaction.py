@@ -27,11 +27,11 @@ from store.delta_log import LakeFile
 from store.lake import TIME_COLUMN, Lake
 from store.retention import enforce
 
-TARGET_BYTES: Final = 96 << 20
+TARGET_BYTES: Final = 32 << 20
 MIN_FILES: Final = 8
 SECOND_KEY: Final = {"spans": "trace_id", "turns": "trace_id", "sessions": "session_id"}
 # Old bytes stay this long after a pack: queries that began on the earlier snapshot finish on it.
-GRACE_S: Final = 600
+GRACE_S: Final = 120
 CHECKPOINT_EVERY: Final = 50
 
 

@@ -183,7 +183,9 @@ def _chat_attributes(step: Step, release: Release, turn: Turn) -> dict[str, Attr
     }
     if step.error:
         return shared
-    call: dict[str, object] = {"type": "tool_call", "id": "call_1", "name": step.calls_tool, "arguments": {}}
+    asked = (made.input for made in turn.steps if made.kind == "tool" and made.name == step.calls_tool)
+    arguments = json.loads(next(asked, "{}"))
+    call: dict[str, object] = {"type": "tool_call", "id": "call_1", "name": step.calls_tool, "arguments": arguments}
     said = [{"role": "assistant", "parts": [call], "finish_reason": "tool_call"}] if step.calls_tool else None
     return shared | {
         "gen_ai.response.model": release.model,

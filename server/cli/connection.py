@@ -73,9 +73,11 @@ def client_of(args: argparse.Namespace, timeout_s: float = 60.0) -> ApiClient:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CommandFailed(f"{url!r} is not an address; write for example {DEFAULT_URL}", ExitCode.USAGE)
     key = args.key or os.environ.get("ASSAY_API_KEY")
+    hint = ""
     if not key and parts.hostname in _LOOPBACK:
         key = credentials.get("key")
-    return ApiClient(url=url.rstrip("/"), key=key or None, timeout_s=timeout_s)
+        hint = f"the key of {args.data} was used; for an instance with another folder add --data DIR, or give --key"
+    return ApiClient(url=url.rstrip("/"), key=key or None, timeout_s=timeout_s, key_hint=hint)
 
 
 def read_json_file(path: Path) -> dict[str, Any]:
@@ -113,6 +115,7 @@ class ApiClient:
     url: str
     key: str | None = field(repr=False)
     timeout_s: float = 60.0
+    key_hint: str = ""  # where the key came from, for when it is refused
 
     def get(self, path: str, params: Params | None = None) -> Any:
         """The JSON answer to GET `path` (such as /api/v1/traces); a parameter that is a list is repeated."""
@@ -204,8 +207,8 @@ def _refused(answer: Answer, client: ApiClient, problem: dict[str, Any]) -> Comm
     detail = str(problem.get("detail") or f"the server answered {answer.status}")
     match answer.status:
         case 401:
-            hint = "" if client.key else "\ngive a key in ASSAY_API_KEY or with --key"
-            return CommandFailed(detail + hint, ExitCode.NOT_ALLOWED)
+            hint = client.key_hint if client.key else "give a key in ASSAY_API_KEY or with --key"
+            return CommandFailed("\n".join(part for part in (detail, hint) if part), ExitCode.NOT_ALLOWED)
         case 403:
             return CommandFailed(detail, ExitCode.NOT_ALLOWED)
         case 404:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
     client = client_of(args)
     if args.action == "create":
         answer = client.post("/api/v1/keys", _wanted(args))
-        line = f"{answer.get('key')}\nThis is the only time it is shown."
+        line = str(answer.get("key"))
+        if not args.json:
+            print("This is the only time it is shown.", file=sys.stderr)
     elif args.action == "revoke":
         answer = client.delete(f"/api/v1/keys/{_path_part(args.key_id)}")
         line = f"{answer['key_id']} ({answer['name']}) is revoked"

@@ -50,14 +50,6 @@ class LakeFile:
         return Path(self.relative).stem.rsplit("-", 1)[-1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewFile:
-    """A file that is already durable on disk and waits to be committed."""
-
-    file: LakeFile
-    time_column: str
-
-
 class DeltaLog:
     """The live files and application transactions of one table. Thread-safe."""
 

@@ -1,8 +1,8 @@
 """Where a client command finds the server and its key, and the small client that talks to it.
 
 The address is the first of: --url, --port-base, ASSAY_URL, the running instance of --data, http://127.0.0.1:8080.
-The key is the first of: --key, ASSAY_API_KEY, the key in credentials.json of --data. The last one goes to this machine
-only, so that naming another server by mistake does not hand it over.
+The key is the first of: --key, ASSAY_API_KEY, the key in credentials.json of --data. The last one goes to the
+instance of that folder only; see server/cli/local_key.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from server.cli.local_key import choose_key
 from server.cli.outcome import CommandFailed, ExitCode
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 API_OFFSET: Final = 2  # --port-base N: grpc N, http N+1, api N+2, dashboard N+3
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Params = Mapping[str, str | int | float | bool | Sequence[str] | None]
 
@@ -62,22 +62,32 @@ def port_base(text: str) -> int:
 
 def client_of(args: argparse.Namespace, timeout_s: float = 60.0) -> ApiClient:
     """The client that the arguments of `add_connection_arguments` describe. Raises CommandFailed."""
-    credentials = read_json_file(args.data / "credentials.json")
+    folder = read_json_file(args.data / "credentials.json")
+    running = read_json_file(args.data / "run" / "state.json")
+    home = (running or folder).get("url")
     url = args.url
     if not url and args.port_base:
         url = f"http://127.0.0.1:{args.port_base + API_OFFSET}"
-    if not url:
-        running = read_json_file(args.data / "run" / "state.json")
-        url = os.environ.get("ASSAY_URL") or running.get("url") or credentials.get("url") or DEFAULT_URL
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    url = str(url or os.environ.get("ASSAY_URL") or home or DEFAULT_URL).rstrip("/")
+    if not _is_address(url):
         raise CommandFailed(f"{url!r} is not an address; write for example {DEFAULT_URL}", ExitCode.USAGE)
-    key = args.key or os.environ.get("ASSAY_API_KEY")
-    hint = ""
-    if not key and parts.hostname in _LOOPBACK:
-        key = credentials.get("key")
-        hint = f"the key of {args.data} was used; for an instance with another folder add --data DIR, or give --key"
-    return ApiClient(url=url.rstrip("/"), key=key or None, timeout_s=timeout_s, key_hint=hint)
+    key = choose_key(
+        url,
+        argument=args.key,
+        variable=os.environ.get("ASSAY_API_KEY"),
+        data=args.data,
+        folder=folder,
+        home=home if isinstance(home, str) else None,
+    )
+    return ApiClient(url=url, key=key.text, timeout_s=timeout_s, key_hint=key.hint, key_is_local=key.local)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or half an IPv6 address
+        return False
 
 
 def read_json_file(path: Path) -> dict[str, Any]:
@@ -115,7 +125,8 @@ class ApiClient:
     url: str
     key: str | None = field(repr=False)
     timeout_s: float = 60.0
-    key_hint: str = ""  # where the key came from, for when it is refused
+    key_hint: str = ""  # where the key came from or why there is none, for when the server refuses
+    key_is_local: bool = False  # the key of a data folder, which goes to that folder's own instance only
 
     def get(self, path: str, params: Params | None = None) -> Any:
         """The JSON answer to GET `path` (such as /api/v1/traces); a parameter that is a list is repeated."""
@@ -207,8 +218,7 @@ def _refused(answer: Answer, client: ApiClient, problem: dict[str, Any]) -> Comm
     detail = str(problem.get("detail") or f"the server answered {answer.status}")
     match answer.status:
         case 401:
-            hint = client.key_hint if client.key else "give a key in ASSAY_API_KEY or with --key"
-            return CommandFailed("\n".join(part for part in (detail, hint) if part), ExitCode.NOT_ALLOWED)
+            return CommandFailed("\n".join(part for part in (detail, client.key_hint) if part), ExitCode.NOT_ALLOWED)
         case 403:
             return CommandFailed(detail, ExitCode.NOT_ALLOWED)
         case 404:

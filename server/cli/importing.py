@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from core.errors import Forbidden, InvalidInput, Unauthenticated
 from server.cli.connection import ApiClient, client_of, read_json_file
 from server.cli.import_report import Outcomes, print_report, report_of
+from server.cli.local_key import same_address
 from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.terminal import plain
 from server.importers import otlp, service, tau2, tau_bench
@@ -47,6 +48,7 @@ def run_import(args: argparse.Namespace) -> int:
         print_report(report_of(surveys, None, None), as_json=args.json, dry_run=True)
         return ExitCode.OK
     api = client_of(args)
+    _keep_local_key(args, api)
     _check_tenant(api, args.tenant)
     before = _ledger(api)
     delivery = _deliver(args, importer, api, sum(one.n_spans for one in surveys))
@@ -63,12 +65,26 @@ def otlp_address(args: argparse.Namespace, api: ApiClient) -> str:
         return str(args.otlp_url).removesuffix("/v1/traces").rstrip("/")
     parts = urlsplit(api.url)
     running = read_json_file(args.data / "run" / "state.json")
-    if running.get("url") == api.url and running.get("otlp_http"):
+    if same_address(str(running.get("url")), api.url) and running.get("otlp_http"):
         return str(running["otlp_http"])
     port = parts.port or (443 if parts.scheme == "https" else 80)
     door = DEFAULT_OTLP_PORT if port == DEFAULT_API_PORT else port - 1
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}:{door}"
+
+
+def _keep_local_key(args: argparse.Namespace, api: ApiClient) -> None:
+    """Raises CommandFailed where the key of a data folder would go to a door that is not that instance's."""
+    if not api.key_is_local or not args.otlp_url:
+        return
+    own = otlp_address(argparse.Namespace(otlp_url=None, data=args.data), api)
+    if not same_address(otlp_address(args, api), own):
+        raise CommandFailed(
+            f"the key of {args.data} is not sent to {plain(args.otlp_url, 200)}, it belongs to {own}: "
+            "nothing was sent\n"
+            "give the key of that collector with --key or in ASSAY_API_KEY",
+            ExitCode.NOT_ALLOWED,
+        )
 
 
 def _importer(args: argparse.Namespace) -> Importer:

@@ -102,6 +102,7 @@ def _server(settings: Settings) -> int:
 def _dashboard(settings: Settings) -> int:
     """Becomes Streamlit: this process is replaced, so it costs no memory of ours."""
     from server.cli.connection import read_json_file
+    from server.cli.local_key import same_address
 
     page = Path(__file__).resolve().parents[2] / "dashboard" / "Home.py"
     if not page.exists():
@@ -110,7 +111,7 @@ def _dashboard(settings: Settings) -> int:
     environment = dict(os.environ)
     environment.setdefault("ASSAY_URL", settings.api_url)
     key = credentials.get("dashboard_key")
-    if "ASSAY_API_KEY" not in environment and key:
+    if "ASSAY_API_KEY" not in environment and key and same_address(environment["ASSAY_URL"], settings.api_url):
         environment["ASSAY_API_KEY"] = key
     environment.pop("ASSAY_BOOTSTRAP_KEY", None)
     words = [sys.executable, "-m", "streamlit", "run", str(page)]

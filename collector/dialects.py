@@ -484,6 +484,8 @@ FLAG_KEYS: Final[frozenset[str]] = frozenset(
         "langfuse.observation.cost_details",
         "langfuse.observation.completion_start_time",
         "ai.response.providerMetadata",
+        "ai.prompt",  # Vercel: {"system", "prompt"} or {"system", "messages"}
+        "ai.prompt.messages",
         "pydantic_ai.new_message_index",  # where this turn starts in pydantic_ai.all_messages
         "events",  # Logfire: old GenAI events as one JSON attribute
         "name",  # Logfire: names the tool or agent, as logfire.msg_template says

@@ -210,3 +210,48 @@ def _event_parts(role: str, body: Mapping[str, Any], content: object) -> Iterabl
             as_text = arguments if isinstance(arguments, str) or arguments is None else encode(arguments)
             call_id, name = call.get("id"), source.get("name")
             yield tool_call_part(str(call_id) if call_id else None, str(name) if name else None, as_text)
+
+
+def messages_of_prompt(text: str) -> list[dict[str, object]] | None:
+    """Messages of the Vercel SDK's `ai.prompt` and `ai.prompt.messages`.
+
+    Known are `{"system"?, "prompt"}` and `{"system"?, "messages"}`, where the prompt is a text or a list of messages,
+    and the bare list. None where `text` is something else, or says nothing: then it stays as it was sent.
+    """
+    value = parsed(text)
+    said = value if isinstance(value, Mapping) else {"messages": value}
+    entries = said.get("messages") or said.get("prompt")
+    if isinstance(entries, str):
+        entries = [{"role": "user", "content": entries}]
+    system = said.get("system")
+    first = system if isinstance(system, list) else [{"role": "system", "content": system}] if system else []
+    everything = [*first, *entries] if isinstance(entries, list) else first
+    if not everything or not all(
+        isinstance(each, Mapping) and isinstance(each.get("role"), str) for each in everything
+    ):
+        return None
+    return [{"role": each["role"], "parts": _vercel_parts(each.get("content"))} for each in everything]
+
+
+def _vercel_parts(content: object) -> list[dict[str, object]]:
+    if content is None:
+        return []
+    return [_vercel_part(each) for each in (content if isinstance(content, list) else [content])]
+
+
+def _vercel_part(value: object) -> dict[str, object]:
+    """Tool calls and results in the conventions' spelling (`args` and `result` up to version 4); others as they are."""
+    if not isinstance(value, Mapping):
+        return _part_of(value)
+    call_id = {"id": value["toolCallId"]} if isinstance(value.get("toolCallId"), str) else {}
+    match value.get("type"):
+        case "tool-call":
+            given = value.get("input", value.get("args"))
+            named = {"name": value.get("toolName") or ""}
+            return {"type": "tool_call", **call_id, **named, **({"arguments": given} if given is not None else {})}
+        case "tool-result":
+            answer = value.get("output", value.get("result"))
+            typed = isinstance(answer, Mapping) and {"type", "value"} == set(answer)
+            return {"type": "tool_call_response", **call_id, "response": answer["value"] if typed else answer}
+        case _:
+            return _part_of(value)

@@ -104,6 +104,7 @@ def fill(attributes: Iterable[tuple[str, str]], *, start_ns: int = 0) -> dict[st
     columns = _from_families(families, texts)
     columns |= _from_events(texts, columns)
     columns |= _from_pydantic(texts, columns)
+    columns |= _from_prompt(texts, columns)
     columns |= _from_entity(texts)
     columns |= _from_langfuse(texts, start_ns)
     columns |= _from_vercel(texts)
@@ -183,6 +184,15 @@ def _from_pydantic(texts: Mapping[str, str], columns: Mapping[str, str]) -> dict
     if not isinstance(everything, list) or first >= len(everything):
         return {}
     return {"input": messages.encode(everything[first:])}
+
+
+def _from_prompt(texts: Mapping[str, str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Vercel's prompt as messages; what it holds beside or instead of messages stays as sent, in the attribute."""
+    text = next((texts[key] for key in ("ai.prompt.messages", "ai.prompt") if texts.get(key)), None)
+    if text is None or "input" in columns or _taken("input", texts):
+        return {}
+    found = messages.messages_of_prompt(text)
+    return {} if found is None else {"input": messages.encode(found)}
 
 
 def _from_entity(texts: Mapping[str, str]) -> dict[str, str]:

@@ -31,6 +31,7 @@ from core.errors import (
     Undecodable,
 )
 from server.policy import enforce
+from store.control.database import DatabaseBusy
 
 MEDIA_TYPE: Final = "application/problem+json"
 _LOG: Final = logging.getLogger("assay.server")
@@ -91,10 +92,11 @@ def of_error(error: AssayError, instance: str) -> Response:
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, StorageFailed):
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = "5" if isinstance(error, DatabaseBusy) else "1"
     if status >= 500:
         _LOG.error("%s: %s", error.code, error)
-    detail = "the storage failed; see the server's log" if isinstance(error, Corrupt | StorageFailed) else str(error)
+    hidden = isinstance(error, Corrupt | StorageFailed) and not isinstance(error, DatabaseBusy)
+    detail = "the storage failed; see the server's log" if hidden else str(error)
     field = error.field if isinstance(error, InvalidInput) else None
     return problem(status, detail, code=error.code, instance=instance, field=field, headers=headers)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy import select
 
@@ -32,6 +33,8 @@ from store.control.records import (
     TenantRecord,
 )
 from store.control.tables import AUDIT
+
+TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
 class Control:
@@ -206,8 +209,8 @@ class Control:
             return replace(record, revoked_at_ns=now)
 
     def touch(self, key_id: KeyId) -> None:
-        """Notes that a key was used now."""
-        with self._database.write() as connection:
+        """Notes that a key was used now, unless the database is locked: no caller waits for that."""
+        with self._database.write(patience_s=TOUCH_PATIENCE_S) as connection:
             keyring.touch(connection, key_id, self._clock())
 
     # Ledger

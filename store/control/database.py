@@ -4,11 +4,16 @@ Writers are serial on purpose. SQLite has one writer at a time whatever one wish
 reading and then wants to write fails at once with "database is locked", however long the busy timeout. So a write
 begins with BEGIN IMMEDIATE (it queues in SQLite's busy handler), behind a lock that queues this process's own threads.
 On PostgreSQL an advisory lock does the same.
+
+Somebody else's lock (a backup tool, a shell with an open transaction) is waited for PATIENCE_S seconds, counted from when
+the write was asked for, so that writers behind each other do not wait one after the other.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +25,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from core.errors import InvalidInput, StorageFailed
 
-BUSY_TIMEOUT_MS: Final = 30_000
+PATIENCE_S: Final = 5.0
+_LEAST_PATIENCE_S: Final = 0.25  # for a writer whose own queue took all of its patience
 _ADVISORY_LOCK: Final = 0x41535341  # "ASSA"
+
+
+class DatabaseBusy(StorageFailed):
+    """Another process keeps the control database locked; nothing was changed, try again."""
+
+    code = "database_busy"
 
 
 class Database:
@@ -32,7 +44,6 @@ class Database:
         self._url = _checked(url)
         self._write_lock = threading.Lock()
         self.engine: Engine = _engine(self._url)
-        self.writing: Engine = self.engine.execution_options(assay_write=True)
 
     @property
     def name(self) -> str:
@@ -46,12 +57,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """The one transaction that writes now; committed on a clean exit. Raises StorageFailed."""
-        with self._translated(), self._write_lock, self.writing.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-            yield connection
+    def write(self, patience_s: float = PATIENCE_S) -> Iterator[Connection]:
+        """The one transaction that writes now; committed on a clean exit.
+
+        Raises DatabaseBusy when another process keeps the lock for about `patience_s` seconds, else StorageFailed.
+        """
+        give_up = time.monotonic() + patience_s
+        with self._translated(), self._write_lock:
+            left_s = max(give_up - time.monotonic(), min(_LEAST_PATIENCE_S, patience_s))
+            with self.engine.execution_options(assay_write_ms=int(left_s * 1000)).begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(left_s * 1000)}")
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+                yield connection
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -62,6 +80,10 @@ class Database:
         try:
             yield
         except DBAPIError as error:
+            if _is_busy(error.orig):
+                raise DatabaseBusy(
+                    "the control database is locked by another process; nothing was changed, try again in some seconds"
+                ) from error
             raise StorageFailed(f"the control database {self.name} failed: {error.orig}") from error
         except SQLAlchemyError as error:
             raise StorageFailed(f"the control database {self.name} failed: {error}") from error
@@ -97,7 +119,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite, never behind our back
     cursor = connection.cursor()
     for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        f"busy_timeout={int(PATIENCE_S * 1000)}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
@@ -108,5 +130,16 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("assay_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    wait_ms = connection.get_execution_options().get("assay_write_ms")
+    if wait_ms is None:
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms:d}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    """Whether SQLite says SQLITE_BUSY (https://www.sqlite.org/rescode.html#busy) or PostgreSQL lock_not_available."""
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return getattr(error, "sqlstate", None) == "55P03"

@@ -80,6 +80,7 @@ def _server(settings: Settings) -> int:
     import uvicorn
 
     from server.app import create_app
+    from server.http_protocol import BoundedProtocol
     from server.wiring import build_services
 
     services = build_services(settings)
@@ -88,6 +89,7 @@ def _server(settings: Settings) -> int:
             create_app(services),
             host=settings.host,
             port=settings.api_port,
+            http=BoundedProtocol,
             log_level="warning",
             access_log=False,  # addresses carry session and user ids
             server_header=False,

@@ -5,8 +5,8 @@ reading and then wants to write fails at once with "database is locked", however
 begins with BEGIN IMMEDIATE (it queues in SQLite's busy handler), behind a lock that queues this process's own threads.
 On PostgreSQL an advisory lock does the same.
 
-Somebody else's lock (a backup tool, a shell with an open transaction) is waited for PATIENCE_S seconds, counted from when
-the write was asked for, so that writers behind each other do not wait one after the other.
+Somebody else's lock (a backup tool, a shell with an open transaction) is waited for PATIENCE_S seconds, counted from
+when the write was asked for, so that writers behind each other do not wait one after the other.
 """
 
 from __future__ import annotations

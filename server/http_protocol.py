@@ -1,0 +1,99 @@
+"""HTTP as uvicorn reads it, with limits of ours on what comes before the body and our shape of error for what cannot be
+read: uvicorn itself answers such requests with a line of plain text, before any application sees them.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server.problems import problem
+
+MAX_URL_BYTES: Final = 60_000  # the parser itself ends at 65,535
+MAX_HEAD_BYTES: Final = 131_072  # the URL and all headers
+_DRAIN_BYTES: Final = 16 * 2**20  # of a refused request are read and thrown away, so that the client reads our answer
+_DRAIN_S: Final = 2.0
+
+_TOO_LONG_URL: Final = (
+    414,
+    "url_too_long",
+    f"the URL is over {MAX_URL_BYTES:,} bytes; ask with fewer or shorter filters",
+)
+_TOO_LONG_HEAD: Final = (
+    431,
+    "headers_too_large",
+    f"URL and headers are over {MAX_HEAD_BYTES:,} bytes; send fewer headers",
+)
+_UNREADABLE: Final = (400, "undecodable", "this is not a request that can be read as HTTP/1.1")
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. A head that is too long, or no HTTP at all, is answered by a problem and the connection ends."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.url = b""
+        self._head_bytes = 0  # of the request whose headers are not complete
+        self._in_body = False
+        self._drained: int | None = None  # bytes thrown away since the refusal
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on, or refuses."""
+        if self._drained is not None:
+            self._drained += len(data)
+            if self._drained > _DRAIN_BYTES:
+                self.transport.close()
+            return
+        super().data_received(data)
+        if self._drained is None and not self._in_body:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the URL. Raises ValueError, which ends the parsing, when it has become too long."""
+        super().on_url(url)
+        if len(self.url) > MAX_URL_BYTES:
+            raise ValueError
+
+    def on_headers_complete(self) -> None:
+        """The head is complete. Raises ValueError, which ends the parsing, when it was too long."""
+        self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ValueError
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is complete."""
+        self._in_body = False
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers the problem in place of `msg` and ends the connection once the client had time to read it."""
+        if len(self.url) > MAX_URL_BYTES:
+            status, code, detail = _TOO_LONG_URL
+        elif self._head_bytes > MAX_HEAD_BYTES:
+            status, code, detail = _TOO_LONG_HEAD
+        else:
+            status, code, detail = _UNREADABLE
+        path = self.url.partition(b"?")[0][:300].decode("ascii", "replace")
+        answer = problem(status, detail, code=code, instance=path)
+        head = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
+        lines = [
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode(),
+            *(name + b": " + value for name, value in head),
+        ]
+        self._drained = 0
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_DRAIN_S, self.transport.close)

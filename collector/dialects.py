@@ -106,6 +106,7 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
         "reranker.model_name",
         "ai.response.model",
         "langfuse.observation.model.name",
+        "model",
     ),
     "response_id": ("gen_ai.response.id", "llm.response.id", "ai.response.id", "response_id"),
     "finish_reasons": (
@@ -484,6 +485,9 @@ FLAG_KEYS: Final[frozenset[str]] = frozenset(
         "langfuse.observation.cost_details",
         "langfuse.observation.completion_start_time",
         "ai.response.providerMetadata",
+        "ai.telemetry.metadata.langfusePrompt",  # a prompt as JSON: its name and version
+        "llm.cost.prompt",  # added to llm.cost.completion where there is no total
+        "llm.cost.completion",
         "ai.prompt",  # Vercel: {"system", "prompt"} or {"system", "messages"}
         "ai.prompt.messages",
         "pydantic_ai.new_message_index",  # where this turn starts in pydantic_ai.all_messages

@@ -108,6 +108,8 @@ def fill(attributes: Iterable[tuple[str, str]], *, start_ns: int = 0) -> dict[st
     columns |= _from_entity(texts)
     columns |= _from_langfuse(texts, start_ns)
     columns |= _from_vercel(texts)
+    columns |= _linked_prompt(texts)
+    columns |= _from_cost_parts(texts, columns)
     if bounded:
         columns["issues"] = "index_bounded"
     return columns
@@ -249,11 +251,17 @@ def _langfuse_input(usage: Mapping[str, Any], columns: Mapping[str, str]) -> dic
 def _langfuse_cost(cost: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(cost.get("total"), str):
         return {"cost_reported_usd": cost["total"]}
+    return _sum_of([value for value in cost.values() if isinstance(value, str)])
+
+
+def _sum_of(parts: list[str]) -> dict[str, str]:
     try:
-        parts = [Decimal(value) for value in cost.values() if isinstance(value, str)]
+        amounts = [Decimal(part) for part in parts]
     except InvalidOperation:
         return {}
-    return {"cost_reported_usd": f"{sum(parts):f}"} if parts else {}
+    if not amounts or not all(amount.is_finite() and amount.adjusted() < 9 for amount in amounts):
+        return {}
+    return {"cost_reported_usd": f"{sum(amounts):f}"}
 
 
 def _langfuse_ttft(first_at: str, start_ns: int) -> dict[str, str]:
@@ -265,6 +273,26 @@ def _langfuse_ttft(first_at: str, start_ns: int) -> dict[str, str]:
     return {"ttft_ms": repr(waited_ns / NS_PER_MS)} if waited_ns >= 0 else {}
 
 
+def _linked_prompt(texts: Mapping[str, str]) -> dict[str, str]:
+    """Name and version of a Langfuse prompt that a Vercel program linked, unless plain attributes give them."""
+    key = "ai.telemetry.metadata.langfusePrompt"
+    prompt = _object(texts.get(key))
+    named = {"prompt_name": prompt.get("name"), "prompt_version": prompt.get("version")}
+    return {
+        column: value
+        for column, value in named.items()
+        if isinstance(value, str) and value and _absent((other for other in TEXT[column] if other != key), texts)
+    }
+
+
+def _from_cost_parts(texts: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
+    """OpenInference's cost of prompt and completion, where nobody gives the total."""
+    parts = [texts[key] for key in ("llm.cost.prompt", "llm.cost.completion") if texts.get(key)]
+    if not parts or "cost_reported_usd" in found or not _absent(COST, texts):
+        return {}
+    return _sum_of(parts)
+
+
 def _from_vercel(texts: Mapping[str, str]) -> dict[str, str]:
     if "ai.response.providerMetadata" not in texts:
         return {}
@@ -274,7 +302,18 @@ def _from_vercel(texts: Mapping[str, str]) -> dict[str, str]:
         value = next((found for path in paths if isinstance(found := _at(metadata, path), str)), None)
         if value is not None and _absent(TOKENS[column], texts):
             columns[column] = value
+    if "cache_write_tokens" not in columns and _absent(TOKENS["cache_write_tokens"], texts):
+        columns |= _vercel_cache_creation(metadata)
     return columns | _vercel_anthropic(metadata, texts, columns)
+
+
+def _vercel_cache_creation(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Anthropic's cache writes by how long they live, where their sum is not given."""
+    by_life = _at(metadata, ("anthropic", "usage", "cache_creation"))
+    lives = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+    counts = [_whole(by_life.get(life)) for life in lives] if isinstance(by_life, dict) else []
+    known = [count for count in counts if count is not None]
+    return {"cache_write_tokens": str(sum(known))} if known else {}
 
 
 def _vercel_anthropic(

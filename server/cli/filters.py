@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
+from core.records import SpanKind
 from server.cli.connection import ApiClient, Params
 from server.cli.terminal import plain
 
@@ -21,6 +22,8 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_argument_group("filters")
     for name in ("app", "release", "variant", "environment", "model", "user-id", "name"):
         chosen.add_argument(f"--{name}")
+    kinds = [kind.value for kind in SpanKind]
+    chosen.add_argument("--kind", choices=kinds, metavar="KIND", help=f"with a span of this kind: {', '.join(kinds)}")
     chosen.add_argument("--status", choices=["ok", "error", "unset"])
     chosen.add_argument("--min-duration-ms", type=float, metavar="MS")
     chosen.add_argument("--max-duration-ms", type=float, metavar="MS")
@@ -50,6 +53,7 @@ def filter_params(args: argparse.Namespace) -> Params:
         "model": args.model,
         "user_id": args.user_id,
         "name": args.name,
+        "kind": args.kind,
         "status": args.status,
         "min_duration_ms": args.min_duration_ms,
         "max_duration_ms": args.max_duration_ms,

@@ -7,11 +7,11 @@ from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
-from core.records import Principal, Role
+from core.records import Principal, Role, SpanKind
 from core.windows import Window, parse_duration_s, parse_moment
 from server.policy import ServicesOf, needs
 from server.wiring import Services
@@ -24,7 +24,15 @@ ARROW: Final = "application/vnd.apache.arrow.stream"
 MOST_ROWS: Final = 1000
 MOST_ARROW_ROWS: Final = 100_000
 
-Text = Annotated[str | None, Field(max_length=1000)]
+
+def _without_nul(text: str) -> str:
+    """`text` when it holds no NUL, which no stored text is compared with. Raises ValueError."""
+    if "\0" in text:
+        raise ValueError(f"holds a NUL at position {text.index(chr(0))}")
+    return text
+
+
+Text = Annotated[str, Field(max_length=1000), AfterValidator(_without_nul)] | None
 
 
 class Times(BaseModel):
@@ -54,7 +62,7 @@ class Filtered(BaseModel):
     variant: Text = None
     environment: Text = None
     model: Text = None
-    kind: Text = None
+    kind: SpanKind | None = None
     status: Status | None = None
     session_id: Text = None
     user_id: Text = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core.ids import fresh
 from core.records import EvaluatorKind, Principal, Role, TargetKind
@@ -23,8 +24,29 @@ from store.scores import NewScore, ScoresAsked, append_scores, has_scores, list_
 
 router = APIRouter(prefix="/api/v1/scores", tags=["scores"], dependencies=[Depends(known_parameters_only)])
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Ref = Annotated[str | None, Field(max_length=1000)]
+
+def _one_line(text: str) -> str:
+    """`text` when it holds no control character (Unicode category Cc: NUL, line ends, escapes). Raises ValueError."""
+    for position, character in enumerate(text):
+        if unicodedata.category(character) == "Cc":
+            raise ValueError(f"holds the control character U+{ord(character):04X} at position {position}")
+    return text
+
+
+def _storable(metadata: dict[str, Any]) -> dict[str, Any]:
+    """`metadata` when it can be written as JSON in UTF-8. Raises ValueError."""
+    try:
+        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no character") from None
+    except ValueError:
+        raise ValueError("holds a number that is not finite") from None
+    return metadata
+
+
+# Names and ids are one line; free text is kept as it is, NUL included.
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+Ref = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)] | None
 
 
 class AskedScores(Lists):
@@ -49,11 +71,11 @@ class ScoreBody(BaseModel):
     span_id: Ref = None
     session_id: Ref = None
     value: Annotated[float | None, Field(allow_inf_nan=False, strict=True)] = None
-    label: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    label: Name | None = None
     explanation: Annotated[str | None, Field(max_length=20_000)] = None
     unscored: Annotated[str | None, Field(min_length=1, max_length=1000)] = None
     at: Annotated[str | None, Field(max_length=40)] = None
-    metadata: dict[str, Any] = {}
+    metadata: Annotated[dict[str, Any], AfterValidator(_storable)] = {}
 
     def score(self) -> NewScore:
         """The store's record. Raises InvalidInput."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from core.records import SpanKind
 from server.cli import connection
 from server.cli.main import COMMANDS, main
 from server.cli.outcome import CommandFailed, ExitCode
@@ -102,6 +103,16 @@ def test_no_words_and_wrong_words_are_usage(capsys: pytest.CaptureFixture[str]) 
     assert main(["--wrong"]) == ExitCode.USAGE
     assert main(["keys", "list", "--wrong"]) == ExitCode.USAGE
     assert main(["up", "--port-base", "70000"]) == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("command", ["traces", "sessions"])
+def test_an_unknown_kind_is_usage_and_the_known_ones_are_listed(
+    command: str, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "list", "--kind", "x", "--url", server]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert "--kind" in said
+    assert all(kind.value in said for kind in SpanKind)
 
 
 def test_no_server_is_four_in_two_lines(tmp_path: Path) -> None:

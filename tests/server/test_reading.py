@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.clock import NS_PER_S
-from core.records import Role
+from core.records import Role, SpanKind
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 from tests.store.build import T0, agent_trace, fill, row, span, trace
 
@@ -141,6 +141,15 @@ def test_spans_count_with_filters(shell: Shell) -> None:
     assert get(shell, "/spans/count", status="error", **WINDOW) == {"count": 4}
     assert get(shell, "/spans/count", attr="k=v=1", **WINDOW) == {"count": 4}
     assert get(shell, "/spans/count", min_duration_ms=400, max_duration_ms=400, **WINDOW) == {"count": 4}
+
+
+@pytest.mark.parametrize("path", ["/spans", "/spans/count", "/traces", "/sessions", "/turns", "/facets", "/search"])
+@pytest.mark.parametrize("kind", ["x", "llm", "", "LLM "])
+def test_an_unknown_kind_is_refused_with_the_known_ones(shell: Shell, path: str, kind: str) -> None:
+    asked = {"kind": kind, "q": "x", **WINDOW} | ({"field": "app"} if path == "/facets" else {})
+    answer = shell.client.get(f"/api/v1{path}", params=asked, headers=shell.headers(Role.VIEWER))
+    assert (answer.status_code, answer.json()["field"]) == (422, "kind")
+    assert all(f"'{known.value}'" in answer.json()["detail"] for known in SpanKind)
 
 
 def test_trace_filters_on_spans_and_on_turns_together(shell: Shell) -> None:

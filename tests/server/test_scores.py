@@ -69,6 +69,17 @@ def test_a_score_is_written_and_found_at_its_target(shell: Shell) -> None:
         ({"target": "session"}, "session_id"),
         ({"trace_id": "nonsense"}, "trace_id"),
         ({"evaluator": ""}, "evaluator"),
+        ({"evaluator": "a\0b"}, "evaluator"),
+        ({"evaluator": "a\nb"}, "evaluator"),
+        ({"evaluator_version": "1\x1b[31m"}, "evaluator_version"),
+        ({"label": "go\0od"}, "label"),
+        ({"trace_id": "\0" * 32}, "trace_id"),
+        ({"span_id": "\r"}, "span_id"),
+        ({"session_id": "s\x9b"}, "session_id"),
+        ({"evaluator": "\ud800"}, "evaluator"),
+        ({"explanation": "\ud800"}, "explanation"),
+        ({"metadata": {"a": "\ud800"}}, "metadata"),
+        ({"metadata": {"a": float("nan")}}, "metadata"),
         ({"evaluator_kind": "oracle"}, "evaluator_kind"),
         ({"at": "yesterday"}, "at"),
         ({"role": "admin"}, "role"),
@@ -82,6 +93,23 @@ def test_a_wrong_score_is_named_and_nothing_is_stored(shell: Shell, change: dict
     assert answer.status_code == 422, answer.text
     assert answer.json()["field"].split(".")[-1] == field
     assert stored(shell, evaluator="wrong") == []
+
+
+def test_a_control_character_is_named_by_its_place(shell: Shell) -> None:
+    answer = post(shell, GOOD | {"evaluator": "ab\0"})
+    assert answer.json()["field"] == "items.0.evaluator"
+    assert "U+0000 at position 2" in answer.json()["detail"]
+    asked = {"since": "1d", "evaluator": "ab\0"}
+    listed = shell.client.get("/api/v1/scores", params=asked, headers=shell.headers(Role.VIEWER))
+    assert (listed.status_code, listed.json()["field"]) == (422, "evaluator")
+
+
+def test_free_text_is_kept_as_it_is_nul_included(shell: Shell) -> None:
+    text = "tab\t NUL\0 line\n bidi\u202e \U0001f600"
+    assert post(shell, GOOD | {"evaluator": "free", "explanation": text, "metadata": {"k": text}}).status_code == 201
+    (found,) = stored(shell, evaluator="free")
+    assert found["explanation"] == text
+    assert found["metadata"] == {"k": text}
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

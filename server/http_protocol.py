@@ -4,6 +4,7 @@ read: uvicorn itself answers such requests with a line of plain text, before any
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,17 +17,27 @@ MAX_HEAD_BYTES: Final = 131_072  # the URL and all headers
 _DRAIN_BYTES: Final = 16 * 2**20  # of a refused request are read and thrown away, so that the client reads our answer
 _DRAIN_S: Final = 2.0
 
-_TOO_LONG_URL: Final = (
-    414,
-    "url_too_long",
-    f"the URL is over {MAX_URL_BYTES:,} bytes; ask with fewer or shorter filters",
+
+@dataclass(frozen=True, kw_only=True)
+class _Refusal:
+    status: int
+    code: str
+    detail: str
+
+
+_TOO_LONG_URL: Final = _Refusal(
+    status=414,
+    code="url_too_long",
+    detail=f"the URL is over {MAX_URL_BYTES:,} bytes; ask with fewer or shorter filters",
 )
-_TOO_LONG_HEAD: Final = (
-    431,
-    "headers_too_large",
-    f"URL and headers are over {MAX_HEAD_BYTES:,} bytes; send fewer headers",
+_TOO_LONG_HEAD: Final = _Refusal(
+    status=431,
+    code="headers_too_large",
+    detail=f"URL and headers are over {MAX_HEAD_BYTES:,} bytes; send fewer headers",
 )
-_UNREADABLE: Final = (400, "undecodable", "this is not a request that can be read as HTTP/1.1")
+_UNREADABLE: Final = _Refusal(
+    status=400, code="undecodable", detail="this is not a request that can be read as HTTP/1.1"
+)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -80,18 +91,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answers the problem in place of `msg` and ends the connection once the client had time to read it."""
         if len(self.url) > MAX_URL_BYTES:
-            status, code, detail = _TOO_LONG_URL
-        elif self._head_bytes > MAX_HEAD_BYTES:
-            status, code, detail = _TOO_LONG_HEAD
+            refusal = _TOO_LONG_URL
         else:
-            status, code, detail = _UNREADABLE
+            refusal = _TOO_LONG_HEAD if self._head_bytes > MAX_HEAD_BYTES else _UNREADABLE
         path = self.url.partition(b"?")[0][:300].decode("ascii", "replace")
-        answer = problem(status, detail, code=code, instance=path)
+        answer = problem(refusal.status, refusal.detail, code=refusal.code, instance=path)
         head = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
-        lines = [
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode(),
-            *(name + b": " + value for name, value in head),
-        ]
+        status_line = f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}".encode()
+        lines = [status_line, *(name + b": " + value for name, value in head)]
         self._drained = 0
         self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
         if self.transport.can_write_eof():

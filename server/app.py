@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import problems
+from server.incomplete import SaysIncomplete
 from server.policy import require_policies
 from server.routes.table import ROUTERS
 from server.wiring import Services
@@ -33,6 +34,7 @@ def create_app(services: Services) -> FastAPI:
         app.router.routes.extend(router.routes)  # include_router would hide them from the next line behind a proxy
     require_policies(app.routes)
     problems.install(app)
+    app.add_middleware(SaysIncomplete)
     app.add_middleware(ShortBodies, max_bytes=services.settings.max_api_body_bytes)
     app.add_middleware(KnownHosts, hosts=services.settings.trusted_hosts)
     return app

@@ -1,6 +1,6 @@
 """One shape for every error answer: application/problem+json (RFC 9457), whatever went wrong and wherever.
 
-    {"type", "title", "status", "detail", "code", "instance", "field"?}
+    {"type", "title", "status", "detail", "code", "instance", "field"?, "warnings"?}
 
 No answer repeats what the caller sent, a path of this machine or a traceback.
 """
@@ -30,6 +30,7 @@ from core.errors import (
     Unauthenticated,
     Undecodable,
 )
+from server.incomplete import warnings
 from server.policy import enforce
 from store.control.database import DatabaseBusy
 
@@ -72,6 +73,8 @@ def problem(
     }
     if field is not None:
         body["field"] = field
+    if told := warnings():
+        body["warnings"] = told
     return Response(json.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 

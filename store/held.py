@@ -1,7 +1,7 @@
 """Decoded rows of small files, kept so that reading them again costs no decoding.
 
-A file of the lake never changes once it is committed, and its path carries the hash of its content: what is kept under
-a path is exact for as long as it is kept, and is never refreshed.
+A file of the lake never changes once it is committed. What is kept belongs to the file as it looked when it was decoded
+(store/trust.py, fingerprint), and is given for as long as it looks the same.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 import pyarrow as pa
 
 from store.delta_log import LakeFile
+from store.trust import Fingerprint, fingerprint
 
 # Tables of short rows, which every page asks for again and again. Spans are long, and read by columns.
 HELD_TABLES: Final = frozenset({"turns", "sessions", "rollups", "scores"})
@@ -31,7 +32,7 @@ class HeldRows:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
         self._n_bytes = 0
-        self._rows: OrderedDict[str, pa.Table] = OrderedDict()
+        self._rows: OrderedDict[str, tuple[Fingerprint | None, pa.Table]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -41,23 +42,28 @@ class HeldRows:
 
     def rows(self, file: LakeFile, decode: Callable[[LakeFile], pa.Table]) -> pa.Table:
         """The file's rows, from `decode` where they are not kept."""
+        seen = fingerprint(file.path)
         with self._lock:
             found = self._rows.get(file.path)
-            if found is not None:
+            if found is not None and found[0] == seen:
                 self._rows.move_to_end(file.path)
-                return found
-        found = decode(file)
-        with self._lock:
-            self._keep(file.path, found)
-        return found
+                return found[1]
+        rows = decode(file)
+        if fingerprint(file.path) == seen:
+            with self._lock:
+                self._keep(file.path, seen, rows)
+        return rows
 
-    def _keep(self, path: str, rows: pa.Table) -> None:
-        if path in self._rows or rows.nbytes > self._most_bytes:
+    def _keep(self, path: str, seen: Fingerprint | None, rows: pa.Table) -> None:
+        _, earlier = self._rows.pop(path, (None, None))
+        if earlier is not None:
+            self._n_bytes -= earlier.nbytes
+        if rows.nbytes > self._most_bytes:
             return
-        self._rows[path] = rows
+        self._rows[path] = (seen, rows)
         self._n_bytes += rows.nbytes
         while self._n_bytes > self._most_bytes:
-            _, gone = self._rows.popitem(last=False)
+            _, (_, gone) = self._rows.popitem(last=False)
             self._n_bytes -= gone.nbytes
 
 

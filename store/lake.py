@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,12 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
+from deltalake.exceptions import DeltaError
 
 from core.clock import NS_PER_MS, Clock, system_clock
 from core.errors import Corrupt, InvalidInput, StorageFailed
 from core.windows import Window, day_of
 from store import schema
 from store.delta_log import DeltaLog, LakeFile, sync_folder, write_durably
+from store.trust import Damage, Trust
 
 TIME_COLUMN: Final = {
     "spans": "start_ns",
@@ -66,9 +69,8 @@ class Lake:
             raise InvalidInput(f"lake root {root}: only a local folder is supported in this release", field="lake_root")
         self.root = Path(root).absolute()
         self._clock = clock
-        self._logs = {
-            name: DeltaLog(self.root / name, columns, TIME_COLUMN[name]) for name, columns in schema.TABLES.items()
-        }
+        self._logs = {name: _opened(self.root / name, columns) for name, columns in schema.TABLES.items()}
+        self.trust = Trust(self.root, clock, self._is_live)
 
     def append(self, table: str, rows: pa.Table, *, txn: tuple[str, int] | None = None) -> int:
         """Stores `rows` (columns of store/schema.py, tenant and date among them) in one durable commit.
@@ -78,7 +80,8 @@ class Lake:
         """
         files = [self._write(table, part) for part in _partitions(rows)]
         if files or txn:
-            self._logs[table].commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
+            with _log_read(table):
+                self._logs[table].commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
         return int(rows.num_rows)
 
     def replace(self, table: str, old: list[LakeFile], rows: pa.Table, *, operation: str) -> list[LakeFile]:
@@ -88,22 +91,25 @@ class Lake:
         """
         files = [self._write(table, part) for part in _partitions(rows)]
         _date_from_now(old)
-        self._logs[table].commit(add=files, remove=old, operation=operation, at_ms=self._clock() // NS_PER_MS)
+        with _log_read(table):
+            self._logs[table].commit(add=files, remove=old, operation=operation, at_ms=self._clock() // NS_PER_MS)
         return files
 
     def remove(self, table: str, files: list[LakeFile]) -> None:
         """Takes files out of the table in one commit; their bytes stay until `vacuum`. Raises Conflict."""
         at_ms = self._clock() // NS_PER_MS
         _date_from_now(files)
-        self._logs[table].commit(add=[], remove=files, operation="DELETE", at_ms=at_ms, rearrangement=False)
+        with _log_read(table):
+            self._logs[table].commit(add=[], remove=files, operation="DELETE", at_ms=at_ms, rearrangement=False)
 
     def txn_version(self, table: str, app_id: str) -> int | None:
         """The last version that `app_id` committed to `table`, None if never."""
-        return self._logs[table].txn_version(app_id)
+        with _log_read(table):
+            return self._logs[table].txn_version(app_id)
 
     def snapshot(self, table: str) -> Snapshot:
         """The table as it is now."""
-        version, files = self._logs[table].files()
+        version, files = self._files(table)
         return Snapshot(table=table, version=version, files=tuple(files.values()))
 
     def checkpoint(self, table: str) -> None:
@@ -115,15 +121,16 @@ class Lake:
         return tuple(self._logs)
 
     def read(self, file: LakeFile, columns: list[str] | None = None, *, verify: bool = False) -> pa.Table:
-        """One file as Arrow, with its partition columns. With `verify` the content hash is checked first.
+        """One file as Arrow, with its partition columns. With `verify` the very bytes that are decoded are hashed;
+        else the file is read where it is believed (see store/trust.py).
 
         Raises Corrupt when the file is missing, unreadable or altered.
         """
-        if verify:
-            self.verify(file)
         wanted = None if columns is None else [c for c in columns if c not in ("tenant", "date")]
+        if not verify:
+            self._refuse(self.trust.damage_of(self._table_of(file), file))
         try:
-            rows = pq.ParquetFile(file.path).read(columns=wanted)
+            rows = pq.ParquetFile(self._verified_bytes(file) if verify else file.path).read(columns=wanted)
         except (OSError, pa.ArrowException) as error:
             raise Corrupt(f"{file.path} cannot be read: {error}") from error
         for name, value in (("date", file.date), ("tenant", file.tenant)):
@@ -132,16 +139,65 @@ class Lake:
         return rows
 
     def verify(self, file: LakeFile) -> None:
-        """Raises Corrupt unless the file's bytes are those that were committed."""
+        """Reads the file. Raises Corrupt, and notes it, unless its bytes are those that were committed."""
+        self._refuse(self.trust.compare(self._table_of(file), file))
+
+    def sound(self, table: str, files: Sequence[LakeFile]) -> tuple[tuple[LakeFile, ...], tuple[Damage, ...]]:
+        """The files that may be read, and what is wrong with the others.
+
+        Raises Conflict when one has left the table and its bytes are gone, StorageFailed.
+        """
+        kept, damaged = [], []
+        for file in files:
+            damage = self.trust.damage_of(table, file)
+            if damage is None:
+                kept.append(file)
+            else:
+                damaged.append(damage)
+        return tuple(kept), tuple(damaged)
+
+    def damaged(self) -> list[Damage]:
+        """The files known to be damaged that are part of a table. Looks at notes only, reads no file."""
+        noted = self.trust.noted()
+        if not noted:
+            return []
+        live = {
+            file.path
+            for name in {d.table for d in noted.values()} & set(self._logs)
+            for file in self.snapshot(name).files
+        }
+        return [damage for path, damage in sorted(noted.items()) if path in live]
+
+    def _files(self, table: str) -> tuple[int, Mapping[str, LakeFile]]:
+        with _log_read(table):
+            return self._logs[table].files()
+
+    def forget_the_gone(self) -> None:
+        """Forgets damage of files that retention or packing has taken out of their table since it was found."""
+        live = {damage.file for damage in self.damaged()}
+        for path, damage in self.trust.noted().items():
+            if damage.file not in live and damage.taken_out_ns is None:
+                self.trust.forget(damage.table, path)
+
+    def _is_live(self, table: str, file: LakeFile) -> bool:
+        return file.relative in self._files(table)[1]
+
+    def _table_of(self, file: LakeFile) -> str:
+        return Path(file.path).relative_to(self.root).parts[0]
+
+    def _verified_bytes(self, file: LakeFile) -> pa.BufferReader:
         try:
             content = Path(file.path).read_bytes()
-        except OSError as error:
-            raise Corrupt(f"{file.path} cannot be read: {error}") from error
-        found = xxhash.xxh3_128_hexdigest(content)
-        if found != file.content_hash:
-            raise Corrupt(
-                f"{file.path} was altered: its content hashes to {found}; {file.n_rows} rows are not to be trusted"
-            )
+        except OSError:
+            content = b""
+        if xxhash.xxh3_128_hexdigest(content) != file.content_hash:
+            self.verify(file)  # tells what is wrong, and notes it
+            raise Corrupt(f"{file.path} was written to while it was read")
+        return pa.BufferReader(content)
+
+    def _refuse(self, damage: Damage | None) -> None:
+        if damage is not None:
+            raise Corrupt(f"{damage}; its rows are not to be trusted")
 
     def orphans(self, table: str, older_than_ms: int) -> list[Path]:
         """Parquet files (and unfinished ones) in the table's folder that no snapshot names and that were last written,
@@ -202,6 +258,22 @@ class Lake:
             min_seq=low_seq or 0,
             max_seq=high_seq or 0,
         )
+
+
+def _opened(folder: Path, columns: pa.Schema) -> DeltaLog:
+    with _log_read(folder.name):
+        return DeltaLog(folder, columns, TIME_COLUMN[folder.name])
+
+
+@contextmanager
+def _log_read(table: str) -> Iterator[None]:
+    """Whatever an altered log makes its reader stumble over is Corrupt, and says which table is concerned."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, DeltaError, pa.ArrowException) as error:
+        raise Corrupt(f"{table}: the log of the table was altered: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise StorageFailed(f"{table}: the log of the table cannot be read: {error}") from error
 
 
 def _date_from_now(files: list[LakeFile]) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 import pyarrow.compute as pc
 
 from core.clock import NS_PER_S, to_ns
+from core.errors import Corrupt
 from core.windows import day_of
 from store import schema
 from store.delta_log import LakeFile
@@ -35,7 +36,11 @@ class Expired:
 
 
 def expired_files(lake: Lake, table: str, tenant: str, days: int, now_ns: int) -> list[LakeFile]:
-    """The tenant's files whose rows are all older than `days` days."""
+    """The tenant's files whose rows are all older than `days` days.
+
+    A dated file goes by its partition, damaged or not. An undated one that is damaged stays: it cannot say how old it
+    is.
+    """
     horizon = day_of(now_ns - days * DAY_S * NS_PER_S)
     found = []
     for file in lake.snapshot(table).select(tenant):
@@ -67,5 +72,8 @@ def enforce(lake: Lake, retention: Mapping[str, int], now_ns: int, *, dry_run: b
 def _newest_day(lake: Lake, table: str, file: LakeFile) -> str:
     if "ingested_at" not in schema.TABLES[table].names:
         return day_of(file.max_ns or 0) if table != "quarantine" else "9999-12-31"
-    newest = pc.max(lake.read(file, ["ingested_at"]).column("ingested_at")).as_py()
+    try:
+        newest = pc.max(lake.read(file, ["ingested_at"]).column("ingested_at")).as_py()
+    except Corrupt:
+        return "9999-12-31"
     return day_of(to_ns(newest))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.errors import Corrupt
+from core.errors import Conflict
 from store.lake import Lake
 
 
@@ -13,15 +13,18 @@ class Scrubber:
         self._lake = lake
         self._left: list[tuple[str, str]] = []
         self.rounds = 0
-        self._damaged: dict[str, str] = {}
 
     @property
     def damaged(self) -> list[str]:
-        """What is wrong with the files found altered or missing that are still part of a table."""
-        return sorted(self._damaged.values())
+        """What is wrong with the files known to be damaged, whoever found it, that are still part of a table."""
+        return [str(damage) for damage in self._lake.damaged()]
 
     def some(self, n_bytes: int) -> list[str]:
-        """Verifies files until `n_bytes` were read, and returns the new findings."""
+        """Compares files until `n_bytes` were read, and returns what is damaged among them.
+
+        Damage is noted, and notes are forgotten where a file is sound again or has left its table. Raises
+        StorageFailed when a file cannot be read for a reason that is not the file's.
+        """
         new = []
         read = 0
         while read < n_bytes:
@@ -29,22 +32,21 @@ class Scrubber:
                 break
             table, path = self._left.pop()
             file = next((f for f in self._lake.snapshot(table).files if f.path == path), None)
-            self._damaged.pop(path, None)
             if file is None:
                 continue
             read += file.size
             try:
-                self._lake.verify(file)
-            except Corrupt as error:
-                self._damaged[path] = f"{table}: {error}"
-                new.append(self._damaged[path])
+                damage = self._lake.trust.compare(table, file)
+            except Conflict:  # it left the table meanwhile
+                continue
+            if damage is not None:
+                new.append(str(damage))
             if not self._left:
                 break
         return new
 
     def _begin(self) -> bool:
         self._left = [(name, f.path) for name in self._lake.tables() for f in self._lake.snapshot(name).files]
-        live = {path for _, path in self._left}
-        self._damaged = {path: text for path, text in self._damaged.items() if path in live}
+        self._lake.forget_the_gone()
         self.rounds += 1
         return bool(self._left)

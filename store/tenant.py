@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import ibis.expr.operations as ops
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.clock import NS_PER_S, Clock, system_clock
-from core.errors import Corrupt, InvalidInput
+from core.errors import Conflict, Corrupt, InvalidInput
 from core.ids import TenantId, tenant_id
 from core.windows import Window
 from store import derive
@@ -21,8 +22,11 @@ from store.delta_log import LakeFile
 from store.engine import QueryEngine, Source, table_of
 from store.lake import TIME_COLUMN, Lake
 from store.schema import ROLLUPS, SESSIONS, SPANS, TURNS
+from store.trust import LEFT_OUT, Damage, fingerprint
 
 Windows = Window | Mapping[str, Window] | None
+
+TRIES: Final = 4
 
 _TABLES: Final = {name: table_of(name) for name in TIME_COLUMN}
 _MOVED: Final = _TABLES["spans"].select("moved_attributes").distinct()
@@ -80,14 +84,33 @@ class MovedKeys:
         return tuple(sorted(self._columns.get(key, ())))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """Rows of one table that a query asks for; `files` None means all files of the window."""
+
+    window: Window | None = None
+    as_of_ns: int | None = None
+    files: tuple[LakeFile, ...] | None = None
+
+
 class TenantStore:
-    """Reads and appends rows of one tenant."""
+    """Reads and appends rows of one tenant.
+
+    A damaged file is left out of every read, and stands in `left_out` from then on: whoever answers from such reads
+    says so (docs/operations.md). No row comes from a file whose bytes were not compared with its hash.
+    """
 
     def __init__(self, tenant: TenantId, lake: Lake, engine: QueryEngine, moved: MovedKeys) -> None:
         self.tenant = tenant
         self._lake = lake
         self._engine = engine
         self._moved = moved
+        self._left_out: dict[str, Damage] = {}
+
+    @property
+    def left_out(self) -> tuple[Damage, ...]:
+        """The damaged files that reads through this handle had to do without, by name."""
+        return tuple(damage for _, damage in sorted(self._left_out.items()))
 
     def table(self, name: str) -> ir.Table:
         """The unbound ibis table: the columns of store/schema.py, `started_at`, and `duration_ms` for spans."""
@@ -114,19 +137,19 @@ class TenantStore:
         `window` keeps rows by each table's time column (one window for all tables, or one by table name).
         `as_of_ns` keeps rows that were stored by then; turns, sessions and rollups are then derived from those spans.
         `values` are the values of the expression's slots, `given` further tables it names.
-        Raises Corrupt when a file is damaged or a row of another tenant turns up.
+        Damaged files are left out and stand in `left_out`. Raises Corrupt when a row of another tenant turns up, when
+        the table's log is damaged, or when a file that is as it was written cannot be decoded.
         """
         tables = {str(table.name) for table in expr.op().find(ops.UnboundTable)}
         bound = dict(given or {})
-        sources = {}
+        wanted = {}
         for name in tables - set(bound):
             kept = window.get(name) if isinstance(window, Mapping) else window
             if as_of_ns is not None and name in _DERIVED:
                 bound[name] = self._derived(name, kept, as_of_ns)
             else:
-                sources[name] = self._source(name, kept, as_of_ns)
-        rows = self._engine.run(expr, sources=sources, values=values or {}, given=bound)
-        return self._own(rows)
+                wanted[name] = _Wanted(window=kept, as_of_ns=as_of_ns)
+        return self._own(self._run(expr, wanted, values or {}, bound))
 
     def frame(
         self,
@@ -153,13 +176,53 @@ class TenantStore:
         wanted = list(keys)
         files = self._moved.unseen(self.files("spans", window)) if wanted else ()
         if files:
-            source = Source(table="spans", tenant=self.tenant, files=files)
-            rows = self._engine.run(_MOVED, sources={"spans": source}, values={}, given={})
+            rows = self._run(_MOVED, {"spans": _Wanted(files=files)}, {}, {})
+            files = tuple(file for file in files if f"spans/{file.relative}" not in self._left_out)
             self._moved.learn(files, rows.column("moved_attributes").to_pylist())
         return {key: self._moved.columns(key) for key in wanted}
 
-    def _source(self, name: str, window: Window | None, as_of_ns: int | None) -> Source:
-        return Source(table=name, tenant=self.tenant, files=self.files(name, window), window=window, as_of_ns=as_of_ns)
+    def _run(
+        self, expr: ir.Table, wanted: Mapping[str, _Wanted], values: Mapping[str, object], given: Mapping[str, pa.Table]
+    ) -> pa.Table:
+        """The engine's rows, from files that were sound before it read them and are unchanged afterwards."""
+        for _ in range(TRIES):
+            chosen = {name: self._chosen(name, asked) for name, asked in wanted.items()}
+            seen = {file.path: fingerprint(file.path) for files in chosen.values() for file in files}
+            try:
+                sources = {name: self._source(name, asked, chosen[name]) for name, asked in wanted.items()}
+            except Conflict:  # a file left its table, and the disk, since the snapshot was taken
+                continue
+            try:
+                rows = self._engine.run(expr, sources=sources, values=values, given=given)
+            except Corrupt:
+                if not self._compared(sources):
+                    raise
+                continue
+            if all(fingerprint(file.path) == seen[file.path] for source in sources.values() for file in source.files):
+                return rows
+        raise Corrupt("files of the lake change while they are read; nothing is returned")
+
+    def _chosen(self, name: str, asked: _Wanted) -> tuple[LakeFile, ...]:
+        return self.files(name, asked.window) if asked.files is None else asked.files
+
+    def _source(self, name: str, asked: _Wanted, files: tuple[LakeFile, ...]) -> Source:
+        """The files that may be read; the damaged ones are kept in mind. Raises Conflict, see Lake.sound."""
+        sound, damaged = self._lake.sound(name, files)
+        told = LEFT_OUT.get()
+        for damage in damaged:
+            self._left_out[damage.file] = damage
+            if told is not None:
+                told[damage.file] = damage
+        return Source(table=name, tenant=self.tenant, files=sound, window=asked.window, as_of_ns=asked.as_of_ns)
+
+    def _compared(self, sources: Mapping[str, Source]) -> bool:
+        """Reads every file of a query that failed, and tells whether one is damaged or has gone."""
+        files = [(name, file) for name, source in sources.items() for file in source.files]
+        try:
+            found = [self._lake.trust.compare(name, file) for name, file in files]
+        except Conflict:
+            return True
+        return any(found)
 
     def _derived(self, name: str, window: Window | None, as_of_ns: int) -> pa.Table:
         """The partial rows that spans stored by `as_of_ns` make, file by file so that memory stays bounded."""
@@ -167,8 +230,8 @@ class TenantStore:
         read = derive.readable(_TABLES["spans"])
         parts = [schema.empty_table()]
         for file in self.files("spans", window):
-            source = Source(table="spans", tenant=self.tenant, files=(file,), window=window, as_of_ns=as_of_ns)
-            spans = self._own(self._engine.run(read, sources={"spans": source}, values={}, given={}))
+            wanted = _Wanted(window=window, as_of_ns=as_of_ns, files=(file,))
+            spans = self._own(self._run(read, {"spans": wanted}, {}, {}))
             if spans.num_rows:
                 parts.append(derive.to_table(make(derive.frame_of(spans)), schema))
         rows = pa.concat_tables(parts)

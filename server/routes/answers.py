@@ -11,6 +11,7 @@ import pyarrow as pa
 from fastapi import Response
 
 from core.windows import Window
+from server.incomplete import warnings
 from server.routes.asking import ARROW, Lists, Reading
 from store.cursor import Position
 
@@ -47,8 +48,10 @@ def next_cursor(
 
 
 def answer(body: Mapping[str, Any], status: int = 200) -> Response:
-    """A JSON answer. NaN and infinities become null."""
-    return Response(orjson.dumps(body, default=str), status_code=status, media_type="application/json")
+    """A JSON answer. NaN and infinities become null. Where damaged files were left out, `warnings` says so."""
+    told = warnings()
+    whole = {**body, "warnings": told} if told else body
+    return Response(orjson.dumps(whole, default=str), status_code=status, media_type="application/json")
 
 
 def arrow(frame: pl.DataFrame) -> Response:

@@ -13,7 +13,7 @@ from core.errors import Corrupt
 from core.ids import TenantId
 from store.engine import DuckDBEngine, Source, slot, table_of
 from tests.store.build import agent_trace, fill, trace
-from tests.store.places import WINDOW, store_at
+from tests.store.places import store_at
 
 
 def test_a_slot_is_bound_and_the_compiled_text_is_kept(tmp_path: Path) -> None:
@@ -60,17 +60,19 @@ def test_duckdb_reaches_nothing_but_the_lake(tmp_path: Path, statement: str) -> 
         engine._connection.execute(statement)
 
 
-def test_a_file_that_is_gone_or_torn_is_corrupt(tmp_path: Path) -> None:
-    lake, store = store_at(tmp_path)
+def test_the_engine_calls_a_file_that_is_gone_or_torn_corrupt(tmp_path: Path) -> None:
+    lake, _ = store_at(tmp_path)
     fill(lake, agent_trace(1))
-    (file,) = lake.snapshot("spans").files
-    content = Path(file.path).read_bytes()
-    Path(file.path).write_bytes(content[: len(content) // 2])
+    files = lake.snapshot("spans").files
+    source = Source(table="spans", tenant=TenantId("acme"), files=files)
+    engine = DuckDBEngine(tmp_path / "lake")
+    path = Path(files[0].path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(Corrupt):
-        store.tenant("acme").frame(table_of("spans"), WINDOW)
-    Path(file.path).unlink()
+        engine.run(table_of("spans"), sources={"spans": source}, values={}, given={})
+    path.unlink()
     with pytest.raises(Corrupt):
-        store.tenant("acme").frame(table_of("spans"), WINDOW)
+        engine.run(table_of("spans"), sources={"spans": source}, values={}, given={})
 
 
 def test_a_path_with_a_quote_is_read_and_nothing_else(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from store.spans import started_at
 from store.tenant import TenantStore
 
 GROUPS: Final = ("app", "release", "variant", "model")
-BUCKETS_S: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21_600, "1d": 86_400}
+WHOLE: Final = "all"  # one bucket, which starts where the window does; longer than any time an int64 of ns can say
+BUCKETS_S: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21_600, "1d": 86_400, WHOLE: 9_000_000_000}
 LATENCY_QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 TTFT_QUANTILES: Final = {"p50": 0.5, "p95": 0.95}
 MOST_BUCKETS: Final = 20_000
@@ -74,6 +75,8 @@ def rollups(store: TenantStore, asked: RollupsAsked) -> pl.DataFrame:
         counts = found.filter(pl.col("measure") == measure).select(*keys, "bucket", "count")
         quantiles = quantiles_by(counts, keys, wanted, f"{measure}_ms")
         cells = cells.join(quantiles, on=keys, how="left", nulls_equal=True)
+    if asked.bucket == WHOLE:
+        cells = cells.with_columns(bucket_ns=pl.lit(asked.window.start_ns, dtype=pl.Int64))
     cells = cells.with_columns(
         bucket_at=started_at("bucket_ns"),
         error_rate=pl.when(pl.col("n") > 0).then(pl.col("n_errors") / pl.col("n")),

@@ -17,8 +17,8 @@ router = APIRouter(prefix="/api/v1/rollups", tags=["rollups"], dependencies=[Dep
 
 
 class AskedRollups(Times):
-    """`bucket` 1m, 5m, 15m, 1h, 6h or 1d; `level` "turn" or a span kind; `group_by` any of app, release, variant and
-    model, separated by commas; app, release, variant and model filter."""
+    """`bucket` 1m, 5m, 15m, 1h, 6h, 1d or all (one for the window); `level` "turn" or a span kind; `group_by` any of
+    app, release, variant and model, separated by commas; app, release, variant and model filter."""
 
     bucket: Annotated[str, Field(max_length=10)] = "1h"
     level: Annotated[str, Field(max_length=40)] = "turn"

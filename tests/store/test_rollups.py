@@ -24,6 +24,15 @@ def test_minutes_of_several_commits_add_up_in_their_hour(tmp_path: Path) -> None
     assert found["cost_usd"].to_list() == pytest.approx([0.008, 0.012, 0.004])
 
 
+def test_the_whole_window_is_one_bucket(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    fill(lake, [one for n in range(1, 13) for one in agent_trace(n, at_s=n * 600)], batches=6)
+    found = rollups(store.tenant("acme"), RollupsAsked(window=WINDOW, bucket="all"))
+    assert (found["n"].to_list(), found["bucket_ns"].to_list()) == ([12], [WINDOW.start_ns])
+    assert found["cost_usd"][0] == pytest.approx(0.024)
+    assert found["latency_ms"][0]["p50"] is not None
+
+
 def test_groups_and_filters(tmp_path: Path) -> None:
     lake, store = store_at(tmp_path)
     fill(lake, agent_trace(1, variant="a") + agent_trace(2, variant="b") + agent_trace(3, variant="b", app="retail"))

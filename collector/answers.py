@@ -41,6 +41,7 @@ MAX_MESSAGE: Final = 2_000
 
 # gRPC status numbers (https://grpc.io/docs/guides/status-codes/)
 INVALID_ARGUMENT: Final = 3
+DEADLINE_EXCEEDED: Final = 4
 NOT_FOUND: Final = 5
 PERMISSION_DENIED: Final = 7
 RESOURCE_EXHAUSTED: Final = 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from collector.decode import Decoded, Refused, decode
 from collector.json_body import Rejection, Transcoded, transcode
+from collector.json_fields import framed
 from collector.kinds import EntryKind, Signal
 from collector.log_events import decode_logs, scores_of_span_events
 from collector.mask import ColumnRedactor, masked
@@ -26,6 +28,7 @@ from store import schema
 
 POSITION_BITS: Final = 48
 MAX_PAYLOAD: Final = 1 << 20
+MOST_ALONE: Final = 1_000  # rejected items of one request with a quarantine row each; the rest share rows
 CHUNK_BYTES: Final = 6 << 20
 _LOG: Final = logging.getLogger("assay.batch")
 EVALUATION: Final = "gen_ai.evaluation.result"
@@ -192,11 +195,13 @@ def _chunk_rows(tenant: TenantId, items: Sequence[Item], at_us: int, redactor: C
     scans = [item.scan for item in items if item.scan is not None]
     kept = scans if len(scans) == len(items) else None
     decoded = decode_safely(parts, tenant=tenant, ingested_at_us=at_us, scans=kept)
+    rejected: dict[int, list[Rejection]] = {}
     for refused in decoded.refused:
         detail = REFUSAL_TEXT[refused.refusal]
         rejection = Rejection(reason=refused.refusal.name.lower(), detail=detail, payload=refused.payload)
-        own = next(item for item in items if item.seq == refused.seq)
-        rows.add("quarantine", _quarantine(tenant, own, Signal.SPANS, [rejection], shop))
+        rejected.setdefault(refused.seq, []).append(rejection)
+    for item in items:
+        rows.add("quarantine", _quarantine(tenant, item, Signal.SPANS, rejected.pop(item.seq, []), shop))
     clean, _ = masked(decoded.rows, redactor)
     rows.add("spans", clean)
     rows.add("scores", _evaluations(clean.filter(pa.array(decoded.has_evaluation)), tenant, at_us))
@@ -261,7 +266,7 @@ def _add_logs(rows: Rows, item: Item, redactor: ColumnRedactor, shop: Workshop) 
 def _quarantine(
     tenant: TenantId, item: Item, signal: Signal, rejected: Iterable[Rejection], shop: Workshop
 ) -> pa.Table:
-    found = list(rejected)
+    found = _folded(list(rejected))
     if not found:
         return schema.QUARANTINE.empty_table()
     n = len(found)
@@ -280,6 +285,34 @@ def _quarantine(
         schema=schema.QUARANTINE,
     )
     return masked(rows, shop.redactor(tenant))[0]  # a detail may quote what was sent
+
+
+def _folded(rejected: list[Rejection]) -> list[Rejection]:
+    """The first MOST_ALONE as they are, the others together: a small body can hold half a million bad spans.
+
+    A shared payload is JSON lines, or spans (log records) framed as in a ScopeSpans (ScopeLogs): length-delimited
+    fields 2. It is at most MAX_PAYLOAD long unless one item alone is longer.
+    """
+    found = rejected[:MOST_ALONE]
+    shared: dict[tuple[str, bool], list[bytes]] = {}
+
+    def close(key: tuple[str, bool]) -> None:
+        pieces = shared.pop(key)
+        detail = f"{len(pieces)} more items of the same request with the same fault, their bytes together"
+        found.append(Rejection(reason=key[0], detail=detail, payload=b"".join(pieces)))
+
+    sizes: Counter[tuple[str, bool]] = Counter()
+    for each in rejected[MOST_ALONE:]:
+        key = (each.reason, each.payload[:1] == b"{")
+        piece = each.payload + b"\n" if key[1] else framed(b"\x12", each.payload)
+        if key in shared and sizes[key] + len(piece) > MAX_PAYLOAD:
+            close(key)
+            sizes[key] = 0
+        shared.setdefault(key, []).append(piece)
+        sizes[key] += len(piece)
+    for key in list(shared):
+        close(key)
+    return found
 
 
 def _evaluations(rows: pa.Table, tenant: TenantId, at_us: int) -> pa.Table:

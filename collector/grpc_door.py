@@ -17,6 +17,7 @@ from collector.http_request import key_of
 from collector.intake import Intake
 from collector.kinds import Signal
 from collector.settings import CollectorSettings
+from core.errors import Unauthenticated
 
 _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 METHODS: Final = {
@@ -57,10 +58,13 @@ class ExportMethods(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 def _key(context: Context) -> str | None:
+    """The caller's key. Raises Unauthenticated when one of the two headers comes twice with different values."""
     found: dict[str, str] = {}
     for name, value in context.invocation_metadata() or ():
-        if name in ("authorization", "x-api-key") and isinstance(value, str):
-            found.setdefault(name, value)
+        if name not in ("authorization", "x-api-key") or not isinstance(value, str):
+            continue
+        if found.setdefault(name, value) != value:
+            raise Unauthenticated(f"the metadata key {name} came twice with different values; send one")
     return key_of(found.get("authorization"), found.get("x-api-key"))
 
 

@@ -17,7 +17,16 @@ from typing import Final, cast
 
 import httptools
 
-from collector.answers import INVALID_ARGUMENT, Refusal, refusal_of, response_json, response_of, status_json
+from collector.answers import (
+    DEADLINE_EXCEEDED,
+    INVALID_ARGUMENT,
+    UNIMPLEMENTED,
+    Refusal,
+    refusal_of,
+    response_json,
+    response_of,
+    status_json,
+)
 from collector.http_request import (
     JSON,
     PROTOBUF,
@@ -94,6 +103,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._now: _Exchange | None = None
         self._ready: deque[_Exchange] = deque()
+        self._unread: asyncio.Future[None] | None = None  # pending while the client does not read its answers
         self._deaf = False  # what still arrives is thrown away
         self.closing = False
 
@@ -110,6 +120,16 @@ class HttpConnection(asyncio.Protocol):
         self._door.connections.discard(self)
         self._stop_timer()
         self._transport = None
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: no more are made until it does, and soon no more is read from it."""
+        self._unread = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The client reads again, or is gone."""
+        if self._unread and not self._unread.done():
+            self._unread.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser; whole requests wait in order while one is being answered."""
@@ -255,6 +275,8 @@ class HttpConnection(asyncio.Protocol):
             if not exchange.keep:
                 self._close(unread=exchange.refusal is not None)
                 return
+            if self._unread:
+                await self._until_read(self._unread)
             if self._transport and len(self._ready) < MAX_PIPELINED:
                 self._transport.resume_reading()
         self._task = None
@@ -262,6 +284,13 @@ class HttpConnection(asyncio.Protocol):
             self._close(unread=False)
         elif self._now is None:
             self._expect(self._door.settings.idle_timeout_s)
+
+    async def _until_read(self, unread: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.wait_for(unread, self._door.settings.idle_timeout_s)
+        except TimeoutError:
+            if self._transport:
+                self._transport.abort()
 
     async def _answer(self, exchange: _Exchange) -> None:
         if exchange.refusal is not None:
@@ -337,8 +366,14 @@ class HttpConnection(asyncio.Protocol):
             self._timer = None
 
     def _too_slow(self) -> None:
-        self.closing = self._deaf = True
-        if self._transport and self._task is None:
+        """An unfinished request is answered 408; a connection without one is closed."""
+        self.closing = True
+        if self._now is not None and not self._deaf:
+            part = "body" if self._now.method else "head"
+            message = f"the request's {part} did not arrive in time; nothing was kept"
+            self._refuse(Refusal(http=408, grpc=DEADLINE_EXCEEDED, message=message))
+        elif self._transport and self._task is None:
+            self._deaf = True
             self._transport.close()
 
 
@@ -354,5 +389,6 @@ class _Stop(Exception):
 def _refusal(exchange: _Exchange, error: Exception) -> Refusal:
     if isinstance(error, BadRequestLine):
         exchange.extra |= error.headers
-        return Refusal(http=error.http, grpc=INVALID_ARGUMENT, message=str(error))
+        code = UNIMPLEMENTED if error.http in (404, 405) else INVALID_ARGUMENT
+        return Refusal(http=error.http, grpc=code, message=str(error))
     return refusal_of(error)

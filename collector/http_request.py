@@ -56,7 +56,8 @@ def is_gzip(content_encoding: str | None) -> bool:
         return False
     if encoding == "gzip":
         return True
-    raise BadRequestLine(415, f"Content-Encoding {encoding[:100]!r} is not supported; use gzip or none")
+    message = f"Content-Encoding {encoding[:100]!r} is not supported; use gzip or none"
+    raise BadRequestLine(415, message, {"accept-encoding": "gzip, identity"})
 
 
 def answers_json(content_type: str | None) -> bool:

@@ -27,6 +27,7 @@ from core.ids import TenantId
 from core.records import Counts, Principal, Role
 
 INLINE_BYTES: Final = 32 << 10
+MOST_SPANS: Final = 500_000  # of one request: an empty span is two bytes on the wire and two hundred in our tables
 T = TypeVar("T")
 
 
@@ -120,7 +121,7 @@ class Intake:
     async def _spans(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
         transcoded = await self._run(len(body), lambda: transcode(body, Signal.SPANS)) if is_json else None
         wire = transcoded.protobuf if transcoded else body
-        found = await self._run(len(wire), lambda: scan(wire))
+        found = await self._run(len(wire), lambda: scan(wire, most_spans=MOST_SPANS))
         if transcoded is None:
             _refuse_other_signals(body, found)
         n_json = len(transcoded.rejected) if transcoded else 0

@@ -22,6 +22,7 @@ from collector import evaluation_events, messages
 from collector.evaluation_events import Evaluation, column_text, day_and_time, text_of
 from collector.json_body import Rejection
 from collector.proto_values import fields, plain
+from core.errors import TooLarge
 from core.ids import TenantId
 from store.schema import EVENTS
 
@@ -36,6 +37,7 @@ MESSAGE_EVENTS: Final = frozenset(
         "gen_ai.choice",
     }
 )
+MOST_RECORDS: Final = 100_000  # of one request; each is judged in Python
 EVENT_NAMES: Final = frozenset({OPERATION_DETAILS, OPERATION_EXCEPTION}) | MESSAGE_EVENTS
 
 _RESPONSE: Final = "gen_ai.response.id"
@@ -85,11 +87,18 @@ _Outcome = Evaluation | _Event | Rejection | _NotKept
 
 
 def admit_logs(body: bytes) -> Admission:
-    """Judges every record of an ExportLogsServiceRequest. Raises Undecodable where the request is malformed."""
+    """Judges every record of an ExportLogsServiceRequest.
+
+    Raises Undecodable where the request is malformed, TooLarge when it holds more than MOST_RECORDS records.
+    """
     n_records = n_rejected = 0
     reasons: Counter[str] = Counter()
     for outcome in _outcomes(body):
         n_records += 1
+        if n_records > MOST_RECORDS:
+            raise TooLarge(
+                f"the request holds more than {MOST_RECORDS} log records; send smaller batches", "logRecords"
+            )
         if isinstance(outcome, Rejection):
             reasons[outcome.detail] += 1
         elif isinstance(outcome, _NotKept):

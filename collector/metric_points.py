@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -10,18 +11,21 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 
 from collector.log_events import Admission
 from collector.proto_values import fields
-from core.errors import Undecodable
+from core.errors import TooLarge, Undecodable
 
 # Metric.{gauge, sum, histogram, exponential_histogram, summary}; each holds its data points as field 1.
 _KINDS: Final = (5, 7, 9, 10, 11)
+MOST_POINTS: Final = 500_000  # of one request; they are counted in Python
 
 
 def admit_metrics(body: bytes) -> Admission:
     """Counts the data points of an ExportMetricsServiceRequest; all of them are rejected, and the message says so.
 
-    Raises Undecodable where the request is malformed.
+    Raises Undecodable where the request is malformed, TooLarge when it holds more than MOST_POINTS points.
     """
-    n_points = sum(1 for _ in _points(body))
+    n_points = sum(1 for _ in islice(_points(body), MOST_POINTS + 1))
+    if n_points > MOST_POINTS:
+        raise TooLarge(f"the request holds more than {MOST_POINTS} data points; send smaller batches", "dataPoints")
     message = (
         f"{n_points} metric points were not stored: Assay keeps no metrics; tokens, cost and latency are computed from "
         "the spans sent to /v1/traces"

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from collector import scan_kernel as kernel
 from collector.scan_kernel import PARENT_INVALID, UTF8_BROKEN
 from collector.wire import MAX_DEPTH
-from core.errors import Undecodable
+from core.errors import TooLarge, Undecodable
 
 __all__ = ["PARENT_INVALID", "REFUSAL_TEXT", "UTF8_BROKEN", "Col", "Refusal", "Scan", "joined", "scan"]
 
@@ -128,14 +128,21 @@ class Scan:
         return {Refusal(int(c)): int(n) for c, n in zip(codes, counts, strict=True) if c}
 
 
-def scan(body: bytes | bytearray | memoryview) -> Scan:
-    """Walks an ExportTraceServiceRequest. Raises Undecodable when its outer framing is broken."""
+def scan(body: bytes | bytearray | memoryview, *, most_spans: int | None = None) -> Scan:
+    """Walks an ExportTraceServiceRequest.
+
+    Raises Undecodable when its outer framing is broken, TooLarge when it holds more than `most_spans`.
+    """
     buffer = np.frombuffer(body, np.uint8)
     buffer.flags.writeable = False
     n_resources, n_scopes, n_spans, bad = kernel.count(buffer)
     if bad >= 0:
         raise Undecodable(
             f"the body is not a valid ExportTraceServiceRequest: broken protobuf at byte {bad} of {len(buffer)}", "body"
+        )
+    if most_spans is not None and max(n_spans, n_resources, n_scopes) > most_spans:
+        raise TooLarge(
+            f"the request holds more than {most_spans} spans, scopes or resources; send smaller batches", "spans"
         )
     spans = np.zeros((n_spans, WIDTH), np.int64)
     resources = np.zeros((n_resources, 2), np.int64)

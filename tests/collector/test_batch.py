@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 
-from collector.batch import Item, Workshop, rows_of
+from collector.batch import MAX_PAYLOAD, MOST_ALONE, Item, Workshop, rows_of
 from collector.kinds import EntryKind, Signal
 from collector.mask import ColumnRedactor
 from core.errors import StorageFailed
 from core.records import Counts
 from tests.collector.doors import body_of, fresh, json_body_of
 from tests.collector.inside import TENANT, Inside, InsideDoor
-from tests.collector.otlp import log_record, logs, traces
+from tests.collector.otlp import json_span, json_traces, log_record, logs, span, traces
 from tests.collector.test_doors_pressure import post
 from tests.waiting import wait_until
 
@@ -101,3 +103,29 @@ def test_an_entry_that_cannot_be_read_back_does_not_hold_up_the_rest(tmp_path: P
     assert life.committer.stop(10)
     assert life.stored().height == 1
     life.release()
+
+
+def test_o20_many_rejected_spans_of_one_request_share_quarantine_rows_and_lose_no_byte() -> None:
+    n = MOST_ALONE + 5_000
+    bad = [span(trace_id=b"", name=f"n{i}", status=Status(message="x" * 400)) for i in range(n)]
+    found = rows_of([item(1, traces(*fresh(1), *bad).SerializeToString())], brittle(ValueError("never")))
+    rows = found.table("quarantine").to_pylist()
+    assert MOST_ALONE < len(rows) < MOST_ALONE + 10
+    assert found.counts[TENANT, str(Signal.SPANS)] == Counts(received=n + 1, quarantined=n)
+    kept = [Span.FromString(row["payload"]).name for row in rows[:MOST_ALONE]]
+    for row in rows[MOST_ALONE:]:
+        assert len(row["payload"]) <= MAX_PAYLOAD
+        kept += [each.name for each in ScopeSpans.FromString(row["payload"]).spans]
+    assert kept == [f"n{i}" for i in range(n)]
+
+
+def test_o20_many_rejected_json_spans_share_rows_as_json_lines() -> None:
+    n = MOST_ALONE + 50
+    body = json_traces(*[json_span(spanId="zz", name=f"n{i}") for i in range(n)])
+    found = rows_of([item(1, body, EntryKind.SPANS_JSON)], brittle(ValueError("never")))
+    rows = found.table("quarantine").to_pylist()
+    assert len(rows) == MOST_ALONE + 1
+    assert [json.loads(line)["name"] for line in rows[-1]["payload"].splitlines()] == [
+        f"n{MOST_ALONE + i}" for i in range(50)
+    ]
+    assert "50 more items" in rows[-1]["detail"]

@@ -207,7 +207,10 @@ def test_o28_which_metadata_decides(channel: grpc.Channel, key: str) -> None:
     assert call(("x-api-key", key)) is grpc.StatusCode.OK
     assert call(("authorization", f"bearer {key}")) is grpc.StatusCode.OK
     assert call(("authorization", "Bearer no"), ("x-api-key", key)) is grpc.StatusCode.UNAUTHENTICATED
-    assert call(("authorization", "Bearer no"), ("authorization", f"Bearer {key}")) is grpc.StatusCode.UNAUTHENTICATED
+    for name, prefix in (("authorization", "Bearer "), ("x-api-key", "")):
+        both = [(name, f"{prefix}no"), (name, prefix + key)]
+        assert call(*both) is call(*both[::-1]) is grpc.StatusCode.UNAUTHENTICATED
+        assert call(both[1], both[1]) is grpc.StatusCode.OK
     assert call(("authorization-bin", b"\x00\xff" + key.encode())) is grpc.StatusCode.UNAUTHENTICATED
 
 

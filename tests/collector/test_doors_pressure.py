@@ -220,20 +220,62 @@ def _fault(*_: object, **__: object) -> None:
     raise RuntimeError("secret detail")
 
 
-def test_o14_slow_heads_and_bodies_and_idle_connections_are_closed(tmp_path: Path) -> None:
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[InsideDoor]:
+    """Doors that wait a fifth of a second for anything."""
     inside = Inside(tmp_path, header_timeout_s=0.2, body_timeout_s=0.2, idle_timeout_s=0.2)
     inside.recover()
     with InsideDoor(inside) as door:
-        whole = request_bytes(body_of(), door.key)
-        for sent in (b"", b"POST /v1/traces HTTP/1.1\r\nhost", whole[:-1]):
-            with Wire(door.port) as wire:
-                wire.send(sent)
-                assert wire.closed()
-        with Wire(door.port) as wire:
-            wire.send(whole)
-            assert wire.answer()[0] == 200
-            assert wire.closed()
+        yield door
     inside.release()
+
+
+@pytest.mark.parametrize("content_type", ["application/x-protobuf", JSON])
+def test_o14_a_slow_body_is_answered_408_and_closed(impatient: InsideDoor, content_type: str) -> None:
+    whole = request_bytes(body_of(), impatient.key, content_type=content_type)
+    with Wire(impatient.port) as wire:
+        wire.send(whole[:-1])
+        answer = wire.answer()
+        assert answer[0] == 408
+        assert answer[2]["content-type"] == content_type
+        assert answer[2]["connection"] == "close"
+        assert "retry-after" not in answer[2]
+        assert "body did not arrive in time" in refused(answer).message
+        assert wire.closed()
+
+
+def test_o14_a_slow_head_is_answered_408_and_closed(impatient: InsideDoor) -> None:
+    with Wire(impatient.port) as wire:
+        wire.send(b"POST /v1/traces HTTP/1.1\r\nhost")
+        answer = wire.answer()
+        assert answer[0] == 408
+        assert "head did not arrive in time" in refused(answer).message
+        assert wire.closed()
+
+
+def test_o14_a_slow_request_behind_a_good_one_spoils_nothing(impatient: InsideDoor) -> None:
+    whole = request_bytes(body_of(), impatient.key)
+    with Wire(impatient.port) as wire:
+        wire.send(whole + whole[:-1])
+        assert wire.answer()[0] == 200
+        assert wire.answer()[0] == 408
+        assert wire.closed()
+
+
+def test_o14_idle_connections_are_closed_without_a_word(impatient: InsideDoor) -> None:
+    with Wire(impatient.port) as wire:
+        assert wire.closed()
+    with Wire(impatient.port) as wire:
+        wire.send(request_bytes(body_of(), impatient.key))
+        assert wire.answer()[0] == 200
+        assert wire.closed()
+
+
+def test_o14_who_asks_and_never_reads_the_answers_is_dropped(impatient: InsideDoor) -> None:
+    """Answers are not piled up in memory: reading stops, and the connection ends."""
+    question = request_bytes(b"", impatient.key, path="/nowhere/" + "x" * 4_000)
+    with Wire(impatient.port) as wire, pytest.raises((BrokenPipeError, ConnectionResetError)):
+        wire.send(*[question] * 100_000)
 
 
 def test_o29_who_hangs_up_after_sending_is_kept_all_the_same(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Looks a data folder over from outside and says what is wrong with it and what to do. Reads only; needs no server."""
+"""Looks a data folder over from outside and says what is wrong with it and what to do. Needs no server.
+
+It changes nothing but the notes of damaged files (store/trust.py), which it keeps up with what it sees.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
-from core.errors import AssayError, Corrupt
+from core.errors import AssayError
 from store.compaction import GRACE_S, plan
-from store.delta_log import LakeFile
 from store.lake import Lake
+from store.repair import find_damage, taken_out
+from store.trust import FOLDER, Damage
 
 Status = Literal["ok", "warn", "fail"]
 LOW_DISK: Final = 2 << 30
 PACKAGES: Final = ("duckdb", "deltalake", "pyarrow", "polars", "ibis-framework", "numba", "grpcio", "streamlit")
 MANY_FILES: Final = 2_000
+MOST_NAMED: Final = 20
 DAMAGE_FILE: Final = "damaged.txt"  # written by the collector's journal
 
 
@@ -107,34 +112,36 @@ def _journal(folder: Path) -> Iterator[Check]:
 
 def _lake(root: Path, scrub: bool, progress: Callable[[int, int], None] | None) -> Iterator[Check]:
     lake = Lake(root)
-    files = [(table, file) for table in lake.tables() for file in lake.snapshot(table).files]
     yield from _sizes(lake)
-    if not scrub:
-        return
-    bad: list[str] = []
-    started, n_bytes = time.monotonic(), 0
-    for done, (table, file) in enumerate(files, 1):
-        n_bytes += file.size
-        if problem := _problem(lake, file):
-            bad.append(f"{table}: {problem}")
-        if progress:
-            progress(done, len(files))
+    files = [file for table in lake.tables() for file in lake.snapshot(table).files]
+    started = time.monotonic()
+    damages = find_damage(lake, progress) if scrub else lake.damaged()
     seconds = max(time.monotonic() - started, 1e-9)
-    if bad:
-        remedy = "the other files are sound; restore these from a backup (reads that need them are refused until then)"
-        yield Check(name="integrity", status="fail", detail=f"{len(bad)} of {len(files)}: {bad[0]}", remedy=remedy)
-        return
-    rate = n_bytes / seconds / 2**20
-    detail = f"all {len(files)} files hold the bytes that were written ({rate:.0f} MiB/s)"
-    yield Check(name="integrity", status="ok", detail=detail)
+    yield from _damages(damages, len(files))
+    yield from _taken_out(taken_out(lake))
+    if scrub and not damages:
+        rate = sum(file.size for file in files) / seconds / 2**20
+        detail = f"all {len(files)} files hold the bytes that were written ({rate:.0f} MiB/s)"
+        yield Check(name="integrity", status="ok", detail=detail)
 
 
-def _problem(lake: Lake, file: LakeFile) -> str | None:
-    try:
-        lake.verify(file)
-    except Corrupt as error:
-        return str(error)
-    return None
+def _damages(damages: list[Damage], n_files: int) -> Iterator[Check]:
+    """One failure per damaged file, the first MOST_NAMED of them by name."""
+    remedy = "put this very file back from a backup and it is read again; without one: assay doctor --repair"
+    for damage in damages[:MOST_NAMED]:
+        yield Check(name="integrity", status="fail", detail=str(damage), remedy=remedy)
+    if len(damages) > MOST_NAMED:
+        n_rows = sum(damage.n_rows for damage in damages)
+        detail = f"{len(damages)} of {n_files} files with {n_rows} rows are damaged; {MOST_NAMED} are named"
+        yield Check(name="integrity", status="fail", detail=detail, remedy=remedy)
+
+
+def _taken_out(damages: list[Damage]) -> Iterator[Check]:
+    if damages:
+        n_rows = sum(damage.n_rows for damage in damages)
+        detail = f"{len(damages)} damaged files with {n_rows} rows are not in the lake any more; first: {damages[0]}"
+        remedy = f"once you accept the loss, delete their bytes and notes in lake/{FOLDER}"
+        yield Check(name="repaired", status="warn", detail=detail, remedy=remedy)
 
 
 def _sizes(lake: Lake) -> Iterator[Check]:

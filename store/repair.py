@@ -1,59 +1,107 @@
-"""Takes damaged files out of their tables, openly: what would go is listed first, what went stays on record.
+"""Repairs a lake with damaged files, openly: what would be done is listed first, what went stays on record.
 
-The bytes move to `<lake>/_damaged`, beside a note that says what they were, and `assay doctor` warns of them until an
-operator deletes both. Nothing else is touched.
+Turns, sessions and rollups are made anew from their day's spans: nothing is lost. Other files are taken out of their
+table; their bytes move to `<lake>/_damaged`, beside a note that says what they were, and `assay doctor` warns of them
+until an operator deletes both. Sound files are not touched, and Assay may run meanwhile.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.clock import Clock, system_clock
 from core.errors import Conflict, StorageFailed
+from store import derive, schema
 from store.lake import Lake
 from store.trust import Damage
 
+DERIVED: Final[dict[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
+    "turns": derive.turns_of,
+    "sessions": derive.sessions_of,
+    "rollups": derive.rollups_of,
+}
+TRIES: Final = 5
 
-def find_damage(lake: Lake) -> list[Damage]:
-    """Reads every file of the lake and returns what is damaged. Raises StorageFailed, Corrupt (a log)."""
-    for table in lake.tables():
-        for file in lake.snapshot(table).files:
-            try:
-                lake.trust.compare(table, file)
-            except Conflict:  # it left the table meanwhile
-                continue
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """What is, or would be, done about one damaged file.
+
+    rebuild: its rows are made anew from the day's spans. take_out: its rows are lost to the lake.
+    """
+
+    act: Literal["rebuild", "take_out"]
+    damage: Damage
+
+
+def plan(damages: list[Damage]) -> list[Repair]:
+    """What repairing these files means, in the order it has to be done: spans before what is made of them."""
+    repairs = [Repair(act="rebuild" if damage.table in DERIVED else "take_out", damage=damage) for damage in damages]
+    return sorted(repairs, key=lambda repair: repair.act == "rebuild")
+
+
+def find_damage(lake: Lake, progress: Callable[[int, int], None] | None = None) -> list[Damage]:
+    """Reads every file of the lake and returns what is damaged; `progress` gets (files done, files in all).
+
+    Raises StorageFailed, Corrupt (a log).
+    """
+    files = [(table, file) for table in lake.tables() for file in lake.snapshot(table).files]
+    for done, (table, file) in enumerate(files, 1):
+        with suppress(Conflict):  # it left the table meanwhile
+            lake.trust.compare(table, file)
+        if progress:
+            progress(done, len(files))
     lake.forget_the_gone()
     return lake.damaged()
 
 
-def take_out(lake: Lake, damages: list[Damage], clock: Clock = system_clock) -> list[Damage]:
-    """Takes these files out, one commit per table, and returns those that went.
+def repair(lake: Lake, repairs: list[Repair], clock: Clock = system_clock) -> list[Repair]:
+    """Does what `plan` said and returns what was done. A file that is sound again by then is left as it is.
 
-    Each is compared once more: one that was restored meanwhile stays. Safe to interrupt and to run again. Raises
-    StorageFailed, Conflict when a file was packed meanwhile.
+    Safe to interrupt and to run again. Raises StorageFailed; Corrupt when spans that a rebuild needs turn out damaged;
+    Conflict when other processes rewrote the same files every time.
     """
-    gone = []
-    for table in sorted({damage.table for damage in damages}):
-        named = {damage.file for damage in damages if damage.table == table}
-        files = [file for file in lake.snapshot(table).files if f"{table}/{file.relative}" in named]
-        found = [(file, lake.trust.compare(table, file)) for file in files]
-        broken = [(file, damage) for file, damage in found if damage is not None]
-        if not broken:
-            continue
-        for _, damage in broken:  # before the commit: a note without a commit is damage still, never the other way
-            lake.trust.note(replace(damage, taken_out_ns=clock()))
-        lake.remove(table, [file for file, _ in broken])
-        for file, damage in broken:
-            _move_aside(lake, damage.table, Path(file.path))
-            gone.append(damage)
-    return gone
+    done = []
+    rebuilt: set[tuple[str, str, str]] = set()
+    for each in repairs:
+        damage = each.damage
+        place = (damage.table, damage.tenant, damage.date)
+        if each.act == "rebuild":
+            if place not in rebuilt:
+                _rebuild(lake, *place)
+                rebuilt.add(place)
+            done.append(each)
+        elif _take_out(lake, damage, clock):
+            done.append(each)
+    lake.forget_the_gone()
+    return done
 
 
 def taken_out(lake: Lake) -> list[Damage]:
     """The files that repairs took out, and that nobody has deleted from the record since."""
     live = {damage.file for damage in lake.damaged()}
     return [d for d in lake.trust.noted().values() if d.taken_out_ns is not None and d.file not in live]
+
+
+def _take_out(lake: Lake, damage: Damage, clock: Clock) -> bool:
+    table = damage.table
+    for file in lake.snapshot(table).files:
+        if f"{table}/{file.relative}" != damage.file or lake.trust.compare(table, file) is None:
+            continue
+        # Before the commit: a note without the commit still is damage, a commit without the note would be forgotten.
+        lake.trust.note(replace(damage, taken_out_ns=clock()))
+        lake.remove(table, [file])
+        _move_aside(lake, table, Path(file.path))
+        return True
+    return False
 
 
 def _move_aside(lake: Lake, table: str, path: Path) -> None:
@@ -64,3 +112,28 @@ def _move_aside(lake: Lake, table: str, path: Path) -> None:
         return
     except OSError as error:
         raise StorageFailed(f"{path} is out of its table but could not be moved to {target}: {error}") from error
+
+
+def _rebuild(lake: Lake, table: str, tenant: str, date: str) -> None:
+    """Puts the partial rows that the day's spans make in the place of all of that day's files."""
+    for attempt in range(TRIES):
+        old = [file for file in lake.snapshot(table).select(tenant) if file.date == date]
+        upto = max((file.max_seq for file in old), default=0)
+        try:
+            lake.replace(table, old, _derived(lake, table, tenant, date, upto), operation="UPDATE")
+            return
+        except Conflict:
+            if attempt == TRIES - 1:
+                raise
+
+
+def _derived(lake: Lake, table: str, tenant: str, date: str, upto: int) -> pa.Table:
+    """What the day's spans with seq up to `upto` make; file by file, so that memory stays bounded."""
+    parts = [schema.TABLES[table].empty_table()]
+    for file in lake.snapshot("spans").select(tenant):
+        if file.date == date and file.min_seq <= upto:
+            rows = lake.read(file, derive.COLUMNS)
+            rows = rows.filter(pc.less_equal(rows.column("seq"), upto))
+            if rows.num_rows:
+                parts.append(derive.to_table(DERIVED[table](derive.frame_of(rows)), schema.TABLES[table]))
+    return pa.concat_tables(parts)

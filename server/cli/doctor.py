@@ -24,12 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--offline and where the server is."""
     parser.add_argument("--offline", action="store_true", help="examine --data DIR without asking a server")
     parser.add_argument("--no-scrub", action="store_true", help="leave out reading every lake file to compare its hash")
+    parser.add_argument("--repair", action="store_true", help="list what repairing the lake of --data DIR would do")
+    parser.add_argument("--yes", action="store_true", help="with --repair: do it")
     add_connection_arguments(parser)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the checks; 1 when one failed, 4 when there is neither a server nor a data folder to look at."""
+    if args.repair or args.yes:
+        return _repair(args)
     examined, checks, ledger = _examine(args)
     checks = sorted(checks, key=lambda check: STATES.index(str(check["status"])))
     failed = sum(check["status"] == "fail" for check in checks)
@@ -62,6 +66,14 @@ def balance_checks(ledger: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return checks
+
+
+def _repair(args: argparse.Namespace) -> int:
+    if not args.repair or args.url or args.port_base:
+        raise CommandFailed("--repair works on the folder of --data DIR, and --yes goes with it only", ExitCode.USAGE)
+    from server.cli import repair
+
+    return repair.run(args.data, yes=args.yes, as_json=args.json)
 
 
 def _examine(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:

@@ -65,10 +65,6 @@ def _collector(port: int) -> Check:
         return Check(name="collector", status="fail", detail=f"none answers on port {port}: {error}", remedy=remedy)
     backlog = found["backlog"]
     detail = f"{backlog['entries']} requests wait ({backlog['bytes'] / 2**20:.1f} MiB, oldest {backlog['oldest_s']} s)"
-    damaged = found["scrub"]["damaged"]
-    if damaged:
-        remedy = "the other files are sound; restore these from a backup (reads that need them are refused until then)"
-        return Check(name="collector", status="fail", detail=f"the scrubber found: {damaged[0]}", remedy=remedy)
     if found["status"] != "ok":
         return Check(name="collector", status="fail", detail=f"{detail}; {backlog['trouble']}", remedy="see its log")
     return Check(name="collector", status="ok", detail=detail)

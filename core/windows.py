@@ -9,8 +9,13 @@ from datetime import UTC, datetime
 from core.clock import NS_PER_S, to_datetime, to_ns
 from core.errors import InvalidInput
 
-_SPAN = re.compile(r"(\d{1,6})(s|m|h|d|w)\Z")
+_SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d|w)\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_NUMBER = re.compile(r"-?[0-9]{1,19}\Z")
+
+FIRST_NS = -(2**63)  # the least time a row can have: a time of 2^63 and more is stored as its two's complement
+LAST_NS = 2**63 - 1
+AHEAD_NS = 3600 * NS_PER_S  # how far past now a window reaches that names no end, for clients with a fast clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +59,41 @@ def parse_moment(text: str, field: str) -> int:
     return to_ns(moment)
 
 
-def window_of(*, now_ns: int, start: str | None = None, end: str | None = None, since: str | None = None) -> Window:
-    """The window a caller asked for: `since` counts back from `end` (default: one hour past now, so that
-    slightly fast client clocks are inside); otherwise `start` and `end`.
+def moment_ns(text: str, field: str) -> int:
+    """Nanoseconds of an RFC 3339 time with a zone, or of an integer of nanoseconds from -2^63 to 2^63.
 
-    Raises InvalidInput where neither `since` nor `start` is given, or the window is empty.
+    2^63 itself is nobody's time: it is the end of a window that holds the last one. Raises InvalidInput naming `field`.
     """
-    end_ns = parse_moment(end, "end") if end else now_ns + 3600 * NS_PER_S
-    if since:
-        base = end_ns if end else now_ns
-        return Window(start_ns=base - parse_duration_s(since) * NS_PER_S, end_ns=end_ns)
-    if not start:
-        raise InvalidInput("a time window is required: give since=7d, or start= and end=", field="since")
-    return Window(start_ns=parse_moment(start, "start"), end_ns=end_ns)
+    if _NUMBER.match(text):
+        value = int(text)
+        if not FIRST_NS <= value <= LAST_NS + 1:
+            raise InvalidInput(f"{field} is out of range: nanoseconds go from -2^63 to 2^63", field)
+        return value
+    # An unescaped "+" of a zone reaches us as a space.
+    found = parse_moment(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text, field)
+    if not FIRST_NS <= found <= LAST_NS:
+        raise InvalidInput(f"{field}={text[:40]!r} is outside the years 1678 to 2262", field)
+    return found
+
+
+def window_of(*, now_ns: int, start: str | None = None, end: str | None = None, since: str | None = None) -> Window:
+    """The window a caller asked for, with moments as `moment_ns` reads them: `since` counts back from `end`, or from
+    now with an hour to spare ahead; else from `start` to `end` or that hour. A `since` that reaches back beyond the
+    first time there is ends there.
+
+    Raises InvalidInput naming the parameter: neither or both of `since` and `start`, or an empty window.
+    """
+    until_ns = now_ns + AHEAD_NS if end is None else moment_ns(end, "end")
+    if since is None:
+        if start is None:
+            raise InvalidInput("a time window is required: give since=7d, or start= and end=", field="since")
+        return Window(start_ns=moment_ns(start, "start"), end_ns=until_ns)
+    if start is not None:
+        raise InvalidInput("give since= or start=, not both", field="since")
+    back_ns = parse_duration_s(since) * NS_PER_S
+    if back_ns == 0:
+        raise InvalidInput(f"since={since} is an empty window", field="since")
+    return Window(start_ns=max((now_ns if end is None else until_ns) - back_ns, FIRST_NS), end_ns=until_ns)
 
 
 def day_of(ns: int) -> str:

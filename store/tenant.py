@@ -248,6 +248,6 @@ class TenantStore:
 
 
 def around(window: Window, margin_s: int) -> Window:
-    """The window widened by `margin_s` seconds on both sides, inside int64."""
+    """The window widened by `margin_s` seconds on both sides, inside what int64 holds (the end is exclusive)."""
     margin = margin_s * NS_PER_S
-    return Window(start_ns=max(window.start_ns - margin, -(2**63)), end_ns=min(window.end_ns + margin, 2**63 - 1))
+    return Window(start_ns=max(window.start_ns - margin, -(2**63)), end_ns=min(window.end_ns + margin, 2**63))

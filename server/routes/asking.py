@@ -9,10 +9,9 @@ from urllib.parse import urlencode
 from fastapi import Depends, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.records import Principal, Role, SpanKind
-from core.windows import Window, parse_duration_s, parse_moment
+from core.windows import Window, moment_ns, window_of
 from server.policy import ServicesOf, needs
 from server.wiring import Services
 from store.asked import Asked
@@ -98,7 +97,7 @@ class Reading:
 
     def window(self, times: Times) -> Window:
         """The window asked for. Raises InvalidInput."""
-        return window_of_times(times, self.services.clock())
+        return window_of(now_ns=self.services.clock(), start=times.start, end=times.end, since=times.since)
 
     def as_of_ns(self, times: Times) -> int | None:
         """The moment of `as_of`. Raises InvalidInput."""
@@ -148,39 +147,3 @@ def reading(
 
 
 ReadingOf = Annotated[Reading, Depends(reading)]
-
-
-def window_of_times(times: Times, now_ns: int) -> Window:
-    """The window of some parameters: `since` counts back from `end`, or from now with an hour to spare ahead.
-
-    Raises InvalidInput naming the parameter.
-    """
-    end_ns = moment_ns(times.end, "end") if times.end is not None else None
-    if times.since is not None:
-        if times.start is not None:
-            raise InvalidInput("give since= or start=, not both", field="since")
-        back_ns = parse_duration_s(times.since) * NS_PER_S
-        if back_ns == 0:
-            raise InvalidInput(f"since={times.since} is an empty window", field="since")
-        base = now_ns if end_ns is None else end_ns
-        return Window(start_ns=base - back_ns, end_ns=now_ns + 3600 * NS_PER_S if end_ns is None else end_ns)
-    if times.start is None:
-        raise InvalidInput("a time window is required: give since=7d, or start= and end=", field="since")
-    return Window(
-        start_ns=moment_ns(times.start, "start"), end_ns=now_ns + 3600 * NS_PER_S if end_ns is None else end_ns
-    )
-
-
-def moment_ns(text: str, field: str) -> int:
-    """Nanoseconds of an RFC 3339 time with a zone, or of an integer of nanoseconds. Raises InvalidInput."""
-    digits = text.removeprefix("-")
-    if digits.isascii() and digits.isdigit():
-        value = int(text) if len(digits) <= 19 else 2**63
-        if not -(2**63) <= value < 2**63:
-            raise InvalidInput(f"{field} is out of range for nanoseconds", field=field)
-        return value
-    # An unescaped "+" of a zone reaches us as a space.
-    found = parse_moment(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text, field)
-    if not -(2**63) <= found < 2**63:
-        raise InvalidInput(f"{field}={text[:40]!r} is outside the years 1678 to 2262", field=field)
-    return found

@@ -12,11 +12,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core.ids import fresh
 from core.records import EvaluatorKind, Principal, Role, TargetKind
+from core.windows import moment_ns
 from server.policy import ServicesOf, known_parameters_only, needs
 from server.redaction import redacted
 from server.routes import rows
 from server.routes.answers import answer, arrow, next_cursor
-from server.routes.asking import Lists, ReadingOf, Text, moment_ns
+from server.routes.asking import Lists, ReadingOf, Text
 from server.routes.scored import score_rows
 from server.wiring import Services
 from store.control.records import ClaimState

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import InvalidInput, NotFound
-from core.windows import Window
+from core.windows import Window, moment_ns
 from server.policy import known_parameters_only
 from server.routes import rows
 from server.routes.answers import answer, listed
-from server.routes.asking import FilteredList, ReadingOf, moment_ns
+from server.routes.asking import FilteredList, ReadingOf
 from server.routes.scored import score_rows
 from server.routes.traces import BOUNDS
 from store import scores, sessions

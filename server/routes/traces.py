@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core import ids
 from core.errors import NotFound
-from core.windows import Window
+from core.windows import Window, moment_ns
 from server.policy import known_parameters_only
 from server.routes import rows
 from server.routes.answers import answer, listed
-from server.routes.asking import FilteredList, Reading, ReadingOf, moment_ns
+from server.routes.asking import FilteredList, Reading, ReadingOf
 from server.routes.scored import score_rows
 from store import scores, spans, traces
 from store.cursor import Position

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -46,28 +46,6 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
-def balance_checks(ledger: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One check per ledger row: received = stored + duplicate + quarantined + rejected, whatever the row claims."""
-    checks = []
-    for row in ledger:
-        parts = {name: int(row.get(name) or 0) for name in ("stored", "duplicate", "quarantined", "rejected")}
-        missing = int(row.get("received") or 0) - sum(parts.values())
-        sums = " + ".join(f"{count} {name}" for name, count in parts.items())
-        checks.append(
-            {
-                "name": f"ledger: {row.get('signal')}",
-                "status": "ok" if missing == 0 else "fail",
-                "detail": f"{row.get('received') or 0} received = {sums}"
-                if missing == 0
-                else f"{row.get('received') or 0} received is not {sums}: {missing} unaccounted for",
-                "remedy": ""
-                if missing == 0
-                else "keep the data folder; run `assay doctor` again in a minute, then report it",
-            }
-        )
-    return checks
-
-
 def _repair(args: argparse.Namespace) -> int:
     if not args.repair or args.url or args.port_base:
         raise CommandFailed("--repair works on the folder of --data DIR, and --yes goes with it only", ExitCode.USAGE)
@@ -95,7 +73,7 @@ def _examine(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
 def _of_server(api: ApiClient, *, scrub: bool) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     checks = [_check(one) for one in api.get("/api/v1/doctor", {"scrub": str(scrub).lower()})["checks"]]
     ledger = list(api.get("/api/v1/ledger")["items"])
-    return api.url, [*checks, *balance_checks(ledger)], ledger
+    return api.url, checks, ledger
 
 
 def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
@@ -115,7 +93,26 @@ def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
             scrub=not args.no_scrub,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    return str(data), [_check(one) for one in found], []
+    checks, ledger = _ledger_of(data)
+    return str(data), [*(_check(one) for one in found), *checks], ledger
+
+
+def _ledger_of(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The checks of the ledger in `data`, of every tenant, and its rows."""
+    import sqlite3
+
+    from store.control.ledger_checks import ledger_checks, ledger_of_folder
+
+    try:
+        rows = ledger_of_folder(data)
+    except sqlite3.Error as error:
+        remedy = "keep the folder as it is; restore a backup of control.db"
+        return [{"name": "ledger", "status": "fail", "detail": f"it cannot be read: {error}", "remedy": remedy}], []
+    shown = [
+        {"tenant": row.tenant, "signal": row.signal, **asdict(row.counts), "balanced": row.counts.balanced}
+        for row in rows
+    ]
+    return [_check(one) for one in ledger_checks(rows)], shown
 
 
 def _check(found: object) -> dict[str, Any]:
@@ -147,6 +144,6 @@ def _print(examined: str, checks: list[dict[str, Any]], ledger: list[dict[str, A
         )
     out.print(shown)
     if not ledger:
-        out.print(Text("the ledger is shown only by a running server", "dim"))
+        out.print(Text("the ledger is empty: nothing has arrived yet", "dim"))
     counts = {state: sum(check["status"] == state for check in checks) for state in STATES}
     out.print(Text(f"{counts['ok']} ok, {counts['warn']} to look at, {counts['fail']} failed"))

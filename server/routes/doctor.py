@@ -1,4 +1,4 @@
-"""What `assay doctor` shows of a running server: the data folder, the collector, and the tenant's audit chain."""
+"""What `assay doctor` shows of a running server: data folder, collector, and the tenant's ledger and audit chain."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from core.records import Principal, Role
 from server.policy import ServicesOf, known_parameters_only, needs
+from store.control.ledger_checks import ledger_checks
 from store.doctor import Check, examine
 
 router = APIRouter(prefix="/api/v1/doctor", tags=["doctor"], dependencies=[Depends(known_parameters_only)])
@@ -42,6 +43,7 @@ def read_doctor(
     """Looks the installation over. With `scrub` it reads the whole lake."""
     settings = services.settings
     checks = [_collector(settings.http_port), *examine(settings.data, scrub=scrub)]
+    checks += ledger_checks(services.control.ledger(caller.tenant))
     verdict = services.control.verify(caller.tenant)
     checks.append(
         Check(

@@ -2,29 +2,87 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from core.records import Counts
 from server.cli import doctor
 from server.cli.main import main
 from server.cli.outcome import ExitCode
+from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 
 
-def row(**counts: int) -> dict[str, object]:
-    return {"signal": "spans", "received": 0, "stored": 0, "duplicate": 0, "quarantined": 0, "rejected": 0} | counts
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A server whose ledger has counts of two tenants."""
+    with running_shell(tmp_path) as running:
+        deltas = {
+            (AIRLINE, "spans"): Counts(received=10, stored=6, duplicate=2, quarantined=1, rejected=1),
+            (AIRLINE, "log_records"): Counts(received=1, rejected=1),
+            (SHOP, "spans"): Counts(received=3, stored=3),
+        }
+        running.services.control.settle(1, 1, deltas)
+        yield running
 
 
-def test_a_balanced_ledger_is_well() -> None:
-    (check,) = doctor.balance_checks([row(received=10, stored=6, duplicate=2, quarantined=1, rejected=1)])
-    assert check["status"] == "ok"
-    assert check["detail"] == "10 received = 6 stored + 2 duplicate + 1 quarantined + 1 rejected"
+def lose_one(shell: Shell) -> None:
+    """A row of the ledger that somebody changed by hand."""
+    with closing(sqlite3.connect(shell.services.settings.data / "control.db")) as database:
+        database.execute("UPDATE ledger SET stored = stored - 1 WHERE tenant = 'airline' AND signal = 'spans'")
+        database.commit()
 
 
-@pytest.mark.parametrize(("stored", "missing"), [(9, "1"), (12, "-2")])
-def test_a_span_that_is_nowhere_or_twice_fails_and_says_how_many(stored: int, missing: str) -> None:
-    (check,) = doctor.balance_checks([row(received=10, stored=stored) | {"balanced": True}])
-    assert check["status"] == "fail"
-    assert f"{missing} unaccounted for" in check["detail"]
-    assert check["remedy"]
+def ledger_of(checks: list[dict[str, str]]) -> dict[str, tuple[str, str]]:
+    return {one["name"]: (one["status"], one["detail"]) for one in checks if one["name"].startswith("ledger")}
+
+
+def test_the_server_says_that_its_tenants_ledger_adds_up(shell: Shell) -> None:
+    answer = shell.client.get("/api/v1/doctor", params={"scrub": "false"}, headers=shell.headers())
+    assert ledger_of(answer.json()["checks"]) == {
+        "ledger: spans of airline": ("ok", "10 received = 6 stored + 2 duplicate + 1 quarantined + 1 rejected"),
+        "ledger: log_records of airline": ("ok", "1 received = 0 stored + 0 duplicate + 0 quarantined + 1 rejected"),
+    }
+    lose_one(shell)
+    answer = shell.client.get("/api/v1/doctor", params={"scrub": "false"}, headers=shell.headers())
+    state, detail = ledger_of(answer.json()["checks"])["ledger: spans of airline"]
+    assert state == "fail"
+    assert "10 received is not 5 stored" in detail
+    assert "1 unaccounted for" in detail
+
+
+def test_offline_every_tenants_ledger_is_checked(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["doctor", "--offline", "--json", "--data", str(shell.services.settings.data)]
+    main(words)
+    found = json.loads(capsys.readouterr().out)
+    assert {name: state for name, (state, _) in ledger_of(found["checks"]).items()} == {
+        "ledger: log_records of airline": "ok",
+        "ledger: spans of airline": "ok",
+        "ledger: spans of shop": "ok",
+    }
+    assert {(row["tenant"], row["signal"], row["received"], row["balanced"]) for row in found["ledger"]} == {
+        ("airline", "spans", 10, True),
+        ("airline", "log_records", 1, True),
+        ("shop", "spans", 3, True),
+    }
+    lose_one(shell)
+    assert main(words) == ExitCode.FAILED
+    found = json.loads(capsys.readouterr().out)
+    assert found["healthy"] is False
+    assert ledger_of(found["checks"])["ledger: spans of airline"][0] == "fail"
+    assert ledger_of(found["checks"])["ledger: spans of shop"][0] == "ok"
+
+
+def test_a_control_database_without_a_ledger_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(tmp_path / "control.db")) as database:
+        database.execute("CREATE TABLE other (x)")
+    assert main(["doctor", "--offline", "--json", "--data", str(tmp_path)]) == ExitCode.FAILED
+    state, detail = ledger_of(json.loads(capsys.readouterr().out)["checks"])["ledger"]
+    assert (state, "no such table" in detail) == ("fail", True)
 
 
 def test_a_status_nobody_knows_counts_as_a_failure() -> None:

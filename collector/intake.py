@@ -138,6 +138,7 @@ class Intake:
             raise Undecodable(
                 f"none of the {n_items} spans can be used: {reasons}; they are in the quarantine", "spans"
             )
+        warnings += found.warnings()
         if n_refused:
             warnings.insert(0, f"{n_refused} of {n_items} spans were rejected and quarantined: {reasons}")
         return Accepted(signal=Signal.SPANS, n_rejected=n_refused, message="; ".join(warnings))

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from collector import scan_kernel as kernel
+from collector.dialects import MAX_ATTRIBUTES
 from collector.scan_kernel import PARENT_INVALID, UTF8_BROKEN
 from collector.wire import MAX_DEPTH
 from core.errors import TooLarge, Undecodable
@@ -126,6 +127,20 @@ class Scan:
         """How many spans are refused, by reason."""
         codes, counts = np.unique(self.spans[:, Col.REFUSAL], return_counts=True)
         return {Refusal(int(c)): int(n) for c, n in zip(codes, counts, strict=True) if c}
+
+    def warnings(self) -> list[str]:
+        """What was mended in spans that are kept, a sentence per kind of flaw."""
+        kept = self.spans[self.spans[:, Col.REFUSAL] == 0]
+        flaws = (
+            (kept[:, Col.ISSUES] & UTF8_BROKEN != 0, "text that is not UTF-8: it was repaired with U+FFFD"),
+            (kept[:, Col.ISSUES] & PARENT_INVALID != 0, "a parent_span_id that is no id: it was dropped"),
+            (
+                kept[:, Col.N_ATTRIBUTES] > MAX_ATTRIBUTES,
+                f"more than {MAX_ATTRIBUTES} attributes: the rest was dropped",
+            ),
+        )
+        counted = ((np.count_nonzero(found), what) for found, what in flaws)
+        return [f"{n} of {self.n_spans} spans carry {what}" for n, what in counted if n]
 
 
 def scan(body: bytes | bytearray | memoryview, *, most_spans: int | None = None) -> Scan:

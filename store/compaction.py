@@ -38,8 +38,11 @@ CHECKPOINT_EVERY: Final = 50
 def plan(lake: Lake, table: str) -> list[list[LakeFile]]:
     """Groups of small files of one partition worth packing, each at most about TARGET_BYTES.
 
-    A file known to be damaged is in none: it stays as it is, so that nothing is made of what it holds.
+    A file known to be damaged is in none: it stays as it is, so that nothing is made of what it holds. A table whose
+    log is damaged has none at all.
     """
+    if table in lake.unreadable():
+        return []
     by_partition: dict[tuple[str, str], list[LakeFile]] = defaultdict(list)
     damaged = {damage.file for damage in lake.damaged()}
     for file in lake.snapshot(table).files:
@@ -102,7 +105,7 @@ def upkeep(lake: Lake, *, grace_s: float = GRACE_S) -> dict[str, dict[str, int]]
     done = {}
     for damage in lake.damaged():
         print(f"assay: left as it is: {damage}", file=sys.stderr)  # noqa: T201
-    for table in lake.tables():
+    for table in set(lake.tables()) - set(lake.unreadable()):
         packed = made = 0
         for group in plan(lake, table):
             try:

@@ -112,8 +112,13 @@ def _journal(folder: Path) -> Iterator[Check]:
 
 def _lake(root: Path, scrub: bool, progress: Callable[[int, int], None] | None) -> Iterator[Check]:
     lake = Lake(root)
-    yield from _sizes(lake)
-    files = [file for table in lake.tables() for file in lake.snapshot(table).files]
+    unreadable = lake.unreadable()
+    for error in unreadable.values():
+        remedy = "restore this table's _delta_log from a backup; the other tables are served"
+        yield Check(name="lake log", status="fail", detail=str(error), remedy=remedy)
+    readable = [table for table in lake.tables() if table not in unreadable]
+    yield from _sizes(lake, readable)
+    files = [file for table in readable for file in lake.snapshot(table).files]
     started = time.monotonic()
     damages = find_damage(lake, progress) if scrub else lake.damaged()
     seconds = max(time.monotonic() - started, 1e-9)
@@ -144,9 +149,9 @@ def _taken_out(damages: list[Damage]) -> Iterator[Check]:
         yield Check(name="repaired", status="warn", detail=detail, remedy=remedy)
 
 
-def _sizes(lake: Lake) -> Iterator[Check]:
+def _sizes(lake: Lake, tables: list[str]) -> Iterator[Check]:
     parts, small, orphans = [], 0, 0
-    for table in lake.tables():
+    for table in tables:
         snapshot = lake.snapshot(table)
         if snapshot.files:
             rows = sum(file.n_rows for file in snapshot.files)

@@ -6,6 +6,7 @@ Readers take a snapshot: an immutable list of files with row counts, time bounds
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ TIME_COLUMN: Final = {
     "sessions": "start_ns",
     "rollups": "minute_ns",
 }
+_LOG: Final = logging.getLogger("assay.store")
 ROWS_PER_GROUP: Final = 16_384
 COMPRESSION_LEVEL: Final = 1
 
@@ -69,7 +71,12 @@ class Lake:
             raise InvalidInput(f"lake root {root}: only a local folder is supported in this release", field="lake_root")
         self.root = Path(root).absolute()
         self._clock = clock
-        self._logs = {name: _opened(self.root / name, columns) for name, columns in schema.TABLES.items()}
+        self._logs: dict[str, DeltaLog] = {}
+        for table in schema.TABLES:
+            try:
+                self._log(table)
+            except Corrupt as error:  # the other tables are served; whoever needs this one is told
+                _LOG.error("%s", error)
         self.trust = Trust(self.root, clock, self._is_live)
 
     def append(self, table: str, rows: pa.Table, *, txn: tuple[str, int] | None = None) -> int:
@@ -81,7 +88,7 @@ class Lake:
         files = [self._write(table, part) for part in _partitions(rows)]
         if files or txn:
             with _log_read(table):
-                self._logs[table].commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
+                self._log(table).commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
         return int(rows.num_rows)
 
     def replace(self, table: str, old: list[LakeFile], rows: pa.Table, *, operation: str) -> list[LakeFile]:
@@ -92,7 +99,7 @@ class Lake:
         files = [self._write(table, part) for part in _partitions(rows)]
         _date_from_now(old)
         with _log_read(table):
-            self._logs[table].commit(add=files, remove=old, operation=operation, at_ms=self._clock() // NS_PER_MS)
+            self._log(table).commit(add=files, remove=old, operation=operation, at_ms=self._clock() // NS_PER_MS)
         return files
 
     def remove(self, table: str, files: list[LakeFile]) -> None:
@@ -100,12 +107,12 @@ class Lake:
         at_ms = self._clock() // NS_PER_MS
         _date_from_now(files)
         with _log_read(table):
-            self._logs[table].commit(add=[], remove=files, operation="DELETE", at_ms=at_ms, rearrangement=False)
+            self._log(table).commit(add=[], remove=files, operation="DELETE", at_ms=at_ms, rearrangement=False)
 
     def txn_version(self, table: str, app_id: str) -> int | None:
         """The last version that `app_id` committed to `table`, None if never."""
         with _log_read(table):
-            return self._logs[table].txn_version(app_id)
+            return self._log(table).txn_version(app_id)
 
     def snapshot(self, table: str) -> Snapshot:
         """The table as it is now."""
@@ -114,11 +121,21 @@ class Lake:
 
     def checkpoint(self, table: str) -> None:
         """Writes a log checkpoint so that opening the table stays fast."""
-        self._logs[table].checkpoint()
+        self._log(table).checkpoint()
 
     def tables(self) -> tuple[str, ...]:
         """The names of all tables."""
-        return tuple(self._logs)
+        return tuple(schema.TABLES)
+
+    def unreadable(self) -> dict[str, Corrupt]:
+        """The tables whose log is damaged, with what is wrong."""
+        found = {}
+        for table in self.tables():
+            try:
+                self._files(table)
+            except Corrupt as error:
+                found[table] = error
+        return found
 
     def read(self, file: LakeFile, columns: list[str] | None = None, *, verify: bool = False) -> pa.Table:
         """One file as Arrow, with its partition columns. With `verify` the very bytes that are decoded are hashed;
@@ -161,22 +178,26 @@ class Lake:
         noted = self.trust.noted()
         if not noted:
             return []
-        live = {
-            file.path
-            for name in {d.table for d in noted.values()} & set(self._logs)
-            for file in self.snapshot(name).files
-        }
+        named = {damage.table for damage in noted.values()} & set(self.tables()) - set(self.unreadable())
+        live = {file.path for table in named for file in self.snapshot(table).files}
         return [damage for path, damage in sorted(noted.items()) if path in live]
+
+    def _log(self, table: str) -> DeltaLog:
+        if table not in self._logs:
+            with _log_read(table):
+                self._logs[table] = DeltaLog(self.root / table, schema.TABLES[table], TIME_COLUMN[table])
+        return self._logs[table]
 
     def _files(self, table: str) -> tuple[int, Mapping[str, LakeFile]]:
         with _log_read(table):
-            return self._logs[table].files()
+            return self._log(table).files()
 
     def forget_the_gone(self) -> None:
         """Forgets damage of files that retention or packing has taken out of their table since it was found."""
         live = {damage.file for damage in self.damaged()}
+        unknown = self.unreadable()
         for path, damage in self.trust.noted().items():
-            if damage.file not in live and damage.taken_out_ns is None:
+            if damage.file not in live and damage.taken_out_ns is None and damage.table not in unknown:
                 self.trust.forget(damage.table, path)
 
     def _is_live(self, table: str, file: LakeFile) -> bool:
@@ -258,11 +279,6 @@ class Lake:
             min_seq=low_seq or 0,
             max_seq=high_seq or 0,
         )
-
-
-def _opened(folder: Path, columns: pa.Schema) -> DeltaLog:
-    with _log_read(folder.name):
-        return DeltaLog(folder, columns, TIME_COLUMN[folder.name])
 
 
 @contextmanager

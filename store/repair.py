@@ -51,9 +51,10 @@ def plan(damages: list[Damage]) -> list[Repair]:
 def find_damage(lake: Lake, progress: Callable[[int, int], None] | None = None) -> list[Damage]:
     """Reads every file of the lake and returns what is damaged; `progress` gets (files done, files in all).
 
-    Raises StorageFailed, Corrupt (a log).
+    Tables whose log is damaged are passed over. Raises StorageFailed.
     """
-    files = [(table, file) for table in lake.tables() for file in lake.snapshot(table).files]
+    readable = [table for table in lake.tables() if table not in lake.unreadable()]
+    files = [(table, file) for table in readable for file in lake.snapshot(table).files]
     for done, (table, file) in enumerate(files, 1):
         with suppress(Conflict):  # it left the table meanwhile
             lake.trust.compare(table, file)

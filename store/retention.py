@@ -53,11 +53,15 @@ def expired_files(lake: Lake, table: str, tenant: str, days: int, now_ns: int) -
 def enforce(lake: Lake, retention: Mapping[str, int], now_ns: int, *, dry_run: bool = False) -> list[Expired]:
     """Removes what each tenant no longer keeps (`retention`: tenant -> days). Tenants that are not named keep all.
 
-    Safe to interrupt: every commit removes whole files of one tenant. The bytes go with the next vacuum.
+    Safe to interrupt: every commit removes whole files of one tenant. The bytes go with the next vacuum. Tables whose
+    log is damaged are left alone.
     """
     done = []
+    unreadable = lake.unreadable()
     for tenant, days in retention.items():
         for table in lake.tables():
+            if table in unreadable:
+                continue
             files = expired_files(lake, table, tenant, days, now_ns)
             if not files:
                 continue

@@ -46,7 +46,8 @@ class Scrubber:
         return new
 
     def _begin(self) -> bool:
-        self._left = [(name, f.path) for name in self._lake.tables() for f in self._lake.snapshot(name).files]
+        readable = [name for name in self._lake.tables() if name not in self._lake.unreadable()]
+        self._left = [(name, f.path) for name in readable for f in self._lake.snapshot(name).files]
         self._lake.forget_the_gone()
         self.rounds += 1
         return bool(self._left)

@@ -35,8 +35,8 @@ def alive() -> dict[str, str]:
 @router.get("/api/v1/health")
 def health(services: ServicesOf, response: Response) -> Health:
     """Whether the control database and the lake can be read; 503 when one cannot. `assay doctor` names the damage."""
-    checks = {"control": _state(services.control.check), "lake": _state(lambda: _read_logs(services.lake))}
-    if checks["lake"] == "ok" and services.lake.damaged():
+    checks = {"control": _state(services.control.check), "lake": _state(lambda: _read_log(services.lake))}
+    if checks["lake"] == "ok" and (services.lake.damaged() or services.lake.unreadable()):
         checks["lake"] = "degraded"
     worst = max(checks.values(), key=("ok", "degraded", "failed").index)
     response.status_code = 503 if worst == "failed" else 200
@@ -51,9 +51,8 @@ def _state(check: Callable[[], None]) -> State:
     return "ok"
 
 
-def _read_logs(lake: Lake) -> None:
-    for table in lake.tables():
-        lake.snapshot(table)
+def _read_log(lake: Lake) -> None:
+    lake.snapshot("spans")
 
 
 @router.get("/api/v1/ready")
@@ -70,7 +69,7 @@ def ready(services: ServicesOf, response: Response) -> dict[str, str]:
     response.status_code = 200 if well else 503
     if not well:
         return {"status": "starting"}
-    return {"status": "degraded" if services.lake.damaged() else "ok"}
+    return {"status": "degraded" if services.lake.damaged() or services.lake.unreadable() else "ok"}
 
 
 @router.get("/api/v1/openapi.json", include_in_schema=False)

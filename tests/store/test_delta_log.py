@@ -81,7 +81,7 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     log = tmp_path / "spans" / "_delta_log"
     next(log.glob("*.checkpoint.parquet")).unlink()
     with pytest.raises(Corrupt, match="checkpoint"):
-        Lake(tmp_path)
+        Lake(tmp_path).snapshot("spans")
 
 
 def test_threads_of_one_process_all_land(tmp_path: Path) -> None:

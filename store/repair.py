@@ -1,8 +1,8 @@
 """Repairs a lake with damaged files, openly: what would be done is listed first, what went stays on record.
 
-Turns, sessions and rollups are made anew from their day's spans: nothing is lost. Other files are taken out of their
-table; their bytes move to `<lake>/_damaged`, beside a note that says what they were, and `assay doctor` warns of them
-until an operator deletes both. Sound files are not touched, and Assay may run meanwhile.
+Turns, sessions and rollups are made anew from their day's spans where all of these are there: nothing is lost. Other
+files are taken out of their table; their bytes move to `<lake>/_damaged`, beside a note that says what they were, and
+`assay doctor` warns of them until an operator deletes both. Sound files are not touched, and Assay may run meanwhile.
 """
 
 from __future__ import annotations
@@ -42,10 +42,19 @@ class Repair:
     damage: Damage
 
 
-def plan(damages: list[Damage]) -> list[Repair]:
-    """What repairing these files means, in the order it has to be done: spans before what is made of them."""
-    repairs = [Repair(act="rebuild" if damage.table in DERIVED else "take_out", damage=damage) for damage in damages]
-    return sorted(repairs, key=lambda repair: repair.act == "rebuild")
+def plan(lake: Lake, damages: list[Damage]) -> list[Repair]:
+    """What repairing these files means.
+
+    A day that has lost spans keeps the turns, sessions and rollups that are left of it: made anew they would be fewer.
+    """
+    lost = {(d.tenant, d.date) for d in [*damages, *taken_out(lake)] if d.table == "spans"}
+    whole = "spans" not in lake.unreadable()
+    return [
+        Repair(
+            act="rebuild" if whole and d.table in DERIVED and (d.tenant, d.date) not in lost else "take_out", damage=d
+        )
+        for d in damages
+    ]
 
 
 def find_damage(lake: Lake, progress: Callable[[int, int], None] | None = None) -> list[Damage]:

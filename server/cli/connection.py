@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from server.cli.local_key import choose_key
 from server.cli.outcome import CommandFailed, ExitCode
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
+INCOMPLETE: Final = "Assay-Incomplete"  # header of answers that had to do without damaged files
+_WARNED: Final[set[str]] = set()
 API_OFFSET: Final = 2  # --port-base N: grpc N, http N+1, api N+2, dashboard N+3
 
 Params = Mapping[str, str | int | float | bool | Sequence[str] | None]
@@ -189,6 +192,7 @@ class ApiClient:
             response = connection.getresponse()
             content_type = response.headers.get_content_type()
             answer = Answer(status=response.status, content_type=content_type, body=response.read())
+            _warn_of(response.headers.get(INCOMPLETE))
         except (TimeoutError, socket.gaierror, ConnectionError, http.client.HTTPException, OSError) as error:
             raise CommandFailed(
                 f"no Assay server answers at {self.url} ({error or type(error).__name__})\n"
@@ -198,6 +202,15 @@ class ApiClient:
         finally:
             connection.close()
         return answer, _problem_of(answer)
+
+
+def _warn_of(incomplete: str | None) -> None:
+    """One line on standard error per process: what is printed may lack rows of damaged files."""
+    if incomplete and incomplete not in _WARNED:
+        _WARNED.add(incomplete)
+        print(
+            f"warning: incomplete answer, files of the lake are damaged ({incomplete}): assay doctor", file=sys.stderr
+        )
 
 
 def _given(params: Params | None) -> dict[str, object]:

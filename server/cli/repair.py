@@ -25,7 +25,7 @@ def run(data: Path, *, yes: bool, as_json: bool) -> int:
 
     try:
         lake = Lake(root)
-        repairs = plan(find_damage(lake))
+        repairs = plan(lake, find_damage(lake))
         done = repair(lake, repairs) if yes else []
         left = lake.damaged()
     except AssayError as error:

@@ -226,7 +226,7 @@ def test_repair_rebuilds_what_is_derived_and_takes_out_spans_on_the_record(tmp_p
     turns = list_of_traces(store)
     for table in ("turns", "rollups"):
         flip(Path(lake.snapshot(table).select("acme")[1].path), 80)
-    for damage in (planned := plan_repairs(find_damage(lake))):
+    for damage in (planned := plan_repairs(lake, find_damage(lake))):
         assert damage.act == "rebuild"
     assert len(planned) == 2
     repair(lake, planned)
@@ -236,7 +236,7 @@ def test_repair_rebuilds_what_is_derived_and_takes_out_spans_on_the_record(tmp_p
     victim = lake.snapshot("spans").select("acme")[0]
     raw = Path(victim.path).read_bytes()
     flip(Path(victim.path), 90)
-    done = repair(lake, plan_repairs(find_damage(lake)), lambda: T0)
+    done = repair(lake, plan_repairs(lake, find_damage(lake)), lambda: T0)
     assert [(each.act, each.damage.n_rows) for each in done] == [("take_out", victim.n_rows)]
     frame, left_out = rows_of(store, "spans")
     assert (frame.height, left_out) == (4 * 2 * DAYS - victim.n_rows, [])
@@ -245,6 +245,22 @@ def test_repair_rebuilds_what_is_derived_and_takes_out_spans_on_the_record(tmp_p
     assert [damage.file for damage in taken_out(Lake(lake.root))] == [f"spans/{victim.relative}"]
     find_damage(lake)
     assert taken_out(lake)
+
+
+def test_a_day_that_has_lost_spans_keeps_the_turns_that_are_left(tmp_path: Path) -> None:
+    lake, store = filled(tmp_path)
+    for number in (30, 31, 32):
+        fill(lake, agent_trace(number))
+    day = [file for file in lake.snapshot("spans").select("acme") if file.date == "2026-09-21"]
+    flip(Path(day[0].path), 90)
+    repair(lake, plan_repairs(lake, find_damage(lake)))
+    turns = list_of_traces(store).height
+    victim = next(f for f in lake.snapshot("turns").select("acme") if f.date == "2026-09-21")
+    flip(Path(victim.path), 90)
+    planned = plan_repairs(lake, find_damage(lake))
+    assert [each.act for each in planned] == ["take_out"]
+    repair(lake, planned)
+    assert list_of_traces(store).height == turns - victim.n_rows
 
 
 def list_of_traces(store: Store) -> pl.DataFrame:
@@ -258,7 +274,7 @@ def test_a_file_restored_before_the_repair_stays(tmp_path: Path) -> None:
     lake, store = filled(tmp_path)
     victim = Path(lake.snapshot("spans").select("acme")[0].path)
     flip(victim, 90)
-    planned = plan_repairs(find_damage(lake))
+    planned = plan_repairs(lake, find_damage(lake))
     flip(victim, 90)
     assert repair(lake, planned) == []
     assert rows_of(store, "spans")[0].height == 4 * 2 * DAYS
@@ -276,7 +292,7 @@ def test_the_doctor_names_file_tenant_day_rows_and_remedy(tmp_path: Path) -> Non
     assert "--repair" in found.remedy
     (known,) = [check for check in doctor.examine(tmp_path, scrub=False) if check.name == "integrity"]
     assert known.status == "fail"
-    repair(lake, plan_repairs(find_damage(lake)))
+    repair(lake, plan_repairs(lake, find_damage(lake)))
     states = {check.name: check.status for check in doctor.examine(tmp_path)}
     assert (states["integrity"], states["repaired"]) == ("ok", "warn")
 

@@ -103,6 +103,19 @@ def clock(ns: int | None, tz: tzinfo) -> str:
     return UNKNOWN if at is None else f"{at.day} {at:%b %Y, %H:%M:%S}.{at.microsecond // 1000:03d}"
 
 
+def offset(at: datetime) -> str:
+    """How far a moment's zone is from UTC: "UTC", "UTC+1", "UTC-3:30"."""
+    minutes = round((at.utcoffset() or timedelta()).total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    return "UTC" + (f"{'+' if minutes > 0 else '-'}{hours}" + (f":{rest:02d}" if rest else "") if minutes else "")
+
+
+def zone_name(tz: tzinfo, now: datetime) -> str:
+    """A zone's name with its offset at `now`: "Europe/Berlin (UTC+1)"; UTC is "UTC"."""
+    name = getattr(tz, "key", "UTC")
+    return "UTC" if name in ("UTC", "Etc/UTC") else f"{name} ({offset(now)})"
+
+
 def _scaled(value: float) -> str:
     for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size * 0.99995:

@@ -28,12 +28,14 @@ def _foot() -> None:
         except ApiFailure:
             st.badge("not connected", icon=":material/cloud_off:", color="red")
             return
-        st.text(f"Tenant {tenant} · {role}")
+        st.text(f"Tenant: {tenant}\nRole of this dashboard: {role}")
 
 
 def main() -> None:
     """Runs the chosen page."""
-    st.set_page_config(page_title="Assay", page_icon=str(_HERE / "parts/mark.svg"), layout="wide")
+    st.set_page_config(
+        page_title="Assay", page_icon=str(_HERE / "parts/mark.svg"), layout="wide", initial_sidebar_state=232
+    )
     st.html(_HERE / "parts/page.css")
     st.logo(str(_HERE / "parts/logo.svg"), icon_image=str(_HERE / "parts/mark.svg"), size="large")
     page = st.navigation({"Observe": list(links.PAGES)}, expanded=True)

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import streamlit as st
 
-from dashboard.parts import palette
+from dashboard import human
+from dashboard.parts import axes, palette
 from dashboard.text import chart_text
 
 HEIGHT: Final = 270
 _CONFIG: Final = {"displayModeBar": False, "displaylogo": False, "scrollZoom": False, "typesetMath": False}
 
+_DAY_MS: Final = 86_400_000
+_STOPS: Final = [
+    {"dtickrange": [None, _DAY_MS - 1], "value": "%H:%M\n%-d %b"},
+    {"dtickrange": [_DAY_MS, "M1"], "value": "%-d %b\n%Y"},
+    {"dtickrange": ["M1", None], "value": "%b\n%Y"},
+]
+
 Series = Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """What the x axis of a chart shows: the starts of its buckets, their length, and the ends of the axis.
+
+    Moments are without zone, on the viewer's clock. The ends are those of the chosen window, not of the data.
+    """
+
+    times: Sequence[datetime | None]
+    bucket_s: int
+    first: datetime | None
+    last: datetime | None
 
 
 def bars(
     title: str,
-    times: Sequence[datetime | None],
+    span: Span,
     series: Series,
     *,
     key: str,
@@ -27,34 +49,34 @@ def bars(
     unit: str = "",
     prefix: str = "",
 ) -> None:
-    """Stacked bars over time; `series` by name, its values aligned with `times`."""
+    """Stacked bars over time; `series` by name, its values aligned with the times of `span`."""
+    ms = span.bucket_s * 1000
     shades = colours or palette.sequence()
     traces = [
         {
             "type": "bar",
             "name": chart_text(name, 24),
-            "x": times,
+            "x": span.times,
             "y": list(values),
+            "width": ms * 0.84,
+            "offset": ms * 0.08,
             "marker": {"color": shades[place % len(shades)], "line": {"width": 0}, "cornerradius": 2},
             "hovertemplate": f"{prefix}%{{y:,.4~g}}{unit}<extra>%{{fullData.name}}</extra>",
         }
         for place, (name, values) in enumerate(series.items())
     ]
-    _draw(title, traces, key=key, unit=unit, prefix=prefix, barmode="stack")
+    sums = [sum(value or 0 for value in place) for place in zip(*series.values(), strict=True)]
+    y = {"rangemode": "tozero", "tickprefix": prefix, "ticksuffix": unit, "nticks": 5}
+    y["tickformat"] = "~s" if not unit and not prefix else "~g"
+    if not prefix and max(sums, default=0) < 5:
+        y["dtick"] = 1  # no half turns
+    if max(sums, default=0) == 0:
+        y["range"] = [0, 1]
+    _draw(title, traces, span, y | {"type": "linear"}, key=key, barmode="stack")
 
 
-def lines(
-    title: str,
-    times: Sequence[datetime | None],
-    series: Series,
-    *,
-    key: str,
-    colours: Sequence[str] | None = None,
-    unit: str = "",
-    prefix: str = "",
-    scale: Literal["linear", "log"] = "linear",
-) -> None:
-    """Lines over time; a missing value is a gap, never a zero."""
+def latencies(title: str, span: Span, series: Series, *, key: str, colours: Sequence[str] | None = None) -> None:
+    """Lines of milliseconds on a logarithmic axis; a missing value is a gap, never a zero."""
     shades = colours or palette.sequence()
     dashes = ("solid", "dash", "dot", "dashdot")  # lines differ in more than colour
     traces = [
@@ -62,26 +84,31 @@ def lines(
             "type": "scatter",
             "mode": "lines+markers",
             "name": chart_text(name, 24),
-            "x": times,
+            "x": span.times,
             "y": list(values),
+            "text": [human.duration(value) for value in values],
             "connectgaps": False,
+            "cliponaxis": False,
             "line": {"color": shades[place % len(shades)], "width": 2, "dash": dashes[place % len(dashes)]},
-            "marker": {"size": 4},
-            "hovertemplate": f"{prefix}%{{y:,.3~g}}{unit}<extra>%{{fullData.name}}</extra>",
+            "marker": {"size": 5},
+            "hovertemplate": "%{text}<extra>%{fullData.name}</extra>",
         }
         for place, (name, values) in enumerate(series.items())
     ]
-    _draw(title, traces, key=key, unit=unit, prefix=prefix, scale=scale)
+    y: dict[str, Any] = {"type": "log"}
+    if axis := axes.duration_axis(value for values in series.values() for value in values):
+        places, texts, ends = axis
+        y |= {"tickmode": "array", "tickvals": places, "ticktext": texts, "range": list(ends)}
+    _draw(title, traces, span, y, key=key)
 
 
 def _draw(
     title: str,
     traces: list[dict[str, Any]],
+    span: Span,
+    y: dict[str, Any],
     *,
     key: str,
-    unit: str,
-    prefix: str,
-    scale: str = "linear",
     barmode: str | None = None,
 ) -> None:
     """`title` is ours."""
@@ -106,22 +133,22 @@ def _draw(
             "font": {"size": 12},
             "title": {"text": ""},
         },
-        "xaxis": {"showgrid": False, "type": "date", "automargin": True, "title": {"text": ""}, "nticks": 7},
-        "yaxis": {
-            "gridcolor": grid,
-            "zeroline": False,
+        "xaxis": {
+            "showgrid": False,
+            "type": "date",
+            "range": [span.first, span.last],
             "automargin": True,
-            "type": scale,
-            "rangemode": "tozero",
-            "tickprefix": prefix,
-            "ticksuffix": unit,
-            "nticks": 5,
-            "tickformat": "~s" if not unit and not prefix else "~g",
             "title": {"text": ""},
+            "nticks": 6,
+            "tickangle": 0,
+            "ticks": "outside",
+            "ticklen": 6,
+            "tickcolor": grid,
+            "tickformatstops": _STOPS,
+            "hoverformat": "%-d %b %Y, %H:%M",
         },
+        "yaxis": {"gridcolor": grid, "zeroline": False, "automargin": True, "title": {"text": ""}, **y},
     }
-    if scale == "log":
-        layout["yaxis"] |= {"dtick": 1}
     if barmode:
         layout["barmode"] = barmode
     with st.container(border=True, key=f"assay-chart-{key}", gap="small"):

@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 import streamlit as st
 
 from dashboard import human
-from dashboard.parts import address
+from dashboard.parts import address, window
+from dashboard.parts.change import SAME, Figure
+from dashboard.parts.window import CUSTOM, DEFAULT, RANGES, Window
 from dashboard.text import inert
 
-RANGES: Final = {
-    "15m": "Last 15 minutes",
-    "1h": "Last hour",
-    "6h": "Last 6 hours",
-    "24h": "Last 24 hours",
-    "7d": "Last 7 days",
-    "30d": "Last 30 days",
-    "365d": "Last year",
-    "3650d": "All time",
-    "custom": "Custom range",
-}
-_SECONDS: Final = {"m": 60, "h": 3600, "d": 86400}
-_BUCKETS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """A chosen range of time: as API parameters, as words ("in the last 24 hours"), and how long it is."""
-
-    parameters: dict[str, str]
-    words: str
-    seconds: float
-
-    @property
-    def bucket(self) -> str:
-        """The rollup bucket that gives a chart 12 to 60 points over this window, or as close as there is."""
-        return next((name for name, size in _BUCKETS.items() if self.seconds / size <= 72), "1d")
+_REFUSED: Final = "since-refused"
 
 
 def timezone() -> tzinfo:
     """The viewer's time zone."""
     return human.zone(st.context.timezone)
+
+
+def zone_words() -> str:
+    """The viewer's time zone as a page says it: "Europe/Berlin (UTC+1)"."""
+    return human.zone_name(timezone(), datetime.now(timezone()))
+
+
+def started(ns: int | None) -> str:
+    """A moment with its offset from UTC, for pages that show few of them."""
+    at = human.moment(ns, timezone())
+    return human.clock(ns, timezone()) + (f" {human.offset(at)}" if at else "")
 
 
 def head(title: str, about: str, *, live_key: str | None = None) -> tuple[Window, int | None]:
@@ -54,29 +40,53 @@ def head(title: str, about: str, *, live_key: str | None = None) -> tuple[Window
     ):
         with st.container(width="content", gap=None):
             st.title(title, anchor=False)
-            st.caption(about)
+            st.caption(f"{about} · times in {zone_words()}")
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content"):
             live = live_key is not None and st.toggle("Live", value=True, key=live_key, persist_state="session")
-            start = address.first("all", "since")
-            choice = st.selectbox(
-                "Time range",
-                list(RANGES),
-                index=list(RANGES).index(start if start in RANGES else "24h"),
-                format_func=RANGES.__getitem__,
-                key="since",
-                label_visibility="collapsed",
-                width=190,
-                icon=":material/schedule:",
-            )
-    address.keep("all", "since", str(choice))
-    return _window(str(choice)), 10 if live else None
+            choice = _choice()
+    address.keep("all", "since", choice)
+    if refused := st.session_state.get(_REFUSED):
+        with st.container(border=True, key="assay-refused-range"):
+            st.text(f"since={inert(refused, 40)} in the address is not a range of time such as 90m, 48h, 3d or 2w.")
+            st.text("Showing the last 24 hours instead.")
+    return _window(choice), 10 if live else None
+
+
+def _choice() -> str:
+    """The list of ranges; a length from the address that is not among them is added to it."""
+    told = address.first("all", "since")
+    if told and not window.known(told):
+        st.session_state[_REFUSED] = told
+        told = None
+    offered = list(RANGES)
+    for other in (told, st.session_state.get("since")):
+        if other and other not in offered:
+            offered.insert(len(offered) - 1, other)
+    return str(
+        st.selectbox(
+            "Time range",
+            offered,
+            index=offered.index(told or DEFAULT),
+            format_func=window.title,
+            key="since",
+            label_visibility="collapsed",
+            width=190,
+            icon=":material/schedule:",
+            on_change=lambda: st.session_state.pop(_REFUSED, None),
+        )
+    )
+
+
+def choose(since: str) -> None:
+    """Sets the time range of the page, for a button's `on_click`."""
+    st.session_state.pop(_REFUSED, None)
+    st.session_state["since"] = since
+    address.keep("all", "since", since)
 
 
 def _window(choice: str) -> Window:
-    if choice != "custom":
-        seconds = int(choice[:-1]) * _SECONDS[choice[-1]]
-        words = "of all time" if choice == "3650d" else f"in the {RANGES[choice].lower()}"
-        return Window(parameters={"since": choice}, words=words, seconds=seconds)
+    if choice != CUSTOM:
+        return window.relative(choice)
     now = datetime.now(timezone()).replace(second=0, microsecond=0, tzinfo=None)
     now = st.session_state.setdefault("custom-range-from", now)  # the proposal stays while the page is read again
     with st.container(horizontal=True, horizontal_alignment="right"):
@@ -84,10 +94,24 @@ def _window(choice: str) -> Window:
         end = st.datetime_input("To", now + timedelta(minutes=1), key="to_at", persist_state="session", width=240)
     if start is None or end is None or start >= end:
         st.warning("The range has to end after it starts. Showing the last 24 hours instead.")
-        return Window(parameters={"since": "24h"}, words="in the last 24 hours", seconds=86400)
-    first, last = (at.replace(tzinfo=timezone()).astimezone(UTC) for at in (start, end))
-    parameters = {"start": f"{first:%Y-%m-%dT%H:%M:%SZ}", "end": f"{last:%Y-%m-%dT%H:%M:%SZ}"}
-    return Window(parameters=parameters, words="in the chosen range", seconds=(last - first).total_seconds())
+        return window.relative(DEFAULT)
+    return window.between(*(at.replace(tzinfo=timezone()) for at in (start, end)))
+
+
+def figures(cells: Iterable[Figure], key: str) -> None:
+    """A row of named numbers, each with its change since the window before. All texts are ours."""
+    with st.container(horizontal=True, key=f"assay-numbers-{key}", gap="small"):
+        for cell in cells:
+            st.metric(
+                cell.name,
+                cell.value.replace("$", "\\$"),
+                delta=cell.change,
+                delta_arrow=cell.direction,
+                delta_color=cell.judged,
+                delta_description=None if cell.change is None else "as before" if cell.change == SAME else "vs before",
+                border=True,
+                width="stretch",
+            )
 
 
 def numbers(cells: Iterable[tuple[str, str]], key: str) -> None:

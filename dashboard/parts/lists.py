@@ -43,12 +43,13 @@ def common_columns() -> dict[str, Any]:
     column = st.column_config
     return {
         "status": column.MultiselectColumn(
-            "Status", options=["failed", "inner error", "ok"], color=["red", "orange", "green"], width=92
+            "Status", options=["error", "inner error", "ok"], color=["red", "orange", "green"], width=92
         ),
-        "name": text_column("Name", 130),
+        "name": text_column("Name", 165),
         "input": text_column("Input", 195),
         "output": text_column("Output", 195),
         "seconds": column.NumberColumn("Latency", format="%.2f s", width=75),
+        "errors": column.NumberColumn("Errors", format="localized", width=65),
         "turns": column.NumberColumn("Turns", format="localized", width=60),
         "spans": column.NumberColumn("Spans", format="localized", width=60),
         "tokens": column.NumberColumn("Tokens", format="compact", width=70),
@@ -114,9 +115,9 @@ def shared_values(rows: Sequence[Row]) -> dict[str, list[object]]:
 
 
 def outcome(row: Row) -> list[str]:
-    """The status cell: the root failed, only a span inside it did, or the root says that all went well."""
+    """The status cell: the root ended in an error, only a span inside it did, or the root says that all went well."""
     if row.get("status") == "error":
-        return ["failed"]
+        return ["error"]
     return ["inner error"] if row.get("n_errors") else ["ok"] if row.get("status") == "ok" else []
 
 

@@ -191,7 +191,7 @@ function draw(state) {
   for (let place = first; place < last; place++) drawn.push(drawRow(state, rows[place], place, width));
   space.replaceChildren(...drawn);
   const shown = state.find ? `${rows.length.toLocaleString("en")} of ` : "";
-  state.foot.textContent = `${shown}${columns.id.length.toLocaleString("en")} spans · j k move · ← → fold · e next error`;
+  state.foot.textContent = `${shown}${columns.id.length.toLocaleString("en")} ${columns.id.length === 1 ? "span" : "spans"} · j k move · ← → fold · e next error`;
 }
 
 function nameWidth(width) { return Math.max(150, Math.min(380, width * 0.42)); }

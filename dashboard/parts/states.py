@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from typing import Any, Final
 
 import streamlit as st
 
 from dashboard.api import Api, ApiFailure, NotAllowed, NotFound, Unreachable
+from dashboard.parts import frame
+from dashboard.parts.window import ALL_TIME
 from dashboard.text import inert
 
 _LOG: Final = logging.getLogger(__name__)
@@ -97,11 +100,29 @@ def _explained(failure: ApiFailure) -> tuple[str, str, list[tuple[str, str]]]:
             )
 
 
-def no_match(what: str, hint: str) -> None:
-    """The filters leave nothing: says so, and what to loosen."""
-    with st.container(border=True, key=f"assay-empty-{what}", horizontal_alignment="center"):
+def no_match(what: str, hint: str, *, app: object = None) -> None:
+    """Nothing is in the window: says so, what to loosen, and when something (of the app) was last seen."""
+    with st.container(border=True, key=f"assay-empty-{what}"):
         st.subheader(f"No {what} here", anchor=False, icon=":material/filter_alt_off:")
         st.caption(hint)
+        seen = last_seen(app if isinstance(app, str) else None)
+        if seen is None:
+            if isinstance(app, str):
+                st.text(f"No app named {inert(app, 80)} has ever sent anything.")
+            return
+        which = f"The app {inert(app, 80)}" if isinstance(app, str) else "The last span"
+        st.text(f"{which} was last seen on {frame.started(seen)}.")
+        if st.button("Show all time", icon=":material/history:", on_click=frame.choose, args=(ALL_TIME,)):
+            st.rerun()
+
+
+@st.cache_data(ttl=10, max_entries=32, show_spinner=False)
+def last_seen(app: str | None) -> int | None:
+    """When a span of the app (of any app for None) started last, in ns since 1970; None when none is stored."""
+    rows = api().page("/apps", {"since": ALL_TIME}).items
+    told = [row.get("last_seen_at") for row in rows if app is None or row.get("app") == app]
+    moments = [datetime.fromisoformat(at) for at in told if isinstance(at, str)]
+    return max((int(at.timestamp() * 1e6) * 1000 for at in moments), default=None)
 
 
 @st.cache_data(ttl=10, max_entries=1, show_spinner=False)

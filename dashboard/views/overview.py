@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import streamlit as st
@@ -12,17 +13,10 @@ import streamlit as st
 from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import address, arrow, charts, frame, lists, palette, states
-from dashboard.parts.frame import Window
+from dashboard.parts.change import Figure, figure, share_figure
+from dashboard.parts.window import BUCKETS, Window, between
 from dashboard.text import one_line
 
-_BUCKET_NS: Final = {
-    "1m": 60 * 10**9,
-    "5m": 300 * 10**9,
-    "15m": 900 * 10**9,
-    "1h": 3600 * 10**9,
-    "6h": 21600 * 10**9,
-    "1d": 86400 * 10**9,
-}
 _LENGTHS: Final = {"1m": "minute", "5m": "5 minutes", "15m": "15 minutes", "1h": "hour", "6h": "6 hours", "1d": "day"}
 _MODELS_SHOWN: Final = 4
 
@@ -58,107 +52,137 @@ def _choose_app(window: Window) -> str | None:
 
 @states.guarded
 def _numbers(window: Window, app: str | None) -> None:
-    about: dict[str, str | int] = {
-        **window.parameters,
-        "bucket": window.bucket,
-        **({"app": app} if app else {}),
-    }
-    turns, models, tools, apps = states.api().together(
+    only = {"app": app} if app else {}
+    now = datetime.now(UTC)
+    if window.endless:
+        window = _since_the_first(window, only, now) or window
+    about: dict[str, str | int] = {**window.parameters, "bucket": window.bucket, **only}
+    before = window.before(now)
+    turns, models, tools, apps, whole, whole_before = states.api().together(
         [
             ("/rollups", {**about, "level": "turn"}),
             ("/rollups", {**about, "level": "LLM", "group_by": "model"}),
             ("/rollups", {**about, "level": "TOOL"}),
             ("/apps", window.parameters),
+            ("/rollups", {**about, "bucket": "all", "level": "turn"}),
+            ("/rollups", {**(before or window.parameters), "bucket": "all", "level": "turn", **only}),
         ]
     )
     if not turns and not models:
-        _nothing(window)
+        _nothing(window, app)
         return
-    buckets = _buckets([*turns, *models, *tools], window)
-    _totals(turns, models)
-    _over_time(turns, models, tools, buckets, window)
+    frame.figures(_figures(whole, whole_before if before else []), "overview")
+    st.caption(_compared(window, whole_before if before else []))
+    span, buckets = _span(window, now)
+    _over_time(turns, models, tools, buckets, span, window)
     left, right = st.columns(2, gap="medium")
     with left:
         _models(models)
     with right:
-        _apps(apps)
+        _apps([row for row in apps if app is None or row.get("app") == app])
 
 
-def _nothing(window: Window) -> None:
-    if states.anything_stored():
-        states.no_match(
-            "turns", f"Nothing arrived {window.words}. Older traces exist: widen the range at the top right."
-        )
+def _since_the_first(window: Window, only: Mapping[str, str], now: datetime) -> Window | None:
+    """Of all time, what begins with the first turn or model call: charts of ten years show nothing."""
+    levels = ("turn", "LLM")
+    wanted = [("/rollups", {**window.parameters, "bucket": "1d", "level": level, **only}) for level in levels]
+    starts = [int(row["bucket_ns"]) for rows in states.api().together(wanted) for row in rows]
+    if not starts:
+        return None
+    first = datetime.fromtimestamp(min(starts) // 10**9, UTC)
+    return replace(between(first, now + timedelta(minutes=1)), words=window.words, endless=True)
+
+
+def _nothing(window: Window, app: str | None) -> None:
+    if app or states.anything_stored():
+        states.no_match("turns", f"Nothing arrived {window.words}.", app=app)
     else:
         states.first_steps()
 
 
-def _buckets(rows: Sequence[Row], window: Window) -> list[int]:
-    """Every bucket start from the first to the last that has data, so that silence shows as a gap."""
-    size = _BUCKET_NS[window.bucket]
-    starts = [int(row["bucket_ns"]) for row in rows]
-    return list(range(min(starts), max(starts) + 1, size))
+def _figures(whole: Sequence[Row], before: Sequence[Row]) -> list[Figure]:
+    """Turns, errors, latency, tokens and cost of the window, each beside the window before."""
+    now, old = (whole[0] if whole else {}), (before[0] if before else {})
+
+    def pair(name: str) -> tuple[float | None, float | None]:
+        return now.get(name), old.get(name)
+
+    def latency(name: str) -> tuple[float | None, float | None]:
+        return (now.get("latency_ms") or {}).get(name), (old.get("latency_ms") or {}).get(name)
+
+    tokens = (_tokens(now), _tokens(old))
+    failed = [(row.get("n_errors") or 0, row.get("n") or 0) for row in (now, old)]
+    return [
+        figure("Turns", *pair("n"), human.count),
+        share_figure("Turns with an error", failed[0], failed[1] if old else None),
+        figure("Latency p50", *latency("p50"), human.duration, judged="inverse"),
+        figure("Latency p95", *latency("p95"), human.duration, judged="inverse"),
+        figure("Tokens", *tokens, human.count),
+        figure("Cost", *pair("cost_usd"), human.usd),
+    ]
 
 
-def _totals(turns: Sequence[Row], models: Sequence[Row]) -> None:
-    n = sum(row["n"] for row in turns)
-    errors = sum(row["n_errors"] for row in turns)
-    tokens = sum((row.get("input_tokens") or 0) + (row.get("output_tokens") or 0) for row in models)
-    cost = sum(row.get("cost_usd") or 0 for row in models)
-    last = next(
-        (row for row in sorted(turns, key=lambda row: row["bucket_ns"], reverse=True) if row.get("latency_ms")), None
-    )
-    latency = last["latency_ms"] if last else {}
-    frame.numbers(
-        (
-            ("Turns", human.count(n)),
-            ("Failed turns", human.share(errors, n)),
-            ("Latest p50 latency", human.duration(latency.get("p50"))),
-            ("Latest p95 latency", human.duration(latency.get("p95"))),
-            ("Tokens", human.count(tokens)),
-            ("Cost", human.usd(cost)),
-        ),
-        "overview",
-    )
+def _compared(window: Window, before: Sequence[Row]) -> str:
+    """What the changes are measured against. Words of ours only: captions read Markdown."""
+    if window.endless:
+        return "All time has nothing before it to compare with."
+    if not before or not before[0].get("n"):
+        return f"No turns in {window.before_words}: nothing to compare with."
+    return f"Compared with {window.before_words}: {human.plural(int(before[0]['n']), 'turn')}."
+
+
+def _tokens(row: Row) -> float | None:
+    told = [row[name] for name in ("input_tokens", "output_tokens") if row.get(name) is not None]
+    return sum(told) if told else None
+
+
+def _span(window: Window, now: datetime) -> tuple[charts.Span, list[int]]:
+    """The x axis over the whole window, and every bucket in it, so that silence shows as a gap."""
+    size = BUCKETS[window.bucket]
+    first, last = (int(at.timestamp()) for at in window.bounds(now))
+    starts = range(first // size * size, last, size)
+    buckets = [start * 10**9 for start in starts]
+    ends = _times([first // size * size * 10**9, max(last, starts[-1] + size) * 10**9])
+    return charts.Span(times=_times(buckets), bucket_s=size, first=ends[0], last=ends[1]), buckets
 
 
 def _over_time(
-    turns: Sequence[Row], models: Sequence[Row], tools: Sequence[Row], buckets: Sequence[int], window: Window
+    turns: Sequence[Row],
+    models: Sequence[Row],
+    tools: Sequence[Row],
+    buckets: Sequence[int],
+    span: charts.Span,
+    window: Window,
 ) -> None:
-    times = _times(buckets)
     shade = palette.colours()
     good = _aligned(turns, buckets, lambda row: row["n"] - row["n_errors"], 0)
     bad = _aligned(turns, buckets, lambda row: row["n_errors"], 0)
     first, second = st.columns(2, gap="medium")
     with first:
-        charts.bars(
-            "Turns", times, {"not failed": good, "failed": bad}, key="turns", colours=[shade["blue"], shade["red"]]
-        )
+        charts.bars("Turns", span, {"no error": good, "error": bad}, key="turns", colours=[shade["blue"], shade["red"]])
     with second:
-        latency = {name: _aligned(turns, buckets, _percentile(name, 1 / 1000), None) for name in ("p50", "p95", "p99")}
-        charts.lines(
-            f"Latency of turns, per {_LENGTHS[window.bucket]}", times, latency, key="latency", unit=" s", scale="log"
-        )
+        latency = {name: _aligned(turns, buckets, _percentile(name), None) for name in ("p50", "p95", "p99")}
+        charts.latencies(f"Latency of turns, per {_LENGTHS[window.bucket]}", span, latency, key="latency")
     by_model = _by_model(models)
     first, second = st.columns(2, gap="medium")
     with first:
         cost = {name: _summed(rows, buckets, "cost_usd") for name, rows in by_model.items()}
-        charts.bars("Cost by model", times, cost, key="cost", prefix="$")
+        charts.bars("Cost by model", span, cost, key="cost", prefix="$")
     with second:
         tokens = {
             words: _summed(models, buckets, name) for words, name in (("in", "input_tokens"), ("out", "output_tokens"))
         }
-        charts.bars("Tokens of model calls", times, tokens, key="tokens", colours=[shade["sky"], shade["blue"]])
+        charts.bars("Tokens of model calls", span, tokens, key="tokens", colours=[shade["sky"], shade["blue"]])
     first, second = st.columns(2, gap="medium")
     with first:
         calls = {"model calls": _summed(models, buckets, "n"), "tool calls": _summed(tools, buckets, "n")}
-        charts.bars("Calls", times, calls, key="calls", colours=[shade["blue"], shade["orange"]])
+        charts.bars("Calls", span, calls, key="calls", colours=[shade["blue"], shade["orange"]])
     with second:
         failed = {
             "model calls": _summed(models, buckets, "n_errors"),
             "tool calls": _summed(tools, buckets, "n_errors"),
         }
-        charts.bars("Failed calls", times, failed, key="failed", colours=[shade["red"], shade["orange"]])
+        charts.bars("Calls with an error", span, failed, key="failed", colours=[shade["red"], shade["orange"]])
 
 
 def _by_model(models: Sequence[Row]) -> dict[str, list[Row]]:
@@ -191,11 +215,11 @@ def _models(models: Sequence[Row]) -> None:
         {
             "Model": names,
             "Calls": [int(total[name][0]) for name in names],
-            "Errors": [100 * total[name][1] / total[name][0] if total[name][0] else None for name in names],
+            "Error rate": [100 * total[name][1] / total[name][0] if total[name][0] else None for name in names],
             "Tokens": [total[name][2] + total[name][3] for name in names],
             "Cost": [float(total[name][4]) for name in names],
         },
-        {"Errors": column.NumberColumn(format="%.1f%%")},
+        {"Error rate": column.NumberColumn(format="%.1f%%")},
     )
 
 
@@ -208,12 +232,12 @@ def _apps(apps: Sequence[Row]) -> None:
         {
             "App": [one_line(row.get("app") or "(no name)", 80) for row in rows],
             "Turns": [row.get("n_turns") for row in rows],
-            "Failed spans": [row.get("n_errors") for row in rows],
+            "Errors": [row.get("n_errors") for row in rows],
             "Tokens": [(row.get("input_tokens") or 0) + (row.get("output_tokens") or 0) for row in rows],
             "Cost": [float(row.get("cost_usd") or 0) for row in rows],
             "Last seen": [at.astimezone(tz) if at else None for at in seen],
         },
-        {},
+        {"Errors": st.column_config.NumberColumn(format="localized", help="Spans that ended in an error")},
     )
 
 
@@ -259,10 +283,10 @@ def _summed(rows: Sequence[Row], buckets: Sequence[int], name: str) -> list[floa
     return [sums.get(bucket, 0.0) for bucket in buckets]
 
 
-def _percentile(name: str, scale: float = 1.0) -> Callable[[Row], float | None]:
+def _percentile(name: str) -> Callable[[Row], float | None]:
     def of(row: Row) -> float | None:
-        value = (row.get("latency_ms") or {}).get(name)
-        return None if value is None else value * scale
+        value: float | None = (row.get("latency_ms") or {}).get(name)
+        return value
 
     return of
 

@@ -76,7 +76,7 @@ def _head(session: Row, scores: list[Row]) -> None:
     frame.heading(gist(session.get("first_input")) or session.get("session_id"), "session")
     frame.facts(
         (
-            ("Started", human.clock(session.get("start_ns"), frame.timezone())),
+            ("Started", frame.started(session.get("start_ns"))),
             ("Lasted", human.duration(session.get("duration_ms"))),
             ("Turns", human.count(session.get("n_turns"))),
             ("Spans", human.count(session.get("n_spans"))),

@@ -53,14 +53,16 @@ def _list(wanted: filters.Chosen, words: str) -> None:
 def _nothing(wanted: filters.Chosen) -> None:
     if set(wanted) - {"since", "start", "end"}:
         states.no_match(
-            "sessions", "No session in this time range passes all of these filters. Widen the range or clear a filter."
+            "sessions",
+            "No session in this time range passes all of these filters. Widen the range or clear a filter.",
+            app=wanted.get("app"),
         )
     elif states.anything_stored():
         hint = (
             "No span in this time range names a session. Widen the range, or let the agent set "
             "gen_ai.conversation.id (or session.id) on its spans to tie turns together."
         )
-        states.no_match("sessions", hint)
+        states.no_match("sessions", hint, app=None)
     else:
         states.first_steps()
 
@@ -69,9 +71,9 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:
     shared = lists.shared_values(rows)
     return {
         "started": shared["started"],
-        "status": [["inner error"] if row.get("n_errors") else [] for row in rows],
         "input": [one_line(gist(row.get("first_input"))) for row in rows],
         "turns": [row.get("n_turns") for row in rows],
+        "errors": [row.get("n_errors") or None for row in rows],
         "seconds": [lists.seconds(row) for row in rows],
         "spans": shared["spans"],
         "tokens": shared["tokens"],

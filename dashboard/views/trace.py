@@ -101,7 +101,7 @@ def _head(trace: Row, scores: Sequence[Row]) -> None:
     exact = trace.get("cost_usd_exact")
     frame.facts(
         (
-            ("Started", human.clock(trace.get("start_ns"), frame.timezone())),
+            ("Started", frame.started(trace.get("start_ns"))),
             ("Latency", human.duration(trace.get("duration_ms"))),
             ("Spans", f"{trace.get('n_spans') or 0:,}"),
             ("Errors", human.count(trace["n_errors"]) if trace.get("n_errors") else None),

@@ -61,14 +61,12 @@ def _list(wanted: filters.Chosen, words: str) -> None:
 
 
 def _nothing(wanted: filters.Chosen) -> None:
-    if set(wanted) - {"since", "start", "end"}:
-        states.no_match(
-            "traces", "No trace in this time range passes all of these filters. Widen the range or clear a filter."
-        )
-    elif states.anything_stored():
-        states.no_match(
-            "traces", "Nothing arrived in this time range. Older traces exist: widen the range at the top right."
-        )
+    chosen = set(wanted) - {"since", "start", "end"}
+    if chosen - {"app"}:
+        hint = "No trace in this time range passes all of these filters. Widen the range or clear a filter."
+        states.no_match("traces", hint, app=wanted.get("app"))
+    elif chosen or states.anything_stored():
+        states.no_match("traces", "Nothing arrived in this time range.", app=wanted.get("app"))
     else:
         states.first_steps()
 
@@ -76,7 +74,7 @@ def _nothing(wanted: filters.Chosen) -> None:
 def _count(wanted: filters.Chosen, words: str, shown: int) -> None:
     statuses = lists.read_facets(states.api(), ("status",), wanted)["status"]
     total, errors = max(shown, sum(statuses.values())), statuses.get("error", 0)
-    wrong = f" · {errors:,} failed" if errors else ""
+    wrong = f" · {human.plural(errors, 'error')}" if errors else ""
     st.caption(f"{human.plural(total, 'trace')} {words}{wrong}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -50,7 +51,56 @@ def test_overview_counts_turns_errors_and_tokens(page: Page, shown: Shown) -> No
     expect(page.get_by_test_id("stPlotlyChart")).to_have_count(6)
     expect(page.get_by_test_id("stPlotlyChart").first.locator("svg.main-svg").first).to_be_visible()
     expect(page.get_by_role("heading", name="Models")).to_be_visible()
-    expect(page.get_by_text("Tenant default")).to_be_visible()
+    expect(page.get_by_text("Tenant: default")).to_be_visible()
+
+
+def ends_of_axis(page: Page) -> list[list[str]]:
+    """The ends of the x axis of every chart, as plotly was given them."""
+    charts = page.get_by_test_id("stPlotlyChart").locator(".js-plotly-plot")
+    expect(charts).to_have_count(6)
+    found: list[list[str]] = charts.evaluate_all("all => all.map(one => one._fullLayout.xaxis.range)")
+    return found
+
+
+def test_charts_show_the_chosen_window_and_not_only_the_data(page: Page, shown: Shown) -> None:
+    page.goto(shown.url(f"?since=7d&app={traffic.APP}"))
+    for first, last in ends_of_axis(page):
+        days = (datetime.fromisoformat(last) - datetime.fromisoformat(first)) / timedelta(days=1)
+        assert 7 <= days <= 7.5
+    latency = page.locator(".st-key-assay-chart-latency .ytick text")
+    expect(latency.first).to_be_attached()
+    assert set(latency.all_text_contents()) <= {"1 s", "2 s", "5 s", "10 s"}
+
+
+def test_the_overview_compares_with_the_window_before(page: Page, shown: Shown) -> None:
+    page.goto(shown.url(f"?since=24h&app={traffic.APP}"))
+    expect(page.get_by_text("No turns in the 24 hours before: nothing to compare with.")).to_be_visible()
+    page.goto(shown.url(f"?since=3650d&app={traffic.APP}"))
+    expect(page.get_by_text("All time has nothing before it to compare with.")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["", "traces", "sessions"])
+def test_lists_say_their_time_zone(page: Page, shown: Shown, path: str) -> None:
+    page.goto(shown.url(f"{path}?since=24h"))
+    expect(page.get_by_text("times in Europe/Berlin (UTC+")).to_be_visible()
+
+
+def test_a_length_of_time_that_is_not_listed_is_shown_and_nonsense_is_named(page: Page, shown: Shown) -> None:
+    page.goto(shown.url("traces?since=3d"))
+    expect(page.get_by_role("combobox", name="Time range")).to_have_value("Last 3 days")
+    expect(page.get_by_text("traces in the last 3 days")).to_be_visible()
+    page.goto(shown.url("traces?since=banana"))
+    expect(page.get_by_text("since=banana in the address is not a range of time")).to_be_visible()
+    expect(page.get_by_text("in the last 24 hours ·")).to_be_visible()
+
+
+def test_an_app_that_was_quiet_says_when_it_was_last_seen(page: Page, shown: Shown) -> None:
+    page.goto(shown.url(f"traces?since=1m&app={traffic.APP}"))
+    expect(page.get_by_role("heading", name="No traces here")).to_be_visible()
+    expect(page.get_by_text(re.compile(f"The app {traffic.APP} was last seen on .* UTC"))).to_be_visible()
+    page.get_by_role("button", name="Show all time").click()
+    expect(page.get_by_text("2 traces of all time · 1 error")).to_be_visible()
+    expect(page).to_have_url(re.compile("since=3650d"))
 
 
 def test_refreshing_can_be_switched_off(page: Page, shown: Shown) -> None:
@@ -169,7 +219,7 @@ def test_a_link_into_the_depth_of_a_big_trace_finds_its_span(page: Page, shown: 
 
 def test_sessions_lead_to_the_transcript(page: Page, shown: Shown) -> None:
     page.goto(shown.url(f"sessions?since=24h&app={traffic.APP}"))
-    click_row(page, "Is there a night train to Lisbon?", 3)
+    click_row(page, "Is there a night train to Lisbon?", 2)
     expect(page).to_have_url(re.compile(f"session_id={traffic.SESSION}"))
     expect(page.get_by_text("Turn 2")).to_be_visible()
 

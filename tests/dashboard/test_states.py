@@ -95,7 +95,7 @@ def test_a_new_tenant_is_shown_how_to_send_its_first_trace(browser: Browser, sho
     with dashboard(tmp_path, url=shown.stack.url, key=key) as address, visit(browser, address) as page:
         expect(page.get_by_role("heading", name="Waiting for the first trace")).to_be_visible()
         expect(page.get_by_text(f"OTEL_EXPORTER_OTLP_ENDPOINT={shown.stack.otlp_http}")).to_be_visible()
-        expect(page.get_by_text("Tenant newcomer · viewer")).to_be_visible()
+        expect(page.get_by_text("Tenant: newcomer")).to_be_visible()
         assert key not in page.content()
         page.get_by_role("link", name="Sessions").click()
         expect(page.get_by_role("heading", name="Waiting for the first trace")).to_be_visible()

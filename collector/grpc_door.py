@@ -84,6 +84,7 @@ async def start_grpc(intake: Intake, settings: CollectorSettings) -> grpc.aio.Se
             ("grpc.max_send_message_length", 4 << 20),
             ("grpc.so_reuseport", 0),
             ("grpc.max_metadata_size", 32 << 10),
+            ("grpc.max_concurrent_streams", 1_000),  # of one connection; holds back one that opens and resets streams
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ],
     )

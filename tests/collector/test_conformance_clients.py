@@ -131,7 +131,7 @@ def test_o59_metrics_without_a_trace_are_no_error(collector: Collector) -> None:
         time_unix_nano=START_NS, as_double=12, attributes=key_values({"session.id": "s", "model": "m", "type": "input"})
     )
     names = ("claude_code.token.usage", "claude_code.cost.usage", "claude_code.session.count")
-    metrics = [Metric(name=name, sum=Sum(data_points=[point], aggregation_temporality=1)) for name in names]
+    metrics = [Metric(name=name, sum=Sum(data_points=[point])) for name in names]
     resource = Resource(attributes=key_values({"service.name": "claude-code"}))
     groups = [ResourceMetrics(resource=resource, scope_metrics=[ScopeMetrics(metrics=metrics)])]
     body = ExportMetricsServiceRequest(resource_metrics=groups).SerializeToString()

@@ -224,9 +224,10 @@ def test_o37_every_bit_of_flags_is_kept(flags: int) -> None:
 @pytest.mark.parametrize("field", ["trace_id", "span_id"])
 @pytest.mark.parametrize("size", [0, 1, 7, 9, 15, 17, 32, 1_000])
 def test_o39_ids_of_every_other_length_are_refused(field: str, size: int) -> None:
-    found = scan(traces(span(**{field: b"\x01" * size})).SerializeToString())
-    assert found.n_refused == 1
-    zero = scan(traces(span(**{field: bytes(16 if field == "trace_id" else 8)})).SerializeToString())
+    wrong: dict[str, Any] = {field: b"\x01" * size}
+    assert scan(traces(span(**wrong)).SerializeToString()).n_refused == 1
+    wrong = {field: bytes(16 if field == "trace_id" else 8)}
+    zero = scan(traces(span(**wrong)).SerializeToString())
     assert list(zero.refusals()) == [Refusal.ZERO_TRACE_ID if field == "trace_id" else Refusal.ZERO_SPAN_ID]
 
 

@@ -67,7 +67,7 @@ def channel(full: InsideDoor) -> Iterator[grpc.Channel]:
 
 
 @pytest.mark.parametrize("content_type", ["application/x-protobuf", JSON])
-def test_o26_http_answers_503_with_retry_after(full: InsideDoor, content_type: str) -> None:
+def test_o04_o26_http_answers_503_with_retry_after(full: InsideDoor, content_type: str) -> None:
     body = json_body_of() if content_type == JSON else body_of()
     answer = post(full, body, content_type)
     assert answer[0] == 503
@@ -159,9 +159,17 @@ def test_o28_a_key_store_that_is_away_is_503_and_comes_back(tmp_path: Path) -> N
         assert answer[0] == 503
         assert int(answer[2]["retry-after"]) <= 3
         assert refused(answer).code == 14
+        with grpc.insecure_channel(f"127.0.0.1:{inside.settings.grpc_port}") as channel:
+            call = channel.unary_unary(TRACES).future(body_of(), metadata=(("authorization", f"Bearer {door.key}"),))
+            assert call.code() is grpc.StatusCode.UNAVAILABLE
+            assert RetryInfo.FromString(dict(call.trailing_metadata())["google.rpc.retryinfo-bin"])
         away = False
         assert post(door, body_of())[0] == 200
     inside.release()
+    again = Inside(tmp_path)
+    again.recover()
+    assert again.stored().height == 1
+    again.release()
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])

@@ -226,7 +226,7 @@ def test_o44_an_absurd_time_becomes_the_time_of_arrival(time_ns: int) -> None:
     assert (row["at_ns"], row["date"]) == (ARRIVED_US * 1000, "2026-09-21")
 
 
-def test_o36_a_time_unsaid_is_the_time_observed() -> None:
+def test_a_time_unsaid_is_the_time_observed() -> None:
     row = score({"gen_ai.evaluation.score.value": 1}, time_unix_nano=0, observed_time_unix_nano=START_NS + 5)
     assert row["at_ns"] == START_NS + 5
 

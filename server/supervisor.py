@@ -129,7 +129,10 @@ class Supervisor:
     def stop(self) -> None:
         """Asks every part to end, newest first, and ends what has not after nine seconds. Frees the data folder."""
         self._stopping = True
-        alive = [running.process for running in reversed(self._running.values()) if running.process.poll() is None]
+        up = [running for running in reversed(self._running.values()) if running.process.poll() is None]
+        if up:
+            self._say(f"stopping {', '.join(running.part.name for running in up)}; what was acknowledged is kept")
+        alive = [running.process for running in up]
         for process in alive:
             process.terminate()
         deadline = time.monotonic() + STOP_WITHIN_S

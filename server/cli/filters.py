@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
+from core.errors import InvalidInput
 from core.records import SpanKind
+from core.windows import parse_duration_s
 from server.cli.connection import ApiClient, Params
+from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.terminal import plain
 
 DEFAULT_SINCE: Final = "7d"
@@ -16,7 +19,7 @@ ALL_OF_TIME: Final = "1500w"
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     """--app, --release, --status, --attr, ..., --since or --start and --end, --limit."""
     window = parser.add_argument_group("window")
-    window.add_argument("--since", help=f"how far back, e.g. 15m, 24h, 7d (default: {DEFAULT_SINCE})")
+    window.add_argument("--since", type=duration, help=f"how far back, e.g. 15m, 24h, 7d (default: {DEFAULT_SINCE})")
     window.add_argument("--start", help="instead of --since: an RFC 3339 time, e.g. 2025-08-01T00:00:00Z")
     window.add_argument("--end", help="an RFC 3339 time (default: now)")
     chosen = parser.add_argument_group("filters")
@@ -32,6 +35,17 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=positive, default=50, metavar="N", help="at most so many (default: 50)")
 
 
+def duration(text: str) -> str:
+    """A duration such as 90s, 15m, 24h, 7d or 2w. Raises argparse's error otherwise."""
+    try:
+        seconds = parse_duration_s(text)
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if seconds == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all")
+    return text
+
+
 def positive(text: str) -> int:
     """A whole number above 0. Raises argparse's error otherwise."""
     if not text.isdecimal() or int(text) == 0:
@@ -40,10 +54,12 @@ def positive(text: str) -> int:
 
 
 def filter_params(args: argparse.Namespace) -> Params:
-    """The query parameters of the chosen filters; only those that were given."""
-    since = None if args.start else (args.since or DEFAULT_SINCE)
+    """The query parameters of the chosen filters; only those that were given. Raises CommandFailed."""
+    if args.since is not None and args.start is not None:
+        raise CommandFailed("give --since or --start, not both", ExitCode.USAGE)
+    default = DEFAULT_SINCE if args.start is None else None
     given = {
-        "since": since,
+        "since": args.since or default,
         "start": args.start,
         "end": args.end,
         "app": args.app,
@@ -67,7 +83,7 @@ def where_to_look(args: argparse.Namespace, api: ApiClient, what: str) -> str:
     """What to say when a list is empty: the window that was asked for, and when there was anything at all."""
     from server.cli.rendering import moment
 
-    asked = f"from {args.start}" if args.start else f"in the last {args.since or DEFAULT_SINCE}"
+    asked = f"from {args.start}" if args.start is not None else f"in the last {args.since or DEFAULT_SINCE}"
     apps = api.get("/api/v1/apps", {"since": ALL_OF_TIME})["items"]
     known = [one for one in apps if not args.app or one["app"] == args.app]
     if known:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.clock import NS_PER_S, to_datetime, to_ns
-from server.cli.rendering import print_table
+from server.cli.rendering import counted, print_table
 from server.cli.terminal import plain
 from server.importers.service import Delivery, FileSurvey
 
@@ -35,19 +35,22 @@ def report_of(
 ) -> dict[str, Any]:
     """What `--json` prints. `sent` and the counts after it are null for a dry run.
 
-    `stored` and `duplicate` are the tenant's ledger after minus before: other clients' spans of that time included.
-    `unsettled` are accepted spans that the ledger has not counted yet: they are safe in the journal, not yet visible.
+    `sent`, `accepted` and `rejected` count spans, log records and metrics. `stored` and `duplicate` are the ledger of
+    the tenant's spans and log records after minus before: all senders' of that time. `unsettled` are accepted ones that
+    the ledger has not counted yet: they are safe in the journal, not yet visible.
     """
     first = min((one.first_ns for one in surveys if one.first_ns is not None), default=None)
     last = max((one.last_ns for one in surveys if one.last_ns is not None), default=None)
     before, after = ledger
-    counted = before is not None and after is not None
-    settled = (after or {}).get("received", 0) - (before or {}).get("received", 0) if counted else 0
+    known = before is not None and after is not None
+    settled = (after or {}).get("received", 0) - (before or {}).get("received", 0) if known else 0
     return {
         "files": [_file(one) for one in surveys],
         "conversations": sum(one.n_conversations for one in surveys),
         "turns": sum(one.n_turns for one in surveys),
         "spans": sum(one.n_spans for one in surveys),
+        "log_records": sum(one.n_log_records for one in surveys),
+        "metrics": sum(one.n_metrics for one in surveys),
         "apps": sorted({app for one in surveys for app in one.apps}),
         "first_at": _at(first),
         "last_at": _at(last),
@@ -57,9 +60,9 @@ def report_of(
         "accepted": delivery.accepted if delivery else None,
         "rejected": delivery.rejected if delivery else None,
         "messages": [*delivery.messages, *delivery.refused] if delivery else [],
-        "stored": (after or {}).get("stored", 0) - (before or {}).get("stored", 0) if counted else None,
-        "duplicate": (after or {}).get("duplicate", 0) - (before or {}).get("duplicate", 0) if counted else None,
-        "unsettled": max(0, delivery.sent - settled) if counted and delivery else None,
+        "stored": (after or {}).get("stored", 0) - (before or {}).get("stored", 0) if known else None,
+        "duplicate": (after or {}).get("duplicate", 0) - (before or {}).get("duplicate", 0) if known else None,
+        "unsettled": max(0, delivery.settling - settled) if known and delivery else None,
         "scores_written": outcomes.written if outcomes else None,
         "scores_known": outcomes.known if outcomes else None,
         "skipped": [
@@ -80,8 +83,9 @@ def print_report(report: Mapping[str, Any], *, as_json: bool, dry_run: bool) -> 
 
 def _print_files(files: Sequence[Mapping[str, Any]]) -> None:
     names = {"conversations": "sessions", "turns": "turns", "pass": "pass", "fail": "fail", "unscored": "unscored"}
+    names |= {"spans": "spans", "log_records": "log records", "metrics": "metrics"}
     shown = {key: name for key, name in names.items() if any(one[key] for one in files)}
-    shown |= {"spans": "spans", "bad_lines": "bad lines"}
+    shown |= {"bad_lines": "bad lines"}
     rows = [[*(str(one[key]) for key in shown), plain(Path(one["file"]).name, 100)] for one in files]
     print_table([*shown.values(), "file"], rows, right=list(shown.values()))
 
@@ -89,22 +93,33 @@ def _print_files(files: Sequence[Mapping[str, Any]]) -> None:
 def _lines(report: Mapping[str, Any], *, dry_run: bool) -> list[str]:
     synthetic = " (synthetic times)" if report["times_are_synthetic"] else ""
     when = f", from {report['first_at']} to {report['last_at']}{synthetic}" if report["first_at"] else ""
+    records = _records(report)
     if dry_run:
-        return [f"would send {report['spans']} spans of {report['conversations']} sessions{when}; nothing was sent"]
-    said = [f"sent {report['sent']} spans in {report['requests']} requests: {report['accepted']} accepted{when}"]
+        of = f" of {counted(report['conversations'], 'session')}" if report["conversations"] else ""
+        return [f"would send {records}{of}{when}; nothing was sent"]
+    requests = counted(report["requests"], "request")
+    said = [f"sent {records} in {requests}: {report['accepted']:,} accepted{when}"]
     if report["rejected"]:
-        said.append(f"REJECTED by the collector: {report['rejected']}")
+        said.append(f"REJECTED by the collector: {report['rejected']:,}")
     said += [f"the collector says: {message}" for message in report["messages"]]
     if report["stored"] is not None:
-        said.append(f"ledger of the tenant: {report['stored']} stored, {report['duplicate']} there before")
+        ledger = f"{report['stored']:,} stored, {report['duplicate']:,} there before"
+        said.append(f"ledger of the tenant (all senders): {ledger}")
     if report["unsettled"]:
-        said.append(f"{report['unsettled']} are safe in the journal and not in the lake yet; `assay doctor` shows when")
+        said.append(f"{report['unsettled']:,} not in the lake yet, safe in the journal; `assay doctor` shows when")
     if report["scores_written"] is not None:
-        said.append(f"outcomes: {report['scores_written']} scores written, {report['scores_known']} there before")
+        scores = f"{counted(report['scores_written'], 'score')} written, {report['scores_known']:,} there before"
+        said.append(f"outcomes: {scores}")
     if report["first_at"] and report["apps"]:
         window = f"--start {report['first_at']} --end {_after(report['last_at'])}"
         said.append(f"see them:  assay traces list --app {report['apps'][0]} {window}")
     return said
+
+
+def _records(report: Mapping[str, Any]) -> str:
+    """What is sent, by kind; "0 spans" where there is nothing."""
+    kinds = [("spans", "span"), ("log_records", "log record"), ("metrics", "metric")]
+    return ", ".join(counted(report[key], name) for key, name in kinds if report[key]) or "0 spans"
 
 
 def _file(one: FileSurvey) -> dict[str, Any]:
@@ -113,6 +128,8 @@ def _file(one: FileSurvey) -> dict[str, Any]:
         "conversations": one.n_conversations,
         "turns": one.n_turns,
         "spans": one.n_spans,
+        "log_records": one.n_log_records,
+        "metrics": one.n_metrics,
         "pass": one.n_pass,
         "fail": one.n_fail,
         "unscored": one.n_unscored,

@@ -51,7 +51,7 @@ def run_import(args: argparse.Namespace) -> int:
     _keep_local_key(args, api)
     _check_tenant(api, args.tenant)
     before = _ledger(api)
-    delivery = _deliver(args, importer, api, sum(one.n_spans for one in surveys))
+    delivery = _deliver(args, importer, api, sum(one.n_records for one in surveys))
     outcomes = _record(api, delivery.delivered)
     report = report_of(surveys, delivery, outcomes, ledger=(before, _settled(api, before, delivery)))
     print_report(report, as_json=args.json, dry_run=False)
@@ -110,7 +110,7 @@ def _refuse_bad(surveys: list[FileSurvey], *, skip_bad: bool) -> None:
     bad = [one for survey in surveys for one in survey.bad]
     if not bad:
         return
-    n_good = sum(one.n_spans for one in surveys)
+    n_good = sum(one.n_records for one in surveys)
     if skip_bad and n_good:
         for one in bad[:20]:
             print(f"assay: skipped {plain(one, 500)}", file=sys.stderr)
@@ -133,10 +133,10 @@ def _check_tenant(api: ApiClient, wanted: str | None) -> None:
         )
 
 
-def _deliver(args: argparse.Namespace, importer: Importer, api: ApiClient, n_spans: int) -> Delivery:
+def _deliver(args: argparse.Namespace, importer: Importer, api: ApiClient, n_records: int) -> Delivery:
     door = OtlpDoor(otlp_address(args, api), api.key)
     try:
-        with _progress(args, "sending", n_spans) as advance:
+        with _progress(args, "sending", n_records) as advance:
             return service.deliver(
                 args.files, importer.read, door, scope=importer.scope, skip_bad=args.skip_bad, on_progress=advance
             )
@@ -163,12 +163,13 @@ def _record(api: ApiClient, delivered: list[Conversation]) -> Outcomes | None:
 
 
 def _ledger(api: ApiClient) -> Mapping[str, int] | None:
-    """The tenant's counts of spans so far; None where the key may not see them."""
+    """The tenant's counts of spans and log records so far; None where the key may not see them."""
     try:
         rows = api.get("/api/v1/ledger")["items"]
     except CommandFailed:
         return None
-    return next((row for row in rows if row["signal"] == "spans"), {})
+    counted = [row for row in rows if row["signal"] in ("spans", "log_records")]
+    return {name: sum(row[name] for row in counted) for name in ("received", "stored", "duplicate")}
 
 
 def _settled(api: ApiClient, before: Mapping[str, int] | None, delivery: Delivery) -> Mapping[str, int] | None:
@@ -182,7 +183,7 @@ def _settled(api: ApiClient, before: Mapping[str, int] | None, delivery: Deliver
     while True:
         now = _ledger(api)
         arrived = (now or {}).get("received", 0) - before.get("received", 0)
-        if now is None or arrived >= delivery.sent or time.monotonic() > deadline:
+        if now is None or arrived >= delivery.settling or time.monotonic() > deadline:
             return now
         pause.wait(0.2)
 

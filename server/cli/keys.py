@@ -11,7 +11,9 @@ from typing import Any
 from core.records import Role
 from core.windows import parse_duration_s
 from server.cli.connection import add_connection_arguments, add_json_argument, client_of
-from server.cli.outcome import ExitCode
+from server.cli.filters import duration
+from server.cli.outcome import CommandFailed, ExitCode
+from server.cli.terminal import plain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create = actions.add_parser("create", help="make a key; its text is printed once", allow_abbrev=False)
     create.add_argument("--role", choices=[role.value for role in Role], default=Role.INGEST.value)
     create.add_argument("--name", required=True, help="what people call it, e.g. airline-prod")
-    create.add_argument("--expires-in", metavar="90d", help="how long it works (default: until it is revoked)")
+    create.add_argument(
+        "--expires-in", type=duration, metavar="90d", help="how long it works (default: until it is revoked)"
+    )
     listing = actions.add_parser("list", help="list the tenant's keys", allow_abbrev=False)
     revoke = actions.add_parser("revoke", help="end a key's life, within two seconds", allow_abbrev=False)
     revoke.add_argument("key_id", help="the 12 digits after ask_")
@@ -42,15 +46,18 @@ def run(args: argparse.Namespace) -> int:
         line = f"{answer['key_id']} ({answer['name']}) is revoked"
     else:
         answer = client.get("/api/v1/keys")
-        line = "\n".join(_row(key) for key in answer["items"])
+        line = "\n".join([_HEADER, *(_row(key) for key in answer["items"])])
     print(json.dumps(answer, indent=2) if args.json else line)
     return ExitCode.OK
 
 
 def _wanted(args: argparse.Namespace) -> dict[str, Any]:
     wanted: dict[str, Any] = {"role": args.role, "name": args.name}
-    if args.expires_in:
-        moment = datetime.now(UTC) + timedelta(seconds=parse_duration_s(args.expires_in))
+    if args.expires_in is not None:
+        try:
+            moment = datetime.now(UTC) + timedelta(seconds=parse_duration_s(args.expires_in))
+        except OverflowError:
+            raise CommandFailed(f"--expires-in {args.expires_in} is beyond the calendar", ExitCode.USAGE) from None
         wanted["expires_at"] = moment.isoformat()
     return wanted
 
@@ -61,6 +68,14 @@ def _path_part(text: str) -> str:
     return quote(text, safe="")
 
 
+_HEADER = f"{'key id':<12}  {'role':<10}  {'created (UTC)':<19}  {'state (UTC)':<27}  name"
+
+
 def _row(key: dict[str, Any]) -> str:
-    state = "revoked" if key["revoked_at"] else f"until {key['expires_at'][:19]}" if key["expires_at"] else "valid"
-    return f"{key['key_id']}  {key['role']:<10}  {key['created_at'][:19]}  {state:<10}  {key['name']}"
+    state = "valid"
+    if key["revoked_at"]:
+        state = f"revoked {key['revoked_at'][:19]}"
+    elif key["expires_at"]:
+        past = datetime.fromisoformat(key["expires_at"]) <= datetime.now(UTC)
+        state = f"{'expired' if past else 'until'} {key['expires_at'][:19]}"
+    return f"{key['key_id']:<12}  {key['role']:<10}  {key['created_at'][:19]}  {state:<27}  {plain(key['name'], 200)}"

@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 
 from server.cli.connection import add_json_argument
+from server.cli.filters import duration
 from server.cli.outcome import CommandFailed, ExitCode
 from server.settings import load_settings
 
@@ -18,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Whose spans, since when, and where they lie."""
     parser.add_argument("--data", default=None, metavar="DIR", help="the data folder (default ./data)")
     parser.add_argument("--tenant", default="default", help="whose spans (default: default)")
-    parser.add_argument("--since", metavar="7d", help="only spans that start within this time (default: all)")
+    within = "only spans that start within this time (default: all)"
+    parser.add_argument("--since", type=duration, metavar="7d", help=within)
     parser.add_argument("--dry-run", action="store_true", help="say what would change")
     add_json_argument(parser)
 
@@ -27,13 +29,13 @@ def run(args: argparse.Namespace) -> int:
     """Remaps, with a progress bar, and prints what changed."""
     from collector.remap import remap
     from core.windows import window_of
-    from server.cli.rendering import console, print_json
+    from server.cli.rendering import console, counted, print_json
     from store.lake import Lake
 
     settings = load_settings(None, data=args.data)
     if not (settings.data / "lake").is_dir() and "://" not in settings.lake_root:
         raise CommandFailed(f"there is no lake in {settings.data}; name the folder with --data DIR", ExitCode.NOT_FOUND)
-    window = window_of(now_ns=time.time_ns(), since=args.since) if args.since else None
+    window = window_of(now_ns=time.time_ns(), since=args.since) if args.since is not None else None
     from rich.progress import Progress
 
     with Progress(console=console(), disable=args.json, transient=True) as bar:
@@ -50,7 +52,10 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.OK
     verb = "would change" if args.dry_run else "changed"
     out = console()
-    out.print(f"{found.n_changed:,} of {found.n_rows:,} spans in {found.n_files} files {verb}", markup=False)
+    out.print(
+        f"{found.n_changed:,} of {counted(found.n_rows, 'span')} in {counted(found.n_files, 'file')} {verb}",
+        markup=False,
+    )
     for name, n in sorted(found.columns.items(), key=lambda item: -item[1]):
         out.print(f"  {name}: {n:,}", markup=False)
     return ExitCode.OK

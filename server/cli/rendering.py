@@ -81,6 +81,11 @@ def tokens(given: int | None, made: int | None) -> str:
     return f"{given or 0:,} > {made or 0:,}"
 
 
+def counted(number: int | None, name: str) -> str:
+    """'1 turn', '1,234 turns', '0 turns'."""
+    return f"{number or 0:,} {name}" + ("" if number == 1 else "s")
+
+
 def moment(at: object) -> str:
     """An RFC 3339 time of the API as 'YYYY-MM-DD HH:MM:SS' (UTC)."""
     return plain(at, 40).replace("T", " ")[:19] if at else "-"

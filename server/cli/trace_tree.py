@@ -9,7 +9,18 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from server.cli.rendering import cell, console, duration, message_text, moment, money, print_table, status, tokens
+from server.cli.rendering import (
+    cell,
+    console,
+    counted,
+    duration,
+    message_text,
+    moment,
+    money,
+    print_table,
+    status,
+    tokens,
+)
 from server.cli.terminal import plain
 
 MAX_INDENT: Final = 30  # levels drawn; deeper spans say their depth instead
@@ -68,7 +79,7 @@ def print_trace(trace: Mapping[str, Any], *, full: bool) -> None:
                     out.print(Text(f"    {name}: ", "dim") + Text(text), soft_wrap=True)
     n_spans = trace.get("n_spans") or len(spans)
     if n_spans > len(spans):
-        out.print(Text(f"... {n_spans - len(spans)} more spans: --limit {n_spans} shows them all", "dim"))
+        out.print(Text(f"... {counted(n_spans - len(spans), 'more span')}: --limit {n_spans} shows them all", "dim"))
     for score in trace.get("scores") or []:
         out.print(score_line(score), soft_wrap=True)
 
@@ -156,7 +167,7 @@ def _head(head: Row) -> Text:
     facts = [
         f"{moment(head.get('started_at'))} UTC",
         duration(head.get("duration_ms")),
-        f"{head.get('n_spans')} spans, {head.get('n_errors') or 0} errors",
+        f"{counted(head.get('n_spans'), 'span')}, {counted(head.get('n_errors'), 'error')}",
         f"{tokens(head.get('input_tokens'), head.get('output_tokens'))} tokens",
         money(head.get("cost_usd")),
     ]
@@ -179,7 +190,7 @@ def _line(branch: Branch) -> Text:
         line += Text("  ") + cell(span.get("model") or "", 60, "dim")
     if span.get("status") == "error":
         why = span.get("status_message") or span.get("error_type") or ""
-        line += Text("  ERROR ", "bold red") + cell(why, 200, "red")
+        line += Text("  ") + status("error") + Text(" ") + cell(why, 200, "red")
     notes = [branch.oddity, *(str(issue) for issue in span.get("issues") or [])]
     shown = ", ".join(plain(note, 60) for note in notes if note)
     return line + (Text(f"  [{shown}]", "yellow") if shown else Text(""))

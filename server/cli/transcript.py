@@ -7,7 +7,18 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from server.cli.rendering import cell, console, duration, message_text, moment, money, print_table, status, tokens
+from server.cli.rendering import (
+    cell,
+    console,
+    counted,
+    duration,
+    message_text,
+    moment,
+    money,
+    print_table,
+    status,
+    tokens,
+)
 from server.cli.terminal import plain
 from server.cli.trace_tree import score_line
 
@@ -55,7 +66,7 @@ def print_session(answer: Mapping[str, Any]) -> None:
     facts = [
         f"{moment(session.get('started_at'))} UTC",
         duration(session.get("duration_ms")),
-        f"{session.get('n_turns')} turns, {session.get('n_errors') or 0} errors",
+        f"{counted(session.get('n_turns'), 'turn')}, {counted(session.get('n_errors'), 'error')}",
         f"{tokens(session.get('input_tokens'), session.get('output_tokens'))} tokens",
         money(session.get("cost_usd")),
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import assert_never
 
 from core.errors import InvalidInput, TooLarge
 from server.importers import genai
@@ -27,7 +28,9 @@ class FileSurvey:
     path: Path
     n_conversations: int = 0
     n_turns: int = 0
-    n_spans: int = 0  # spans, log records and metrics
+    n_spans: int = 0
+    n_log_records: int = 0
+    n_metrics: int = 0
     n_pass: int = 0
     n_fail: int = 0
     n_unscored: int = 0
@@ -37,13 +40,26 @@ class FileSurvey:
     time_is_synthetic: bool = False
     bad: list[BadLine] = field(default_factory=list)
 
+    @property
+    def n_records(self) -> int:
+        """Everything that is sent: spans, log records and metrics."""
+        return self.n_spans + self.n_log_records + self.n_metrics
+
     def count(self, found: Found) -> None:
         """Adds one thing that was read."""
         match found:
             case BadLine():
                 self.bad.append(found)
             case Shipment():
-                self.n_spans += found.n_records
+                match found.signal:
+                    case Signal.TRACES:
+                        self.n_spans += found.n_records
+                    case Signal.LOGS:
+                        self.n_log_records += found.n_records
+                    case Signal.METRICS:
+                        self.n_metrics += found.n_records
+                    case _:
+                        assert_never(found.signal)
                 self._stretch(found.first_ns, found.last_ns)
             case Conversation():
                 self.n_conversations += 1
@@ -68,7 +84,8 @@ class Delivery:
     """What the collector made of everything sent. `refused`: requests that it refused as a whole."""
 
     n_requests: int = 0
-    sent: int = 0
+    sent: int = 0  # spans, log records and metrics
+    settling: int = 0  # those of them that the ledger counts one by one: no metrics, no request that was refused
     accepted: int = 0
     rejected: int = 0
     messages: list[str] = field(default_factory=list)
@@ -79,6 +96,7 @@ class Delivery:
         """Adds one receipt; a message is kept once."""
         self.n_requests += 1
         self.sent += shipment.n_records
+        self.settling += 0 if shipment.signal is Signal.METRICS else shipment.n_records
         self.accepted += receipt.accepted
         self.rejected += receipt.rejected
         if receipt.message and receipt.message not in self.messages:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import uvicorn
 from starlette.testclient import TestClient
 
 from core.ids import TenantId
 from core.records import Role
 from server.app import create_app
+from server.http_protocol import BoundedProtocol
 from server.settings import Settings
 from server.wiring import Services, build_services
+from tests.waiting import wait_until
 
 AIRLINE, SHOP = TenantId("airline"), TenantId("shop")
 
@@ -43,3 +48,18 @@ def running_shell(folder: Path) -> Iterator[Shell]:
     with TestClient(create_app(services), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield Shell(services=services, client=client, keys=keys)
     services.control.close()
+
+
+@contextmanager
+def served(services: Services) -> Iterator[str]:
+    """The API behind uvicorn on a free port, with the protocol that `assay serve server` gives it; yields its URL."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(create_app(services), http=BoundedProtocol, log_level="error", server_header=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        wait_until(lambda: server.started, 20, "uvicorn to listen")
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(20)

@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from server.app import create_app
-from server.http_protocol import MAX_HEAD_BYTES, MAX_URL_BYTES, BoundedProtocol
-from server.settings import Settings
-from server.wiring import build_services
-from tests.waiting import wait_until
+from server.http_protocol import MAX_HEAD_BYTES, MAX_URL_BYTES
+from tests.server.shell import running_shell, served
 
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
-    """The API behind uvicorn on a free port, with the protocol that `assay serve server` gives it."""
-    services = build_services(Settings(data=tmp_path / "data"))
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(services), http=BoundedProtocol, log_level="error", server_header=False)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        wait_until(lambda: server.started, 20, "uvicorn to listen")
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join(20)
-    services.control.close()
+    with running_shell(tmp_path) as shell, served(shell.services) as url:
+        yield int(url.rpartition(":")[2])
 
 
 def exchange(port: int, raw: bytes) -> tuple[HTTPResponse, dict[str, Any]]:

@@ -93,6 +93,7 @@ def test_parts_are_waited_for_and_ended(tmp_path: Path, port: int) -> None:
         socket.create_connection(("127.0.0.1", port)).close()
         child = state_of(tmp_path)["pids"]["door"]
         process.send_signal(signal.SIGINT)
+        assert next_line(process) == "stopping door; what was acknowledged is kept"
         assert next_line(process) == "stopped"
         assert process.wait(10) == 0
     assert not psutil.pid_exists(child)
@@ -190,7 +191,9 @@ def test_up_serves_restarts_and_stops(tmp_path: Path) -> None:
         os.kill(stack.pid, signal.SIGTERM)
         wait_until(lambda: not psutil.pid_exists(stack.pid) or _is_zombie(stack.pid), 15, "`assay up` to end")
         assert not [pid for pid in children if psutil.pid_exists(pid)]
-    assert wanted not in stack.log_path.read_text().replace(f"key        {wanted}", "")
+    log = stack.log_path.read_text()
+    assert "assay: stopping server, collector; what was acknowledged is kept" in log
+    assert wanted not in log.replace(f"key        {wanted}", "")
 
 
 def test_the_parts_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def read_doctor(
         Check(
             name="audit log",
             status="ok" if verdict.ok else "fail",
-            detail=f"{verdict.n_records} records, chain intact" if verdict.ok else str(verdict.reason),
+            detail=f"chain intact, records: {verdict.n_records}" if verdict.ok else str(verdict.reason),
             remedy="" if verdict.ok else "somebody changed the control database: compare with a backup",
         )
     )
@@ -66,7 +66,8 @@ def _collector(port: int) -> Check:
         remedy = "assay serve collector, or look at its log"
         return Check(name="collector", status="fail", detail=f"none answers on port {port}: {error}", remedy=remedy)
     backlog = found["backlog"]
-    detail = f"{backlog['entries']} requests wait ({backlog['bytes'] / 2**20:.1f} MiB, oldest {backlog['oldest_s']} s)"
+    waiting = f"{backlog['bytes'] / 2**20:.1f} MiB, oldest {backlog['oldest_s']} s"
+    detail = f"requests that wait: {backlog['entries']} ({waiting})"
     if found["status"] != "ok":
         return Check(name="collector", status="fail", detail=f"{detail}; {backlog['trouble']}", remedy="see its log")
     return Check(name="collector", status="ok", detail=detail)

@@ -113,7 +113,7 @@ def test_refreshing_can_be_switched_off(page: Page, shown: Shown) -> None:
 
 def test_traces_are_listed_newest_first_and_open_a_peek(page: Page, shown: Shown) -> None:
     page.goto(shown.url(f"traces?since=24h&app={traffic.APP}"))
-    expect(page.get_by_text("2 traces in the last 24 hours · 1 failed")).to_be_visible()
+    expect(page.get_by_text("2 traces in the last 24 hours · 1 error")).to_be_visible()
     click_row(page, "Book it for two.", 4)
     peek = page.locator(".st-key-assay-peek")
     expect(peek.get_by_text("I could not book it: the seats are gone.")).to_be_visible()

@@ -303,7 +303,7 @@ def test_a_log_entry_that_cannot_be_read_is_corrupt_and_other_tables_answer(tmp_
     fill(lake, agent_trace(50))
     entry = sorted((lake.root / "spans" / "_delta_log").glob("*.json"))[-1]
     os.truncate(entry, entry.stat().st_size - 20)
-    with pytest.raises(Corrupt, match=r"spans: the log of the table was altered"):
+    with pytest.raises(Corrupt, match=r"spans.* was altered"):
         again.snapshot("spans")
     assert set(again.unreadable()) == {"spans"}
     assert again.snapshot("turns").files

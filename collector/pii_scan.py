@@ -2,7 +2,8 @@
 
 `scan` reads the data buffer and the offsets of an Arrow string column once and lists candidate ranges. It is
 lenient on purpose: what it lists, `pii_patterns` confirms or refuses with precise rules. What it does not list is
-clean, so each rule here is implied by the precise one. A text of mostly letters costs one table look-up per byte.
+clean, so each rule here is implied by the precise one. `pii_blocks` says beforehand in which regions of the column
+there can be any; a text of mostly letters costs one table look-up per byte of a region.
 """
 
 from __future__ import annotations
@@ -14,7 +15,20 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from collector.pii_tables import IBAN_LENGTHS, LABELS, PREFIXES
+from collector.pii_blocks import (
+    ANCHOR,
+    BLOCK,
+    CHAIN,
+    FIRST,
+    IBAN_LENGTH,
+    PAIRS,
+    PREFIX_BYTES,
+    PREFIX_STARTS,
+    SEPARATORS,
+    packed,
+    regions,
+)
+from collector.pii_tables import LABELS, PREFIXES
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -34,12 +48,8 @@ ASSIGNED: Final = 256  # a ':' or '=' after a word such as api_key or password
 LABEL_REACH: Final = 72  # bytes before a number in which its label is looked for
 LABEL_REACH_AFTER: Final = 16
 
-# Bytes that may stand between the digit groups of one number; the last two are a no-break space in UTF-8.
-_SEPARATORS: Final = b" -.()/\xc2\xa0"
 _WORD, _DIGIT, _LOCAL, _HEX, _DOMAIN, _GLUE, _NEAR, _QUOTED = 1, 2, 4, 8, 16, 32, 64, 128
 _T_DIGIT, _T_AT, _T_COLON, _T_EQUALS, _T_PREFIX, _T_PERCENT, _T_INITIAL = 1, 2, 4, 8, 16, 32, 64
-# Bytes by falling frequency in English text and JSON (digits first: a run of them is read as one number).
-_FREQUENT: Final = "0123456789 etaoinshrdlcumwfgypb.v_-/k"
 
 
 def _classes() -> Bytes:
@@ -58,36 +68,11 @@ def _classes() -> Bytes:
             table[c] |= _DOMAIN
         if c in b"\"'\\ ]":
             table[c] |= _QUOTED
-        if c in _SEPARATORS:
+        if c in SEPARATORS:
             table[c] |= _GLUE | _NEAR
         if letter.isdigit() and c < 128:
             table[c] |= _NEAR
     return table
-
-
-def _packed(words: tuple[str, ...]) -> tuple[Bytes, Ints]:
-    """All words end to end, and where each starts (one more entry: the end)."""
-    flat = np.frombuffer("".join(words).encode(), dtype=np.uint8).copy()
-    starts = np.cumsum([0, *[len(w) for w in words]], dtype=np.int64)
-    return flat, starts
-
-
-def _rarest(prefix: str) -> int:
-    """The position of the prefix's rarest byte: there the scan looks for the whole prefix."""
-    return max(range(len(prefix)), key=lambda k: (_FREQUENT.find(prefix[k]) % 99, k))
-
-
-def _prefix_index() -> tuple[npt.NDArray[np.int16], Ints, Ints]:
-    """(first, chain, anchor): buckets by (byte before the anchor or 0, byte at the anchor) as linked lists."""
-    first = np.full(65536, -1, dtype=np.int16)
-    chain = np.full(len(PREFIXES), -1, dtype=np.int64)
-    anchor = np.array([_rarest(p) for p in PREFIXES], dtype=np.int64)
-    for n, prefix in enumerate(PREFIXES):
-        k = int(anchor[n])
-        bucket = (ord(prefix[k - 1]) if k else 0) * 256 + ord(prefix[k])
-        chain[n] = first[bucket]
-        first[bucket] = n
-    return first, chain, anchor
 
 
 def _label_index() -> tuple[Ints, Ints]:
@@ -108,27 +93,15 @@ def _triggers() -> Bytes:
     table[ord(":")] |= _T_COLON
     table[ord("=")] |= _T_EQUALS
     table[ord("%")] |= _T_PERCENT
-    for prefix, k in zip(PREFIXES, _ANCHOR, strict=True):
+    for prefix, k in zip(PREFIXES, ANCHOR, strict=True):
         table[ord(prefix[int(k)])] |= _T_PREFIX if k else _T_PREFIX | _T_INITIAL
     return table
 
 
-def _iban_table() -> npt.NDArray[np.int8]:
-    table = np.zeros(26 * 26, dtype=np.int8)
-    for country, length in IBAN_LENGTHS.items():
-        table[(ord(country[0]) - 65) * 26 + ord(country[1]) - 65] = length
-    return table
-
-
 _CLASS: Final = _classes()
-_PREFIX_BYTES, _PREFIX_STARTS = _packed(PREFIXES)
-_FIRST, _CHAIN, _ANCHOR = _prefix_index()
-# One bit per bucket that is not empty: 8 KiB that stay in the nearest cache, where the buckets do not.
-_PAIRS: Final = np.packbits(_FIRST >= 0, bitorder="little")
 _TRIGGER: Final = _triggers()
-_LABEL_BYTES, _LABEL_STARTS = _packed(LABELS)
+_LABEL_BYTES, _LABEL_STARTS = packed(LABELS)
 _LABEL_FIRST, _LABEL_CHAIN = _label_index()
-_IBAN: Final = _iban_table()
 _NAME_END: Final = np.isin(np.arange(256), np.frombuffer(b"yntdgsYNTDGS", dtype=np.uint8)).astype(np.uint8)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -269,7 +242,7 @@ def _iban_end(data: Any, hi: int, start: int) -> int:
     a, b = _wide(data[start] | 32) - 97, _wide(data[start + 1] | 32) - 97
     if start + 15 > hi or not (0 <= a < 26 and 0 <= b < 26):
         return -1
-    needed = _wide(_IBAN[a * 26 + b])
+    needed = _wide(IBAN_LENGTH[a * 26 + b])
     if needed == 0 or not 48 <= data[start + 3] <= 57:
         return -1
     i, n = start, 0
@@ -337,20 +310,20 @@ def _put(out: Any, n: int, row: int, start: int, end: int, bits: int) -> int:
 def _prefixes(data: Any, lo: int, hi: int, i: int, p: int, row: int, out: Any, n: int) -> int:
     """List the known prefixes of the bucket that begins at `p` and whose rarest byte stands at `i`."""
     while p >= 0:
-        start = i - _ANCHOR[p]
-        s, e = _PREFIX_STARTS[p], _PREFIX_STARTS[p + 1]
+        start = i - ANCHOR[p]
+        s, e = PREFIX_STARTS[p], PREFIX_STARTS[p + 1]
         if start >= lo and start + e - s + 4 <= hi:
             k = s
-            while k < e and data[start + k - s] == _PREFIX_BYTES[k]:
+            while k < e and data[start + k - s] == PREFIX_BYTES[k]:
                 k += 1
             glued = (
                 start > lo
                 and _CLASS[data[start - 1]] & _CLASS[data[start]] & _WORD
                 and not _after_escape(data, lo, start)
             )
-            if k == e and (not glued or data[i] == 126 or _PREFIX_BYTES[s] == 58):
+            if k == e and (not glued or data[i] == 126 or PREFIX_BYTES[s] == 58):
                 n = _put(out, n, row, start, start + e - s, SECRET)
-        p = _CHAIN[p]
+        p = CHAIN[p]
     return n
 
 
@@ -411,69 +384,106 @@ def _digits(data: Any, lo: int, hi: int, i: int, row: int, out: Any, n: int, sha
     return end, n
 
 
+@_inlined
+def _region_scan(
+    data: Any, lo: int, hi: int, first: int, upto: int, row: int, out: Any, n: int, shape: Any
+) -> tuple[int, int]:
+    """(next byte, count): list what stands from `first` on and begins before `upto`, in a row from `lo` to `hi`."""
+    i = first
+    while i < upto:
+        c = data[_unsigned(i)]  # an unsigned index needs no look at the array's other end
+        trigger = _TRIGGER[c]
+        if trigger == 0:
+            i += 1
+            continue
+        if trigger & _T_PREFIX:
+            if trigger & _T_INITIAL:
+                n = _prefixes(data, lo, hi, i, _wide(FIRST[c]), row, out, n)
+            pair = _unsigned(data[_unsigned(i - 1)]) << _unsigned(8) | _unsigned(c) if i > lo else _unsigned(0)
+            if PAIRS[pair >> _unsigned(3)] >> (pair & _unsigned(7)) & 1:
+                n = _prefixes(data, lo, hi, i, _wide(FIRST[pair]), row, out, n)
+        if trigger & _T_DIGIT:
+            end = _plain_number_end(data, lo, hi, i)
+            if end > i:
+                i = end
+                continue
+            i, n = _digits(data, lo, hi, i, row, out, n, shape)
+            continue
+        if trigger & _T_AT:
+            n = _at_sign(data, lo, hi, i, 1, row, out, n)
+        elif trigger & _T_PERCENT and i + 2 < hi and data[i + 1] == 52 and data[i + 2] == 48:
+            n = _at_sign(data, lo, hi, i, 3, row, out, n)
+        elif trigger & (_T_COLON | _T_EQUALS) and i > lo:
+            if trigger & _T_COLON and i + 1 < hi and (data[i + 1] == 58 or _CLASS[data[i + 1]] & _HEX):
+                start, end = _ipv6_range(data, lo, hi, i)
+                if end > start:
+                    n = _put(out, n, row, start, end, IPV6)
+                    i = end
+                    continue
+            j = i - 1
+            while j > lo and _CLASS[data[_unsigned(j)]] & _QUOTED:
+                j -= 1
+            if _NAME_END[data[_unsigned(j)]] and _assigned(data, lo, i):
+                n = _put(out, n, row, i, i + 1, ASSIGNED)
+        i += 1
+    return i, n
+
+
 @_jit
-def scan(data: Any, offsets: Any, first_row: int, out: Any) -> tuple[int, int]:
+def scan(data: Any, offsets: Any, first_row: int, regions: Any, out: Any) -> tuple[int, int]:
     """List the candidates of the rows from `first_row` on.
 
-    `data` is the column's bytes (uint8), `offsets` its n + 1 row bounds (int32 or int64), `out` an (m, 4) int64
-    array that receives (row, start, end, bits), start and end being positions in `data`. Answers (number of
-    candidates in `out`, next row to scan); the next row is `first_row` when not even one row's candidates fit.
+    `data` is the column's bytes (uint8), `offsets` its n + 1 row bounds (int32 or int64), `regions` an (r, 2) int64
+    array of the ranges to read, in order, `out` an (m, 4) int64 array that receives (row, start, end, bits), start and
+    end being positions in `data`. Answers (number of candidates in `out`, next row to scan); the next row is
+    `first_row` when not even one row's candidates fit.
     """
-    n = 0
+    n, r = 0, 0
     shape = np.zeros((2, 8), dtype=np.int64)
     for row in range(first_row, len(offsets) - 1):
         before, lo, hi = n, _wide(offsets[row]), _wide(offsets[row + 1])
         i = lo
         while i < hi:
-            c = data[_unsigned(i)]  # an unsigned index needs no look at the array's other end
-            trigger = _TRIGGER[c]
-            if trigger == 0:
-                i += 1
-                continue
-            if trigger & _T_PREFIX:
-                if trigger & _T_INITIAL:
-                    n = _prefixes(data, lo, hi, i, _wide(_FIRST[c]), row, out, n)
-                pair = _unsigned(data[_unsigned(i - 1)]) << _unsigned(8) | _unsigned(c) if i > lo else _unsigned(0)
-                if _PAIRS[pair >> _unsigned(3)] >> (pair & _unsigned(7)) & 1:
-                    n = _prefixes(data, lo, hi, i, _wide(_FIRST[pair]), row, out, n)
-            if trigger & _T_DIGIT:
-                end = _plain_number_end(data, lo, hi, i)
-                if end > i:
-                    i = end
-                    continue
-                i, n = _digits(data, lo, hi, i, row, out, n, shape)
-                continue
-            if trigger & _T_AT:
-                n = _at_sign(data, lo, hi, i, 1, row, out, n)
-            elif trigger & _T_PERCENT and i + 2 < hi and data[i + 1] == 52 and data[i + 2] == 48:
-                n = _at_sign(data, lo, hi, i, 3, row, out, n)
-            elif trigger & (_T_COLON | _T_EQUALS) and i > lo:
-                if trigger & _T_COLON and i + 1 < hi and (data[i + 1] == 58 or _CLASS[data[i + 1]] & _HEX):
-                    start, end = _ipv6_range(data, lo, hi, i)
-                    if end > start:
-                        n = _put(out, n, row, start, end, IPV6)
-                        i = end
-                        continue
-                j = i - 1
-                while j > lo and _CLASS[data[_unsigned(j)]] & _QUOTED:
-                    j -= 1
-                if _NAME_END[data[_unsigned(j)]] and _assigned(data, lo, i):
-                    n = _put(out, n, row, i, i + 1, ASSIGNED)
-            i += 1
+            while r < len(regions) and regions[r, 1] <= i:
+                r += 1
+            if r == len(regions) or regions[r, 0] >= hi:
+                break
+            i, n = _region_scan(data, lo, hi, max(i, regions[r, 0]), min(hi, regions[r, 1]), row, out, n, shape)
         if n > out.shape[0]:
             return before, row
+        if r == len(regions):
+            break
     return n, len(offsets) - 1
 
 
 def candidates(data: Bytes, offsets: npt.NDArray[Any]) -> Ints:
     """All candidates of a column as an (n, 4) array of (row, start, end, bits), in order of row."""
+    return candidates_and_escapes(data, offsets)[0]
+
+
+def candidates_and_escapes(data: Bytes, offsets: npt.NDArray[Any]) -> tuple[Ints, Ints]:
+    """The candidates, and the numbers of the rows in which a JSON escape of printable ASCII may show."""
+    lo = int(offsets[0])
+    within, escapes = regions(data[lo : int(offsets[-1])])
+    found = listed(data, offsets, within + lo)
+    if not len(escapes):
+        return found, escapes
+    begins, ends = escapes * BLOCK + lo - 4, escapes * BLOCK + lo + BLOCK  # an escape is six bytes, its fifth decides
+    first = np.searchsorted(offsets, begins, side="right") - 1
+    after = np.searchsorted(offsets, ends, side="left")
+    rows = [np.arange(max(0, a), min(b, len(offsets) - 1)) for a, b in zip(first.tolist(), after.tolist(), strict=True)]
+    return found, np.unique(np.concatenate(rows))
+
+
+def listed(data: Bytes, offsets: npt.NDArray[Any], within: Ints) -> Ints:
+    """The candidates in the regions `within` ((n, 2), in order and apart from each other), as `candidates` has them."""
     data, offsets = data.view(), offsets.view()
     data.flags.writeable = offsets.flags.writeable = False  # one kind of array, so that one compilation serves all
     parts: list[Ints] = []
     row, room = 0, 4096
-    while row < len(offsets) - 1:
+    while row < len(offsets) - 1 and len(within):
         out = np.empty((room, 4), dtype=np.int64)
-        n, reached = scan(data, offsets, row, out)
+        n, reached = scan(data, offsets, row, within, out)
         if reached == row:
             room *= 4
             continue

@@ -73,7 +73,7 @@ class Redactor:
             return self._dictionary(column, identifier)
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             column = column.cast(pa.large_string())
-        rows, texts = self._with_escapes(column, identifier, *self._changed(column, identifier))
+        rows, texts = self._changed(column, identifier)
         if not rows:
             return column, 0
         mask = np.zeros(len(column), dtype=bool)
@@ -94,11 +94,9 @@ class Redactor:
     def _changed(self, column: pa.Array, identifier: bool) -> tuple[list[int], list[bytes]]:
         """The rows that change, in order, and their new bytes."""
         data, offsets = _buffers(column)
-        found = pii_scan.candidates(data, offsets)
+        found, escaped = pii_scan.candidates_and_escapes(data, offsets)
         rows: list[int] = []
         texts: list[bytes] = []
-        if len(found) == 0:
-            return rows, texts
         valid = None if column.null_count == 0 else column.is_valid()
         bounds = np.flatnonzero(np.diff(found[:, 0], prepend=-1, append=len(column)))
         for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
@@ -113,20 +111,22 @@ class Redactor:
             if after != before:
                 rows.append(row)
                 texts.append(self._bytes(after, identifier))
-        return rows, texts
+        return self._with_escapes(column, identifier, rows, texts, escaped.tolist())
 
     def _with_escapes(
-        self, column: pa.Array, identifier: bool, rows: list[int], texts: list[bytes]
+        self, column: pa.Array, identifier: bool, rows: list[int], texts: list[bytes], escaped: list[int]
     ) -> tuple[list[int], list[bytes]]:
-        """Adds rows in which JSON escapes (\\u0040 for an at sign) hide what a reader of the JSON would see."""
-        escaped = np.flatnonzero(pc.match_substring(column, "\\u00").fill_null(False).to_numpy(zero_copy_only=False))
-        if not len(escaped):
+        """Adds those of the rows `escaped` in which JSON escapes (\\u0040 for an at sign) hide what a reader of the
+        JSON would see."""
+        if not escaped:
             return rows, texts
         changed = dict(zip(rows, texts, strict=True))
-        for row in escaped.tolist():
+        for row in escaped:
             before = changed.get(row)
-            if before is None:
+            if before is None and column[row].is_valid:
                 before = column[row].as_py().encode("utf-8", "surrogatepass")
+            if before is None or not _ESCAPE.search(before):
+                continue
             after = self._unhidden(before, identifier)
             if after != before:
                 changed[row] = after

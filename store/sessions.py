@@ -145,14 +145,26 @@ def _totals_of(store: TenantStore, ids: list[str], window: Window, as_of_ns: int
 
 
 def _roots(store: TenantStore, page: pl.DataFrame, as_of_ns: int | None) -> pl.DataFrame:
-    """The whole input and output of the page's root spans."""
+    """The whole input and output of the page's root spans; what a root leaves unsaid is that of its first child that
+    says it, and for the output of its last (OpenLLMetry's roots of LangGraph carry neither)."""
     ids = pa.table({"trace_id": pa.array(page["trace_id"].to_list(), pa.string())})
     first, reach = page["first_ns"].min(), page["reach_ns"].max()
     window = _NEVER
     if isinstance(first, int) and isinstance(reach, int):
         window = Window(start_ns=first, end_ns=max(first, reach) + 1)
     roots = store.frame(_root_texts(), window, as_of_ns, given={"wanted": ids})
-    return roots.unique(["trace_id", "root_span_id"], keep="first").drop("tenant")
+    roots = roots.unique(["trace_id", "root_span_id"], keep="first").drop("tenant")
+    silent = roots.filter(pl.col("input").is_null() | pl.col("output").is_null()).select("trace_id", "root_span_id")
+    if silent.is_empty():
+        return roots
+    said = store.frame(_child_texts(), window, as_of_ns, given={"silent": silent.to_arrow()})
+    keys = ["trace_id", "root_span_id"]
+    told = said.sort("start_ns", "span_id").group_by(keys).agg(first=pl.col("input").drop_nulls().first())
+    last = said.sort("end_ns", "span_id").group_by(keys).agg(last=pl.col("output").drop_nulls().last())
+    roots = roots.join(told, on=keys, how="left").join(last, on=keys, how="left")
+    return roots.with_columns(input=pl.coalesce("input", "first"), output=pl.coalesce("output", "last")).drop(
+        "first", "last"
+    )
 
 
 def _shown(frame: pl.DataFrame) -> pl.DataFrame:
@@ -262,3 +274,13 @@ def _root_texts() -> ir.Table:
     rows = spans.filter(spans.parent_span_id.isnull())
     rows = rows.semi_join(ibis.table({"trace_id": "string"}, name="wanted"), "trace_id").order_by("start_ns", "seq")
     return rows.select("trace_id", "tenant", "input", "output", root_span_id=rows.span_id)
+
+
+@lru_cache(maxsize=1)
+def _child_texts() -> ir.Table:
+    """Input and output of the direct children of the root spans in `silent`."""
+    spans = table_of("spans")
+    silent = ibis.table({"trace_id": "string", "root_span_id": "string"}, name="silent")
+    rows = spans.mutate(root_span_id=spans.parent_span_id).semi_join(silent, ["trace_id", "root_span_id"])
+    end_ns = rows.start_ns + ibis.coalesce(rows.duration_ns, 0)
+    return rows.select("trace_id", "tenant", "root_span_id", "span_id", "start_ns", "input", "output", end_ns=end_ns)

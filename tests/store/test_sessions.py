@@ -80,3 +80,21 @@ def test_a_turn_is_listed_in_order_of_start(tmp_path: Path) -> None:
     fill(lake, agent_trace(2, at_s=9, session_id="s") + agent_trace(1, at_s=3, session_id="s"))
     found = sessions.turns_of_session(store.tenant("acme"), "s", limit=10)
     assert found["trace_id"].to_list() == [trace(1), trace(2)]
+
+
+def test_a_root_without_text_says_what_its_children_say(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    spans = [
+        row(span_id=1, session_id="s", ms=100),
+        row(span_id=2, parent=1, at_s=0.01, ms=50, input="asked", output="half"),
+        row(span_id=3, parent=2, at_s=0.02, ms=60, input="deeper", output="of a grandchild"),
+        row(span_id=4, parent=1, at_s=0.03, ms=20, input="later", output=None),
+        row(span_id=5, parent=1, at_s=0.04, ms=40, output="answered"),
+        row(trace_id=2, span_id=1, at_s=5, session_id="s", input="own", output=None),
+        row(trace_id=2, span_id=2, parent=1, at_s=5, input="other", output="told"),
+        row(trace_id=3, span_id=1, at_s=9, session_id="s"),
+    ]
+    fill(lake, spans, batches=3)
+    found = sessions.turns_of_session(store.tenant("acme"), "s", limit=10)
+    assert found["input"].to_list() == ["asked", "own", None]
+    assert found["output"].to_list() == ["answered", "told", None]

@@ -16,28 +16,29 @@ _TOKEN: Final = re.compile(r'"(?P<key>role|content|text|name)"\s*:\s*"(?P<value>
 _MESSAGES: Final = re.compile(r'^\s*(\{"messages"\s*:\s*)?\[?\s*\{.{0,200}?"role"\s*:', re.DOTALL)
 
 
-def gist(value: object) -> str:
+def gist(value: object, *, answer: bool = False) -> str:
     """The words of the last user message, else of the last message that has words, else the tools it calls.
 
+    Of an `answer` that repeats the conversation before it, the last message counts whoever said it.
     What is not messages is returned as it is. The result is data: show it as plain text.
     """
     if value is None:
         return ""
     if not isinstance(value, str):
-        return _of_messages(messages_of(value)) or json.dumps(value, ensure_ascii=False, default=str)
+        return _of_messages(messages_of(value), answer) or json.dumps(value, ensure_ascii=False, default=str)
     if not value.lstrip().startswith(("[", "{")):
         return value
-    return _of_messages(messages_of(value)) or _of_beginning(value) or value
+    return _of_messages(messages_of(value), answer) or _of_beginning(value) or value
 
 
-def _of_messages(messages: list[Message]) -> str:
+def _of_messages(messages: list[Message], answer: bool) -> str:
     said = [(message.role, _words(message)) for message in messages]
     spoken = [(role, words) for role, words in said if words]
     if not spoken:
         names = [part.name for message in messages for part in message.parts if part.kind is PartKind.TOOL_CALL]
         return f"→ {', '.join(name or 'tool' for name in names)}" if names else ""
     asked = [words for role, words in spoken if role in ("user", "human")]
-    return asked[-1] if asked else spoken[-1][1]
+    return asked[-1] if asked and not answer else spoken[-1][1]
 
 
 def _words(message: Message) -> str:

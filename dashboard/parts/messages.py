@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from dashboard.text import parsed
+
+_LANGCHAIN_ROLES: Final = {"human": "user", "ai": "assistant"}
 
 
 class PartKind(StrEnum):
@@ -44,6 +46,8 @@ def messages_of(value: object) -> list[Message]:
     if isinstance(value, str):
         value = parsed(value)
     if isinstance(value, Mapping):
+        for wrapper in ("inputs", "outputs"):  # OpenLLMetry's spans of LangGraph
+            value = value[wrapper] if isinstance(value.get(wrapper), Mapping) else value
         inner = value.get("messages")
         value = inner if isinstance(inner, list) else [value]
     if not isinstance(value, list):
@@ -52,12 +56,21 @@ def messages_of(value: object) -> list[Message]:
     for one in value:
         if not isinstance(one, Mapping):
             return []
-        one = one["message"] if isinstance(one.get("message"), Mapping) else one
+        one = one["message"] if isinstance(one.get("message"), Mapping) else _plain(one)
         if "role" not in one and "content" not in one and "parts" not in one:
             return []
         parts = tuple(_parts(one))
         found.append(Message(role=str(one.get("role") or "unknown"), parts=parts))
     return found
+
+
+def _plain(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """LangChain's two spellings, `{"lc", "kwargs": {...}}` and `{"type", "data": {...}}`, as role and content."""
+    inner = one.get("kwargs") if "lc" in one else one.get("data")
+    if not isinstance(inner, Mapping) or "content" not in inner:
+        return one
+    said = str(inner.get("type") or one.get("type"))
+    return {**inner, "role": inner.get("role") or _LANGCHAIN_ROLES.get(said, said)}
 
 
 def _parts(message: Mapping[str, Any]) -> Iterator[Part]:

@@ -87,7 +87,7 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:
             one_line(row.get("name") or ("(root not arrived)" if row.get("root_missing") else ""), 80) for row in rows
         ],
         "input": [one_line(gist(row.get("input"))) for row in rows],
-        "output": [one_line(gist(row.get("output"))) for row in rows],
+        "output": [one_line(gist(row.get("output"), answer=True)) for row in rows],
         "seconds": [lists.seconds(row) for row in rows],
         "spans": shared["spans"],
         "tokens": shared["tokens"],
@@ -147,7 +147,7 @@ def _peek(rows: Sequence[Row], trace_id: str) -> None:
             "peek",
         )
         preview("Input", gist(row.get("input")), "peek-input")
-        preview("Output", gist(row.get("output")), "peek-output")
+        preview("Output", gist(row.get("output"), answer=True), "peek-output")
         cells = (
             ("App", row.get("app")),
             ("Release", row.get("release")),

@@ -46,3 +46,9 @@ def test_gists(value: object, said: str) -> None:
 def test_a_cut_at_any_place_raises_nothing(messages: list[dict[str, str]], data: st.DataObject) -> None:
     text = json.dumps(messages)
     assert isinstance(gist(text[: data.draw(st.integers(0, len(text)))]), str)
+
+
+def test_an_answer_that_repeats_the_conversation_is_its_last_message() -> None:
+    said = [{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": "4 degrees"}]
+    assert gist(said) == "Weather?"
+    assert gist(said, answer=True) == "4 degrees"

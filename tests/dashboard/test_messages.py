@@ -84,3 +84,18 @@ json_values = st.recursive(
 def test_no_shape_raises(value: object) -> None:
     for message in messages_of(value):
         assert isinstance(message.role, str)
+
+
+def test_messages_of_langchain_in_both_spellings() -> None:
+    call = {"name": "weather", "args": {"city": "Oslo"}, "id": "c1"}
+    built = [
+        {"lc": 1, "type": "constructor", "id": ["HumanMessage"], "kwargs": {"type": "human", "content": "Weather?"}},
+        {"lc": 1, "type": "constructor", "kwargs": {"type": "ai", "content": "", "tool_calls": [call]}},
+        {"lc": 1, "type": "constructor", "kwargs": {"type": "tool", "content": "4 degrees", "tool_call_id": "c1"}},
+    ]
+    found = messages_of({"outputs": {"messages": built}, "kwargs": {"tags": []}})
+    assert [message.role for message in found] == ["user", "assistant", "tool"]
+    assert (found[1].parts[0].kind, found[1].parts[0].name) == (PartKind.TOOL_CALL, "weather")
+    assert found[2].parts[0].call_id == "c1"
+    dumped = [{"type": "human", "data": {"content": "Weather?", "type": "human"}}]
+    assert messages_of({"messages": dumped}) == messages_of({"inputs": {"messages": built[:1]}})

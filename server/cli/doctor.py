@@ -13,6 +13,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from core.errors import StorageFailed
 from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
 from server.cli.outcome import CommandFailed, ExitCode
 
@@ -99,15 +100,13 @@ def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
 
 def _ledger_of(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The checks of the ledger in `data`, of every tenant, and its rows."""
-    import sqlite3
-
     from store.control.ledger_checks import ledger_checks, ledger_of_folder
 
     try:
         rows = ledger_of_folder(data)
-    except sqlite3.Error as error:
+    except StorageFailed as error:
         remedy = "keep the folder as it is; restore a backup of control.db"
-        return [{"name": "ledger", "status": "fail", "detail": f"it cannot be read: {error}", "remedy": remedy}], []
+        return [{"name": "ledger", "status": "fail", "detail": str(error), "remedy": remedy}], []
     shown = [
         {"tenant": row.tenant, "signal": row.signal, **asdict(row.counts), "balanced": row.counts.balanced}
         for row in rows

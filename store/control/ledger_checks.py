@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from core.errors import StorageFailed
 from core.ids import TenantId
 from core.records import Counts
 from store.control.records import LedgerRow
@@ -25,22 +26,21 @@ def ledger_checks(rows: Iterable[LedgerRow]) -> list[Check]:
 def ledger_of_folder(data_dir: Path) -> list[LedgerRow]:
     """Every tenant's rows, read from control.db of a data folder without changing it; none where there is no file.
 
-    Raises sqlite3.Error.
+    Raises StorageFailed.
     """
     path = data_dir / "control.db"
     if not path.exists():
         return []
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
-        return [
-            LedgerRow(
-                tenant=TenantId(tenant),
-                signal=signal,
-                counts=Counts(
-                    received=received, stored=stored, duplicate=duplicate, quarantined=quarantined, rejected=rejected
-                ),
-            )
-            for tenant, signal, received, stored, duplicate, quarantined, rejected in connection.execute(_ROWS)
-        ]
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+            return [_row(*found) for found in connection.execute(_ROWS)]
+    except sqlite3.Error as error:
+        raise StorageFailed(f"the ledger in {path} cannot be read: {error}") from error
+
+
+def _row(tenant: str, signal: str, *counts: int) -> LedgerRow:
+    names = ("received", "stored", "duplicate", "quarantined", "rejected")
+    return LedgerRow(tenant=TenantId(tenant), signal=signal, counts=Counts(**dict(zip(names, counts, strict=True))))
 
 
 def _check(row: LedgerRow) -> Check:

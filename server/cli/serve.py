@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,19 +104,10 @@ def _server(settings: Settings) -> int:
 
 def _dashboard(settings: Settings) -> int:
     """Becomes Streamlit: this process is replaced, so it costs no memory of ours."""
-    from server.cli.connection import read_json_file
-    from server.cli.local_key import same_address
-
     page = Path(__file__).resolve().parents[2] / "dashboard" / "Home.py"
     if not page.exists():
         raise CommandFailed(f"the dashboard's pages are not at {page}", ExitCode.FAILED)
-    credentials = read_json_file(settings.data / "credentials.json")
-    environment = dict(os.environ)
-    environment.setdefault("ASSAY_URL", settings.api_url)
-    key = credentials.get("dashboard_key")
-    if "ASSAY_API_KEY" not in environment and key and same_address(environment["ASSAY_URL"], settings.api_url):
-        environment["ASSAY_API_KEY"] = key
-    environment.pop("ASSAY_BOOTSTRAP_KEY", None)
+    environment = dashboard_environment(settings, os.environ)
     words = [sys.executable, "-m", "streamlit", "run", str(page)]
     options = {
         "server.headless": "true",
@@ -126,6 +118,20 @@ def _dashboard(settings: Settings) -> int:
     }
     words += [word for name, value in options.items() for word in (f"--{name}", value)]
     os.execve(sys.executable, words, environment)  # noqa: S606
+
+
+def dashboard_environment(settings: Settings, given: Mapping[str, str]) -> dict[str, str]:
+    """The dashboard's environment: the API's address and key where `given` does not name others. The key of the data
+    folder is for its own server only. Raises CommandFailed."""
+    from server.cli.connection import read_json_file
+    from server.cli.local_key import same_address
+
+    environment = {"ASSAY_URL": settings.api_url, **given}
+    key = read_json_file(settings.data / "credentials.json").get("dashboard_key")
+    if "ASSAY_API_KEY" not in environment and key and same_address(environment["ASSAY_URL"], settings.api_url):
+        environment["ASSAY_API_KEY"] = key
+    environment.pop("ASSAY_BOOTSTRAP_KEY", None)
+    return environment
 
 
 def _end_with_parent() -> None:

@@ -16,6 +16,8 @@ import pytest
 from server.cli import connection
 from server.cli.main import main
 from server.cli.outcome import ExitCode
+from server.cli.serve import dashboard_environment
+from server.settings import Settings
 
 KEY = "ask_of_the_folder"
 
@@ -188,3 +190,14 @@ def test_a_refused_key_is_named_by_where_it_came_from(
     assert "the key is not known" in said
     assert hints[source] in said
     assert "mine" not in said.replace("terminal", "")
+
+
+def test_the_dashboard_gets_the_key_of_its_own_server_only(tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text(json.dumps({"key": KEY, "dashboard_key": "ask_of_the_dashboard"}))
+    settings = Settings(data=tmp_path, api_port=7777)
+    own = dashboard_environment(settings, {"ASSAY_BOOTSTRAP_KEY": "b"})
+    assert own == {"ASSAY_URL": "http://127.0.0.1:7777", "ASSAY_API_KEY": "ask_of_the_dashboard"}
+    other = {"ASSAY_URL": "http://127.0.0.1:8888"}
+    assert dashboard_environment(settings, other) == other
+    chosen = other | {"ASSAY_API_KEY": "mine"}
+    assert dashboard_environment(settings, chosen) == chosen

@@ -1,9 +1,9 @@
 """Stores what was acknowledged: batches from the backlog become commits in the lake, exactly once.
 
-Order of a batch: quarantine, events, scores, spans, then the derived turns, sessions and rollups, then the ledger,
-then the journal is told. Each table's commit carries the journal position as its application transaction, so a batch
-that was interrupted is completed, not repeated. A disk that refuses is asked again until it relents; nothing is
-dropped meanwhile, the backlog grows in the journal and the doors begin to refuse.
+Order of a batch: quarantine, events, scores, spans, then the ledger, then the journal is told; the derived turns,
+sessions and rollups follow (collector.derived). Each table's commit carries the journal position as its application
+transaction, so a batch that was interrupted is completed, not repeated. A disk that refuses is asked again until it
+relents; nothing is dropped meanwhile, the backlog grows in the journal and the doors begin to refuse.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from collector.batch import Item, Rows, Workshop, rows_of, seq_of
 from collector.dedup import Dedup
+from collector.derived import DERIVED, Derivation
 from collector.intake import Acknowledged, Tally, room_error
 from collector.journal import Journal
 from collector.kinds import Signal
@@ -33,13 +34,11 @@ from collector.settings import CollectorSettings
 from core.errors import Conflict, Corrupt, StorageFailed
 from core.ids import TenantId
 from core.records import Counts
-from store import schema
 from store.control.control import Control
-from store.derive import frame_of, rollups_of, sessions_of, to_table, turns_of
 from store.lake import Lake
 
-DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
-ORDER: Final = ("quarantine", "events", "scores", "spans", *DERIVED)
+STORED: Final = ("quarantine", "events", "scores", "spans")
+ORDER: Final = (*STORED, *DERIVED)
 IDLE_ROLL_S: Final = 1.0
 NICE: Final = 5
 _LOG: Final = logging.getLogger("assay.committer")
@@ -83,6 +82,7 @@ class Committer:
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
         self._dedup: Dedup | None = None
         self._leaves = Leaves()
+        self._derivation = Derivation(lake, self.app_id)
 
     # -- the backlog -----------------------------------------------------------------------------------------------
 
@@ -162,6 +162,8 @@ class Committer:
                         ahead = _Made(more, decoder.submit(self._made, more))
                     self._until_it_works(partial(self._store, now))
                     rolled = False
+                    if ahead is None or self._derivation.due:
+                        self._until_it_works(self._derivation.catch_up)
                 self._tidy()
         self._tidy()
 
@@ -217,7 +219,7 @@ class Committer:
         failed = made.rows.exception()
         rows = self.checked(made.rows.result() if failed is None else self._made(batch))
         position = batch[-1].position
-        self._until_it_works(lambda: self.commit(rows, position))
+        self._until_it_works(lambda: self._commit_stored(rows, position))
         with self._changed:
             self._waiting -= sum(entry.size for entry in batch)
             self._in_memory -= sum(entry.size for entry in batch if entry.body is not None)
@@ -260,16 +262,16 @@ class Committer:
         return rows
 
     def commit(self, rows: Rows, position: int) -> None:
-        """One commit per table that this position has not reached yet, then ledger and journal."""
-        spans = rows.table("spans")
-        for table in ORDER:
+        """One commit per table that this position has not reached yet, the derived ones too, and the ledger."""
+        self._commit_stored(rows, position)
+        self._derivation.catch_up()
+
+    def _commit_stored(self, rows: Rows, position: int) -> None:
+        for table in STORED:
             reached = self._lake.txn_version(table, self.app_id) or 0
             if reached >= position:
                 continue
-            if table in DERIVED:
-                new = derived(table, spans)
-            else:
-                new = _after(rows.table(table), seq_of(self._journal.number, reached))
+            new = _after(rows.table(table), seq_of(self._journal.number, reached))
             if not new.num_rows and table != "spans":
                 continue
             try:
@@ -277,6 +279,7 @@ class Committer:
             except Conflict:
                 if (self._lake.txn_version(table, self.app_id) or 0) < position:
                     raise
+        self._derivation.add(rows.table("spans"), position)
         self._control.settle(self._journal.number, position, {**rows.counts})
         self._flush_tally()
 
@@ -301,13 +304,6 @@ class Committer:
 def be_nice() -> None:
     """This thread gives way to those that acknowledge."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-
-
-def derived(table: str, spans: pa.Table) -> pa.Table:
-    """The partial rows of a derived table for these spans, with the table's schema."""
-    if not spans.num_rows:
-        return schema.TABLES[table].empty_table()
-    return to_table(DERIVED[table](frame_of(spans)), schema.TABLES[table])
 
 
 def _after(rows: pa.Table, seq: int) -> pa.Table:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.batch import Item, Workshop, n_items, rows_of, seq_of
-from collector.committer import DERIVED, Committer, derived
+from collector.committer import Committer
+from collector.derived import DERIVED, derived
 from collector.journal import Entry, Journal
 from collector.kinds import EntryKind, Signal
 from core.errors import Corrupt

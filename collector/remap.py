@@ -15,8 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.committer import DERIVED, derived
 from collector.decode import ISSUES, decode
+from collector.derived import DERIVED, derived
 from collector.encode import request_of
 from collector.leaves import Leaves
 from core.errors import Conflict

@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from collector.committer import DERIVED, derived
 from collector.decode import decode
+from collector.derived import DERIVED, derived
 from collector.leaves import Leaves
 from collector.remap import differences, remap, remapped
 from store.lake import Lake

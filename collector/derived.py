@@ -1,0 +1,88 @@
+"""Turns, sessions and rollups follow the spans: what several small batches stored is derived at once.
+
+A commit costs the same for one row as for a thousand. Under load the derived tables therefore stay up to BEHIND_S or
+BEHIND_ROWS behind `spans`; as soon as nothing waits to be stored they catch up. What a crash leaves underived is
+completed from the lake's own rows (collector.recovery).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.errors import Conflict
+from store import schema
+from store.derive import COLUMNS, frame_of, rollups_of, sessions_of, to_table, turns_of
+from store.lake import Lake
+
+DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
+BEHIND_S: Final = 1.0
+BEHIND_ROWS: Final = 50_000
+_ROOTS_ONLY: Final = ("input", "output")  # the derivations read these of roots alone
+
+
+class Derivation:
+    """What `spans` has and the derived tables do not, for one journal. Not thread-safe: one committer owns it."""
+
+    def __init__(self, lake: Lake, app_id: str) -> None:
+        self._lake = lake
+        self._app_id = app_id
+        self._waiting: list[pa.Table] = []
+        self._rows = self._position = 0
+        self._since = 0.0
+
+    def add(self, spans: pa.Table, position: int) -> None:
+        """Takes rows of schema.SPANS that were committed, all up to `position`. Adding them twice is safe."""
+        if position <= self._position:
+            return
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting.append(_light(spans))
+        self._rows += spans.num_rows
+        self._position = position
+
+    @property
+    def due(self) -> bool:
+        """Whether the derived tables are as far behind as they may be."""
+        return self._rows >= BEHIND_ROWS or (bool(self._waiting) and time.monotonic() - self._since >= BEHIND_S)
+
+    def catch_up(self) -> None:
+        """Brings every derived table to where `spans` is. Raises StorageFailed; asked again it goes on from there."""
+        if not self._waiting:
+            return
+        spans = pa.concat_tables(self._waiting)
+        for table in DERIVED:
+            reached = self._lake.txn_version(table, self._app_id) or 0
+            if reached >= self._position:
+                continue
+            rows = derived(table, spans)
+            if not rows.num_rows:
+                continue
+            try:
+                self._lake.append(table, rows, txn=(self._app_id, self._position))
+            except Conflict:
+                if (self._lake.txn_version(table, self._app_id) or 0) < self._position:
+                    raise
+        self._waiting = []
+        self._rows = 0
+
+
+def derived(table: str, spans: pa.Table) -> pa.Table:
+    """The partial rows of a derived table for these spans, with the table's schema."""
+    if not spans.num_rows:
+        return schema.TABLES[table].empty_table()
+    return to_table(DERIVED[table](frame_of(spans)), schema.TABLES[table])
+
+
+def _light(spans: pa.Table) -> pa.Table:
+    """The columns that the derivations read, without the long texts of spans that are no roots."""
+    rows = spans.select(COLUMNS)
+    root = pc.is_null(rows.column("parent_span_id"))
+    for name in _ROOTS_ONLY:
+        place = rows.schema.get_field_index(name)
+        text = pc.if_else(root, rows.column(name), pa.scalar(None, pa.string()))
+        rows = rows.set_column(place, rows.schema.field(place), text)
+    return rows

@@ -121,6 +121,10 @@ class Api:
         """The session with its first `limit` turns in order."""
         return self.get(f"/sessions/{_segment(session_id)}", {"limit": limit, "cursor": cursor})
 
+    def degraded(self) -> bool:
+        """Whether files of the lake are damaged, so that anything shown may lack rows. Raises `ApiFailure`."""
+        return self.get("/health").get("status") == "degraded"
+
     def otlp_endpoint(self) -> str:
         """Where exporters send: ASSAY_OTLP_URL, else the HTTP door beside this server (4318, or one port below)."""
         told = os.environ.get("ASSAY_OTLP_URL")

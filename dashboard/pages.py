@@ -31,6 +31,24 @@ def _foot() -> None:
         st.text(f"Tenant: {tenant}\nRole of this dashboard: {role}")
 
 
+@st.cache_data(ttl=30, max_entries=1, show_spinner=False)
+def _degraded() -> bool:
+    return api().degraded()
+
+
+def _damage() -> None:
+    """A line above every page while files of the lake are damaged."""
+    try:
+        degraded = _degraded()
+    except ApiFailure:  # the page itself says that the server is not there
+        return
+    if degraded:
+        st.warning(
+            "Files of the lake are damaged and left out: figures and lists may be incomplete. Run assay doctor.",
+            icon=":material/broken_image:",
+        )
+
+
 def main() -> None:
     """Runs the chosen page."""
     st.set_page_config(
@@ -40,6 +58,7 @@ def main() -> None:
     st.logo(str(_HERE / "parts/logo.svg"), icon_image=str(_HERE / "parts/mark.svg"), size="large")
     page = st.navigation({"Observe": list(links.PAGES)}, expanded=True)
     _foot()
+    _damage()
     page.run()
 
 

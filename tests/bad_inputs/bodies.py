@@ -1,0 +1,110 @@
+"""Bodies of bad requests, made from their description in a case file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import secrets
+from typing import Any, Final
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from collector.json_fields import framed
+from tests.collector.otlp import START_NS, key_values, log_record, logs, traces
+
+_BYTES: Final = {"trace_id": 16, "span_id": 8, "parent_span_id": 0}
+_TIMES: Final = {"start": "start_time_unix_nano", "end": "end_time_unix_nano"}
+
+
+def body_of(case: dict[str, Any], canary: str) -> bytes:
+    """The bytes that a case sends."""
+    raw = _start(case, canary)
+    for step in case.get("then", []):
+        raw = _step(raw, *step.split())
+    return raw
+
+
+def filled(text: str, canary: str) -> str:
+    """A text of a case with its placeholders filled: $CANARY, $TRACE and $SPAN (fresh ids)."""
+    text = text.replace("$CANARY", canary)
+    while "$TRACE" in text:
+        text = text.replace("$TRACE", secrets.token_hex(16), 1)
+    while "$SPAN" in text:
+        text = text.replace("$SPAN", secrets.token_hex(8), 1)
+    return text
+
+
+def _start(case: dict[str, Any], canary: str) -> bytes:
+    if "text" in case:
+        return filled(case["text"], canary).encode()
+    if "hex" in case:
+        return bytes.fromhex(case["hex"])
+    if "random" in case:
+        return random.Random(case["random"]).randbytes(case["random"])
+    if "spans" in case:
+        return traces(*[_span(each, canary) for each in case["spans"]]).SerializeToString()
+    if "json_spans" in case:
+        spans = ",".join(filled(each, canary) for each in case["json_spans"])
+        return f'{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}'.encode()
+    match case.get("signal"):
+        case "logs":
+            return logs(log_record("app.start", {"text": canary}))
+        case "metrics":
+            return framed(
+                b"\x0a",
+                framed(b"\x12", framed(b"\x12", framed(b"\x2a", framed(b"\x0a", b"\x19" + bytes(7) + b"\x01")))),
+            )
+    return b""
+
+
+def _span(said: dict[str, Any], canary: str) -> Span:
+    fields: dict[str, Any] = {"name": "bad", "start_time_unix_nano": START_NS, "end_time_unix_nano": START_NS + 1_000}
+    for name, size in _BYTES.items():
+        fields[name] = secrets.token_bytes(size)
+    attributes: dict[str, Any] = {"text": canary}
+    for name, value in said.items():
+        if name in _BYTES:
+            fields[name] = value.removeprefix("text:").encode() if value.startswith("text:") else bytes.fromhex(value)
+        elif name in _TIMES:
+            fields[_TIMES[name]] = int(value)
+        elif name == "status":
+            fields["status"] = Status(code=value)
+        elif name == "attributes":
+            attributes |= {filled(key, canary): each for key, each in value.items()}
+        elif name == "many_attributes":
+            attributes |= {f"k{number}": number for number in range(value)}
+        elif name == "nested":
+            attributes["nested"] = _nested(value)
+        else:
+            fields[name] = filled(value, canary) if isinstance(value, str) else value
+    return Span(**fields, attributes=key_values(attributes))
+
+
+def _nested(depth: int) -> Any:
+    value: Any = "bottom"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _step(raw: bytes, name: str, *arguments: str) -> bytes:
+    match name, arguments:
+        case "gzip", ():
+            return gzip.compress(raw)
+        case "cut", (n,):
+            return raw[: -int(n)]
+        case "append", (more,):
+            return raw + bytes.fromhex(more)
+        case "replace", (old, new):
+            assert bytes.fromhex(old) in raw, f"{old} is not in the body"
+            return raw.replace(bytes.fromhex(old), bytes.fromhex(new))
+        case "repeat", (n,):
+            return raw * int(n)
+        case "utf-16", ():
+            return raw.decode().encode("utf-16")
+        case "flip", (place,):
+            return raw[: int(place)] + bytes([raw[int(place)] ^ 1]) + raw[int(place) + 1 :]
+        case "unescape", ():
+            return json.loads(b'"' + raw + b'"').encode()  # type: ignore[no-any-return]
+    raise AssertionError(f"no step is called {name} with {arguments}")

@@ -7,8 +7,9 @@ from typing import Final, assert_never
 
 import streamlit as st
 
+from dashboard import human
 from dashboard.parts import frame
-from dashboard.parts.messages import Message, Part, PartKind, messages_of
+from dashboard.parts.messages import Message, Part, PartKind, answer_of, messages_of
 from dashboard.text import as_json, inert, inert_tree, parsed
 
 SHORT: Final = 1_500
@@ -91,16 +92,21 @@ def _toggle(key: str) -> None:
     st.session_state[key] = not st.session_state.get(key, False)
 
 
-def conversation(value: object, key: str) -> bool:
-    """`value` as a chat if it is one; says whether it was. Of a long one the last messages, the rest on demand."""
+def conversation(value: object, key: str, *, answer: bool = False) -> bool:
+    """`value` as a chat if it is one; says whether it was. Of a long one the last messages, the rest on demand.
+
+    Of an `answer` that repeats the conversation, only what follows the last question.
+    """
     messages = messages_of(value)
+    if answer:
+        messages = answer_of(messages)
     if not messages:
         return False
     opened = f"{key}-earlier"
     hidden = 0 if st.session_state.get(opened) else max(0, len(messages) - _SHOWN_MESSAGES)
     if hidden:
         st.button(
-            f"Show {hidden} earlier messages",
+            f"Show {human.plural(hidden, 'earlier message')}",
             type="tertiary",
             icon=":material/expand_less:",
             key=f"{opened}-button",

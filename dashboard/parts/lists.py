@@ -105,13 +105,18 @@ def shared_values(rows: Sequence[Row]) -> dict[str, list[object]]:
     return {
         "started": [human.moment(row.get("start_ns"), tz) for row in rows],
         "spans": [row.get("n_spans") for row in rows],
-        "tokens": [(row.get("input_tokens") or 0) + (row.get("output_tokens") or 0) for row in rows],
+        "tokens": [_tokens(row) for row in rows],
         "cost": [row.get("cost_usd") for row in rows],
         "app": [one_line(row.get("app"), 60) for row in rows],
         "release": [one_line(row.get("release"), 60) for row in rows],
         "variant": [one_line(row.get("variant"), 60) for row in rows],
         "user": [one_line(row.get("user_id"), 60) for row in rows],
     }
+
+
+def _tokens(row: Row) -> int | None:
+    told = [row[name] for name in ("input_tokens", "output_tokens") if row.get(name) is not None]
+    return sum(told) if told else None
 
 
 def outcome(row: Row) -> list[str]:

@@ -64,6 +64,12 @@ def messages_of(value: object) -> list[Message]:
     return found
 
 
+def answer_of(messages: list[Message]) -> list[Message]:
+    """The messages after the last one of the user; all of them when nothing follows it."""
+    asked = [place for place, message in enumerate(messages) if message.role in ("user", "human")]
+    return messages[asked[-1] + 1 :] or messages if asked else messages
+
+
 def _plain(one: Mapping[str, Any]) -> Mapping[str, Any]:
     """LangChain's two spellings, `{"lc", "kwargs": {...}}` and `{"type", "data": {...}}`, as role and content."""
     inner = one.get("kwargs") if "lc" in one else one.get("data")

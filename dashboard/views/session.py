@@ -136,7 +136,7 @@ def _measures(turn: Row) -> str:
 
 
 def _said(role: str, value: object, key: str, nothing: str) -> None:
-    if content.conversation(value, key):
+    if content.conversation(value, key, answer=role == "assistant"):
         return
     with st.chat_message(role, avatar=":material/person:" if role == "user" else ":material/smart_toy:"):
         if value in (None, ""):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dashboard.parts.messages import PartKind, messages_of
+from dashboard.parts.messages import PartKind, answer_of, messages_of
 
 
 def kinds(value: object) -> list[tuple[str, list[PartKind]]]:
@@ -99,3 +99,11 @@ def test_messages_of_langchain_in_both_spellings() -> None:
     assert found[2].parts[0].call_id == "c1"
     dumped = [{"type": "human", "data": {"content": "Weather?", "type": "human"}}]
     assert messages_of({"messages": dumped}) == messages_of({"inputs": {"messages": built[:1]}})
+
+
+def test_an_answer_starts_after_the_last_question() -> None:
+    said = messages_of([{"role": role, "content": role} for role in ("user", "assistant", "user", "tool", "assistant")])
+    assert [message.role for message in answer_of(said)] == ["tool", "assistant"]
+    assert answer_of(said[:3]) == said[:3]
+    assert answer_of(said[1:2]) == said[1:2]
+    assert answer_of([]) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import random
 import secrets
 from typing import Any, Final
@@ -101,10 +100,10 @@ def _step(raw: bytes, name: str, *arguments: str) -> bytes:
             return raw.replace(bytes.fromhex(old), bytes.fromhex(new))
         case "repeat", (n,):
             return raw * int(n)
+        case "frame", (head,):
+            return framed(bytes.fromhex(head), raw)
         case "utf-16", ():
             return raw.decode().encode("utf-16")
         case "flip", (place,):
             return raw[: int(place)] + bytes([raw[int(place)] ^ 1]) + raw[int(place) + 1 :]
-        case "unescape", ():
-            return json.loads(b'"' + raw + b'"').encode()  # type: ignore[no-any-return]
     raise AssertionError(f"no step is called {name} with {arguments}")

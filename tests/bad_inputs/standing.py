@@ -36,6 +36,7 @@ class Tenant:
     ingest: str
     admin: str
     healthy: dict[str, str] = field(default_factory=dict)  # span id -> text
+    traces: list[str] = field(default_factory=list)  # their trace ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ class Standing:
         )
         assert (answer.status_code, answer.content) == (200, b""), "a healthy neighbour was refused"
         tenant.healthy[one.span_id.hex()] = text
+        tenant.traces.append(one.trace_id.hex())
 
     def footprint(self) -> Footprint:
         """The processes now."""

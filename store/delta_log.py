@@ -15,6 +15,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from core.errors import Conflict, Corrupt, StorageFailed
+from store.log_seal import BLANK, check, check_checkpoint, seal_of, sealed
 
 MAX_TRIES = 100
 
@@ -103,6 +105,7 @@ class DeltaLog:
                     "operation": operation,
                     "operationParameters": {},
                     "engineInfo": "assay",
+                    "seal": BLANK.decode(),
                 }
             }
         ]
@@ -110,7 +113,7 @@ class DeltaLog:
             lines.append({"txn": {"appId": txn[0], "version": txn[1], "lastUpdated": at_ms}})
         lines += [{"remove": self._remove_action(file, at_ms, data_change=not same_rows)} for file in remove]
         lines += [{"add": self._add_action(file, at_ms, data_change=not same_rows)} for file in add]
-        content = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode()
+        content = sealed("\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode())
         with self._lock:
             for _ in range(MAX_TRIES):
                 self._advance()
@@ -121,9 +124,18 @@ class DeltaLog:
         raise Conflict(f"{self._folder.name}: {MAX_TRIES} other commits came in between; try again")
 
     def checkpoint(self) -> None:
-        """Lets deltalake write a checkpoint and drop log entries older than the table's log retention."""
+        """Lets deltalake write a checkpoint and drop log entries older than the table's log retention.
+
+        Raises Corrupt when an entry that would go into it was altered.
+        """
+        self._check_log()
         table = DeltaTable(str(self._folder))
         table.create_checkpoint()
+        seal, content = seal_of(self._log / f"{table.version():020}.checkpoint.parquet")
+        scratch = seal.with_suffix(".tmp")
+        write_durably(scratch, content)
+        scratch.replace(seal)
+        _sync_folder(self._log)
         table.cleanup_metadata()
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -144,6 +156,7 @@ class DeltaLog:
         _sync_folder(self._log)
 
     def _load(self) -> None:
+        self._check_log()
         try:
             table = DeltaTable(str(self._folder))
         except DeltaError as error:
@@ -169,7 +182,7 @@ class DeltaLog:
         while True:
             path = self._log / f"{self._version + 1:020}.json"
             try:
-                content = path.read_bytes()
+                content = check(path.read_bytes(), path)
             except FileNotFoundError:
                 if self._newer_exists():
                     self._load()
@@ -179,6 +192,17 @@ class DeltaLog:
                 self._apply(files, json.loads(line))
             self._files = files
             self._version += 1
+
+    def _check_log(self) -> None:
+        """Raises Corrupt when the newest checkpoint, or an entry after it, is not what was written."""
+        checkpoints = sorted(self._log.glob("*.checkpoint.parquet"))
+        last = checkpoints[-1].name[:20] if checkpoints else ""
+        for path in checkpoints[-1:]:
+            check_checkpoint(path)
+        for path in self._log.glob("*.json"):
+            if path.stem > last:
+                with suppress(FileNotFoundError):  # another process has put it into a checkpoint and cleaned it away
+                    check(path.read_bytes(), path)
 
     def _newer_exists(self) -> bool:
         """Whether the log jumped ahead of us: entries we have not read were cleaned away after a checkpoint."""

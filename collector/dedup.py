@@ -7,6 +7,7 @@ The same ids with other bytes are another version of the span: both are kept, an
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +17,8 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
+from core.errors import Corrupt
+from store import schema
 from store.delta_log import LakeFile
 from store.lake import Lake
 
@@ -23,6 +26,7 @@ SLOTS: Final = 1 << 20
 FULL: Final = int(SLOTS * 0.7)
 # 26 generations hold 19 million spans in 109 MB; the oldest are forgotten first.
 GENERATIONS: Final = 26
+_LOG: Final = logging.getLogger("assay.collector")
 
 
 @njit(cache=True, nogil=True)
@@ -132,10 +136,10 @@ class Dedup:
         for file in files:
             if suspects.is_empty():
                 break
-            hashes = _frame(self._lake.read(file, ["content_hash"]))["content_hash"]
+            hashes = _frame(self._read(file, ["content_hash"]))["content_hash"]
             if not suspects["content_hash"].is_in(hashes.implode()).any():
                 continue
-            stored = _frame(self._lake.read(file, ids))
+            stored = _frame(self._read(file, ids))
             hits = suspects.join(stored.unique(), on=ids, how="semi")
             found += hits["row"].to_list()
             suspects = suspects.join(hits, on="row", how="anti")
@@ -151,7 +155,18 @@ class Dedup:
             chosen.append(file)
             n += file.n_rows
         for file in reversed(chosen):
-            self._filter.add(_hashes(self._lake.read(file, ["tenant", "content_hash"])))
+            rows = self._read(file, ["tenant", "content_hash"])
+            if rows.num_rows:
+                self._filter.add(_hashes(rows))
+
+    def _read(self, file: LakeFile, columns: list[str]) -> pa.Table:
+        """Columns of a file; no rows where it is damaged: ingest goes on, and a span of it that is sent again is
+        stored again rather than lost."""
+        try:
+            return self._lake.read(file, columns)
+        except Corrupt as error:
+            _LOG.error("duplicates of a damaged file are not recognised: %s", error)
+            return schema.SPANS.empty_table().select(columns)
 
 
 def _hashes(rows: pa.Table) -> npt.NDArray[np.int64]:

@@ -89,3 +89,18 @@ def test_fingerprints_forget_the_oldest_and_stay_bounded() -> None:
         known.add(rng.integers(-(2**63), 2**63 - 1, FULL))
     assert known.nbytes <= GENERATIONS << 22
     assert known.add(first).all(), "three generations are remembered"
+
+
+def test_a_damaged_file_stops_nothing_and_its_spans_can_be_sent_again(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    first = Dedup(lake)
+    for span in (1, 2):
+        lake.append("spans", first.fresh(rows(span))[0])
+    victim = next(file for file in lake.snapshot("spans").files if file.min_seq == 1)
+    content = bytearray(Path(victim.path).read_bytes())
+    content[50] ^= 1
+    Path(victim.path).write_bytes(content)
+    for dedup in (first, Dedup(Lake(tmp_path))):
+        fresh, duplicates = dedup.fresh(rows(1, 2, 3))
+        assert fresh.column("span_id").to_pylist() == [f"{1:016x}", f"{3:016x}"]
+        assert duplicates == {"acme": 1}

@@ -22,12 +22,13 @@ from collector.log_events import admit_logs, looks_like_logs
 from collector.metric_points import admit_metrics, looks_like_metrics
 from collector.scan import REFUSAL_TEXT, Scan, scan
 from core.clock import Clock
-from core.errors import Forbidden, Overloaded, Unauthenticated, Undecodable
+from core.errors import Forbidden, Overloaded, TooLarge, Unauthenticated, Undecodable
 from core.ids import TenantId
 from core.records import Counts, Principal, Role
 
 INLINE_BYTES: Final = 32 << 10
 MOST_SPANS: Final = 500_000  # of one request: an empty span is two bytes on the wire and two hundred in our tables
+MOST_OBJECTS: Final = 4_000_000  # of one JSON request: each takes three bytes at least, and twenty times that in memory
 T = TypeVar("T")
 
 
@@ -116,10 +117,15 @@ class Intake:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
+    async def _transcoded(self, body: bytes, signal: Signal) -> Transcoded:
+        if body.count(b"{") > MOST_OBJECTS:
+            raise TooLarge(f"the request holds more than {MOST_OBJECTS} JSON objects; send smaller batches", "body")
+        return await self._run(len(body), lambda: transcode(body, signal))
+
     # -- spans -----------------------------------------------------------------------------------------------------
 
     async def _spans(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
-        transcoded = await self._run(len(body), lambda: transcode(body, Signal.SPANS)) if is_json else None
+        transcoded = await self._transcoded(body, Signal.SPANS) if is_json else None
         wire = transcoded.protobuf if transcoded else body
         found = await self._run(len(wire), lambda: scan(wire, most_spans=MOST_SPANS))
         if transcoded is None:
@@ -146,7 +152,7 @@ class Intake:
     # -- logs and metrics ------------------------------------------------------------------------------------------
 
     async def _logs(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
-        transcoded = await self._run(len(body), lambda: transcode(body, Signal.LOG_RECORDS)) if is_json else None
+        transcoded = await self._transcoded(body, Signal.LOG_RECORDS) if is_json else None
         wire = transcoded.protobuf if transcoded else body
         admission = await self._run(len(wire), lambda: admit_logs(wire))
         n_json = len(transcoded.rejected) if transcoded else 0
@@ -168,7 +174,7 @@ class Intake:
         )
 
     async def _metrics(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
-        transcoded = await self._run(len(body), lambda: transcode(body, Signal.METRIC_POINTS)) if is_json else None
+        transcoded = await self._transcoded(body, Signal.METRIC_POINTS) if is_json else None
         wire = transcoded.protobuf if transcoded else body
         admission = await self._run(len(wire), lambda: admit_metrics(wire))
         counts = Counts(received=admission.n_records, rejected=admission.n_records)

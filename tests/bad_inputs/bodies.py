@@ -100,6 +100,8 @@ def _step(raw: bytes, name: str, *arguments: str) -> bytes:
             return raw.replace(bytes.fromhex(old), bytes.fromhex(new))
         case "repeat", (n,):
             return raw * int(n)
+        case "json", ():
+            return b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + raw.rstrip(b",") + b"]}]}]}"
         case "frame", (head,):
             return framed(bytes.fromhex(head), raw)
         case "utf-16", ():

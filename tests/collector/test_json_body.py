@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -13,10 +14,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector.decode import decode
-from collector.json_body import Transcoded, transcode
+from collector.json_body import MOST_ITEMS, Transcoded, transcode
 from collector.kinds import Signal
 from collector.metric_points import admit_metrics
-from core.errors import Undecodable
+from core.errors import TooLarge, Undecodable
 from tests.collector.otlp import SPAN_ID, START_NS, TRACE_ID, base64_id, decoded, json_span, json_traces
 
 
@@ -463,3 +464,20 @@ def test_o18_metric_points_are_counted_from_json() -> None:
     ]
     body = orjson.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]})
     assert admit_metrics(transcode(body, Signal.METRIC_POINTS).protobuf).n_records == 3
+
+
+def test_o10_more_items_than_a_request_may_hold_are_too_large() -> None:
+    body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * MOST_ITEMS + b"{}]}]}]}"
+    with pytest.raises(TooLarge, match=f"more than {MOST_ITEMS} spans"):
+        transcode(body)
+
+
+def test_the_payload_of_a_rejected_item_takes_no_more_memory_than_its_size() -> None:
+    tracemalloc.start()
+    try:
+        done = transcode(b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * 4_999 + b"{}]}]}]}")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(done.rejected) == 5_000
+    assert held < 5_000 * 1_000

@@ -7,20 +7,22 @@ cannot be audited does not happen.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from core import keytext
 from core.clock import Clock, system_clock
 from core.errors import InvalidInput
 from core.ids import KeyId, TenantId
 from core.records import Counts, PiiPolicy, Principal, Role
-from store.control import claims, keyring, ledger, tenants
+from store.control import claims, erasures, keyring, ledger, tenants
 from store.control.audit import AuditChain, record_of
 from store.control.database import Database
+from store.control.erasures import Erasure
 from store.control.migrate import upgrade
 from store.control.records import (
     AuditHead,
@@ -276,6 +278,59 @@ class Control:
         """Notes that the work behind a claim is done."""
         with self._database.write() as connection:
             claims.finish(connection, tenant, key, self._clock())
+
+    # Erasures
+
+    def begin_erasure(
+        self, tenant: TenantId, user_id: str, seal: Callable[[str], bytes], *, by: Principal | None = None
+    ) -> Erasure:
+        """The erasure of a user that is under way, or a new one. `seal` gets its id and answers what it has to
+        remember, encrypted. Neither the table nor the audit record contains the user's id. Raises NotFound."""
+        subject = erasures.subject_of(self._pepper, tenant, user_id)
+        with self._database.write() as connection:
+            tenants.need(connection, tenant)
+            found = erasures.under_way(connection, tenant, subject)
+            if found is not None:
+                return found
+            number, now = secrets.token_hex(6), self._clock()
+            made = Erasure(erasure_id=number, tenant=tenant, subject=subject, requested_at_ns=now, sealed=seal(number))
+            erasures.add(connection, made)
+            self._of_erasure(connection, made, "erasure.begin", {"subject": subject}, by)
+            return made
+
+    def seal_erasure(self, erasure: Erasure, sealed: bytes) -> None:
+        """Replaces what an erasure under way has to remember."""
+        with self._database.write() as connection:
+            erasures.seal(connection, erasure.erasure_id, sealed)
+
+    def finish_erasure(self, erasure: Erasure, receipt: Json, *, by: Principal | None = None) -> None:
+        """Keeps the receipt, forgets whom it was about, and gives the space of what was deleted back, overwritten."""
+        with self._database.write() as connection:
+            erasures.finish(connection, erasure.erasure_id, receipt, self._clock())
+            after = {"subject": erasure.subject, "receipt": receipt}
+            self._of_erasure(connection, erasure, "erasure.finish", after, by)
+        self._database.compact()
+
+    def erasure(self, tenant: TenantId, erasure_id: str) -> Erasure:
+        """One erasure of a tenant. Raises NotFound."""
+        with self._database.read() as connection:
+            return erasures.need(connection, tenant, erasure_id)
+
+    def erasures(self, tenant: TenantId | None, *, unfinished: bool = False) -> list[Erasure]:
+        """The erasures of one tenant, or of all for None, newest first."""
+        with self._database.read() as connection:
+            return erasures.rows(connection, tenant, unfinished=unfinished)
+
+    def forget_claims(self, tenant: TenantId, user_id: str) -> int:
+        """Deletes the tenant's idempotency keys that contain a user's id; returns how many."""
+        with self._database.write() as connection:
+            return erasures.forget_claims(connection, tenant, user_id)
+
+    def _of_erasure(
+        self, connection: Connection, erasure: Erasure, action: str, after: Json, by: Principal | None
+    ) -> None:
+        actor, resource = _actor(by, erasure.tenant), f"erasure/{erasure.erasure_id}"
+        self._chain.append(connection, actor, action, resource, before=None, after=after, at_ns=self._clock())
 
 
 def _actor(by: Principal | None, tenant: TenantId) -> Principal:

@@ -3,7 +3,8 @@
 Writers are serial on purpose. SQLite has one writer at a time whatever one wishes, and a transaction that starts by
 reading and then wants to write fails at once with "database is locked", however long the busy timeout. So a write
 begins with BEGIN IMMEDIATE (it queues in SQLite's busy handler), behind a lock that queues this process's own threads.
-On PostgreSQL an advisory lock does the same.
+On PostgreSQL an advisory lock does the same, and a read sees one moment however many statements it takes (REPEATABLE
+READ), as it does on SQLite: else the audit chain and its head could come from two moments and look forged.
 
 Somebody else's lock (a backup tool, a shell with an open transaction) is waited for PATIENCE_S seconds, counted from
 when the write was asked for, so that writers behind each other do not wait one after the other.
@@ -26,6 +27,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from core.errors import InvalidInput, StorageFailed
 
 PATIENCE_S: Final = 5.0
+CONNECT_WITHIN_S: Final = 5
 _LEAST_PATIENCE_S: Final = 0.25  # for a writer whose own queue took all of its patience
 _ADVISORY_LOCK: Final = 0x41535341  # "ASSA"
 
@@ -44,6 +46,8 @@ class Database:
         self._url = _checked(url)
         self._write_lock = threading.Lock()
         self.engine: Engine = _engine(self._url)
+        server = self._url.get_backend_name() == "postgresql"
+        self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ") if server else self.engine
 
     @property
     def name(self) -> str:
@@ -53,7 +57,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises StorageFailed."""
-        with self._translated(), self.engine.begin() as connection:
+        with self._translated(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -70,6 +74,24 @@ class Database:
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(left_s * 1000)}")
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
                 yield connection
+
+    def compact(self) -> None:
+        """Rewrites an SQLite file without what was deleted from it, and empties its log: no deleted byte stays.
+
+        Raises StorageFailed; DatabaseBusy when somebody reads an old state all the while.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return
+        with self._translated(), self._write_lock, self.engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            try:
+                raw.execute("VACUUM")
+                (busy, _, _) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                raise StorageFailed(f"the control database {self.name} could not be rewritten: {error}") from error
+        if busy:
+            raise DatabaseBusy("the control database is being read; its log still holds what was deleted, try again")
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -101,7 +123,20 @@ def _checked(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=5, pool_timeout=10)
+        try:
+            return create_engine(
+                url,
+                pool_pre_ping=True,
+                pool_size=5,
+                max_overflow=5,
+                pool_timeout=10,
+                connect_args={"connect_timeout": CONNECT_WITHIN_S} if url.get_driver_name() == "psycopg" else {},
+            )
+        except ModuleNotFoundError as error:
+            raise InvalidInput(
+                f"a control database on PostgreSQL needs the package {error.name}, which is not installed; "
+                "run `make setup`, or pip install 'psycopg[binary]' and begin the URL with postgresql+psycopg://"
+            ) from error
     if not url.database or url.database == ":memory:":
         raise InvalidInput("the control database needs a file: several processes share it")
     path = Path(url.database)
@@ -123,6 +158,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        "secure_delete=ON",
         "cache_size=-2000",
     ):
         cursor.execute(f"PRAGMA {pragma}")

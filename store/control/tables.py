@@ -89,3 +89,15 @@ CLAIMS: Final = Table(
     Column("created_at_ns", BigInteger, nullable=False),
     Column("finished_at_ns", BigInteger),
 )
+
+ERASURES: Final = Table(
+    "erasures",
+    METADATA,
+    Column("erasure_id", String(16), primary_key=True),
+    Column("tenant", String(63), nullable=False),
+    Column("subject", String(64), nullable=False),  # keyed hash of the id: joins requests, tells nobody who it was
+    Column("sealed", LargeBinary),  # the id and what belongs to it, encrypted; null once it is done
+    Column("requested_at_ns", BigInteger, nullable=False),
+    Column("finished_at_ns", BigInteger),
+    Column("receipt", Text),  # canonical JSON of counts
+)

@@ -34,7 +34,7 @@ check: setup
 
 lock:
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --no-emit-find-links --generate-hashes --extra dev --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --no-header --no-emit-index-url --no-emit-find-links --generate-hashes --extra dev --extra scale --python-version 3.11 \
 		-o requirements.lock pyproject.toml requirements.in
 
 # The peers and the harness live outside the repository; benchmarks/ingest/run.py says how to point at them.

@@ -54,10 +54,10 @@ def add(connection: Connection, deltas: Deltas) -> None:
 
 def rows(connection: Connection, tenant: TenantId | None) -> list[LedgerRow]:
     """The lines of one tenant, or of all, sorted by tenant and signal."""
-    query = select(LEDGER).order_by(LEDGER.c.tenant, LEDGER.c.signal)
+    query = select(LEDGER)
     if tenant is not None:
         query = query.where(LEDGER.c.tenant == tenant)
-    return [
+    found = [
         LedgerRow(
             tenant=TenantId(row.tenant),
             signal=row.signal,
@@ -65,3 +65,4 @@ def rows(connection: Connection, tenant: TenantId | None) -> list[LedgerRow]:
         )
         for row in connection.execute(query)
     ]
+    return sorted(found, key=lambda row: (row.tenant, row.signal))  # databases sort text by their own rules

@@ -41,7 +41,7 @@ def need(connection: Connection, tenant: TenantId) -> TenantRecord:
 
 def every(connection: Connection) -> list[TenantRecord]:
     """All tenants, by name."""
-    return [_record(row) for row in connection.execute(select(TENANTS).order_by(TENANTS.c.id))]
+    return sorted(map(_record, connection.execute(select(TENANTS))), key=lambda record: record.id)
 
 
 def replace_choices(connection: Connection, record: TenantRecord) -> None:

@@ -1,9 +1,10 @@
-"""The control database on real files: tenants, keys, ledger, claims, many writers."""
+"""The control database on SQLite and on PostgreSQL: tenants, keys, ledger, claims, many writers."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +20,8 @@ from core.keytext import issue
 from core.records import Counts, PiiEntity, PiiMode, PiiPolicy, Principal, Role
 from store.control.control import Control
 from store.control.records import ClaimState
+from tests.store.databases import PEPPER, ControlDatabase
 
-PEPPER = b"pepper for tests, 32 bytes long!"
 AIRLINE, SHOP = TenantId("airline"), TenantId("shop")
 ADMIN = Principal(tenant=AIRLINE, role=Role.ADMIN, name="ann", key_id="0123456789ab")
 
@@ -30,8 +31,8 @@ def opened(path: Path) -> Control:
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Iterator[Control]:
-    found = opened(tmp_path)
+def control(database: ControlDatabase) -> Iterator[Control]:
+    found = database.open()
     found.ensure_tenant(AIRLINE)
     found.ensure_tenant(SHOP)
     yield found
@@ -47,11 +48,11 @@ def test_a_tenant_begins_with_everything_redacted_and_kept(control: Control) -> 
         control.tenant(TenantId("nobody"))
 
 
-def test_choices_last_and_concern_one_tenant(control: Control, tmp_path: Path) -> None:
+def test_choices_last_and_concern_one_tenant(control: Control, database: ControlDatabase) -> None:
     policy = PiiPolicy(default=PiiMode.HASH, by_entity={PiiEntity.EMAIL: PiiMode.KEEP})
     control.set_pii(AIRLINE, policy, by=ADMIN)
     control.set_retention(AIRLINE, 30, by=ADMIN)
-    again = opened(tmp_path).tenant(AIRLINE)
+    again = database.open().tenant(AIRLINE)
     assert (again.pii, again.retention_days) == (policy, 30)
     assert control.tenant(SHOP).pii == PiiPolicy()
     control.set_retention(AIRLINE, None)
@@ -65,7 +66,9 @@ def test_a_retention_out_of_range_changes_nothing(control: Control, days: int) -
     assert control.tenant(AIRLINE).retention_days is None
 
 
-def test_a_key_is_found_by_its_id_and_its_secret_is_nowhere(control: Control, tmp_path: Path) -> None:
+def test_a_key_is_found_by_its_id_and_its_secret_is_nowhere(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+    control.ensure_tenant(AIRLINE)
     record, text = control.create_key(AIRLINE, Role.INGEST, "airline-prod")
     assert control.find_key(record.key_id) == record
     assert control.find_key(KeyId("ffffffffffff")) is None
@@ -191,9 +194,9 @@ def test_a_claim_keeps_its_first_answer(control: Control) -> None:
     assert control.claim(SHOP, "k1", other, "[]").state is ClaimState.NEW
 
 
-def test_a_claim_is_forgotten_after_a_day(tmp_path: Path) -> None:
+def test_a_claim_is_forgotten_after_a_day(database: ControlDatabase) -> None:
     now = [10**18]
-    control = Control.open(f"sqlite:///{tmp_path / 'control.db'}", pepper=PEPPER, clock=lambda: now[0])
+    control = database.open(clock=lambda: now[0])
     assert control.claim(AIRLINE, "k", b"b" * 32, "1").state is ClaimState.NEW
     now[0] += 86_401 * NS_PER_S
     assert control.claim(AIRLINE, "k", b"c" * 32, "2").state is ClaimState.NEW
@@ -230,23 +233,22 @@ import sys
 from core.ids import TenantId
 from core.records import Counts
 from store.control.control import Control
-path, journal = sys.argv[1], int(sys.argv[2])
-control = Control.open(f"sqlite:///{path}", pepper=b"pepper for tests, 32 bytes long!")
+url, journal = sys.argv[1], int(sys.argv[2])
+control = Control.open(url, pepper=b"pepper for tests, 32 bytes long!")
 control.ensure_tenant(TenantId("airline"))
 for seq in range(1, 41):
     control.settle(journal, seq, {(TenantId("airline"), "spans"): Counts(received=2, stored=2)})
 """
 
 
-def test_several_processes_open_and_write_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "control.db"
+def test_several_processes_open_and_write_at_once(database: ControlDatabase) -> None:
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(journal)], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, "-c", WRITER, database.url, str(journal)], stderr=subprocess.PIPE, text=True)
         for journal in range(1, 5)
     ]
     complaints = [writer.communicate(timeout=120)[1] for writer in writers]
     assert [writer.returncode for writer in writers] == [0] * 4, complaints
-    control = opened(tmp_path)
+    control = database.open()
     assert control.ledger(AIRLINE)[0].counts == Counts(received=320, stored=320)
     assert control.verify(AIRLINE).n_records == 1
 
@@ -259,7 +261,8 @@ def test_reads_go_on_while_a_write_is_open(control: Control) -> None:
     assert control.tenant(AIRLINE).retention_days == 1
 
 
-def test_a_failing_database_is_a_storage_failure(control: Control, tmp_path: Path) -> None:
+def test_a_failing_database_is_a_storage_failure(tmp_path: Path) -> None:
+    control = opened(tmp_path)
     control.close()
     for file in tmp_path.glob("control.db*"):
         file.unlink()
@@ -282,5 +285,44 @@ def test_a_password_in_the_url_is_not_told() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_the_file_is_private(control: Control, tmp_path: Path) -> None:
+def test_the_file_is_private(tmp_path: Path) -> None:
+    opened(tmp_path)
     assert (tmp_path / "control.db").stat().st_mode & 0o077 == 0
+
+
+def test_tenants_are_in_one_order_on_every_engine(control: Control) -> None:
+    names = ["b", "a-b", "ab", "a_b", "a", "z0", "z-0"]
+    for name in names:
+        control.ensure_tenant(TenantId(name))
+    control.count({(TenantId(name), "spans"): Counts(received=1, stored=1) for name in names})
+    assert [tenant.id for tenant in control.all_tenants()] == sorted([*names, AIRLINE, SHOP])
+    assert [row.tenant for row in control.ledger(None)] == sorted(names)
+
+
+def test_a_chain_is_whole_to_whoever_reads_it_while_it_grows(control: Control) -> None:
+    """Records and head are read as of one moment."""
+    grown = threading.Event()
+
+    def grow() -> None:
+        for n in range(60):
+            control.record(ADMIN, "rubric.change", f"rubric/{n}")
+        grown.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        growing = pool.submit(grow)
+        while not grown.is_set() and not growing.done():
+            verdict = control.verify(AIRLINE)
+            assert verdict.ok, verdict.reason
+        growing.result()
+    assert control.verify(AIRLINE).n_records == 61
+
+
+def test_a_server_that_is_gone_is_a_storage_failure_without_its_password() -> None:
+    with pytest.raises(StorageFailed) as refused:
+        Control.open("postgresql://assay:hunter2@127.0.0.1:1/control", pepper=PEPPER)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_driver_that_is_not_installed_is_named() -> None:
+    with pytest.raises(InvalidInput, match="psycopg2"):
+        Control.open("postgresql+psycopg2://localhost/control", pepper=PEPPER)

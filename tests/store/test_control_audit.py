@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,29 +11,21 @@ from core.ids import TenantId
 from core.records import PiiMode, PiiPolicy, Principal, Role
 from store.control.control import Control
 from store.control.records import AuditHead
+from tests.store.databases import ControlDatabase
 
-PEPPER = b"pepper for tests, 32 bytes long!"
 AIRLINE, SHOP = TenantId("airline"), TenantId("shop")
 ANN = Principal(tenant=AIRLINE, role=Role.ADMIN, name="ann", key_id="0123456789ab")
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Iterator[Control]:
-    opened = Control.open(f"sqlite:///{tmp_path / 'control.db'}", pepper=PEPPER)
+def control(database: ControlDatabase) -> Iterator[Control]:
+    opened = database.open()
     opened.ensure_tenant(AIRLINE)
     opened.ensure_tenant(SHOP)
     for n in range(5):
         opened.record(ANN, "rubric.change", f"rubric/{n}", before={"version": n}, after={"version": n + 1})
     yield opened
     opened.close()
-
-
-def tamper(path: Path, *statements: str) -> None:
-    connection = sqlite3.connect(path / "control.db")
-    with connection:
-        for statement in statements:
-            connection.execute(statement)
-    connection.close()
 
 
 def test_a_chain_that_nobody_touched_is_whole(control: Control) -> None:
@@ -68,8 +58,15 @@ def test_every_change_is_recorded_with_its_author(control: Control) -> None:
     assert control.verify(AIRLINE).ok
 
 
-def test_a_change_that_cannot_be_recorded_does_not_happen(control: Control, tmp_path: Path) -> None:
-    tamper(tmp_path, "CREATE TRIGGER t BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no more'); END")
+def test_a_change_that_cannot_be_recorded_does_not_happen(control: Control, database: ControlDatabase) -> None:
+    refusal = {
+        "sqlite": ["CREATE TRIGGER t BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no more'); END"],
+        "postgresql": [
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no more'; END $$",
+            "CREATE TRIGGER t BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION f()",
+        ],
+    }
+    database.execute(*refusal[database.kind])
     with pytest.raises(StorageFailed):
         control.create_key(AIRLINE, Role.ADMIN, "unseen")
     with pytest.raises(StorageFailed):
@@ -123,9 +120,9 @@ def test_a_change_that_cannot_be_recorded_does_not_happen(control: Control, tmp_
     ],
 )
 def test_tampering_is_found_and_located(
-    control: Control, tmp_path: Path, statements: list[str], first_bad_seq: int, reason: str
+    control: Control, database: ControlDatabase, statements: list[str], first_bad_seq: int, reason: str
 ) -> None:
-    tamper(tmp_path, *statements)
+    database.execute(*statements)
     verdict = control.verify(AIRLINE)
     assert not verdict.ok
     assert verdict.first_bad_seq == first_bad_seq
@@ -134,10 +131,9 @@ def test_tampering_is_found_and_located(
     assert control.verify(SHOP).ok
 
 
-def test_a_cut_tail_with_a_forged_head_is_found(control: Control, tmp_path: Path) -> None:
+def test_a_cut_tail_with_a_forged_head_is_found(control: Control, database: ControlDatabase) -> None:
     """Moving the head back needs its keyed code, which needs the pepper."""
-    tamper(
-        tmp_path,
+    database.execute(
         "DELETE FROM audit WHERE tenant = 'airline' AND seq > 4",
         "UPDATE audit_heads SET seq = 4, hash = (SELECT hash FROM audit WHERE tenant = 'airline' AND seq = 4)"
         " WHERE tenant = 'airline'",
@@ -146,25 +142,25 @@ def test_a_cut_tail_with_a_forged_head_is_found(control: Control, tmp_path: Path
     assert (verdict.ok, verdict.reason) == (False, "the head of the chain was changed")
 
 
-def test_an_old_copy_put_back_is_found_by_a_head_noted_elsewhere(control: Control, tmp_path: Path) -> None:
-    control.close()
-    old = (tmp_path / "control.db").read_bytes()
+def test_an_old_copy_put_back_is_found_by_a_head_noted_elsewhere(control: Control, database: ControlDatabase) -> None:
+    database.execute("CREATE TABLE old_head AS SELECT * FROM audit_heads WHERE tenant = 'airline'")
     control.record(ANN, "key.create", "key/forgotten")
     noted = control.verify(AIRLINE).head
     assert noted is not None
     assert control.verify(AIRLINE, noted).ok
-    control.close()
-    for file in tmp_path.glob("control.db*"):
-        file.unlink()
-    (tmp_path / "control.db").write_bytes(old)
+    database.execute(
+        "DELETE FROM audit WHERE tenant = 'airline' AND seq = 7",
+        "DELETE FROM audit_heads WHERE tenant = 'airline'",
+        "INSERT INTO audit_heads SELECT * FROM old_head",
+    )
     assert control.verify(AIRLINE).ok
     verdict = control.verify(AIRLINE, noted)
     assert (verdict.ok, verdict.first_bad_seq) == (False, 7)
     assert not control.verify(AIRLINE, AuditHead(seq=3, hash="0" * 64)).ok
 
 
-def test_another_pepper_verifies_nothing(control: Control, tmp_path: Path) -> None:
-    other = Control.open(f"sqlite:///{tmp_path / 'control.db'}", pepper=b"another pepper, also 32 bytes ok")
+def test_another_pepper_verifies_nothing(control: Control, database: ControlDatabase) -> None:
+    other = database.open(pepper=b"another pepper, also 32 bytes ok")
     assert not other.verify(AIRLINE).ok
     other.close()
 

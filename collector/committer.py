@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from collector.batch import Item, Rows, Workshop, rows_of, seq_of
 from collector.dedup import Dedup
 from collector.derived import DERIVED, Derivation
+from collector.drain import Drain
 from collector.intake import Acknowledged, Tally, room_error
 from collector.journal import Journal
 from collector.kinds import Signal
@@ -83,6 +84,7 @@ class Committer:
         self._dedup: Dedup | None = None
         self._leaves = Leaves()
         self._derivation = Derivation(lake, self.app_id)
+        self._drain = Drain(journal)
 
     # -- the backlog -----------------------------------------------------------------------------------------------
 
@@ -297,6 +299,7 @@ class Committer:
         try:
             self._flush_tally()
             self._journal.committed(self._committed, keep_s=self._settings.journal_retention_s)
+            self._drain.look(self._committed, behind=self._derivation.behind)
         except Exception:  # the thread must go on: it is the only way from journal to lake
             _LOG.exception("upkeep of the journal failed; it is tried again")
 

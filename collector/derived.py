@@ -45,6 +45,11 @@ class Derivation:
         self._position = position
 
     @property
+    def behind(self) -> bool:
+        """Whether `spans` has rows that the derived tables lack."""
+        return bool(self._waiting)
+
+    @property
     def due(self) -> bool:
         """Whether the derived tables are as far behind as they may be."""
         return self._rows >= BEHIND_ROWS or (bool(self._waiting) and time.monotonic() - self._since >= BEHIND_S)

@@ -173,7 +173,7 @@ class Journal:
             active = self._active
         gone = []
         for path, following in zip(paths, [*paths[1:], active][: len(paths)], strict=True):
-            first_of_next = _first(following) if following else self._next
+            first_of_next = first_position(following) if following else self._next
             if first_of_next - 1 > position or (keep_s and time.time() - path.stat().st_mtime < keep_s):
                 break
             if path in self._damaged:
@@ -186,6 +186,17 @@ class Journal:
             with self._lock:
                 self._closed = [path for path in self._closed if path not in gone]
         return gone
+
+    @property
+    def last_position(self) -> int:
+        """Of the newest entry; 0 when there never was one."""
+        return self._next - 1
+
+    def segments(self) -> tuple[list[Path], list[Path]]:
+        """The segments that hold entries, and those of them that are damaged and stay until somebody removes them."""
+        with self._lock:
+            paths = [*self._closed, *([self._active] if self._active is not None else [])]
+        return paths, [path for path in paths if path in self._damaged]
 
     def roll(self) -> None:
         """Lets the next entry start a new segment, so that this one can be destroyed."""
@@ -290,7 +301,8 @@ def _hold(path: Path) -> int:
     return descriptor
 
 
-def _first(path: Path) -> int:
+def first_position(path: Path) -> int:
+    """Of the entries in a segment, by its name."""
     return int(path.name.split("-")[0])
 
 

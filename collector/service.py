@@ -72,6 +72,14 @@ def run(settings: CollectorSettings, control: Control, pepper: bytes) -> int:
     return uvloop.run(_Collector(settings, control, pepper).run())
 
 
+def drain(settings: CollectorSettings, control: Control, pepper: bytes) -> tuple[int, int]:
+    """Without listening: stores what the journal holds and destroys its segments: (destroyed, damaged ones left).
+
+    Raises Conflict when a collector is running, StorageFailed, Corrupt.
+    """
+    return _Collector(settings, control, pepper).drain()
+
+
 class _Collector:
     def __init__(self, settings: CollectorSettings, control: Control, pepper: bytes) -> None:
         self._settings = settings
@@ -112,6 +120,15 @@ class _Collector:
             tally=tally,
         )
         self._committer.recovered(last)
+
+    def drain(self) -> tuple[int, int]:
+        """Destroys what recovery has stored, and ends: (segments destroyed, damaged ones left)."""
+        try:
+            gone = self._journal.committed(self._journal.last_position)
+            self._journal.stop()
+            return len(gone), len(self._journal.segments()[1])
+        finally:
+            self._journal.release()
 
     async def run(self) -> int:
         """Listens until told to stop."""

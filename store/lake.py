@@ -91,15 +91,20 @@ class Lake:
                 self._log(table).commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
         return int(rows.num_rows)
 
-    def replace(self, table: str, old: list[LakeFile], rows: pa.Table, *, operation: str) -> list[LakeFile]:
+    def replace(
+        self, table: str, old: list[LakeFile], rows: pa.Table, *, operation: str, same_rows: bool = True
+    ) -> list[LakeFile]:
         """Puts `rows` in the place of the files `old` in one commit; the old bytes stay until `vacuum`.
 
-        Raises Conflict when one of them has gone meanwhile.
+        `same_rows`: nothing but their arrangement changes. Raises Conflict when one of them has gone meanwhile.
         """
         files = [self._write(table, part) for part in _partitions(rows)]
         _date_from_now(old)
         with _log_read(table):
-            self._log(table).commit(add=files, remove=old, operation=operation, at_ms=self._clock() // NS_PER_MS)
+            at_ms = self._clock() // NS_PER_MS
+            self._log(table).commit(
+                add=files, remove=old, operation=operation, at_ms=at_ms, rearrangement=same_rows and bool(old)
+            )
         return files
 
     def remove(self, table: str, files: list[LakeFile]) -> None:
@@ -118,6 +123,11 @@ class Lake:
         """The table as it is now."""
         version, files = self._files(table)
         return Snapshot(table=table, version=version, files=tuple(files.values()))
+
+    def left(self, table: str) -> frozenset[str]:
+        """Files, by their path in the table's folder, that commits of the last day took out of the table."""
+        with _log_read(table):
+            return self._log(table).left()
 
     def checkpoint(self, table: str) -> None:
         """Writes a log checkpoint so that opening the table stays fast."""

@@ -86,7 +86,7 @@ def repair(lake: Lake, repairs: list[Repair], clock: Clock = system_clock) -> li
         place = (damage.table, damage.tenant, damage.date)
         if each.act == "rebuild":
             if place not in rebuilt:
-                _rebuild(lake, *place)
+                rebuild(lake, *place)
                 rebuilt.add(place)
             done.append(each)
         elif _take_out(lake, damage, clock):
@@ -124,8 +124,8 @@ def _move_aside(lake: Lake, table: str, path: Path) -> None:
         raise StorageFailed(f"{path} is out of its table but could not be moved to {target}: {error}") from error
 
 
-def _rebuild(lake: Lake, table: str, tenant: str, date: str) -> None:
-    """Puts the partial rows that the day's spans make in the place of all of that day's files."""
+def rebuild(lake: Lake, table: str, tenant: str, date: str) -> None:
+    """Puts the partial rows that the day's spans make in the place of all of that day's files. Raises Conflict."""
     for attempt in range(TRIES):
         old = [file for file in lake.snapshot(table).select(tenant) if file.date == date]
         upto = max((file.max_seq for file in old), default=0)

@@ -1,0 +1,271 @@
+"""Erases one user from a whole data folder: journal, lake, damaged files, logs and control database, in that order.
+
+The intent stands in the control database before anything changes, so an erasure that was killed goes on when the
+server starts, or when the same command is given again. See docs/erasure.md.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import re
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from collector.drain import request_drain
+from collector.seal import MasterKey, sealed, unsealed
+from core.errors import Conflict, InvalidInput, StorageFailed
+from core.ids import TenantId
+from core.records import PiiMode, PiiPolicy, Principal
+from server.control_access import open_control, pepper_of
+from server.settings import Settings
+from store import erasure
+from store.control.control import Control
+from store.control.erasures import Erasure
+from store.erasure import Belongings, Progress, Subject
+from store.lake import Lake
+
+DRAIN_WITHIN_S: Final = 180.0
+PASSES: Final = 5
+MOST_ID_CHARS: Final = 4096
+_TRACE: Final = re.compile(rb"[0-9a-f]{32}")
+_QUIET: Final[Progress] = lambda *_: None  # noqa: E731
+
+
+class Incomplete(StorageFailed):
+    """Something of the user may be left: damaged files cannot be looked into. The erasure stays under way."""
+
+    code = "erasure_incomplete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What went, in counts. `rows` and `files` by table; `journal_damaged` are segments that no one can read."""
+
+    erasure_id: str
+    traces: int
+    sessions: int
+    days: int
+    rows: dict[str, int]
+    files: dict[str, int]
+    old_files: int
+    damaged_files: int
+    journal_segments: int
+    journal_damaged: int
+    log_places: int
+    control_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Memory:
+    """What an erasure under way has to know; kept sealed."""
+
+    user_id: str = field(repr=False)
+    what: Belongings = field(default_factory=Belongings)
+    planned: bool = False
+    n_segments: int = 0
+
+
+class Erasing:
+    """Erasures of one data folder. Close it at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens what it needs. Raises StorageFailed, Corrupt, InvalidInput."""
+        self._settings = settings
+        self.control: Control = open_control(settings)
+        self._lake = Lake(settings.lake_root)
+        self._master = MasterKey.open(settings.secrets_dir / "master.key")
+
+    def close(self) -> None:
+        """Gives the database back."""
+        self.control.close()
+
+    def foreseen(self, tenant: TenantId, user_id: str, progress: Progress = _QUIET) -> Belongings:
+        """What would go from the lake. What still waits in the journal is not looked at. Changes nothing."""
+        return erasure.find(self._lake, self._subject(tenant, user_id), Belongings(), progress)
+
+    def begin(self, tenant: TenantId, user_id: str, *, by: Principal | None = None) -> Erasure:
+        """Puts the intent on record, or finds the one under way. Raises NotFound for an unknown tenant."""
+        _checked(user_id)
+        return self.control.begin_erasure(
+            tenant, user_id, lambda number: self._seal(number, _Memory(user_id=user_id)), by=by
+        )
+
+    def carry_out(self, which: Erasure, progress: Progress = _QUIET, *, by: Principal | None = None) -> Receipt:
+        """Does it, or goes on with it. Raises Incomplete; Conflict when another erasure runs; StorageFailed."""
+        with self._alone():
+            memory = self._opened(self.control.erasure(which.tenant, which.erasure_id))
+            n_segments, n_damaged = self._drain(progress)
+            memory = replace(memory, n_segments=memory.n_segments + n_segments)
+            subject = self._subject(which.tenant, memory.user_id)
+            memory = self._erase_rows(which, memory, subject, progress)
+            progress("deleting old bytes", 0, 1)
+            old_files = erasure.sweep(self._lake, which.tenant)
+            aside = erasure.destroy_taken_aside(self._lake, subject, memory.what)
+            places = sum(_overwrite(path, subject, memory.what.traces) for path in self._logs())
+            claims = self.control.forget_claims(which.tenant, memory.user_id)
+            if left := erasure.unreadable(self._lake, which.tenant):
+                raise Incomplete(
+                    f"{len(left)} damaged files may hold something of the user, first {left[0]}\n"
+                    "put them back from a backup, or assay doctor --repair --yes; then give the same command again"
+                )
+            receipt = Receipt(
+                erasure_id=which.erasure_id,
+                traces=len(memory.what.traces),
+                sessions=len(memory.what.sessions),
+                days=len(memory.what.dates),
+                rows=memory.what.rows,
+                files=memory.what.files,
+                old_files=old_files,
+                damaged_files=aside,
+                journal_segments=memory.n_segments,
+                journal_damaged=n_damaged,
+                log_places=places,
+                control_rows=claims,
+            )
+            self.control.finish_erasure(which, asdict(receipt), by=by)
+            return receipt
+
+    def under_way(self) -> list[Erasure]:
+        """The erasures that were begun and are not done, of every tenant, oldest first."""
+        return self.control.erasures(None, unfinished=True)[::-1]
+
+    def _erase_rows(self, which: Erasure, memory: _Memory, subject: Subject, progress: Progress) -> _Memory:
+        for n in range(PASSES):
+            found = erasure.find(self._lake, subject, memory.what, progress)
+            left = {table: n_rows for table, n_rows in found.rows.items() if table != "sessions"}
+            if memory.planned and n and not left:
+                return memory
+            # Found again after a kill is not counted again; what came in between two rounds is.
+            new = found if not memory.planned or n else replace(found, rows={}, files={})
+            memory = replace(memory, what=memory.what | new, planned=True)
+            self.control.seal_erasure(which, self._seal(which.erasure_id, memory))
+            erasure.erase(self._lake, subject, memory.what, progress)
+        raise Conflict("more of the user keeps coming in; stop what sends it, then give the same command again")
+
+    def _drain(self, progress: Progress) -> tuple[int, int]:
+        """(segments destroyed, damaged ones left): everything acknowledged until now is in the lake afterwards."""
+        progress("emptying the journal", 0, 1)
+        folder = self._settings.data / "journal"
+        if not folder.is_dir():
+            return 0, 0
+        found = request_drain(folder, DRAIN_WITHIN_S)
+        if found is None:
+            from collector.service import drain
+            from collector.settings import CollectorSettings
+
+            settings = CollectorSettings(data_dir=self._settings.data, lake_root=self._settings.lake_root)
+            found = drain(settings, self.control, pepper_of(self._settings))
+        progress("emptying the journal", 1, 1)
+        return found
+
+    def _subject(self, tenant: TenantId, user_id: str) -> Subject:
+        """The user with every spelling that a choice of the tenant's can have left in the lake."""
+        from collector.dialects import TEXT
+        from collector.redact import Redactor
+
+        key = self._master.derived(f"pii/{tenant}")
+        policies = [self.control.tenant(tenant).pii, PiiPolicy(), PiiPolicy(default=PiiMode.HASH)]
+        redactors = [Redactor(policy, key) for policy in policies]
+        forms = {_checked(user_id), *(redactor.identifier(user_id) for redactor in redactors)}
+        quarantine = self._master.derived(f"quarantine/{tenant}")
+        return Subject(
+            tenant=tenant,
+            given=user_id,
+            forms=frozenset(forms),
+            keys=frozenset(name.removeprefix("resource:") for name in TEXT["user_id"]),
+            opened=lambda payload: unsealed(quarantine, payload),
+        )
+
+    def _seal(self, erasure_id: str, memory: _Memory) -> bytes:
+        what = memory.what
+        plain = {
+            "user_id": memory.user_id,
+            "traces": sorted(what.traces),
+            "sessions": sorted(what.sessions),
+            "dates": sorted(what.dates),
+            "rows": what.rows,
+            "files": what.files,
+            "planned": memory.planned,
+            "n_segments": memory.n_segments,
+        }
+        return sealed(self._master.derived(f"erasure/{erasure_id}"), zlib.compress(json.dumps(plain).encode()))
+
+    def _opened(self, which: Erasure) -> _Memory:
+        if which.sealed is None:
+            raise Conflict(f"erasure {which.erasure_id} is done")
+        plain: dict[str, Any] = json.loads(
+            zlib.decompress(unsealed(self._master.derived(f"erasure/{which.erasure_id}"), which.sealed))
+        )
+        what = Belongings(
+            traces=frozenset(plain["traces"]),
+            sessions=frozenset(plain["sessions"]),
+            dates=frozenset(plain["dates"]),
+            rows=plain["rows"],
+            files=plain["files"],
+        )
+        return _Memory(user_id=plain["user_id"], what=what, planned=plain["planned"], n_segments=plain["n_segments"])
+
+    def _logs(self) -> Iterator[Path]:
+        """Files of text that a process may have written into."""
+        data = self._settings.data
+        for folder, pattern in ((data, "*.log*"), (data / "run", "*.log*"), (data / "journal", "*.txt")):
+            yield from (path for path in folder.glob(pattern) if path.is_file())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        run = self._settings.run_dir
+        run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(run / "erasure.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise Conflict("another erasure is running on this data folder; wait until it is done") from None
+        finally:
+            os.close(descriptor)
+
+
+def resume_in_child(settings: Settings) -> None:
+    """Starts a process that carries out what is under way; its words go where this process's go."""
+    environment = {**os.environ, "ASSAY_DATA": str(settings.data.absolute()), "ASSAY_LAKE": settings.lake_root}
+    if settings.control_url:
+        environment["ASSAY_CONTROL_URL"] = settings.control_url
+    child = subprocess.Popen(
+        [sys.executable, "-m", "server.cli.main", "erase", "--resume", "--json"],
+        env=environment,
+        cwd=Path(__file__).resolve().parents[1],
+        stdin=subprocess.DEVNULL,
+    )
+    threading.Thread(target=child.wait, name="erasure", daemon=True).start()
+
+
+def _checked(user_id: str) -> str:
+    if not user_id.strip() or len(user_id) > MOST_ID_CHARS:
+        raise InvalidInput(f"a user's id has 1 to {MOST_ID_CHARS} characters", "user_id")
+    return user_id
+
+
+def _overwrite(path: Path, subject: Subject, traces: frozenset[str]) -> int:
+    """Writes x over every mention of the user (an id that is short only where it stands in quotes) and of a trace, in
+    place: who appends to the file meanwhile is not disturbed. Returns how many there were."""
+    pieces = [re.escape(piece) for piece in subject.pieces() if not piece.startswith(b"\x0a")]
+    ids = re.compile(b"|".join(pieces))
+    n = 0
+    with suppress(FileNotFoundError, ValueError), path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+        found = [each.span() for each in ids.finditer(content)]
+        found += [each.span() for each in _TRACE.finditer(content) if each[0].decode() in traces]
+        for start, end in found:
+            content[start:end] = b"x" * (end - start)
+        n = len(found)
+        content.flush()
+    return n  # ValueError: the file is empty

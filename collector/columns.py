@@ -11,8 +11,9 @@ from enum import IntEnum
 from typing import Final
 
 import numpy as np
-from numba import njit
+import numpy.typing as npt
 
+from collector.native import as_double, copy, kernel
 from collector.number_text import put, put_all, put_int, put_uint
 from collector.render import (
     T_ARRAY,
@@ -20,7 +21,6 @@ from collector.render import (
     T_INT,
     T_KVLIST,
     T_STRING,
-    as_double,
     pair,
     put_json,
     put_quoted,
@@ -74,23 +74,33 @@ EVALUATION_NAME: Final = np.frombuffer(b"gen_ai.evaluation.result", np.uint8)
 HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
-@njit(cache=True, nogil=True)
+def scratch_for(
+    n_columns: int,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Room for one call of `attribute_table`: a lower-case value, nothing, a number's text, a rank per column."""
+    return np.empty(96, np.uint8), np.zeros(0, np.uint8), number_room(), np.empty(n_columns, np.int64)
+
+
+def number_room() -> npt.NDArray[np.uint8]:
+    """Room for the text of one number, and its digits."""
+    return np.zeros(64, np.uint8)
+
+
+@kernel
 def attribute_table(  # type: ignore[no-untyped-def]
-    buf, spans, slot_hash, slot_key, first, action_column, action_rank, marks, kinds, best, table, notes
+    buf, spans, slot_hash, slot_key, first, action_column, action_rank, marks, kinds, best, table, notes, scratch
 ):
     """Fills `table` (attributes in order), `best` (n, columns) with winning rows or -1, `notes` and kind codes.
 
     `kinds` is a tuple (kind_rank, present_kind, value_rank, value_hash, value_kind, prefix_rank, prefix_kind,
-    prefix_first, prefix_text, family_first, family_text, out) whose last array receives one code per span.
+    prefix_first, prefix_text, family_first, family_text, out) whose last array receives one code per span; `scratch` is
+    what `scratch_for` answers.
     Returns the bytes that `render_values` will need.
     """
     out_kind = kinds[11]
-    lower = np.empty(96, np.uint8)
+    lower, nothing, text, ranks = scratch
     needed = 0
     row = 0
-    nothing = np.zeros(0, np.uint8)
-    scratch = np.zeros(64, np.uint8)
-    ranks = np.empty(best.shape[1], np.int64)
     for s in range(spans.shape[0]):
         ranks[:] = 1 << 30
         kind_best = 1 << 30
@@ -115,9 +125,9 @@ def attribute_table(  # type: ignore[no-untyped-def]
             else:
                 a[_SOURCE], a[_TEXT] = 1, needed
                 if letter == T_ARRAY or letter == T_KVLIST:  # noqa: SIM109 - compiled
-                    a[_TEXT_LEN] = put_json(nothing, 0, buf, value, value + value_len, scratch)
+                    a[_TEXT_LEN] = put_json(nothing, 0, buf, value, value + value_len, text)
                 else:
-                    a[_TEXT_LEN] = put_text(nothing, 0, buf, letter, start, size, number, scratch)
+                    a[_TEXT_LEN] = put_text(nothing, 0, buf, letter, start, size, number, text)
                 needed += a[_TEXT_LEN]
             a[_HASH] = content_hash(buf, key, key + key_len, KEY_SEED)
             slot = a[_HASH] & SLOT_MASK
@@ -154,7 +164,7 @@ def attribute_table(  # type: ignore[no-untyped-def]
     return needed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_evaluation(buf, pos, end):  # type: ignore[no-untyped-def]
     """Whether an Event message is named gen_ai.evaluation.result."""
     while pos < end:
@@ -171,7 +181,7 @@ def _is_evaluation(buf, pos, end):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _earlier_duplicate(buf, table, begin, row):  # type: ignore[no-untyped-def]
     """Drops earlier rows with the same key: the last one sent wins."""
     found = False
@@ -191,7 +201,7 @@ def _earlier_duplicate(buf, table, begin, row):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _in_family(buf, key, key_len, family_first, family_text):  # type: ignore[no-untyped-def]
     for f in range(family_first.size - 1):
         low, high = family_first[f], family_first[f + 1]
@@ -209,7 +219,7 @@ def _in_family(buf, key, key_len, family_first, family_text):  # type: ignore[no
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _kind_of(buf, k, rank, letter, start, size, kinds, lower):  # type: ignore[no-untyped-def]
     """The kind that this attribute's value says, or -1."""
     if letter == T_STRING and size <= 96:
@@ -236,10 +246,9 @@ def _kind_of(buf, k, rank, letter, start, size, kinds, lower):  # type: ignore[n
     return kinds[1][k]
 
 
-@njit(cache=True, nogil=True)
-def render_values(buf, table, out):  # type: ignore[no-untyped-def]
+@kernel
+def render_values(buf, table, out, scratch):  # type: ignore[no-untyped-def]
     """Writes the text of every value that is not a string at the place `attribute_table` gave it."""
-    scratch = np.zeros(64, np.uint8)
     for row in range(table.shape[0]):
         a = table[row]
         if a[_SOURCE] != 1 or a[_TEXT_LEN] == 0:
@@ -252,20 +261,20 @@ def render_values(buf, table, out):  # type: ignore[no-untyped-def]
             put_text(out, a[_TEXT], buf, letter, start, size, number, scratch)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather(body, rendered, made, source, start, length, offsets, out):  # type: ignore[no-untyped-def]
     """Copies slice i from its buffer to out[offsets[i]:offsets[i+1]]; a negative source copies nothing."""
     for i in range(source.size):
         at, low, size = offsets[i], start[i], length[i]
         if source[i] == 0:
-            out[at : at + size] = body[low : low + size]
+            copy(out, at, body, low, size)
         elif source[i] == 1:
-            out[at : at + size] = rendered[low : low + size]
+            copy(out, at, rendered, low, size)
         elif source[i] == 2:
-            out[at : at + size] = made[low : low + size]
+            copy(out, at, made, low, size)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_hex(buf, starts, width, offsets, out):  # type: ignore[no-untyped-def]
     """`width` bytes from each start as lower-case hexadecimal text; starts of -1 give nothing."""
     at = 0
@@ -281,7 +290,7 @@ def put_hex(buf, starts, width, offsets, out):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def token_counts(body, made, table, best, column, values, valid):  # type: ignore[no-untyped-def]
     """Whole non-negative numbers from ints, doubles or decimal text. valid: 1 good, 2 there but unusable."""
     for s in range(best.shape[0]):
@@ -305,7 +314,7 @@ def token_counts(body, made, table, best, column, values, valid):  # type: ignor
                 values[s], valid[s] = number, 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _whole(text, low, size):  # type: ignore[no-untyped-def]
     """Up to 16 digits, perhaps followed by a point and zeros, as a number of at most 2^53; else -1."""
     number = np.int64(0)
@@ -326,10 +335,9 @@ def _whole(text, low, size):  # type: ignore[no-untyped-def]
     return number
 
 
-@njit(cache=True, nogil=True)
-def put_events(buf, spans, offsets, out):  # type: ignore[no-untyped-def]
+@kernel
+def put_events(buf, spans, offsets, out, scratch):  # type: ignore[no-untyped-def]
     """The `events` JSON of every span; with an empty `out` only `offsets` is filled. Returns the size."""
-    scratch = np.zeros(64, np.uint8)
     at = 0
     for s in range(spans.shape[0]):
         offsets[s] = at
@@ -351,7 +359,7 @@ def put_events(buf, spans, offsets, out):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_event(buf, pos, end, out, at, scratch):  # type: ignore[no-untyped-def]
     begin = pos
     name, name_len, time, dropped = pos, 0, np.int64(0), np.int64(0)
@@ -373,7 +381,7 @@ def _put_event(buf, pos, end, out, at, scratch):  # type: ignore[no-untyped-def]
     return put(out, at, 125)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_members(buf, pos, end, number, out, at, scratch):  # type: ignore[no-untyped-def]
     """The KeyValues of field `number` as members of a JSON object, braces left to the caller."""
     first = True
@@ -390,10 +398,9 @@ def _put_members(buf, pos, end, number, out, at, scratch):  # type: ignore[no-un
     return at
 
 
-@njit(cache=True, nogil=True)
-def put_links(buf, spans, offsets, out):  # type: ignore[no-untyped-def]
+@kernel
+def put_links(buf, spans, offsets, out, scratch):  # type: ignore[no-untyped-def]
     """The `links` JSON of every span; with an empty `out` only `offsets` is filled. Returns the size."""
-    scratch = np.zeros(64, np.uint8)
     at = 0
     for s in range(spans.shape[0]):
         offsets[s] = at
@@ -415,7 +422,7 @@ def put_links(buf, spans, offsets, out):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_link(buf, pos, end, out, at, scratch):  # type: ignore[no-untyped-def]
     begin = pos
     trace, trace_len, span, span_len, state, state_len, dropped = pos, 0, pos, 0, pos, 0, np.int64(0)

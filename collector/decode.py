@@ -166,10 +166,10 @@ class _Batch:
         )
         needed = kernel.attribute_table(
             *(self.body, self.spans, k.slot_hash, k.slot_key, k.first, k.action_column, k.action_rank, k.marks),
-            *(kinds, self.best, self.table, self.notes),
+            *(kinds, self.best, self.table, self.notes, kernel.scratch_for(N_COLUMNS)),
         )
         rendered = np.empty(needed, np.uint8)
-        kernel.render_values(self.body, self.table, rendered)
+        kernel.render_values(self.body, self.table, rendered, kernel.number_room())
         self.rendered = frozen(rendered)
 
     def _texts_of(self, row: int | np.integer[Any]) -> list[tuple[str, str]]:
@@ -428,9 +428,10 @@ class _Batch:
             return pa.nulls(self.n, pa.string())
         assert callable(put)
         offsets = np.zeros(self.n + 1, np.int64)
-        size = put(self.body, self.spans, offsets, np.zeros(0, np.uint8))
+        room = kernel.number_room()
+        size = put(self.body, self.spans, offsets, np.zeros(0, np.uint8), room)
         out = np.empty(size, np.uint8)
-        put(self.body, self.spans, offsets, out)
+        put(self.body, self.spans, offsets, out, room)
         return string_array(offsets, out, counts > 0)
 
     def _origin(self) -> dict[str, pa.Array]:

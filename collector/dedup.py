@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from numba import njit
 
+from collector.native import kernel
 from core.errors import Corrupt
 from store import schema
 from store.delta_log import LakeFile
@@ -29,7 +29,7 @@ GENERATIONS: Final = 26
 _LOG: Final = logging.getLogger("assay.collector")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _probe(slots, hashes, seen):  # type: ignore[no-untyped-def]
     """Marks the hashes whose fingerprint is in the table."""
     mask = slots.size - 1
@@ -46,7 +46,7 @@ def _probe(slots, hashes, seen):  # type: ignore[no-untyped-def]
             at = (at + 1) & mask
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _insert(slots, hashes, seen):  # type: ignore[no-untyped-def]
     """Adds the hashes, marking those that were there (earlier in this very batch)."""
     mask = slots.size - 1

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit, types
+from numba import types
+
+from collector.native import kernel
 
 # C library: the shortest decimal text of a double needs correctly rounded conversion both ways.
 _gcvt: Any = types.ExternalFunction("gcvt", types.intp(types.float64, types.int32, types.intp))
@@ -18,9 +20,10 @@ _strtod: Any = types.ExternalFunction("strtod", types.float64(types.intp, types.
 NAN: Final = np.frombuffer(b"NaN", np.uint8)
 INFINITY: Final = np.frombuffer(b"Infinity", np.uint8)
 ZERO: Final = np.frombuffer(b"0.0", np.uint8)
+DIGITS: Final = 32  # where in the scratch space the digits of a number are laid out, after the text it came as
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_int(out, at, value):  # type: ignore[no-untyped-def]
     """Writes a signed decimal (when `out` is not empty) and returns the position after it."""
     dry = out.size == 0
@@ -51,7 +54,7 @@ def put_int(out, at, value):  # type: ignore[no-untyped-def]
     return at + digits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_double(out, at, value, scratch):  # type: ignore[no-untyped-def]
     """Writes the shortest decimal text that reads back as `value`, in Python's repr form; NaN, Infinity, -Infinity.
 
@@ -71,7 +74,7 @@ def put_double(out, at, value, scratch):  # type: ignore[no-untyped-def]
     return _put_repr(out, at, scratch, size)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _format(value, digits, scratch):  # type: ignore[no-untyped-def]
     _gcvt(value, digits, scratch.ctypes.data)
     size = 0
@@ -80,7 +83,7 @@ def _format(value, digits, scratch):  # type: ignore[no-untyped-def]
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put(out, at, code):  # type: ignore[no-untyped-def]
     """Writes one byte (when `out` is not empty) and returns the position after it."""
     if out.size:
@@ -88,7 +91,7 @@ def put(out, at, code):  # type: ignore[no-untyped-def]
     return at + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_all(out, at, text):  # type: ignore[no-untyped-def]
     """Writes the bytes of the array `text` and returns the position after them."""
     if out.size:
@@ -97,14 +100,13 @@ def put_all(out, at, text):  # type: ignore[no-untyped-def]
     return at + text.size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_repr(out, at, scratch, size):  # type: ignore[no-untyped-def]
     """Turns C's %g text into Python's repr: digits and exponent are taken apart and laid out again."""
     i = 0
     if scratch[0] == 45:
         at = put(out, at, 45)
         i = 1
-    digits = np.empty(32, np.uint8)
     n = 0
     point = -1
     exponent: Any = np.int64(0)
@@ -112,7 +114,7 @@ def _put_repr(out, at, scratch, size):  # type: ignore[no-untyped-def]
         if scratch[i] == 46:
             point = n
         else:
-            digits[n] = scratch[i]
+            scratch[DIGITS + n] = scratch[i]
             n += 1
         i += 1
     if point < 0:
@@ -130,13 +132,13 @@ def _put_repr(out, at, scratch, size):  # type: ignore[no-untyped-def]
             i += 1
         exponent *= sign
     lead = 0
-    while lead < n - 1 and digits[lead] == 48:
+    while lead < n - 1 and scratch[DIGITS + lead] == 48:
         lead += 1
-    while n > lead + 1 and digits[n - 1] == 48:
+    while n > lead + 1 and scratch[DIGITS + n - 1] == 48:
         n -= 1
     point = point - lead + exponent  # digits before the decimal point
     count = n - lead
-    if count == 1 and digits[lead] == 48:
+    if count == 1 and scratch[DIGITS + lead] == 48:
         return put_all(out, at, ZERO)
     if -4 < point <= 16:
         if point <= 0:
@@ -144,20 +146,20 @@ def _put_repr(out, at, scratch, size):  # type: ignore[no-untyped-def]
             for _ in range(-point):
                 at = put(out, at, 48)
             for k in range(count):
-                at = put(out, at, digits[lead + k])
+                at = put(out, at, scratch[DIGITS + lead + k])
             return at
         for k in range(max(point, count)):
             if k == point:
                 at = put(out, at, 46)
-            at = put(out, at, digits[lead + k] if k < count else np.uint8(48))
+            at = put(out, at, scratch[DIGITS + lead + k] if k < count else np.uint8(48))
         if count <= point:
             at = put(out, put(out, at, 46), 48)
         return at
-    at = put(out, at, digits[lead])
+    at = put(out, at, scratch[DIGITS + lead])
     if count > 1:
         at = put(out, at, 46)
         for k in range(1, count):
-            at = put(out, at, digits[lead + k])
+            at = put(out, at, scratch[DIGITS + lead + k])
     e = point - 1
     at = put(out, put(out, at, 101), 45 if e < 0 else 43)
     e = abs(e)
@@ -166,7 +168,7 @@ def _put_repr(out, at, scratch, size):  # type: ignore[no-untyped-def]
     return put_int(out, at, e)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_uint(out, at, value):  # type: ignore[no-untyped-def]
     """Writes the unsigned number whose two's complement is `value`."""
     if value >= 0:

@@ -11,17 +11,15 @@ That one row's end and the next row's beginning stand side by side in a column c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import reduce
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from collector.native import compiled, compiled_into_caller, native
 from collector.pii_tables import IBAN_LENGTHS, PREFIXES
 
 BLOCK: Final = 64
@@ -33,11 +31,6 @@ SEPARATORS: Final = b" -.()/\xc2\xa0"
 _FREQUENT: Final = "0123456789 etaoinshrdlcumwfgypb.v_-/k"
 
 _u: Any = np.uint64
-
-
-def _native(function: Callable[..., Any]) -> Any:
-    """A native function that is given as the code to emit; typed loosely, because numba's own type says otherwise."""
-    return intrinsic(function)
 
 
 def packed(words: tuple[str, ...]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -120,7 +113,7 @@ def _mask_of(members: bytes = b"", *, ranges: tuple[tuple[int, int], ...] = (), 
     or in one of `ranges` (both ends included), once its bits of `fold` are set."""
     spans = [(c, c) for c in members] + list(ranges)
 
-    @_native
+    @native
     def mask(typingctx: Any, data: Any, at: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             block = _loaded(context, builder, signature, args, back)
@@ -140,7 +133,7 @@ def _phrases(*phrases: tuple[bytes, ...], fold: int = 0) -> Any:
     A phrase is one set of bytes for each of its places, an empty one for "any".
     """
 
-    @_native
+    @native
     def mask(typingctx: Any, data: Any, at: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             longest = max(len(phrase) for phrase in phrases)
@@ -164,7 +157,7 @@ def _phrases(*phrases: tuple[bytes, ...], fold: int = 0) -> Any:
     return mask
 
 
-@_native
+@native
 def _rare_pairs(typingctx: Any, data: Any, at: Any) -> Any:
     """Bit k of the answer: bytes at+k-1 and at+k may be a pair of _BEFORE, the underscore's left out."""
 
@@ -182,7 +175,7 @@ def _rare_pairs(typingctx: Any, data: Any, at: Any) -> Any:
     return types.uint64(data, types.intp), codegen
 
 
-@_native
+@native
 def _n_set(typingctx: Any, mask: Any) -> Any:
     """How many bits of an uint64 are set."""
 
@@ -192,7 +185,7 @@ def _n_set(typingctx: Any, mask: Any) -> Any:
     return types.intp(types.uint64), codegen
 
 
-@_native
+@native
 def _lowest(typingctx: Any, mask: Any) -> Any:
     """The place of the lowest set bit of an uint64 that is not 0."""
 
@@ -224,17 +217,13 @@ _snakes = _phrases(*[tuple(bytes([c]) for c in end.encode()) for end in _SNAKES]
 _letters_2, _letters_3 = (_mask_of(ranges=((97, 122),), fold=32, back=back) for back in (2, 3))
 
 
-def _inlined(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True, boundscheck=False, inline="always")(function)
-
-
-@_inlined
+@compiled_into_caller
 def _back(now: Any, was: Any, by: int) -> Any:
     """Bit k says what bit k-by of a class said, over the border to the block before."""
     return now << _u(by) | was >> _u(BLOCK - by)
 
 
-@_inlined
+@compiled_into_caller
 def _within(now: Any, was: Any, width: int, least: int, ends: Any) -> Any:
     """Whether, of the `width` bytes up to one of `ends`, at least `least` are of a class."""
     while ends:
@@ -248,7 +237,7 @@ def _within(now: Any, was: Any, width: int, least: int, ends: Any) -> Any:
     return False
 
 
-@_inlined
+@compiled_into_caller
 def _number(data: Any, at: int, digits: Any, earlier: Any) -> Any:
     """Seven digits within 19 bytes of digits and separators: the least a phone, card or security number has."""
     if _n_set(digits) + _n_set(earlier >> _u(45)) < 7:
@@ -259,12 +248,12 @@ def _number(data: Any, at: int, digits: Any, earlier: Any) -> Any:
     return _within(digits, earlier, 19, 7, four & _back(four, was_four, 3) & digits)
 
 
-@_inlined
+@compiled_into_caller
 def _near(now: Any, was: Any) -> Any:
     return _back(now, was, 2) | _back(now, was, 3) | _back(now, was, 4) | _back(now, was, 5)
 
 
-@_inlined
+@compiled_into_caller
 def _ipv4(data: Any, at: int, digits: Any, earlier: Any) -> bool:
     """The third dot of four groups of digits, each dot two to five bytes after the one before."""
     dots = _dots(data, at) & _back(digits, earlier, 1)
@@ -275,7 +264,7 @@ def _ipv4(data: Any, at: int, digits: Any, earlier: Any) -> bool:
     return bool(dots & _near(second, was_second))
 
 
-@_inlined
+@compiled_into_caller
 def _ipv6(data: Any, at: int, colons: Any) -> Any:
     """'::', or the third colon within 24 bytes that a hexadecimal digit or colon follows."""
     earlier = _colons_before(data, at)
@@ -287,7 +276,7 @@ def _ipv6(data: Any, at: int, colons: Any) -> Any:
     return _within(after, was, 24, 3, after)
 
 
-@_inlined
+@compiled_into_caller
 def _assigned(data: Any, at: int, named: Any) -> bool:
     """A ':' or '=' after the last letters of a word for a secret, with nothing but quotes and blanks between (what
     stands before the block counts as such a word)."""
@@ -297,7 +286,7 @@ def _assigned(data: Any, at: int, named: Any) -> bool:
     return bool((held << _u(1) | _u(1)) & named)
 
 
-@_inlined
+@compiled_into_caller
 def _account(data: Any, at: int, src: Any, place: int, digits: Any, earlier: Any) -> bool:
     """Two letters of a country that has IBANs, then two digits."""
     ends = digits & _back(digits, earlier, 1)
@@ -312,7 +301,7 @@ def _account(data: Any, at: int, src: Any, place: int, digits: Any, earlier: Any
     return False
 
 
-@_inlined
+@compiled_into_caller
 def _secret(data: Any, at: int, pairs: Any) -> bool:
     """A prefix by which a key or token is known, around one of the `pairs`."""
     while pairs:
@@ -331,7 +320,7 @@ def _secret(data: Any, at: int, pairs: Any) -> bool:
     return False
 
 
-@_inlined
+@compiled_into_caller
 def _holds(data: Any, at: int, src: Any, place: int) -> Any:
     """Whether the block at `at` of `data`, which stands at `place` of `src`, has an answer to any question."""
     if _mails(src, place) | _initials(src, place):
@@ -355,7 +344,7 @@ def _holds(data: Any, at: int, src: Any, place: int) -> Any:
     return _secret(data, at, pairs)
 
 
-@numba.njit(cache=True, nogil=True, boundscheck=False)
+@compiled
 def _blocks(data: Any, edges: Any, regions: Any, escaped: Any) -> tuple[int, int]:
     """(number of regions, number of escaped blocks).
 

@@ -8,13 +8,12 @@ there can be any; a text of mostly letters costs one table look-up per byte of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from collector.native import compiled, compiled_into_caller
 from collector.pii_blocks import (
     ANCHOR,
     BLOCK,
@@ -104,22 +103,11 @@ _LABEL_BYTES, _LABEL_STARTS = packed(LABELS)
 _LABEL_FIRST, _LABEL_CHAIN = _label_index()
 _NAME_END: Final = np.isin(np.arange(256), np.frombuffer(b"yntdgsYNTDGS", dtype=np.uint8)).astype(np.uint8)
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 _unsigned: Any = np.uint64
 _wide: Any = np.int64  # typed loosely: to mypy a NumPy integer is no int, to numba they are the same
 
 
-def _jit(function: _F) -> _F:
-    """Compile without the GIL and keep the machine code on disk; callable from Python and from other kernels."""
-    return cast("_F", numba.njit(cache=True, nogil=True, boundscheck=False)(function))
-
-
-def _inlined(function: _F) -> _F:
-    """As `_jit`, written into the caller: a call hands arrays over with reference counts, which costs on a hot path."""
-    return cast("_F", numba.njit(cache=True, nogil=True, boundscheck=False, inline="always")(function))
-
-
-@_jit
+@compiled
 def _escape_end(data: Any, lo: int, i: int) -> int:
     """The end of a JSON escape backslash-u-XXXX that covers byte `i`, else `i`."""
     for j in range(max(lo + 1, i - 4), i + 1):
@@ -128,7 +116,7 @@ def _escape_end(data: Any, lo: int, i: int) -> int:
     return i
 
 
-@_jit
+@compiled
 def _after_escape(data: Any, lo: int, i: int) -> bool:
     """Whether the bytes before `i` end a JSON escape, so that what stands there is no letter."""
     if i - 2 >= lo and data[i - 2] == 92:
@@ -137,7 +125,7 @@ def _after_escape(data: Any, lo: int, i: int) -> bool:
     return bool(i - 6 >= lo and data[i - 5] == 117 and data[i - 6] == 92)
 
 
-@_jit
+@compiled
 def _labelled(data: Any, lo: int, hi: int, start: int, end: int) -> bool:
     """Whether a word of LABELS (any case) starts within reach before `start`, or after `end`."""
     for side in range(2):
@@ -156,7 +144,7 @@ def _labelled(data: Any, lo: int, hi: int, start: int, end: int) -> bool:
     return False
 
 
-@_jit
+@compiled
 def _luhn(data: Any, start: int, end: int) -> bool:
     total = 0
     double = False
@@ -169,7 +157,7 @@ def _luhn(data: Any, start: int, end: int) -> bool:
     return total % 10 == 0
 
 
-@_jit
+@compiled
 def _number(data: Any, lo: int, hi: int, start: int, shape: Any) -> tuple[int, int]:
     """(end, bits) of the run of digit groups at `start`; `shape` is scratch for group lengths and separators."""
     n_groups, length, digits, bits = 0, 0, 0, 0
@@ -211,7 +199,7 @@ def _number(data: Any, lo: int, hi: int, start: int, shape: Any) -> tuple[int, i
     return i, bits
 
 
-@_jit
+@compiled
 def _grouped(data: Any, end: int, length: int, shape: Any, n: int) -> int:
     """Bits that the last groups of a run speak for, `length` being the group that ends at `end`."""
     bits = 0
@@ -236,7 +224,7 @@ def _grouped(data: Any, end: int, length: int, shape: Any, n: int) -> int:
     return bits
 
 
-@_jit
+@compiled
 def _iban_end(data: Any, hi: int, start: int) -> int:
     """The end of what may be an IBAN at `start` (two letters of a country that has them, two digits), else -1."""
     a, b = _wide(data[start] | 32) - 97, _wide(data[start + 1] | 32) - 97
@@ -256,7 +244,7 @@ def _iban_end(data: Any, hi: int, start: int) -> int:
     return i if n == needed else -1
 
 
-@_jit
+@compiled
 def _ipv6_range(data: Any, lo: int, hi: int, colon: int) -> tuple[int, int]:
     """The run of hexadecimal digits and colons around `colon`, or (0, 0) if it cannot be an IPv6 address."""
     start, end, colons, double = colon, colon, 0, False
@@ -272,7 +260,7 @@ def _ipv6_range(data: Any, lo: int, hi: int, colon: int) -> tuple[int, int]:
     return 0, 0
 
 
-@_jit
+@compiled
 def _assigned(data: Any, lo: int, i: int) -> bool:
     """Whether the word before the ':' or '=' at `i` (past quotes, backslashes, spaces) may name a secret."""
     j = i - 1
@@ -298,7 +286,7 @@ def _assigned(data: Any, lo: int, i: int) -> bool:
     return bool((a == 115 and b == 105 and c == 103) or (a == 97 and b == 108 and c == 115))  # sig, (credenti)als
 
 
-@_jit
+@compiled
 def _put(out: Any, n: int, row: int, start: int, end: int, bits: int) -> int:
     """Write one candidate if there is room; the count goes on either way, so that the caller sees the overflow."""
     if n < out.shape[0]:
@@ -306,7 +294,7 @@ def _put(out: Any, n: int, row: int, start: int, end: int, bits: int) -> int:
     return n + 1
 
 
-@_jit
+@compiled
 def _prefixes(data: Any, lo: int, hi: int, i: int, p: int, row: int, out: Any, n: int) -> int:
     """List the known prefixes of the bucket that begins at `p` and whose rarest byte stands at `i`."""
     while p >= 0:
@@ -327,7 +315,7 @@ def _prefixes(data: Any, lo: int, hi: int, i: int, p: int, row: int, out: Any, n
     return n
 
 
-@_jit
+@compiled
 def _at_sign(data: Any, lo: int, hi: int, i: int, width: int, row: int, out: Any, n: int) -> int:
     """List the range around an '@' (or %40, `width` 3) that has a local part before and a domain after."""
     start, end = i, i + width
@@ -340,7 +328,7 @@ def _at_sign(data: Any, lo: int, hi: int, i: int, width: int, row: int, out: Any
     return _put(out, n, row, start, end, EMAIL)
 
 
-@_inlined
+@compiled_into_caller
 def _plain_number_end(data: Any, lo: int, hi: int, i: int) -> int:
     """The end of the digits at `i` where they can be nothing of interest, as most are; else `i`."""
     if i - 7 < lo:
@@ -364,7 +352,7 @@ def _plain_number_end(data: Any, lo: int, hi: int, i: int) -> int:
     return i if end - i >= 7 or follows else end
 
 
-@_jit
+@compiled
 def _digits(data: Any, lo: int, hi: int, i: int, row: int, out: Any, n: int, shape: Any) -> tuple[int, int]:
     """(next byte, count): list what the digits at `i` may be."""
     end = _escape_end(data, lo, i)
@@ -384,7 +372,7 @@ def _digits(data: Any, lo: int, hi: int, i: int, row: int, out: Any, n: int, sha
     return end, n
 
 
-@_inlined
+@compiled_into_caller
 def _region_scan(
     data: Any, lo: int, hi: int, first: int, upto: int, row: int, out: Any, n: int, shape: Any
 ) -> tuple[int, int]:
@@ -429,17 +417,16 @@ def _region_scan(
     return i, n
 
 
-@_jit
-def scan(data: Any, offsets: Any, first_row: int, regions: Any, out: Any) -> tuple[int, int]:
+@compiled
+def scan(data: Any, offsets: Any, first_row: int, regions: Any, out: Any, shape: Any) -> tuple[int, int]:
     """List the candidates of the rows from `first_row` on.
 
     `data` is the column's bytes (uint8), `offsets` its n + 1 row bounds (int32 or int64), `regions` an (r, 2) int64
     array of the ranges to read, in order, `out` an (m, 4) int64 array that receives (row, start, end, bits), start and
-    end being positions in `data`. Answers (number of candidates in `out`, next row to scan); the next row is
-    `first_row` when not even one row's candidates fit.
+    end being positions in `data`; `shape` (2, 8) is scratch. Answers (number of candidates in `out`, next row to
+    scan); the next row is `first_row` when not even one row's candidates fit.
     """
     n, r = 0, 0
-    shape = np.zeros((2, 8), dtype=np.int64)
     for row in range(first_row, len(offsets) - 1):
         before, lo, hi = n, _wide(offsets[row]), _wide(offsets[row + 1])
         i = lo
@@ -480,10 +467,10 @@ def listed(data: Bytes, offsets: npt.NDArray[Any], within: Ints) -> Ints:
     data, offsets = data.view(), offsets.view()
     data.flags.writeable = offsets.flags.writeable = False  # one kind of array, so that one compilation serves all
     parts: list[Ints] = []
-    row, room = 0, 4096
+    row, room, shape = 0, 4096, np.zeros((2, 8), dtype=np.int64)
     while row < len(offsets) - 1 and len(within):
         out = np.empty((room, 4), dtype=np.int64)
-        n, reached = scan(data, offsets, row, within, out)
+        n, reached = scan(data, offsets, row, within, out, shape)
         if reached == row:
             room *= 4
             continue

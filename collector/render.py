@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from collector.native import as_double, kernel, kernel_as
 from collector.number_text import put, put_all, put_double, put_int
 from collector.scan_kernel import READONLY
 from collector.wire import FIXED64, LENGTH, VARINT, field, fixed64, varint
@@ -30,7 +31,7 @@ T_STRING, T_INT, T_DOUBLE, T_BOOL, T_BYTES, T_ARRAY, T_KVLIST, T_EMPTY = 115, 10
 _WRITABLE: Final = types.Array(types.uint8, 1, "C")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def value_of(buf, pos, end):  # type: ignore[no-untyped-def]
     """-> (type letter, payload start, payload length, number). The last field of the oneof wins, as in protobuf.
 
@@ -62,15 +63,7 @@ def value_of(buf, pos, end):  # type: ignore[no-untyped-def]
     return letter, start, size, number
 
 
-@njit(cache=True, nogil=True)
-def as_double(bits):  # type: ignore[no-untyped-def]
-    """The double whose bits are the integer."""
-    cell = np.empty(1, np.int64)
-    cell[0] = bits
-    return cell.view(np.float64)[0]
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def put_escaped(out, at, buf, pos, end):  # type: ignore[no-untyped-def]
     """The inside of a JSON string: quote, backslash and control characters escaped, everything else as it is."""
     dry = out.size == 0
@@ -98,13 +91,13 @@ def put_escaped(out, at, buf, pos, end):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_quoted(out, at, buf, pos, end):  # type: ignore[no-untyped-def]
     """A JSON string."""
     return put(out, put_escaped(out, put(out, at, 34), buf, pos, end), 34)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_base64(out, at, buf, pos, end):  # type: ignore[no-untyped-def]
     """Standard base64 with padding (RFC 4648 section 4)."""
     i = pos
@@ -121,7 +114,7 @@ def put_base64(out, at, buf, pos, end):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pair(buf, pos, end):  # type: ignore[no-untyped-def]
     """A KeyValue -> (key start, key length, value start, value length); absent parts have length 0."""
     key, key_len, value, value_len = pos, 0, pos, 0
@@ -136,7 +129,7 @@ def pair(buf, pos, end):  # type: ignore[no-untyped-def]
     return key, key_len, value, value_len
 
 
-@njit(types.int64(_WRITABLE, types.int64, READONLY, types.int64, types.int64, _WRITABLE), cache=True, nogil=True)
+@kernel_as(types.int64(_WRITABLE, types.int64, READONLY, types.int64, types.int64, _WRITABLE))
 def put_json(out, at, buf, pos, end, scratch):  # type: ignore[no-untyped-def]
     """An AnyValue as JSON. Depth was bounded by the scan."""
     letter, start, size, number = value_of(buf, pos, end)
@@ -176,7 +169,7 @@ def put_json(out, at, buf, pos, end, scratch):  # type: ignore[no-untyped-def]
     return put(out, at, 93 if letter == T_ARRAY else 125)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_text(out, at, buf, letter, start, size, number, scratch):  # type: ignore[no-untyped-def]
     """The canonical text of a value whose type is not string; `start` is where `value_of` found it."""
     if letter == T_INT:

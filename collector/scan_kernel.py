@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from collector.native import kernel, kernel_as
 from collector.wire import (
     BAD_UTF8,
     FIXED32,
@@ -58,7 +59,7 @@ _GUARD_VALUE: Final = np.frombuffer(b"guardrail", np.uint8)
 _EVAL_VALUE: Final = np.frombuffer(b"evaluator", np.uint8)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count(buf):  # type: ignore[no-untyped-def]
     """-> (resource spans, scope spans, spans, position of broken framing or -1)"""
     n_resources = n_scopes = n_spans = 0
@@ -89,7 +90,7 @@ def count(buf):  # type: ignore[no-untyped-def]
     return n_resources, n_scopes, n_spans, -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill(buf, spans, resources, scopes):  # type: ignore[no-untyped-def]
     """Fills the three tables; the framing was checked by `count`."""
     r = c = s = 0
@@ -121,7 +122,7 @@ def fill(buf, spans, resources, scopes):  # type: ignore[no-untyped-def]
         pos = after
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _span(buf, row):  # type: ignore[no-untyped-def]
     """Reads one span into its row and judges it."""
     pos, end = row[_START], row[_END]
@@ -185,7 +186,7 @@ def _span(buf, row):  # type: ignore[no-untyped-def]
         row[_ISSUES] |= PARENT_INVALID
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _judge(buf, row, trace_len, span_len, worst):  # type: ignore[no-untyped-def]
     if worst & MALFORMED:
         return 1
@@ -204,7 +205,7 @@ def _judge(buf, row, trace_len, span_len, worst):  # type: ignore[no-untyped-def
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _zero(buf, at, size):  # type: ignore[no-untyped-def]
     for i in range(size):  # noqa: SIM110 - compiled
         if buf[at + i] != 0:
@@ -212,7 +213,7 @@ def _zero(buf, at, size):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _same(buf, a, b, size):  # type: ignore[no-untyped-def]
     for i in range(size):  # noqa: SIM110 - compiled
         if buf[a + i] != buf[b + i]:
@@ -220,7 +221,7 @@ def _same(buf, a, b, size):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hexadecimal(buf, at, size):  # type: ignore[no-untyped-def]
     for i in range(size):
         b = buf[at + i]
@@ -229,7 +230,7 @@ def _hexadecimal(buf, at, size):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _starts(buf, pos, end, text):  # type: ignore[no-untyped-def]
     if pos < 0 or end - pos < text.size:
         return False
@@ -239,12 +240,12 @@ def _starts(buf, pos, end, text):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _text(buf, pos, end):  # type: ignore[no-untyped-def]
     return 0 if valid_utf8(buf, pos, end) else BAD_UTF8
 
 
-@njit(types.int64(READONLY, types.int64, types.int64, types.int64), cache=True, nogil=True)
+@kernel_as(types.int64(READONLY, types.int64, types.int64, types.int64))
 def check_value(buf, pos, end, depth):  # type: ignore[no-untyped-def]
     """Judges an AnyValue and everything inside it; bits of collector.wire."""
     if depth > MAX_DEPTH:
@@ -284,7 +285,7 @@ def check_value(buf, pos, end, depth):  # type: ignore[no-untyped-def]
     return worst
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _attribute(buf, pos, end):  # type: ignore[no-untyped-def]
     worst = 0
     while pos < end:
@@ -298,7 +299,7 @@ def _attribute(buf, pos, end):  # type: ignore[no-untyped-def]
     return worst
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _event(buf, pos, end, row):  # type: ignore[no-untyped-def]
     worst = 0
     while pos < end:
@@ -314,7 +315,7 @@ def _event(buf, pos, end, row):  # type: ignore[no-untyped-def]
     return worst
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _link(buf, pos, end):  # type: ignore[no-untyped-def]
     worst = 0
     while pos < end:
@@ -328,7 +329,7 @@ def _link(buf, pos, end):  # type: ignore[no-untyped-def]
     return worst
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _status(buf, pos, end, row):  # type: ignore[no-untyped-def]
     worst = 0
     while pos < end:
@@ -344,7 +345,7 @@ def _status(buf, pos, end, row):  # type: ignore[no-untyped-def]
     return worst
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _marks_priority(buf, pos, end):  # type: ignore[no-untyped-def]
     """Whether a KeyValue marks its span as guardrail or evaluation (collector.dialects.PRIORITY_KEYS)."""
     number, kind, at, length, after = field(buf, pos, end)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
+
+from collector.native import kernel
 
 VARINT: Final = 0
 FIXED64: Final = 1
@@ -24,7 +25,7 @@ TOO_DEEP: Final = 4
 MAX_DEPTH: Final = 64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def varint(buf, pos, end):  # type: ignore[no-untyped-def]
     """-> (value as uint64, next position or -1). At most ten bytes, as the wire format allows."""
     value = np.uint64(0)
@@ -41,7 +42,7 @@ def varint(buf, pos, end):  # type: ignore[no-untyped-def]
     return value, -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def field(buf, pos, end):  # type: ignore[no-untyped-def]
     """Reads one field header and its extent.
 
@@ -77,7 +78,7 @@ def field(buf, pos, end):  # type: ignore[no-untyped-def]
     return 0, 0, 0, 0, -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fixed64(buf, pos):  # type: ignore[no-untyped-def]
     """Eight little-endian bytes as a signed integer (two's complement)."""
     value = np.uint64(0)
@@ -86,7 +87,7 @@ def fixed64(buf, pos):  # type: ignore[no-untyped-def]
     return np.int64(value)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fixed32(buf, pos):  # type: ignore[no-untyped-def]
     """Four little-endian bytes as a non-negative integer."""
     return (
@@ -97,7 +98,7 @@ def fixed32(buf, pos):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def valid_utf8(buf, pos, end):  # type: ignore[no-untyped-def]
     """Whether the bytes are well-formed UTF-8 (Unicode 15, table 3-7: no surrogates, no overlong forms)."""
     i = pos
@@ -134,7 +135,7 @@ def valid_utf8(buf, pos, end):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def content_hash(buf, pos, end, seed):  # type: ignore[no-untyped-def]
     """A 64-bit hash of the bytes: eight at a time, multiply and fold, finished as MurmurHash3 does."""
     h = np.uint64(seed) ^ (np.uint64(end - pos) * np.uint64(0x9E3779B97F4A7C15))

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from collector.journal import Journal, first_position
 from core.errors import StorageFailed
-from store.delta_log import write_durably
+from store.durable import write_durably
 
 ASKED: Final = "drain"
 ANSWERED: Final = "drained"

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,8 +30,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from collector import segment
 from collector.seal import MasterKey, destroy, new_segment_key, segment_key
 from core.errors import Conflict, Corrupt, StorageFailed
-from store.delta_log import sync_folder, write_durably
 from store.doctor import DAMAGE_FILE
+from store.durable import make_folder, replace_durably, sync_folder
 
 SEGMENT_BYTES: Final = 64 << 20
 GROUP_BYTES: Final = 8 << 20
@@ -74,10 +75,16 @@ class Journal:
         self.folder = folder
         self._master = master
         self._segment_bytes = segment_bytes
-        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-        self._held = _hold(folder / "lock")
-        self.number = _number(folder / "journal.json")
+        try:
+            make_folder(folder, below=folder.parent.parent)
+            self._held = _hold(folder / "lock")
+            self.number = _number(folder / "journal.json")
+            sync_folder(folder)
+        except OSError as error:
+            raise StorageFailed(f"the journal in {folder} cannot be opened: {error}") from error
         self._closed = sorted(folder.glob("*.seg"))
+        # Keys whose segment is gone, or was never made: a crash came in between.
+        self._loose_keys = [key for key in folder.glob("*.key") if not key.with_suffix(".seg").exists()]
         self._damaged: set[Path] = set()
         self._next = 1
         self._active: Path | None = None
@@ -167,24 +174,28 @@ class Journal:
 
     def committed(self, position: int, *, keep_s: float = 0.0) -> list[Path]:
         """Destroys the segments whose entries are all at or below `position` and that were last written more than
-        `keep_s` seconds ago; returns them."""
+        `keep_s` seconds ago; returns them. Raises OSError; the next call goes on with what is left."""
         with self._lock:
             paths = list(self._closed)
             active = self._active
-        gone = []
+        gone: list[Path] = []
         for path, following in zip(paths, [*paths[1:], active][: len(paths)], strict=True):
             first_of_next = first_position(following) if following else self._next
             if first_of_next - 1 > position or (keep_s and time.time() - path.stat().st_mtime < keep_s):
                 break
             if path in self._damaged:
                 continue
-            destroy(path.with_suffix(".key"))
             path.unlink(missing_ok=True)
             gone.append(path)
-        if gone:
-            sync_folder(self.folder)
+            self._loose_keys.append(path.with_suffix(".key"))
             with self._lock:
-                self._closed = [path for path in self._closed if path not in gone]
+                self._closed.remove(path)
+        if self._loose_keys:
+            # The segment goes first: one whose key is missing was damaged, never merely caught by a crash half way.
+            sync_folder(self.folder)
+        while self._loose_keys:
+            destroy(self._loose_keys[-1])
+            self._loose_keys.pop()
         return gone
 
     @property
@@ -270,8 +281,9 @@ class Journal:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
             sync_folder(self.folder)
         except OSError:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".key").unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that refuses this too: an empty segment and a loose key do no harm
+                path.unlink(missing_ok=True)
+                path.with_suffix(".key").unlink(missing_ok=True)
             raise
         self._size = 0
         with self._lock:
@@ -341,8 +353,7 @@ def _number(path: Path) -> int:
         number = int(json.loads(path.read_bytes())["number"])
     except FileNotFoundError:
         number = 1 + secrets.randbelow(32_767)
-        write_durably(path, json.dumps({"number": number}).encode())
-        sync_folder(path.parent)
+        replace_durably(path, json.dumps({"number": number}).encode())
     except (ValueError, KeyError) as error:
         raise Corrupt(f"{path} is not readable: {error}; restore it from a backup") from error
     return number

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.errors import Corrupt, StorageFailed
 from store.control.secret_file import read_or_create_secret
-from store.delta_log import sync_folder, write_durably
+from store.durable import sync_folder, write_durably
 
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12

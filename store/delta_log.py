@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -26,9 +27,11 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from core.errors import Conflict, Corrupt, StorageFailed
+from store.durable import make_folder, replace_durably, sync_folder, write_durably
 from store.log_seal import BLANK, check, check_checkpoint, seal_of, sealed
 
 MAX_TRIES = 100
+LAST: Final = "_last_checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ class DeltaLog:
         self._log = folder / "_delta_log"
         self._time_column = time_column
         self._lock = threading.RLock()
+        self._names_are_durable = False
         if not DeltaTable.is_deltatable(str(folder)):
             self._create(schema)
         self._load()
@@ -76,9 +80,10 @@ class DeltaLog:
             return self._version, self._files
 
     def txn_version(self, app_id: str) -> int | None:
-        """The last version that `app_id` committed, None if it never did."""
+        """The last version that `app_id` committed, None if it never did; a power loss does not take it back."""
         with self._lock:
             self._advance()
+            self._make_names_durable()
             return self._txns.get(app_id)
 
     def left(self) -> frozenset[str]:
@@ -124,6 +129,7 @@ class DeltaLog:
         lines += [{"add": self._add_action(file, at_ms, data_change=not same_rows)} for file in add]
         content = sealed("\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode())
         with self._lock:
+            self._make_names_durable()
             for _ in range(MAX_TRIES):
                 self._advance()
                 self._check(remove, txn)
@@ -138,31 +144,51 @@ class DeltaLog:
         Raises Corrupt when an entry that would go into it was altered.
         """
         self._check_log()
-        table = DeltaTable(str(self._folder))
-        table.create_checkpoint()
-        seal, content = seal_of(self._log / f"{table.version():020}.checkpoint.parquet")
-        scratch = seal.with_suffix(".tmp")
-        write_durably(scratch, content)
-        scratch.replace(seal)
-        _sync_folder(self._log)
-        table.cleanup_metadata()
+        with TemporaryDirectory(prefix="assay-checkpoint-") as scratch:
+            copy = Path(scratch) / "_delta_log"
+            self._copy_log(copy)
+            table = DeltaTable(scratch)
+            table.create_checkpoint()
+            made = copy / f"{table.version():020}.checkpoint.parquet"
+            seal, content = seal_of(made)
+            for path, of in ((made, made.read_bytes()), (seal, content), (copy / LAST, (copy / LAST).read_bytes())):
+                replace_durably(self._log / path.name, of)
+        DeltaTable(str(self._folder)).cleanup_metadata()
+
+    def _copy_log(self, target: Path) -> None:
+        """What a reader of the log needs: deltalake writes its files without a sync, so it writes them elsewhere."""
+        target.mkdir()
+        checkpoints = sorted(self._log.glob("*.checkpoint.parquet"))
+        last = checkpoints[-1].name[:20] if checkpoints else ""
+        later = [path for path in self._log.glob("*.json") if path.stem > last]
+        for path in (*checkpoints[-1:], *([self._log / LAST] if last else []), *later):
+            (target / path.name).write_bytes(path.read_bytes())
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def _create(self, schema: pa.Schema) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        DeltaTable.create(
-            str(self._folder),
-            schema=schema,
-            partition_by=["tenant", "date"],
-            mode="ignore",
-            configuration={
-                "delta.dataSkippingStatsColumns": f"seq,{self._time_column}",
-                "delta.checkpointInterval": "1000000",  # checkpoints are written by maintenance, off the hot path
-                "delta.logRetentionDuration": "interval 1 days",
-            },
-        )
-        _sync_folder(self._log)
+        """Puts entry 0, which deltalake writes without a sync, into the log in one durable step."""
+        with TemporaryDirectory(prefix="assay-table-") as scratch:
+            DeltaTable.create(
+                scratch,
+                schema=schema,
+                partition_by=["tenant", "date"],
+                configuration={
+                    "delta.dataSkippingStatsColumns": f"seq,{self._time_column}",
+                    "delta.checkpointInterval": "1000000",  # checkpoints are written by maintenance, off the hot path
+                    "delta.logRetentionDuration": "interval 1 days",
+                },
+            )
+            content = (Path(scratch) / "_delta_log" / f"{0:020}.json").read_bytes()
+        make_folder(self._log)
+        self._put(0, content)
+
+    def _make_names_durable(self) -> None:
+        """Once: what a process that was killed before its sync left in the log stays from here on. Raises OSError."""
+        if not self._names_are_durable:
+            make_folder(self._log, below=self._folder.parent.parent)
+            sync_folder(self._log)
+            self._names_are_durable = True
 
     def _load(self) -> None:
         self._check_log()
@@ -215,7 +241,7 @@ class DeltaLog:
 
     def _newer_exists(self) -> bool:
         """Whether the log jumped ahead of us: entries we have not read were cleaned away after a checkpoint."""
-        marker = self._log / "_last_checkpoint"
+        marker = self._log / LAST
         try:
             return int(json.loads(marker.read_bytes())["version"]) > self._version
         except (FileNotFoundError, ValueError, KeyError):
@@ -287,7 +313,7 @@ class DeltaLog:
                 return False
             finally:
                 scratch.unlink(missing_ok=True)
-            _sync_folder(self._log)
+            sync_folder(self._log)
         except OSError as error:
             raise StorageFailed(f"{self._folder.name}: the commit could not be written: {error}") from error
         return True
@@ -323,36 +349,10 @@ class DeltaLog:
         }
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Writes and syncs a new file; the caller syncs the folder. Raises OSError; leaves nothing behind then."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-sync_folder = _sync_folder
-
-
 def _transactions(table: DeltaTable, log: Path) -> dict[str, int]:
     """All application transactions: those in the newest checkpoint, then those in later log entries."""
     found: dict[str, int] = {}
-    marker = log / "_last_checkpoint"
+    marker = log / LAST
     start = 0
     if marker.exists():
         import pyarrow.parquet as pq

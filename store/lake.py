@@ -26,7 +26,8 @@ from core.clock import NS_PER_MS, Clock, system_clock
 from core.errors import Corrupt, InvalidInput, StorageFailed
 from core.windows import Window, day_of
 from store import schema
-from store.delta_log import DeltaLog, LakeFile, sync_folder, write_durably
+from store.delta_log import DeltaLog, LakeFile
+from store.durable import make_folder, sync_folder, write_durably
 from store.trust import Damage, Trust
 
 TIME_COLUMN: Final = {
@@ -72,6 +73,7 @@ class Lake:
         self.root = Path(root).absolute()
         self._clock = clock
         self._logs: dict[str, DeltaLog] = {}
+        self._durable_folders: set[Path] = set()
         for table in schema.TABLES:
             try:
                 self._log(table)
@@ -264,15 +266,13 @@ class Lake:
         )
         path = self.root / table / relative
         try:
-            made = not path.parent.exists()
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in self._durable_folders or not path.parent.exists():
+                make_folder(path.parent, below=self.root / table)
+                self._durable_folders.add(path.parent)
             scratch = path.with_suffix(".tmp")
             write_durably(scratch, content)
             scratch.replace(path)
             sync_folder(path.parent)
-            if made:
-                sync_folder(path.parent.parent)
-                sync_folder(path.parent.parent.parent)
         except OSError as error:
             raise StorageFailed(f"{table}: {path} could not be written: {error}") from error
         low, high = _bounds(body, TIME_COLUMN[table])

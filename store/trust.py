@@ -27,7 +27,8 @@ import xxhash
 
 from core.clock import Clock
 from core.errors import Conflict, StorageFailed
-from store.delta_log import LakeFile, sync_folder, write_durably
+from store.delta_log import LakeFile
+from store.durable import sync_folder, write_durably
 
 REVERIFY_S: Final = 600.0
 FOLDER: Final = "_damaged"

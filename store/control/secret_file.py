@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from core.errors import Corrupt, StorageFailed
+from store.durable import make_folder, sync_folder
 
 
 def read_or_create_secret(path: Path, n_bytes: int = 32) -> bytes:
@@ -17,6 +18,8 @@ def read_or_create_secret(path: Path, n_bytes: int = 32) -> bytes:
     try:
         if not path.exists():
             _create(path, secrets.token_hex(n_bytes))
+        make_folder(path.parent, below=path.parent.parent.parent, mode=0o700)
+        sync_folder(path.parent)
         text = path.read_text(encoding="ascii").strip()
     except UnicodeDecodeError:
         text = ""
@@ -33,7 +36,7 @@ def read_or_create_secret(path: Path, n_bytes: int = 32) -> bytes:
 
 def _create(path: Path, text: str) -> None:
     """Writes a whole file under another name and links it into place, so that nobody reads half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
@@ -44,10 +47,5 @@ def _create(path: Path, text: str) -> None:
             os.link(draft, path)
         except FileExistsError:
             return  # another process was first; its secret is the one
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     finally:
         draft.unlink(missing_ok=True)

@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     i_know: bool = False
     lake: str | None = None
     control_url: str | None = None
+    clickhouse_url: str | None = None
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost", "[::1]")
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
     backlog_bytes: Annotated[int, Field(ge=1024, le=1 << 40)] = 1 << 30  # acknowledged, not in the lake; beyond: 503

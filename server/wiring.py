@@ -11,7 +11,7 @@ from server.control_access import open_control, pepper_of
 from server.settings import Settings
 from store.control.control import Control
 from store.cursor import Cursors
-from store.engine import DuckDBEngine
+from store.engines import engine_for
 from store.lake import Lake
 from store.tenant import Store
 
@@ -39,7 +39,7 @@ def build_services(settings: Settings, clock: Clock = system_clock) -> Services:
         settings=settings,
         control=control,
         lake=lake,
-        store=Store(lake, DuckDBEngine(settings.lake_root), clock),
+        store=Store(lake, engine_for(settings.lake_root, settings.clickhouse_url), clock),
         authenticator=Authenticator(control.find_key, pepper, clock, note_use=control.touch),
         cursors=Cursors(pepper, clock),
         clock=clock,

@@ -178,7 +178,7 @@ class DuckDBEngine:
             ctes.append(f'"{name}" AS NOT MATERIALIZED ({body})')
             tables |= {} if held is None else {f"held_{name}": held}
             bound |= more
-        sql = _with(ctes, compiled.sql)
+        sql = with_ctes(ctes, compiled.sql)
         return self._rows(sql, bound, tables).select(compiled.schema.names).cast(compiled.schema)
 
     def _rows(self, sql: str, bound: Mapping[str, object], tables: Mapping[str, pa.Table]) -> pa.Table:
@@ -250,7 +250,7 @@ def _relation(source: Source, rows: str) -> tuple[str, dict[str, object]]:
     return f"SELECT {', '.join(columns)} FROM {rows} WHERE {' AND '.join(wheres)}", bound
 
 
-def _with(ctes: list[str], sql: str) -> str:
+def with_ctes(ctes: list[str], sql: str) -> str:
     """The statement with further common table expressions before its own."""
     if not ctes:
         return sql

@@ -185,7 +185,8 @@ def test_every_dependency_is_declared() -> None:
     import sys
     import tomllib
 
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = project["dependencies"] + project["optional-dependencies"]["scale"]
     names = {re.split(r"[\[>=<;]", d)[0].lower().replace("-", "_") for d in declared}
     by_import = {
         "google": "protobuf",

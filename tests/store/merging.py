@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from store import sketch, traces
-from store.engine import DuckDBEngine, table_of
+from store.engine import table_of
 from store.schema import TURNS
 from tests.store.build import derived
-
-_ENGINE = DuckDBEngine("/nonexistent")
+from tests.store.places import engine_at
 
 
 def merged_turns(batches: list[pa.Table]) -> list[dict[str, Any]]:
     """The turns that a reader sees after these batches, ordered by trace."""
     rows = pa.concat_tables([TURNS.empty_table(), *[derived(batch)["turns"] for batch in batches]])
-    found = _ENGINE.run(traces.merged(table_of("turns")), sources={}, values={}, given={"turns": rows}).to_pylist()
+    found = (
+        engine_at(Path("/nonexistent"))
+        .run(traces.merged(table_of("turns")), sources={}, values={}, given={"turns": rows})
+        .to_pylist()
+    )
     for turn in found:
         turn["models"] = sorted(set(filter(None, (turn["models"] or "").split(","))))
         for bound in ("first_ns", "last_ns", "reach_ns"):  # of partials: they tell where to read, not what is

@@ -1,20 +1,82 @@
-"""A store over a lake in a temporary folder, for tests of this folder."""
+"""A store over a lake in a temporary folder, for tests of this folder, on the engine that the test runs for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
+
+import ibis.expr.operations as ops
+import ibis.expr.types as ir
+import pyarrow as pa
 
 from core.clock import NS_PER_S
 from core.windows import Window
-from store.engine import DuckDBEngine
+from store.clickhouse import ClickHouseEngine
+from store.engine import DuckDBEngine, QueryEngine, Source
 from store.lake import Lake
 from store.tenant import Store
 from tests.store.build import T0
 
 WINDOW = Window(start_ns=T0 - 86_400 * NS_PER_S, end_ns=T0 + 86_400 * NS_PER_S)
+ENGINES: Final = ("duckdb", "clickhouse")
+CHOSEN: ContextVar[str] = ContextVar("CHOSEN", default="duckdb")
 
 
 def store_at(folder: Path) -> tuple[Lake, Store]:
     """An empty lake and the store that reads it."""
     lake = Lake(folder / "lake")
-    return lake, Store(lake, DuckDBEngine(folder / "lake"), lambda: T0)
+    return lake, Store(lake, engine_at(folder / "lake"), lambda: T0)
+
+
+def engine_at(root: Path) -> QueryEngine:
+    """The engine that the test runs for; see `each_engine` in conftest.py."""
+    duckdb = DuckDBEngine(root)
+    if CHOSEN.get() == "duckdb":
+        return duckdb
+    return BothEngines(clickhouse=ClickHouseEngine("chdb://memory", root, n_threads=2), duckdb=duckdb)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BothEngines:
+    """Answers with ClickHouse's rows, after comparing them with DuckDB's: every query gives the same frame."""
+
+    clickhouse: QueryEngine
+    duckdb: QueryEngine
+
+    def run(
+        self,
+        expr: ir.Table,
+        *,
+        sources: Mapping[str, Source],
+        values: Mapping[str, object],
+        given: Mapping[str, pa.Table],
+    ) -> pa.Table:
+        found = self.clickhouse.run(expr, sources=sources, values=values, given=given)
+        expected = self.duckdb.run(expr, sources=sources, values=values, given=given)
+        assert found.schema == expected.schema
+        assert found.num_rows == expected.num_rows
+        ordered = isinstance(expr.op(), ops.Limit | ops.Sort)
+        if not (isinstance(expr.op(), ops.Limit) and not expr.op().find(ops.Sort)):
+            assert _rows(found, ordered) == _rows(expected, ordered)
+        return found
+
+    def close(self) -> None:
+        self.clickhouse.close()
+        self.duckdb.close()
+
+
+def _rows(table: pa.Table, ordered: bool) -> list[str]:
+    """Each row as text. What an aggregate collects has no order; what is empty in a map is nothing."""
+    rows = [repr({name: _plain(name, value) for name, value in row.items()}) for row in table.to_pylist()]
+    return rows if ordered else sorted(rows)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "models" and isinstance(value, str):
+        return sorted(value.split(","))
+    if isinstance(value, list) and name in ("releases", "environments"):
+        return sorted(value)
+    return [] if value is None and name in ("attributes", "releases", "environments") else value

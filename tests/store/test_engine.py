@@ -13,7 +13,9 @@ from core.errors import Corrupt
 from core.ids import TenantId
 from store.engine import DuckDBEngine, Source, slot, table_of
 from tests.store.build import agent_trace, fill, trace
-from tests.store.places import store_at
+from tests.store.places import engine_at, store_at
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 
 def test_a_slot_is_bound_and_the_compiled_text_is_kept(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_the_engine_calls_a_file_that_is_gone_or_torn_corrupt(tmp_path: Path) ->
     fill(lake, agent_trace(1))
     files = lake.snapshot("spans").files
     source = Source(table="spans", tenant=TenantId("acme"), files=files)
-    engine = DuckDBEngine(tmp_path / "lake")
+    engine = engine_at(tmp_path / "lake")
     path = Path(files[0].path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(Corrupt):
@@ -86,7 +88,7 @@ def test_the_engine_itself_keeps_to_the_source_tenant(tmp_path: Path) -> None:
     fill(lake, agent_trace(1) + agent_trace(2, tenant="other"))
     everything = tuple(lake.snapshot("spans").files)
     source = Source(table="spans", tenant=TenantId("acme"), files=everything)
-    engine = DuckDBEngine(tmp_path / "lake")
+    engine = engine_at(tmp_path / "lake")
     found = engine.run(table_of("spans").select("tenant"), sources={"spans": source}, values={}, given={})
     assert set(found["tenant"].to_pylist()) == {"acme"}
 

@@ -16,6 +16,8 @@ from store.filters import Filters, Status, parse_attribute, shape_of, values_of
 from tests.store.build import fill, row
 from tests.store.places import WINDOW, store_at
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 @pytest.mark.parametrize(
     ("given_filters", "field"),

@@ -13,6 +13,8 @@ from store.rollups import RollupsAsked, rollups
 from tests.store.build import T0, agent_trace, fill, row
 from tests.store.places import WINDOW, store_at
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def test_minutes_of_several_commits_add_up_in_their_hour(tmp_path: Path) -> None:
     lake, store = store_at(tmp_path)

@@ -13,6 +13,8 @@ from store.scores import NewScore, ScoresAsked, append_scores, has_scores, list_
 from tests.store.build import T0, span, trace
 from tests.store.places import WINDOW, store_at
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def score(**given: Any) -> NewScore:
     defaults: dict[str, Any] = {

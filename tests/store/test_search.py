@@ -15,6 +15,8 @@ from store.search import search
 from tests.store.build import T0, fill, row, span
 from tests.store.places import WINDOW, store_at
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def test_every_place_is_searched_whatever_the_case(tmp_path: Path) -> None:
     lake, store = store_at(tmp_path)

@@ -13,6 +13,8 @@ from store.filters import Filters, Status
 from tests.store.build import agent_trace, fill, row, trace
 from tests.store.places import WINDOW, store_at
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def listed(folder: Path, rows: list[dict[str, Any]], **filters: Any) -> list[str]:
     lake, store = store_at(folder)

@@ -14,6 +14,8 @@ from store.engine import Source, table_of
 from tests.store.build import T0, agent_trace, derived, fill, row, spans_table
 from tests.store.places import WINDOW, store_at
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def test_a_tenant_sees_its_rows_only(tmp_path: Path) -> None:
     lake, store = store_at(tmp_path)

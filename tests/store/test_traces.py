@@ -22,6 +22,8 @@ from store.tenant import TenantStore
 from tests.store.build import T0, agent_trace, fill, row, span, spans_table, trace
 from tests.store.places import WINDOW, store_at
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def walked(tenant: TenantStore, limit: int, **filters: Any) -> list[str]:
     """All trace ids, page by page."""

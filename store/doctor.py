@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from core.errors import AssayError
 from store.compaction import GRACE_S, plan
+from store.control.integrity import look_over
 from store.lake import Lake
 from store.repair import find_damage, taken_out
 from store.trust import FOLDER, Damage
@@ -82,15 +83,12 @@ def _control(path: Path) -> Iterator[Check]:
     if not path.exists():
         yield Check(name="control database", status="warn", detail=f"no SQLite file at {path}", remedy="assay up")
         return
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-    try:
-        (answer,) = connection.execute("PRAGMA integrity_check").fetchone()
-    finally:
-        connection.close()
-    if answer == "ok":
-        yield Check(name="control database", status="ok", detail="integrity_check says ok")
-    else:
-        yield Check(name="control database", status="fail", detail=str(answer)[:300], remedy="restore a backup of it")
+    found = look_over(path)
+    if not found:
+        yield Check(name="control database", status="ok", detail="integrity_check says ok, every row fits its seal")
+    for finding in found[:MOST_NAMED]:
+        remedy = "assay doctor --repair puts it right" if finding.mendable else "restore a backup of it"
+        yield Check(name="control database", status="fail", detail=finding.what, remedy=remedy)
 
 
 def _journal(folder: Path) -> Iterator[Check]:

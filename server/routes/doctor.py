@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
+from core.errors import Corrupt
 from core.records import Principal, Role
 from server.policy import ServicesOf, known_parameters_only, needs
 from store.control.ledger_checks import ledger_checks
@@ -43,7 +44,11 @@ def read_doctor(
     """Looks the installation over. With `scrub` it reads the whole lake."""
     settings = services.settings
     checks = [_collector(settings.http_port), *examine(settings.data, scrub=scrub)]
-    checks += ledger_checks(services.control.ledger(caller.tenant))
+    try:
+        checks += ledger_checks(services.control.ledger(caller.tenant))
+    except Corrupt as error:
+        remedy = "assay doctor --repair, or restore a backup of control.db"
+        checks.append(Check(name="ledger", status="fail", detail=str(error), remedy=remedy))
     verdict = services.control.verify(caller.tenant)
     checks.append(
         Check(

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from core.errors import Corrupt
 from core.ids import TenantId
 from core.records import Principal
 from store.control.records import AuditHead, AuditRecord, AuditVerdict, Json
@@ -41,7 +42,7 @@ class AuditChain:
         at_ns: int,
     ) -> int:
         """Adds a record to the chain of the principal's tenant and moves its head. Returns its sequence number."""
-        head = connection.execute(select(AUDIT_HEADS).where(AUDIT_HEADS.c.tenant == by.tenant)).first()
+        head = self._head(connection, by.tenant)
         seq, prev = (head.seq + 1, head.hash) if head else (1, GENESIS)
         row = {
             "tenant": str(by.tenant),
@@ -73,6 +74,38 @@ class AuditChain:
         if broken is None:
             return AuditVerdict(ok=True, n_records=n, head=head)
         return AuditVerdict(ok=False, n_records=n, head=head, first_bad_seq=broken[0], reason=broken[1])
+
+    def newest(
+        self, connection: Connection, tenant: TenantId, *, before_seq: int | None, limit: int
+    ) -> list[AuditRecord]:
+        """Up to `limit` records, newest first, older than number `before_seq`. Raises Corrupt when they are not the
+        links that were written; `verify` says where the chain breaks."""
+        head = self._head(connection, tenant)
+        if head is None:
+            if connection.execute(select(AUDIT.c.seq).where(AUDIT.c.tenant == tenant)).first() is not None:
+                raise Corrupt(f"the audit chain of {tenant} has no head; ask for /api/v1/audit/verify")
+            return []
+        last = head.seq if before_seq is None else min(head.seq, before_seq - 1)
+        query = select(AUDIT).where(AUDIT.c.tenant == tenant, AUDIT.c.seq <= last).order_by(AUDIT.c.seq.desc())
+        rows = connection.execute(query.limit(limit)).all()
+        if [row.seq for row in rows] != list(range(last, max(0, last - limit), -1)):
+            raise Corrupt(f"records are missing in the audit chain of {tenant}; ask for /api/v1/audit/verify")
+        following = head.hash if last == head.seq else None
+        for row in rows:
+            forged = following is not None and row.hash != following
+            if forged or not hmac.compare_digest(self._link(row._mapping, row.prev_hash), row.hash):
+                raise Corrupt(f"record {row.seq} of the audit chain of {tenant} was changed after it was written")
+            following = row.prev_hash
+        return [record_of(row) for row in rows]
+
+    def _head(self, connection: Connection, tenant: TenantId) -> Row[Any] | None:
+        """The head of a chain, None when there is none. Raises Corrupt when it was changed."""
+        head = connection.execute(select(AUDIT_HEADS).where(AUDIT_HEADS.c.tenant == tenant)).first()
+        if head is not None and (
+            head.tenant != tenant or not hmac.compare_digest(head.mac, self._mac(tenant, head.seq, head.hash))
+        ):
+            raise Corrupt(f"the head of the audit chain of {tenant} was changed; restore a backup of control.db")
+        return head
 
     def _walk(self, rows: Iterable[Row[Any]], noted: AuditHead | None) -> tuple[int, bytes, tuple[int, str] | None]:
         n, prev = 0, GENESIS

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hmac
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select
 
 from core.clock import NS_PER_S
 from core.errors import Conflict
 from core.ids import TenantId
+from store.control import seals
 from store.control.records import Claim, ClaimState
 from store.control.tables import CLAIMS
 
@@ -25,12 +26,11 @@ def claim(connection: Connection, tenant: TenantId, key: str, body_hash: bytes, 
 
     Raises Conflict when the key was used with another body. Claims are forgotten after a day.
     """
-    connection.execute(delete(CLAIMS).where(CLAIMS.c.created_at_ns < at_ns - KEPT_NS))
-    row = connection.execute(select(CLAIMS).where(CLAIMS.c.tenant == tenant, CLAIMS.c.key == key)).first()
+    _forget(connection, at_ns - KEPT_NS)
+    row = seals.one(connection, CLAIMS, {"tenant": str(tenant), "key": key})
     if row is None:
-        connection.execute(
-            insert(CLAIMS).values(tenant=tenant, key=key, body_hash=body_hash, answer=answer, created_at_ns=at_ns)
-        )
+        values = {"tenant": str(tenant), "key": key, "body_hash": body_hash, "answer": answer, "created_at_ns": at_ns}
+        seals.add(connection, CLAIMS, values)
         return Claim(state=ClaimState.NEW, answer=answer)
     if not hmac.compare_digest(row.body_hash, body_hash):
         raise Conflict("this Idempotency-Key was used with another body; use a fresh key for a new request")
@@ -39,6 +39,13 @@ def claim(connection: Connection, tenant: TenantId, key: str, body_hash: bytes, 
 
 def finish(connection: Connection, tenant: TenantId, key: str, at_ns: int) -> None:
     """Notes that the work behind the claim is done."""
-    connection.execute(
-        update(CLAIMS).where(CLAIMS.c.tenant == tenant, CLAIMS.c.key == key).values(finished_at_ns=at_ns)
-    )
+    row = seals.one(connection, CLAIMS, {"tenant": str(tenant), "key": key})
+    if row is not None:
+        seals.change(connection, CLAIMS, row, finished_at_ns=at_ns)
+
+
+def _forget(connection: Connection, before_ns: int) -> None:
+    """Deletes claims made before then. One that was altered cannot say when it was made, and stays."""
+    for row in connection.execute(select(CLAIMS).where(CLAIMS.c.created_at_ns < before_ns)).all():
+        if seals.is_sound(CLAIMS, dict(row._mapping)):
+            connection.execute(delete(CLAIMS).where(CLAIMS.c.tenant == row.tenant, CLAIMS.c.key == row.key))

@@ -8,20 +8,21 @@ cannot be audited does not happen.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from core import keytext
 from core.clock import Clock, system_clock
 from core.errors import InvalidInput
 from core.ids import KeyId, TenantId
 from core.records import Counts, PiiPolicy, Principal, Role
-from store.control import claims, erasures, keyring, ledger, tenants
-from store.control.audit import AuditChain, record_of
-from store.control.database import Database
+from store.control import changes, claims, erasures, keyring, ledger, tenants
+from store.control.audit import AuditChain
+from store.control.database import PATIENCE_S, Database
 from store.control.erasures import Erasure
 from store.control.migrate import upgrade
 from store.control.records import (
@@ -34,7 +35,6 @@ from store.control.records import (
     LedgerRow,
     TenantRecord,
 )
-from store.control.tables import AUDIT
 
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
@@ -58,7 +58,10 @@ class Control:
         if len(pepper) < 16:
             raise InvalidInput("the pepper of the control database must have at least 16 bytes")
         database = Database(url)
+        noted = database.noted_changes()  # before the database is read: it may only have more
         upgrade(database)
+        with database.read() as connection:
+            changes.check(connection, noted, database)
         return cls(database, pepper=pepper, clock=clock)
 
     def close(self) -> None:
@@ -70,6 +73,14 @@ class Control:
         with self._database.read() as connection:
             connection.exec_driver_sql("SELECT 1").scalar()
 
+    @contextmanager
+    def _changing(self, patience_s: float = PATIENCE_S) -> Iterator[Connection]:
+        """A transaction that writes, counted in the database and, once it is committed, beside it."""
+        with self._database.write(patience_s) as connection:
+            n = changes.count(connection)
+            yield connection
+        self._database.note_changes(n)
+
     # Tenants
 
     def ensure_tenant(self, tenant: TenantId, *, by: Principal | None = None) -> TenantRecord:
@@ -78,7 +89,7 @@ class Control:
             found = tenants.find(connection, tenant)
         if found is not None:
             return found
-        with self._database.write() as connection:
+        with self._changing() as connection:
             found = tenants.find(connection, tenant)
             if found is not None:
                 return found
@@ -117,7 +128,7 @@ class Control:
     def _choose(
         self, tenant: TenantId, by: Principal | None, change: Callable[[TenantRecord], TenantRecord]
     ) -> TenantRecord:
-        with self._database.write() as connection:
+        with self._changing() as connection:
             old = tenants.need(connection, tenant)
             new = change(old)
             tenants.replace_choices(connection, new)
@@ -164,7 +175,7 @@ class Control:
             expires_at_ns=expires_at_ns,
         )
         after = {"role": role.value, "name": record.name, "expires_at_ns": expires_at_ns}
-        with self._database.write() as connection:
+        with self._changing() as connection:
             tenants.need(connection, tenant)
             keyring.add(connection, record)
             self._chain.append(
@@ -193,7 +204,7 @@ class Control:
 
         Raises NotFound, also for another tenant's key; Conflict for the tenant's last usable admin key.
         """
-        with self._database.write() as connection:
+        with self._changing() as connection:
             record = keyring.need(connection, tenant, key_id)
             if record.revoked_at_ns is not None:
                 return record
@@ -212,7 +223,7 @@ class Control:
 
     def touch(self, key_id: KeyId) -> None:
         """Notes that a key was used now, unless the database is locked: no caller waits for that."""
-        with self._database.write(patience_s=TOUCH_PATIENCE_S) as connection:
+        with self._changing(patience_s=TOUCH_PATIENCE_S) as connection:
             keyring.touch(connection, key_id, self._clock())
 
     # Ledger
@@ -223,12 +234,12 @@ class Control:
         A position at or before the watermark was settled already: nothing is added and False is answered, so settling
         again after a crash is safe. Raises InvalidInput for an unknown signal or a negative count.
         """
-        with self._database.write() as connection:
+        with self._changing() as connection:
             return ledger.settle(connection, journal, upto_seq, deltas)
 
     def count(self, deltas: Mapping[tuple[TenantId, str], Counts]) -> None:
         """Adds counts that never had a journal position, such as items refused at the door. Raises InvalidInput."""
-        with self._database.write() as connection:
+        with self._changing() as connection:
             ledger.add(connection, deltas)
 
     def settled_upto(self, journal: int) -> int:
@@ -247,7 +258,7 @@ class Control:
         self, principal: Principal, action: str, resource: str, before: Json | None = None, after: Json | None = None
     ) -> int:
         """Adds a record of a change that is not one of this class's own. Returns its number within the tenant."""
-        with self._database.write() as connection:
+        with self._changing() as connection:
             return self._chain.append(
                 connection, principal, action, resource, before=before, after=after, at_ns=self._clock()
             )
@@ -258,12 +269,10 @@ class Control:
             return self._chain.verify(connection, tenant, noted)
 
     def list_audit(self, tenant: TenantId, *, before_seq: int | None = None, limit: int = 50) -> list[AuditRecord]:
-        """Up to `limit` of the tenant's records, newest first, older than number `before_seq`."""
-        query = select(AUDIT).where(AUDIT.c.tenant == tenant).order_by(AUDIT.c.seq.desc()).limit(limit)
-        if before_seq is not None:
-            query = query.where(AUDIT.c.seq < before_seq)
+        """Up to `limit` of the tenant's records, newest first, older than number `before_seq`. Raises Corrupt when
+        they are not the links of the chain that were written."""
         with self._database.read() as connection:
-            return [record_of(row) for row in connection.execute(query)]
+            return self._chain.newest(connection, tenant, before_seq=before_seq, limit=limit)
 
     # Idempotency keys
 
@@ -271,12 +280,12 @@ class Control:
         """Claims an idempotency key with the answer to be given; see store/control/claims.py. Raises Conflict."""
         if not 1 <= len(key) <= 255 or not key.isprintable():
             raise InvalidInput("an Idempotency-Key has 1 to 255 printable characters", "Idempotency-Key")
-        with self._database.write() as connection:
+        with self._changing() as connection:
             return claims.claim(connection, tenant, key, body_hash, answer, self._clock())
 
     def finish_claim(self, tenant: TenantId, key: str) -> None:
         """Notes that the work behind a claim is done."""
-        with self._database.write() as connection:
+        with self._changing() as connection:
             claims.finish(connection, tenant, key, self._clock())
 
     # Erasures
@@ -287,7 +296,7 @@ class Control:
         """The erasure of a user that is under way, or a new one. `seal` gets its id and answers what it has to
         remember, encrypted. Neither the table nor the audit record contains the user's id. Raises NotFound."""
         subject = erasures.subject_of(self._pepper, tenant, user_id)
-        with self._database.write() as connection:
+        with self._changing() as connection:
             tenants.need(connection, tenant)
             found = erasures.under_way(connection, tenant, subject)
             if found is not None:
@@ -300,12 +309,12 @@ class Control:
 
     def seal_erasure(self, erasure: Erasure, sealed: bytes) -> None:
         """Replaces what an erasure under way has to remember."""
-        with self._database.write() as connection:
+        with self._changing() as connection:
             erasures.seal(connection, erasure.erasure_id, sealed)
 
     def finish_erasure(self, erasure: Erasure, receipt: Json, *, by: Principal | None = None) -> None:
         """Keeps the receipt, forgets whom it was about, and gives the space of what was deleted back, overwritten."""
-        with self._database.write() as connection:
+        with self._changing() as connection:
             erasures.finish(connection, erasure.erasure_id, receipt, self._clock())
             after = {"subject": erasure.subject, "receipt": receipt}
             self._of_erasure(connection, erasure, "erasure.finish", after, by)
@@ -323,7 +332,7 @@ class Control:
 
     def forget_claims(self, tenant: TenantId, user_id: str) -> int:
         """Deletes the tenant's idempotency keys that contain a user's id; returns how many."""
-        with self._database.write() as connection:
+        with self._changing() as connection:
             return erasures.forget_claims(connection, tenant, user_id)
 
     def _of_erasure(

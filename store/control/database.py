@@ -12,6 +12,8 @@ when the write was asked for, so that writers behind each other do not wait one 
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 import threading
 import time
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import xxhash
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -27,9 +30,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from core.errors import InvalidInput, StorageFailed
 
 PATIENCE_S: Final = 5.0
+NOTE: Final = "-changes"  # the file beside control.db
 CONNECT_WITHIN_S: Final = 5
 _LEAST_PATIENCE_S: Final = 0.25  # for a writer whose own queue took all of its patience
 _ADVISORY_LOCK: Final = 0x41535341  # "ASSA"
+
+
+_LOG: Final = logging.getLogger("assay.control")
 
 
 class DatabaseBusy(StorageFailed):
@@ -45,8 +52,10 @@ class Database:
         """Opens nothing yet. Raises InvalidInput when `url` is neither SQLite's nor PostgreSQL's."""
         self._url = _checked(url)
         self._write_lock = threading.Lock()
+        self._note = None if self._url.database is None else Path(f"{self._url.database}{NOTE}")
         self.engine: Engine = _engine(self._url)
         server = self._url.get_backend_name() == "postgresql"
+        self._note = None if server else self._note
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ") if server else self.engine
 
     @property
@@ -92,6 +101,28 @@ class Database:
                 raise StorageFailed(f"the control database {self.name} could not be rewritten: {error}") from error
         if busy:
             raise DatabaseBusy("the control database is being read; its log still holds what was deleted, try again")
+
+    def noted_changes(self) -> int:
+        """How many changes the note beside an SQLite file says there were; 0 without a note that can be read."""
+        if self._note is None:
+            return 0
+        try:
+            count, _, check = self._note.read_text(encoding="ascii").strip().partition(" ")
+        except (OSError, ValueError):
+            return 0
+        return int(count) if xxhash.xxh3_64_hexdigest(count.encode()) == check and count.isdigit() else 0
+
+    def note_changes(self, n: int) -> None:
+        """Notes beside an SQLite file that there were `n` changes: its own log cannot tell a change that a flipped bit
+        took away from one that was never finished. Nothing depends on the last of these notes being there."""
+        if self._note is None:
+            return
+        count = f"{n:020}"
+        try:
+            with os.fdopen(os.open(self._note, os.O_WRONLY | os.O_CREAT, 0o600), "wb", buffering=0) as file:
+                file.write(f"{count} {xxhash.xxh3_64_hexdigest(count.encode())}\n".encode())
+        except OSError as error:
+            _LOG.warning("the number of changes could not be noted in %s: %s", self._note, error)
 
     def close(self) -> None:
         """Gives all connections back."""
@@ -151,6 +182,7 @@ def _engine(url: URL) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.text_factory = text_of  # a flipped bit makes a text that is no UTF-8: the row is read, and refused
     connection.isolation_level = None  # transactions are begun by _begin_sqlite, never behind our back
     cursor = connection.cursor()
     for pragma in (
@@ -163,6 +195,11 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def text_of(raw: bytes) -> str:
+    """The text of stored bytes, UTF-8 or not: what is not comes back as the same bytes (PEP 383)."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _begin_sqlite(connection: Connection) -> None:

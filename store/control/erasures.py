@@ -12,10 +12,11 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete
 
 from core.errors import NotFound
 from core.ids import TenantId
+from store.control import seals
 from store.control.records import Json
 from store.control.tables import CLAIMS, ERASURES
 
@@ -41,28 +42,28 @@ def subject_of(pepper: bytes, tenant: TenantId, user_id: str) -> str:
 
 def add(connection: Connection, erasure: Erasure) -> None:
     """Adds an erasure that is under way."""
-    connection.execute(
-        insert(ERASURES).values(
-            erasure_id=erasure.erasure_id,
-            tenant=erasure.tenant,
-            subject=erasure.subject,
-            sealed=erasure.sealed,
-            requested_at_ns=erasure.requested_at_ns,
-        )
+    seals.add(
+        connection,
+        ERASURES,
+        {
+            "erasure_id": erasure.erasure_id,
+            "tenant": str(erasure.tenant),
+            "subject": erasure.subject,
+            "sealed": erasure.sealed,
+            "requested_at_ns": erasure.requested_at_ns,
+        },
     )
 
 
 def under_way(connection: Connection, tenant: TenantId, subject: str) -> Erasure | None:
     """The tenant's unfinished erasure of a subject, or None."""
-    query = select(ERASURES).where(ERASURES.c.tenant == tenant, ERASURES.c.subject == subject)
-    row = connection.execute(query.where(ERASURES.c.finished_at_ns.is_(None))).first()
-    return None if row is None else _record(row)
+    found = seals.rows(connection, ERASURES, {"tenant": str(tenant), "subject": subject})
+    return next((_record(row) for row in found if row.finished_at_ns is None), None)
 
 
 def need(connection: Connection, tenant: TenantId, erasure_id: str) -> Erasure:
     """One erasure of the tenant. Raises NotFound, also for one of another tenant."""
-    query = select(ERASURES).where(ERASURES.c.tenant == tenant, ERASURES.c.erasure_id == erasure_id)
-    row = connection.execute(query).first()
+    row = seals.one(connection, ERASURES, {"tenant": str(tenant), "erasure_id": erasure_id})
     if row is None:
         raise NotFound(f"there is no erasure {erasure_id!r}")
     return _record(row)
@@ -70,23 +71,26 @@ def need(connection: Connection, tenant: TenantId, erasure_id: str) -> Erasure:
 
 def rows(connection: Connection, tenant: TenantId | None, *, unfinished: bool) -> list[Erasure]:
     """The erasures of a tenant, or of all, newest first."""
-    query = select(ERASURES).order_by(ERASURES.c.requested_at_ns.desc(), ERASURES.c.erasure_id)
-    if tenant is not None:
-        query = query.where(ERASURES.c.tenant == tenant)
-    if unfinished:
-        query = query.where(ERASURES.c.finished_at_ns.is_(None))
-    return [_record(row) for row in connection.execute(query)]
+    found = map(_record, seals.rows(connection, ERASURES, None if tenant is None else {"tenant": str(tenant)}))
+    wanted = [each for each in found if not (unfinished and each.finished_at_ns is not None)]
+    return sorted(wanted, key=lambda each: (-each.requested_at_ns, each.erasure_id))
 
 
 def seal(connection: Connection, erasure_id: str, sealed: bytes) -> None:
     """Replaces what an erasure under way has to remember."""
-    connection.execute(update(ERASURES).where(ERASURES.c.erasure_id == erasure_id).values(sealed=sealed))
+    _change(connection, erasure_id, sealed=sealed)
 
 
 def finish(connection: Connection, erasure_id: str, receipt: Json, at_ns: int) -> None:
     """Keeps the receipt and forgets whom it was about."""
     done = {"sealed": None, "finished_at_ns": at_ns, "receipt": json.dumps(receipt, sort_keys=True)}
-    connection.execute(update(ERASURES).where(ERASURES.c.erasure_id == erasure_id).values(**done))
+    _change(connection, erasure_id, **done)
+
+
+def _change(connection: Connection, erasure_id: str, **changes: object) -> None:
+    row = seals.one(connection, ERASURES, {"erasure_id": erasure_id})
+    if row is not None:
+        seals.change(connection, ERASURES, row, **changes)
 
 
 def forget_claims(connection: Connection, tenant: TenantId, user_id: str) -> int:
@@ -95,7 +99,7 @@ def forget_claims(connection: Connection, tenant: TenantId, user_id: str) -> int
     return connection.execute(delete(CLAIMS).where(CLAIMS.c.tenant == tenant, named)).rowcount
 
 
-def _record(row: Row[Any]) -> Erasure:
+def _record(row: Any) -> Erasure:
     return Erasure(
         erasure_id=row.erasure_id,
         tenant=TenantId(row.tenant),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection
 
 from core.errors import Conflict, NotFound
 from core.ids import KeyId, TenantId
 from core.records import Role
+from store.control import seals
 from store.control.records import KeyRecord
 from store.control.tables import API_KEYS
 
 
 def find(connection: Connection, key_id: KeyId) -> KeyRecord | None:
     """The key with this id, of whatever tenant and in whatever state, or None."""
-    row = connection.execute(select(API_KEYS).where(API_KEYS.c.key_id == key_id)).first()
+    row = seals.one(connection, API_KEYS, {"key_id": str(key_id)})
     return None if row is None else _record(row)
 
 
@@ -31,48 +32,50 @@ def add(connection: Connection, record: KeyRecord) -> None:
     """Adds a key. Raises Conflict when its id is taken."""
     if find(connection, record.key_id) is not None:
         raise Conflict(f"there is a key {record.key_id!r} already")
-    connection.execute(
-        insert(API_KEYS).values(
-            key_id=record.key_id,
-            tenant=record.tenant,
-            role=record.role.value,
-            name=record.name,
-            digest=record.digest,
-            created_at_ns=record.created_at_ns,
-            expires_at_ns=record.expires_at_ns,
-        )
+    seals.add(
+        connection,
+        API_KEYS,
+        {
+            "key_id": str(record.key_id),
+            "tenant": str(record.tenant),
+            "role": record.role.value,
+            "name": record.name,
+            "digest": record.digest,
+            "created_at_ns": record.created_at_ns,
+            "expires_at_ns": record.expires_at_ns,
+        },
     )
 
 
 def of_tenant(connection: Connection, tenant: TenantId) -> list[KeyRecord]:
     """The tenant's keys, oldest first, revoked ones too."""
-    query = select(API_KEYS).where(API_KEYS.c.tenant == tenant).order_by(API_KEYS.c.created_at_ns, API_KEYS.c.key_id)
-    return [_record(row) for row in connection.execute(query)]
+    found = map(_record, seals.rows(connection, API_KEYS, {"tenant": str(tenant)}))
+    return sorted(found, key=lambda record: (record.created_at_ns, record.key_id))
 
 
 def revoke(connection: Connection, record: KeyRecord, at_ns: int) -> None:
     """Marks the key revoked. Raises Conflict when it is the tenant's last usable admin key."""
     if record.role is Role.ADMIN and record.usable(at_ns) and _n_usable_admins(connection, record.tenant, at_ns) == 1:
         raise Conflict("this is the tenant's last admin key; create another admin key before revoking it")
-    connection.execute(update(API_KEYS).where(API_KEYS.c.key_id == record.key_id).values(revoked_at_ns=at_ns))
+    _change(connection, record.key_id, revoked_at_ns=at_ns)
 
 
 def touch(connection: Connection, key_id: KeyId, at_ns: int) -> None:
     """Notes that the key was used at `at_ns`."""
-    connection.execute(update(API_KEYS).where(API_KEYS.c.key_id == key_id).values(last_used_at_ns=at_ns))
+    _change(connection, key_id, last_used_at_ns=at_ns)
+
+
+def _change(connection: Connection, key_id: KeyId, **changes: int) -> None:
+    row = seals.one(connection, API_KEYS, {"key_id": str(key_id)})
+    if row is not None:
+        seals.change(connection, API_KEYS, row, **changes)
 
 
 def _n_usable_admins(connection: Connection, tenant: TenantId, at_ns: int) -> int:
-    query = select(func.count()).where(
-        API_KEYS.c.tenant == tenant,
-        API_KEYS.c.role == Role.ADMIN.value,
-        API_KEYS.c.revoked_at_ns.is_(None),
-        API_KEYS.c.expires_at_ns.is_(None) | (API_KEYS.c.expires_at_ns > at_ns),
-    )
-    return int(connection.execute(query).scalar_one())
+    return sum(key.role is Role.ADMIN and key.usable(at_ns) for key in of_tenant(connection, tenant))
 
 
-def _record(row: Row[Any]) -> KeyRecord:
+def _record(row: Any) -> KeyRecord:
     return KeyRecord(
         key_id=KeyId(row.key_id),
         tenant=TenantId(row.tenant),

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, update
 
-from core.errors import InvalidInput
+from core.errors import Corrupt, InvalidInput
 from core.ids import TenantId
 from core.records import Counts
+from store.control import seals
 from store.control.records import LedgerRow
 from store.control.tables import LEDGER, WATERMARKS
 
 SIGNALS: Final = frozenset({"spans", "log_records", "metric_points"})
 _COLUMNS: Final = ("received", "stored", "duplicate", "quarantined", "rejected")
 
+_LOG: Final = logging.getLogger("assay.control")
+
 Deltas = Mapping[tuple[TenantId, str], Counts]
 
 
 def settled_upto(connection: Connection, journal: int) -> int:
     """The last position of `journal` whose counts are in the ledger; 0 when none is."""
-    found = connection.execute(select(WATERMARKS.c.upto_seq).where(WATERMARKS.c.journal == journal)).scalar()
-    return 0 if found is None else int(found)
+    found = seals.one(connection, WATERMARKS, {"journal": journal})
+    return 0 if found is None else int(found.upto_seq)
 
 
 def settle(connection: Connection, journal: int, upto_seq: int, deltas: Deltas) -> bool:
     """Adds `deltas` and moves the watermark; False, adding nothing, when it is at or past `upto_seq` already."""
-    settled = connection.execute(select(WATERMARKS.c.upto_seq).where(WATERMARKS.c.journal == journal)).scalar()
-    if settled is not None and upto_seq <= settled:
+    settled = seals.one(connection, WATERMARKS, {"journal": journal})
+    if settled is not None and upto_seq <= settled.upto_seq:
         return False
     add(connection, deltas)
     if settled is None:
-        connection.execute(insert(WATERMARKS).values(journal=journal, upto_seq=upto_seq))
+        seals.add(connection, WATERMARKS, {"journal": journal, "upto_seq": upto_seq})
     else:
-        connection.execute(update(WATERMARKS).where(WATERMARKS.c.journal == journal).values(upto_seq=upto_seq))
+        seals.change(connection, WATERMARKS, settled, upto_seq=upto_seq)
     return True
 
 
@@ -46,23 +50,33 @@ def add(connection: Connection, deltas: Deltas) -> None:
             raise InvalidInput(f"{signal!r} is not a signal of the ledger; use one of {', '.join(sorted(SIGNALS))}")
         if min(values.values()) < 0:
             raise InvalidInput(f"the ledger only grows; {counts} has a negative count")
-        row = (LEDGER.c.tenant == tenant) & (LEDGER.c.signal == signal)
+        _add(connection, {"tenant": str(tenant), "signal": str(signal)}, values)
+
+
+def _add(connection: Connection, key: dict[str, str], values: dict[str, int]) -> None:
+    try:
+        row = seals.one(connection, LEDGER, key)
+    except Corrupt as error:
+        # Ingest goes on. The line stays one that nobody believes: what it said cannot be known any more.
+        _LOG.error("%s", error)
         grown = {column: LEDGER.c[column] + n for column, n in values.items()}
-        if connection.execute(update(LEDGER).where(row).values(**grown)).rowcount == 0:
-            connection.execute(insert(LEDGER).values(tenant=tenant, signal=signal, **values))
+        line = [LEDGER.c[name] == value for name, value in key.items()]
+        connection.execute(update(LEDGER).where(*line).values(**grown, seal=None))
+        return
+    if row is None:
+        seals.add(connection, LEDGER, {**key, **values})
+    else:
+        seals.change(connection, LEDGER, row, **{column: getattr(row, column) + n for column, n in values.items()})
 
 
 def rows(connection: Connection, tenant: TenantId | None) -> list[LedgerRow]:
     """The lines of one tenant, or of all, sorted by tenant and signal."""
-    query = select(LEDGER)
-    if tenant is not None:
-        query = query.where(LEDGER.c.tenant == tenant)
     found = [
         LedgerRow(
             tenant=TenantId(row.tenant),
             signal=row.signal,
             counts=Counts(**{column: getattr(row, column) for column in _COLUMNS}),
         )
-        for row in connection.execute(query)
+        for row in seals.rows(connection, LEDGER, None if tenant is None else {"tenant": str(tenant)})
     ]
     return sorted(found, key=lambda row: (row.tenant, row.signal))  # databases sort text by their own rules

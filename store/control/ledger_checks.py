@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 
-from core.errors import StorageFailed
 from core.ids import TenantId
 from core.records import Counts
+from store.control.integrity import sound_rows
 from store.control.records import LedgerRow
+from store.control.seals import Values
+from store.control.tables import LEDGER
 from store.doctor import Check
-
-_ROWS = """
-    SELECT tenant, signal, received, stored, duplicate, quarantined, rejected FROM ledger ORDER BY tenant, signal
-"""
 
 
 def ledger_checks(rows: Iterable[LedgerRow]) -> list[Check]:
@@ -26,21 +22,17 @@ def ledger_checks(rows: Iterable[LedgerRow]) -> list[Check]:
 def ledger_of_folder(data_dir: Path) -> list[LedgerRow]:
     """Every tenant's rows, read from control.db of a data folder without changing it; none where there is no file.
 
-    Raises StorageFailed.
+    Rows that were altered are left out: the check of the control database names them. Raises StorageFailed.
     """
     path = data_dir / "control.db"
     if not path.exists():
         return []
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
-            return [_row(*found) for found in connection.execute(_ROWS)]
-    except sqlite3.Error as error:
-        raise StorageFailed(f"the ledger in {path} cannot be read: {error}") from error
+    return [_row(values) for values in sound_rows(path, LEDGER)]
 
 
-def _row(tenant: str, signal: str, *counts: int) -> LedgerRow:
-    names = ("received", "stored", "duplicate", "quarantined", "rejected")
-    return LedgerRow(tenant=TenantId(tenant), signal=signal, counts=Counts(**dict(zip(names, counts, strict=True))))
+def _row(values: Values) -> LedgerRow:
+    counts = {name: int(str(values[name])) for name in ("received", "stored", "duplicate", "quarantined", "rejected")}
+    return LedgerRow(tenant=TenantId(str(values["tenant"])), signal=str(values["signal"]), counts=Counts(**counts))
 
 
 def _check(row: LedgerRow) -> Check:

@@ -1,6 +1,7 @@
 """The tables of the control database. A change here needs a migration in `migrations/versions/`; a test compares both.
 
-Times are integers, nanoseconds since the Unix epoch.
+Times are integers, nanoseconds since the Unix epoch. `seal`: see store/control/seals.py. A migration that adds a column
+to such a table seals its rows anew.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ TENANTS: Final = Table(
     Column("created_at_ns", BigInteger, nullable=False),
     Column("pii", Text, nullable=False),  # JSON: {"default": mode, "by_entity": {entity: mode}}
     Column("retention_days", Integer),  # null = keep for ever
+    Column("seal", LargeBinary(16)),
 )
 
 API_KEYS: Final = Table(
@@ -32,6 +34,7 @@ API_KEYS: Final = Table(
     Column("expires_at_ns", BigInteger),
     Column("revoked_at_ns", BigInteger),
     Column("last_used_at_ns", BigInteger),
+    Column("seal", LargeBinary(16)),
     Index("api_keys_tenant", "tenant"),
 )
 
@@ -70,6 +73,7 @@ LEDGER: Final = Table(
     Column("duplicate", BigInteger, nullable=False),
     Column("quarantined", BigInteger, nullable=False),
     Column("rejected", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
 )
 
 WATERMARKS: Final = Table(
@@ -77,6 +81,7 @@ WATERMARKS: Final = Table(
     METADATA,
     Column("journal", BigInteger, primary_key=True, autoincrement=False),
     Column("upto_seq", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
 )
 
 CLAIMS: Final = Table(
@@ -88,6 +93,7 @@ CLAIMS: Final = Table(
     Column("answer", Text, nullable=False),
     Column("created_at_ns", BigInteger, nullable=False),
     Column("finished_at_ns", BigInteger),
+    Column("seal", LargeBinary(16)),
 )
 
 ERASURES: Final = Table(
@@ -100,4 +106,15 @@ ERASURES: Final = Table(
     Column("requested_at_ns", BigInteger, nullable=False),
     Column("finished_at_ns", BigInteger),
     Column("receipt", Text),  # canonical JSON of counts
+    Column("seal", LargeBinary(16)),
 )
+
+CHANGES: Final = Table(
+    "changes",
+    METADATA,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # 1
+    Column("n", BigInteger, nullable=False),  # transactions that wrote
+    Column("seal", LargeBinary(16)),
+)
+
+SEALED: Final = (TENANTS, API_KEYS, LEDGER, WATERMARKS, CLAIMS, ERASURES, CHANGES)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection
 
 from core.errors import InvalidInput, NotFound
 from core.ids import TenantId
 from core.records import PiiEntity, PiiMode, PiiPolicy
+from store.control import seals
 from store.control.records import TenantRecord
 from store.control.tables import TENANTS
 
@@ -17,17 +18,14 @@ from store.control.tables import TENANTS
 def create(connection: Connection, tenant: TenantId, at_ns: int) -> TenantRecord:
     """Adds a tenant with the default choices: everything redacted, nothing deleted."""
     record = TenantRecord(id=tenant, created_at_ns=at_ns, pii=PiiPolicy(), retention_days=None)
-    connection.execute(
-        insert(TENANTS).values(
-            id=tenant, created_at_ns=at_ns, pii=pii_text(record.pii), retention_days=record.retention_days
-        )
-    )
+    values = {"id": str(tenant), "created_at_ns": at_ns, "pii": pii_text(record.pii), "retention_days": None}
+    seals.add(connection, TENANTS, values)
     return record
 
 
 def find(connection: Connection, tenant: TenantId) -> TenantRecord | None:
     """The tenant, or None."""
-    row = connection.execute(select(TENANTS).where(TENANTS.c.id == tenant)).first()
+    row = seals.one(connection, TENANTS, {"id": str(tenant)})
     return None if row is None else _record(row)
 
 
@@ -41,7 +39,7 @@ def need(connection: Connection, tenant: TenantId) -> TenantRecord:
 
 def every(connection: Connection) -> list[TenantRecord]:
     """All tenants, by name."""
-    return sorted(map(_record, connection.execute(select(TENANTS))), key=lambda record: record.id)
+    return sorted(map(_record, seals.rows(connection, TENANTS)), key=lambda record: record.id)
 
 
 def replace_choices(connection: Connection, record: TenantRecord) -> None:
@@ -49,8 +47,9 @@ def replace_choices(connection: Connection, record: TenantRecord) -> None:
     days = record.retention_days
     if days is not None and not 1 <= days <= 36_500:
         raise InvalidInput("retention_days must be from 1 to 36500, or null to keep everything", "retention_days")
-    choices = {"pii": pii_text(record.pii), "retention_days": days}
-    connection.execute(update(TENANTS).where(TENANTS.c.id == record.id).values(**choices))
+    row = seals.one(connection, TENANTS, {"id": str(record.id)})
+    if row is not None:
+        seals.change(connection, TENANTS, row, pii=pii_text(record.pii), retention_days=days)
 
 
 def pii_json(policy: PiiPolicy) -> dict[str, object]:
@@ -71,7 +70,7 @@ def choices_json(record: TenantRecord) -> dict[str, object]:
     return {"pii": pii_json(record.pii), "retention_days": record.retention_days}
 
 
-def _record(row: Row[Any]) -> TenantRecord:
+def _record(row: Any) -> TenantRecord:
     pii = json.loads(row.pii)
     return TenantRecord(
         id=TenantId(row.id),

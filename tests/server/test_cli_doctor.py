@@ -14,6 +14,8 @@ from core.records import Counts
 from server.cli import doctor
 from server.cli.main import main
 from server.cli.outcome import ExitCode
+from store.control.ledger_checks import ledger_checks
+from store.control.records import LedgerRow
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 
 
@@ -33,7 +35,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 def lose_one(shell: Shell) -> None:
     """A row of the ledger that somebody changed by hand."""
     with closing(sqlite3.connect(shell.services.settings.data / "control.db")) as database:
-        database.execute("UPDATE ledger SET stored = stored - 1 WHERE tenant = 'airline' AND signal = 'spans'")
+        database.execute("UPDATE ledger SET stored = stored - 3 WHERE tenant = 'airline' AND signal = 'spans'")
         database.commit()
 
 
@@ -49,10 +51,17 @@ def test_the_server_says_that_its_tenants_ledger_adds_up(shell: Shell) -> None:
     }
     lose_one(shell)
     answer = shell.client.get("/api/v1/doctor", params={"scrub": "false"}, headers=shell.headers())
-    state, detail = ledger_of(answer.json()["checks"])["ledger: spans of airline"]
-    assert state == "fail"
-    assert "10 received is not 5 stored" in detail
-    assert "1 unaccounted for" in detail
+    found = {one["name"]: (one["status"], one["detail"]) for one in answer.json()["checks"]}
+    assert found["control database"] == ("fail", "row 1 of ledger was altered and is not believed")
+    assert found["ledger"][0] == "fail"
+
+
+def test_a_ledger_that_does_not_add_up_is_told_with_the_difference() -> None:
+    row = LedgerRow(tenant=AIRLINE, signal="spans", counts=Counts(received=10, stored=5, duplicate=2, quarantined=2))
+    (found,) = ledger_checks([row])
+    assert found.status == "fail"
+    assert "10 received is not 5 stored" in found.detail
+    assert "1 unaccounted for" in found.detail
 
 
 def test_offline_every_tenants_ledger_is_checked(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +82,8 @@ def test_offline_every_tenants_ledger_is_checked(shell: Shell, capsys: pytest.Ca
     assert main(words) == ExitCode.FAILED
     found = json.loads(capsys.readouterr().out)
     assert found["healthy"] is False
-    assert ledger_of(found["checks"])["ledger: spans of airline"][0] == "fail"
+    assert "row 1 of ledger was altered" in str(found["checks"])
+    assert "ledger: spans of airline" not in ledger_of(found["checks"])
     assert ledger_of(found["checks"])["ledger: spans of shop"][0] == "ok"
 
 

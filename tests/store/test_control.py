@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from core.errors import Conflict, InvalidInput, NotFound, StorageFailed, Unauthe
 from core.ids import KeyId, TenantId
 from core.keytext import issue
 from core.records import Counts, PiiEntity, PiiMode, PiiPolicy, Principal, Role
+from store.control import tenants
 from store.control.control import Control
 from store.control.records import ClaimState
 from tests.store.databases import PEPPER, ControlDatabase
@@ -232,6 +234,7 @@ WRITER = """
 import sys
 from core.ids import TenantId
 from core.records import Counts
+from store.control import tenants
 from store.control.control import Control
 url, journal = sys.argv[1], int(sys.argv[2])
 control = Control.open(url, pepper=b"pepper for tests, 32 bytes long!")
@@ -256,7 +259,7 @@ def test_several_processes_open_and_write_at_once(database: ControlDatabase) -> 
 def test_reads_go_on_while_a_write_is_open(control: Control) -> None:
     database = control._database
     with database.write() as connection:
-        connection.exec_driver_sql("UPDATE tenants SET retention_days = 1")
+        tenants.replace_choices(connection, replace(control.tenant(AIRLINE), retention_days=1))
         assert control.tenant(AIRLINE).retention_days is None
     assert control.tenant(AIRLINE).retention_days == 1
 

@@ -1,0 +1,118 @@
+"""Looks every sealed row of a control database file over, and puts right what a seal proves."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Table
+
+from core.errors import StorageFailed
+from store.control.database import PATIENCE_S, text_of
+from store.control.seals import SEAL, Values, columns_of, is_sound, mended
+from store.control.tables import SEALED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What is wrong with one row, or with the file. `mendable`: what was written is known, and can be written again."""
+
+    what: str
+    mendable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Damaged:
+    table: Table
+    rowid: int
+    right: Values | None
+
+
+def look_over(path: Path) -> list[Finding]:
+    """Everything wrong with the file at `path`, which it does not change. Raises StorageFailed."""
+    try:
+        with closing(_opened(path, "ro")) as database:
+            return _findings(database)
+    except sqlite3.Error as error:
+        raise StorageFailed(f"{path} cannot be read: {error}") from error
+
+
+def sound_rows(path: Path, table: Table) -> list[Values]:
+    """The rows of a table as they were written, without those of which that is not known. Raises StorageFailed."""
+    order = ", ".join(column.name for column in table.primary_key)
+    names = (*columns_of(table), SEAL)
+    try:
+        with closing(_opened(path, "ro")) as database:
+            cursor = database.execute(f"SELECT * FROM {table} NOT INDEXED ORDER BY {order}")
+            found = [dict(zip([column[0] for column in cursor.description], row, strict=True)) for row in cursor]
+    except sqlite3.Error as error:
+        raise StorageFailed(f"{table} in {path} cannot be read: {error}") from error
+    if found and SEAL not in found[0]:
+        return list(found)  # of a release before seals
+    kept = [row if is_sound(table, row) else mended(table, row) for row in found if row.keys() >= set(names)]
+    return [row for row in kept if row is not None]
+
+
+def mend(path: Path) -> list[Finding]:
+    """Writes rows whose content is proven, makes indexes anew, and returns what was wrong before. Assay may run.
+
+    Raises StorageFailed; nothing was changed then.
+    """
+    try:
+        with closing(_opened(path, "rw")) as database:
+            database.execute("BEGIN IMMEDIATE")
+            found = _findings(database)
+            for damaged in list(_damaged(database)):
+                if damaged.right is not None:
+                    _write(database, damaged)
+            if any(finding.mendable for finding in found):
+                database.execute("REINDEX")
+            database.execute("COMMIT")
+            return found
+    except sqlite3.Error as error:
+        raise StorageFailed(f"{path} could not be mended: {error}; nothing was changed") from error
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE_S)
+    database.isolation_level = None
+    database.text_factory = text_of
+    return database
+
+
+def _findings(database: sqlite3.Connection) -> list[Finding]:
+    found = []
+    for damaged in _damaged(database):
+        names = [column.name for column in damaged.table.primary_key]
+        key = "" if damaged.right is None else ", ".join(f"{name} {damaged.right[name]!r}" for name in names)
+        which = f"row {damaged.rowid} of {damaged.table.name}" + (f" ({key})" if key else "")
+        how = "has one flipped bit" if damaged.right is not None else "was altered and is not believed"
+        found.append(Finding(what=f"{which} {how}", mendable=damaged.right is not None))
+    for (line,) in database.execute("PRAGMA integrity_check(20)"):
+        if line != "ok":
+            found.append(Finding(what=str(line)[:300], mendable=" index " in f" {line} "))
+    return found
+
+
+def _damaged(database: sqlite3.Connection) -> Iterator[_Damaged]:
+    there = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for table in SEALED:
+        if table.name not in there or SEAL not in {row[1] for row in database.execute(f"PRAGMA table_info({table})")}:
+            continue  # of a release before seals: the next start seals it
+        names = (*columns_of(table), SEAL)
+        asked = ", ".join(f'"{name}"' for name in names)
+        for rowid, *row in database.execute(f'SELECT rowid, {asked} FROM "{table}" NOT INDEXED').fetchall():
+            values = dict(zip(names, row, strict=True))
+            if not is_sound(table, values):
+                yield _Damaged(table=table, rowid=rowid, right=mended(table, values))
+
+
+def _write(database: sqlite3.Connection, damaged: _Damaged) -> None:
+    assert damaged.right is not None
+    names = (*columns_of(damaged.table), SEAL)
+    asked = ", ".join(f'"{name}" = ?' for name in names)
+    row = [damaged.right[name] for name in names]
+    database.execute(f'UPDATE "{damaged.table}" SET {asked} WHERE rowid = ?', [*row, damaged.rowid])

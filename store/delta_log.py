@@ -86,15 +86,6 @@ class DeltaLog:
             self._make_names_durable()
             return self._txns.get(app_id)
 
-    def left(self) -> frozenset[str]:
-        """The files, by relative path, that the entries still in the log took out."""
-        found = set()
-        for path in self._log.glob("*.json"):
-            with suppress(FileNotFoundError):  # cleaned away since it was listed
-                actions = [json.loads(line) for line in path.read_bytes().splitlines() if b'"remove"' in line[:12]]
-                found |= {unquote(action["remove"]["path"]) for action in actions}
-        return frozenset(found)
-
     def commit(
         self,
         *,

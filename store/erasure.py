@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ import pyarrow.parquet as pq
 
 from core.errors import Conflict, Corrupt
 from store import repair, schema
-from store.compaction import GRACE_S
 from store.delta_log import LakeFile
 from store.lake import Lake
 
@@ -129,20 +127,20 @@ def erase(lake: Lake, subject: Subject, what: Belongings, progress: Progress = l
         progress("days made anew", done, len(days))
 
 
-def sweep(lake: Lake, tenant: str, *, wait_s: float = GRACE_S + 30) -> int:
-    """Deletes the bytes of every file of the tenant that has left its table; returns how many.
+def sweep(lake: Lake, tenant: str) -> int:
+    """Deletes the bytes of every file of the tenant that is not part of its table; returns how many.
 
-    Queries that read one of them finish on the open file, or run again. A file that no commit has named yet may be on
-    its way into the table: it is waited for until it is in, or so old that it never will be.
+    Queries that read one of them finish on the open file, or run again. Raises StorageFailed.
     """
     deleted = 0
-    deadline = time.monotonic() + wait_s
-    while True:
-        n, pending = _sweep_once(lake, tenant)
-        deleted += n
-        if not pending or time.monotonic() > deadline:
-            return deleted
-        time.sleep(0.2)
+    with lake.unwritten():
+        for table in set(lake.tables()) - set(lake.unreadable()):
+            live = {file.path for file in lake.snapshot(table).files}
+            for path in (lake.root / table / f"tenant={tenant}").rglob("part-*"):
+                if path.is_file() and str(path) not in live:
+                    path.unlink(missing_ok=True)
+                    deleted += 1
+    return deleted
 
 
 def destroy_taken_aside(lake: Lake, subject: Subject, what: Belongings) -> int:
@@ -346,34 +344,6 @@ def _derive_anew(lake: Lake, tenant: str, date: str, what: Belongings) -> None:
                 continue
             kept = rows.filter(pc.invert(_among(rows, column, values)))
             lake.replace(table, [file], kept, operation="DELETE", same_rows=False)
-
-
-def _sweep_once(lake: Lake, tenant: str) -> tuple[int, list[Path]]:
-    """(files deleted, files that no commit has named yet)."""
-    deleted, pending = 0, []
-    for table in lake.tables():
-        folder = lake.root / table
-        present = [path for path in (folder / f"tenant={tenant}").rglob("part-*") if path.is_file()]
-        if not present or table in lake.unreadable():
-            continue
-        live = {file.path for file in lake.snapshot(table).files}  # after the listing: what came in between is live
-        left = lake.left(table)
-        for path in present:
-            if str(path) in live:
-                continue
-            if str(path.relative_to(folder)) in left or _age_s(path) > GRACE_S:
-                path.unlink(missing_ok=True)
-                deleted += 1
-            elif path.exists():
-                pending.append(path)
-    return deleted, pending
-
-
-def _age_s(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _may_hold(path: Path, table: str, subject: Subject, what: Belongings) -> bool:

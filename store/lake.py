@@ -6,6 +6,7 @@ Readers take a snapshot: an immutable list of files with row counts, time bounds
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import uuid
@@ -39,6 +40,7 @@ TIME_COLUMN: Final = {
     "sessions": "start_ns",
     "rollups": "minute_ns",
 }
+WRITERS: Final = "_writers.lock"
 _LOG: Final = logging.getLogger("assay.store")
 ROWS_PER_GROUP: Final = 16_384
 COMPRESSION_LEVEL: Final = 1
@@ -87,10 +89,11 @@ class Lake:
         An empty `rows` with a `txn` still moves that transaction. Returns the number of rows.
         Raises Conflict when `txn` is not newer than the committed one, StorageFailed when the disk refuses.
         """
-        files = [self._write(table, part) for part in _partitions(rows)]
-        if files or txn:
-            with _log_read(table):
-                self._log(table).commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
+        with self._writing(fcntl.LOCK_SH):
+            files = [self._write(table, part) for part in _partitions(rows)]
+            if files or txn:
+                with _log_read(table):
+                    self._log(table).commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
         return int(rows.num_rows)
 
     def replace(
@@ -100,13 +103,14 @@ class Lake:
 
         `same_rows`: nothing but their arrangement changes. Raises Conflict when one of them has gone meanwhile.
         """
-        files = [self._write(table, part) for part in _partitions(rows)]
-        _date_from_now(old)
-        with _log_read(table):
-            at_ms = self._clock() // NS_PER_MS
-            self._log(table).commit(
-                add=files, remove=old, operation=operation, at_ms=at_ms, rearrangement=same_rows and bool(old)
-            )
+        at_ms, rearrangement = self._clock() // NS_PER_MS, same_rows and bool(old)
+        with self._writing(fcntl.LOCK_SH):
+            files = [self._write(table, part) for part in _partitions(rows)]
+            _date_from_now(old)
+            with _log_read(table):
+                self._log(table).commit(
+                    add=files, remove=old, operation=operation, at_ms=at_ms, rearrangement=rearrangement
+                )
         return files
 
     def remove(self, table: str, files: list[LakeFile]) -> None:
@@ -126,10 +130,24 @@ class Lake:
         version, files = self._files(table)
         return Snapshot(table=table, version=version, files=tuple(files.values()))
 
-    def left(self, table: str) -> frozenset[str]:
-        """Files, by their path in the table's folder, that commits of the last day took out of the table."""
-        with _log_read(table):
-            return self._log(table).left()
+    @contextmanager
+    def unwritten(self) -> Iterator[None]:
+        """While it lasts, no process is between writing a file and committing it: what no snapshot names never will be
+        part of a table. Waits for those that are; keep it short. Raises StorageFailed."""
+        with self._writing(fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _writing(self, kind: int) -> Iterator[None]:
+        try:
+            descriptor = os.open(self.root / WRITERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise StorageFailed(f"{self.root / WRITERS} cannot be opened: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, kind)
+            yield
+        finally:
+            os.close(descriptor)
 
     def checkpoint(self, table: str) -> None:
         """Writes a log checkpoint so that opening the table stays fast."""

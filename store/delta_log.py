@@ -63,7 +63,7 @@ class DeltaLog:
         self._log = folder / "_delta_log"
         self._time_column = time_column
         self._lock = threading.RLock()
-        self._names_are_durable = False
+        self._folder_is_durable = self._names_are_durable = False
         if not DeltaTable.is_deltatable(str(folder)):
             self._create(schema)
         self._load()
@@ -99,7 +99,8 @@ class DeltaLog:
         """Writes one atomic commit and returns its version.
 
         Raises Conflict when `txn` was already committed at this version or later, or when a file to remove has
-        gone; StorageFailed when the disk refuses. Nothing is visible of a commit that raised. `rearrangement` says
+        gone; StorageFailed when the disk refuses. A commit that raised may have been made: `txn_version` tells, once
+        the disk relents. `rearrangement` says
         that the rows stay the same (the default when files are removed).
         """
         same_rows = bool(remove) if rearrangement is None else rearrangement
@@ -175,11 +176,15 @@ class DeltaLog:
         self._put(0, content)
 
     def _make_names_durable(self) -> None:
-        """Once: what a process that was killed before its sync left in the log stays from here on. Raises OSError."""
-        if not self._names_are_durable:
+        """What this process, or one that was killed before its sync, put into the log stays from here on.
+        Raises OSError."""
+        if self._names_are_durable:
+            return
+        if not self._folder_is_durable:
             make_folder(self._log, below=self._folder.parent.parent)
-            sync_folder(self._log)
-            self._names_are_durable = True
+            self._folder_is_durable = True
+        sync_folder(self._log)
+        self._names_are_durable = True
 
     def _load(self) -> None:
         self._check_log()
@@ -298,13 +303,16 @@ class DeltaLog:
         scratch = self._log / f".{version:020}.{os.getpid()}.{threading.get_ident()}.tmp"
         try:
             write_durably(scratch, content)
+            # Should a sync fail, the entry can be seen and may not last: nobody builds on it before one succeeds.
+            self._names_are_durable = False
             try:
                 os.link(scratch, target)
             except FileExistsError:
                 return False
             finally:
-                scratch.unlink(missing_ok=True)
-            sync_folder(self._log)
+                with suppress(OSError):
+                    scratch.unlink(missing_ok=True)
+            self._make_names_durable()
         except OSError as error:
             raise StorageFailed(f"{self._folder.name}: the commit could not be written: {error}") from error
         return True

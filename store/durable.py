@@ -32,7 +32,12 @@ def replace_durably(path: Path, content: bytes) -> None:
     """Puts `content` at `path` in one step: a reader, or a start after a crash, sees all or none. Raises OSError."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     write_durably(scratch, content)
-    scratch.replace(path)
+    try:
+        scratch.replace(path)
+    except OSError:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

@@ -1,0 +1,233 @@
+"""Disk full, I/O error and failing fsync at every place where the running product writes.
+
+`python -m tests.reliability.faults_sites` counts the calls of one clean round (a request, its journal segment, its
+commits, its ledger line, the end of the segment) and then, round after round, lets call k fail: once, and from k on
+until the fault is lifted. While it lasts nothing is acknowledged that is not kept, refusals ask the sender to come
+again, reads are answered; once it is lifted, the same processes take requests again. At the end the store is compared
+with the ledgers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import http.client
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from tests.reliability.crash_load import Content, Ledger, Verdict, judge, request
+from tests.reliability.crash_results import record
+from tests.reliability.faults_layer import ANY, FOREVER, SPACE, Action, Kind, Layer
+from tests.stack import Stack, running_stack
+from tests.waiting import wait_until
+
+RELENTS_WITHIN_S: Final = 30.0
+MOST_REQUESTS: Final = 40  # of one round, while it waits for its fault
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What goes wrong in one round: calls of `kinds` on paths with `match`, after `skip` of them, `n` times."""
+
+    kinds: Kind
+    error: int
+    skip: int = 0
+    n: int = 1
+    match: str = ""
+    action: Action = Action.FAIL
+
+    def __str__(self) -> str:
+        lasting = "once" if self.n == 1 else "until lifted"
+        return f"{errno.errorcode[self.error]} at call {self.skip + 1} of {self.kinds!r} {self.match} {lasting}"
+
+
+@dataclass(kw_only=True)
+class Rounds:
+    """The running product with its ledger, and what was seen in all rounds."""
+
+    stack: Stack
+    layer: Layer
+    ledger: Ledger
+    client: httpx.Client
+    rng: random.Random = field(default_factory=lambda: random.Random(3))
+    n: int = 0
+    n_hit: int = 0
+    n_refused: int = 0
+    sites: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def send(self) -> tuple[int, dict[str, str]]:
+        """One request: (status, headers), noted as acknowledged when it was."""
+        body, content = request(self.rng, 3, time.time_ns())
+        self.ledger.note("tried", content)
+        connection = http.client.HTTPConnection("127.0.0.1", self.stack.port_base + 1, timeout=20)
+        try:
+            headers = {"content-type": "application/x-protobuf", **self.stack.headers}
+            connection.request("POST", "/v1/traces", body, headers)
+            answer = connection.getresponse()
+            answer.read()
+        finally:
+            connection.close()
+        if answer.status == 200:
+            self.ledger.note("acked", content)
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+    def backlog(self) -> dict[str, Any]:
+        """What the collector's health says of its backlog."""
+        found: dict[str, Any] = httpx.get(f"{self.stack.otlp_http}/healthz", timeout=20).json()["backlog"]
+        return found
+
+    def settle(self) -> None:
+        """Waits until everything acknowledged is stored and the journal is empty: the end of a round."""
+        journal = self.stack.data_dir / "journal"
+
+        def quiet() -> bool:
+            backlog = self.backlog()
+            return backlog["bytes"] == 0 and backlog["trouble"] is None and not list(journal.glob("*.seg"))
+
+        wait_until(quiet, RELENTS_WITHIN_S, f"the backlog to drain; {self.backlog()}")
+
+    def clean(self) -> int:
+        """A round without a fault; returns the number of its calls."""
+        self.layer.count()
+        status, _ = self.send()
+        assert status == 200, f"a request without a fault is answered {status}"
+        self.settle()
+        return self.layer.counted
+
+    def run(self, fault: Fault) -> None:
+        """One round with a fault."""
+        self.n += 1
+        before = self.stored_now()
+        self.layer.arm(
+            fault.kinds, error=fault.error, action=fault.action, skip=fault.skip, n=fault.n, match=fault.match
+        )
+        self._until_hit(fault)
+        if self.stored_now() < before:
+            self.problems.append(f"{fault}: reads lost rows")
+        hit, (kind, path) = self.layer.n_failed, self.layer.last_failed
+        self.layer.lift()
+        if hit:
+            self.n_hit += 1
+            site = f"{kind.name} {_class_of(path)}"
+            self.sites[site] = self.sites.get(site, 0) + 1
+        try:
+            wait_until(lambda: self.send()[0] == 200, RELENTS_WITHIN_S, "requests to be taken again")
+            self.settle()
+        except (AssertionError, OSError) as error:
+            self.problems.append(f"{fault}, hit at {kind!r} {path}: {error}")
+
+    def _until_hit(self, fault: Fault) -> None:
+        for _ in range(MOST_REQUESTS):
+            hit_before = self.layer.n_failed
+            status, headers = self.send()
+            if status != 200:
+                self.n_refused += 1
+                if status != 503 or "retry-after" not in headers:
+                    self.problems.append(f"{fault}: a request was answered {status} {headers}")
+            elif hit_before and fault.n == FOREVER and fault.match == "/journal/":
+                self.problems.append(f"{fault}: a request was acknowledged while the journal could not write")
+            if hit_before:
+                return
+            try:
+                wait_until(lambda: self.layer.n_failed or self._is_quiet(), 5, "the fault to be hit")
+            except AssertionError:
+                continue
+            if not self.layer.n_failed and fault.skip > self.layer.counted:
+                continue
+
+    def _is_quiet(self) -> bool:
+        backlog = self.backlog()
+        return bool(backlog["bytes"] == 0 and not list((self.stack.data_dir / "journal").glob("*.seg")))
+
+    def stored_now(self) -> int:
+        """The number of spans that a reader sees; the read must be answered, whatever cannot be written."""
+        answer = self.client.get("/api/v1/spans/count", params={"since": "1d"})
+        if answer.status_code != 200:
+            self.problems.append(f"a read was answered {answer.status_code}: {answer.text[:300]}")
+            return 1 << 60
+        return int(answer.json()["count"])
+
+    def judged(self) -> Verdict:
+        """The store against the ledger, and the product's own ledger."""
+        self.settle()
+        for row in self.client.get("/api/v1/ledger").json()["items"]:
+            if not row["balanced"]:
+                self.problems.append(f"the ledger does not balance: {row}")
+        acked: Content = self.ledger.read("acked")
+        return judge(self.stack.data_dir, acked, self.ledger.read("tried"))
+
+
+def _class_of(path: str) -> str:
+    """A path without what is drawn: data/journal/*.seg."""
+    folder, _, name = path.removeprefix("data/").rpartition("/")
+    parts = [part.split("=")[0] for part in folder.split("/")]
+    return "/".join([*parts, name if name.startswith("control") else f"*{Path(name).suffix}"])
+
+
+@contextmanager
+def running(work: Path) -> Iterator[Rounds]:
+    """The product under the layer, warmed up by a clean round."""
+    layer = Layer(work / "disk", work / "layer")
+    layer.root.mkdir()
+    with running_stack(layer.root, environment=layer.environment) as stack, stack.client() as client:
+        rounds = Rounds(stack=stack, layer=layer, ledger=Ledger(path=work / "ledger"), client=client)
+        rounds.clean()
+        yield rounds
+
+
+def faults_at(k: int) -> list[Fault]:
+    """What call k is made to fail with, in the order of the campaign."""
+    return [
+        Fault(kinds=ANY, error=errno.EIO, skip=k),
+        Fault(kinds=ANY, error=errno.EIO, skip=k, n=FOREVER),
+        Fault(kinds=SPACE, error=errno.ENOSPC, skip=k, n=FOREVER, action=Action.SHORT),
+    ]
+
+
+def main() -> int:
+    """Runs the campaign and adds its figures to benchmarks/results/reliability.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="try every n-th call only")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="assay-sites-") as work, running(Path(work)) as rounds:
+        n_calls = rounds.clean()
+        print(f"{n_calls} calls in a clean round", flush=True)
+        for k in range(0, n_calls, args.every):
+            for fault in faults_at(k):
+                rounds.run(fault)
+        verdict = rounds.judged()
+        log = (rounds.stack.data_dir / "run" / "collector.log").read_text(errors="replace")
+    problems = rounds.problems + ([] if verdict.sound else [str(verdict)])
+    for line in problems[:40]:
+        print(line)
+    if problems:
+        print(log[-4000:])
+    for site, n in sorted(rounds.sites.items()):
+        print(f"{n:5} {site}")
+    record(
+        "disk_faults",
+        n=rounds.n,
+        hit=rounds.n_hit,
+        sites=len(rounds.sites),
+        kills=0,
+        acked=verdict.acked,
+        refused=rounds.n_refused,
+        missing=verdict.missing,
+        duplicated=verdict.duplicated,
+        altered=verdict.altered,
+        wrong=len(problems),
+    )
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

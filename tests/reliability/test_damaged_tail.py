@@ -1,0 +1,66 @@
+"""Damage found by a collector that starts: what it had not settled yet is damaged, and it goes on, honestly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.records import Counts
+from store.control.control import Control
+from store.lake import Lake
+from tests.collector.inside import Inside
+from tests.collector.test_recovery import LOG_RECORDS, SPANS, CrashingLake, Died, check, first_life
+from tests.store.test_damage import flip
+
+
+def _dies(*_: object) -> None:
+    raise Died
+
+
+def damaged(data: Path, table: str) -> Path:
+    (file,) = Lake(data / "lake").snapshot(table).files
+    flip(Path(file.path), file.size // 2)
+    return Path(file.path)
+
+
+@pytest.mark.parametrize("table", ["spans", "quarantine"])
+def test_an_uncounted_file_is_counted_from_the_log_of_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    life, rows, last = first_life(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Control, "settle", _dies)
+        with pytest.raises(Died):
+            life.committer.commit(rows, last)
+    life.release()
+    path = damaged(tmp_path, table)
+    again = Inside(tmp_path)
+    assert again.recover() == last
+    assert again.counts("spans") == SPANS
+    assert again.counts("log_records") == LOG_RECORDS
+    assert [damage.table for damage in again.lake.damaged()] == [table]
+    again.release()
+    flip(path, path.stat().st_size // 2)
+    third = Inside(tmp_path)
+    third.recover()
+    assert third.counts("spans") == SPANS
+    third.release()
+
+
+def test_it_starts_when_spans_that_nothing_was_derived_from_yet_are_damaged(tmp_path: Path) -> None:
+    lake = CrashingLake(tmp_path / "lake")
+    life, rows, last = first_life(tmp_path, lake)
+    lake.left = 4  # quarantine, events, scores, spans; no turns
+    with pytest.raises(Died):
+        life.committer.commit(rows, last)
+    life.release()
+    path = damaged(tmp_path, "spans")
+    again = Inside(tmp_path)
+    assert again.recover() == last
+    assert again.counts("spans") == SPANS
+    more = again.keep(b"")
+    again.committer.commit(again.committer.prepared([more]), last + 1)
+    assert again.counts("spans") == SPANS + Counts()
+    again.release()
+    flip(path, path.stat().st_size // 2)

@@ -23,9 +23,10 @@ from core.errors import Corrupt
 from core.ids import TenantId
 from core.records import Counts
 from store.control.control import Control
+from store.delta_log import LakeFile
 from store.lake import Lake
 
-BATCH_BYTES: Final = 16 << 20
+BATCH_BYTES: Final = 8 << 20
 _LOG: Final = logging.getLogger("assay.recovery")
 
 
@@ -40,7 +41,7 @@ def recover(
 ) -> int:
     """Stores everything acknowledged that the lake lacks; returns the last position. `progress` gets positions.
 
-    Memory stays bounded: entries are stored in batches of 16 MiB as they are read.
+    Memory stays bounded: entries are stored in batches of 8 MiB as they are read.
     """
     done = lake.txn_version("spans", committer.app_id) or 0
     _complete_derived(lake, committer.app_id, journal.number, done)
@@ -61,13 +62,14 @@ def recover(
             uncounted.append(item)
         if sum(len(i.body) for i in batch) > BATCH_BYTES:
             uncounted = _count(uncounted, journal.number, done, lake, control, workshop)
-            _store(batch, journal.number, committer)
+            _store(batch, journal.number, committer, more=True)
             batch = []
             progress(last)
     _count(uncounted, journal.number, done, lake, control, workshop)
     if batch:
         _store(batch, journal.number, committer)
         progress(last)
+    committer.catch_up()
     return last
 
 
@@ -81,8 +83,8 @@ def _item(number: int, entry: Entry) -> Item:
     )
 
 
-def _store(batch: list[Item], number: int, committer: Committer) -> None:
-    committer.commit(committer.prepared(batch), batch[-1].seq - seq_of(number, 0))
+def _store(batch: list[Item], number: int, committer: Committer, *, more: bool = False) -> None:
+    committer.commit(committer.prepared(batch), batch[-1].seq - seq_of(number, 0), more=more)
 
 
 def _complete_derived(lake: Lake, app_id: str, number: int, done: int) -> None:
@@ -90,23 +92,26 @@ def _complete_derived(lake: Lake, app_id: str, number: int, done: int) -> None:
         came = lake.txn_version(table, app_id) or 0
         if came >= done:
             continue
-        rows = _rows_between(lake, "spans", seq_of(number, came), seq_of(number, done))
-        if rows is not None:
+        found = []
+        for file in _files_between(lake, "spans", seq_of(number, came), seq_of(number, done)):
+            try:
+                found.append(_rows(lake, file, seq_of(number, came), seq_of(number, done)))
+            except Corrupt as error:
+                _LOG.error("the %s of a damaged file are not made (assay doctor --repair will): %s", table, error)
+        rows = pa.concat_tables(found, promote_options="permissive") if found else None
+        if rows is not None and rows.num_rows:
             lake.append(table, derived(table, rows), txn=(app_id, done))
 
 
-def _rows_between(lake: Lake, table: str, after: int, upto: int, columns: list[str] | None = None) -> pa.Table | None:
-    """Rows with after < seq <= upto, None when there are none."""
-    found = []
-    for file in lake.snapshot(table).files:
-        if file.max_seq <= after or file.min_seq > upto:
-            continue
-        rows = lake.read(file, columns)
-        seq = rows.column("seq")
-        rows = rows.filter(pc.and_(pc.greater(seq, after), pc.less_equal(seq, upto)))
-        if rows.num_rows:
-            found.append(rows)
-    return pa.concat_tables(found, promote_options="permissive") if found else None
+def _files_between(lake: Lake, table: str, after: int, upto: int) -> list[LakeFile]:
+    return [file for file in lake.snapshot(table).files if file.max_seq > after and file.min_seq <= upto]
+
+
+def _rows(lake: Lake, file: LakeFile, after: int, upto: int, columns: list[str] | None = None) -> pa.Table:
+    """Rows of a file with after < seq <= upto. Raises Corrupt."""
+    rows = lake.read(file, columns)
+    seq = rows.column("seq")
+    return rows.filter(pc.and_(pc.greater(seq, after), pc.less_equal(seq, upto)))
 
 
 def _count(items: list[Item], number: int, done: int, lake: Lake, control: Control, workshop: Workshop) -> list[Item]:
@@ -121,13 +126,13 @@ def _count(items: list[Item], number: int, done: int, lake: Lake, control: Contr
                 counts[key] = counts.get(key, Counts()) + n
         else:
             received[item.tenant] = received.get(item.tenant, 0) + n_items(item)
-    stored = _by_tenant(_rows_between(lake, "spans", items[0].seq - 1, items[-1].seq, ["tenant", "seq"]))
-    quarantine = _rows_between(lake, "quarantine", items[0].seq - 1, items[-1].seq, ["tenant", "seq", "signal"])
-    if quarantine is not None:
-        quarantine = quarantine.filter(pc.equal(quarantine.column("signal"), str(Signal.SPANS)))
-    kept_away = _by_tenant(quarantine)
+    after, upto = items[0].seq - 1, items[-1].seq
+    stored = _stored(lake, "spans", after, upto)
+    kept_away = _stored(lake, "quarantine", after, upto)
     for tenant, n_received in received.items():
-        n_stored, n_quarantined = stored.get(tenant, 0), kept_away.get(tenant, 0)
+        # What a damaged file held is only known roughly: no more than came in is counted.
+        n_stored = min(stored.get(tenant, 0), n_received)
+        n_quarantined = min(kept_away.get(tenant, 0), n_received - n_stored)
         counts[tenant, str(Signal.SPANS)] = Counts(
             received=n_received,
             stored=n_stored,
@@ -138,8 +143,18 @@ def _count(items: list[Item], number: int, done: int, lake: Lake, control: Contr
     return []
 
 
-def _by_tenant(rows: pa.Table | None) -> dict[str, int]:
-    if rows is None:
-        return {}
-    found = rows.column("tenant").value_counts().to_pylist()
-    return {pair["values"]: pair["counts"] for pair in found}
+def _stored(lake: Lake, table: str, after: int, upto: int) -> dict[str, int]:
+    """The number of span rows by tenant. A damaged file counts as many as the table's log says."""
+    counts: dict[str, int] = {}
+    columns = ["seq", "signal"] if table == "quarantine" else ["seq"]
+    for file in _files_between(lake, table, after, upto):
+        try:
+            rows = _rows(lake, file, after, upto, columns)
+        except Corrupt as error:
+            _LOG.error("the ledger counts all %d rows of a damaged file: %s", file.n_rows, error)
+            n = file.n_rows
+        else:
+            of_spans = pc.equal(rows.column("signal"), str(Signal.SPANS)) if table == "quarantine" else None
+            n = rows.num_rows if of_spans is None else rows.filter(of_spans).num_rows
+        counts[file.tenant] = counts.get(file.tenant, 0) + n
+    return counts

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from core.errors import Conflict
 from core.ids import fresh
 from core.records import EvaluatorKind, Principal, Role, TargetKind
 from core.windows import moment_ns
@@ -149,8 +150,21 @@ def _claimed(services: Services, caller: Principal, body: ScoresBody, key: str |
     claimed: list[str] = json.loads(claim.answer)
     if claim.state is ClaimState.PENDING:
         # The first try died between claiming and finishing: only the lake knows how far it came.
-        return claimed, has_scores(services.store.tenant(caller.tenant), claimed)
+        return claimed, _stored(services, caller, claimed)
     return claimed, claim.state is ClaimState.DONE
+
+
+def _stored(services: Services, caller: Principal, ids: list[str]) -> bool:
+    """Whether the scores are in the lake. Raises Conflict where a damaged file may hold them: nothing is doubled."""
+    store = services.store.tenant(caller.tenant)
+    found = has_scores(store, ids)
+    if not found and store.left_out:
+        raise Conflict(
+            "the first try with this Idempotency-Key did not finish, and whether it stored the scores stands in a "
+            "damaged file; nothing was written. Send again once the file is restored (assay doctor names it), or now "
+            "with a fresh Idempotency-Key if doubled scores do no harm"
+        )
+    return found
 
 
 def _scoped(key: str) -> str:

@@ -10,7 +10,7 @@ from core.records import Counts
 from store.control.control import Control
 from store.lake import Lake
 from tests.collector.inside import Inside
-from tests.collector.test_recovery import LOG_RECORDS, SPANS, CrashingLake, Died, check, first_life
+from tests.collector.test_recovery import LOG_RECORDS, SPANS, CrashingLake, Died, first_life
 from tests.store.test_damage import flip
 
 

@@ -12,6 +12,7 @@ from server.cli.connection import _warn_of
 from server.cli.main import main
 from server.cli.outcome import ExitCode
 from server.incomplete import HEADER
+from store.control.control import Control
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 from tests.store.build import T0, agent_trace, fill, trace
 from tests.store.test_damage import flip
@@ -124,3 +125,24 @@ def test_repair_lists_first_and_does_it_with_yes(
 )
 def test_repair_is_for_a_folder(more: list[str], tmp_path: Path) -> None:
     assert main(["doctor", "--data", str(tmp_path), *more]) == ExitCode.USAGE
+
+
+def test_a_retried_score_is_not_doubled_while_a_damaged_file_may_hold_it(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise OSError("the process ends before the claim is finished")
+
+    score = {"evaluator": "e", "evaluator_kind": "human", "target": "turn", "trace_id": trace(1), "value": 1}
+    headers = {**shell.headers(), "Idempotency-Key": "once"}
+    with monkeypatch.context() as patch:
+        patch.setattr(Control, "finish_claim", dies)
+        assert shell.client.post("/api/v1/scores", json={"items": [score]}, headers=headers).status_code >= 500
+    (file,) = shell.services.lake.snapshot("scores").files
+    flip(Path(file.path), 70)
+    answer = shell.client.post("/api/v1/scores", json={"items": [score]}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "damaged file" in answer.json()["detail"]
+    flip(Path(file.path), 70)
+    assert shell.client.post("/api/v1/scores", json={"items": [score]}, headers=headers).status_code == 201
+    assert sum(file.n_rows for file in shell.services.lake.snapshot("scores").files) == 1

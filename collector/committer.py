@@ -263,9 +263,15 @@ class Committer:
         rows.tables["spans"] = [self._leaves.count(fresh)]
         return rows
 
-    def commit(self, rows: Rows, position: int) -> None:
-        """One commit per table that this position has not reached yet, the derived ones too, and the ledger."""
+    def commit(self, rows: Rows, position: int, *, more: bool = False) -> None:
+        """One commit per table that this position has not reached yet, and the ledger. With `more` to come the derived
+        tables may stay behind for a while."""
         self._commit_stored(rows, position)
+        if not more or self._derivation.due:
+            self._derivation.catch_up()
+
+    def catch_up(self) -> None:
+        """Brings the derived tables to where `spans` is."""
         self._derivation.catch_up()
 
     def _commit_stored(self, rows: Rows, position: int) -> None:

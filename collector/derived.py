@@ -20,7 +20,7 @@ from store.lake import Lake
 
 DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
 BEHIND_S: Final = 1.0
-BEHIND_ROWS: Final = 50_000
+BEHIND_ROWS: Final = 25_000
 _ROOTS_ONLY: Final = ("input", "output")  # the derivations read these of roots alone
 
 

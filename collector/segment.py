@@ -12,6 +12,7 @@ not a sound record is damage and is reported.
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 MAGIC: Final = b"AJR1"
 HEADER: Final = struct.Struct("<4sIQB7xII")
 TAG: Final = 16
+LET_GO: Final = 4 << 20  # bytes read after which their pages are given back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ def seal(cipher: AESGCM, position: int, kind: int, content: bytes) -> list[bytes
     return [header, cipher.encrypt(_nonce(position), content, header)]
 
 
-def unseal(cipher: AESGCM, raw: bytes, record: Sealed) -> bytes | None:
+def unseal(cipher: AESGCM, raw: bytes | mmap.mmap, record: Sealed) -> bytes | None:
     """The content of a record inside `raw`, None when it was altered."""
     start = record.offset + HEADER.size
     header = raw[record.offset : start]
@@ -72,9 +74,18 @@ def _nonce(position: int) -> bytes:
 
 
 def read(path: Path, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | Damage]:
-    """Every sound record of a segment, with its content, and the damage between them."""
-    raw = path.read_bytes()
-    at = 0
+    """Every sound record of a segment, with its content, and the damage between them.
+
+    The file is mapped and what was read is let go, so that memory does not grow with the segment.
+    """
+    if path.stat().st_size == 0:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        yield from _records(raw, cipher)
+
+
+def _records(raw: mmap.mmap, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | Damage]:
+    at = let_go = 0
     bad_from: int | None = None
     while at + HEADER.size <= len(raw):
         record = _record_at(raw, at)
@@ -90,6 +101,10 @@ def read(path: Path, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | Damage]:
             bad_from = None
         yield record, content
         at += HEADER.size + record.length
+        if at - let_go > LET_GO:
+            upto = at // mmap.PAGESIZE * mmap.PAGESIZE
+            raw.madvise(mmap.MADV_DONTNEED, let_go, upto - let_go)
+            let_go = upto
     if bad_from is not None and not _torn(raw[bad_from:]):
         yield Damage(offset=bad_from, length=len(raw) - bad_from)
 
@@ -103,7 +118,7 @@ def _torn(tail: bytes) -> bool:
     return sound and int(length) > len(tail) - HEADER.size
 
 
-def _record_at(raw: bytes, at: int) -> Sealed | None:
+def _record_at(raw: bytes | mmap.mmap, at: int) -> Sealed | None:
     header = raw[at : at + HEADER.size]
     magic, length, position, kind, checksum, zero = HEADER.unpack(header)
     if magic != MAGIC or zero != 0 or checksum != zlib.crc32(header[:24]):

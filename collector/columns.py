@@ -336,30 +336,6 @@ def _whole(text, low, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def put_events(buf, spans, offsets, out, scratch):  # type: ignore[no-untyped-def]
-    """The `events` JSON of every span; with an empty `out` only `offsets` is filled. Returns the size."""
-    at = 0
-    for s in range(spans.shape[0]):
-        offsets[s] = at
-        if spans[s, 17] == 0:
-            continue
-        at = put(out, at, 91)
-        first = True
-        pos, end = spans[s, 0], spans[s, 1]
-        while pos < end:
-            tag, wire, start, length, pos = field(buf, pos, end)
-            if tag != 11 or wire != LENGTH:
-                continue
-            if not first:
-                at = put(out, at, 44)
-            first = False
-            at = _put_event(buf, start, start + length, out, at, scratch)
-        at = put(out, at, 93)
-    offsets[spans.shape[0]] = at
-    return at
-
-
-@kernel
 def _put_event(buf, pos, end, out, at, scratch):  # type: ignore[no-untyped-def]
     begin = pos
     name, name_len, time, dropped = pos, 0, np.int64(0), np.int64(0)
@@ -399,30 +375,6 @@ def _put_members(buf, pos, end, number, out, at, scratch):  # type: ignore[no-un
 
 
 @kernel
-def put_links(buf, spans, offsets, out, scratch):  # type: ignore[no-untyped-def]
-    """The `links` JSON of every span; with an empty `out` only `offsets` is filled. Returns the size."""
-    at = 0
-    for s in range(spans.shape[0]):
-        offsets[s] = at
-        if spans[s, 18] == 0:
-            continue
-        at = put(out, at, 91)
-        first = True
-        pos, end = spans[s, 0], spans[s, 1]
-        while pos < end:
-            tag, wire, start, length, pos = field(buf, pos, end)
-            if tag != 13 or wire != LENGTH:
-                continue
-            if not first:
-                at = put(out, at, 44)
-            first = False
-            at = _put_link(buf, start, start + length, out, at, scratch)
-        at = put(out, at, 93)
-    offsets[spans.shape[0]] = at
-    return at
-
-
-@kernel
 def _put_link(buf, pos, end, out, at, scratch):  # type: ignore[no-untyped-def]
     begin = pos
     trace, trace_len, span, span_len, state, state_len, dropped = pos, 0, pos, 0, pos, 0, np.int64(0)
@@ -449,3 +401,42 @@ def _put_link(buf, pos, end, out, at, scratch):  # type: ignore[no-untyped-def]
     if dropped:
         at = put_int(out, put_all(out, at, DROPPED_TEXT), dropped)
     return put(out, at, 125)
+
+
+@kernel
+def put_events(buf, spans, offsets, out, scratch):  # type: ignore[no-untyped-def]
+    """The `events` JSON of every span; with an empty `out` only `offsets` is filled. Returns the size."""
+    return _put_lists(buf, spans, 17, 11, offsets, out, scratch)
+
+
+@kernel
+def put_links(buf, spans, offsets, out, scratch):  # type: ignore[no-untyped-def]
+    """The `links` JSON of every span; with an empty `out` only `offsets` is filled. Returns the size."""
+    return _put_lists(buf, spans, 18, 13, offsets, out, scratch)
+
+
+@kernel
+def _put_lists(buf, spans, count, number, offsets, out, scratch):  # type: ignore[no-untyped-def]
+    """The messages of field `number` (11 events, 13 links) as one JSON list per span that has some in column `count`."""
+    at = 0
+    for s in range(spans.shape[0]):
+        offsets[s] = at
+        if spans[s, count] == 0:
+            continue
+        at = put(out, at, 91)
+        first = True
+        pos, end = spans[s, 0], spans[s, 1]
+        while pos < end:
+            tag, wire, start, length, pos = field(buf, pos, end)
+            if tag != number or wire != LENGTH:
+                continue
+            if not first:
+                at = put(out, at, 44)
+            first = False
+            if number == 11:
+                at = _put_event(buf, start, start + length, out, at, scratch)
+            else:
+                at = _put_link(buf, start, start + length, out, at, scratch)
+        at = put(out, at, 93)
+    offsets[spans.shape[0]] = at
+    return at

@@ -48,11 +48,19 @@ class HeldRows:
             if found is not None and found[0] == seen:
                 self._rows.move_to_end(file.path)
                 return found[1]
+        self._drop_the_gone()
         rows = decode(file)
         if fingerprint(file.path) == seen:
             with self._lock:
                 self._keep(file.path, seen, rows)
         return rows
+
+    def _drop_the_gone(self) -> None:
+        """Gives up the rows of files that are no longer there: replaced, expired, or erased."""
+        with self._lock:
+            gone = [path for path, (seen, _) in self._rows.items() if seen is not None and fingerprint(path) is None]
+            for path in gone:
+                self._n_bytes -= self._rows.pop(path)[1].nbytes
 
     def _keep(self, path: str, seen: Fingerprint | None, rows: pa.Table) -> None:
         _, earlier = self._rows.pop(path, (None, None))

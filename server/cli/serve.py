@@ -81,10 +81,13 @@ def _server(settings: Settings) -> int:
     import uvicorn
 
     from server.app import create_app
+    from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
     from server.wiring import build_services
 
     services = build_services(settings)
+    if services.control.erasures(None, unfinished=True):  # one was killed
+        resume_in_child(settings)
     try:
         uvicorn.run(
             create_app(services),

@@ -1,4 +1,4 @@
-"""assay erase: nothing of a user is left anywhere in the data folder, others keep everything, and a kill changes nothing."""
+"""assay erase: nothing of a user is left anywhere in the data folder, others keep everything, kills change nothing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.seal import MasterKey, unsealed
 from core.errors import Corrupt
 from core.ids import TenantId
-from core.records import Role
 from store.lake import Lake
 from store.repair import plan, repair
 from tests.bytes_left import mentions
@@ -36,7 +36,7 @@ def trace_id(n: int) -> str:
     return f"{n:08x}" + "a7" * 12
 
 
-def spans(n: int, user: str | None, text: str, session: str, day: int = 0) -> list[otlp.Span]:
+def spans(n: int, user: str | None, text: str, session: str, day: int = 0) -> list[Span]:
     """A trace of three spans, of which the second alone says whose it is."""
     made = []
     for i in range(3):
@@ -63,7 +63,7 @@ def bad(text: str) -> bytes:
     return otlp.traces(otlp.span({"user.id": USER, "note": text}, span_id=b"abc")).SerializeToString()
 
 
-def evaluation(n: int, text: str) -> otlp.LogRecord:
+def evaluation(n: int, text: str) -> LogRecord:
     attributes = {
         "gen_ai.evaluation.name": "tone",
         "gen_ai.evaluation.score.value": 0.5,
@@ -73,7 +73,7 @@ def evaluation(n: int, text: str) -> otlp.LogRecord:
     return otlp.log_record("gen_ai.evaluation.result", attributes, **ids)
 
 
-def event(n: int, text: str) -> otlp.LogRecord:
+def event(n: int, text: str) -> LogRecord:
     ids = {"trace_id": bytes.fromhex(trace_id(n)), "span_id": f"{n * 10:08x}".encode()}
     return otlp.log_record("gen_ai.user.message", {"note": text}, {"content": text}, **ids)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 
 from store.delta_log import LakeFile
 from store.held import MOST_ROWS, HeldRows, worth_holding
+from store.lake import Lake
+from tests.store.build import fill, row
 
 
 def _file(name: str, n_rows: int = 10) -> LakeFile:
@@ -63,3 +67,17 @@ def test_only_few_rows_of_short_tables_are_worth_it() -> None:
     assert not worth_holding("spans", (_file("a"),))
     assert not worth_holding("turns", (_file("a", MOST_ROWS), _file("b")))
     assert not worth_holding("turns", ())
+
+
+def test_rows_of_files_that_are_gone_are_given_up_when_the_next_file_is_decoded(tmp_path: Path) -> None:
+    held = HeldRows()
+    lake = Lake(tmp_path)
+    fill(lake, [row(span_id=1)])
+    (gone,) = lake.snapshot("turns").files
+    held.rows(gone, lake.read)
+    lake.remove("turns", [gone])
+    Path(gone.path).unlink()
+    fill(lake, [row(span_id=2)])
+    (new,) = lake.snapshot("turns").files
+    rows = held.rows(new, lake.read)
+    assert held.n_bytes == rows.nbytes

@@ -417,7 +417,7 @@ def put_links(buf, spans, offsets, out, scratch):  # type: ignore[no-untyped-def
 
 @kernel
 def _put_lists(buf, spans, count, number, offsets, out, scratch):  # type: ignore[no-untyped-def]
-    """The messages of field `number` (11 events, 13 links) as one JSON list per span that has some in column `count`."""
+    """The messages of field `number` (11 events, 13 links) as one JSON list per span; column `count` says how many."""
     at = 0
     for s in range(spans.shape[0]):
         offsets[s] = at

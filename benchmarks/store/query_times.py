@@ -1,9 +1,11 @@
-"""How long the store's readings take at 20,000 and 1 million spans, as JSON.
+"""How long the store's readings take as a lake grows, on DuckDB and on ClickHouse's engine, as JSON.
 
-    python -m benchmarks.store.query_times --sizes 20000 1000000 --out benchmarks/results/store_queries.json
+    python -m benchmarks.store.query_times --sizes 20000 1000000 --engines duckdb clickhouse --out FILE
 
-The lake is filled through Lake.append in commits of 25,000 spans with their derived rows, over one day, without
-compaction. Times are the server's own (no HTTP), warm: the median and the slowest of --runs, in ms.
+The lake is filled through Lake.append in commits of 25,000 spans with their derived rows, over one day, and packed
+after every 40 commits and at the end as the running product does; with --packing a process packs a second lake of
+the same disk while the readings are timed. Times are the server's own (no HTTP), warm: the median and the slowest of
+--runs, in ms.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ from typing import Any
 from benchmarks.store.synthetic import Traces
 from core.clock import NS_PER_S
 from core.windows import Window
-from store import apps, derive, facets, rollups, scores, search, sessions, spans, traces
+from store import apps, compaction, derive, facets, rollups, scores, search, sessions, spans, traces
 from store.asked import Asked
-from store.engine import DuckDBEngine
+from store.engines import engine_for
 from store.filters import Filters
 from store.lake import Lake
 from store.schema import ROLLUPS, SESSIONS, TURNS
@@ -35,6 +37,8 @@ from store.tenant import Store, TenantStore
 
 END_NS = 1_790_035_200 * NS_PER_S  # 2026-09-22T00:00:00Z
 DAY_NS = 86_400 * NS_PER_S
+COMMITS_PER_PACKING = 40
+FIVE = ("latest_50_traces", "filtered_50_traces", "session_traces", "one_trace", "hourly_p95", "hourly_by_model")
 DERIVED = (
     ("turns", derive.turns_of, TURNS),
     ("sessions", derive.sessions_of, SESSIONS),
@@ -48,8 +52,14 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 1_000_000], help="spans in the lake")
     parser.add_argument("--batch", type=int, default=25_000, help="spans per commit (a fifth of the size, if smaller)")
     parser.add_argument("--runs", type=int, default=20, help="times each reading is measured")
+    parser.add_argument("--engines", nargs="+", choices=["duckdb", "clickhouse"], default=["duckdb"])
+    parser.add_argument("--packing", action="store_true", help="time the readings while another process packs")
+    parser.add_argument("--only-five", action="store_true", help="the five readings of the side-by-side table alone")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--pack-for-ever", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.pack_for_ever:
+        _pack_for_ever()
     result = {"what": "store readings, ms", **_machine(), "sizes": [_measure(n, asked) for n in asked.sizes]}
     text = json.dumps(result, indent=1)
     sys.stdout.write(text + "\n")
@@ -62,24 +72,49 @@ def _measure(n_spans: int, asked: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
         lake = Lake(folder)
         made = Traces(n_spans=n_spans, start_ns=END_NS - DAY_NS, end_ns=END_NS)
+        began = time.perf_counter()
         derive_ms = _fill(lake, made, min(asked.batch, n_spans // 5))
-        store = Store(lake, DuckDBEngine(folder)).tenant("bench")
-        readings = _readings(store, made)
-        times = {name: _timed(run, asked.runs) for name, run in readings.items()}
+        filled_s = time.perf_counter() - began
+        times = {name: _readings_of(name, lake, made, asked) for name in asked.engines}
         size = sum(file.size for table in lake.tables() for file in lake.snapshot(table).files)
         return {
             "n_spans": n_spans,
             "n_files": {table: len(lake.snapshot(table).files) for table in ("spans", "turns")},
             "bytes_per_span": round(size / n_spans),
             "derive_ms_per_25000_spans": round(statistics.median(derive_ms), 1),
+            "fill_and_pack_s": round(filled_s, 1),
             "ms": times,
         }
+
+
+def _readings_of(engine: str, lake: Lake, made: Traces, asked: argparse.Namespace) -> dict[str, dict[str, float]]:
+    store = Store(lake, engine_for(lake, "chdb://memory" if engine == "clickhouse" else None)).tenant("bench")
+    readings = _readings(store, made)
+    wanted = FIVE if asked.only_five else tuple(readings)
+    packer = _packer() if asked.packing else None
+    try:
+        return {name: _timed(readings[name], asked.runs) for name in wanted}
+    finally:
+        if packer:
+            packer.terminate()
+            packer.wait()
+
+
+def _packer() -> subprocess.Popen[bytes]:
+    """A process that fills and packs lakes of its own until it is ended."""
+    return subprocess.Popen([sys.executable, "-m", "benchmarks.store.query_times", "--pack-for-ever"])
+
+
+def _pack_for_ever() -> None:
+    while True:
+        with tempfile.TemporaryDirectory(prefix="assay-pack-") as folder:
+            _fill(Lake(folder), Traces(n_spans=250_000, start_ns=END_NS - DAY_NS, end_ns=END_NS), 25_000)
 
 
 def _fill(lake: Lake, made: Traces, batch: int) -> list[float]:
     """Appends everything; the time of the derivations per 25,000 spans."""
     taken = []
-    for rows in made.batches(batch):
+    for n, rows in enumerate(made.batches(batch), 1):
         lake.append("spans", rows)
         frame = derive.frame_of(rows)
         began = time.perf_counter()
@@ -87,6 +122,9 @@ def _fill(lake: Lake, made: Traces, batch: int) -> list[float]:
         taken.append((time.perf_counter() - began) * 1000 * 25_000 / rows.num_rows)
         for name, table in tables:
             lake.append(name, table)
+        if n % COMMITS_PER_PACKING == 0:
+            compaction.upkeep(lake, grace_s=0)
+    compaction.upkeep(lake, grace_s=0)
     return taken
 
 

@@ -42,7 +42,7 @@ from store.lake import Lake
 from store.retention import enforce
 lake = Lake(sys.argv[1])
 enforce(lake, {"brief": 7}, time.time_ns())
-upkeep(lake, grace_s=0.0)
+upkeep(lake, grace_s=8.0)
 for table in lake.tables():
     lake.checkpoint(table)
 """

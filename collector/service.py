@@ -86,7 +86,7 @@ class _Collector:
         data = settings.data_dir
         master = MasterKey.open(data / "secrets" / "master.key")
         self._control = control
-        self._lake = Lake(settings.lake_root)
+        self._lake = Lake(settings.lake_root, cache=settings.lake_cache)
         self._scrubber = Scrubber(self._lake)
         self._journal = Journal(data / "journal", master)
         tally = Tally()
@@ -185,6 +185,7 @@ class _Collector:
             return
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "store.compaction", self._settings.lake_root),
+            *("--cache", str(self._settings.lake_cache)),
             *("--retain", json.dumps(retention)),
             cwd=Path(__file__).parent.parent,
         )

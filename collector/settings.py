@@ -27,3 +27,8 @@ class CollectorSettings:
     journal_retention_s: float = 0.0  # how long sealed segments outlive their commit
     compact_every_s: float = 60.0
     stop_within_s: float = 8.0
+
+    @property
+    def lake_cache(self) -> Path:
+        """Folder of what was read of a lake in an object store; may be deleted."""
+        return self.data_dir / "lake-cache"

@@ -90,6 +90,11 @@ class Settings(BaseSettings):
         return self.lake or str(self.data / "lake")
 
     @property
+    def lake_cache(self) -> Path:
+        """Folder of what was read of a lake in an object store; may be deleted."""
+        return self.data / "lake-cache"
+
+    @property
     def control_database(self) -> str:
         """URL of the control database."""
         return self.control_url or f"sqlite:///{self.data.absolute() / 'control.db'}"

@@ -34,12 +34,12 @@ def build_services(settings: Settings, clock: Clock = system_clock) -> Services:
     """Opens everything a server needs. Raises StorageFailed, Corrupt, InvalidInput."""
     pepper = pepper_of(settings)
     control = open_control(settings, clock)
-    lake = Lake(settings.lake_root, clock=clock)
+    lake = Lake(settings.lake_root, clock=clock, cache=settings.lake_cache)
     return Services(
         settings=settings,
         control=control,
         lake=lake,
-        store=Store(lake, engine_for(settings.lake_root, settings.clickhouse_url), clock),
+        store=Store(lake, engine_for(lake, settings.clickhouse_url), clock),
         authenticator=Authenticator(control.find_key, pepper, clock, note_use=control.touch),
         cursors=Cursors(pepper, clock),
         clock=clock,

@@ -34,6 +34,7 @@ from store.lake import TIME_COLUMN
 from store.schema import TABLES
 from store.trust import fingerprint
 
+COLLECTION: Final = "assay_lake"
 GIVEN_MOST_BYTES: Final = 256 << 20  # of a query's text, which carries the given tables
 # What says something about a file (https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp).
 _OF_A_FILE: Final = frozenset({8, 32, 33, 40, 74, 76, 79, 107, 117, 246, 271, 354, 432, 499, 636, 1001, 1002})
@@ -109,16 +110,25 @@ class ClickHouseEngine:
     """A ClickHouse server, or the engine in this process (`chdb://memory`). Threads share it; see QueryEngine.
 
     `url` is clickhouse-connect's: `clickhouse://user:password@host:8123/` (`clickhouses://` with TLS). The lake lies at
-    `root`, which the server sees under the same name.
+    `root`, which the server sees under the same name; or, with `reads_objects`, where the server's named collection
+    COLLECTION says, with the credentials that stand there.
     """
 
-    def __init__(self, url: str, root: str | Path, *, memory_limit: int = 0, n_threads: int = 0) -> None:
+    @property
+    def reads_objects(self) -> bool:
+        """See QueryEngine."""
+        return self._reads_objects
+
+    def __init__(
+        self, url: str, root: str | Path, *, reads_objects: bool = False, memory_limit: int = 0, n_threads: int = 0
+    ) -> None:
         """Raises InvalidInput for a root with wildcards or without the package, StorageFailed without a server."""
         if any(letter in str(root) for letter in "*?{}[]"):
             raise InvalidInput(
                 f"the lake's path {root} has wildcards in it, which ClickHouse would expand", field="lake"
             )
-        self._root = str(root).rstrip("/") if "://" in str(root) else str(Path(root).absolute())
+        self._root = str(Path(root).absolute())
+        self._reads_objects = reads_objects
         self._url = url
         self._settings = _SETTINGS | {"max_threads": n_threads, "max_memory_usage": memory_limit}
         self._idle: list[Any] = []
@@ -149,8 +159,8 @@ class ClickHouseEngine:
                 bound |= more
         rows = self._rows(with_ctes(ctes, compiled.sql), bound)
         files = [file for name, source in sources.items() if name in compiled.tables for file in source.files]
-        gone = [file.path for file in files if fingerprint(file.path) is None]
-        if gone:  # ClickHouse leaves a missing file of several out without a word
+        gone = [] if self._reads_objects else [file.path for file in files if fingerprint(file.path) is None]
+        if gone:  # of several files on a disk, ClickHouse leaves a missing one out without a word; of objects not
             raise Corrupt(f"{gone[0]} went away while it was read")
         return rows.select(compiled.schema.names).cast(compiled.schema)
 
@@ -245,6 +255,9 @@ class ClickHouseEngine:
         """The table function that reads exactly these files."""
         names = ",".join(file.relative for file in source.files)
         chosen = f"{{{names}}}" if len(source.files) > 1 else names
+        if self._reads_objects:
+            where = f"filename = {_text(f'{source.table}/{chosen}')}"
+            return f"s3({COLLECTION}, {where}, format = 'Parquet', structure = {_text(structure)})"
         return f"file({_text(f'{self._root}/{source.table}/{chosen}')}, 'Parquet', {_text(structure)})"
 
 

@@ -132,8 +132,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("root")
     parser.add_argument("--retain", default="{}", help="JSON: tenant -> days")
+    parser.add_argument("--cache", type=Path, help="folder of what was read of a lake in an object store")
     args = parser.parse_args()
-    lake = Lake(args.root)
+    lake = Lake(args.root, cache=args.cache)
     enforce(lake, json.loads(args.retain), time.time_ns())
     upkeep(lake)
     return 0

@@ -74,6 +74,11 @@ def slot(name: str, dtype: str) -> ir.Scalar:
 class QueryEngine(Protocol):
     """Runs expressions over sources."""
 
+    @property
+    def reads_objects(self) -> bool:
+        """Whether it fetches the files of a lake in an object store itself, past this machine's mirror."""
+        ...
+
     def run(
         self,
         expr: ir.Table,
@@ -138,6 +143,8 @@ class DuckDBEngine:
     locked once made. `memory_limit` bounds its working memory, `n_threads` its share of the machine. Small files of
     short rows are decoded once and held (store/held.py).
     """
+
+    reads_objects: Final = False
 
     def __init__(self, root: str | Path, *, memory_limit: str = "512MB", n_threads: int = 2) -> None:
         self._root = Path(root).absolute()

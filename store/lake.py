@@ -1,4 +1,4 @@
-"""The lake: Delta tables of Parquet files on a local disk, each file named by the hash of its content.
+"""The lake: Delta tables of Parquet files in a folder or an object store, each file named by the hash of its content.
 
 An append writes one Parquet file per (tenant, date), makes them durable, and commits them in one transaction.
 Readers take a snapshot: an immutable list of files with row counts, time bounds and hashes, never a folder listing.
@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 from deltalake.exceptions import DeltaError
@@ -29,6 +27,9 @@ from core.windows import Window, day_of
 from store import schema
 from store.delta_log import DeltaLog, LakeFile
 from store.durable import make_folder, sync_folder, write_durably
+from store.mirror import Mirror, MirroredLog
+from store.objects import is_object_url
+from store.parquet import bounds, encoded, partitions
 from store.trust import Damage, Trust
 
 TIME_COLUMN: Final = {
@@ -42,8 +43,6 @@ TIME_COLUMN: Final = {
 }
 WRITERS: Final = "_writers.lock"
 _LOG: Final = logging.getLogger("assay.store")
-ROWS_PER_GROUP: Final = 16_384
-COMPRESSION_LEVEL: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +66,18 @@ def _overlaps(file: LakeFile, window: Window) -> bool:
 
 
 class Lake:
-    """All tables under one root folder. Thread-safe; several processes may append at once."""
+    """All tables under one root: a folder, or an s3:// URL. Thread-safe; several processes may append at once.
 
-    def __init__(self, root: str | Path, *, clock: Clock = system_clock) -> None:
-        if "://" in str(root):
-            raise InvalidInput(f"lake root {root}: only a local folder is supported in this release", field="lake_root")
+    Of an object store's lake, `root` is the mirror of it in the folder `cache` (store/mirror.py).
+    """
+
+    def __init__(self, root: str | Path, *, clock: Clock = system_clock, cache: Path | None = None) -> None:
+        """Raises InvalidInput for another kind of URL, or one without `cache`; StorageFailed."""
+        self._mirror: Mirror | None = None
         self.root = Path(root).absolute()
+        if is_object_url(str(root)):
+            self._mirror = _mirror_of(str(root), cache)
+            self.root = self._mirror.folder
         self._clock = clock
         self._logs: dict[str, DeltaLog] = {}
         self._durable_folders: set[Path] = set()
@@ -90,7 +95,7 @@ class Lake:
         Raises Conflict when `txn` is not newer than the committed one, StorageFailed when the disk refuses.
         """
         with self._writing(fcntl.LOCK_SH):
-            files = [self._write(table, part) for part in _partitions(rows)]
+            files = [self._write(table, part) for part in partitions(rows)]
             if files or txn:
                 with _log_read(table):
                     self._log(table).commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
@@ -105,7 +110,7 @@ class Lake:
         """
         at_ms, rearrangement = self._clock() // NS_PER_MS, same_rows and bool(old)
         with self._writing(fcntl.LOCK_SH):
-            files = [self._write(table, part) for part in _partitions(rows)]
+            files = [self._write(table, part) for part in partitions(rows)]
             _date_from_now(old)
             with _log_read(table):
                 self._log(table).commit(
@@ -174,6 +179,7 @@ class Lake:
         Raises Corrupt when the file is missing, unreadable or altered.
         """
         wanted = None if columns is None else [c for c in columns if c not in ("tenant", "date")]
+        self.bring(self._table_of(file), [file])
         if not verify:
             self._refuse(self.trust.damage_of(self._table_of(file), file))
         try:
@@ -186,8 +192,22 @@ class Lake:
         return rows
 
     def verify(self, file: LakeFile) -> None:
-        """Reads the file. Raises Corrupt, and notes it, unless its bytes are those that were committed."""
+        """Reads the file, from the object store where it lies there. Raises Corrupt, and notes it, unless its bytes are
+        those that were committed."""
+        if self._mirror is not None:
+            self._mirror.bring(self._table_of(file), [file], anew=True)
         self._refuse(self.trust.compare(self._table_of(file), file))
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the lake lies in an object store, and `root` is a mirror of it."""
+        return self._mirror is not None
+
+    def not_noted(self, files: Sequence[LakeFile]) -> tuple[tuple[LakeFile, ...], tuple[Damage, ...]]:
+        """As `sound`, from what is known of damage alone: for who reads the object store past the mirror."""
+        noted = self.trust.noted()
+        kept = tuple(file for file in files if file.path not in noted)
+        return kept, tuple(noted[file.path] for file in files if file.path in noted)
 
     def sound(self, table: str, files: Sequence[LakeFile]) -> tuple[tuple[LakeFile, ...], tuple[Damage, ...]]:
         """The files that may be read, and what is wrong with the others.
@@ -195,13 +215,22 @@ class Lake:
         Raises Conflict when one has left the table and its bytes are gone, StorageFailed.
         """
         kept, damaged = [], []
+        self.bring(table, files)
         for file in files:
             damage = self.trust.damage_of(table, file)
+            if damage is not None and self._mirror is not None:  # the copy here may be what was altered
+                self._mirror.bring(table, [file], anew=True)
+                damage = self.trust.compare(table, file)
             if damage is None:
                 kept.append(file)
             else:
                 damaged.append(damage)
         return tuple(kept), tuple(damaged)
+
+    def bring(self, table: str, files: Sequence[LakeFile]) -> None:
+        """Fetches files of an object store that are not in the mirror; does nothing on a disk. Raises StorageFailed."""
+        if self._mirror is not None:
+            self._mirror.bring(table, files)
 
     def damaged(self) -> list[Damage]:
         """The files known to be damaged that are part of a table. Looks at notes only, reads no file."""
@@ -215,7 +244,10 @@ class Lake:
     def _log(self, table: str) -> DeltaLog:
         if table not in self._logs:
             with _log_read(table):
-                self._logs[table] = DeltaLog(self.root / table, schema.TABLES[table], TIME_COLUMN[table])
+                about = (schema.TABLES[table], TIME_COLUMN[table])
+                self._logs[table] = (
+                    DeltaLog(self.root / table, *about) if self._mirror is None else self._mirror.log(table, *about)
+                )
         return self._logs[table]
 
     def _files(self, table: str) -> tuple[int, Mapping[str, LakeFile]]:
@@ -267,7 +299,12 @@ class Lake:
         return found
 
     def vacuum(self, table: str, *, older_than_ms: int) -> list[Path]:
-        """Deletes what `orphans` lists and returns it."""
+        """Deletes what `orphans` lists and returns it; in an object store not what left the table since then."""
+        if self._mirror is not None:
+            live = frozenset(file.relative for file in self.snapshot(table).files)
+            log = self._log(table)
+            spared = log.left_since(older_than_ms) if isinstance(log, MirroredLog) else frozenset()
+            return self._mirror.vacuum(table, live, spared, older_than_ms)
         gone = self.orphans(table, older_than_ms)
         for path in gone:
             path.unlink(missing_ok=True)
@@ -278,7 +315,7 @@ class Lake:
     def _write(self, table: str, rows: pa.Table) -> LakeFile:
         tenant, date = rows.column("tenant")[0].as_py(), rows.column("date")[0].as_py()
         body = rows.drop_columns(["tenant", "date"])
-        content = _encode(table, body)
+        content = encoded(table, body)
         relative = (
             f"tenant={tenant}/date={date}/part-{uuid.uuid4().hex[:16]}-{xxhash.xxh3_128_hexdigest(content)}.parquet"
         )
@@ -293,8 +330,10 @@ class Lake:
             sync_folder(path.parent)
         except OSError as error:
             raise StorageFailed(f"{table}: {path} could not be written: {error}") from error
-        low, high = _bounds(body, TIME_COLUMN[table])
-        low_seq, high_seq = _bounds(body, "seq")
+        if self._mirror is not None:
+            self._mirror.send(table, relative, content)
+        low, high = bounds(body, TIME_COLUMN[table])
+        low_seq, high_seq = bounds(body, "seq")
         return LakeFile(
             path=str(path),
             relative=relative,
@@ -307,6 +346,12 @@ class Lake:
             min_seq=low_seq or 0,
             max_seq=high_seq or 0,
         )
+
+
+def _mirror_of(url: str, cache: Path | None) -> Mirror:
+    if cache is None:
+        raise InvalidInput(f"this does not work on a lake in an object store yet: {url}", field="lake")
+    return Mirror(url, cache)
 
 
 @contextmanager
@@ -325,47 +370,6 @@ def _date_from_now(files: list[LakeFile]) -> None:
     for file in files:
         with suppress(OSError):
             os.utime(file.path)
-
-
-def _encode(table: str, rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    dictionary = [f.name for f in rows.schema if f.name not in schema.PLAIN_COLUMNS and not pa.types.is_map(f.type)]
-    dictionary += [f"{f.name}.key_value.key" for f in rows.schema if pa.types.is_map(f.type)]
-    pq.write_table(
-        rows,
-        sink,
-        compression="zstd",
-        compression_level=COMPRESSION_LEVEL,
-        use_dictionary=dictionary,
-        row_group_size=ROWS_PER_GROUP,
-        bloom_filter_options={
-            name: {"ndv": min(rows.num_rows, ROWS_PER_GROUP), "fpp": 0.01}
-            for name in schema.BLOOM_COLUMNS.get(table, ())
-        }
-        or None,
-    )
-    return bytes(sink.getvalue())
-
-
-def _bounds(rows: pa.Table, column: str) -> tuple[int | None, int | None]:
-    found = pc.min_max(rows.column(column)).as_py()
-    return found["min"], found["max"]
-
-
-def _partitions(rows: pa.Table) -> list[pa.Table]:
-    """`rows` split by (tenant, date); a single partition is passed through without a copy."""
-    if rows.num_rows == 0:
-        return []
-    codes = []
-    for name in ("tenant", "date"):
-        column = rows.column(name).combine_chunks()
-        encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
-        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-        codes.append(encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64))
-    key = codes[0] * (int(codes[1].max()) + 1) + codes[1]
-    if (key == key[0]).all():
-        return [rows]
-    return [rows.filter(pa.array(key == value)) for value in np.unique(key)]
 
 
 def partition_date(start_ns: int) -> str:

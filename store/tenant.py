@@ -187,6 +187,8 @@ class TenantStore:
         """The engine's rows, from files that were sound before it read them and are unchanged afterwards."""
         for _ in range(TRIES):
             chosen = {name: self._chosen(name, asked) for name, asked in wanted.items()}
+            if not self._engine.reads_objects:
+                self._bring(chosen)
             seen = {file.path: fingerprint(file.path) for files in chosen.values() for file in files}
             try:
                 sources = {name: self._source(name, asked, chosen[name]) for name, asked in wanted.items()}
@@ -202,12 +204,17 @@ class TenantStore:
                 return rows
         raise Corrupt("files of the lake change while they are read; nothing is returned")
 
+    def _bring(self, chosen: Mapping[str, tuple[LakeFile, ...]]) -> None:
+        for name, files in chosen.items():
+            self._lake.bring(name, files)
+
     def _chosen(self, name: str, asked: _Wanted) -> tuple[LakeFile, ...]:
         return self.files(name, asked.window) if asked.files is None else asked.files
 
     def _source(self, name: str, asked: _Wanted, files: tuple[LakeFile, ...]) -> Source:
         """The files that may be read; the damaged ones are kept in mind. Raises Conflict, see Lake.sound."""
-        sound, damaged = self._lake.sound(name, files)
+        past = self._engine.reads_objects
+        sound, damaged = self._lake.not_noted(files) if past else self._lake.sound(name, files)
         told = LEFT_OUT.get()
         for damage in damaged:
             self._left_out[damage.file] = damage
@@ -218,6 +225,7 @@ class TenantStore:
     def _compared(self, sources: Mapping[str, Source]) -> bool:
         """Reads every file of a query that failed, and tells whether one is damaged or has gone."""
         files = [(name, file) for name, source in sources.items() for file in source.files]
+        self._bring({name: source.files for name, source in sources.items()})
         try:
             found = [self._lake.trust.compare(name, file) for name, file in files]
         except Conflict:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     with Progress(console=console(), disable=args.json, transient=True) as bar:
         task = bar.add_task("remapping", total=None)
         found = remap(
-            Lake(settings.lake_root),
+            Lake(settings.lake_root, cache=settings.lake_cache),
             args.tenant,
             window=window,
             dry_run=args.dry_run,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.buckets import environment, new_bucket, s3_server
 from tests.store.databases import KINDS, ControlDatabase, PostgreSQL, new_database, postgres_server
-from tests.store.places import CHOSEN, ENGINES
+from tests.store.places import CHOSEN, ENDPOINT, ENGINES
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +25,30 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> ControlDatabase:
     return new_database(request.param, tmp_path, request)
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The endpoint of a real S3 door, started once per session."""
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a lake in a bucket of one's own, with the environment that leads to it."""
+    for name, value in environment(s3).items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3)
+
+
 @pytest.fixture(params=ENGINES)
 def each_engine(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The test runs once on DuckDB, and once on ClickHouse's engine with every answer compared with DuckDB's."""
+    """The test runs once on DuckDB, once on ClickHouse's engine with every answer compared with DuckDB's, and once on
+    a lake in S3."""
     if request.param == "clickhouse":
         pytest.importorskip("chdb", reason="ClickHouse's engine for tests comes with chdb (make setup)")
+    if request.param == "duckdb-s3":
+        request.getfixturevalue("bucket")
+        ENDPOINT.set(request.getfixturevalue("s3"))
     token = CHOSEN.set(request.param)
     yield request.param
     CHOSEN.reset(token)

@@ -18,23 +18,32 @@ from store.clickhouse import ClickHouseEngine
 from store.engine import DuckDBEngine, QueryEngine, Source
 from store.lake import Lake
 from store.tenant import Store
+from tests.store.buckets import new_bucket
 from tests.store.build import T0
 
 WINDOW = Window(start_ns=T0 - 86_400 * NS_PER_S, end_ns=T0 + 86_400 * NS_PER_S)
-ENGINES: Final = ("duckdb", "clickhouse")
+ENGINES: Final = ("duckdb", "clickhouse", "duckdb-s3")
 CHOSEN: ContextVar[str] = ContextVar("CHOSEN", default="duckdb")
+ENDPOINT: ContextVar[str] = ContextVar("ENDPOINT")
+
+
+def lake_at(folder: Path) -> Lake:
+    """An empty lake: in a folder, or in a bucket with its mirror in the folder."""
+    if CHOSEN.get() == "duckdb-s3":
+        return Lake(new_bucket(ENDPOINT.get()), cache=folder / "cache")
+    return Lake(folder / "lake")
 
 
 def store_at(folder: Path) -> tuple[Lake, Store]:
     """An empty lake and the store that reads it."""
-    lake = Lake(folder / "lake")
-    return lake, Store(lake, engine_at(folder / "lake"), lambda: T0)
+    lake = lake_at(folder)
+    return lake, Store(lake, engine_at(lake.root), lambda: T0)
 
 
 def engine_at(root: Path) -> QueryEngine:
     """The engine that the test runs for; see `each_engine` in conftest.py."""
     duckdb = DuckDBEngine(root)
-    if CHOSEN.get() == "duckdb":
+    if CHOSEN.get() != "clickhouse":
         return duckdb
     return BothEngines(clickhouse=ClickHouseEngine("chdb://memory", root, n_threads=2), duckdb=duckdb)
 
@@ -45,6 +54,7 @@ class BothEngines:
 
     clickhouse: QueryEngine
     duckdb: QueryEngine
+    reads_objects: bool = False
 
     def run(
         self,

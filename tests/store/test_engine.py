@@ -67,7 +67,7 @@ def test_the_engine_calls_a_file_that_is_gone_or_torn_corrupt(tmp_path: Path) ->
     fill(lake, agent_trace(1))
     files = lake.snapshot("spans").files
     source = Source(table="spans", tenant=TenantId("acme"), files=files)
-    engine = engine_at(tmp_path / "lake")
+    engine = engine_at(lake.root)
     path = Path(files[0].path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(Corrupt):
@@ -88,7 +88,7 @@ def test_the_engine_itself_keeps_to_the_source_tenant(tmp_path: Path) -> None:
     fill(lake, agent_trace(1) + agent_trace(2, tenant="other"))
     everything = tuple(lake.snapshot("spans").files)
     source = Source(table="spans", tenant=TenantId("acme"), files=everything)
-    engine = engine_at(tmp_path / "lake")
+    engine = engine_at(lake.root)
     found = engine.run(table_of("spans").select("tenant"), sources={"spans": source}, values={}, given={})
     assert set(found["tenant"].to_pylist()) == {"acme"}
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import xxhash
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from collector import segment
@@ -78,7 +79,7 @@ class Journal:
         try:
             make_folder(folder, below=folder.parent.parent)
             self._held = _hold(folder / "lock")
-            self.number = _number(folder / "journal.json")
+            self.number = number_of(folder)
             sync_folder(folder)
         except OSError as error:
             raise StorageFailed(f"the journal in {folder} cannot be opened: {error}") from error
@@ -118,7 +119,7 @@ class Journal:
                     continue
                 record, content = found
                 self._next = max(self._next, record.position + 1)
-                yield _entry(record, content)
+                yield entry_of(record, content)
 
     def read(self, place: Place) -> Entry:
         """One entry again. Raises Corrupt when it cannot be had."""
@@ -135,7 +136,7 @@ class Journal:
         content = segment.unseal(cipher, raw, record)
         if content is None:
             raise Corrupt(f"{place.path}: entry {place.record.position} was altered")
-        return _entry(record, content)
+        return entry_of(record, content)
 
     # -- appending -------------------------------------------------------------------------------------------------
 
@@ -323,7 +324,8 @@ def _content(waiting: _Waiting) -> bytes:
     return len(meta).to_bytes(_META, "little") + meta + waiting.body
 
 
-def _entry(record: segment.Sealed, content: bytes) -> Entry:
+def entry_of(record: segment.Sealed, content: bytes) -> Entry:
+    """The entry of an unsealed record."""
     size = int.from_bytes(content[:_META], "little")
     meta = json.loads(content[_META : _META + size])
     return Entry(
@@ -347,13 +349,22 @@ def _write_all(descriptor: int, buffers: list[bytes]) -> None:
             pending[0] = pending[0][written:]
 
 
-def _number(path: Path) -> int:
-    """The journal's number (1 to 32767), drawn when the journal is made: two journals of one lake differ."""
+def number_of(folder: Path) -> int:
+    """The number of the journal in `folder` (1 to 32767), drawn when it is made: two journals of one lake differ.
+
+    Raises Corrupt: under another number everything that is kept would be stored once more.
+    """
+    path = folder / "journal.json"
     try:
-        number = int(json.loads(path.read_bytes())["number"])
+        kept = json.loads(path.read_bytes())
+        number = int(kept["number"])
     except FileNotFoundError:
-        number = 1 + secrets.randbelow(32_767)
-        replace_durably(path, json.dumps({"number": number}).encode())
-    except (ValueError, KeyError) as error:
+        number, kept = 1 + secrets.randbelow(32_767), {}
+    except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{path} is not readable: {error}; restore it from a backup") from error
+    check = xxhash.xxh3_64_hexdigest(str(number).encode())
+    if "check" in kept and kept["check"] != check:
+        raise Corrupt(f"{path} was altered: the number does not fit its check; restore it from a backup")
+    if kept != {"number": number, "check": check}:  # new, or of a release before checks
+        replace_durably(path, json.dumps({"number": number, "check": check}).encode())
     return number

@@ -1,8 +1,9 @@
 """Repairs a lake with damaged files, openly: what would be done is listed first, what went stays on record.
 
-Turns, sessions and rollups are made anew from their day's spans where all of these are there: nothing is lost. Other
-files are taken out of their table; their bytes move to `<lake>/_damaged`, beside a note that says what they were, and
-`assay doctor` warns of them until an operator deletes both. Sound files are not touched, and Assay may run meanwhile.
+Turns, sessions and rollups are made anew from their day's spans where all of these are there, and what the journal
+still keeps is made anew from the journal: nothing is lost. Other files are taken out of their table; their bytes move
+to `<lake>/_damaged`, beside a note that says what they were, and `assay doctor` warns of them until an operator
+deletes both. Sound files are not touched, and Assay may run meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from core.clock import Clock, system_clock
 from core.errors import Conflict, StorageFailed
 from store import derive, schema
+from store.delta_log import LakeFile
 from store.lake import Lake
 from store.trust import Damage
 
@@ -35,26 +37,49 @@ TRIES: Final = 5
 class Repair:
     """What is, or would be, done about one damaged file.
 
-    rebuild: its rows are made anew from the day's spans. take_out: its rows are lost to the lake.
+    rebuild: its rows are made anew from the day's spans. replay: they are made anew from the journal. take_out: they
+    are lost to the lake.
     """
 
-    act: Literal["rebuild", "take_out"]
+    act: Literal["rebuild", "replay", "take_out"]
     damage: Damage
 
 
-def plan(lake: Lake, damages: list[Damage]) -> list[Repair]:
-    """What repairing these files means.
+Kept = Callable[[Lake, str, LakeFile], pa.Table | None]
+
+
+def nothing_kept(lake: Lake, table: str, file: LakeFile) -> None:
+    """For a repair without a journal."""
+    return
+
+
+def plan(lake: Lake, damages: list[Damage], kept: Kept = nothing_kept) -> list[Repair]:
+    """What repairing these files means. `kept` gives all rows of a damaged file where the journal has them.
 
     A day that has lost spans keeps the turns, sessions and rollups that are left of it: made anew they would be fewer.
     """
-    lost = {(d.tenant, d.date) for d in [*damages, *taken_out(lake)] if d.table == "spans"}
+    replayed = {d.file for d in damages if _rows_kept(lake, d, kept) is not None}
+    lost = {(d.tenant, d.date) for d in damages if d.table == "spans" and d.file not in replayed}
+    lost |= {(d.tenant, d.date) for d in taken_out(lake) if d.table == "spans"}
     whole = "spans" not in lake.unreadable()
-    return [
-        Repair(
-            act="rebuild" if whole and d.table in DERIVED and (d.tenant, d.date) not in lost else "take_out", damage=d
-        )
-        for d in damages
-    ]
+
+    def act(d: Damage) -> Literal["rebuild", "replay", "take_out"]:
+        if d.file in replayed:
+            return "replay"
+        return "rebuild" if whole and d.table in DERIVED and (d.tenant, d.date) not in lost else "take_out"
+
+    order = ("replay", "rebuild", "take_out")  # what is derived comes after the spans that it is derived from
+    return sorted((Repair(act=act(d), damage=d) for d in damages), key=lambda each: order.index(each.act))
+
+
+def _file_of(lake: Lake, damage: Damage) -> LakeFile | None:
+    files = lake.snapshot(damage.table).files
+    return next((file for file in files if f"{damage.table}/{file.relative}" == damage.file), None)
+
+
+def _rows_kept(lake: Lake, damage: Damage, kept: Kept) -> pa.Table | None:
+    file = _file_of(lake, damage)
+    return None if file is None else kept(lake, damage.table, file)
 
 
 def find_damage(lake: Lake, progress: Callable[[int, int], None] | None = None) -> list[Damage]:
@@ -73,7 +98,7 @@ def find_damage(lake: Lake, progress: Callable[[int, int], None] | None = None) 
     return lake.damaged()
 
 
-def repair(lake: Lake, repairs: list[Repair], clock: Clock = system_clock) -> list[Repair]:
+def repair(lake: Lake, repairs: list[Repair], clock: Clock = system_clock, kept: Kept = nothing_kept) -> list[Repair]:
     """Does what `plan` said and returns what was done. A file that is sound again by then is left as it is.
 
     Safe to interrupt and to run again. Raises StorageFailed; Corrupt when spans that a rebuild needs turn out damaged;
@@ -89,6 +114,9 @@ def repair(lake: Lake, repairs: list[Repair], clock: Clock = system_clock) -> li
                 rebuild(lake, *place)
                 rebuilt.add(place)
             done.append(each)
+        elif each.act == "replay":
+            if _replay(lake, damage, kept):
+                done.append(each)
         elif _take_out(lake, damage, clock):
             done.append(each)
     lake.forget_the_gone()
@@ -99,6 +127,18 @@ def taken_out(lake: Lake) -> list[Damage]:
     """The files that repairs took out, and that nobody has deleted from the record since."""
     live = {damage.file for damage in lake.damaged()}
     return [d for d in lake.trust.noted().values() if d.taken_out_ns is not None and d.file not in live]
+
+
+def _replay(lake: Lake, damage: Damage, kept: Kept) -> bool:
+    """Puts the journal's rows in the place of a file that is still damaged, in one commit."""
+    file = _file_of(lake, damage)
+    if file is None or lake.trust.compare(damage.table, file) is None:
+        return False
+    rows = kept(lake, damage.table, file)
+    if rows is None:
+        raise StorageFailed(f"{damage.file}: the journal has let go of its rows meanwhile; run the same command again")
+    lake.replace(damage.table, [file], rows, operation="UPDATE")
+    return True
 
 
 def _take_out(lake: Lake, damage: Damage, clock: Clock) -> bool:

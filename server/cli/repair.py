@@ -1,10 +1,13 @@
-"""`assay doctor --repair`: lists what is wrong with the lake of a data folder, and with --yes repairs it.
+"""`assay doctor --repair`: lists what is wrong with lake and control database of a data folder; with --yes repairs it.
 
 It works on the folder itself, whether Assay runs on it or not. Without --yes nothing is changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,8 @@ from core.errors import AssayError
 from server.cli.outcome import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
-    from store.repair import Repair
+    from store.control.integrity import Finding
+    from store.repair import Kept, Repair
 
 
 def run(data: Path, *, yes: bool, as_json: bool) -> int:
@@ -24,19 +28,61 @@ def run(data: Path, *, yes: bool, as_json: bool) -> int:
     from store.repair import find_damage, plan, repair
 
     try:
+        rows = _control(data / "control.db", yes=yes)
         lake = Lake(root)
-        repairs = plan(lake, find_damage(lake))
-        done = repair(lake, repairs) if yes else []
-        left = lake.damaged()
+        damages = find_damage(lake)
+        with _kept(data, needed=bool(damages)) as kept:
+            repairs = plan(lake, damages, kept)
+            done = repair(lake, repairs, kept=kept) if yes else []
+        left = [*map(str, lake.damaged()), *(finding.what for finding in rows if not (yes and finding.mendable))]
     except AssayError as error:
         raise CommandFailed(f"{error}\nnothing more was changed; see docs/operations.md, Damage") from error
     if as_json:
         from server.cli.rendering import print_json
 
-        print_json({"planned": [_row(each) for each in repairs], "done": [_row(each) for each in done]})
+        control = [asdict(finding) for finding in rows]
+        print_json({"planned": list(map(_row, repairs)), "done": list(map(_row, done)), "control": control})
     else:
+        _print_control(rows, yes=yes)
         _print(repairs, done, yes=yes)
     return ExitCode.FAILED if left else ExitCode.OK
+
+
+def _control(path: Path, *, yes: bool) -> list[Finding]:
+    """What is wrong with the control database; with `yes` it is mended as far as its seals prove how."""
+    from store.control.integrity import look_over, mend
+
+    if not path.exists():
+        return []
+    return mend(path) if yes else look_over(path)
+
+
+@contextmanager
+def _kept(data: Path, *, needed: bool) -> Iterator[Kept]:
+    """The rows that the journal of a data folder still keeps; none where it, or what unlocks it, is not there."""
+    from store.repair import nothing_kept
+
+    secrets, control = data / "secrets", data / "control.db"
+    if not needed or not all(path.exists() for path in (secrets / "master.key", secrets / "pepper", control)):
+        yield nothing_kept
+        return
+    from collector.batch import Workshop
+    from collector.rebuild import JournalRows
+    from collector.redact import Redactor
+    from collector.seal import MasterKey, sealed
+    from store.control.control import Control
+    from store.control.secret_file import read_or_create_secret
+
+    master = MasterKey.open(secrets / "master.key")
+    opened = Control.open(f"sqlite:///{control.absolute()}", pepper=read_or_create_secret(secrets / "pepper"))
+    workshop = Workshop(
+        redactor=lambda tenant: Redactor(opened.tenant(tenant).pii, master.derived(f"pii/{tenant}")),
+        seal=lambda tenant, raw: sealed(master.derived(f"quarantine/{tenant}"), raw),
+    )
+    try:
+        yield JournalRows(data / "journal", master, workshop).of
+    finally:
+        opened.close()
 
 
 def _row(each: Repair) -> dict[str, object]:
@@ -52,6 +98,19 @@ def _row(each: Repair) -> dict[str, object]:
     }
 
 
+def _print_control(rows: list[Finding], *, yes: bool) -> None:
+    from rich.text import Text
+
+    from server.cli.rendering import cell, console
+
+    out = console()
+    for finding in rows:
+        act = ("done: put right: " if yes else "put right: ") if finding.mendable else "cannot be put right: "
+        out.print(Text(act) + cell(f"control database, {finding.what}", 500))
+    if any(not finding.mendable for finding in rows):
+        out.print(Text("restore control.db from a backup; what does not need these rows is served meanwhile"))
+
+
 def _print(repairs: list[Repair], done: list[Repair], *, yes: bool) -> None:
     from rich.text import Text
 
@@ -61,7 +120,11 @@ def _print(repairs: list[Repair], done: list[Repair], *, yes: bool) -> None:
     if not repairs:
         out.print(Text("no file of the lake is damaged"))
         return
-    words = {"rebuild": "make anew from spans", "take_out": "take out of the table"}
+    words = {
+        "rebuild": "make anew from spans",
+        "replay": "make anew from the journal",
+        "take_out": "take out of the table",
+    }
     for each in repairs:
         state = "" if not yes else "done: " if each in done else "not needed any more: "
         out.print(Text(f"{state}{words[each.act]}: ") + cell(str(each.damage), 500))

@@ -1,0 +1,215 @@
+"""The data folder of the corruption campaign, made by the collector's own parts, and the questions asked of it.
+
+Three tenants, three days, several requests each: spans, quarantine, events, scores, turns, sessions, rollups; one table
+is packed, one log has a checkpoint; the journal keeps all its segments; the control database is as a crash leaves it,
+half of it in its log.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from auth.authenticator import Authenticator
+from collector.batch import Item, seq_of
+from collector.kinds import EntryKind
+from core.clock import NS_PER_S, system_clock
+from core.errors import Unauthenticated
+from core.ids import TenantId
+from core.records import PiiMode, PiiPolicy, Principal, Role
+from core.windows import Window
+from store.asked import Asked
+from store.compaction import pack
+from store.control.control import Control
+from store.delta_log import LakeFile
+from store.engine import DuckDBEngine
+from store.facets import FacetField, facets
+from store.filters import Filters
+from store.lake import Lake
+from store.rollups import RollupsAsked, rollups
+from store.scores import ScoresAsked, list_scores, scores_of
+from store.search import search
+from store.sessions import list_sessions
+from store.spans import count_spans, list_spans, spans_of_trace
+from store.tenant import Store, TenantStore
+from store.traces import list_traces
+from tests.collector.inside import PEPPER, Inside
+from tests.collector.otlp import START_NS, log_record, logs, span, traces
+
+TENANTS: Final = tuple(map(TenantId, ("acme", "globex", "initech")))
+DAY_NS: Final = 86_400 * NS_PER_S
+DAYS: Final = 3
+WINDOW: Final = Window(start_ns=START_NS - DAY_NS, end_ns=START_NS + 10 * DAY_NS)
+ANN: Final = Principal(tenant=TENANTS[0], role=Role.ADMIN, name="ann", key_id="0123456789ab")
+JOURNAL: Final = 7  # of the ledger's settlements, in the control database
+
+Answers = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A filled data folder: `control` holds the control database's files, `keys` texts by name."""
+
+    data: Path
+    control: Path
+    keys: dict[str, str]
+
+
+def filled(data: Path, chance: random.Random) -> Folder:
+    """Fills an empty folder."""
+    life = Inside(data)
+    life.journal._segment_bytes = 4_000
+    for tenant in TENANTS:
+        life.control.ensure_tenant(tenant)
+    life.recover()
+    for day in range(DAYS):
+        for number in range(6):
+            tenant = TENANTS[number % len(TENANTS)]
+            _stored(life, [_kept(life, tenant, *request) for request in _requests(chance, day, number)])
+    for tenant in TENANTS:
+        _kept(life, tenant, *_requests(chance, 0, 90)[0])  # acknowledged and not stored
+    sessions = life.lake.snapshot("sessions")
+    pack(life.lake, "sessions", [file for file in sessions.select(TENANTS[0]) if file.date == sessions.files[0].date])
+    life.lake.checkpoint("turns")
+    keys = _controlled(life.control)
+    control = data.parent / "control"
+    control.mkdir()
+    for path in data.glob("control.db*"):
+        if not path.name.endswith("-shm"):
+            shutil.copy(path, control)
+    life.release()
+    return Folder(data=data, control=control, keys=keys)
+
+
+def _requests(chance: random.Random, day: int, number: int) -> list[tuple[bytes, EntryKind]]:
+    at = START_NS + day * DAY_NS + number * 60 * NS_PER_S
+    trace, root = chance.randbytes(16), chance.randbytes(8)
+    times = {"start_time_unix_nano": at, "end_time_unix_nano": at + NS_PER_S, "trace_id": trace}
+    call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": number}
+    first = traces(
+        span({"session.id": f"s{number}", "input.value": f"question {number}"}, span_id=root, **times),
+        *(span(call, span_id=chance.randbytes(8), parent_span_id=root, **times) for _ in range(3)),
+        span({}, **(times | {"span_id": b"bad"})),
+    )
+    result = {"gen_ai.evaluation.name": "tone", "gen_ai.evaluation.score.value": 0.5}
+    place = {"trace_id": trace, "span_id": root, "time_unix_nano": at}
+    second = logs(
+        log_record("gen_ai.evaluation.result", result, **place), log_record("gen_ai.choice", {"x": "y"}, **place)
+    )
+    return [(first.SerializeToString(), EntryKind.SPANS_PROTOBUF), (second, EntryKind.LOGS_PROTOBUF)]
+
+
+def _kept(life: Inside, tenant: TenantId, body: bytes, kind: EntryKind) -> Item:
+    at_us = system_clock() // 1000
+    position, _ = life.journal.append(kind=kind, tenant=tenant, received_at_us=at_us, body=body).result(10)
+    seq = seq_of(life.journal.number, position)
+    return Item(seq=seq, kind=kind, tenant=tenant, received_at_us=at_us, body=body)
+
+
+def _stored(life: Inside, items: list[Item]) -> None:
+    life.committer.commit(life.committer.prepared(items), items[-1].seq - seq_of(life.journal.number, 0))
+
+
+def _controlled(control: Control) -> dict[str, str]:
+    """Keys of every kind, choices, audit records and claims; returns the keys' texts."""
+    texts = {}
+    for tenant in TENANTS:
+        for role in Role:
+            _, texts[f"{tenant}/{role.value}"] = control.create_key(tenant, role, f"{role.value} of {tenant}", by=ANN)
+        record, texts[f"{tenant}/revoked"] = control.create_key(tenant, Role.ADMIN, "lost", by=ANN)
+        control.revoke_key(tenant, record.key_id, by=ANN)
+        for number in range(20):
+            control.record(ANN, "rubric.change", f"rubric/{number}", before={"v": number}, after={"v": number + 1})
+        control.claim(tenant, "first", b"a" * 32, '["score_1"]')
+        control.finish_claim(tenant, "first")
+        control.claim(tenant, "second", b"b" * 32, '["score_2"]')
+    control.set_settings(TENANTS[0], pii=PiiPolicy(default=PiiMode.HASH), retention_days=30)
+    control.set_settings(TENANTS[1], pii=PiiPolicy(), retention_days=365)
+    return texts
+
+
+# -- questions ---------------------------------------------------------------------------------------------------------
+
+OF_LAKE: Final[dict[str, Callable[[TenantStore], Any]]] = {
+    "count": lambda store: count_spans(store, Asked(window=WINDOW)),
+    "spans": lambda store: list_spans(store, Asked(window=WINDOW, limit=500)),
+    "chats": lambda store: list_spans(store, Asked(window=WINDOW, filters=Filters(kind="LLM"), limit=500)),
+    "trace": lambda store: spans_of_trace(store, _some_trace(store), within=None, limit=100, full=True),
+    "traces": lambda store: list_traces(store, Asked(window=WINDOW, limit=500)),
+    "sessions": lambda store: list_sessions(store, Asked(window=WINDOW, limit=500)),
+    "rollups": lambda store: rollups(store, RollupsAsked(window=WINDOW, level="LLM", group_by=("model",))),
+    "facets": lambda store: facets(store, Asked(window=WINDOW), FacetField.MODEL).sort("value"),
+    "search": lambda store: search(store, Asked(window=WINDOW, filters=Filters(q="question"), limit=500)),
+    "scores": lambda store: list_scores(store, ScoresAsked(window=WINDOW, limit=500)),
+    "scores of": lambda store: scores_of(store, trace_ids=[_some_trace(store)]),
+    "events": lambda store: store.frame(store.table("events")),
+    "quarantine": lambda store: store.frame(store.table("quarantine")),
+}
+READS: Final = {
+    "spans": ("count", "spans", "chats", "trace", "facets", "search"),
+    "turns": ("traces",),
+    "sessions": ("sessions",),
+    "rollups": ("rollups",),
+    "scores": ("scores", "scores of"),
+    "events": ("events",),
+    "quarantine": ("quarantine",),
+}
+
+
+def _some_trace(store: TenantStore) -> str:
+    """A trace id that does not depend on what is damaged now."""
+    return SOME_TRACE[str(store.tenant)]
+
+
+SOME_TRACE: Final[dict[str, str]] = {}
+
+
+def store_of(data: Path) -> tuple[Lake, Store]:
+    """A lake and a store as a process that starts has them."""
+    lake = Lake(data / "lake")
+    return lake, Store(lake, DuckDBEngine(lake.root, n_threads=1), lambda: START_NS)
+
+
+def comparable(value: Any) -> Any:
+    """A value that equals another exactly when the answers are the same; the order of rows that have none is not."""
+    if not isinstance(value, pl.DataFrame):
+        return value
+    return sorted(map(repr, value.rows()))
+
+
+def files_of(lake: Lake, table: str) -> list[LakeFile]:
+    """The files of a table, as its log says."""
+    return sorted(lake.snapshot(table).files, key=lambda file: file.relative)
+
+
+def control_questions(keys: dict[str, str]) -> dict[str, Callable[[Control], Any]]:
+    """What is asked of the control database, by name; claims last, because they write."""
+    asked: dict[str, Callable[[Control], Any]] = {
+        "tenants": lambda c: c.all_tenants(),
+        "ledger": lambda c: c.ledger(None),
+    }
+    for name, text in keys.items():
+        asked[f"key {name}"] = lambda c, text=text: _caller(c, text)
+    asked["unknown key"] = lambda c: _caller(c, next(iter(keys.values()))[:4] + "ffffffffffff" + "_" + "x" * 49)
+    for tenant in TENANTS:
+        asked[f"tenant {tenant}"] = lambda c, t=tenant: c.tenant(t)
+        asked[f"keys {tenant}"] = lambda c, t=tenant: c.list_keys(t)
+        asked[f"ledger {tenant}"] = lambda c, t=tenant: c.ledger(t)
+        asked[f"audit {tenant}"] = lambda c, t=tenant: c.list_audit(t, limit=100)
+        asked[f"verify {tenant}"] = lambda c, t=tenant: c.verify(t)
+        for key, body in (("first", b"a"), ("second", b"b"), ("third", b"c")):
+            asked[f"claim {key} {tenant}"] = lambda c, t=tenant, k=key, b=body: c.claim(t, k, b * 32, "new")
+    return asked
+
+
+def _caller(control: Control, text: str) -> object:
+    try:
+        return Authenticator(control.find_key, PEPPER).principal(text)
+    except Unauthenticated as error:
+        return str(error)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench docs lock clean
+.PHONY: setup demo test check bench docs soak lock clean
 
 setup: $(STAMP)
 
@@ -42,6 +42,12 @@ bench: setup
 	$(BIN)/python -m benchmarks.redaction.pii
 	$(BIN)/python -m benchmarks.store.query_times --runs 5 --out benchmarks/results/store_queries.json
 	$(BIN)/python -m benchmarks.ingest.run --name ingest
+
+# The campaigns of docs/reliability.md in full, one line each; an hour or more, on an otherwise idle machine.
+soak: setup
+	$(BIN)/python -m tests.reliability.crash_campaign --kills 200
+	$(BIN)/python -m tests.reliability.faults_powerloss --states 400
+	$(BIN)/python -m tests.reliability.faults_sites
 
 docs: setup
 	$(BIN)/python docs/build.py

@@ -29,8 +29,9 @@ def record(campaign: str, **figures: int | float | str) -> None:
 
 
 def machine() -> str:
-    """Cores, architecture and kernel."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
+    """Cores, architecture and the release of Linux."""
+    release = platform.release().partition("-")[0]
+    return f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release().split('-')[0]}"
 
 
 def commit() -> str:

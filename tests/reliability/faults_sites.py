@@ -82,7 +82,7 @@ class Rounds:
 
     def backlog(self) -> dict[str, Any]:
         """What the collector's health says of its backlog."""
-        found: dict[str, Any] = httpx.get(f"{self.stack.otlp_http}/healthz", timeout=20).json()["backlog"]
+        found: dict[str, Any] = self.client.get(f"{self.stack.otlp_http}/healthz").json()["backlog"]
         return found
 
     def settle(self) -> None:

@@ -1,4 +1,4 @@
-# Six words: setup demo test check bench docs. Everything installs into .venv, from requirements.lock.
+# Seven words: setup demo test check bench docs soak. Everything installs into .venv, from requirements.lock.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin

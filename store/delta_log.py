@@ -150,10 +150,15 @@ class DeltaLog:
     def _copy_log(self, target: Path) -> None:
         """What a reader of the log needs: deltalake writes its files without a sync, so it writes them elsewhere."""
         target.mkdir()
-        checkpoints = sorted(self._log.glob("*.checkpoint.parquet"))
-        last = checkpoints[-1].name[:20] if checkpoints else ""
-        later = [path for path in self._log.glob("*.json") if path.stem > last]
-        for path in (*checkpoints[-1:], *([self._log / LAST] if last else []), *later):
+        try:
+            marker = (self._log / LAST).read_bytes()
+        except FileNotFoundError:  # there is no checkpoint, or one whose maker was killed before it said so
+            paths = sorted(self._log.glob("*.json"))
+        else:
+            last = f"{int(json.loads(marker)['version']):020}"
+            later = [path for path in self._log.glob("*.json") if path.stem > last]
+            paths = [self._log / LAST, self._log / f"{last}.checkpoint.parquet", *later]
+        for path in paths:
             (target / path.name).write_bytes(path.read_bytes())
 
     # -- reading -------------------------------------------------------------------------------------------------

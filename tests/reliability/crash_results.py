@@ -31,7 +31,7 @@ def record(campaign: str, **figures: int | float | str) -> None:
 def machine() -> str:
     """Cores, architecture and the release of Linux."""
     release = platform.release().partition("-")[0]
-    return f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release().split('-')[0]}"
+    return f"{os.cpu_count()} cores, {platform.machine()}, Linux {release}"
 
 
 def commit() -> str:

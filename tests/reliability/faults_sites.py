@@ -204,6 +204,7 @@ def main() -> int:
         for k in range(0, n_calls, args.every):
             for fault in faults_at(k):
                 rounds.run(fault)
+                print(f"{rounds.n}: {fault}", flush=True)
         verdict = rounds.judged()
         log = (rounds.stack.data_dir / "run" / "collector.log").read_text(errors="replace")
     problems = rounds.problems + ([] if verdict.sound else [str(verdict)])

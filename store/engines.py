@@ -15,4 +15,5 @@ def engine_for(lake: Lake, clickhouse_url: str | None = None) -> QueryEngine:
         return DuckDBEngine(lake.root)
     from store.clickhouse import ClickHouseEngine
 
-    return ClickHouseEngine(clickhouse_url, lake.root, reads_objects=lake.is_mirrored)
+    in_process = clickhouse_url.startswith("chdb:")  # sees this machine's mirror; a server sees the object store
+    return ClickHouseEngine(clickhouse_url, lake.root, reads_objects=lake.is_mirrored and not in_process)

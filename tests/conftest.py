@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.stack import Stack, running_stack
+from tests.store.buckets import s3_server
+from tests.store.databases import PostgreSQL, postgres_server
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +16,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The real stack without the dashboard, booted once per test session: use an app name of your own in it."""
     with running_stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """A real PostgreSQL, started once per session."""
+    with postgres_server(tmp_path_factory.mktemp("pg")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The endpoint of a real S3 door, started once per session."""
+    with s3_server() as endpoint:
+        yield endpoint

@@ -7,29 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.buckets import environment, new_bucket, s3_server
-from tests.store.databases import KINDS, ControlDatabase, PostgreSQL, new_database, postgres_server
+from tests.store.buckets import environment, new_bucket
+from tests.store.databases import KINDS, ControlDatabase, new_database
 from tests.store.places import CHOSEN, ENDPOINT, ENGINES
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    """A real PostgreSQL, started once per session."""
-    with postgres_server(tmp_path_factory.mktemp("pg")) as server:
-        yield server
 
 
 @pytest.fixture(params=KINDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> ControlDatabase:
     """An empty control database; the test runs once on SQLite and once on PostgreSQL."""
     return new_database(request.param, tmp_path, request)
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """The endpoint of a real S3 door, started once per session."""
-    with s3_server() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture

@@ -1,0 +1,194 @@
+"""`python -m tests.fuzz.run --runs N`: the fuzz campaign, on as many processes as there are cores.
+
+Each worker keeps the inputs that showed something new and makes its mutants from them. A hundredth of the inputs goes
+through the doors of a real collector. What breaks is written to `--out` as a file that `read` understands; move it to
+`corpus/` with the mend, where it stays. `--checked` compiles the kernels with bounds checks, into a cache of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, Final
+
+REPOSITORY: Final = Path(__file__).parents[2]
+BATCH: Final = 100
+HANG_S: Final = 60  # of one whole batch, after which the process is given up with its stack shown
+TRACED: Final = 40  # one input of so many also says which of our lines it reaches
+MOST_KEPT: Final = 4_000
+MOST_GROWTH: Final = 64 << 20
+
+
+def main() -> int:
+    """Runs the workers and prints one line of figures as JSON; 1 when something was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run")
+    parser.add_argument("--runs", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop then, with what was run")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "fuzz")
+    parser.add_argument("--checked", action="store_true", help="kernels with bounds checks")
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.worker is not None:
+        return _work(args)
+    found = campaign(args)
+    print(json.dumps(found))
+    return 1 if found["found"] else 0
+
+
+def campaign(args: argparse.Namespace) -> dict[str, Any]:
+    """The sums over all workers; `found` lists what broke."""
+    began = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    if args.checked:
+        cache = REPOSITORY / "build" / "checked-kernels"
+        environment |= {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-m", "tests.fuzz.run", "--out", str(args.out), "--seconds", str(args.seconds)]
+    workers = []
+    for number in range(args.workers):
+        share = args.runs // args.workers + (number < args.runs % args.workers)
+        own = ["--runs", str(share), "--seed", str(args.seed + number), "--worker", str(number)]
+        workers.append(subprocess.Popen([*command, *own], env=environment, stdout=subprocess.PIPE, text=True))
+    parts = []
+    for number, worker in enumerate(workers):
+        said, _ = worker.communicate()
+        last = said.strip().rsplit("\n", 1)[-1]
+        if last.startswith("{"):
+            parts.append(json.loads(last))
+        else:
+            died = f"worker {number} died with {worker.returncode}; its last batch is in batch-{number}"
+            parts.append({"runs": 0, "doors": 0, "features": 0, "kept": 0, "grown": 0, "slowest": 0, "found": [died]})
+    return {
+        "runs": sum(part["runs"] for part in parts),
+        "through_doors": sum(part["doors"] for part in parts),
+        "seconds": round(time.monotonic() - began, 1),
+        "features": max(part["features"] for part in parts),
+        "inputs_kept": max(part["kept"] for part in parts),
+        "slowest_batch_s": max(part["slowest"] for part in parts),
+        "memory_grown_mib": round(max(part["grown"] for part in parts) / 2**20, 1),
+        "found": [each for part in parts for each in part["found"]],
+    }
+
+
+def _work(args: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="assay-fuzz-") as folder:
+        worker = Worker(args, Path(folder))
+        worker.doors(max(args.runs // 100, 20))
+        worker.run()
+        print(json.dumps(worker.figures()))
+    return 0
+
+
+class Worker:
+    """One process of the campaign."""
+
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        from tests.fuzz.inputs import kept, seeds
+        from tests.fuzz.mutate import Mutator
+        from tests.fuzz.target import Target
+
+        self._args = args
+        self._folder = folder
+        self._last = args.out / f"batch-{args.worker}"
+        self._mutator = Mutator(random.Random(args.seed))
+        self._mutator.pool = [*seeds(), *kept()]
+        self._target = Target(folder / "inside")
+        self._seen: set[Hashable] = set()
+        self._found: list[str] = []
+        self._runs = self._doors = self._warm = self._grown = 0
+        self._slowest = 0.0
+
+    def doors(self, n: int) -> None:
+        """The share that goes through the doors."""
+        from tests.fuzz.doors import fuzz_doors
+        from tests.fuzz.target import Found
+
+        try:
+            self._doors = fuzz_doors(self._folder / "outside", self._mutator, n)["n"]
+        except Found as found:
+            self._write(found)
+
+    def run(self) -> None:
+        """The share in this process."""
+        from tests.fuzz.doors import resident
+
+        until = time.monotonic() + self._args.seconds
+        rng, pool = self._mutator.rng, self._mutator.pool
+        self._batch(list(pool))
+        while self._runs < self._args.runs - self._doors and time.monotonic() < until:
+            # Half of the parents are among those that showed something last.
+            parents = [rng.choice(pool if rng.random() < 0.5 else pool[-200:]) for _ in range(BATCH)]
+            self._batch([self._mutator.mutant(parent) for parent in parents])
+            if self._runs < 5_000:
+                self._warm = resident(os.getpid())
+        self._grown = max(resident(os.getpid()) - self._warm, 0)
+        if self._grown > MOST_GROWTH:
+            self._found.append(f"memory grew by {self._grown >> 20} MiB after the first 5,000 inputs")
+
+    def _batch(self, inputs: list[Any]) -> None:
+        from tests.fuzz.target import Found
+
+        faulthandler.dump_traceback_later(HANG_S, exit=True)
+        self._last.mkdir(exist_ok=True)
+        for stale in self._last.iterdir():
+            stale.unlink()
+        for each in inputs:
+            (self._last / each.name).write_bytes(each.body)
+        began = time.process_time()
+        try:
+            for each, features in zip(inputs, self._target.run(inputs), strict=True):
+                self._learn(each, features)
+            traced = self._mutator.rng.sample(inputs, max(len(inputs) // TRACED, 1))
+            for each in traced:
+                self._learn(each, self._target.traced(each))
+        except Found as found:
+            self._write(found)
+        self._slowest = max(self._slowest, round(time.process_time() - began, 2))
+        self._runs += len(inputs)
+        faulthandler.cancel_dump_traceback_later()
+
+    def _learn(self, each: Any, features: set[Hashable]) -> None:
+        if features <= self._seen:
+            return
+        self._seen |= features
+        pool = self._mutator.pool
+        if len(pool) >= MOST_KEPT:
+            pool.pop(self._mutator.rng.randrange(len(pool) // 2))
+        pool.append(each)
+
+    def _write(self, found: Any) -> None:
+        names = []
+        for each in found.inputs[:BATCH]:
+            (self._args.out / each.name).write_bytes(each.body)
+            names.append(each.name)
+        said = f"{found}: {', '.join(names[:3])}"
+        print(said, file=sys.stderr, flush=True)
+        if len(self._found) < 20:
+            self._found.append(said[:2000])
+
+    def figures(self) -> dict[str, Any]:
+        """What the campaign adds up."""
+        return {
+            "runs": self._runs + self._doors,
+            "doors": self._doors,
+            "features": len(self._seen),
+            "kept": len(self._mutator.pool),
+            "grown": self._grown,
+            "slowest": self._slowest,
+            "found": self._found,
+        }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

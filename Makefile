@@ -48,6 +48,7 @@ soak: setup
 	$(BIN)/python -m tests.reliability.crash_campaign --kills 200
 	$(BIN)/python -m tests.reliability.faults_powerloss --states 400
 	$(BIN)/python -m tests.reliability.faults_sites
+	$(BIN)/python -m tests.reliability.corruption --flips 10000
 
 docs: setup
 	$(BIN)/python docs/build.py

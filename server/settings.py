@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost", "[::1]")
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
     backlog_bytes: Annotated[int, Field(ge=1024, le=1 << 40)] = 1 << 30  # acknowledged, not in the lake; beyond: 503
+    journal_retention_s: Annotated[float, Field(ge=0, le=366 * 86_400)] = 0.0
     max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
     bootstrap_key: SecretStr | None = None
 

@@ -71,6 +71,7 @@ def _collector(settings: Settings) -> int:
             lake_root=settings.lake_root,
             max_body_bytes=settings.max_body_bytes,
             backlog_bytes=settings.backlog_bytes,
+            journal_retention_s=settings.journal_retention_s,
         ),
         open_control(settings),
         pepper_of(settings),

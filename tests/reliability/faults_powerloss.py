@@ -1,9 +1,9 @@
 """Power loss: one recorded run of the product, and many moments of it at which the power could have gone.
 
 `python -m tests.reliability.faults_powerloss --states 400` records `assay up` from its very first start under load,
-with compaction, checkpoints and retention beside it, and then builds states of the disk after a loss of power: every
-write not yet synced dropped, torn or kept. On each the product is started again, and everything acknowledged before
-that moment must be there, once and unaltered.
+killed once half way, with compaction, checkpoints and retention beside it, and then builds states of the disk after a
+loss of power: every write not yet synced dropped, torn or kept. On each the product is started again, and everything
+acknowledged before that moment must be there, once and unaltered.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from auth.authenticator import Authenticator
 from collector.service import _Collector
 from collector.settings import CollectorSettings
@@ -33,7 +35,7 @@ from tests.reliability.crash_load import DAY_NS, Content, Ledger, Sender, judge,
 from tests.reliability.crash_results import record
 from tests.reliability.faults_layer import Call, Kind, Layer
 from tests.reliability.faults_states import Disk
-from tests.stack import REPOSITORY, Stack, running_stack
+from tests.stack import REPOSITORY, Stack, free_port_base, running_stack
 
 UPKEEP: Final = """
 import sys, time
@@ -65,28 +67,36 @@ class MarkedLedger(Ledger):
 
 
 def recorded(work: Path, *, seconds: float) -> tuple[list[Call], str]:
-    """Runs the product under load for about `seconds`; returns the record of its calls and the first admin key."""
+    """Runs the product under load for about `seconds`, killed once half way; returns the record of its calls and the
+    first admin key."""
     layer = Layer(work / "disk", work / "layer", record=True)
     layer.root.mkdir()
-    with running_stack(layer.root, environment=layer.environment) as stack:
-        now = time.time_ns()
-        post, brief = poster(stack.port_base + 1, stack.key), poster(stack.port_base + 1, _key_of_brief(layer, stack))
-        senders = [
-            Sender(post, MarkedLedger(path=work / f"acks-{i}", layer=layer), seed=i, at_ns=now) for i in range(2)
-        ]
-        old = now - 30 * DAY_NS
-        senders.append(Sender(brief, Ledger(path=work / "brief"), seed=9, at_ns=old, n_spans=3))
-        for sender in senders:
-            sender.start()
-        pause, end = senders[0].done, time.monotonic() + seconds
-        while not pause.wait(seconds / 3):
-            _child(layer, UPKEEP, str(stack.data_dir / "lake"))
-            if time.monotonic() > end:
-                break
-        for sender in senders:
-            sender.done.set()
-            sender.join(30)
+    base, now = free_port_base(), time.time_ns()
+    senders: list[Sender] = []
+    for life in range(2):
+        with running_stack(layer.root, environment=layer.environment, port_base=base) as stack:
+            if not senders:
+                senders = _senders(layer, stack, work, now)
+                for sender in senders:
+                    sender.start()
+            end = time.monotonic() + seconds / 2
+            while not senders[0].done.wait(seconds / 5) and time.monotonic() < end:
+                _child(layer, UPKEEP, str(stack.data_dir / "lake"))
+            if life == 0:  # what a killed process left unsynced is still seen by the next one
+                for process in [*psutil.Process(stack.pid).children(recursive=True), psutil.Process(stack.pid)]:
+                    process.kill()
+            else:
+                for sender in senders:
+                    sender.done.set()
+                    sender.join(30)
     return list(layer.calls()), stack.key
+
+
+def _senders(layer: Layer, stack: Stack, work: Path, now: int) -> list[Sender]:
+    post, brief = poster(stack.port_base + 1, stack.key), poster(stack.port_base + 1, _key_of_brief(layer, stack))
+    senders = [Sender(post, MarkedLedger(path=work / f"acks-{i}", layer=layer), seed=i, at_ns=now) for i in range(2)]
+    old = Sender(brief, Ledger(path=work / "brief"), seed=9, at_ns=now - 30 * DAY_NS, n_spans=3)
+    return [*senders, old]
 
 
 def _key_of_brief(layer: Layer, stack: Stack) -> str:

@@ -218,21 +218,23 @@ def place_of(path: str) -> str:
     return "/".join([*parts, name if name.startswith("control") else f"*{Path(name).suffix}"])
 
 
-def first_starts(work: Path, kills: int, seed: int) -> list[str]:
-    """Kills a first start at a random call, `kills` times in all, and returns what did not come up afterwards."""
+def first_starts(work: Path, kills: int, seed: int, *, error: int = 0) -> list[str]:
+    """Kills a first start at a random call (or lets the call fail with `error`), `kills` times in all, and returns what
+    did not come up afterwards."""
     rng, problems, done, number = random.Random(seed), [], 0, 0
     script = "import sys; from pathlib import Path; from tests.reliability.faults_powerloss import started\n"
     script += "with started(Path(sys.argv[1])): pass"
     while done < kills:
         number += 1
-        layer = Layer(work / f"first-{number}", work / f"first-layer-{number}")
+        layer = Layer(work / f"first-{error}-{number}", work / f"first-layer-{error}-{number}")
         data = layer.root / "data"
         layer.root.mkdir(parents=True)
         for last in (False, rng.random() < 0.5, True):  # once or twice in the same folder, then a start that is let be
             if last:
                 layer.lift()
             else:
-                layer.arm(action=Action.KILL, skip=rng.randrange(FIRST_START_CALLS), n=1)
+                action = Action.FAIL if error else Action.KILL
+                layer.arm(action=action, error=error, skip=rng.randrange(FIRST_START_CALLS), n=1)
             child = subprocess.run(
                 [sys.executable, "-c", script, str(data)],
                 cwd=REPOSITORY,
@@ -241,8 +243,9 @@ def first_starts(work: Path, kills: int, seed: int) -> list[str]:
                 text=True,
                 check=False,
             )
-            done += child.returncode == -signal.SIGKILL
-            if child.returncode not in (0, -signal.SIGKILL) or (last and child.returncode):
+            done += not last and layer.n_failed
+            refused = bool(error) and child.returncode == 1
+            if (last and child.returncode) or (not refused and child.returncode not in (0, -signal.SIGKILL)):
                 problems.append(f"a start after a killed one: {child.returncode} {child.stderr[-800:]}")
     return problems
 

@@ -12,21 +12,25 @@ from __future__ import annotations
 import argparse
 import errno
 import http.client
+import os
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
+from tests.reliability.crash_campaign import UPKEEP, first_starts
 from tests.reliability.crash_load import Content, Ledger, Verdict, judge, request
 from tests.reliability.crash_results import record
 from tests.reliability.faults_layer import ANY, FOREVER, SPACE, Action, Kind, Layer
-from tests.stack import Stack, running_stack
+from tests.stack import REPOSITORY, Stack, running_stack
 from tests.waiting import wait_until
 
 RELENTS_WITHIN_S: Final = 30.0
@@ -125,6 +129,29 @@ class Rounds:
         except (AssertionError, OSError) as error:
             self.problems.append(f"{fault}, hit at {kind!r} {path}: {error}")
 
+    def upkeep(self, fault: Fault | None) -> int:
+        """Retention, packing and checkpoints beside the running product, with a fault; returns the number of calls."""
+        for _ in range(3):
+            self.send()
+        self.settle()
+        if fault is None:
+            self.layer.count(match="/lake/")
+        else:
+            self.n += 1
+            self.layer.arm(fault.kinds, error=fault.error, skip=fault.skip, n=fault.n, match="/lake/")
+        command = [sys.executable, "-c", UPKEEP, str(self.stack.data_dir / "lake"), "1"]
+        environment = {**os.environ, **self.layer.environment}
+        subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, timeout=120, check=False)
+        counted, hit = self.layer.counted, self.layer.n_failed
+        self.layer.lift()
+        self.n_hit += bool(hit)
+        try:
+            wait_until(lambda: self.send()[0] == 200, RELENTS_WITHIN_S, "requests to be taken again")
+            self.settle()
+        except (AssertionError, OSError) as error:
+            self.problems.append(f"upkeep, {fault}: {error}")
+        return counted
+
     def _until_hit(self, fault: Fault) -> None:
         for _ in range(MOST_REQUESTS):
             hit_before = self.layer.n_failed
@@ -137,12 +164,8 @@ class Rounds:
                 self.problems.append(f"{fault}: a request was acknowledged while the journal could not write")
             if hit_before:
                 return
-            try:
+            with suppress(AssertionError):  # it did not come to pass: one more request
                 wait_until(lambda: self.layer.n_failed or self._is_quiet(), 5, "the fault to be hit")
-            except AssertionError:
-                continue
-            if not self.layer.n_failed and fault.skip > self.layer.counted:
-                continue
 
     def _is_quiet(self) -> bool:
         backlog = self.backlog()
@@ -197,6 +220,8 @@ def main() -> int:
     """Runs the campaign and adds its figures to benchmarks/results/reliability.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="try every n-th call only")
+    parser.add_argument("--upkeep-every", type=int, default=5, help="the same for upkeep of the lake")
+    parser.add_argument("--first-starts", type=int, default=40, help="how many first starts meet an error")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="assay-sites-") as work, running(Path(work)) as rounds:
         n_calls = rounds.clean()
@@ -205,9 +230,14 @@ def main() -> int:
             for fault in faults_at(k):
                 rounds.run(fault)
                 print(f"{rounds.n}: {fault}", flush=True)
+        n_upkeep = rounds.upkeep(None)
+        print(f"{n_upkeep} calls in a round of upkeep", flush=True)
+        for k in range(0, n_upkeep, args.upkeep_every):
+            rounds.upkeep(Fault(kinds=ANY, error=errno.EIO, skip=k, n=FOREVER if k % 2 else 1))
         verdict = rounds.judged()
         log = (rounds.stack.data_dir / "run" / "collector.log").read_text(errors="replace")
-    problems = rounds.problems + ([] if verdict.sound else [str(verdict)])
+        failed_starts = first_starts(Path(work), args.first_starts, seed=11, error=errno.EIO)
+    problems = rounds.problems + failed_starts + ([] if verdict.sound else [str(verdict)])
     for line in problems[:40]:
         print(line)
     if problems:
@@ -216,7 +246,7 @@ def main() -> int:
         print(f"{n:5} {site}")
     record(
         "disk_faults",
-        n=rounds.n,
+        n=rounds.n + args.first_starts,
         hit=rounds.n_hit,
         sites=len(rounds.sites),
         kills=0,

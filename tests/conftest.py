@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.stack import Stack, running_stack
-from tests.store.buckets import s3_server
+from tests.store.buckets import environment, new_bucket, s3_server
 from tests.store.databases import PostgreSQL, postgres_server
 
 
@@ -30,3 +30,11 @@ def s3() -> Iterator[str]:
     """The endpoint of a real S3 door, started once per session."""
     with s3_server() as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a lake in a bucket of one's own, with the environment that leads to it."""
+    for name, value in environment(s3).items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.buckets import environment, new_bucket
 from tests.store.databases import KINDS, ControlDatabase, new_database
 from tests.store.places import CHOSEN, ENDPOINT, ENGINES
 
@@ -16,14 +15,6 @@ from tests.store.places import CHOSEN, ENDPOINT, ENGINES
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> ControlDatabase:
     """An empty control database; the test runs once on SQLite and once on PostgreSQL."""
     return new_database(request.param, tmp_path, request)
-
-
-@pytest.fixture
-def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a lake in a bucket of one's own, with the environment that leads to it."""
-    for name, value in environment(s3).items():
-        monkeypatch.setenv(name, value)
-    return new_bucket(s3)
 
 
 @pytest.fixture(params=ENGINES)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from core.clock import Clock, system_clock
 from server.settings import Settings
 from store.control.control import Control
 from store.control.secret_file import read_or_create_secret
+from store.versions import note_format, require_format
 
 
 def open_control(settings: Settings, clock: Clock = system_clock) -> Control:
-    """The control database, with the installation's pepper. Raises StorageFailed, Corrupt."""
-    return Control.open(settings.control_database, pepper=pepper_of(settings), clock=clock)
+    """The control database, with the installation's pepper, brought up to this release.
+
+    Raises NewerData, before anything is touched, when a later release wrote the data folder; StorageFailed, Corrupt.
+    """
+    require_format(settings.data)
+    control = Control.open(settings.control_database, pepper=pepper_of(settings), clock=clock)
+    note_format(settings.data, version("assay"))
+    return control
 
 
 def pepper_of(settings: Settings) -> bytes:

@@ -6,7 +6,6 @@ server starts, or when the same command is given again. See docs/erasure.md.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import mmap
 import os
@@ -16,7 +15,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +26,10 @@ from core.errors import Conflict, InvalidInput, StorageFailed
 from core.ids import TenantId
 from core.records import PiiMode, PiiPolicy, Principal
 from server.control_access import open_control, pepper_of
+from server.exclusive import alone
 from server.settings import Settings
 from store import erasure
+from store.backup import remove_staging
 from store.control.control import Control
 from store.control.erasures import Erasure
 from store.erasure import Belongings, Progress, Subject
@@ -102,13 +103,14 @@ class Erasing:
 
     def carry_out(self, which: Erasure, progress: Progress = _QUIET, *, by: Principal | None = None) -> Receipt:
         """Does it, or goes on with it. Raises Incomplete; Conflict when another erasure runs; StorageFailed."""
-        with self._alone():
+        with alone(self._settings):
             memory = self._opened(self.control.erasure(which.tenant, which.erasure_id))
             n_segments, n_damaged = self._drain(progress)
             memory = replace(memory, n_segments=memory.n_segments + n_segments)
             subject = self._subject(which.tenant, memory.user_id)
             memory = self._erase_rows(which, memory, subject, progress)
             progress("deleting old bytes", 0, 1)
+            remove_staging(self._lake)
             old_files = erasure.sweep(self._lake, which.tenant)
             aside = erasure.destroy_taken_aside(self._lake, subject, memory.what)
             places = sum(_overwrite(path, subject, memory.what.traces) for path in self._logs())
@@ -220,19 +222,6 @@ class Erasing:
         data = self._settings.data
         for folder, pattern in ((data, "*.log*"), (data / "run", "*.log*"), (data / "journal", "*.txt")):
             yield from (path for path in folder.glob(pattern) if path.is_file())
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        run = self._settings.run_dir
-        run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(run / "erasure.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            raise Conflict("another erasure is running on this data folder; wait until it is done") from None
-        finally:
-            os.close(descriptor)
 
 
 def resume_in_child(settings: Settings) -> None:

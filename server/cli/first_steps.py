@@ -16,6 +16,7 @@ from server.cli.connection import read_json_file
 from server.cli.outcome import CommandFailed
 from server.cli.serve import add_settings_arguments, settings_of
 from server.settings import PORTS, BadSettings, Settings
+from store.versions import require_format
 
 _NAMES = dict(zip(PORTS, ("OTLP gRPC", "OTLP HTTP", "API", "dashboard"), strict=True))
 
@@ -52,6 +53,7 @@ def places_of(settings: Settings) -> dict[str, Any]:
 
 def credentials_of(settings: Settings) -> dict[str, Any]:
     """The content of credentials.json; loads the database only when there is something to make."""
+    require_format(settings.data)
     known = read_json_file(settings.data / "credentials.json")
     complete = {"key", "dashboard_key"} <= known.keys() and known.get("url") == settings.api_url
     wanted = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else known.get("key")

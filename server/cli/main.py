@@ -21,6 +21,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files"),
     "keys": ("server.cli.keys", "create, list and revoke API keys"),
     "remap": ("server.cli.remap", "run today's attribute mapping over spans already stored"),
+    "backup": ("server.cli.backup", "back up a whole data folder while Assay runs"),
+    "restore": ("server.cli.restore", "restore a backup into an empty data folder"),
     "erase": ("server.cli.erase", "erase a user from everything that is kept"),
     "doctor": ("server.cli.doctor", "check ledger, integrity, versions and disk, and say what to do"),
 }

@@ -31,10 +31,12 @@ def run(args: argparse.Namespace) -> int:
     from core.windows import window_of
     from server.cli.rendering import console, counted, print_json
     from store.lake import Lake
+    from store.versions import require_format
 
     settings = load_settings(None, data=args.data)
     if not (settings.data / "lake").is_dir() and "://" not in settings.lake_root:
         raise CommandFailed(f"there is no lake in {settings.data}; name the folder with --data DIR", ExitCode.NOT_FOUND)
+    require_format(settings.data)
     window = window_of(now_ns=time.time_ns(), since=args.since) if args.since is not None else None
     from rich.progress import Progress
 

@@ -26,7 +26,9 @@ def run(data: Path, *, yes: bool, as_json: bool) -> int:
         raise CommandFailed(f"there is no lake at {root}; name the data folder with --data DIR", ExitCode.UNREACHABLE)
     from store.lake import Lake
     from store.repair import find_damage, plan, repair
+    from store.versions import require_format
 
+    require_format(data)
     try:
         rows = _control(data / "control.db", yes=yes)
         lake = Lake(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,8 @@ from core.clock import NS_PER_S
 from store import schema
 from store.lake import Lake, partition_date
 from store.retention import enforce
+from tests.killing import killed_at, n_changes
+from tests.store import build
 
 DAY = 86_400 * NS_PER_S
 NOW = 1_790_000_000 * NS_PER_S
@@ -68,3 +71,39 @@ def test_the_bytes_go_with_the_next_vacuum(tmp_path: Path) -> None:
     assert Path(file.path).exists()
     assert [str(path) for path in lake.vacuum("spans", older_than_ms=2**60)] == [file.path]
     assert not Path(file.path).exists()
+
+
+def everything(lake: Lake, tenant: str) -> dict[str, bytes]:
+    """All bytes of a tenant's live files, of every table."""
+    files = [(table, file) for table in lake.tables() for file in lake.snapshot(table).select(tenant)]
+    return {f"{table}/{file.relative}": Path(file.path).read_bytes() for table, file in files}
+
+
+def test_a_kill_in_the_middle_is_gone_on_with_and_never_touches_another_tenant(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    lake = Lake(whole)
+    for tenant in ("a", "b", "a2"):  # one name is the beginning of another
+        for age in (1, 8, 9, 40):
+            seconds = -age * 86_400 + (build.T0 - NOW) // NS_PER_S
+            build.fill(lake, build.agent_trace(age, at_s=seconds, tenant=tenant))
+    others = {tenant: everything(lake, tenant) for tenant in ("b", "a2")}
+    kept = {name for name in everything(lake, "a") if f"date={partition_date(NOW - DAY)}" in name}
+    command = ("tests.store.retention_killed", str(tmp_path / "data"), "a", "7", str(NOW))
+
+    def copy() -> Path:
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        return Path(shutil.copytree(whole, tmp_path / "data"))
+
+    n = n_changes(copy(), *command)
+    assert n > 20
+    for at in range(1, n, max(1, n // 8)):
+        data = copy()
+        assert killed_at(at, data, *command)
+        for tenant, before in others.items():
+            assert everything(Lake(data), tenant) == before, (at, tenant)
+        assert kept <= set(everything(Lake(data), "a"))
+        n_changes(data, *command)
+        assert set(everything(Lake(data), "a")) == kept
+        assert {tenant: everything(Lake(data), tenant) for tenant in others} == others
+        on_disk = {str(path.relative_to(data)) for path in data.rglob("part-*")}
+        assert on_disk == kept | {name for each in others.values() for name in each}

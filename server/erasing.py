@@ -83,7 +83,7 @@ class Erasing:
         """Opens what it needs. Raises StorageFailed, Corrupt, InvalidInput."""
         self._settings = settings
         self.control: Control = open_control(settings)
-        self._lake = Lake(settings.lake_root)
+        self._lake = Lake(settings.lake_root, cache=settings.lake_cache)
         self._master = MasterKey.open(settings.secrets_dir / "master.key")
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -127,19 +128,21 @@ def erase(lake: Lake, subject: Subject, what: Belongings, progress: Progress = l
         progress("days made anew", done, len(days))
 
 
-def sweep(lake: Lake, tenant: str) -> int:
+def sweep(lake: Lake, tenant: str, *, within_s: float = 180.0) -> int:
     """Deletes the bytes of every file of the tenant that is not part of its table; returns how many.
 
-    Queries that read one of them finish on the open file, or run again. Raises StorageFailed.
+    Queries that read one of them finish on the open file, or run again. In an object store a file that was just
+    written may be on its way into the table: it is waited for. Raises StorageFailed.
     """
     deleted = 0
-    with lake.unwritten():
-        for table in set(lake.tables()) - set(lake.unreadable()):
-            live = {file.path for file in lake.snapshot(table).files}
-            for path in (lake.root / table / f"tenant={tenant}").rglob("part-*"):
-                if path.is_file() and str(path) not in live:
-                    path.unlink(missing_ok=True)
-                    deleted += 1
+    deadline = time.monotonic() + within_s
+    for table in sorted(set(lake.tables()) - set(lake.unreadable())):
+        n, young = lake.sweep(table, tenant)
+        while young and time.monotonic() < deadline:
+            time.sleep(1.0)
+            more, young = lake.sweep(table, tenant)
+            n += more
+        deleted += n
     return deleted
 
 

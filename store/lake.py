@@ -310,6 +310,21 @@ class Lake:
             path.unlink(missing_ok=True)
         return gone
 
+    def sweep(self, table: str, tenant: str) -> tuple[int, int]:
+        """Deletes all files of a tenant that are not part of a table: (deleted, too young to tell), the latter always 0
+        in a folder, where no writer is between file and commit meanwhile. Raises StorageFailed."""
+        with self.unwritten():
+            live = frozenset(file.relative for file in self.snapshot(table).select(tenant))
+            log = self._log(table)
+            if self._mirror is not None and isinstance(log, MirroredLog):
+                return self._mirror.sweep(table, tenant, live, log.left_since(0))
+            folder = self.root / table
+            gone = [path for path in (folder / f"tenant={tenant}").rglob("part-*") if path.is_file()]
+            gone = [path for path in gone if str(path.relative_to(folder)) not in live]
+            for path in gone:
+                path.unlink(missing_ok=True)
+            return len(gone), 0
+
     # -- one Parquet file ------------------------------------------------------------------------------------------
 
     def _write(self, table: str, rows: pa.Table) -> LakeFile:

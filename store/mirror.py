@@ -26,6 +26,7 @@ from store.delta_log import LAST, DeltaLog, LakeFile
 from store.objects import Objects
 
 LOOK_FOR_CHECKPOINT_S: Final = 60.0
+YOUNG_S: Final = 120.0
 MOST_BYTES: Final = 20 << 30
 N_FETCHING: Final = 16
 
@@ -79,6 +80,24 @@ class Mirror:
             if relative not in live and relative not in spared and _written_ms(path) < older_than_ms:
                 path.unlink(missing_ok=True)
         return gone
+
+    def sweep(self, table: str, tenant: str, live: frozenset[str], left: frozenset[str]) -> tuple[int, int]:
+        """Deletes a tenant's files that are not live, there and here: those that left the table, and those that were
+        written YOUNG_S ago without a commit. (deleted, younger ones that a writer elsewhere may be about to commit.)"""
+        deleted = young = 0
+        for found in self.objects.list(f"{table}/tenant={tenant}"):
+            relative = found.path.removeprefix(f"{table}/")
+            if relative in live:
+                continue
+            if relative not in left and found.written_ms > (time.time() - YOUNG_S) * 1000:
+                young += 1
+                continue
+            self.objects.delete(found.path)
+            deleted += 1
+        for path in (self.folder / table / f"tenant={tenant}").rglob("part-*"):
+            if str(path.relative_to(self.folder / table)) not in live:
+                path.unlink(missing_ok=True)
+        return deleted, young
 
     def _fetch(self, table: str, file: LakeFile) -> None:
         content = self.objects.get(f"{table}/{file.relative}")

@@ -42,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
         raise CommandFailed(f"there is no data folder at {settings.data}; name it with --data DIR", ExitCode.NOT_FOUND)
     try:
         require_format(settings.data)
+        if "://" in settings.lake_root:
+            raise InvalidInput(
+                f"the lake lies at {settings.lake_root}: back it up with the object store's own versions"
+            )
         with bars(args) as progress, alone(settings):
             lake = Lake(settings.lake_root)
             made = make_backup(

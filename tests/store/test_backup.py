@@ -89,6 +89,7 @@ def test_nothing_is_overwritten(filled: Path, tmp_path: Path) -> None:
     assert assay("restore", str(tmp_path / "none"), "--data", str(data)).returncode == 6
 
 
+@pytest.mark.timeout(900)
 def test_every_altered_missing_or_added_file_is_found(filled: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy"
     backed_up(filled, target)
@@ -123,6 +124,7 @@ def test_every_altered_byte_of_a_packed_backup_is_found(filled: Path, tmp_path: 
     assert "whole backup" in refused.stderr
 
 
+@pytest.mark.timeout(900)
 def test_kills_leave_nothing_that_the_next_one_minds(filled: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(filled, tmp_path / "source"))
     backup = ("server.cli.main", "backup", str(tmp_path / "copy"), "--data", str(data))
@@ -141,6 +143,7 @@ def test_kills_leave_nothing_that_the_next_one_minds(filled: Path, tmp_path: Pat
     assert answers(tmp_path / "restored") == answers(filled)
 
 
+@pytest.mark.timeout(900)
 def test_a_backup_under_load_holds_every_span_acknowledged_before_it_once(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

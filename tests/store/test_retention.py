@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from core.clock import NS_PER_S
 from store import schema
@@ -79,6 +80,7 @@ def everything(lake: Lake, tenant: str) -> dict[str, bytes]:
     return {f"{table}/{file.relative}": Path(file.path).read_bytes() for table, file in files}
 
 
+@pytest.mark.timeout(900)
 def test_a_kill_in_the_middle_is_gone_on_with_and_never_touches_another_tenant(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     lake = Lake(whole)

@@ -95,6 +95,7 @@ def test_data_of_an_earlier_release_opens_with_the_same_answers(old: Path) -> No
     upgraded(old)
 
 
+@pytest.mark.timeout(900)
 def test_an_upgrade_killed_anywhere_is_gone_on_with(old: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(old, tmp_path / "whole"))
     n = n_changes(whole, *OPENS, "--data", str(whole))
@@ -105,6 +106,7 @@ def test_an_upgrade_killed_anywhere_is_gone_on_with(old: Path, tmp_path: Path) -
         upgraded(data)
 
 
+@pytest.mark.timeout(900)
 def test_a_killed_step_of_an_old_database_is_taken_again(old: Path, tmp_path: Path) -> None:
     from tests.store.test_control_migrations import KILLED
 

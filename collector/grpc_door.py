@@ -6,6 +6,9 @@ Backpressure carries RetryInfo in both trailers: `grpc-status-details-bin`, whic
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
@@ -25,6 +28,8 @@ METHODS: Final = {
     f"/{_SERVICE.format('logs', 'Logs')}/Export": Signal.LOG_RECORDS,
     f"/{_SERVICE.format('metrics', 'Metrics')}/Export": Signal.METRIC_POINTS,
 }
+WATCH_S: Final = 0.1  # how often is asked whether the server still lives
+_LOG: Final = logging.getLogger("assay.grpc")
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
@@ -75,25 +80,80 @@ async def _abort(context: Context, refusal: Refusal) -> None:
     await context.abort(_CODES[refusal.grpc], refusal.message[:2000], tuple(trailers))
 
 
-async def start_grpc(intake: Intake, settings: CollectorSettings) -> grpc.aio.Server:
-    """A running server. Raises OSError when the port is taken."""
-    server = grpc.aio.server(
-        handlers=(ExportMethods(intake),),
-        options=[
-            ("grpc.max_receive_message_length", settings.max_body_bytes),
-            ("grpc.max_send_message_length", 4 << 20),
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_metadata_size", 32 << 10),
-            ("grpc.max_concurrent_streams", 1_000),  # of one connection; holds back one that opens and resets streams
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ],
-    )
-    address = f"{settings.host}:{settings.grpc_port}"
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise OSError(f"gRPC cannot listen on {address}: is the port taken?") from error
-    if port == 0:
-        raise OSError(f"gRPC cannot listen on {address}: is the port taken?")
-    await server.start()
-    return server
+def _without_what_was_sent(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The loop's report of an error nobody waits for; one that quotes bytes of a request is reported by its name."""
+    if isinstance(context.get("exception"), UnicodeError):
+        context = {"message": f"{context['message']} ({type(context['exception']).__name__})"}
+    loop.default_exception_handler(context)
+
+
+class GrpcDoor:
+    """The server, opened again when it dies.
+
+    gRPC's asyncio server ends for good at a request whose path is not UTF-8 (seen in grpcio 1.85.1), which anybody can
+    send without a key. Calls under way are finished by the old server; clients connect anew.
+    """
+
+    def __init__(self, intake: Intake, settings: CollectorSettings) -> None:
+        self._intake = intake
+        self._settings = settings
+
+    async def start(self) -> None:
+        """Listens. Raises OSError when the port is taken."""
+        asyncio.get_running_loop().set_exception_handler(_without_what_was_sent)
+        self._server = await self._listening()
+        self._watch = asyncio.get_running_loop().create_task(self._keep_open())
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no more calls, and gives those under way `grace_s` seconds."""
+        self._watch.cancel()
+        await self._server.stop(grace_s)
+
+    async def _keep_open(self) -> None:
+        while True:
+            try:
+                while await self._server.wait_for_termination(WATCH_S):
+                    pass
+            except Exception as error:  # whatever ended it
+                # Its words may quote what was sent, so only its name is logged.
+                _LOG.error("the gRPC server ended with %s; opening it again", type(error).__name__)
+            dead = self._server
+            self._server = await self._listening_again()
+            with contextlib.suppress(Exception):
+                await dead.stop(5.0)
+
+    async def _listening_again(self) -> grpc.aio.Server:
+        while True:
+            try:
+                return await self._listening()
+            except OSError:  # the dead one has not let go of the port yet
+                await asyncio.sleep(WATCH_S)
+
+    async def _listening(self) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            handlers=(ExportMethods(self._intake),),
+            options=[
+                ("grpc.max_receive_message_length", self._settings.max_body_bytes),
+                ("grpc.max_send_message_length", 4 << 20),
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_metadata_size", 32 << 10),
+                ("grpc.max_concurrent_streams", 1_000),  # of one connection; holds back who opens and resets streams
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ],
+        )
+        address = f"{self._settings.host}:{self._settings.grpc_port}"
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"gRPC cannot listen on {address}: is the port taken?") from error
+        if port == 0:
+            raise OSError(f"gRPC cannot listen on {address}: is the port taken?")
+        await server.start()
+        return server
+
+
+async def start_grpc(intake: Intake, settings: CollectorSettings) -> GrpcDoor:
+    """The door, open. Raises OSError when the port is taken."""
+    door = GrpcDoor(intake, settings)
+    await door.start()
+    return door

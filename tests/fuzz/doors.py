@@ -20,6 +20,7 @@ from tests.collector.otlp import traces
 from tests.fuzz.inputs import Input
 from tests.fuzz.mutate import Mutator
 from tests.fuzz.target import Found
+from tests.waiting import wait_until
 
 PATHS: Final = {"traces": "/v1/traces", "logs": "/v1/logs", "metrics": "/v1/metrics"}
 METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -60,7 +61,10 @@ class Doors:
             else:
                 self._broken_grpc(each)
         except (OSError, AssertionError, ValueError) as error:
-            raise Found(f"at a door: {error!r}", [each]) from error
+            log = self._collector.log()[-1500:]
+            raise Found(
+                f"at a door, input {self.n_sent}: {error!r}; the collector's log ends: {log}", [each]
+            ) from error
         if _cpu_s(self._collector.pid) - before > 2.0:
             raise Found("a door took more than 2 s", [each])
 
@@ -84,16 +88,29 @@ class Doors:
         else:
             size = self._rng.choice([b"0", b"-1", b"99999999999999999999", b"7", b"abc", b"1 2"])
             head = head.replace(b"content-length: ", b"content-length: " + size)
-        said = _exchange(self._collector.base + 1, head + b"\r\n\r\n" + body)
+        said = exchange(self._collector.base + 1, head + b"\r\n\r\n" + body)
         if said:
             assert said.startswith(b"HTTP/1.1 "), said[:40]
             assert int(said.split()[1]) in ANSWERS, said[:200]
 
     def _grpc(self, each: Input) -> None:
-        call = self._channel.unary_unary(METHOD).future(
-            each.body, metadata=[("authorization", f"Bearer {self._keys['fuzzed']}")], timeout=WITHIN_S
-        )
-        assert call.code() in CODES, (call.code(), call.details())
+        code, details = self._call(each.body, self._keys["fuzzed"])
+        assert code in CODES, (code, details)
+
+    def _call(self, body: bytes, key: str) -> tuple[grpc.StatusCode, object]:
+        """A call, sent again while the door says UNAVAILABLE, as exporters do: a broken path makes it open anew."""
+        found: list[tuple[grpc.StatusCode, object]] = []
+
+        def answered() -> bool:
+            call = self._channel.unary_unary(METHOD).future(
+                body, metadata=[("x-api-key", key)], timeout=WITHIN_S, wait_for_ready=True
+            )
+            said = call.result() if call.code() is grpc.StatusCode.OK else call.details()
+            found.append((call.code(), said))
+            return call.code() is not grpc.StatusCode.UNAVAILABLE
+
+        wait_until(answered, WITHIN_S, "the gRPC door to answer")
+        return found[-1]
 
     def _broken_grpc(self, each: Input) -> None:
         """Bytes of HTTP/2 with a gRPC message whose prefix, compression or frames lie; it must hang up or answer."""
@@ -113,8 +130,7 @@ class Doors:
         ]
         if rng.random() < 0.2:
             rng.shuffle(headers)
-        block = b"".join(b"\x00" + bytes([len(k)]) + k + _length(v) + v for k, v in headers)
-        frames = [_frame(4, 0, 0, b""), _frame(1, 4, 1, block)]
+        frames = [_frame(4, 0, 0, b""), _frame(1, 4, 1, _block(headers))]
         while message:
             step = rng.choice([1, 5, 100, 16_384])
             frames.append(_frame(0, 0, 1, message[:step]) if len(frames) < 20 else _frame(0, 0, 1, message[:16_384]))
@@ -123,7 +139,7 @@ class Doors:
         raw = b"".join(frames)
         if rng.random() < 0.6:
             raw = self._mutator.any_bytes(raw)
-        _exchange(self._collector.base, PREFACE + raw)
+        exchange(self._collector.base, PREFACE + raw)
 
     # -- the neighbours --------------------------------------------------------------------------------------------
 
@@ -134,11 +150,9 @@ class Doors:
             status, body, _ = self._collector.post(traces(one).SerializeToString(), key=key)
             if (status, body) != (200, b""):
                 raise Found(f"a healthy neighbour was answered {status}", [])
-            answer = self._channel.unary_unary(METHOD)(
-                traces(other).SerializeToString(), metadata=[("x-api-key", key)], timeout=WITHIN_S
-            )
-            if answer != b"":
-                raise Found(f"a healthy neighbour was answered {answer!r}", [])
+            code, answer = self._call(traces(other).SerializeToString(), key)
+            if (code, answer) != (grpc.StatusCode.OK, b""):
+                raise Found(f"a healthy neighbour was answered {code}: {answer!r}", [])
             self._healthy[name] |= {one.span_id.hex(), other.span_id.hex()}
 
     def settled(self) -> None:
@@ -162,6 +176,18 @@ class Doors:
                 raise Found(f"the log says: {log[log.index(word) :][:2000]}", [])
 
 
+def http2_request(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    """The bytes of a call without a message, as no gRPC library would send it."""
+    headers = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"assay")]
+    headers += [(b"content-type", b"application/grpc"), (b"te", b"trailers"), *more]
+    return PREFACE + _frame(4, 0, 0, b"") + _frame(1, 5, 1, _block(headers))
+
+
+def _block(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Headers in HPACK, each as a literal with a new name (RFC 7541, section 6.2.2)."""
+    return b"".join(b"\x00" + _length(name) + name + _length(value) + value for name, value in headers)
+
+
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
@@ -177,7 +203,7 @@ def _length(value: bytes) -> bytes:
     return bytes([*out, rest])
 
 
-def _exchange(port: int, raw: bytes) -> bytes:
+def exchange(port: int, raw: bytes) -> bytes:
     """Sends bytes and says no more; what comes back until the other side hangs up."""
     said = b""
     gone = contextlib.suppress(ConnectionResetError, BrokenPipeError)

@@ -6,10 +6,13 @@ import argparse
 import os
 from pathlib import Path
 
+from tests.collector.alone import Collector
+from tests.fuzz.doors import METHOD, exchange, http2_request
 from tests.fuzz.inputs import kept, seeds
 from tests.fuzz.mutate import fields_of, written
 from tests.fuzz.run import campaign
 from tests.fuzz.target import Target
+from tests.waiting import wait_until
 
 
 def test_every_input_that_was_kept_is_answered(tmp_path: Path) -> None:
@@ -39,3 +42,22 @@ def test_20_000_mutants(tmp_path: Path) -> None:
     assert figures["found"] == []
     assert figures["runs"] >= 20_000
     assert figures["through_doors"] >= 200
+
+
+def test_a_path_that_is_not_utf_8_does_not_close_the_grpc_door(tmp_path: Path) -> None:
+    with Collector(tmp_path) as collector:
+        sound = http2_request(METHOD.encode())
+        for _ in range(2):
+            exchange(collector.base, http2_request(b"/secret\xff/path"))
+            wait_until(lambda: answers(collector.base, sound), 20, "the gRPC door to answer again")
+        assert b"secret" not in (tmp_path / "collector.log").read_bytes()
+        assert "opening it again" in collector.log()
+        assert collector.stop() == 0
+
+
+def answers(port: int, request: bytes) -> bool:
+    """Whether the door says anything to a request."""
+    try:
+        return b"grpc-status" in exchange(port, request)
+    except ConnectionRefusedError:
+        return False

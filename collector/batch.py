@@ -6,13 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
 from collector.decode import Decoded, Refused, decode
+from collector.evaluation_events import SpanEvaluation, evaluations_of_annotations
 from collector.json_body import Rejection, Transcoded, transcode
 from collector.json_fields import framed
 from collector.kinds import EntryKind, Signal
@@ -316,15 +317,17 @@ def _folded(rejected: list[Rejection]) -> list[Rejection]:
 
 
 def _evaluations(rows: pa.Table, tenant: TenantId, at_us: int) -> pa.Table:
-    """Scores of the evaluation results that came as span events."""
-    found: dict[int, list[tuple[str, str, str | None, str | None, int, dict[str, Any]]]] = {}
-    columns = ["seq", "trace_id", "span_id", "session_id", "app", "events"]
+    """Scores of the evaluation results that came as span events or as annotations among the attributes."""
+    found: dict[int, list[SpanEvaluation]] = {}
+    columns = ["seq", "trace_id", "span_id", "session_id", "app", "start_ns", "events", "attributes"]
     for row in rows.select(columns).to_pylist():
-        found.setdefault(row["seq"], []).extend(
+        results = found.setdefault(row["seq"], [])
+        results.extend(
             (row["trace_id"], row["span_id"], row["session_id"], row["app"], event["time_ns"], event["attributes"])
-            for event in orjson.loads(row["events"])
+            for event in orjson.loads(row["events"] or "[]")
             if event["name"] == EVALUATION
         )
+        results.extend(evaluations_of_annotations(row))
     tables = [
         scores_of_span_events(events, tenant=tenant, seq=seq, ingested_at_us=at_us) for seq, events in found.items()
     ]

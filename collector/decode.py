@@ -75,7 +75,7 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """Rows of schema.SPANS, the refused spans, and which rows carry an evaluation as a span event (bool, one each)."""
+    """Rows of schema.SPANS, the refused spans, and which carry an evaluation: event or annotation (bool, one each)."""
 
     rows: pa.Table
     refused: list[Refused]
@@ -219,7 +219,11 @@ class _Batch:
                 if name in answer:
                     slices.put(row, self.made.add(answer[name]))
             found[name] = slices
-        return found
+        message = Slices.of_body(self.spans[:, Col.MESSAGE], self.spans[:, Col.MESSAGE_LEN])
+        for row, answer in filled.items():
+            if "status_message" in answer and message.length[row] == 0:
+                message.put(row, self.made.add(answer["status_message"]))
+        return found | {"status_message": message}
 
     def _from_resource(self, slices: Slices, texts: Sequence[str | None]) -> None:
         if not any(texts):
@@ -340,7 +344,7 @@ class _Batch:
     # -- the table -------------------------------------------------------------------------------------------------
 
     def rows(self, tenant: str, ingested_at_us: int) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
-        """The rows of schema.SPANS, and which carry an evaluation event."""
+        """The rows of schema.SPANS, and which carry an evaluation."""
         filled = self._filled()
         slices = self._text_slices(filled)
         buffers = Buffers(body=self.body, rendered=self.rendered, made=self.made.buffer())
@@ -372,7 +376,9 @@ class _Batch:
         }
         found["issues"] = self._issue_texts()
         table = pa.Table.from_arrays([found[f.name].cast(f.type) for f in schema.SPANS], schema=schema.SPANS)
-        return table, self.notes & kernel.EVALUATION_EVENT != 0
+        evaluated = self.notes & kernel.EVALUATION_EVENT != 0
+        evaluated[[row for row, answer in filled.items() if "annotations" in answer]] = True
+        return table, evaluated
 
     def _exclusive(self, provider: pa.Array, filled: dict[int, dict[str, str]]) -> npt.NDArray[np.bool_]:
         flags = np.zeros(self.n, bool)
@@ -398,7 +404,6 @@ class _Batch:
             "kind": pa.array([str(kind) for kind in KINDS]).take(pa.array(self.kind)),
             "otel_kind": pa.array(s[:, Col.KIND]),
             "status_code": pa.array(s[:, Col.STATUS]),
-            "status_message": buffers.strings(Slices.of_body(s[:, Col.MESSAGE], s[:, Col.MESSAGE_LEN])),
             "trace_state": buffers.strings(Slices.of_body(s[:, Col.STATE], s[:, Col.STATE_LEN])),
             "flags": pa.array(s[:, Col.FLAGS]),
             "dropped": pa.array(np.minimum(self._dropped(), 2**31 - 1)),

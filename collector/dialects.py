@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from core.records import SpanKind
+from core.records import SpanKind, TargetKind
 
 RESOURCE: Final = "resource:"
 
@@ -463,15 +463,26 @@ class Family:
     column: str
 
 
+# OpenInference's annotations, which become scores of the span, its trace or its session.
+ANNOTATIONS: Final[dict[str, TargetKind]] = {
+    "annotations.": TargetKind.SPAN,
+    "evaluations.": TargetKind.SPAN,
+    "trace.annotations.": TargetKind.TURN,
+    "session.annotations.": TargetKind.SESSION,
+}
+
 FAMILIES: Final[tuple[Family, ...]] = (
     Family(prefix="llm.input_messages.", column="input"),
     Family(prefix="gen_ai.prompt.", column="input"),
+    Family(prefix="llm.prompts.", column="input"),  # OpenInference: texts of the completions API
     Family(prefix="llm.output_messages.", column="output"),
     Family(prefix="gen_ai.completion.", column="output"),
+    Family(prefix="llm.choices.", column="output"),
     Family(prefix="retrieval.documents.", column="documents"),
     Family(prefix="reranker.output_documents.", column="documents"),
     Family(prefix="llm.tools.", column=""),
     Family(prefix="embedding.embeddings.", column=""),
+    *(Family(prefix=prefix, column="") for prefix in ANNOTATIONS),
 )
 MAX_INDEX: Final = 9_999  # an index above it is not followed: the attribute stays as it is, issue `index_bounded`
 MAX_ATTRIBUTES: Final = 1_024  # of one span; those after are counted as dropped, issue `attributes_truncated`
@@ -484,6 +495,7 @@ FLAG_KEYS: Final[frozenset[str]] = frozenset(
         "langfuse.observation.usage_details",
         "langfuse.observation.cost_details",
         "langfuse.observation.completion_start_time",
+        "langfuse.observation.status_message",  # where the span's status has none
         "ai.response.providerMetadata",
         "ai.telemetry.metadata.langfusePrompt",  # a prompt as JSON: its name and version
         "llm.cost.prompt",  # added to llm.cost.completion where there is no total

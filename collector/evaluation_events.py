@@ -1,4 +1,4 @@
-"""`gen_ai.evaluation.result` events, from log records or span events, as rows of the scores table.
+"""`gen_ai.evaluation.result` events, from log records, span events or annotations, as rows of the scores table.
 
 Not knowing is a value: a result without a usable number or label becomes `unscored` with its reason, never 0 or NaN.
 Rows are a pure function of the event, so that a replay, or a client's retry, gives the same `score_id`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 
 from collector.dialects import RESOURCE, TEXT
+from collector.unflatten import annotations_of
 from core.ids import TenantId
 from core.records import EvaluatorKind, TargetKind
 from core.windows import day_of
@@ -51,6 +52,23 @@ class Evaluation:
     span_id: str | None = None
     session_id: str | None = None
     app: str | None = None
+
+
+# (trace_id, span_id, session_id, app, time_ns, attributes of the event) of an evaluation inside a span.
+SpanEvaluation = tuple[str | None, str | None, str | None, str | None, int, dict[str, Any]]
+_OF_ANNOTATION: Final = {"name": _NAME, "score": _VALUE, "label": _LABEL, "explanation": _EXPLANATION[0]}
+
+
+def evaluations_of_annotations(row: Mapping[str, Any]) -> Iterator[SpanEvaluation]:
+    """OpenInference's annotations in a row of the spans table, as evaluations of the span, its trace or its session.
+
+    What an annotation says beside name, score, label and explanation (who gave it, an identifier) is in the metadata.
+    """
+    for target, fields in annotations_of(row["attributes"] or ()):
+        attributes = {_OF_ANNOTATION.get(leaf, f"annotation.{leaf}"): text for leaf, text in fields.items()}
+        trace_id = None if target is TargetKind.SESSION else row["trace_id"]
+        span_id = row["span_id"] if target is TargetKind.SPAN else None
+        yield trace_id, span_id, row["session_id"], row["app"], row["start_ns"], attributes
 
 
 def text_of(value: Any) -> str:

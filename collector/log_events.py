@@ -19,7 +19,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from collector import evaluation_events, messages
-from collector.evaluation_events import Evaluation, column_text, day_and_time, text_of
+from collector.evaluation_events import Evaluation, SpanEvaluation, column_text, day_and_time, text_of
 from collector.json_body import Rejection
 from collector.proto_values import fields, plain
 from core.errors import TooLarge
@@ -173,7 +173,7 @@ def decode_logs(body: bytes, *, tenant: TenantId, seq: int, ingested_at_us: int)
 
 
 def scores_of_span_events(
-    found: Iterable[tuple[str, str, str | None, str | None, int, Mapping[str, Any]]],
+    found: Iterable[SpanEvaluation],
     *,
     tenant: TenantId,
     seq: int,

@@ -85,12 +85,12 @@ def tool_call_part(call_id: str | None, name: str | None, arguments: str | None)
 
 def message_of_fields(fields: Fields) -> dict[str, object]:
     """One message from the flat leaves of OpenInference (`message.role`, `message.tool_calls.0.tool_call.id`, ...)
-    or of OpenLLMetry (`role`, `content`, `tool_calls.0.name`, ...)."""
+    (`prompt.text`, `completion.text`) or of OpenLLMetry (`role`, `content`, `tool_calls.0.name`, ...)."""
     flat, contents, calls = _split(fields)
-    role = flat.get("role", "user")
+    role = flat.get("role") or ("assistant" if "completion.text" in flat else "user")
     call_id = flat.get("tool_call_id")
     parts: list[dict[str, object]] = []
-    content = flat.get("content")
+    content = flat.get("content") or flat.get("prompt.text") or flat.get("completion.text")
     if role == "tool" and content is not None:
         parts.append({"type": "tool_call_response", **({"id": call_id} if call_id else {}), "response": content})
     elif content:

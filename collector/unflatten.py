@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from collector import messages
 from collector.dialects import (
+    ANNOTATIONS,
     BEFORE_FAMILIES,
     COST,
     FAMILIES,
@@ -26,6 +27,7 @@ from collector.dialects import (
     TTFT,
 )
 from core.clock import NS_PER_MS, to_ns
+from core.records import TargetKind
 
 _PREFIXES: Final = tuple(family.prefix for family in FAMILIES)
 _ANY_PREFIX: Final = "|".join(re.escape(prefix) for prefix in _PREFIXES)
@@ -90,7 +92,8 @@ def fill(attributes: Iterable[tuple[str, str]], *, start_ns: int = 0) -> dict[st
     """The columns of a flagged span that come from several attributes or from inside one, as text.
 
     `attributes` are (key, canonical text) in the order sent; of a key sent twice the last wins. What is answered
-    replaces what the scanner took from a single attribute. Token columns and `ttft_ms` are decimal text,
+    replaces what the scanner took from a single attribute, but `status_message`, which only stands in for none;
+    `annotations` says that there are some (`annotations_of` reads them). Token columns and `ttft_ms` are decimal text,
     `cost_reported_usd` is a decimal text, `input` and `output` are messages JSON, `documents` is a JSON list, and
     `issues` (if present) is a code to add to the span's own. Columns with nothing to say are absent.
     """
@@ -110,6 +113,10 @@ def fill(attributes: Iterable[tuple[str, str]], *, start_ns: int = 0) -> dict[st
     columns |= _from_vercel(texts)
     columns |= _linked_prompt(texts)
     columns |= _from_cost_parts(texts, columns)
+    if texts.get("langfuse.observation.status_message"):
+        columns["status_message"] = texts["langfuse.observation.status_message"]
+    if ANNOTATIONS.keys() & families.keys():
+        columns["annotations"] = "yes"
     if bounded:
         columns["issues"] = "index_bounded"
     return columns
@@ -129,6 +136,18 @@ def _collect(families: dict[str, dict[int, dict[str, str]]], key: str, text: str
     else:
         members[index] = {rest: text}
     return True
+
+
+def annotations_of(attributes: Iterable[tuple[str, str]]) -> Iterator[tuple[TargetKind, dict[str, str]]]:
+    """OpenInference's annotations among a span's attributes: what each is about, and its leaves (`name`, `score`,
+    `label`, `explanation`, `annotator_kind`, `identifier`, `metadata`) as text."""
+    families: dict[str, dict[int, dict[str, str]]] = {}
+    for key, text in attributes:
+        if key.startswith(tuple(ANNOTATIONS)):
+            _collect(families, key, text)
+    for prefix, target in ANNOTATIONS.items():
+        for _, fields in sorted(families.get(prefix, {}).items()):
+            yield target, {key.rsplit(".", 1)[-1]: text for key, text in fields.items()}
 
 
 def _taken(column: str, texts: Mapping[str, str]) -> bool:

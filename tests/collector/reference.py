@@ -195,7 +195,7 @@ def row(span: Span, resource: Sequence[KeyValue], scope: InstrumentationScope) -
         "otel_kind": span.kind,
         **times(span, issues),
         "status_code": span.status.code,
-        "status_message": span.status.message or None,
+        "status_message": span.status.message or filled.get("status_message"),
         "service_name": of_resource.get("service.name") or None,
         "service_version": of_resource.get("service.version") or None,
         **columns,

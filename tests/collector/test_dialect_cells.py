@@ -8,11 +8,16 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from collector import dialects
+from collector.batch import Item, Workshop, rows_of
 from collector.decode import decode
+from collector.kinds import EntryKind
+from collector.redact import Redactor
 from core.clock import to_datetime
-from core.records import SpanKind
+from core.ids import tenant_id
+from core.records import PiiPolicy, SpanKind
 from tests.collector.otlp import START_NS, span, traces
 
 NOW_US: Final = START_NS // 1000 + 1_000_000
@@ -295,7 +300,6 @@ KEPT: Final = [
     "llm.top_k", "ai.settings.maxRetries", "langfuse.observation.model.parameters", "llm.prompt_template.template",
     "llm.prompt_template.variables", "prompt.vendor", "traceloop.prompt.template", "traceloop.entity.path",
     "graph.node.parent_id", "annotations.0.annotation.name", "langfuse.experiment.id", "langfuse.trace.public",
-    "langfuse.observation.status_message",
     "traceloop.association.properties.tier", "ai.telemetry.metadata.tier", "langfuse.version", "gcp.vertex.agent.x",
 ]  # fmt: skip
 
@@ -329,6 +333,70 @@ def test_cell_without_a_column_is_kept(key: str) -> None:
 def test_every_column_is_in_the_table(column: str) -> None:
     known = {cell[0] for cell in [*MODEL, *TOKENS, *CONTENT, *WHO]}
     assert column in known | {"app", "variant"}, "a column that only Assay has, or a cell without a line"
+
+
+def test_texts_of_the_completions_api_are_messages() -> None:
+    prompts = {"llm.prompts.0.prompt.text": "Why?", "llm.prompts.1.prompt.text": "And?"}
+    found = decoded({**prompts, "llm.choices.0.completion.text": "Because."})
+    asked, more = json.loads(found["input"])
+    assert asked == {"role": "user", "parts": [{"type": "text", "content": "Why?"}]}
+    assert more["parts"] == [{"type": "text", "content": "And?"}]
+    assert json.loads(found["output"]) == [{"role": "assistant", "parts": [{"type": "text", "content": "Because."}]}]
+    assert len(found["attributes"]) == 3, "an original is lost"
+    chat = decoded({**prompts, "llm.input_messages.0.message.content": "in chat"})
+    assert json.loads(chat["input"])[0]["parts"][0]["content"] == "in chat"
+
+
+def test_status_message_of_langfuse_stands_in_for_none() -> None:
+    said = {"langfuse.observation.status_message": "rate limited"}
+    assert decoded(said)["status_message"] == "rate limited"
+    assert dict(decoded(said)["attributes"]) == said
+    body = traces(span(said, status=Status(code=Status.STATUS_CODE_ERROR, message="timed out"))).SerializeToString()
+    (row,) = decode([(1, body)], tenant="t", ingested_at_us=NOW_US).rows.to_pylist()
+    assert row["status_message"] == "timed out"
+
+
+def test_annotations_of_openinference_are_scores() -> None:
+    said: Attributes = {
+        "session.id": "s-1",
+        "annotations.0.annotation.name": "tone",
+        "annotations.0.annotation.score": 0.75,
+        "annotations.0.annotation.label": "kind",
+        "annotations.0.annotation.annotator_kind": "HUMAN",
+        "evaluations.0.evaluation.name": "facts",
+        "evaluations.0.evaluation.score": "NaN",
+        "trace.annotations.0.annotation.name": "solved",
+        "trace.annotations.0.annotation.label": "yes",
+        "trace.annotations.0.annotation.explanation": "wrote to jane@example.org",
+        "session.annotations.3.annotation.name": "mood",
+        "session.annotations.3.annotation.score": 1,
+        "annotations.1.annotation.score": 1,  # of nobody: no score, and still among the attributes
+    }
+    item = Item(
+        seq=1,
+        kind=EntryKind.SPANS_PROTOBUF,
+        tenant=tenant_id("t"),
+        received_at_us=NOW_US,
+        body=traces(span(said), span(), span(said)).SerializeToString(),
+    )
+    shop = Workshop(redactor=lambda _: Redactor(PiiPolicy(), b"key"), seal=lambda _, raw: raw)
+    rows = rows_of([item], shop)
+    scores = rows.table("scores").to_pylist()
+    assert len({row["score_id"] for row in scores}) == len(scores) // 2 == 4, "the same said twice is the same score"
+    found = {row["evaluator"]: row for row in scores}
+    targets = {name: (row["target"], row["trace_id"] is None, row["span_id"] is None) for name, row in found.items()}
+    assert targets == {
+        "tone": ("span", False, False),
+        "facts": ("span", False, False),
+        "solved": ("turn", False, True),
+        "mood": ("session", True, True),
+    }
+    assert (found["tone"]["value"], found["tone"]["label"]) == (0.75, "kind")
+    assert json.loads(found["tone"]["metadata"]) == {"annotation.annotator_kind": "HUMAN"}
+    assert (found["facts"]["value"], found["facts"]["unscored"]) == (None, "the score 'NaN' is not a finite number")
+    assert (found["solved"]["label"], found["solved"]["explanation"]) == ("yes", "wrote to [EMAIL]")
+    assert (found["mood"]["value"], found["mood"]["session_id"]) == (1.0, "s-1")
+    assert len(rows.table("spans").to_pylist()[0]["attributes"]) == len(said)
 
 
 # -- what the peers learned --------------------------------------------------------------------------------------------

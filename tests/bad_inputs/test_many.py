@@ -1,0 +1,126 @@
+"""Rows of the corpus that are more than one request or too large for a case file: 33, 35, 49, 57, 58 and F58."""
+
+from __future__ import annotations
+
+import gzip
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import httpx
+
+from core.records import Counts
+from tests.bad_inputs.standing import ANSWER_WITHIN_S, Standing, Tenant
+from tests.bad_inputs.test_bad_inputs import METHOD, standing  # noqa: F401 - a fixture
+from tests.collector.doors import body_of, fresh
+from tests.collector.otlp import traces
+
+PROTOBUF = {"content-type": "application/x-protobuf"}
+
+
+def send(standing: Standing, tenant: Tenant, body: bytes, **headers: str) -> httpx.Response:  # noqa: F811
+    """One request to the HTTP door."""
+    headers = PROTOBUF | {"authorization": f"Bearer {tenant.ingest}"} | headers
+    return httpx.post(
+        f"{standing.stack.otlp_http}/v1/traces", content=body, headers=headers, timeout=2 * ANSWER_WITHIN_S
+    )
+
+
+def test_row_33_one_attribute_of_50_mib_is_read_back_byte_for_byte(standing: Standing) -> None:  # noqa: F811
+    tenant = standing.tenant()
+    image = secrets.token_hex(25 << 20)
+    [one] = fresh(1, {"image": image, "output.value": image[:1000]}, name="large")
+    assert send(standing, tenant, traces(one).SerializeToString()).status_code == 200
+    standing.send_healthy(tenant, "after")
+    standing.settled(tenant, Counts(received=2, stored=2))
+    [row] = [row for row in standing.stored(tenant) if row["name"] == "large"]
+    assert dict(row["attributes"])["image"] == image
+
+
+def test_row_35_a_trace_of_200_000_spans_is_stored(standing: Standing) -> None:  # noqa: F811
+    tenant = standing.tenant()
+    trace = secrets.token_bytes(16)
+    for _ in range(20):
+        spans = fresh(10_000, trace_id=trace)
+        assert send(standing, tenant, traces(*spans).SerializeToString()).content == b""
+    standing.send_healthy(tenant, "after")
+    standing.settled(tenant, Counts(received=200_001, stored=200_001))
+    answer = httpx.get(
+        f"{standing.stack.url}/api/v1/traces/{trace.hex()}?limit=10",
+        headers={"authorization": f"Bearer {tenant.admin}"},
+        timeout=2 * ANSWER_WITHIN_S,
+    )
+    assert (answer.status_code, answer.json()["n_spans"], len(answer.json()["spans"])) == (200, 200_000, 10)
+
+
+def test_row_49_a_call_that_is_given_up_is_never_stored_in_part_or_twice(standing: Standing) -> None:  # noqa: F811
+    tenant = standing.tenant()
+    bodies = [body_of(20, name="given up") for _ in range(40)]
+    key = [("x-api-key", tenant.ingest)]
+    with grpc.insecure_channel(standing.stack.otlp_grpc) as channel:
+        export = channel.unary_unary(METHOD)
+        for number, body in enumerate(bodies):
+            call = export.future(body, metadata=key, timeout=0.001 if number % 2 else ANSWER_WITHIN_S)
+            if number % 2 == 0:
+                call.cancel()
+        for body in bodies:  # what an exporter does that got no answer
+            assert export(body, metadata=key, timeout=ANSWER_WITHIN_S) == b""
+    standing.send_healthy(tenant, "after")
+    ids = [row["span_id"] for row in _drained(standing, tenant) if row["name"] == "given up"]
+    assert len(ids) == len(set(ids)) == 40 * 20
+    counts = standing.ledger(tenant)["spans"]
+    assert counts.stored == 801
+    assert counts.received == counts.stored + counts.duplicate
+
+
+def _drained(standing: Standing, tenant: Tenant) -> list[dict[str, object]]:  # noqa: F811
+    """The tenant's rows once a request sent last is there: entries are stored in their order."""
+    from tests.waiting import wait_until
+
+    wait_until(lambda: any(row["name"] == "healthy" for row in standing.stored(tenant)), 60, "the last request")
+    return standing.stored(tenant)
+
+
+def test_row_57_the_same_idempotency_key_with_another_body_is_a_conflict(standing: Standing) -> None:  # noqa: F811
+    tenant = standing.tenant()
+    first, second = (_score(standing, tenant, "once", value) for value in (0.5, 0.6))
+    assert (first.status_code, second.status_code) == (201, 409)
+    assert second.headers["content-type"] == "application/problem+json"
+
+
+def test_row_58_equal_posts_at_once_make_one_score(standing: Standing) -> None:  # noqa: F811
+    tenant = standing.tenant()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: _score(standing, tenant, "all-at-once", 0.5), range(200)))
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    ids = {answer.json()["score_ids"][0] for answer in answers if answer.status_code == 201}
+    assert len(ids) == 1
+    assert len(standing.stored(tenant, "scores")) == 1
+
+
+def _score(standing: Standing, tenant: Tenant, key: str, value: float) -> httpx.Response:  # noqa: F811
+    score = {"evaluator": "e", "evaluator_kind": "human", "target": "turn", "trace_id": "a" * 32, "value": value}
+    return httpx.post(
+        f"{standing.stack.url}/api/v1/scores",
+        json={"items": [score]},
+        headers={"authorization": f"Bearer {tenant.admin}", "idempotency-key": key},
+        timeout=ANSWER_WITHIN_S,
+    )
+
+
+def test_row_f58_compressed_requests_at_once_do_not_mix(standing: Standing) -> None:  # noqa: F811
+    tenants = [standing.tenant() for _ in range(4)]
+
+    def one(number: int) -> int:
+        tenant = tenants[number % 4]
+        body = body_of(3, {"marker": f"{tenant.name}-{number}", "filling": "x" * 20_000}, name=f"n{number}")
+        return send(standing, tenant, gzip.compress(body, 1), **{"content-encoding": "gzip"}).status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(one, range(400))) == {200}
+    for place, tenant in enumerate(tenants):
+        standing.settled(tenant, Counts(received=300, stored=300))
+        for row in standing.stored(tenant):
+            number = int(row["name"][1:])
+            assert number % 4 == place
+            assert dict(row["attributes"])["marker"] == f"{tenant.name}-{number}"

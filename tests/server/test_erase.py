@@ -103,14 +103,20 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with collector:
         send(collector)
         collector.drained()
-        derived = {trace_id(n) for n in range(1, 7)}
-        wait_until(lambda: traces_of(data, "turns") == derived, 30, "the turns to be derived")
+        wait_until(lambda: is_derived(data), 60, "turns, sessions and rollups to be derived")
         assert collector.post(otlp.traces(*spans(8, USER, TEXT, "s-8")).SerializeToString())[0] == 200
         collector.kill()
     take_one_aside(data)
     (data / "run").mkdir(exist_ok=True)
     (data / "run" / "collector.log").write_text(f"looked at {USER} of {trace_id(1)}, kept: {trace_id(2)}\n")
     return data
+
+
+def is_derived(data: Path) -> bool:
+    lake = Lake(data / "lake")
+    journal = f"journal-{json.loads((data / 'journal' / 'journal.json').read_bytes())['number']}"
+    reached = {lake.txn_version(table, journal) for table in ("turns", "sessions", "rollups")}
+    return traces_of(data, "turns") == {trace_id(n) for n in range(1, 7)} and len(reached) == 1
 
 
 def take_one_aside(data: Path) -> None:

@@ -22,9 +22,11 @@ from collector.kinds import EntryKind, Signal
 from core.errors import Corrupt
 from core.ids import TenantId
 from core.records import Counts
+from store import schema
 from store.control.control import Control
 from store.delta_log import LakeFile
 from store.lake import Lake
+from store.repair import note_underived
 
 BATCH_BYTES: Final = 8 << 20
 _LOG: Final = logging.getLogger("assay.recovery")
@@ -92,14 +94,16 @@ def _complete_derived(lake: Lake, app_id: str, number: int, done: int) -> None:
         came = lake.txn_version(table, app_id) or 0
         if came >= done:
             continue
-        found = []
+        found, damaged = [], False
         for file in _files_between(lake, "spans", seq_of(number, came), seq_of(number, done)):
             try:
                 found.append(_rows(lake, file, seq_of(number, came), seq_of(number, done)))
             except Corrupt as error:
                 _LOG.error("the %s of a damaged file are not made (assay doctor --repair will): %s", table, error)
-        rows = pa.concat_tables(found, promote_options="permissive") if found else None
-        if rows is not None and rows.num_rows:
+                note_underived(lake, table, file, seq_of(number, done))
+                damaged = True
+        rows = pa.concat_tables(found, promote_options="permissive") if found else schema.SPANS.empty_table()
+        if rows.num_rows or damaged:  # the position moves on even without rows: what is noted is made by the repair
             lake.append(table, derived(table, rows), txn=(app_id, done))
 
 

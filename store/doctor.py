@@ -19,7 +19,7 @@ from core.errors import AssayError
 from store.compaction import GRACE_S, plan
 from store.control.integrity import look_over
 from store.lake import Lake
-from store.repair import find_damage, taken_out
+from store.repair import find_damage, taken_out, underived
 from store.trust import FOLDER, Damage
 
 Status = Literal["ok", "warn", "fail"]
@@ -122,6 +122,9 @@ def _lake(root: Path, scrub: bool, progress: Callable[[int, int], None] | None) 
     seconds = max(time.monotonic() - started, 1e-9)
     yield from _damages(damages, len(files))
     yield from _taken_out(taken_out(lake))
+    for damage in underived(lake)[:MOST_NAMED]:
+        remedy = "assay doctor --repair makes it anew once the day's spans are whole"
+        yield Check(name="derived", status="fail", detail=str(damage), remedy=remedy)
     if scrub and not damages:
         rate = sum(file.size for file in files) / seconds / 2**20
         detail = f"all {len(files)} files hold the bytes that were written ({rate:.0f} MiB/s)"

@@ -8,6 +8,7 @@ deletes both. Sound files are not touched, and Assay may run meanwhile.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from core.clock import Clock, system_clock
 from core.errors import Conflict, StorageFailed
 from store import derive, schema
 from store.delta_log import LakeFile
+from store.durable import replace_durably, sync_folder
 from store.lake import Lake
 from store.trust import Damage
 
@@ -31,6 +33,7 @@ DERIVED: Final[dict[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
     "rollups": derive.rollups_of,
 }
 TRIES: Final = 5
+UNDERIVED: Final = "underived.txt"  # tab-separated: table, tenant, day, last seq
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,66 @@ def plan(lake: Lake, damages: list[Damage], kept: Kept = nothing_kept) -> list[R
         return "rebuild" if whole and d.table in DERIVED and (d.tenant, d.date) not in lost else "take_out"
 
     order = ("replay", "rebuild", "take_out")  # what is derived comes after the spans that it is derived from
-    return sorted((Repair(act=act(d), damage=d) for d in damages), key=lambda each: order.index(each.act))
+    found = [Repair(act=act(d), damage=d) for d in damages]
+    found += [Repair(act="rebuild", damage=d) for d in underived(lake) if whole and (d.tenant, d.date) not in lost]
+    return sorted(found, key=lambda each: order.index(each.act))
+
+
+def note_underived(lake: Lake, table: str, file: LakeFile, upto: int) -> None:
+    """Keeps in mind that what a damaged file of spans adds to a derived table, up to seq `upto`, was never made.
+
+    Raises OSError.
+    """
+    path = _underived_path(lake)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as notes:
+        notes.write(f"{table}\t{file.tenant}\t{file.date}\t{upto}\n")
+        notes.flush()
+        os.fsync(notes.fileno())
+    sync_folder(path.parent)
+
+
+def underived(lake: Lake) -> list[Damage]:
+    """Derived tables and days that lack rows, as damage of the whole day."""
+    return [
+        Damage(
+            table=table,
+            tenant=tenant,
+            date=date,
+            file=f"{table}/tenant={tenant}/date={date}",
+            n_rows=0,
+            reason="lacks what a file of spans that was damaged adds to it",
+            found_at_ns=0,
+            seen=None,
+        )
+        for table, tenant, date in _notes(lake)
+    ]
+
+
+def _notes(lake: Lake) -> dict[tuple[str, str, str], int]:
+    """The last seq to derive by table, tenant and day."""
+    try:
+        lines = _underived_path(lake).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    found: dict[tuple[str, str, str], int] = {}
+    for line in lines:
+        parts = line.split("\t")
+        if len(parts) == 4 and parts[0] in DERIVED and parts[3].isdigit():
+            place = (parts[0], parts[1], parts[2])
+            found[place] = max(found.get(place, 0), int(parts[3]))
+    return found
+
+
+def _forget_underived(lake: Lake, place: tuple[str, str, str]) -> None:
+    path = _underived_path(lake)
+    if path.exists():
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if line.split("\t")[:3] != list(place)]
+        replace_durably(path, "".join(f"{line}\n" for line in kept).encode())
+
+
+def _underived_path(lake: Lake) -> Path:
+    return lake.trust.note_path("", "").with_name(UNDERIVED)
 
 
 def _file_of(lake: Lake, damage: Damage) -> LakeFile | None:
@@ -112,6 +174,7 @@ def repair(lake: Lake, repairs: list[Repair], clock: Clock = system_clock, kept:
         if each.act == "rebuild":
             if place not in rebuilt:
                 rebuild(lake, *place)
+                _forget_underived(lake, place)
                 rebuilt.add(place)
             done.append(each)
         elif each.act == "replay":
@@ -169,6 +232,7 @@ def rebuild(lake: Lake, table: str, tenant: str, date: str) -> None:
     for attempt in range(TRIES):
         old = [file for file in lake.snapshot(table).select(tenant) if file.date == date]
         upto = max((file.max_seq for file in old), default=0)
+        upto = max(upto, _notes(lake).get((table, tenant, date), 0))
         try:
             lake.replace(table, old, _derived(lake, table, tenant, date, upto), operation="UPDATE")
             return

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from core.records import Counts
 from store.control.control import Control
+from store.doctor import examine
 from store.lake import Lake
+from store.repair import DERIVED, find_damage, plan, repair, underived
 from tests.collector.inside import Inside
-from tests.collector.test_recovery import LOG_RECORDS, SPANS, CrashingLake, Died, first_life
+from tests.collector.test_recovery import LOG_RECORDS, SPANS, CrashingLake, Died, check, first_life
 from tests.store.test_damage import flip
 
 
@@ -59,8 +60,16 @@ def test_it_starts_when_spans_that_nothing_was_derived_from_yet_are_damaged(tmp_
     again = Inside(tmp_path)
     assert again.recover() == last
     assert again.counts("spans") == SPANS
-    more = again.keep(b"")
-    again.committer.commit(again.committer.prepared([more]), last + 1)
-    assert again.counts("spans") == SPANS + Counts()
+    assert again.stored("turns").height == 0
+    assert "derived" in {check.name for check in examine(tmp_path) if check.status == "fail"}
     again.release()
     flip(path, path.stat().st_size // 2)
+    lake = Lake(tmp_path / "lake")
+    repairs = plan(lake, find_damage(lake))
+    assert {(each.act, each.damage.table) for each in repairs} == {("rebuild", table) for table in DERIVED}
+    assert len(repair(lake, repairs)) == len(repairs)
+    third = Inside(tmp_path)
+    assert third.recover() == last
+    check(third)
+    assert underived(lake) == []
+    third.release()

@@ -98,7 +98,7 @@ class Doors:
         assert code in CODES, (code, details)
 
     def _call(self, body: bytes, key: str) -> tuple[grpc.StatusCode, object]:
-        """A call, sent again while the door says UNAVAILABLE, as exporters do: a broken path makes it open anew."""
+        """A call, sent again where exporters send again: a broken path makes the door open anew."""
         found: list[tuple[grpc.StatusCode, object]] = []
 
         def answered() -> bool:
@@ -107,7 +107,7 @@ class Doors:
             )
             said = call.result() if call.code() is grpc.StatusCode.OK else call.details()
             found.append((call.code(), said))
-            return call.code() is not grpc.StatusCode.UNAVAILABLE
+            return call.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
         wait_until(answered, WITHIN_S, "the gRPC door to answer")
         return found[-1]
@@ -207,7 +207,7 @@ def exchange(port: int, raw: bytes) -> bytes:
     """Sends bytes and says no more; what comes back until the other side hangs up."""
     said = b""
     gone = contextlib.suppress(ConnectionResetError, BrokenPipeError)
-    with socket.create_connection(("127.0.0.1", port), WITHIN_S) as wire, gone:
+    with _connected(port) as wire, gone:
         wire.sendall(raw)
         wire.shutdown(socket.SHUT_WR)
         until = time.monotonic() + WITHIN_S
@@ -215,6 +215,19 @@ def exchange(port: int, raw: bytes) -> bytes:
             said += piece
             assert time.monotonic() < until, "it neither hangs up nor stops talking"
     return said
+
+
+def _connected(port: int) -> socket.socket:
+    """A connection, once the door is open."""
+    found: list[socket.socket] = []
+
+    def connects() -> bool:
+        with contextlib.suppress(ConnectionRefusedError):
+            found.append(socket.create_connection(("127.0.0.1", port), WITHIN_S))
+        return bool(found)
+
+    wait_until(connects, WITHIN_S, "the door to be open")
+    return found[0]
 
 
 def _cpu_s(pid: int) -> float:

@@ -57,7 +57,4 @@ def test_a_path_that_is_not_utf_8_does_not_close_the_grpc_door(tmp_path: Path) -
 
 def answers(port: int, request: bytes) -> bool:
     """Whether the door says anything to a request."""
-    try:
-        return b"grpc-status" in exchange(port, request)
-    except ConnectionRefusedError:
-        return False
+    return b"grpc-status" in exchange(port, request)

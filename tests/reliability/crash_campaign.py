@@ -263,6 +263,7 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="assay-crash-") as folder:
         campaign = Campaign(Path(folder), seed=args.seed)
+        campaign.until = time.monotonic() + 60 * args.minutes
         verdict = campaign.run(
             args.kills - args.first_starts, args.terms, whole_every=args.whole_every, upkeep_every=args.upkeep_every
         )

@@ -49,7 +49,7 @@ soak: setup
 	$(BIN)/python -m tests.reliability.faults_powerloss --states 400
 	$(BIN)/python -m tests.reliability.faults_sites
 	$(BIN)/python -m tests.reliability.corruption --flips 10000
-	$(BIN)/python -m tests.fuzz.run --runs 1000000 --checked
+	$(BIN)/python -m tests.fuzz.run --runs 1000000 --checked --record
 
 docs: setup
 	$(BIN)/python docs/build.py

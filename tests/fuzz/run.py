@@ -37,6 +37,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop then, with what was run")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "fuzz")
     parser.add_argument("--checked", action="store_true", help="kernels with bounds checks")
+    parser.add_argument(
+        "--record", action="store_true", help="put the figures into benchmarks/results/reliability.json"
+    )
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -44,6 +47,10 @@ def main() -> int:
         return _work(args)
     found = campaign(args)
     print(json.dumps(found))
+    if args.record:
+        from tests.reliability.crash_results import record
+
+        record("fuzz", **{**found, "found": len(found["found"])})
     return 1 if found["found"] else 0
 
 

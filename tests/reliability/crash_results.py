@@ -42,5 +42,5 @@ def commit() -> str:
 
 def command() -> str:
     """How to run it again."""
-    module = Path(sys.argv[0]).stem
-    return " ".join(["python -m", f"tests.reliability.{module}", *sys.argv[1:]])
+    module = ".".join(Path(sys.argv[0]).resolve().relative_to(REPOSITORY).with_suffix("").parts)
+    return " ".join(["python -m", module, *sys.argv[1:]])

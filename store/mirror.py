@@ -27,6 +27,7 @@ from store.objects import Objects
 
 LOOK_FOR_CHECKPOINT_S: Final = 60.0
 YOUNG_S: Final = 120.0
+KEEP_LEFT_S: Final = 120.0  # running queries may still read a file that has left its table
 MOST_BYTES: Final = 20 << 30
 N_FETCHING: Final = 16
 
@@ -132,8 +133,12 @@ class MirroredLog(DeltaLog):
         self._there = f"{folder.name}/_delta_log"
         self._here = folder / "_delta_log"
         self._looked_at = 0.0
+        self._left: dict[str, float] = {}
         self._pull()
         super().__init__(folder, schema, time_column)
+        for path in folder.rglob("part-*.parquet"):
+            if str(path.relative_to(folder)) not in self._files:
+                path.unlink(missing_ok=True)
 
     def left_since(self, at_ms: int) -> frozenset[str]:
         """The files, by relative path, that entries written since then took out."""
@@ -159,7 +164,17 @@ class MirroredLog(DeltaLog):
             version += 1
         if version == self._version + 1 and time.monotonic() - self._looked_at > LOOK_FOR_CHECKPOINT_S:
             self._pull()
+        before = self._files
         super()._advance()
+        if self._files is not before:
+            self._left |= dict.fromkeys(before.keys() - self._files.keys(), time.monotonic())
+        self._forget_the_left()
+
+    def _forget_the_left(self) -> None:
+        """What leaves the lake, by packing, retention or an erasure elsewhere, leaves this machine soon after."""
+        for relative in [name for name, at in self._left.items() if time.monotonic() - at >= KEEP_LEFT_S]:
+            del self._left[relative]
+            (self._folder / relative).unlink(missing_ok=True)
 
     def _put(self, version: int, content: bytes) -> bool:
         name = f"{version:020}.json"

@@ -119,6 +119,20 @@ def test_files_that_left_a_table_stay_for_running_queries(bucket: str, tmp_path:
     assert Objects(bucket).get(f"spans/{files[0].relative}") is not None
 
 
+def test_what_left_the_lake_leaves_every_mirror(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, reader = lake_of(bucket, tmp_path / "one"), lake_of(bucket, tmp_path / "two")
+    lake.append("spans", spans_table(agent_trace(1)))
+    assert len(span_ids(reader)) == len(span_ids(lake_of(bucket, tmp_path / "idle"))) == 4
+    lake.remove("spans", list(lake.snapshot("spans").files))
+    assert span_ids(reader) == []
+    assert list((tmp_path / "two").rglob("part-*.parquet")), "queries under way may still read it"
+    monkeypatch.setattr("store.mirror.KEEP_LEFT_S", 0.0)
+    reader.snapshot("spans")
+    lake_of(bucket, tmp_path / "idle")
+    for name in ("two", "idle"):
+        assert not list((tmp_path / name).rglob("part-*.parquet")), name
+
+
 def test_an_altered_object_is_left_out_and_an_altered_copy_is_fetched_again(bucket: str, tmp_path: Path) -> None:
     lake = lake_of(bucket, tmp_path / "one")
     lake.append("spans", spans_table(agent_trace(1)))

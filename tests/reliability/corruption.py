@@ -66,7 +66,7 @@ class Campaign:
         for tenant in TENANTS:
             own = store.tenant(tenant)
             data_of.SOME_TRACE[str(tenant)] = str(own.frame(own.table("spans"))["trace_id"].min())
-        self.truth = {(t, q): self._ask(store, t, q)[0] for t in TENANTS for q in OF_LAKE}
+        self.truth: dict[tuple[str, str], Any] = {(t, q): self._ask(store, t, q)[0] for t in TENANTS for q in OF_LAKE}
         self.files = {table: data_of.files_of(lake, table) for table in READS}
         self.without: dict[str, dict[str, Any]] = {}
         self.entries = self._journal()[0]

@@ -11,6 +11,7 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -201,17 +202,20 @@ def control_questions(keys: dict[str, str]) -> dict[str, Callable[[Control], Any
         "ledger": lambda c: c.ledger(None),
     }
     for name, text in keys.items():
-        asked[f"key {name}"] = lambda c, text=text: _caller(c, text)
-    asked["unknown key"] = lambda c: _caller(c, next(iter(keys.values()))[:4] + "ffffffffffff" + "_" + "x" * 49)
+        asked[f"key {name}"] = partial(_caller, text=text)
+    unknown = next(iter(keys.values()))[:4] + "ffffffffffff" + "_" + "x" * 49
+    asked["unknown key"] = partial(_caller, text=unknown)
     for tenant in TENANTS:
-        asked[f"tenant {tenant}"] = lambda c, t=tenant: c.tenant(t)
-        asked[f"keys {tenant}"] = lambda c, t=tenant: c.list_keys(t)
-        asked[f"ledger {tenant}"] = lambda c, t=tenant: c.ledger(t)
-        asked[f"audit {tenant}"] = lambda c, t=tenant: c.list_audit(t, limit=100)
-        asked[f"verify {tenant}"] = lambda c, t=tenant: c.verify(t)
+        asked[f"tenant {tenant}"] = partial(Control.tenant, tenant=tenant)
+        asked[f"keys {tenant}"] = partial(Control.list_keys, tenant=tenant)
+        asked[f"ledger {tenant}"] = partial(Control.ledger, tenant=tenant)
+        asked[f"audit {tenant}"] = partial(Control.list_audit, tenant=tenant, limit=100)
+        asked[f"verify {tenant}"] = partial(Control.verify, tenant=tenant)
         for key, body in (("first", b"a"), ("second", b"b"), ("third", b"c")):
             if key != "third" or tenant == TENANTS[0]:
-                asked[f"claim {key} {tenant}"] = lambda c, t=tenant, k=key, b=body: c.claim(t, k, b * 32, "new")
+                asked[f"claim {key} {tenant}"] = partial(
+                    Control.claim, tenant=tenant, key=key, body_hash=body * 32, answer="new"
+                )
     return asked
 
 

@@ -64,12 +64,12 @@ def test_it_starts_when_spans_that_nothing_was_derived_from_yet_are_damaged(tmp_
     assert "derived" in {check.name for check in examine(tmp_path) if check.status == "fail"}
     again.release()
     flip(path, path.stat().st_size // 2)
-    lake = Lake(tmp_path / "lake")
-    repairs = plan(lake, find_damage(lake))
+    fresh = Lake(tmp_path / "lake")
+    repairs = plan(fresh, find_damage(fresh))
     assert {(each.act, each.damage.table) for each in repairs} == {("rebuild", table) for table in DERIVED}
-    assert len(repair(lake, repairs)) == len(repairs)
+    assert len(repair(fresh, repairs)) == len(repairs)
     third = Inside(tmp_path)
     assert third.recover() == last
     check(third)
-    assert underived(lake) == []
+    assert underived(fresh) == []
     third.release()

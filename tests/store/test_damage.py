@@ -148,7 +148,7 @@ def test_only_answers_that_need_the_file_say_so(tmp_path: Path) -> None:
     own = store.tenant("acme")
     later = Window(start_ns=(oldest.max_ns or 0) + 1, end_ns=EVERY.end_ns)
     assert own.frame(own.table("spans"), later).height > 0
-    assert own.left_out == ()
+    assert not own.left_out
     own.frame(own.table("spans"), EVERY)
     assert [damage.n_rows for damage in own.left_out] == [oldest.n_rows]
 

@@ -270,6 +270,10 @@ class Committer:
         if not more or self._derivation.due:
             self._derivation.catch_up()
 
+    def leave(self, table: str, error: Corrupt) -> None:
+        """Leaves a derived table, whose log cannot be read, as it is until the next start."""
+        self._derivation.leave(table, error)
+
     def catch_up(self) -> None:
         """Brings the derived tables to where `spans` is."""
         self._derivation.catch_up()

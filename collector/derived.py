@@ -7,19 +7,21 @@ completed from the lake's own rows (collector.recovery).
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.errors import Conflict
+from core.errors import Conflict, Corrupt
 from store import schema
 from store.derive import COLUMNS, frame_of, rollups_of, sessions_of, to_table, turns_of
 from store.lake import Lake
 
 DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
 BEHIND_S: Final = 1.0
+_LOG: Final = logging.getLogger("assay.committer")
 BEHIND_ROWS: Final = 25_000
 _ROOTS_ONLY: Final = ("input", "output")  # the derivations read these of roots alone
 
@@ -33,6 +35,7 @@ class Derivation:
         self._waiting: list[pa.Table] = []
         self._rows = self._position = 0
         self._since = 0.0
+        self._unreadable: set[str] = set()
 
     def add(self, spans: pa.Table, position: int) -> None:
         """Takes rows of schema.SPANS that were committed, all up to `position`. Adding them twice is safe."""
@@ -60,19 +63,34 @@ class Derivation:
             return
         spans = pa.concat_tables(self._waiting)
         for table in DERIVED:
-            reached = self._lake.txn_version(table, self._app_id) or 0
-            if reached >= self._position:
-                continue
-            rows = derived(table, spans)
-            if not rows.num_rows:
+            if table in self._unreadable:
                 continue
             try:
-                self._lake.append(table, rows, txn=(self._app_id, self._position))
-            except Conflict:
-                if (self._lake.txn_version(table, self._app_id) or 0) < self._position:
-                    raise
+                self._append(table, spans)
+            except Corrupt as error:
+                # Left where it is for this life, so that the next start sees the gap and closes it.
+                self._unreadable.add(table)
+                _LOG.error(
+                    "%s stays as it is until its log is restored and the collector started again: %s", table, error
+                )
         self._waiting = []
         self._rows = 0
+
+    def leave(self, table: str, error: Corrupt) -> None:
+        """Leaves a table where it is for the rest of this life, so that the next start sees the gap and closes it."""
+        self._unreadable.add(table)
+        _LOG.error("%s stays as it is until its log is restored and the collector started again: %s", table, error)
+
+    def _append(self, table: str, spans: pa.Table) -> None:
+        reached = self._lake.txn_version(table, self._app_id) or 0
+        if reached >= self._position:
+            return
+        rows = derived(table, spans)  # none of spans without a session: the position moves on all the same
+        try:
+            self._lake.append(table, rows, txn=(self._app_id, self._position))
+        except Conflict:
+            if (self._lake.txn_version(table, self._app_id) or 0) < self._position:
+                raise
 
 
 def derived(table: str, spans: pa.Table) -> pa.Table:

@@ -25,6 +25,7 @@ from core.records import Counts
 from store import schema
 from store.control.control import Control
 from store.delta_log import LakeFile
+from store.derive import COLUMNS
 from store.lake import Lake
 from store.repair import note_underived
 
@@ -46,7 +47,11 @@ def recover(
     Memory stays bounded: entries are stored in batches of 8 MiB as they are read.
     """
     done = lake.txn_version("spans", committer.app_id) or 0
-    _complete_derived(lake, committer.app_id, journal.number, done)
+    for table in DERIVED:
+        try:
+            _complete(table, lake, committer.app_id, journal.number, done)
+        except Corrupt as error:  # the log of that table; the others go on
+            committer.leave(table, error)
     settled = control.settled_upto(journal.number)
     uncounted: list[Item] = []
     batch: list[Item] = []
@@ -89,22 +94,21 @@ def _store(batch: list[Item], number: int, committer: Committer, *, more: bool =
     committer.commit(committer.prepared(batch), batch[-1].seq - seq_of(number, 0), more=more)
 
 
-def _complete_derived(lake: Lake, app_id: str, number: int, done: int) -> None:
-    for table in DERIVED:
-        came = lake.txn_version(table, app_id) or 0
-        if came >= done:
-            continue
-        found, damaged = [], False
-        for file in _files_between(lake, "spans", seq_of(number, came), seq_of(number, done)):
-            try:
-                found.append(_rows(lake, file, seq_of(number, came), seq_of(number, done)))
-            except Corrupt as error:
-                _LOG.error("the %s of a damaged file are not made (assay doctor --repair will): %s", table, error)
-                note_underived(lake, table, file, seq_of(number, done))
-                damaged = True
-        rows = pa.concat_tables(found, promote_options="permissive") if found else schema.SPANS.empty_table()
-        if rows.num_rows or damaged:  # the position moves on even without rows: what is noted is made by the repair
-            lake.append(table, derived(table, rows), txn=(app_id, done))
+def _complete(table: str, lake: Lake, app_id: str, number: int, done: int) -> None:
+    """Derives what `spans` has and a derived table lacks, file by file, so that memory does not grow with the gap."""
+    came = lake.txn_version(table, app_id) or 0
+    if came >= done:
+        return
+    parts = [schema.TABLES[table].empty_table()]
+    for file in _files_between(lake, "spans", seq_of(number, came), seq_of(number, done)):
+        try:
+            rows = _rows(lake, file, seq_of(number, came), seq_of(number, done), COLUMNS)
+        except Corrupt as error:
+            _LOG.error("the %s of a damaged file are not made (assay doctor --repair will): %s", table, error)
+            note_underived(lake, table, file, seq_of(number, done))
+        else:
+            parts.append(derived(table, rows))
+    lake.append(table, pa.concat_tables(parts), txn=(app_id, done))
 
 
 def _files_between(lake: Lake, table: str, after: int, upto: int) -> list[LakeFile]:

@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.batch import Rows
 from collector.committer import ORDER
+from collector.derived import DERIVED
 from collector.kinds import EntryKind
 from core.errors import StorageFailed
 from core.records import Counts
@@ -119,6 +120,33 @@ def test_a_crash_between_any_two_commits(tmp_path: Path, n_commits: int) -> None
         assert again.recover() == last
         check(again)
         again.release()
+
+
+def test_spans_without_a_session_leave_no_table_behind(tmp_path: Path) -> None:
+    life = Inside(tmp_path)
+    life.recover()
+    body = traces(span(CALL, trace_id=secrets.token_bytes(16), span_id=secrets.token_bytes(8))).SerializeToString()
+    life.committer.commit(life.committer.prepared([life.keep(body)]), 1)
+    reached = {table: life.lake.txn_version(table, life.committer.app_id) for table in DERIVED}
+    assert reached == {"turns": 1, "sessions": 1, "rollups": 1}, "a start would read all these spans again"
+    life.release()
+
+
+def test_a_gap_in_a_derived_table_is_closed_at_the_next_start(tmp_path: Path) -> None:
+    life = first_life(tmp_path)[0]
+    log = tmp_path / "lake" / "rollups" / "_delta_log" / f"{0:020}.json"
+    sound = log.read_bytes()
+    life.release()
+    log.write_bytes(b"{")
+    damaged = Inside(tmp_path)
+    damaged.recover()
+    assert damaged.stored("turns")["n_spans"].sum() == 3, "the other tables do not wait for the damaged one"
+    damaged.release()
+    log.write_bytes(sound)
+    again = Inside(tmp_path)
+    again.recover()
+    check(again)
+    again.release()
 
 
 def test_a_crash_between_the_lake_and_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

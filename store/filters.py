@@ -19,6 +19,9 @@ from store.engine import slot
 MAX_TEXT: Final = 1000
 MAX_ATTRIBUTES: Final = 10
 
+# What every call of an agent repeats: a word of it would match every trace of that agent. `attr` still reaches them.
+NOT_SEARCHED: Final = ("gen_ai.system_instructions", "gen_ai.tool.definitions")
+
 
 class Status(StrEnum):
     """The status of a span or turn; the value's position is OTLP's status code."""
@@ -139,18 +142,22 @@ def on_turns(shape: Shape, turns: ir.Table) -> list[ir.BooleanValue]:
 
 
 def text_matches(spans: ir.Table) -> ir.BooleanValue:
-    """Whether name, input, output or an attribute's value contains slot `q`, whatever the case of both."""
+    """Whether name, input, output or the value of an attribute not in NOT_SEARCHED contains slot `q`, whatever the case
+    of both."""
     wanted = slot("q", "string").lower()
     return ibis.or_(*[column.lower().contains(wanted).fill_null(False) for column in text_columns(spans).values()])
 
 
 def text_columns(spans: ir.Table) -> dict[str, ir.StringValue]:
     """Where text is looked for, by the name that answers `matched_in`."""
+    searched = spans.attributes.values()
+    for key in NOT_SEARCHED:
+        searched = searched.remove(spans.attributes.get(key).fill_null(""))
     return {
         "name": spans.name,
         "input": spans.input,
         "output": spans.output,
-        "attributes": spans.attributes.values().join("\n"),
+        "attributes": searched.join("\n"),
     }
 
 

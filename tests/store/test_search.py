@@ -12,6 +12,7 @@ from core.windows import Window
 from store.asked import Asked
 from store.filters import Filters
 from store.search import search
+from store.spans import list_spans
 from tests.store.build import T0, fill, row, span
 from tests.store.places import WINDOW, store_at
 
@@ -29,6 +30,22 @@ def test_every_place_is_searched_whatever_the_case(tmp_path: Path) -> None:
     assert found["span_id"].to_list() == [span(n) for n in (4, 3, 2, 1)]
     assert found["matched_in"].to_list() == ["attributes", "output", "input", "name"]
     assert found["snippet"].to_list() == ["the needle", "needle", "a NEEDLE b", "xNeedlex"]
+
+
+def test_what_every_call_repeats_is_not_searched(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    repeated = {"gen_ai.system_instructions": "mind the needle", "gen_ai.tool.definitions": "needle()"}
+    rows = [row(span_id=1, attributes=repeated), row(span_id=2, at_s=1, attributes=repeated | {"k": "a needle"})]
+    rows += [
+        row(span_id=3, at_s=2, attributes={"other": ""}),
+        row(span_id=4, at_s=3, input="needle", attributes=repeated),
+    ]
+    fill(lake, rows, batches=2)
+    found = search(store.tenant("acme"), Asked(window=WINDOW, filters=Filters(q="needle")))
+    assert found["span_id"].to_list() == [span(4), span(2)]
+    assert found["matched_in"].to_list() == ["input", "attributes"]
+    by_key = Filters(attr=(("gen_ai.tool.definitions", "needle()"),))
+    assert list_spans(store.tenant("acme"), Asked(window=WINDOW, filters=by_key)).height == 3
 
 
 def test_a_snippet_stands_around_the_match(tmp_path: Path) -> None:

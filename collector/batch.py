@@ -30,7 +30,7 @@ from store import schema
 POSITION_BITS: Final = 48
 MAX_PAYLOAD: Final = 1 << 20
 MOST_ALONE: Final = 1_000  # rejected items of one request with a quarantine row each; the rest share rows
-CHUNK_BYTES: Final = 4 << 20
+CHUNK_BYTES: Final = 6 << 20
 _LOG: Final = logging.getLogger("assay.batch")
 EVALUATION: Final = "gen_ai.evaluation.result"
 

@@ -41,6 +41,10 @@ from store.lake import Lake
 STORED: Final = ("quarantine", "events", "scores", "spans")
 ORDER: Final = (*STORED, *DERIVED)
 IDLE_ROLL_S: Final = 1.0
+# A burst of at least so many bytes that has ended waits no longer for company; a trickle is gathered for `linger_s`.
+BURST_BYTES: Final = 1 << 20
+BURST_ENDS_S: Final = 0.02
+IDLE_SHARE: Final = 3  # when nothing is being stored, a third of a batch is enough to begin
 NICE: Final = 5
 _LOG: Final = logging.getLogger("assay.committer")
 
@@ -78,7 +82,7 @@ class Committer:
         self._in_memory = self._waiting = self._queued = 0
         self._stopping = False
         self._trouble: str | None = None
-        self._oldest_at = 0.0
+        self._oldest_at = self._last_put = 0.0
         self._committed = 0
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
         self._dedup: Dedup | None = None
@@ -98,6 +102,7 @@ class Committer:
             if not self._entries:
                 self._oldest_at = time.monotonic()
             self._entries.append(entry)
+            self._last_put = time.monotonic()
             self._waiting += entry.size
             self._queued += entry.size
             self._changed.notify()
@@ -177,8 +182,11 @@ class Committer:
             if not self._entries:
                 return None if self._stopping else []
             deadline = self._oldest_at + self._settings.linger_s
-            while not self._stopping and self._queued < self._settings.batch_bytes:
+            enough = self._settings.batch_bytes // (IDLE_SHARE if wait_s else 1)
+            while not self._stopping and self._queued < enough:
                 left = deadline - time.monotonic()
+                if self._queued >= BURST_BYTES:
+                    left = min(left, self._last_put + BURST_ENDS_S - time.monotonic())
                 if left <= 0:
                     break
                 if not wait_s:

@@ -27,7 +27,7 @@ LIGHT: Final = [
     *("trace_id", "span_id", "parent_span_id", "name", "kind", "start_ns", "end_ns", "duration_ms", "status_message"),
     *("app", "release", "variant", "environment", "session_id", "user_id", "provider", "input_tokens", "output_tokens"),
     *("total_tokens", "cache_read_tokens", "reasoning_tokens", "cost_usd", "usage_counted", "ttft_ms", "agent_name"),
-    *("tool_name", "error_type", "issues", "seq", "tenant"),
+    *("tool_name", "error_type", "issues", "seq", "content_hash", "tenant"),
 ]
 ORDER: Final = [
     *("trace_id", "span_id", "parent_span_id", "name", "kind", "start_ns", "end_ns", "started_at", "duration_ms"),
@@ -36,6 +36,8 @@ ORDER: Final = [
     *("usage_counted", "ttft_ms", "agent_name", "tool_name", "error_type", "issues", "input_preview"),
     *("output_preview", "row_id"),
 ]
+
+_OF_QUERIES: Final = ("tenant", "n_same", "status_code", "content_hash")
 
 
 def list_spans(store: TenantStore, asked: Asked) -> pl.DataFrame:
@@ -116,7 +118,7 @@ def shown(frame: pl.DataFrame) -> pl.DataFrame:
         issues=issues.list.unique(maintain_order=True),
         row_id=row_id(),
     )
-    extra = [name for name in frame.columns if name not in ORDER and name not in ("tenant", "n_same", "status_code")]
+    extra = [name for name in frame.columns if name not in ORDER and name not in _OF_QUERIES]
     return frame.select(*ORDER, *extra)
 
 
@@ -126,8 +128,10 @@ def started_at(column: str) -> pl.Expr:
 
 
 def row_id() -> pl.Expr:
-    """What orders spans that start together, as `row_id_of` does in a query."""
-    return pl.concat_str("trace_id", pl.lit("-"), "span_id", pl.lit("-"), pl.col("seq").cast(pl.String))
+    """What orders spans that start together, as `row_id_of` does in a query. No two spans share it: versions of a span
+    that came in one request have the same ids and `seq`, and differ in content."""
+    numbers = [pl.col(name).cast(pl.String) for name in ("seq", "content_hash")]
+    return pl.concat_str("trace_id", "span_id", *numbers, separator="-")
 
 
 def light(spans: ir.Table) -> dict[str, ir.Value]:
@@ -154,7 +158,8 @@ def placed_after(spans: ir.Table) -> ir.BooleanValue:
 
 def row_id_of(spans: ir.Table) -> ir.StringValue:
     """What orders spans that start together, as `row_id` makes it of a frame."""
-    return ibis.literal("-").join([spans.trace_id, spans.span_id, spans.seq.cast("string")])
+    numbers = [spans[name].cast("string") for name in ("seq", "content_hash")]
+    return ibis.literal("-").join([spans.trace_id, spans.span_id, *numbers])
 
 
 @lru_cache(maxsize=256)
@@ -189,4 +194,4 @@ def _of_trace(limit: int, full: bool) -> ir.Table:
 def _whole() -> ir.Table:
     spans = table_of("spans")
     rows = spans.filter(spans.trace_id == slot("trace_id", "string"), spans.span_id == slot("span_id", "string"))
-    return rows.mutate(n_same=rows.count().over()).order_by(ibis.desc("seq")).limit(1)
+    return rows.mutate(n_same=rows.count().over()).order_by(ibis.desc("seq"), ibis.desc("content_hash")).limit(1)

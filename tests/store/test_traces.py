@@ -127,6 +127,29 @@ def test_a_span_id_used_twice_is_shown_twice_and_said_so(tmp_path: Path) -> None
     assert (whole["name"], whole["n_same"]) == ("b", 2)
 
 
+def test_versions_of_a_span_that_came_in_one_request_are_all_on_the_pages(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    versions = [row(span_id=1, seq=5, content_hash=(-1) ** n * (n + 1) * 10**17, name=f"v{n}") for n in range(20)]
+    fill(lake, [*versions, row(span_id=2, seq=5), row(trace_id=2, span_id=1, seq=6)])
+    tenant = store.tenant("acme")
+    whole = spans.whole_span(tenant, trace(1), span(1), within=None)
+    for limit in (1, 7, 20):
+        seen: list[str] = []
+        after = None
+        for _ in range(23):
+            page = spans.spans_of_trace(tenant, trace(1), within=None, limit=limit, after=after)
+            seen += page["name"].to_list()
+            after = (page["start_ns"][-1], page["row_id"][-1]) if page.height else after
+        assert sorted(seen) == sorted(["agent", *(f"v{n}" for n in range(20))])
+        seen, after = [], None
+        for _ in range(23):
+            page = spans.list_spans(tenant, Asked(window=WINDOW, limit=limit, after=after))
+            seen += page["row_id"].to_list()
+            after = (page["start_ns"][-1], page["row_id"][-1]) if page.height else after
+        assert (len(seen), len(set(seen))) == (22, 22)
+        assert spans.whole_span(tenant, trace(1), span(1), within=None) == whole
+
+
 def test_a_large_trace_comes_in_pages(tmp_path: Path) -> None:
     lake, store = store_at(tmp_path)
     rows = [row(span_id=n, seq=n, parent=1 if n > 1 else None, at_s=(n // 7) * 0.001) for n in range(1, 3301)]

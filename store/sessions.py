@@ -31,6 +31,7 @@ ORDER: Final = [
     *("session_id", "app", "release", "variant", "user_id", "start_ns", "end_ns", "started_at", "duration_ms"),
     *("n_turns", "n_spans", "n_errors", "input_tokens", "output_tokens", "cost_usd", "first_input"),
 ]
+_SPEAKERS: Final = ("AGENT", "CHAIN", "LLM")  # kinds of spans whose output may be what the agent said
 _ON_SPANS: Final = frozenset({"kind", "model", "q", "name"})
 
 
@@ -59,8 +60,9 @@ def turns_of_session(
     after: tuple[int, str] | None = None,
     as_of_ns: int | None = None,
 ) -> pl.DataFrame:
-    """The session's turns in order, as trace rows with the root's whole input and output, and `gap_ms` since the end of
-    the turn before (negative where turns overlap; null for the first)."""
+    """The session's turns in order, as trace rows with the root's whole input and output, `error` (what a failed root
+    says of it, else null), and `gap_ms` since the end of the turn before (negative where turns overlap; null for the
+    first)."""
     window = session_window(store, session_id, as_of_ns) or _NEVER
     given = {"wanted_sessions": pa.table({"session_id": [session_id]})}
     turns = store.frame(_turns(), around(window, traces.MARGIN_S), as_of_ns, given=given)
@@ -74,7 +76,7 @@ def turns_of_session(
     roots = _roots(store, page, as_of_ns)
     page = page.join(roots, on=["trace_id", "root_span_id"], how="left", maintain_order="left")
     shown = traces.shown(page.with_columns(cost_usd_exact=pl.col("cost_usd").cast(pl.String)))
-    return shown.with_columns(page["gap_ms"])
+    return shown.with_columns(page["gap_ms"], page["error"])
 
 
 def session_window(store: TenantStore, session_id: str, as_of_ns: int | None) -> Window | None:
@@ -145,8 +147,9 @@ def _totals_of(store: TenantStore, ids: list[str], window: Window, as_of_ns: int
 
 
 def _roots(store: TenantStore, page: pl.DataFrame, as_of_ns: int | None) -> pl.DataFrame:
-    """The whole input and output of the page's root spans; what a root leaves unsaid is that of its first child that
-    says it, and for the output of its last (OpenLLMetry's roots of LangGraph carry neither)."""
+    """The whole input and output of the page's root spans, and the `error` of those that failed. What a root leaves
+    unsaid is that of its first child that says it, and for the output of its last (OpenLLMetry's roots of LangGraph
+    carry neither): an agent, chain or model call, since what a tool read or gave was never said to the user."""
     ids = pa.table({"trace_id": pa.array(page["trace_id"].to_list(), pa.string())})
     first, reach = page["first_ns"].min(), page["reach_ns"].max()
     window = _NEVER
@@ -273,13 +276,16 @@ def _root_texts() -> ir.Table:
     spans = table_of("spans")
     rows = spans.filter(spans.parent_span_id.isnull())
     rows = rows.semi_join(ibis.table({"trace_id": "string"}, name="wanted"), "trace_id").order_by("start_ns", "seq")
-    return rows.select("trace_id", "tenant", "input", "output", root_span_id=rows.span_id)
+    told = ibis.coalesce(rows.status_message.nullif(""), rows.error_type)
+    error = ibis.cases((rows.status_code == 2, told))
+    return rows.select("trace_id", "tenant", "input", "output", root_span_id=rows.span_id, error=error)
 
 
 @lru_cache(maxsize=1)
 def _child_texts() -> ir.Table:
-    """Input and output of the direct children of the root spans in `silent`."""
+    """Input and output of the direct children of the root spans in `silent` that speak for an agent."""
     spans = table_of("spans")
+    spans = spans.filter(spans.kind.isin(_SPEAKERS))
     silent = ibis.table({"trace_id": "string", "root_span_id": "string"}, name="silent")
     rows = spans.mutate(root_span_id=spans.parent_span_id).semi_join(silent, ["trace_id", "root_span_id"])
     end_ns = rows.start_ns + ibis.coalesce(rows.duration_ns, 0)

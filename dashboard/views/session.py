@@ -120,7 +120,10 @@ def _turn(number: int, turn: Row) -> None:
             if st.button("Open trace", icon=":material/open_in_full:", type="tertiary", key=f"open-{trace_id}"):
                 links.open_trace(trace_id)
         _said("user", turn.get("input"), f"{trace_id}-in", "The root span carries no input.")
-        _said("assistant", turn.get("output"), f"{trace_id}-out", "The root span carries no output.")
+        if turn.get("status") != "error" or turn.get("output") not in (None, ""):
+            _said("assistant", turn.get("output"), f"{trace_id}-out", "The root span carries no output.")
+        if turn.get("status") == "error":
+            _failure(turn, trace_id)
         if turn.get("scores"):
             score_cards.line(turn["scores"], trace_id)
 
@@ -133,6 +136,13 @@ def _measures(turn: Row) -> str:
     said += [human.usd(turn["cost_usd"]).replace("$", "\\$")] if turn.get("cost_usd") else []
     said += [human.plural(int(turn["n_tool_calls"]), "tool call")] if turn.get("n_tool_calls") else []
     return " · ".join(said)
+
+
+def _failure(turn: Row, trace_id: str) -> None:
+    """What the turn's root says of its failure, where the agent's words would stand."""
+    with st.container(border=True, key=f"assay-error-text-{trace_id}", horizontal=True, vertical_alignment="center"):
+        st.badge("error", icon=":material/error:", color="red")
+        st.text(inert(turn.get("error"), 4_000) or "The turn failed and gives no message.")
 
 
 def _said(role: str, value: object, key: str, nothing: str) -> None:

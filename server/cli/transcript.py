@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.text import Text
@@ -77,8 +77,7 @@ def print_session(answer: Mapping[str, Any]) -> None:
     for number, turn in enumerate(turns, start=1):
         out.print()
         out.print(_turn_head(number, turn), soft_wrap=True)
-        for who, name, style in (("user", "input", "bold green"), ("agent", "output", "bold blue")):
-            said = message_text(turn.get(name)) or "(nothing)"
+        for who, said, style in _spoken(turn):
             out.print(Text(f"{who:>5} > ", style) + Text(plain(said, _TEXT, block=True)), soft_wrap=True)
         for score in turn.get("scores") or []:
             out.print(Text("        ") + score_line(score), soft_wrap=True)
@@ -86,6 +85,16 @@ def print_session(answer: Mapping[str, Any]) -> None:
         out.print(Text("... more turns: raise --limit", "dim"))
     for score in answer.get("scores") or []:
         out.print(score_line(score), soft_wrap=True)
+
+
+def _spoken(turn: Row) -> Iterator[tuple[str, str, str]]:
+    """Who, what and in which style: the user, the agent, and of a failed turn the error; untrusted text."""
+    yield "user", message_text(turn.get("input")) or "(nothing)", "bold green"
+    failed, answer = turn.get("status") == "error", message_text(turn.get("output"))
+    if answer or not failed:
+        yield "agent", answer or "(nothing)", "bold blue"
+    if failed:
+        yield "error", str(turn.get("error") or "it gave no message"), "bold red"
 
 
 def _turn_head(number: int, turn: Row) -> Text:

@@ -31,7 +31,7 @@ def turn(**fields: Any) -> dict[str, Any]:
 def test_a_transcript_reads_like_one(capsys: pytest.CaptureFixture[str]) -> None:
     score = {"evaluator": "tau2_reward", "label": "pass", "value": 1.0, "explanation": "on DB"}
     session = {"session_id": "sim-1", "n_turns": 2, "cost_usd": 0.0047, "started_at": "2025-08-01T16:20:45Z"}
-    turns = [turn(), turn(gap_ms=2000.0, output=None, status="error")]
+    turns = [turn(), turn(gap_ms=2000.0, output=None)]
     transcript.print_session({"session": session, "turns": turns, "scores": [score], "next_cursor": None})
     printed = capsys.readouterr().out
     assert " user > Where is it?" in printed
@@ -44,11 +44,23 @@ def test_a_transcript_reads_like_one(capsys: pytest.CaptureFixture[str]) -> None
     assert printed.index("turn 1") < printed.index("turn 2")
 
 
+def test_a_failed_turn_says_its_error_and_not_that_the_agent_said_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = turn(output=None, status="error", error="rate limit exceeded")
+    half = turn(output="One moment.", status="error", error=None)
+    transcript.print_session({"session": {}, "turns": [failed, half], "scores": []})
+    first, second = capsys.readouterr().out.split("turn 2")
+    assert "error > rate limit exceeded" in first
+    assert "agent >" not in first
+    assert "agent > One moment." in second
+    assert "error > it gave no message" in second
+
+
 def test_no_field_of_a_session_reaches_the_terminal_raw(capsys: pytest.CaptureFixture[str]) -> None:
     fields = ("session_id", "app", "release", "variant", "user_id", "started_at", "first_input")
     session: dict[str, Any] = dict.fromkeys(fields, ESCAPES)
     hostile = turn(input=ESCAPES, output=ESCAPES, status=ESCAPES, started_at=ESCAPES, trace_id=ESCAPES)
-    transcript.print_session({"session": session, "turns": [hostile], "scores": []})
+    failed = turn(status="error", error=ESCAPES)
+    transcript.print_session({"session": session, "turns": [hostile, failed], "scores": []})
     transcript.print_list([session])
     printed = capsys.readouterr().out
     assert "owned" in printed

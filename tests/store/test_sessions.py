@@ -88,15 +88,32 @@ def test_a_root_without_text_says_what_its_children_say(tmp_path: Path) -> None:
     lake, store = store_at(tmp_path)
     spans = [
         row(span_id=1, session_id="s", ms=100),
-        row(span_id=2, parent=1, at_s=0.01, ms=50, input="asked", output="half"),
+        row(span_id=2, parent=1, at_s=0.01, ms=50, kind="CHAIN", input="asked", output="half"),
         row(span_id=3, parent=2, at_s=0.02, ms=60, input="deeper", output="of a grandchild"),
         row(span_id=4, parent=1, at_s=0.03, ms=20, input="later", output=None),
-        row(span_id=5, parent=1, at_s=0.04, ms=40, output="answered"),
+        row(span_id=5, parent=1, at_s=0.04, ms=40, kind="LLM", output="answered"),
+        row(span_id=6, parent=1, at_s=0.05, ms=90, kind="TOOL", output="of a tool"),
         row(trace_id=2, span_id=1, at_s=5, session_id="s", input="own", output=None),
-        row(trace_id=2, span_id=2, parent=1, at_s=5, input="other", output="told"),
+        row(trace_id=2, span_id=2, parent=1, at_s=5, kind="AGENT", input="other", output="told"),
         row(trace_id=3, span_id=1, at_s=9, session_id="s"),
+        row(trace_id=3, span_id=2, parent=1, at_s=9, kind="TOOL", input="arguments", output="rows"),
     ]
     fill(lake, spans, batches=3)
     found = sessions.turns_of_session(store.tenant("acme"), "s", limit=10)
     assert found["input"].to_list() == ["asked", "own", None]
     assert found["output"].to_list() == ["answered", "told", None]
+
+
+def test_a_failed_turn_says_its_error_and_never_a_tools_output(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    spans = [
+        row(trace_id=1, span_id=1, session_id="s", status_code=2, status_message="rate limit", error_type="429"),
+        row(trace_id=1, span_id=2, parent=1, kind="TOOL", input="{}", output="rows of orders"),
+        row(trace_id=2, span_id=3, at_s=5, session_id="s", status_code=2, status_message="", error_type="timeout"),
+        row(trace_id=3, span_id=4, at_s=9, session_id="s", status_code=2),
+        row(trace_id=4, span_id=5, at_s=12, session_id="s", output="well", status_message="ignored"),
+    ]
+    fill(lake, spans)
+    found = sessions.turns_of_session(store.tenant("acme"), "s", limit=10)
+    assert found["error"].to_list() == ["rate limit", "timeout", None, None]
+    assert found["output"].to_list() == [None, None, None, "well"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from core.clock import to_datetime
@@ -11,6 +11,8 @@ from core.clock import to_datetime
 # Letters of attribute_types: see store/schema.py.
 _INTEGER, _FLOAT, _BOOLEAN, _NESTED, _EMPTY = "i", "d", "b", frozenset("ak"), "n"
 _LEGIBLE_INT_CHARS: Final = 24
+SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+_SYSTEM_EVENT: Final = "gen_ai.system.message"  # how the conventions said it before 2025
 
 
 def attributes_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,24 +39,50 @@ def events_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def system_of(attributes: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The system instructions that were sent beside the input, as messages; empty when there are none.
+
+    `gen_ai.system_instructions` is a list of parts by the conventions (as JSON text or nested); messages and plain text
+    are taken as well. Without it, the span events `gen_ai.system.message`.
+    """
+    given = attributes.get(SYSTEM_INSTRUCTIONS)
+    if given in (None, "", [], {}):
+        told = [event.get("attributes") for event in events if event.get("name") == _SYSTEM_EVENT]
+        return [_system([one["content"]]) for one in told if isinstance(one, dict) and one.get("content")]
+    spelled = _parsed(given)
+    spelled = given if spelled is None else spelled
+    parts = spelled if isinstance(spelled, list) else [spelled]
+    if all(isinstance(one, dict) and ("parts" in one or "role" in one) for one in parts):
+        return [{**one, "role": one.get("role") or "system"} for one in parts]
+    return [_system(parts)]
+
+
 def detail_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a whole span has beyond a span row."""
     is_tool = row.get("kind") == "TOOL"
+    attributes, events = attributes_of(row), events_of(row)
     return {
         "input": row.get("input"),
         "output": row.get("output"),
+        "system_messages": system_of(attributes, events) or None,
         "input_messages": _messages(row.get("input")),
         "output_messages": _messages(row.get("output")),
         "documents": _parsed(row.get("documents")),
         "tool_call_id": row.get("tool_call_id"),
         "tool_arguments": row.get("input") if is_tool else None,
         "tool_result": row.get("output") if is_tool else None,
-        "attributes": attributes_of(row),
+        "attributes": attributes,
         "resource": _object(row.get("resource")),
-        "events": events_of(row),
+        "events": events,
         "links": [link for link in _list(row.get("links")) if isinstance(link, dict)],
         **{name: row.get(name) for name in ("scope_name", "scope_version", "flags", "trace_state", "seq")},
     }
+
+
+def _system(parts: Sequence[Any]) -> dict[str, Any]:
+    """A system message; parts that are no object are its text."""
+    spelled = [part if isinstance(part, dict) else {"type": "text", "content": str(part)} for part in parts]
+    return {"role": "system", "parts": spelled}
 
 
 def _pairs(attributes: Any) -> list[tuple[str, str | None]]:

@@ -97,7 +97,7 @@ def _error(span: Row) -> None:
 def _content(span: Row, key: str) -> None:
     tool = span.get("kind") == "TOOL"
     first, second = ("Arguments", "Result") if tool else ("Input", "Output")
-    shown = False
+    shown = content.conversation(span.get("system_messages"), f"{key}-system")  # titled "System", before the input
     for title, messages, value in (
         (first, span.get("input_messages"), span.get("input")),
         (second, span.get("output_messages"), span.get("output")),

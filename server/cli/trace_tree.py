@@ -91,10 +91,10 @@ def print_span(span: Row) -> None:
     for name in ("trace_id", "span_id", "parent_span_id", "started_at", "session_id", "user_id", "status_message"):
         if span.get(name):
             out.print(Text(f"{name:<16}", "bold") + cell(span[name], _PREVIEW))
-    for name in ("input", "output"):
-        if span.get(name):
+    for name, field in (("system", "system_messages"), ("input", "input"), ("output", "output")):
+        if span.get(field):
             out.print(Text(name, "bold"))
-            out.print(Text(plain(message_text(span[name]), _FULL, block=True)), soft_wrap=True)
+            out.print(Text(plain(message_text(span[field]), _FULL, block=True)), soft_wrap=True)
     for name in ("attributes", "resource"):
         if span.get(name):
             out.print(Text(name, "bold"))

@@ -113,6 +113,7 @@ class WholeSpan(SpanRow):
 
     input: str | None
     output: str | None
+    system_messages: list[Any] | None
     input_messages: list[Any] | None
     output_messages: list[Any] | None
     documents: Any
@@ -159,9 +160,11 @@ class ExactSession(SessionRow):
 
 
 class SessionTurn(ExactTrace):
-    """A turn with its whole input and output, its scores, and the gap since the turn before ended."""
+    """A turn with its whole input and output, its scores, the gap since the turn before ended, and its failure in its
+    root's words."""
 
     scores: list[ScoreRow]
+    error: str | None
     gap_ms: float | None
 
 

@@ -80,7 +80,6 @@ def _turn(tracer: Tracer, start: int, asked: str, answered: str, *, fails: bool)
     inside = set_span_in_context(root)
     call = {"id": "call_1", "type": "tool_call", "name": "find_trains", "arguments": {"to": "Lisbon"}}
     question = [
-        {"role": "system", "parts": [{"type": "text", "content": "You plan journeys."}]},
         {"role": "user", "parts": [{"type": "text", "content": asked}]},
     ]
     reply = [{"role": "assistant", "parts": [call], "finish_reason": "tool_calls"}]
@@ -92,6 +91,7 @@ def _turn(tracer: Tracer, start: int, asked: str, answered: str, *, fails: bool)
         "gen_ai.response.model": "gpt-4.1-mini-2025-04-14",
         "gen_ai.usage.input_tokens": 1_200,
         "gen_ai.usage.output_tokens": 80,
+        "gen_ai.system_instructions": json.dumps([{"type": "text", "content": "You plan journeys."}]),
         "gen_ai.input.messages": json.dumps(question),
         "gen_ai.output.messages": json.dumps(reply),
     }

@@ -129,3 +129,11 @@ def test_an_id_that_is_none_is_a_usage_error(text: str) -> None:
 
 def test_an_id_may_be_written_as_a_uuid() -> None:
     assert traces._hex_id("0AF76519-16CD-43DD-8448-EB211C80319C", 32, "TRACE_ID") == "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_the_system_instructions_of_a_span_stand_before_its_input(capsys: pytest.CaptureFixture[str]) -> None:
+    said = [{"role": "system", "parts": [{"type": "text", "content": f"Be kind. {ESCAPES}"}]}]
+    trace_tree.print_span(span("a", system_messages=said, input="Hi", output="Hello"))
+    printed = capsys.readouterr().out
+    assert printed.index("\nsystem\nBe kind.") < printed.index("\ninput\nHi") < printed.index("\noutput\nHello")
+    assert not set(printed) & set("\x1b\x9b\x07\x00")

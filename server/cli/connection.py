@@ -21,10 +21,13 @@ from urllib.parse import urlencode, urlsplit
 
 from server.cli.local_key import choose_key
 from server.cli.outcome import CommandFailed, ExitCode
+from server.cli.terminal import plain
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 INCOMPLETE: Final = "Assay-Incomplete"  # header of answers that had to do without damaged files
 _WARNED: Final[set[str]] = set()
+ANSWER_S: Final = 10.0  # how long a server may take for a connection, and for the first byte of a list
+_NOT_OURS: Final = frozenset({400, 404, 405, 415, 501})  # what other servers say of a path they do not know
 API_OFFSET: Final = 2  # --port-base N: grpc N, http N+1, api N+2, dashboard N+3
 
 Params = Mapping[str, str | int | float | bool | Sequence[str] | None]
@@ -63,7 +66,7 @@ def port_base(text: str) -> int:
     return number
 
 
-def client_of(args: argparse.Namespace, timeout_s: float = 60.0) -> ApiClient:
+def client_of(args: argparse.Namespace, timeout_s: float = ANSWER_S) -> ApiClient:
     """The client that the arguments of `add_connection_arguments` describe. Raises CommandFailed."""
     folder = read_json_file(args.data / "credentials.json")
     running = read_json_file(args.data / "run" / "state.json")
@@ -127,7 +130,7 @@ class ApiClient:
 
     url: str
     key: str | None = field(repr=False)
-    timeout_s: float = 60.0
+    timeout_s: float = ANSWER_S  # until the first byte of an answer, and between two
     key_hint: str = ""  # where the key came from or why there is none, for when the server refuses
     key_is_local: bool = False  # the key of a data folder, which goes to that folder's own instance only
 
@@ -177,6 +180,8 @@ class ApiClient:
             sent["Content-Type"] = "application/json"
         target = path + (f"?{urlencode(_given(params), doseq=True)}" if params else "")
         answer, problem = self._exchange(method, target, payload, {**sent, **(headers or {})})
+        if not _is_of_the_api(answer, problem):
+            raise _elsewhere(answer, self.url)
         if answer.status >= 400:
             raise _refused(answer, self, problem)
         return answer
@@ -185,23 +190,53 @@ class ApiClient:
         self, method: str, target: str, payload: bytes | None, headers: dict[str, str]
     ) -> tuple[Answer, dict[str, Any]]:
         parts = urlsplit(self.url)
+        connected = False
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
+        connection = kind(parts.hostname or "", parts.port, timeout=min(ANSWER_S, self.timeout_s))
         try:
+            connection.connect()
+            connection.sock.settimeout(self.timeout_s)
+            connected = True
             connection.request(method, parts.path + target, body=payload, headers=headers)
             response = connection.getresponse()
             content_type = response.headers.get_content_type()
             answer = Answer(status=response.status, content_type=content_type, body=response.read())
             _warn_of(response.headers.get(INCOMPLETE))
         except (TimeoutError, socket.gaierror, ConnectionError, http.client.HTTPException, OSError) as error:
-            raise CommandFailed(
-                f"no Assay server answers at {self.url} ({error or type(error).__name__})\n"
-                "start one with 'assay up', or say where it is with --url or --port-base",
-                ExitCode.UNREACHABLE,
-            ) from error
+            late = connected and isinstance(error, TimeoutError)
+            raise (self._late() if late else self._nobody(error)) from error
         finally:
             connection.close()
         return answer, _problem_of(answer)
+
+    def _nobody(self, error: Exception) -> CommandFailed:
+        return CommandFailed(
+            f"no Assay server answers at {self.url} ({error or type(error).__name__})\n"
+            "start one with 'assay up', or say where it is with --data, --url or --port-base",
+            ExitCode.UNREACHABLE,
+        )
+
+    def _late(self) -> CommandFailed:
+        return CommandFailed(
+            f"{self.url} takes connections but gave no answer for {self.timeout_s:g} s\n"
+            "it is overloaded, stopped, or no Assay server: see run/server.log of its data folder, or try again",
+            ExitCode.UNREACHABLE,
+        )
+
+
+def _is_of_the_api(answer: Answer, problem: Mapping[str, Any]) -> bool:
+    """Whether the answer is in the API's shapes. Errors of a proxy before it pass; a page or OTLP's do not."""
+    if answer.status in _NOT_OURS:
+        return bool(problem)
+    return answer.status >= 400 or not answer.body or answer.content_type == "application/json"
+
+
+def _elsewhere(answer: Answer, url: str) -> CommandFailed:
+    return CommandFailed(
+        f"there is no Assay API at {url} (it answered {answer.status}, {plain(answer.content_type, 60)})\n"
+        f"the API is usually on port 8080 (--port-base N: N+{API_OFFSET}); say where it is with --url or --port-base",
+        ExitCode.UNREACHABLE,
+    )
 
 
 def _warn_of(incomplete: str | None) -> None:
@@ -231,7 +266,8 @@ def _refused(answer: Answer, client: ApiClient, problem: dict[str, Any]) -> Comm
     detail = str(problem.get("detail") or f"the server answered {answer.status}")
     match answer.status:
         case 401:
-            return CommandFailed("\n".join(part for part in (detail, client.key_hint) if part), ExitCode.NOT_ALLOWED)
+            said = (detail, client.key_hint) if client.key else (client.key_hint, detail)  # no key: why, first
+            return CommandFailed("\n".join(part for part in said if part), ExitCode.NOT_ALLOWED)
         case 403:
             return CommandFailed(detail, ExitCode.NOT_ALLOWED)
         case 404:

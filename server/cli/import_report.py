@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,13 +72,13 @@ def report_of(
     }
 
 
-def print_report(report: Mapping[str, Any], *, as_json: bool, dry_run: bool) -> None:
-    """Prints the report on standard output."""
+def print_report(report: Mapping[str, Any], *, as_json: bool, dry_run: bool, app: str | None = None) -> None:
+    """Prints the report on standard output. `app` is that of --app."""
     if as_json:
         print(json.dumps({**report, "dry_run": dry_run}, indent=2))
         return
     _print_files(report["files"])
-    for line in _lines(report, dry_run=dry_run):
+    for line in _lines(report, dry_run=dry_run, app=app):
         print(plain(line, 800))
 
 
@@ -90,7 +91,7 @@ def _print_files(files: Sequence[Mapping[str, Any]]) -> None:
     print_table([*shown.values(), "file"], rows, right=list(shown.values()))
 
 
-def _lines(report: Mapping[str, Any], *, dry_run: bool) -> list[str]:
+def _lines(report: Mapping[str, Any], *, dry_run: bool, app: str | None) -> list[str]:
     synthetic = " (synthetic times)" if report["times_are_synthetic"] else ""
     when = f", from {report['first_at']} to {report['last_at']}{synthetic}" if report["first_at"] else ""
     records = _records(report)
@@ -105,15 +106,27 @@ def _lines(report: Mapping[str, Any], *, dry_run: bool) -> list[str]:
     if report["stored"] is not None:
         ledger = f"{report['stored']:,} stored, {report['duplicate']:,} there before"
         said.append(f"ledger of the tenant (all senders): {ledger}")
+    if report["duplicate"] and app:
+        said.append(f"{report['duplicate']:,} were there before, under their earlier app: --app changes nothing stored")
     if report["unsettled"]:
         said.append(f"{report['unsettled']:,} not in the lake yet, safe in the journal; `assay doctor` shows when")
     if report["scores_written"] is not None:
         scores = f"{counted(report['scores_written'], 'score')} written, {report['scores_known']:,} there before"
         said.append(f"outcomes: {scores}")
-    if report["first_at"] and report["apps"]:
-        window = f"--start {report['first_at']} --end {_after(report['last_at'])}"
-        said.append(f"see them:  assay traces list --app {report['apps'][0]} {window}")
+    if report["first_at"] and report["spans"]:
+        said.append(f"see them:  assay traces list{_of_app(report, app)} {_window(report)}")
     return said
+
+
+def _of_app(report: Mapping[str, Any], app: str | None) -> str:
+    """The filter by app for what was imported: none where it is not known, or where earlier spans kept theirs."""
+    known = app if not report["duplicate"] else None
+    known = known or next(iter(report["apps"]), None)
+    return f" --app {shlex.quote(known)}" if known else ""
+
+
+def _window(report: Mapping[str, Any]) -> str:
+    return f"--start {report['first_at']} --end {_after(report['last_at'])}"
 
 
 def _records(report: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from server.importers.service import Delivery, FileSurvey, Read
 
 DEFAULT_API_PORT = 8080
 DEFAULT_OTLP_PORT = 4318
+IMPORT_ANSWER_S = 60.0  # a server that takes in much may answer late
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +48,14 @@ def run_import(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_report(report_of(surveys, None, None), as_json=args.json, dry_run=True)
         return ExitCode.OK
-    api = client_of(args)
+    api = client_of(args, timeout_s=IMPORT_ANSWER_S)
     _keep_local_key(args, api)
     _check_tenant(api, args.tenant)
     before = _ledger(api)
     delivery = _deliver(args, importer, api, sum(one.n_records for one in surveys))
     outcomes = _record(api, delivery.delivered)
     report = report_of(surveys, delivery, outcomes, ledger=(before, _settled(api, before, delivery)))
-    print_report(report, as_json=args.json, dry_run=False)
+    print_report(report, as_json=args.json, dry_run=False, app=args.app)
     return ExitCode.FAILED if delivery.rejected else ExitCode.OK
 
 

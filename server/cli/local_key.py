@@ -42,7 +42,9 @@ def choose_key(
     kept = folder.get("key")
     if not isinstance(kept, str) or not kept:
         return ChosenKey(
-            text=None, hint="give a key in ASSAY_API_KEY or with --key, or name its folder with --data DIR"
+            text=None,
+            hint=f"there is no {'key in ' if folder else ''}{data / 'credentials.json'} here: "
+            "name the data folder with --data DIR, or give a key in ASSAY_API_KEY or with --key",
         )
     if home is not None and same_address(url, home):
         hint = f"the key of {data} was sent; for another instance add its --data DIR, or give its key with --key"

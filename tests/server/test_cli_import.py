@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from server.cli.import_report import print_report
 from server.cli.main import main
 from server.cli.outcome import ExitCode
 from tests.importers.recorded import TAU2, TAU_BENCH, needs_recordings, table, tau2_files
@@ -127,3 +128,33 @@ def test_help_explains_itself() -> None:
     assert done.returncode == 0
     for option in (b"--app", b"--tenant", b"--dry-run", b"--skip-bad", b"--port-base", b"--json"):
         assert option in done.stdout
+
+
+def report(**given: object) -> dict[str, object]:
+    told: dict[str, object] = {"files": [], "conversations": 0, "spans": 2, "log_records": 0, "metrics": 0, "apps": []}
+    told |= {"first_at": "2026-09-21T00:00:00Z", "last_at": "2026-09-21T00:00:01Z", "times_are_synthetic": False}
+    told |= {"requests": 1, "accepted": 2, "rejected": 0, "messages": [], "stored": 2, "duplicate": 0, "unsettled": 0}
+    return told | {"scores_written": None, "scores_known": None} | given
+
+
+@pytest.mark.parametrize(
+    ("given", "app", "wanted"),
+    [
+        ({}, None, "assay traces list --start 2026-09-21T00:00:00Z --end 2026-09-21T00:00:02Z"),
+        ({}, "my shop", "assay traces list --app 'my shop' --start"),
+        ({"apps": ["airline"]}, None, "assay traces list --app airline --start"),
+        ({"stored": 0, "duplicate": 2}, "other", "assay traces list --start"),
+    ],
+)
+def test_an_import_ends_with_the_command_that_shows_it(
+    capsys: pytest.CaptureFixture[str], given: dict[str, object], app: str | None, wanted: str
+) -> None:
+    print_report(report(**given), as_json=False, dry_run=False, app=app)
+    assert f"see them:  {wanted}" in capsys.readouterr().out
+
+
+def test_an_app_that_changed_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report(report(stored=0, duplicate=2), as_json=False, dry_run=False, app="other")
+    assert "2 were there before, under their earlier app" in capsys.readouterr().out
+    print_report(report(stored=0, duplicate=2), as_json=False, dry_run=False)
+    assert "earlier app" not in capsys.readouterr().out

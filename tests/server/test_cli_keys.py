@@ -182,7 +182,7 @@ def test_a_refused_key_is_named_by_where_it_came_from(
         "--key": "the key that was sent is that of --key",
         "ASSAY_API_KEY": "the key that was sent is that of ASSAY_API_KEY",
         "folder": f"the key of {data} was sent",
-        "none": "give a key in ASSAY_API_KEY or with --key",
+        "none": f"assay: there is no {tmp_path / 'credentials.json'} here: ",
     }
     sent = {"--key": "Bearer mine", "ASSAY_API_KEY": "Bearer mine", "folder": f"Bearer {KEY}", "none": None}
     assert own.credentials == [sent[source]]

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import links
 from dashboard.api import ApiFailure
+from dashboard.parts import states
 from dashboard.parts.states import api
 from dashboard.text import inert
 
@@ -57,8 +58,9 @@ def main() -> None:
     st.html(_HERE / "parts/page.css")
     st.logo(str(_HERE / "parts/logo.svg"), icon_image=str(_HERE / "parts/mark.svg"), size="large")
     page = st.navigation({"Observe": list(links.PAGES)}, expanded=True)
-    _foot()
-    _damage()
+    with states.waiting():
+        _foot()
+        _damage()
     page.run()
 
 

@@ -47,7 +47,9 @@ def head(title: str, about: str, *, live_key: str | None = None) -> tuple[Window
     address.keep("all", "since", choice)
     if refused := st.session_state.get(_REFUSED):
         with st.container(border=True, key="assay-refused-range"):
-            st.text(f"since={inert(refused, 40)} in the address is not a range of time such as 90m, 48h, 3d or 2w.")
+            st.text(
+                f"since={inert(refused, 40)} in the address is not a range of time such as 90m, 48h, 3d, 2w, 2y or all."
+            )
             st.text("Showing the last 24 hours instead.")
     return _window(choice), 10 if live else None
 
@@ -55,6 +57,7 @@ def head(title: str, about: str, *, live_key: str | None = None) -> tuple[Window
 def _choice() -> str:
     """The list of ranges; a length from the address that is not among them is added to it."""
     told = address.first("all", "since")
+    told = window.ALIASES.get(told, told) if told else None
     if told and not window.known(told):
         st.session_state[_REFUSED] = told
         told = None

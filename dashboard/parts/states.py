@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from functools import wraps
 from typing import Any, Final
@@ -16,6 +18,7 @@ from dashboard.parts.window import ALL_TIME
 from dashboard.text import inert
 
 _LOG: Final = logging.getLogger(__name__)
+_WAITING: Final = ContextVar("waiting", default=False)
 
 
 @st.cache_resource(show_spinner=False)
@@ -30,7 +33,8 @@ def guarded(show: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(show)
     def shown(*args: Any, **kwargs: Any) -> Any:
         try:
-            return show(*args, **kwargs)
+            with waiting():
+                return show(*args, **kwargs)
         except ApiFailure as failure:
             failed(failure)
         except Exception:
@@ -39,6 +43,21 @@ def guarded(show: Callable[..., Any]) -> Callable[..., Any]:
         return None
 
     return shown
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """A line that says so where a page takes more than half a second, which is the server's doing. The outermost of
+    nested ones speaks."""
+    if _WAITING.get():
+        yield
+        return
+    token = _WAITING.set(True)
+    try:
+        with st.spinner("Waiting for the server…"):
+            yield
+    finally:
+        _WAITING.reset(token)
 
 
 def _broken() -> None:
@@ -104,11 +123,12 @@ def no_match(what: str, hint: str, *, app: object = None) -> None:
     """Nothing is in the window: says so, what to loosen, and when something (of the app) was last seen."""
     with st.container(border=True, key=f"assay-empty-{what}"):
         st.subheader(f"No {what} here", anchor=False, icon=":material/filter_alt_off:")
-        st.caption(hint)
         seen = last_seen(app if isinstance(app, str) else None)
+        if seen is None and isinstance(app, str):
+            st.text(f"No app named {inert(app, 80)} has ever sent anything.")
+            return
+        st.caption(hint)
         if seen is None:
-            if isinstance(app, str):
-                st.text(f"No app named {inert(app, 80)} has ever sent anything.")
             return
         which = f"The app {inert(app, 80)}" if isinstance(app, str) else "The last span"
         st.text(f"{which} was last seen on {frame.started(seen)}.")

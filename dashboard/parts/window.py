@@ -23,11 +23,12 @@ RANGES: Final = {
 }
 DEFAULT: Final = "24h"
 ALL_TIME: Final = "3650d"
+ALIASES: Final = {"all": ALL_TIME, "1y": "365d", "10y": ALL_TIME}  # what an address may say for a listed range
 CUSTOM: Final = "custom"
 BUCKETS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400}
-_SECONDS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
-_NOUNS: Final = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
-_ANY: Final = re.compile(r"([1-9][0-9]{0,4})([mhdw])\Z")
+_SECONDS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+_NOUNS: Final = {"m": "minute", "h": "hour", "d": "day", "w": "week", "y": "year"}
+_ANY: Final = re.compile(r"([1-9][0-9]{0,4})([mhdwy])\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class Window:
 
 
 def known(since: str | None) -> bool:
-    """Whether the pages can show `since`: a listed range, or a length such as 90m, 48h, 3d or 2w up to ten years."""
+    """Whether the pages can show `since`: a listed range, or a length such as 90m, 48h, 3d or 2y up to ten years."""
     return since in RANGES or (since is not None and 0 < _seconds(since) <= _seconds(ALL_TIME))
 
 

@@ -95,7 +95,7 @@ def _since_the_first(window: Window, only: Mapping[str, str], now: datetime) -> 
 
 def _nothing(window: Window, app: str | None) -> None:
     if app or states.anything_stored():
-        states.no_match("turns", f"Nothing arrived {window.words}.", app=app)
+        states.no_match("turns", f"{'This app sent nothing' if app else 'Nothing arrived'} {window.words}.", app=app)
     else:
         states.first_steps()
 

@@ -16,6 +16,7 @@ from dashboard.text import one_line
 _CURSORS = "traces-cursors"
 _PEEK = "traces-peek"
 _GENERATION = "traces-generation"
+_PLACES = {"name": "name", "input": "input", "output": "output", "attributes": "attributes"}
 
 
 @states.guarded
@@ -57,7 +58,7 @@ def _list(wanted: filters.Chosen, words: str) -> None:
         st.rerun()
     if peek is not None:
         with peek:
-            _peek(page.items, str(peeked))
+            _peek(page.items, str(peeked), wanted.get("q"))
 
 
 def _nothing(wanted: filters.Chosen) -> None:
@@ -66,7 +67,8 @@ def _nothing(wanted: filters.Chosen) -> None:
         hint = "No trace in this time range passes all of these filters. Widen the range or clear a filter."
         states.no_match("traces", hint, app=wanted.get("app"))
     elif chosen or states.anything_stored():
-        states.no_match("traces", "Nothing arrived in this time range.", app=wanted.get("app"))
+        whose = "This app sent nothing" if chosen else "Nothing arrived"
+        states.no_match("traces", f"{whose} in this time range.", app=wanted.get("app"))
     else:
         states.first_steps()
 
@@ -101,8 +103,19 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:
     }
 
 
-def _peek(rows: Sequence[Row], trace_id: str) -> None:
-    """The side panel of one trace of the list."""
+def _found(row: Row, text: object) -> None:
+    """Where in this trace the searched text stands: the latest span that has it."""
+    when = {"start": str(row["start_ns"]), "end": str(row["end_ns"] + 1)}
+    found = lists.read_page(states.api(), "/search", {"q": str(text), **when, "limit": 1000}).items
+    for span in found:
+        place = span.get("matched_in")
+        if span.get("trace_id") == row["trace_id"] and place in _PLACES:
+            preview(f"Found in the {_PLACES[place]} of a span", span.get("snippet"), "peek-found")
+            return
+
+
+def _peek(rows: Sequence[Row], trace_id: str, searched: object) -> None:
+    """The side panel of one trace of the list; of a search also where the text was found."""
     ids = [str(row["trace_id"]) for row in rows]
     place = ids.index(trace_id) if trace_id in ids else None
     if place is None:
@@ -146,6 +159,8 @@ def _peek(rows: Sequence[Row], trace_id: str) -> None:
             ),
             "peek",
         )
+        if searched:
+            _found(row, searched)
         preview("Input", gist(row.get("input")), "peek-input")
         preview("Output", gist(row.get("output"), answer=True), "peek-output")
         cells = (

@@ -101,3 +101,11 @@ def test_zones_are_named_with_their_offset() -> None:
     assert human.zone_name(human.zone(None), NOW) == "UTC"
     newfoundland = human.zone("America/St_Johns")
     assert human.offset(NOW.astimezone(newfoundland)) == "UTC-3:30"
+
+
+@pytest.mark.parametrize(("since", "words"), [("2y", "in the last 2 years"), ("1y", "in the last year")])
+def test_a_window_may_be_years(since: str, words: str) -> None:
+    assert window.known(since)
+    assert window.relative(window.ALIASES.get(since, since)).words == words
+    assert not window.known("11y")
+    assert window.relative(window.ALIASES["all"]).endless

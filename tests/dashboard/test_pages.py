@@ -105,6 +105,13 @@ def test_an_app_that_was_quiet_says_when_it_was_last_seen(page: Page, shown: Sho
     expect(page).to_have_url(re.compile("since=3650d"))
 
 
+def test_an_app_that_never_was_is_said_to_be_unknown_and_not_quiet(page: Page, shown: Shown) -> None:
+    page.goto(shown.url("traces?since=all&app=no-such-app"))
+    expect(page.get_by_text("No app named no-such-app has ever sent anything.")).to_be_visible()
+    expect(page.get_by_text("in this time range")).to_have_count(0)
+    expect(page.get_by_role("combobox", name="Time range")).to_have_value("All time")
+
+
 def test_refreshing_can_be_switched_off(page: Page, shown: Shown) -> None:
     page.goto(shown.url("?since=24h"))
     switch = page.get_by_role("switch", name="Live").or_(page.get_by_role("checkbox", name="Live"))
@@ -140,6 +147,17 @@ def test_filters_show_counts_and_narrow_the_list(page: Page, shown: Shown) -> No
     expect(page.get_by_text(re.compile("^4 traces in the last 24 hours"))).to_be_visible()
 
 
+def test_a_search_shows_where_the_text_was_found(page: Page, shown: Shown) -> None:
+    page.goto(shown.url("traces?since=24h&q=sud+express"))
+    expect(page.get_by_text("2 traces in the last 24 hours")).to_be_visible()
+    click_row(page, "Book it for two.", 4)
+    peek = page.locator(".st-key-assay-peek")
+    expect(peek.get_by_text("Found in the output of a span")).to_be_visible()
+    expect(peek.get_by_text("Sud Express")).to_be_visible()
+    page.goto(shown.url("traces?since=24h&q=plan+journeys"))  # system instructions are not searched
+    expect(page.get_by_role("heading", name="No traces here")).to_be_visible()
+
+
 def test_an_attribute_filter_of_the_address_is_obeyed(page: Page, shown: Shown) -> None:
     page.goto(shown.url("traces?since=24h&attr=gen_ai.tool.name%3Dfind_trains"))
     expect(page.get_by_text("2 traces in the last 24 hours")).to_be_visible()
@@ -159,6 +177,9 @@ def test_a_trace_shows_tree_detail_and_scores(page: Page, shown: Shown) -> None:
     rows.nth(1).click()
     detail = page.locator(".st-key-assay-detail")
     expect(detail.get_by_text("You plan journeys.", exact=True)).to_be_visible()
+    said = detail.get_by_test_id("stChatMessage")
+    expect(said.nth(0)).to_contain_text("System")
+    expect(said.nth(1)).to_contain_text("Is there a night train to Lisbon?")
     expect(detail.get_by_text("find_trains").first).to_be_visible()
     expect(page).to_have_url(re.compile("span_id="))
     detail.get_by_role("tab", name="Attributes").click()
@@ -236,6 +257,8 @@ def test_a_session_is_a_transcript_with_costs_gaps_and_scores(page: Page, shown:
     expect(cards.first).to_contain_text("1.3k tok")
     expect(cards.first).to_contain_text("warm · 0.875")
     expect(cards.nth(1)).to_contain_text("2 errors")
+    expect(cards.nth(1).locator('[class*="st-key-assay-error-text"]')).to_contain_text("the tool failed")
+    expect(cards.first.locator('[class*="st-key-assay-error-text"]')).to_have_count(0)
     expect(page.get_by_text("idle for 1 m 35 s")).to_be_visible()
     cards.nth(1).get_by_role("button", name="Open trace").click()
     expect(page).to_have_url(re.compile(f"trace_id={shown.turns[1]}"))

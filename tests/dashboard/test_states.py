@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,13 @@ def test_without_a_server_the_page_says_how_to_start_one(browser: Browser, tmp_p
         expect(page.get_by_text("assay up", exact=True)).to_be_visible()
         expect(page.get_by_text("not connected")).to_be_visible()
         expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_while_a_server_takes_its_time_the_page_says_so(browser: Browser, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with dashboard(tmp_path, url=url, key="") as address, visit(browser, address) as page:
+            expect(page.get_by_text("Waiting for the server…").first).to_be_visible()
 
 
 def test_a_wrong_key_is_named_as_the_cause(browser: Browser, shown: Shown, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from core.clock import NS_PER_S, to_datetime, to_ns
 from core.errors import InvalidInput
 
-_SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d|w)\Z")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d|w|y)\Z")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 _NUMBER = re.compile(r"-?[0-9]{1,19}\Z")
 
 FIRST_NS = -(2**63)  # the least time a row can have: a time of 2^63 and more is stored as its two's complement
@@ -39,7 +39,7 @@ class Window:
 
 
 def parse_duration_s(text: str) -> int:
-    """Seconds in texts such as 90s, 15m, 24h, 7d, 2w. Raises InvalidInput otherwise."""
+    """Seconds in texts such as 90s, 15m, 24h, 7d, 2w, 1y (365 days). Raises InvalidInput otherwise."""
     found = _SPAN.match(text.strip())
     if not found:
         raise InvalidInput(f"{text[:40]!r} is not a duration; write for example 15m, 24h or 7d", field="since")

@@ -19,7 +19,7 @@ ALL_OF_TIME: Final = "1500w"
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     """--app, --release, --status, --attr, ..., --since or --start and --end, --limit."""
     window = parser.add_argument_group("window")
-    window.add_argument("--since", type=duration, help=f"how far back, e.g. 15m, 24h, 7d (default: {DEFAULT_SINCE})")
+    window.add_argument("--since", type=since, help=f"how far back: 15m, 24h, 7d, 1y, all (default: {DEFAULT_SINCE})")
     window.add_argument("--start", help="instead of --since: an RFC 3339 time, e.g. 2025-08-01T00:00:00Z")
     window.add_argument("--end", help="an RFC 3339 time (default: now)")
     chosen = parser.add_argument_group("filters")
@@ -35,8 +35,13 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=positive, default=50, metavar="N", help="at most so many (default: 50)")
 
 
+def since(text: str) -> str:
+    """How far back: a duration, or `all`, which is ALL_OF_TIME. Raises argparse's error otherwise."""
+    return ALL_OF_TIME if text == "all" else duration(text)
+
+
 def duration(text: str) -> str:
-    """A duration such as 90s, 15m, 24h, 7d or 2w. Raises argparse's error otherwise."""
+    """A duration such as 90s, 15m, 24h, 7d, 2w or 1y. Raises argparse's error otherwise."""
     try:
         seconds = parse_duration_s(text)
     except InvalidInput as error:
@@ -84,6 +89,7 @@ def where_to_look(args: argparse.Namespace, api: ApiClient, what: str) -> str:
     from server.cli.rendering import moment
 
     asked = f"from {args.start}" if args.start is not None else f"in the last {args.since or DEFAULT_SINCE}"
+    asked = "of all time" if args.since == ALL_OF_TIME else asked
     apps = api.get("/api/v1/apps", {"since": ALL_OF_TIME})["items"]
     known = [one for one in apps if not args.app or one["app"] == args.app]
     if known:

@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 from server.cli.outcome import CommandFailed, ExitCode
 
@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sessions": ("server.cli.sessions", "list and show sessions"),
     "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files"),
     "keys": ("server.cli.keys", "create, list and revoke API keys"),
+    "tenants": ("server.cli.tenants", "list and create tenants, change what they chose"),
     "remap": ("server.cli.remap", "run today's attribute mapping over spans already stored"),
     "backup": ("server.cli.backup", "back up a whole data folder while Assay runs"),
     "restore": ("server.cli.restore", "restore a backup into an empty data folder"),
@@ -31,6 +32,16 @@ _EPILOG: Final = (
     "exit codes: 0 ok, 1 not well or failed, 2 usage, 3 inconclusive, 4 cannot reach the server,\n"
     "5 not allowed, 6 not found, 130 interrupted"
 )
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Says of a value only what is wrong with it; of a missing or unknown argument the usage as well."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit code 2. Raises CommandFailed for a bad value."""
+        if message.startswith("argument "):
+            raise CommandFailed(message.removeprefix("argument "), ExitCode.USAGE)
+        super().error(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +93,7 @@ def _dispatch(words: list[str]) -> int:
 def _run(command: str, words: list[str]) -> int:
     module_name, line = COMMANDS[command]
     module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"assay {command}",
         description=(module.__doc__ or line).strip(),
         epilog=_EPILOG,

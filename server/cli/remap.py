@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict
 
 from server.cli.connection import add_json_argument
-from server.cli.filters import duration
+from server.cli.filters import since
 from server.cli.outcome import CommandFailed, ExitCode
 from server.settings import load_settings
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default=None, metavar="DIR", help="the data folder (default ./data)")
     parser.add_argument("--tenant", default="default", help="whose spans (default: default)")
     within = "only spans that start within this time (default: all)"
-    parser.add_argument("--since", type=duration, metavar="7d", help=within)
+    parser.add_argument("--since", type=since, metavar="7d", help=within)
     parser.add_argument("--dry-run", action="store_true", help="say what would change")
     add_json_argument(parser)
 

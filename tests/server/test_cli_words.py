@@ -68,7 +68,25 @@ def test_a_since_that_is_none_is_usage(
     capsys: pytest.CaptureFixture[str], url: str, words: tuple[str, ...], since: str
 ) -> None:
     assert main([*words[:-1], f"--since={since}", "--url", url, "--key", "k"]) == ExitCode.USAGE
-    assert "--since" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("assay: --since: ")
+    assert "usage" not in said
+
+
+@pytest.mark.parametrize("since", ["1y", "2y", "all", "1500w"])
+def test_years_and_all_of_time_are_understood(
+    capsys: pytest.CaptureFixture[str], shell: Shell, url: str, since: str
+) -> None:
+    found = json.loads(said(capsys, shell, url, "traces", "list", "--since", since, "--json"))["items"]
+    assert {row["trace_id"] for row in found} >= {trace(1), trace(4)}
+    key = shell.keys[AIRLINE, Role.ADMIN]
+    assert main(["traces", "list", "--since", since, "--app", "no-such", "--url", url, "--key", key]) == ExitCode.OK
+    assert ("of all time" in capsys.readouterr().err) == (since in ("all", "1500w"))
+
+
+def test_only_a_window_may_be_all_of_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "create", "--name", "x", "--expires-in", "all"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith("assay: --expires-in: 'all' is not a duration")
 
 
 @pytest.mark.parametrize("since", BAD_SINCE)

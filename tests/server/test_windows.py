@@ -87,7 +87,7 @@ def test_o44_all_of_time_holds_them_all_page_by_page(shell: Shell, path: str) ->
 
 @pytest.mark.parametrize("path", ALL)
 @pytest.mark.parametrize(
-    "since", ["", " ", "7", "d", "90 d", "7D", "1y", "1M", "-1d", "0d", "1.5h", "٣d", "yesterday", "9999999d", "24h\0"]
+    "since", ["", " ", "7", "d", "90 d", "7D", "1Y", "1M", "-1d", "0d", "1.5h", "٣d", "yesterday", "9999999d", "24h\0"]
 )
 def test_a_since_that_is_none_is_named(shell: Shell, path: str, since: str) -> None:
     answer = ask(shell, path, since=since)
@@ -130,5 +130,6 @@ def test_since_counts_back_from_now_or_from_the_end() -> None:
     assert window_of(now_ns=NOW_NS, since="1d", end=str(NOW_NS - day)).start_ns == NOW_NS - 2 * day
     assert window_of(now_ns=NOW_NS, since="999999w").start_ns == FIRST_NS
     assert parse_duration_s("2w") == 14 * 86_400
+    assert parse_duration_s("2y") == 730 * 86_400
     with pytest.raises(InvalidInput, match="write for example 15m, 24h or 7d"):
         parse_duration_s("a fortnight")

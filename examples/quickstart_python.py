@@ -3,11 +3,53 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from collections.abc import Sequence
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+
+class Watched(SpanExporter):
+    """The exporter of OTEL_EXPORTER_OTLP_PROTOCOL (`grpc`, else HTTP), and whether everything was taken."""
+
+    def __init__(self) -> None:
+        self.all_taken = True
+        self._exporter = grpc_exporter() if os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc" else http_exporter()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Sends the spans; notes a failure, which the SDK only logs."""
+        result = self._exporter.export(spans)
+        self.all_taken &= result is SpanExportResult.SUCCESS
+        return result
+
+    def shutdown(self) -> None:
+        """Ends the exporter."""
+        self._exporter.shutdown()
+
+
+def grpc_exporter() -> SpanExporter:
+    """OTLP over gRPC; it logs the collector's words itself. Needs opentelemetry-exporter-otlp-proto-grpc."""
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
+
+
+def http_exporter() -> SpanExporter:
+    """OTLP over HTTP; what the collector says of a request that it refuses goes to standard error."""
+    import requests
+    from google.rpc.status_pb2 import Status
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    def tell(answer: requests.Response, *_: object, **__: object) -> None:
+        if not answer.ok and answer.headers.get("Content-Type") == "application/x-protobuf":
+            print(f"the collector says: {Status.FromString(answer.content).message}", file=sys.stderr)
+
+    session = requests.Session()
+    session.hooks["response"].append(tell)
+    return OTLPSpanExporter(session=session)
 
 
 def message(role: str, text: str) -> dict[str, object]:
@@ -15,10 +57,10 @@ def message(role: str, text: str) -> dict[str, object]:
     return {"role": role, "parts": [{"type": "text", "content": text}]}
 
 
-def main() -> None:
-    """Sends two spans and waits for the exporter; it says on standard error when they were refused."""
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+def main() -> int:
+    """Sends two spans and waits for the exporter; 1, with the reason on standard error, when they were not taken."""
+    provider, exporter = TracerProvider(), Watched()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     tracer = trace.get_tracer("quickstart")
 
@@ -42,8 +84,12 @@ def main() -> None:
                 }
             )
     provider.shutdown()
+    if not exporter.all_taken:
+        print("nothing was stored: check OTEL_EXPORTER_OTLP_ENDPOINT and the key in its HEADERS", file=sys.stderr)
+        return 1
     print(f"made trace {turn.get_span_context().trace_id:032x}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,16 +14,22 @@ from tests.waiting import wait_until
 VISIBLE_S = 60.0
 
 
-@pytest.mark.timeout(400)
-def test_the_python_quickstart_lands_as_one_trace_with_one_model_call(stack: Stack) -> None:
-    done = subprocess.run(
+def quickstart(stack: Stack, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "examples/quickstart_python.py"],
         cwd=REPOSITORY,
-        env={**os.environ, **stack.otlp_environment, "OTEL_SERVICE_NAME": "my-agent"},
+        env={**os.environ, **stack.otlp_environment, "OTEL_SERVICE_NAME": "my-agent", **variables},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_the_python_quickstart_lands_as_one_trace_with_one_model_call(stack: Stack, protocol: str) -> None:
+    door = {"grpc": f"http://{stack.otlp_grpc}"}.get(protocol, stack.otlp_http)
+    done = quickstart(stack, OTEL_EXPORTER_OTLP_PROTOCOL=protocol, OTEL_EXPORTER_OTLP_ENDPOINT=door)
     assert done.returncode == 0, done.stderr
     path = f"/api/v1/traces/{done.stdout.split()[-1]}"
     with stack.client() as api:
@@ -33,6 +39,20 @@ def test_the_python_quickstart_lands_as_one_trace_with_one_model_call(stack: Sta
     assert (trace["app"], trace["session_id"], trace["user_id"]) == ("my-agent", "session-1", "user-1")
     assert (trace["n_spans"], trace["n_model_calls"]) == (2, 1)
     assert (trace["input_tokens"], trace["output_tokens"]) == (42, 7)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_refused_key_ends_the_quickstart_with_1_and_the_collectors_words(stack: Stack, protocol: str) -> None:
+    done = quickstart(
+        stack,
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_ENDPOINT={"grpc": f"http://{stack.otlp_grpc}"}.get(protocol, stack.otlp_http),
+        OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20ask_wrong",
+    )
+    assert done.returncode == 1
+    assert "key" in done.stderr
+    assert "made trace" not in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_the_page_names_the_variables_the_program_reads() -> None:

@@ -22,6 +22,7 @@ from core.errors import (
     Conflict,
     Corrupt,
     Forbidden,
+    InProgress,
     InvalidInput,
     NotFound,
     Overloaded,
@@ -35,6 +36,7 @@ from server.policy import enforce
 from store.control.database import DatabaseBusy
 
 MEDIA_TYPE: Final = "application/problem+json"
+_HERE: Final = "the API is under /api/v1, described at /api/v1/openapi.json and in docs/api.md"
 _LOG: Final = logging.getLogger("assay.server")
 
 # The most particular class first.
@@ -92,7 +94,7 @@ def of_error(error: AssayError, instance: str) -> Response:
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | InProgress):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, StorageFailed):
         headers["Retry-After"] = "5" if isinstance(error, DatabaseBusy) else "1"
@@ -119,7 +121,7 @@ def _of_http(request: Request, error: Exception) -> Response:
     status = error.status_code
     detail, code = {
         400: ("the body cannot be read as JSON", "undecodable"),
-        404: ("there is nothing at this address", "not_found"),
+        404: (f"there is nothing at this address; {_HERE}", "not_found"),
         405: ("this address does not know that method", "method_not_allowed"),
         413: ("the body is over the limit; send less at once", "too_large"),
     }.get(status, (HTTPStatus(status).phrase, "http_error"))

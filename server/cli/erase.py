@@ -96,6 +96,9 @@ def _print_foreseen(found: Belongings, *, as_json: bool) -> None:
         print_json({"dry_run": True, **counts, "rows": found.rows, "files": found.files})
         return
     out = console()
+    if not found.traces and not any(found.rows.values()):
+        out.print("nothing names this user; what waits in the journal was not looked at")
+        return
     out.print(f"would erase {counted(len(found.traces), 'trace')} in {counted(len(found.sessions), 'session')}:")
     for table, n in found.rows.items():
         out.print(f"  {table}: {counted(n, 'row')} in {counted(found.files[table], 'file')}")

@@ -47,6 +47,7 @@ def test_every_error_has_one_shape(shell: Shell) -> None:
     client, admin = shell.client, shell.headers()
     json_body = {**admin, "Content-Type": "application/json"}
     problem_of(client.get("/nope"), 404, "not_found")
+    assert "/api/v1/openapi.json" in problem_of(client.get("/"), 404, "not_found")["detail"]
     problem_of(client.get("/api/v1/me/"), 404, "not_found")
     problem_of(client.put("/healthz"), 405, "method_not_allowed")
     problem_of(client.get("/api/v1/me"), 401, "unauthenticated")

@@ -209,6 +209,8 @@ def test_the_dry_run_counts_and_changes_nothing(filled: Path, tmp_path: Path) ->
     }
     assert tree(data / "lake") == before
     assert assay(data, "erase", "--user", USER).returncode == 0
+    nobody = assay(data, "erase", "--user", "nobody-of-that-name")
+    assert (nobody.returncode, nobody.stdout.startswith("nothing names this user;")) == (0, True)
 
 
 def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_path: Path) -> None:

@@ -295,7 +295,8 @@ class Committer:
             if not new.num_rows and table != "spans":
                 continue
             try:
-                self._lake.append(table, new, txn=(self.app_id, position))
+                with self._lake.stamps.stamped(new) as stamped:
+                    self._lake.append(table, stamped, txn=(self.app_id, position))
             except Conflict:
                 if (self._lake.txn_version(table, self.app_id) or 0) < position:
                     raise

@@ -30,6 +30,7 @@ from store.durable import make_folder, sync_folder, write_durably
 from store.mirror import Mirror, MirroredLog
 from store.objects import is_object_url
 from store.parquet import bounds, encoded, partitions
+from store.stamps import Stamps
 from store.trust import Damage, Trust
 
 TIME_COLUMN: Final = {
@@ -79,6 +80,7 @@ class Lake:
             self._mirror = _mirror_of(str(root), cache)
             self.root = self._mirror.folder
         self._clock = clock
+        self.stamps = Stamps(self.root, clock)
         self._logs: dict[str, DeltaLog] = {}
         self._durable_folders: set[Path] = set()
         for table in schema.TABLES:

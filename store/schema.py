@@ -1,7 +1,7 @@
 """The columns of every lake table. Arrow schemas; `tenant` and `date` are the partition of each.
 
 Times are int64 nanoseconds since the Unix epoch, UTC, named `_ns` (exact: doubles and microseconds lose digits);
-`ingested_at` is when the collector stored the row. A value of 2^63 ns or more is kept as its two's complement
+`ingested_at` is when the row was stored (store/stamps.py). A value of 2^63 ns or more is kept as its two's complement
 and flagged `time_invalid`. Money is decimal(18, 9) US dollars. Ids are lower-case hexadecimal text.
 """
 

@@ -153,7 +153,7 @@ def _row(store: TenantStore, score: NewScore, score_id: str, author: str, now_ns
         "tenant": store.tenant,
         "date": partition_date(at_ns),
         "seq": None,
-        "ingested_at": to_datetime(now_ns),
+        "ingested_at": to_datetime(now_ns),  # until it is stored
         "score_id": score_id,
         "at_ns": at_ns,
         "evaluator": score.evaluator,

@@ -143,6 +143,8 @@ class TenantStore:
         tables = {str(table.name) for table in expr.op().find(ops.UnboundTable)}
         bound = dict(given or {})
         wanted = {}
+        if as_of_ns is not None:
+            self._lake.stamps.let_end(as_of_ns)
         for name in tables - set(bound):
             kept = window.get(name) if isinstance(window, Mapping) else window
             if as_of_ns is not None and name in _DERIVED:
@@ -166,10 +168,14 @@ class TenantStore:
         return frame
 
     def append(self, table: str, rows: pa.Table) -> int:
-        """Appends rows of store/schema.py, durable on return. Raises InvalidInput for a row of another tenant."""
+        """Appends rows of store/schema.py with `ingested_at` set to now, durable on return.
+
+        Raises InvalidInput for a row of another tenant.
+        """
         if not pc.all(pc.equal(rows.column("tenant"), self.tenant)).as_py() and rows.num_rows:
             raise InvalidInput(f"rows of another tenant cannot be written to {self.tenant}", field="tenant")
-        return self._lake.append(table, rows)
+        with self._lake.stamps.stamped(rows) as stamped:
+            return self._lake.append(table, stamped)
 
     def moved_columns(self, keys: Iterable[str], window: Window) -> dict[str, tuple[str, ...]]:
         """For each attribute key, the span columns into which it was moved in files of `window`."""

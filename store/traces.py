@@ -233,7 +233,7 @@ def _overlapping(store: TenantStore, asked: Asked) -> list[str]:
     """Matches among the traces that start before the walk's first moment but have spans after it."""
     end = asked.remaining.end_ns
     later = Window(start_ns=end, end_ns=end + MARGIN_S * NS_PER_S)
-    if not store.files("spans", later):
+    if asked.as_of_ns is None and not store.files("spans", later):
         return []
     last = around(Window(start_ns=end - 1, end_ns=end), MARGIN_S)
     longer = list(store.frame(_reaching_over(), last, asked.as_of_ns, values={"until_ns": end})["trace_id"])

@@ -59,6 +59,14 @@ def attributes_of(row: Row) -> list[KeyValue]:
 
 
 def _typed(text: str, letter: str) -> AnyValue:
+    """The value of its type; text that redaction left as none of that type is a string."""
+    try:
+        return _read(text, letter)
+    except ValueError:
+        return AnyValue(string_value=text)
+
+
+def _read(text: str, letter: str) -> AnyValue:
     match letter:
         case "i":
             return AnyValue(int_value=int(text))
@@ -67,21 +75,13 @@ def _typed(text: str, letter: str) -> AnyValue:
         case "b":
             return AnyValue(bool_value=text == "true")
         case "y":
-            return AnyValue(bytes_value=base64.b64decode(text))
+            return AnyValue(bytes_value=base64.b64decode(text, validate=True))
         case "a" | "k":
-            return _nested(text)
+            return _value(_parsed(text))
         case "n":
             return AnyValue()
         case _:
             return AnyValue(string_value=text)
-
-
-def _nested(text: str) -> AnyValue:
-    """An array or kvlist; text that redaction left as no JSON stays a string."""
-    try:
-        return _value(_parsed(text))
-    except ValueError:
-        return AnyValue(string_value=text)
 
 
 def _value(plain: Any) -> AnyValue:

@@ -6,6 +6,8 @@ from typing import Final, Protocol
 
 import pyarrow as pa
 
+from collector.mask_attributes import masked_map
+
 
 class ColumnRedactor(Protocol):
     """What collector.redact.Redactor offers."""
@@ -24,6 +26,8 @@ class ColumnRedactor(Protocol):
 IDENTIFIERS: Final = frozenset({"session_id", "user_id"})
 # 1.4.2.0 is a version there, not an IP address.
 VERSIONS: Final = frozenset({"release", "service_version", "agent_version", "scope_version", "prompt_version"})
+# The column that holds the types of a map's entries.
+TYPES: Final = {"attributes": "attribute_types"}
 # Made by ourselves, closed vocabularies, or hexadecimal: no free text can be in them.
 OURS: Final = frozenset(
     {
@@ -34,7 +38,10 @@ OURS: Final = frozenset(
 
 
 def masked(rows: pa.Table, redactor: ColumnRedactor) -> tuple[pa.Table, int]:
-    """`rows` with every text and map column redacted, and how many cells were changed."""
+    """`rows` with every text and map column redacted, and how many cells were changed.
+
+    A number in a map that is replaced becomes text, and its type with it.
+    """
     changed = 0
     for number, field in enumerate(rows.schema):
         if field.name in OURS:
@@ -42,25 +49,30 @@ def masked(rows: pa.Table, redactor: ColumnRedactor) -> tuple[pa.Table, int]:
         if pa.types.is_string(field.type):
             careful = redactor.sparing_ips if field.name in VERSIONS else redactor
             column, n = careful.column(rows.column(number), identifier=field.name in IDENTIFIERS)
+            if n:
+                rows = rows.set_column(number, field, column)
         elif pa.types.is_map(field.type) and pa.types.is_string(field.type.item_type):
-            column, n = _masked_map(rows.column(number).combine_chunks(), redactor)
+            rows, n = _with_map(rows, number, redactor)
         else:
             continue
-        if n:
-            rows = rows.set_column(number, field, column)
-            changed += n
+        changed += n
     return rows, changed
 
 
-def _masked_map(entries: pa.MapArray, redactor: ColumnRedactor) -> tuple[pa.MapArray, int]:
-    if isinstance(entries, pa.ChunkedArray):
-        entries = pa.concat_arrays(entries.chunks) if entries.num_chunks else pa.array([], entries.type)
-    keys, n_keys = redactor.column(entries.keys)
-    items, n_items = redactor.column(entries.items)
-    if not n_keys + n_items:
-        return entries, 0
-    return pa.MapArray.from_arrays(entries.offsets, _flat(keys), _flat(items)), n_keys + n_items
+def _with_map(rows: pa.Table, number: int, redactor: ColumnRedactor) -> tuple[pa.Table, int]:
+    field = rows.schema.field(number)
+    place = rows.schema.get_field_index(TYPES.get(field.name, ""))
+    types = _flat(rows.column(place)) if place >= 0 else None
+    found = masked_map(_flat(rows.column(number)), types, redactor)
+    if found.n_changed:
+        rows = rows.set_column(number, field, found.entries)
+    if found.types is not None:
+        rows = rows.set_column(place, rows.schema.field(place), found.types)
+    return rows, found.n_changed
 
 
-def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    chunk = column.combine_chunks()
+    if isinstance(chunk, pa.ChunkedArray):
+        chunk = pa.concat_arrays(chunk.chunks) if chunk.num_chunks else pa.array([], chunk.type)
+    return chunk

@@ -111,6 +111,17 @@ def luhn(digits: bytes) -> bool:
     return total % 10 == 0
 
 
+def names_ssn(key: bytes) -> bool:
+    """Whether a number is taken for a social security number because it is the value of this key."""
+    return _SSN_LABEL.search(key + b": ", max(0, len(key) - 62)) is not None
+
+
+def names_phone(key: bytes) -> bool:
+    """Whether a number is taken for a phone because it is the value of this key."""
+    text = key + b": "
+    return _phone_labelled(text, len(text), len(text))
+
+
 def _ssn(text: bytes, start: int, end: int) -> list[Found]:
     labelled = _SSN_LABEL.search(text, max(0, start - 64), start) is not None
     pattern = _SSN_BARE if labelled else _SSN

@@ -106,31 +106,63 @@ _NAME = re.compile(
     rb"|(?<![a-z0-9_-])token|authorization|credentials?"
     rb"|pass(?:word|wd|phrase)|pwd|sig))[\"'\\\s\]]{0,7}\Z"
 )
-_VALUE = re.compile(
-    rb"[:=]{0,2}>?[\s\\]{0,4}[\"'`]?(?:(?i:Bearer|Basic|Token|ApiKey)[ ]+)?"
-    rb"(?P<value>[A-Za-z0-9_.~+/%!@#$^&*?-]{6,}={0,2})"
+_SCHEME = rb"[\"'`]?(?:(?i:Bearer|Basic|Token|ApiKey)[ ]+)?"
+_LETTERS = rb"[A-Za-z0-9_.~+/%!@#$^&*?-]"
+_VALUE = re.compile(rb"[:=]{0,2}>?[\s\\]{0,4}" + _SCHEME + rb"(?P<value>" + _LETTERS + rb"{6,}={0,2})")
+# The first element of a list and the ones after it: a chain of them ends where another list begins, so that no byte
+# of hostile text is read for many names.
+_ELEMENT = rb"[\s\\]{0,32}" + _SCHEME + rb"(?P<value>" + _LETTERS + rb"*={0,2})"
+_FIRST = re.compile(rb"[:=]{0,2}>?[\s\\]{0,4}\[" + _ELEMENT)
+_NEXT = re.compile(rb"[^,\[\]{}]{0,64}," + _ELEMENT)
+
+# A password in quotes may hold any character; every other value ends where one stands that no key or token has.
+_QUOTED = re.compile(
+    rb"[:=]{0,2}>?\s{0,4}(?P<escape>\\{0,8})(?P<quote>[\"'`])(?P<value>[^\s\"'`\\]{6,256}+)(?P=escape)(?P=quote)"
 )
+_MARK = re.compile(rb"\[(?:EMAIL|PHONE|CARD|SSN|IBAN|IP|SECRET)[:\]]")
+
+
+def named(key: bytes) -> str | None:
+    """What `assigned` would take a value of the key for: "password", "secret" (16 characters or more), or None."""
+    name = _NAME.search(key, max(0, len(key) - 48))
+    if not name:
+        return None
+    return "password" if _is_password(name["name"].lower()) else "secret"
 
 
 def assigned(text: bytes, sign: int) -> list[Found]:
-    """The value after a name such as api_key or password, at the ':' or '=' in `sign`, if it looks like a secret."""
+    """The values after a name such as api_key or password, at the ':' or '=' in `sign`, that look like secrets: one,
+    or those of a list."""
     name = _NAME.search(text, max(0, sign - 48), sign)
     if not name:
         return []
-    value = _VALUE.match(text, sign, min(len(text), sign + 4096))
-    if not value:
-        return []
-    word, secret = name["name"].lower(), value["value"]
-    if text[sign] == 0x3D:
-        secret = secret.partition(b"&")[0]  # the next parameter of a query
-    secret = secret.rstrip(b".,")
-    strong = (
-        _random(secret, words=3)
-        if b"pass" in word or word == b"pwd"
-        else len(secret) >= 16 and _random(secret, words=2)
-    )
-    start = value.start("value")
-    return [Found(start, start + len(secret), PiiEntity.SECRET)] if strong and b"${" not in secret else []
+    password = _is_password(name["name"].lower())
+    limit = min(len(text), sign + 4096)
+    quoted = _QUOTED.match(text, sign, limit) if password else None
+    if quoted and not _MARK.search(quoted["value"]):
+        return [Found(*quoted.span("value"), PiiEntity.SECRET)] if _strong(quoted["value"], password=True) else []
+    found = []
+    many = _FIRST.match(text, sign, limit)
+    value = many or _VALUE.match(text, sign, limit)
+    while value:
+        start, secret = value.start("value"), value["value"]
+        if text[sign] == 0x3D:
+            secret = secret.partition(b"&")[0]  # the next parameter of a query
+        secret = secret.rstrip(b".,")
+        if _strong(secret, password=password):
+            found.append(Found(start, start + len(secret), PiiEntity.SECRET))
+        value = _NEXT.match(text, value.end(), limit) if many else None
+    return found
+
+
+def _is_password(name: bytes) -> bool:
+    return b"pass" in name or name == b"pwd"
+
+
+def _strong(secret: bytes, *, password: bool) -> bool:
+    if b"${" in secret:
+        return False
+    return _random(secret, words=3) if password else len(secret) >= 16 and _random(secret, words=2)
 
 
 def _random(secret: bytes, *, words: int) -> bool:

@@ -93,7 +93,7 @@ class Redactor:
 
     def _changed(self, column: pa.Array, identifier: bool) -> tuple[list[int], list[bytes]]:
         """The rows that change, in order, and their new bytes."""
-        data, offsets = _buffers(column)
+        data, offsets = text_buffers(column)
         found, escaped = pii_scan.candidates_and_escapes(data, offsets)
         rows: list[int] = []
         texts: list[bytes] = []
@@ -202,7 +202,7 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     return found[0] if character in (b'"', b"\\", b"\x7f") else character
 
 
-def _buffers(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+def text_buffers(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
     """The data bytes and the n + 1 row bounds of a string array, without a copy."""
     wide = pa.types.is_large_string(column.type)
     _, offsets, data = column.buffers()

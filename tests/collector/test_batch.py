@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 from collector.batch import MAX_PAYLOAD, MOST_ALONE, Item, Workshop, rows_of
 from collector.kinds import EntryKind, Signal
 from collector.mask import ColumnRedactor
+from collector.redact import Redactor
 from core.errors import StorageFailed
-from core.records import Counts
+from core.records import Counts, PiiPolicy
 from tests.collector.doors import body_of, fresh, json_body_of
 from tests.collector.inside import TENANT, Inside, InsideDoor
-from tests.collector.otlp import json_span, json_traces, log_record, logs, span, traces
+from tests.collector.otlp import json_span, json_traces, key_values, log_record, logs, span, traces
 from tests.collector.test_doors_pressure import post
 from tests.waiting import wait_until
 
@@ -129,3 +131,29 @@ def test_o20_many_rejected_json_spans_share_rows_as_json_lines() -> None:
         f"n{MOST_ALONE + i}" for i in range(50)
     ]
     assert "50 more items" in rows[-1]["detail"]
+
+
+def test_no_secret_that_its_key_names_is_in_any_column_of_any_table() -> None:
+    named = {
+        "db.password": "S3cr3t!pass99",
+        "http.request.header.x-api-key": ["a8F3kL9mQ2xT7vB1"],
+        "user.phone_number": 4155552671,
+        "password": b"Tr0ub4dor&3",
+    }
+    canaries = (
+        "S3cr3t!pass99",
+        "a8F3kL9mQ2xT7vB1",
+        "4155552671",
+        "Tr0ub4dor&3",
+        base64.b64encode(b"Tr0ub4dor&3").decode(),
+    )
+    one = span(named)
+    for holder in (one.events.add(name="e"), one.links.add(trace_id=bytes(range(16)), span_id=bytes(range(8)))):
+        holder.attributes.extend(key_values({k: v for k, v in named.items() if not isinstance(v, bytes)}))
+    body = traces(one, resource={"service.name": "shop", "db.password": "S3cr3t!pass99"}).SerializeToString()
+    redactor: ColumnRedactor = Redactor(PiiPolicy(), b"key")
+    rows = rows_of([item(1, body)], Workshop(redactor=lambda _: redactor, seal=lambda _, raw: raw))
+    [row] = rows.table("spans").to_pylist()
+    assert [dict(row["attributes"])[key] for key in named] == ["[SECRET]", '["[SECRET]"]', "[PHONE]", "W1NFQ1JFVF0="]
+    for tables in rows.tables.values():
+        assert not [canary for canary in canaries if canary in str([table.to_pylist() for table in tables])]

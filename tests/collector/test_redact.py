@@ -277,7 +277,22 @@ def test_an_iban_has_exactly_one_pair_of_check_digits_and_is_replaced(country: s
 HOSTILE = [
     *("@", "a@", "a@b", "a@a.", "1 ", "1.", "1:", "::", "abc::", "12345678 ", "phone 1234567 ", "call 1234567 "),
     *("-----BEGIN PRIVATE KEY----- ", "-----BEGIN PRIVATE KEY-----AAAA", "eyJ", "eyJ-", "eyJaaaaaaaa.", "sk-", "sk-a1"),
-    *("api_key=", "api_key: ", "password=aB3", "://a:", "Bearer ", "xoxb-1 ", ":AA", "8Q~", "GB56", "(1", "+1", "\\"),
+    *(
+        "api_key=",
+        "api_key: ",
+        "api_key:[",
+        "secret=[a1B2c3D4e5,",
+        "password=aB3",
+        "://a:",
+        "Bearer ",
+        "xoxb-1 ",
+        ":AA",
+        "8Q~",
+        "GB56",
+        "(1",
+        "+1",
+        "\\",
+    ),
     *("\\u0041", '"', "[4111111111111111,", "4111111111111111 ", "%40", "[EMAIL:1", "\\\\n", "AKIA", "SK", "0 "),
 ]
 

@@ -27,11 +27,12 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from core.errors import Conflict, Corrupt, StorageFailed
+from store import checkpoints
 from store.durable import make_folder, replace_durably, sync_folder, write_durably
 from store.log_seal import BLANK, check, check_checkpoint, seal_of, sealed
 
 MAX_TRIES = 100
-LAST: Final = "_last_checkpoint"
+LAST: Final = checkpoints.LAST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class DeltaLog:
         self._time_column = time_column
         self._lock = threading.RLock()
         self._folder_is_durable = self._names_are_durable = False
-        if not DeltaTable.is_deltatable(str(folder)):
+        if checkpoints.newest(self._log) is None and not DeltaTable.is_deltatable(str(folder)):
             self._create(schema)
         self._load()
 
@@ -138,7 +139,7 @@ class DeltaLog:
         self._check_log()
         with TemporaryDirectory(prefix="assay-checkpoint-") as scratch:
             copy = Path(scratch) / "_delta_log"
-            self._copy_log(copy)
+            checkpoints.copy(self._log, copy)  # deltalake writes its files without a sync
             table = DeltaTable(scratch)
             table.create_checkpoint()
             made = copy / f"{table.version():020}.checkpoint.parquet"
@@ -146,20 +147,6 @@ class DeltaLog:
             for path, of in ((made, made.read_bytes()), (seal, content), (copy / LAST, (copy / LAST).read_bytes())):
                 replace_durably(self._log / path.name, of)
         DeltaTable(str(self._folder)).cleanup_metadata()
-
-    def _copy_log(self, target: Path) -> None:
-        """What a reader of the log needs: deltalake writes its files without a sync, so it writes them elsewhere."""
-        target.mkdir()
-        try:
-            marker = (self._log / LAST).read_bytes()
-        except FileNotFoundError:  # there is no checkpoint, or one whose maker was killed before it said so
-            paths = sorted(self._log.glob("*.json"))
-        else:
-            last = f"{int(json.loads(marker)['version']):020}"
-            later = [path for path in self._log.glob("*.json") if path.stem > last]
-            paths = [self._log / LAST, self._log / f"{last}.checkpoint.parquet", *later]
-        for path in paths:
-            (target / path.name).write_bytes(path.read_bytes())
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -194,10 +181,11 @@ class DeltaLog:
     def _load(self) -> None:
         self._check_log()
         try:
-            table = DeltaTable(str(self._folder))
+            with checkpoints.readable(self._folder) as folder:
+                table = DeltaTable(folder)
+                rows = pa.table(table.get_add_actions(flatten=True)).to_pylist()
         except DeltaError as error:
             raise Corrupt(f"{self._log}: the log cannot be read, a checkpoint may be missing: {error}") from error
-        rows = pa.table(table.get_add_actions(flatten=True)).to_pylist()
         self._files: dict[str, LakeFile] = {}
         for row in rows:
             file = self._lake_file(
@@ -211,7 +199,7 @@ class DeltaLog:
             )
             self._files[file.relative] = file
         self._version = table.version()
-        self._txns = _transactions(table, self._log)
+        self._txns = checkpoints.transactions(self._log, self._version)
         self._advance()
 
     def _advance(self) -> None:
@@ -242,11 +230,10 @@ class DeltaLog:
 
     def _newer_exists(self) -> bool:
         """Whether the log jumped ahead of us: entries we have not read were cleaned away after a checkpoint."""
-        marker = self._log / LAST
-        try:
-            return int(json.loads(marker.read_bytes())["version"]) > self._version
-        except (FileNotFoundError, ValueError, KeyError):
-            return False
+        newest = checkpoints.hinted(self._log)
+        if newest is None and (self._log / LAST).exists():  # a damaged hint
+            newest = checkpoints.newest(self._log)
+        return newest is not None and newest > self._version
 
     def _apply(self, files: dict[str, LakeFile], action: dict[str, Any]) -> None:
         if added := action.get("add"):
@@ -351,26 +338,3 @@ class DeltaLog:
             "partitionValues": {"tenant": file.tenant, "date": file.date},
             "size": file.size,
         }
-
-
-def _transactions(table: DeltaTable, log: Path) -> dict[str, int]:
-    """All application transactions: those in the newest checkpoint, then those in later log entries."""
-    found: dict[str, int] = {}
-    marker = log / LAST
-    start = 0
-    if marker.exists():
-        import pyarrow.parquet as pq
-
-        start = int(json.loads(marker.read_bytes())["version"])
-        checkpoint = log / f"{start:020}.checkpoint.parquet"
-        if not checkpoint.exists():
-            raise Corrupt(f"{checkpoint} is named by {marker} but is missing; run assay doctor")
-        for row in pq.read_table(checkpoint, columns=["txn"]).column("txn").to_pylist():
-            if row and row.get("appId"):
-                found[row["appId"]] = row["version"]
-        start += 1
-    for version in range(start, table.version() + 1):
-        for line in (log / f"{version:020}.json").read_bytes().splitlines():
-            if txn := json.loads(line).get("txn"):
-                found[txn["appId"]] = txn["version"]
-    return found

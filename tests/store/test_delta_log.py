@@ -84,6 +84,41 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
         Lake(tmp_path).snapshot("spans")
 
 
+@pytest.mark.parametrize(
+    "hint", [b"", b"{", b"[1]", b"\xff\xfe", b'{"version":null}', b'{"version":3,"size":9}', b'{"version":99,"size":9}']
+)
+def test_a_damaged_hint_at_the_newest_checkpoint_is_not_believed(tmp_path: Path, hint: bytes) -> None:
+    lake, behind = Lake(tmp_path), Lake(tmp_path)
+    for number in range(1, 6):
+        append(lake, number)
+    log = tmp_path / "spans" / "_delta_log"
+    age(log)
+    lake.checkpoint("spans")
+    append(lake, 6)
+    assert f"{0:020}.json" not in entries(log), "the checkpoint is needed"
+    (log / "_last_checkpoint").write_bytes(hint)
+    for number, reader in enumerate((lake, behind, Lake(tmp_path)), 7):
+        append(reader, number)
+        assert (reader.snapshot("spans").version, reader.txn_version("spans", "journal-1")) == (number, number)
+        assert {file.min_seq for file in reader.snapshot("spans").files} == set(range(1, number + 1))
+    assert Lake(tmp_path).snapshot("spans").version == 9
+    lake.checkpoint("spans")
+    assert json.loads((log / "_last_checkpoint").read_bytes())["version"] == 9
+    assert DeltaTable(str(tmp_path / "spans")).version() == 9
+
+
+def test_a_damaged_hint_does_not_hide_a_hole_in_the_log(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    for number in range(1, 4):
+        append(lake, number)
+    log = tmp_path / "spans" / "_delta_log"
+    (log / "_last_checkpoint").write_bytes(b"{")
+    assert Lake(tmp_path).snapshot("spans").version == 3, "there is no checkpoint, and none is needed"
+    (log / f"{2:020}.json").unlink()
+    with pytest.raises(Corrupt, match="is missing"):
+        Lake(tmp_path).snapshot("spans")
+
+
 def test_threads_of_one_process_all_land(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
 

@@ -9,9 +9,9 @@ STAMP := $(VENV)/.installed
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@echo "1/3 making .venv and installing the locked packages (a minute or two, once)"
+	@echo "1/3 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (a minute or two, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q core auth store collector server dashboard
 	@echo "2/3 compiling the span decoder (about a minute, once)"

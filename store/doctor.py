@@ -9,15 +9,17 @@ import platform
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
-from core.errors import AssayError
+from core.errors import AssayError, StorageFailed
+from core.ids import TenantId
 from store.compaction import GRACE_S, plan
-from store.control.integrity import look_over
+from store.control.integrity import look_over, sound_rows
+from store.control.tables import WATERMARKS
 from store.lake import Lake
 from store.repair import find_damage, taken_out, underived
 from store.trust import FOLDER, Damage
@@ -40,15 +42,25 @@ class Check:
     remedy: str = ""
 
 
-def examine(data_dir: Path, *, scrub: bool = True, progress: Callable[[int, int], None] | None = None) -> list[Check]:
+def examine(
+    data_dir: Path,
+    *,
+    scrub: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+    tenant: TenantId | None = None,
+    watermarks: Mapping[int, int] | None = None,
+) -> list[Check]:
     """Every check that needs nothing but the folder. With `scrub` every lake file is read and its hash compared;
-    `progress` gets (files done, files in all)."""
+    `progress` gets (files done, files in all). With `tenant` rows and files of that tenant only are counted and named.
+    `watermarks`, journal -> position that the ledger has settled, are those of the folder's control.db by default."""
     checks = [_versions(), _disk(data_dir)]
     checks += _guarded("control database", lambda: _control(data_dir / "control.db"))
     checks += _guarded("journal", lambda: _journal(data_dir / "journal"))
     lake = data_dir / "lake"
     if lake.is_dir():
-        checks += _guarded("lake", lambda: _lake(lake, scrub, progress))
+        settled = watermarks if watermarks is not None else _watermarks(data_dir / "control.db")
+        checks += _guarded("lake end", lambda: _reaches(lake, settled))
+        checks += _guarded("lake", lambda: _lake(lake, scrub, progress, tenant))
     else:
         checks.append(Check(name="lake", status="warn", detail=f"there is none at {lake} yet", remedy="assay up"))
     return checks
@@ -108,27 +120,69 @@ def _journal(folder: Path) -> Iterator[Check]:
         yield Check(name="journal", status="ok", detail=detail)
 
 
-def _lake(root: Path, scrub: bool, progress: Callable[[int, int], None] | None) -> Iterator[Check]:
+def _reaches(root: Path, watermarks: Mapping[int, int]) -> Iterator[Check]:
+    """Whether the lake holds everything that the ledger counts. Entries at the end of a log that are gone leave a log
+    that is whole but too short."""
+    lake = Lake(root)
+    if "spans" in lake.unreadable():
+        return
+    short = []
+    for journal, settled in sorted(watermarks.items()):
+        reached = lake.txn_version("spans", f"journal-{journal}") or 0
+        if reached < settled:
+            short.append(f"of journal {journal} the table spans ends at position {reached}, the ledger at {settled}")
+    if short:
+        remedy = "entries at the end of spans/_delta_log are gone, and acknowledged rows with them: restore a backup"
+        yield Check(name="lake end", status="fail", detail="; ".join(short), remedy=remedy)
+    elif watermarks:
+        yield Check(name="lake end", status="ok", detail="the table spans reaches as far as the ledger")
+
+
+def _watermarks(path: Path) -> dict[int, int]:
+    """Journal -> position that the ledger has settled; none where the file, which is checked by itself, is damaged."""
+    try:
+        rows = sound_rows(path, WATERMARKS) if path.exists() else []
+    except StorageFailed:
+        return {}
+    return {int(str(row["journal"])): int(str(row["upto_seq"])) for row in rows}
+
+
+def _lake(
+    root: Path, scrub: bool, progress: Callable[[int, int], None] | None, tenant: TenantId | None
+) -> Iterator[Check]:
     lake = Lake(root)
     unreadable = lake.unreadable()
     for error in unreadable.values():
         remedy = "restore this table's _delta_log from a backup; the other tables are served"
         yield Check(name="lake log", status="fail", detail=str(error), remedy=remedy)
     readable = [table for table in lake.tables() if table not in unreadable]
-    yield from _sizes(lake, readable)
+    yield from _sizes(lake, readable, tenant)
     files = [file for table in readable for file in lake.snapshot(table).files]
     started = time.monotonic()
     damages = find_damage(lake, progress) if scrub else lake.damaged()
     seconds = max(time.monotonic() - started, 1e-9)
-    yield from _damages(damages, len(files))
-    yield from _taken_out(taken_out(lake))
-    for damage in underived(lake)[:MOST_NAMED]:
+    n_own = sum(tenant is None or file.tenant == tenant for file in files)
+    yield from _damages(_of(tenant, damages), n_own)
+    yield from _others(len(damages) - len(_of(tenant, damages)))
+    yield from _taken_out(_of(tenant, taken_out(lake)))
+    for damage in _of(tenant, underived(lake))[:MOST_NAMED]:
         remedy = "assay doctor --repair makes it anew once the day's spans are whole"
         yield Check(name="derived", status="fail", detail=str(damage), remedy=remedy)
     if scrub and not damages:
         rate = sum(file.size for file in files) / seconds / 2**20
-        detail = f"all {len(files)} files hold the bytes that were written ({rate:.0f} MiB/s)"
+        detail = f"all {n_own} files hold the bytes that were written ({rate:.0f} MiB/s)"
         yield Check(name="integrity", status="ok", detail=detail)
+
+
+def _of(tenant: TenantId | None, damages: list[Damage]) -> list[Damage]:
+    return [damage for damage in damages if tenant is None or damage.tenant == tenant]
+
+
+def _others(n: int) -> Iterator[Check]:
+    """Damage that an operator has to know of, without a word about whose it is."""
+    if n:
+        remedy = "assay doctor --offline on the machine of the data folder names them"
+        yield Check(name="integrity", status="fail", detail=f"{n} damaged files of other tenants", remedy=remedy)
 
 
 def _damages(damages: list[Damage], n_files: int) -> Iterator[Check]:
@@ -150,14 +204,15 @@ def _taken_out(damages: list[Damage]) -> Iterator[Check]:
         yield Check(name="repaired", status="warn", detail=detail, remedy=remedy)
 
 
-def _sizes(lake: Lake, tables: list[str]) -> Iterator[Check]:
+def _sizes(lake: Lake, tables: list[str], tenant: TenantId | None) -> Iterator[Check]:
     parts, small, orphans = [], 0, 0
     for table in tables:
         snapshot = lake.snapshot(table)
-        if snapshot.files:
-            rows = sum(file.n_rows for file in snapshot.files)
-            size = sum(file.size for file in snapshot.files) / 2**20
-            parts.append(f"{table} {rows:,} rows in {len(snapshot.files)} files, {size:.1f} MiB")
+        files = snapshot.files if tenant is None else snapshot.select(tenant)
+        if files:
+            rows = sum(file.n_rows for file in files)
+            size = sum(file.size for file in files) / 2**20
+            parts.append(f"{table} {rows:,} rows in {len(files)} files, {size:.1f} MiB")
         small += sum(len(group) for group in plan(lake, table))
         orphans += len(lake.orphans(table, int((time.time() - 6 * GRACE_S) * 1000)))
     detail = "; ".join(parts) or "empty"

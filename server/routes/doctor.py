@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from core.errors import Corrupt
 from core.records import Principal, Role
 from server.policy import ServicesOf, known_parameters_only, needs
+from server.wiring import Services
 from store.control.ledger_checks import ledger_checks
 from store.doctor import Check, examine
 
@@ -41,9 +42,12 @@ def read_doctor(
     services: ServicesOf,
     scrub: Annotated[bool, Query(description="read every lake file and compare its hash")] = True,
 ) -> Findings:
-    """Looks the installation over. With `scrub` it reads the whole lake."""
+    """Looks the installation over. With `scrub` it reads the whole lake. It names files and counts rows of the caller's
+    tenant only."""
     settings = services.settings
-    checks = [_collector(settings.http_port), *examine(settings.data, scrub=scrub)]
+    watermarks = _watermarks(services)  # before the lake is looked at: it may only be ahead of them
+    found = examine(settings.data, scrub=scrub, tenant=caller.tenant, watermarks=watermarks)
+    checks = [_collector(settings.http_port), *found]
     try:
         checks += ledger_checks(services.control.ledger(caller.tenant))
     except Corrupt as error:
@@ -61,6 +65,16 @@ def read_doctor(
     return Findings(checks=[Finding(name=c.name, status=c.status, detail=c.detail, remedy=c.remedy) for c in checks])
 
 
+def _watermarks(services: Services) -> dict[int, int]:
+    """Where the ledger is, of the lake that lies in the data folder; the control database is checked by itself."""
+    if services.settings.lake_root != str(services.settings.data / "lake"):
+        return {}
+    try:
+        return services.control.watermarks()
+    except Corrupt:
+        return {}
+
+
 def _collector(port: int) -> Check:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=ASK_S) as answer:
@@ -73,6 +87,9 @@ def _collector(port: int) -> Check:
     backlog = found["backlog"]
     waiting = f"{backlog['bytes'] / 2**20:.1f} MiB, oldest {backlog['oldest_s']} s"
     detail = f"requests that wait: {backlog['entries']} ({waiting})"
+    if found.get("refusing"):
+        remedy = "free some space; no restart is needed"
+        return Check(name="collector", status="fail", detail=f"refuses requests: {found['refusing']}", remedy=remedy)
     if found["status"] != "ok":
         return Check(name="collector", status="fail", detail=f"{detail}; {backlog['trouble']}", remedy="see its log")
     return Check(name="collector", status="ok", detail=detail)

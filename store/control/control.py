@@ -247,6 +247,11 @@ class Control:
         with self._database.read() as connection:
             return ledger.settled_upto(connection, journal)
 
+    def watermarks(self) -> dict[int, int]:
+        """The last settled position of every journal."""
+        with self._database.read() as connection:
+            return ledger.watermarks(connection)
+
     def ledger(self, tenant: TenantId | None) -> list[LedgerRow]:
         """The lines of one tenant, or of all for None, by tenant and signal."""
         with self._database.read() as connection:

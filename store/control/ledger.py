@@ -29,6 +29,11 @@ def settled_upto(connection: Connection, journal: int) -> int:
     return 0 if found is None else int(found.upto_seq)
 
 
+def watermarks(connection: Connection) -> dict[int, int]:
+    """The last settled position of every journal."""
+    return {int(row.journal): int(row.upto_seq) for row in seals.rows(connection, WATERMARKS, None)}
+
+
 def settle(connection: Connection, journal: int, upto_seq: int, deltas: Deltas) -> bool:
     """Adds `deltas` and moves the watermark; False, adding nothing, when it is at or past `upto_seq` already."""
     settled = seals.one(connection, WATERMARKS, {"journal": journal})

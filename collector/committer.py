@@ -32,7 +32,7 @@ from collector.kinds import Signal
 from collector.leaves import Leaves
 from collector.memory import give_back
 from collector.settings import CollectorSettings
-from core.errors import Conflict, Corrupt, StorageFailed
+from core.errors import Conflict, Corrupt, Overloaded, StorageFailed
 from core.ids import TenantId
 from core.records import Counts
 from store.control.control import Control
@@ -114,6 +114,15 @@ class Committer:
             raise room_error("the disk is nearly full", 3)
         if not priority and self._waiting and self._waiting + size > self._settings.backlog_bytes:
             raise room_error(f"{self._waiting >> 20} MiB wait to be stored", 2)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why a request without priority would be refused now, None when it would be taken."""
+        try:
+            self.check_room(1, priority=False)
+        except (Overloaded, OSError) as error:
+            return str(error).partition(";")[0]
+        return None
 
     @property
     def backlog(self) -> dict[str, object]:

@@ -212,7 +212,9 @@ class _Collector:
         well = backlog["trouble"] is None and isinstance(age, float) and age < STALLED_S
         limits = {"max_body_bytes": self._settings.max_body_bytes, "backlog_bytes": self._settings.backlog_bytes}
         scrub = {"rounds": self._scrubber.rounds, "damaged": self._scrubber.damaged[:20]}
-        return well, {"status": "ok" if well else "failing", "backlog": backlog, "limits": limits, "scrub": scrub}
+        status = "ok" if well else "failing"
+        refusal = self._committer.refusal  # the process is alive all the same, and takes requests again by itself
+        return well, {"status": status, "refusing": refusal, "backlog": backlog, "limits": limits, "scrub": scrub}
 
 
 def needs_compaction(lake: Lake) -> bool:

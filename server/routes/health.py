@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from collections.abc import Callable
 from typing import Any, Literal
@@ -57,19 +58,26 @@ def _read_log(lake: Lake) -> None:
 
 @router.get("/api/v1/ready")
 def ready(services: ServicesOf, response: Response) -> dict[str, str]:
-    """200 once spans can be sent and read: the collector of this installation answers too; else 503.
+    """200 once spans can be sent and read: the collector of this installation answers and takes requests; else 503.
 
-    Its `status` is ok, starting (503), or degraded: ready, but files of the lake are damaged.
+    Its `status` is ok, starting (503), refusing (503: no room, see the collector's /healthz), or degraded: ready, but
+    files of the lake are damaged.
     """
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{services.settings.http_port}/healthz", timeout=2) as answer:
-            well = answer.status == 200
-    except OSError:
-        well = False
-    response.status_code = 200 if well else 503
-    if not well:
-        return {"status": "starting"}
+    doors = _doors(services.settings.http_port)
+    response.status_code = 200 if doors == "ok" else 503
+    if doors != "ok":
+        return {"status": doors}
     return {"status": "degraded" if services.lake.damaged() or services.lake.unreadable() else "ok"}
+
+
+def _doors(port: int) -> Literal["ok", "starting", "refusing"]:
+    """What the collector's doors on this machine do with a request."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+            refusing = json.loads(answer.read()).get("refusing")
+    except (OSError, ValueError, AttributeError):
+        return "starting"
+    return "refusing" if refusing else "ok"
 
 
 @router.get("/api/v1/openapi.json", include_in_schema=False)

@@ -1,0 +1,68 @@
+"""Ready means that spans can be sent: a collector that turns requests away is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from core.ids import TenantId
+from core.records import Role
+from server.app import create_app
+from server.settings import Settings
+from server.wiring import build_services
+from tests.stack import REPOSITORY, free_port_base
+from tests.waiting import wait_until
+
+# `assay serve collector`, with the room on the disk below which it refuses.
+PROGRAM = """
+import sys
+from pathlib import Path
+from collector.service import run
+from collector.settings import CollectorSettings
+from server.control_access import open_control, pepper_of
+from server.settings import Settings
+given = Settings(data=Path(sys.argv[1]), port_base=int(sys.argv[2]))
+ports = {"grpc_port": given.grpc_port, "http_port": given.http_port}
+chosen = CollectorSettings(data_dir=given.data, lake_root=given.lake_root, min_free_bytes=int(sys.argv[3]), **ports)
+sys.exit(run(chosen, open_control(given), pepper_of(given)))
+"""
+
+
+@contextmanager
+def collecting(settings: Settings, min_free_bytes: int) -> Iterator[None]:
+    """A collector of this installation."""
+    words = [str(settings.data), str(settings.grpc_port), str(min_free_bytes)]
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *words], cwd=REPOSITORY)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_a_collector_without_room_is_up_and_not_ready(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data", port_base=free_port_base())
+    services = build_services(settings)
+    services.control.ensure_tenant(TenantId("airline"))
+    admin = {"Authorization": f"Bearer {services.control.create_key(TenantId('airline'), Role.ADMIN, 'test')[1]}"}
+    with TestClient(create_app(services), base_url="http://127.0.0.1") as client:
+
+        def ready() -> tuple[int, str]:
+            answer = client.get("/api/v1/ready")
+            return answer.status_code, answer.json()["status"]
+
+        assert ready() == (503, "starting")
+        with collecting(settings, 1 << 60):
+            wait_until(lambda: ready()[1] != "starting", 120, "the collector to answer")
+            assert ready() == (503, "refusing")
+            checks = client.get("/api/v1/doctor", params={"scrub": "false"}, headers=admin).json()["checks"]
+            (found,) = [(one["status"], one["detail"]) for one in checks if one["name"] == "collector"]
+            assert found == ("fail", "refuses requests: the disk is nearly full")
+        with collecting(settings, 0):
+            wait_until(lambda: ready() == (200, "ok"), 120, "the collector to be ready")
+    services.control.close()

@@ -8,6 +8,7 @@
     ├── Forbidden           a known caller without the permission
     ├── NotFound            no such thing in the caller's tenant
     ├── Conflict            the same name or idempotency key with another content
+    │   └── InProgress      the first request with this idempotency key is being worked on; try after `retry_after_s`
     ├── Overloaded          try again after `retry_after_s`; nothing was kept
     ├── StorageFailed       disk full, EIO, failed fsync; nothing was acknowledged
     └── Corrupt             bytes on disk are not the bytes that were written
@@ -68,6 +69,16 @@ class Conflict(AssayError):
     """The same name or idempotency key with another content."""
 
     code = "conflict"
+
+
+class InProgress(Conflict):
+    """The first request with this idempotency key is being worked on; try again after `retry_after_s` seconds."""
+
+    code = "in_progress"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Overloaded(AssayError):

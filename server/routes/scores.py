@@ -14,6 +14,7 @@ from core.errors import Conflict
 from core.ids import fresh
 from core.records import EvaluatorKind, Principal, Role, TargetKind
 from core.windows import moment_ns
+from server.once import Held, once
 from server.policy import ServicesOf, known_parameters_only, needs
 from server.redaction import redacted
 from server.routes import rows
@@ -129,29 +130,31 @@ def write_scores(
 ) -> Response:
     """Writes scores; durable when this answers. The same Idempotency-Key with the same body answers the same ids."""
     scores = [each.score() for each in body.items]
-    answered, done = _claimed(services, caller, body, idempotency_key)
-    if not done:
-        store = services.store.tenant(caller.tenant)
-        author = caller.key_id or caller.name
-        kept = redacted(services, caller.tenant, scores)
-        append_scores(store, kept, ids=answered, author=author, now_ns=services.clock())
-        if idempotency_key is not None:
-            services.control.finish_claim(caller.tenant, _scoped(idempotency_key))
-    return answer({"score_ids": answered}, status=201)
-
-
-def _claimed(services: Services, caller: Principal, body: ScoresBody, key: str | None) -> tuple[list[str], bool]:
-    """The ids to answer with, and whether the scores behind them are stored already."""
     ids = [fresh("score") for _ in body.items]
-    if key is None:
-        return ids, False
+    if idempotency_key is None:
+        _append(services, caller, scores, ids)
+        return answer({"score_ids": ids}, status=201)
     content = hashlib.sha256(body.model_dump_json().encode()).digest()
-    claim = services.control.claim(caller.tenant, _scoped(key), content, json.dumps(ids))
-    claimed: list[str] = json.loads(claim.answer)
-    if claim.state is ClaimState.PENDING:
-        # The first try died between claiming and finishing: only the lake knows how far it came.
-        return claimed, _stored(services, caller, claimed)
-    return claimed, claim.state is ClaimState.DONE
+    key = f"scores:{idempotency_key}"
+    with once(services.control, caller.tenant, key, content, json.dumps(ids)) as turn:
+        if isinstance(turn, Held):
+            ids = json.loads(turn.claim.answer)
+            # Where somebody died between claiming and finishing, only the lake knows how far it came.
+            if turn.claim.state is ClaimState.NEW or not _stored(services, caller, ids):
+                _append(services, caller, scores, ids, turn)
+        else:
+            ids = json.loads(turn)
+    return answer({"score_ids": ids}, status=201)
+
+
+def _append(
+    services: Services, caller: Principal, scores: list[NewScore], ids: list[str], held: Held | None = None
+) -> None:
+    kept = redacted(services, caller.tenant, scores)
+    store = services.store.tenant(caller.tenant)
+    if held is not None:
+        held.assure(services.clock())
+    append_scores(store, kept, ids=ids, author=caller.key_id or caller.name, now_ns=services.clock())
 
 
 def _stored(services: Services, caller: Principal, ids: list[str]) -> bool:
@@ -165,7 +168,3 @@ def _stored(services: Services, caller: Principal, ids: list[str]) -> bool:
             "with a fresh Idempotency-Key if doubled scores do no harm"
         )
     return found
-
-
-def _scoped(key: str) -> str:
-    return f"scores:{key}"

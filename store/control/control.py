@@ -288,6 +288,22 @@ class Control:
         with self._changing() as connection:
             return claims.claim(connection, tenant, key, body_hash, answer, self._clock())
 
+    def claim_is_pending(self, tenant: TenantId, key: str) -> bool:
+        """Whether somebody is at work behind a claim."""
+        with self._database.read() as connection:
+            return claims.is_pending(connection, tenant, key, self._clock())
+
+    def renew_claim(self, tenant: TenantId, key: str, since_ns: int) -> int | None:
+        """Begins the lease of the claim that is held since then anew; since when it is held now, None if it is lost."""
+        now = self._clock()
+        with self._changing() as connection:
+            return now if claims.renew(connection, tenant, key, since_ns, now) else None
+
+    def give_up_claim(self, tenant: TenantId, key: str, since_ns: int) -> None:
+        """Lets the next request take a claim over at once; nothing when it is no longer held since then."""
+        with self._changing() as connection:
+            claims.renew(connection, tenant, key, since_ns, self._clock() - claims.LEASE_NS)
+
     def finish_claim(self, tenant: TenantId, key: str) -> None:
         """Notes that the work behind a claim is done."""
         with self._changing() as connection:

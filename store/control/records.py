@@ -111,16 +111,20 @@ class AuditVerdict:
 
 
 class ClaimState(StrEnum):
-    """NEW: do the work. PENDING: somebody began it; redo it with the same answer. DONE: give the answer."""
+    """NEW: do the work. PENDING: somebody is at it. ABANDONED: somebody began it and died, and now it is yours: redo it
+    with the same answer. DONE: give the answer."""
 
     NEW = "new"
     PENDING = "pending"
+    ABANDONED = "abandoned"
     DONE = "done"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """An idempotency key's answer and how far the work behind it is."""
+    """An idempotency key's answer and how far the work behind it is. `since_ns` is when its lease began, by which its
+    owner names it."""
 
     state: ClaimState
     answer: str
+    since_ns: int = field(default=0, compare=False)

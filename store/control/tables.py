@@ -91,7 +91,7 @@ CLAIMS: Final = Table(
     Column("key", String(255), primary_key=True),
     Column("body_hash", LargeBinary(32), nullable=False),
     Column("answer", Text, nullable=False),
-    Column("created_at_ns", BigInteger, nullable=False),
+    Column("created_at_ns", BigInteger, nullable=False),  # when its lease began, last
     Column("finished_at_ns", BigInteger),
     Column("seal", LargeBinary(16)),
 )

@@ -262,7 +262,7 @@ class Campaign:
         database = self._scratch / "control.db"
         try:
             outcome.noticed += [finding.what for finding in look_over(database)]
-            control = Control.open(f"sqlite:///{database}", pepper=PEPPER)
+            control = Control.open(f"sqlite:///{database}", pepper=PEPPER, clock=lambda: 0)  # no claim runs out
         except AssayError as error:
             outcome.noticed.append(str(error))
             return {}

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
+from core.clock import system_clock
 from core.records import Role
-from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
+from server.control_access import open_control
+from server.routes.scores import ScoresBody
+from store.control.claims import LEASE_NS
+from store.control.records import ClaimState
+from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
 from tests.store.build import agent_trace, fill, span, trace
+from tests.waiting import wait_until
 
 GOOD: dict[str, Any] = {"evaluator": "e", "evaluator_kind": "human", "target": "turn", "trace_id": trace(1), "value": 1}
 
@@ -129,6 +139,78 @@ def test_the_same_key_and_body_answer_the_same_ids_and_store_once(shell: Shell) 
     assert first.json() == second.json()
     assert len(stored(shell, evaluator="once")) == 1
     assert post(shell, GOOD | {"evaluator": "once", "value": 0}, **key).status_code == 409
+
+
+def _bodies(evaluator: str) -> tuple[bytes, bytes]:
+    """A body, and the hash by which a claim knows it."""
+    items = {"items": [GOOD | {"evaluator": evaluator}]}
+    return json.dumps(items).encode(), hashlib.sha256(
+        ScoresBody.model_validate(items).model_dump_json().encode()
+    ).digest()
+
+
+def _at_once(shell: Shell, url: str, body: bytes, key: str, n: int) -> list[httpx.Response]:
+    """The answers to `n` equal requests that are sent together."""
+    headers = shell.headers(Role.USER) | {"Content-Type": "application/json", "Idempotency-Key": key}
+    together = threading.Barrier(n)
+
+    def one(_: int) -> httpx.Response:
+        together.wait(20)
+        return httpx.post(f"{url}/api/v1/scores", content=body, headers=headers, timeout=60)
+
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(one, range(n)))
+
+
+@pytest.mark.parametrize("n", [2, 8])
+def test_equal_requests_at_once_store_once_and_all_answer_the_same(shell: Shell, n: int) -> None:
+    with served(shell.services) as url:
+        for turn in range(6):
+            evaluator = f"together-{n}-{turn}"
+            answers = _at_once(shell, url, _bodies(evaluator)[0], evaluator, n)
+            assert {answer.status_code for answer in answers} == {201}
+            assert len({answer.text for answer in answers}) == 1
+            assert len(stored(shell, evaluator=evaluator)) == 1
+
+
+def test_a_request_beside_one_that_takes_long_is_told_to_come_again(shell: Shell) -> None:
+    key: Any = {"Idempotency-Key": "slow"}
+    with ThreadPoolExecutor(1) as pool:
+        with shell.services.lake.unwritten():  # nobody can commit a file
+            first = pool.submit(post, shell, GOOD | {"evaluator": "slow"}, **key)
+            wait_until(lambda: shell.services.control.claim_is_pending(AIRLINE, "scores:slow"), 20, "the claim")
+            second = post(shell, GOOD | {"evaluator": "slow"}, **key)
+            assert (second.status_code, second.json()["code"]) == (409, "in_progress")
+            assert second.headers["Retry-After"] == "1"
+            assert post(shell, GOOD | {"evaluator": "slow", "value": 0}, **key).json()["code"] == "conflict"
+            assert not first.done()
+        assert first.result(20).status_code == 201
+    assert post(shell, GOOD | {"evaluator": "slow"}, **key).json() == first.result().json()
+    assert len(stored(shell, evaluator="slow")) == 1
+
+
+def test_the_claim_of_a_process_that_died_is_taken_over_by_one(shell: Shell) -> None:
+    """Its lease has run out; the scores are stored under the ids that it promised."""
+    body, content = _bodies("dead")
+    settings = shell.services.settings
+    earlier = open_control(settings, clock=lambda: system_clock() - LEASE_NS)
+    assert earlier.claim(AIRLINE, "scores:dead", content, '["score_promised"]').state is ClaimState.NEW
+    earlier.close()
+    with served(shell.services) as url:
+        answers = _at_once(shell, url, body, "dead", 4)
+    assert [answer.status_code for answer in answers] == [201] * 4
+    assert all(answer.json() == {"score_ids": ["score_promised"]} for answer in answers)
+    assert [score["score_id"] for score in stored(shell, evaluator="dead")] == ["score_promised"]
+
+
+def test_the_claim_of_a_process_that_may_live_is_not_taken_over(shell: Shell) -> None:
+    _, content = _bodies("alive")
+    claim = shell.services.control.claim(AIRLINE, "scores:alive", content, '["score_other"]')
+    key: Any = {"Idempotency-Key": "alive"}
+    assert post(shell, GOOD | {"evaluator": "alive"}, **key).status_code == 409
+    assert stored(shell, evaluator="alive") == []
+    shell.services.control.give_up_claim(AIRLINE, "scores:alive", claim.since_ns)
+    assert post(shell, GOOD | {"evaluator": "alive"}, **key).json() == {"score_ids": ["score_other"]}
 
 
 def test_a_key_belongs_to_its_tenant(shell: Shell) -> None:

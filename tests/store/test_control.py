@@ -20,6 +20,7 @@ from core.ids import KeyId, TenantId
 from core.keytext import issue
 from core.records import Counts, PiiEntity, PiiMode, PiiPolicy, Principal, Role
 from store.control import tenants
+from store.control.claims import LEASE_NS
 from store.control.control import Control
 from store.control.records import ClaimState
 from tests.store.databases import PEPPER, ControlDatabase
@@ -194,6 +195,34 @@ def test_a_claim_keeps_its_first_answer(control: Control) -> None:
     with pytest.raises(Conflict):
         control.claim(AIRLINE, "k1", other, "[]")
     assert control.claim(SHOP, "k1", other, "[]").state is ClaimState.NEW
+
+
+def test_a_claim_that_nobody_renews_is_taken_over_once(database: ControlDatabase) -> None:
+    now = [10**18]
+    control = database.open(clock=lambda: now[0])
+
+    def again() -> ClaimState:
+        return control.claim(AIRLINE, "k", b"b" * 32, "2").state
+
+    since_ns = control.claim(AIRLINE, "k", b"b" * 32, "1").since_ns
+    now[0] += LEASE_NS - 1
+    assert (again(), control.claim_is_pending(AIRLINE, "k")) == (ClaimState.PENDING, True)
+    renewed_ns = control.renew_claim(AIRLINE, "k", since_ns)
+    assert renewed_ns == now[0]
+    assert control.renew_claim(AIRLINE, "k", since_ns) is None, "that is not the lease any more"
+    now[0] += LEASE_NS - 1
+    assert again() is ClaimState.PENDING
+    now[0] += 1
+    assert control.claim_is_pending(AIRLINE, "k") is False
+    assert (again(), again()) == (ClaimState.ABANDONED, ClaimState.PENDING)
+    assert control.renew_claim(AIRLINE, "k", renewed_ns) is None, "who slept through the lease has lost it"
+    control.give_up_claim(AIRLINE, "k", renewed_ns)
+    assert again() is ClaimState.PENDING
+    control.give_up_claim(AIRLINE, "k", now[0])
+    assert again() is ClaimState.ABANDONED
+    control.finish_claim(AIRLINE, "k")
+    assert control.renew_claim(AIRLINE, "k", now[0]) is None
+    assert (again(), control.claim_is_pending(AIRLINE, "k")) == (ClaimState.DONE, False)
 
 
 def test_a_claim_is_forgotten_after_a_day(database: ControlDatabase) -> None:

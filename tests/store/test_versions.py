@@ -134,6 +134,7 @@ def test_a_killed_step_of_an_old_database_is_taken_again(old: Path, tmp_path: Pa
         ("up", "--no-dashboard", "--port-base", "21870"),
         ("erase", "--user", "x"),
         ("remap",),
+        ("tenants", "list"),
         ("doctor", "--repair"),
         ("backup", "copy.tar.zst"),
     ],

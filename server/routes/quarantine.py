@@ -47,30 +47,34 @@ def list_quarantine(
 ) -> QuarantinePage:
     """What was set aside in the window (by the time it arrived), newest first."""
     query = f"quarantine {since} {start} {end}"
-    below: int | None = None
+    upto, n_shown = 2**63 - 1, 0  # rows of one request share its seq: a page goes on behind those it has shown
     if cursor is None:
         window = window_of(now_ns=services.clock(), start=start, end=end, since=since)
     else:
         position = services.cursors.decode(cursor, tenant=caller.tenant, query=query)
-        window, below = position.window, position.order
-    rows = _rows(services, caller, window, below, limit + 1)
+        window, upto, n_shown = position.window, position.order, int(position.row_id or 0)
+    rows = _rows(services, caller, window, upto, n_shown + limit + 1)[n_shown:]
     shown = rows[:limit]
-    after = Position(order=shown[-1].seq, row_id="", window=window) if len(rows) > limit else None
+    after: Position | None = None
+    if len(rows) > limit:
+        last = shown[-1].seq
+        n_same = sum(row.seq == last for row in shown) + (n_shown if last == upto else 0)
+        after = Position(order=last, row_id=str(n_same), window=window)
     return QuarantinePage(
         items=shown,
         next_cursor=None if after is None else services.cursors.encode(after, tenant=caller.tenant, query=query),
     )
 
 
-def _rows(services: Services, caller: Principal, window: Window, below: int | None, limit: int) -> list[Quarantined]:
+def _rows(services: Services, caller: Principal, window: Window, upto: int, limit: int) -> list[Quarantined]:
     store = services.store.tenant(caller.tenant)
     table = store.table("quarantine")
     arrived = table.ingested_at
     kept = (arrived >= to_datetime(window.start_ns)) & (arrived < to_datetime(window.end_ns))
-    if below is not None:
-        kept = kept & (table.seq < below)
     columns = ["tenant", "ingested_at", "signal", "reason", "detail", "payload_bytes", "seq"]
-    rows = store.arrow(table.filter(kept).order_by(table.seq.desc()).limit(limit).select(columns))
+    chosen = table.filter(kept & (table.seq <= upto)).select(columns)
+    order = [chosen.seq.desc(), *(name for name in columns if name != "seq")]  # whose order is open look the same
+    rows = store.arrow(chosen.order_by(order).limit(limit))
     return [
         Quarantined(
             ingested_at=row["ingested_at"].strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

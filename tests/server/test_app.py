@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from fastapi import APIRouter
 
@@ -25,7 +27,8 @@ from core.errors import (
 from core.records import Role
 from server.policy import require_policies
 from server.problems import of_error
-from tests.server.shell import Shell, running_shell
+from store.schema import TABLES
+from tests.server.shell import AIRLINE, Shell, running_shell
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +176,27 @@ def test_the_quarantine_is_a_list_of_a_window(shell: Shell) -> None:
     for query in ("", "?since=x", "?since=7d&limit=0", "?since=7d&limit=1001", "?start=2026-11-21T00:00:00"):
         problem_of(shell.client.get(f"/api/v1/quarantine{query}", headers=power), 422, "invalid_input")
     problem_of(shell.client.get("/api/v1/quarantine?since=7d&cursor=abc", headers=power), 400, "undecodable")
+
+
+def test_rows_that_one_request_left_in_the_quarantine_are_all_on_the_pages(shell: Shell) -> None:
+    def row(seq: int, number: int) -> dict[str, object]:
+        at = datetime(2026, 9, 21, tzinfo=UTC)
+        said = {"signal": "spans", "reason": "trace_id_invalid", "detail": f"span {number}", "payload": b"x"}
+        return {"tenant": AIRLINE, "date": "2026-09-21", "seq": seq, "ingested_at": at, "payload_bytes": 1, **said}
+
+    rows = [row(seq, number) for seq in (5, 6, 7) for number in range(10)]
+    shell.services.lake.append("quarantine", pa.Table.from_pylist(rows, schema=TABLES["quarantine"]))
+    expected = sorted((given["seq"], given["detail"]) for given in rows)
+    for limit in (1, 4, 10, 15, 30):
+        seen, params = [], {"start": "2026-09-20T00:00:00Z", "end": "2026-09-22T00:00:00Z", "limit": str(limit)}
+        while True:
+            answer = shell.client.get("/api/v1/quarantine", params=params, headers=shell.headers(Role.POWER_USER))
+            seen += [(item["seq"], item["detail"]) for item in answer.json()["items"]]
+            if answer.json()["next_cursor"] is None:
+                break
+            params["cursor"] = answer.json()["next_cursor"]
+        assert sorted(seen) == expected
+        assert [seq for seq, _ in seen] == sorted((seq for seq, _ in seen), reverse=True)
 
 
 def test_tenant_settings_are_replaced_as_a_whole(shell: Shell) -> None:

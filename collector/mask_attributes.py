@@ -175,7 +175,8 @@ def _decoded(text: str) -> str | None:
 def _after(readings: Sequence[_Reading], redactor: TextRedactor) -> list[str | None]:
     """What each value becomes, None where it stays."""
     spelled = [reading.spelled() for reading in readings]
-    after = redactor.column(pa.array([text for texts in spelled for text in texts], pa.string()))[0].to_pylist()
+    column = pa.array([text for texts in spelled for text in texts], pa.string())
+    after = redactor.column(column.dictionary_encode())[0].to_pylist()  # spans of one program repeat their credentials
     found: list[str | None] = []
     at = 0
     for reading, texts in zip(readings, spelled, strict=True):

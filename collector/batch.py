@@ -94,7 +94,8 @@ class Workshop:
 
 
 def rows_of(items: Sequence[Item], workshop: Workshop) -> Rows:
-    """The rows of a batch before deduplication. `counts` leaves `stored` of spans to the caller."""
+    """The rows of a batch before deduplication. `counts` leaves `stored` of spans to the caller, and takes log records
+    for stored that may turn out to be duplicates."""
     rows = Rows()
     for tenant in dict.fromkeys(item.tenant for item in items):
         own = [item for item in items if item.tenant == tenant]

@@ -12,13 +12,15 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,6 +32,7 @@ from collector.intake import Acknowledged, Tally, room_error
 from collector.journal import Journal
 from collector.kinds import Signal
 from collector.leaves import Leaves
+from collector.log_dedup import IDENTITIES, Identity, RowDedup
 from collector.memory import give_back
 from collector.settings import CollectorSettings
 from core.errors import Conflict, Corrupt, Overloaded, StorageFailed
@@ -86,6 +89,7 @@ class Committer:
         self._committed = 0
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
         self._dedup: Dedup | None = None
+        self._row_dedups: dict[str, RowDedup] = {}
         self._leaves = Leaves()
         self._derivation = Derivation(lake, self.app_id)
         self._drain = Drain(journal)
@@ -266,11 +270,15 @@ class Committer:
     def checked(self, rows: Rows) -> Rows:
         """Rows without duplicates, leaves marked, counts complete. Once per batch: it remembers what it saw."""
         spans = rows.table("spans")
+        repeated = {one.table: self._repeated(rows, one) for one in IDENTITIES if rows.tables.get(one.table)}
+        if spans.num_rows and self._dedup is None:
+            self._dedup = Dedup(self._lake)
+        fresh, duplicates = self._dedup.fresh(spans) if self._dedup and spans.num_rows else (spans, {})
+        # From here on nothing reads the lake: a batch that is tried again has not been changed by halves.
+        for table, marks in repeated.items():
+            _drop(rows, table, marks, spans)
         if not spans.num_rows:
             return rows
-        if self._dedup is None:
-            self._dedup = Dedup(self._lake)
-        fresh, duplicates = self._dedup.fresh(spans)
         for tenant in set(spans.column("tenant").unique().to_pylist()):
             n = duplicates.get(tenant, 0)
             own = spans.num_rows if len(rows.counts) == 1 else _count(spans, tenant)
@@ -279,6 +287,11 @@ class Committer:
             rows.tables["scores"] = [_of_kept(scores, spans, fresh) for scores in rows.tables["scores"]]
         rows.tables["spans"] = [self._leaves.count(fresh)]
         return rows
+
+    def _repeated(self, rows: Rows, identity: Identity) -> npt.NDArray[np.bool_]:
+        if identity.table not in self._row_dedups:
+            self._row_dedups[identity.table] = RowDedup(self._lake, identity)
+        return self._row_dedups[identity.table].repeated(rows.table(identity.table))
 
     def commit(self, rows: Rows, position: int, *, more: bool = False) -> None:
         """One commit per table that this position has not reached yet, and the ledger. With `more` to come the derived
@@ -346,6 +359,19 @@ def _after(rows: pa.Table, seq: int) -> pa.Table:
 
 def _count(spans: pa.Table, tenant: str) -> int:
     return int(pc.sum(pc.equal(spans.column("tenant"), tenant)).as_py() or 0)
+
+
+def _drop(rows: Rows, table: str, repeated: npt.NDArray[np.bool_], spans: pa.Table) -> None:
+    """Takes duplicates out of a table. Those that came as log records are counted; what came inside a span is no
+    item of the ledger."""
+    if not repeated.any():
+        return
+    found = rows.table(table)
+    rows.tables[table] = [found.filter(pa.array(~repeated))]
+    inside = np.isin(found.column("seq").to_numpy(), spans.column("seq").to_numpy())
+    tenants = found.column("tenant").filter(pa.array(repeated & ~inside)).to_pylist()
+    for tenant, n in Counter(tenants).items():
+        rows.count(TenantId(tenant), Signal.LOG_RECORDS, Counts(stored=-n, duplicate=n))
 
 
 def _of_kept(scores: pa.Table, spans: pa.Table, fresh: pa.Table) -> pa.Table:

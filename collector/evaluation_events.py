@@ -200,11 +200,13 @@ def _limited(name: str, text: str | None, limit: int, metadata: dict[str, Any]) 
 
 def _score_id(evaluation: Evaluation) -> str:
     """The same for the same event, whenever and however often it arrives."""
-    said = [
+    said: list[object] = [
         evaluation.trace_id,
         evaluation.span_id,
         evaluation.session_id,
         evaluation.time_ns,
         sorted((key, text_of(value)) for key, value in evaluation.attributes.items()),
     ]
+    if evaluation.trace_id is None and evaluation.resource:  # then the resource may say whose evaluation it is
+        said += [_session(evaluation), column_text("app", {}, evaluation.resource)]
     return "score_" + hashlib.blake2b(orjson.dumps(said), digest_size=12).hexdigest()

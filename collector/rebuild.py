@@ -11,7 +11,6 @@ import logging
 from pathlib import Path
 from typing import Final
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +19,7 @@ from collector.batch import POSITION_BITS, Item, Workshop, rows_of, seq_of
 from collector.journal import entry_of, number_of
 from collector.kinds import EntryKind
 from collector.leaves import Leaves
+from collector.log_dedup import IDENTITIES, frame_of
 from collector.seal import MasterKey, segment_key
 from core.errors import Corrupt
 from core.ids import TenantId
@@ -28,7 +28,11 @@ from store.delta_log import LakeFile
 from store.lake import Lake
 
 REBUILT: Final = ("spans", "events", "scores", "quarantine")
-_IDS: Final = ["trace_id", "span_id", "content_hash"]
+# By which two rows of a table are one.
+_SAME: Final = {
+    "spans": ("trace_id", "span_id", "content_hash"),
+    **{one.table: (*one.whole, *(["at_ns"] if one.timed else [])) for one in IDENTITIES},
+}
 _LOG: Final = logging.getLogger("assay.recovery")
 
 
@@ -49,8 +53,10 @@ class JournalRows:
             if not items:
                 return None
             rows = _within(rows_of(items, self._workshop).table(table), file)
+            if table in _SAME:
+                rows = _not_elsewhere(lake, table, rows, file)
             if table == "spans":
-                rows = Leaves().count(_not_elsewhere(lake, rows, file))
+                rows = Leaves().count(rows)
         except Corrupt as error:
             _LOG.warning("%s is not made anew from the journal: %s", file.relative, error)
             return None
@@ -87,16 +93,15 @@ def _within(rows: pa.Table, file: LakeFile) -> pa.Table:
     return rows.filter(pc.equal(rows.column("date"), file.date))
 
 
-def _not_elsewhere(lake: Lake, rows: pa.Table, file: LakeFile) -> pa.Table:
-    """Spans that stand in no other file of the day, each once. Raises Corrupt when one of these is damaged too."""
-    frame = _frame(rows.select(_IDS)).with_row_index("row").unique(_IDS, keep="first", maintain_order=True)
-    for other in lake.snapshot("spans").select(file.tenant):
+def _not_elsewhere(lake: Lake, table: str, rows: pa.Table, file: LakeFile) -> pa.Table:
+    """Rows that stand in no other file of the day, each once, the first of those that are the same. Raises Corrupt when
+    one of these files is damaged too."""
+    same = list(_SAME[table])
+    frame = frame_of(rows.select(["seq", *same]))
+    frame = frame.with_row_index("row").sort("seq", maintain_order=True)
+    frame = frame.unique(same, keep="first", maintain_order=True)
+    for other in lake.snapshot(table).select(file.tenant):
         if other.date == file.date and other.relative != file.relative:
-            frame = frame.join(_frame(lake.read(other, _IDS)), on=_IDS, how="anti")
+            stored = frame_of(lake.read(other, same))
+            frame = frame.join(stored, on=same, how="anti", nulls_equal=True)
     return rows.take(pa.array(frame["row"].sort()))
-
-
-def _frame(rows: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(rows)
-    assert isinstance(frame, pl.DataFrame)
-    return frame

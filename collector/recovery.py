@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa
@@ -126,17 +127,15 @@ def _count(items: list[Item], number: int, done: int, lake: Lake, control: Contr
     """Settles the ledger for entries that are stored and were not counted before the crash."""
     if not items:
         return []
-    counts: dict[tuple[TenantId, str], Counts] = {}
+    logs = [item for item in items if item.kind in (EntryKind.LOGS_PROTOBUF, EntryKind.LOGS_JSON)]
+    counts = _of_logs(logs, lake, workshop)
     received: dict[TenantId, int] = {}
     for item in items:
-        if item.kind in (EntryKind.LOGS_PROTOBUF, EntryKind.LOGS_JSON):
-            for key, n in rows_of([item], workshop).counts.items():
-                counts[key] = counts.get(key, Counts()) + n
-        else:
+        if item.kind not in (EntryKind.LOGS_PROTOBUF, EntryKind.LOGS_JSON):
             received[item.tenant] = received.get(item.tenant, 0) + n_items(item)
     after, upto = items[0].seq - 1, items[-1].seq
     stored = _stored(lake, "spans", after, upto)
-    kept_away = _stored(lake, "quarantine", after, upto)
+    kept_away = _stored(lake, "quarantine", after, upto, pc.field("signal") == str(Signal.SPANS))
     for tenant, n_received in received.items():
         # What a damaged file held is only known roughly: no more than came in is counted.
         n_stored = min(stored.get(tenant, 0), n_received)
@@ -151,8 +150,24 @@ def _count(items: list[Item], number: int, done: int, lake: Lake, control: Contr
     return []
 
 
-def _stored(lake: Lake, table: str, after: int, upto: int) -> dict[str, int]:
-    """The number of span rows by tenant. A damaged file counts as many as the table's log says."""
+def _of_logs(items: list[Item], lake: Lake, workshop: Workshop) -> dict[tuple[TenantId, str], Counts]:
+    """What became of log records: what their entries give again and the lake does not hold of them was a duplicate."""
+    if not items:
+        return {}
+    counts: dict[tuple[TenantId, str], Counts] = {}
+    for item in items:
+        for key, n in rows_of([item], workshop).counts.items():
+            counts[key] = counts.get(key, Counts()) + n
+    theirs = pc.field("seq").isin([item.seq for item in items])
+    parts = [_stored(lake, table, items[0].seq - 1, items[-1].seq, theirs) for table in ("scores", "events")]
+    for key, n in counts.items():
+        n_stored = min(sum(part.get(key[0], 0) for part in parts), n.stored)
+        counts[key] = replace(n, stored=n_stored, duplicate=n.stored - n_stored)
+    return counts
+
+
+def _stored(lake: Lake, table: str, after: int, upto: int, only: pc.Expression | None = None) -> dict[str, int]:
+    """The number of rows with after < seq <= upto by tenant. A damaged file counts as many as the table's log says."""
     counts: dict[str, int] = {}
     columns = ["seq", "signal"] if table == "quarantine" else ["seq"]
     for file in _files_between(lake, table, after, upto):
@@ -162,7 +177,6 @@ def _stored(lake: Lake, table: str, after: int, upto: int) -> dict[str, int]:
             _LOG.error("the ledger counts all %d rows of a damaged file: %s", file.n_rows, error)
             n = file.n_rows
         else:
-            of_spans = pc.equal(rows.column("signal"), str(Signal.SPANS)) if table == "quarantine" else None
-            n = rows.num_rows if of_spans is None else rows.filter(of_spans).num_rows
+            n = rows.num_rows if only is None else rows.filter(only).num_rows
         counts[file.tenant] = counts.get(file.tenant, 0) + n
     return counts

@@ -62,12 +62,13 @@ def requests() -> list[tuple[bytes, EntryKind]]:
         (first.SerializeToString(), EntryKind.SPANS_PROTOBUF),
         (second, EntryKind.SPANS_JSON),
         (third, EntryKind.LOGS_PROTOBUF),
+        (third, EntryKind.LOGS_PROTOBUF),
         (first.SerializeToString(), EntryKind.SPANS_PROTOBUF),
     ]
 
 
 SPANS = Counts(received=8, stored=3, duplicate=2, quarantined=3)
-LOG_RECORDS = Counts(received=3, stored=2, rejected=1)
+LOG_RECORDS = Counts(received=6, stored=2, duplicate=2, rejected=2)
 
 
 def check(life: Inside) -> None:
@@ -99,7 +100,7 @@ def first_life(data: Path, lake: CrashingLake | None = None) -> tuple[Inside, Ro
 def test_acknowledged_and_never_committed(tmp_path: Path) -> None:
     first_life(tmp_path)[0].release()
     life = Inside(tmp_path)
-    assert life.recover() == 4
+    assert life.recover() == 5
     check(life)
     life.release()
 
@@ -194,7 +195,7 @@ def test_more_arrives_after_the_crash_in_the_same_batch(tmp_path: Path) -> None:
     life.keep(logs(log_record("gen_ai.choice", {"later": "yes"})), EntryKind.LOGS_PROTOBUF)
     life.release()
     again = Inside(tmp_path)
-    assert again.recover() == 5
+    assert again.recover() == 6
     assert again.stored("events").height == 2
     assert again.stored("scores").height == 2
     assert again.counts("spans") == SPANS
@@ -210,7 +211,7 @@ def test_a_damaged_segment_loses_only_its_own(tmp_path: Path) -> None:
     raw[40] ^= 1
     segment.write_bytes(raw)
     again = Inside(tmp_path)
-    assert again.recover() == 4
+    assert again.recover() == 5
     assert again.stored("spans").height == 3, "the last request repeats the first one's spans"
     assert again.counts("spans").received == 5
     assert segment.exists()

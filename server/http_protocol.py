@@ -47,7 +47,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*given, **named)
         self.url = b""
         self._head_bytes = 0  # of the request whose headers are not complete
-        self._in_body = False
+        self._in_head = self._in_message = False
+        self._n_begun = 0
         self._drained: int | None = None  # bytes thrown away since the refusal
 
     def data_received(self, data: bytes) -> None:
@@ -57,8 +58,10 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._drained > _DRAIN_BYTES:
                 self.transport.close()
             return
+        others = self._n_begun + (0 if self._in_message else 1)
         super().data_received(data)
-        if self._drained is None and not self._in_body:
+        # A piece that ended one request and began the next is not counted: nobody says where in it that was.
+        if self._drained is None and self._in_head and self._n_begun <= others:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.send_400_response("")
@@ -66,6 +69,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._head_bytes = 0
+        self._in_head = self._in_message = True
+        self._n_begun += 1
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -79,12 +84,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if self._head_bytes > MAX_HEAD_BYTES:
             raise ValueError
-        self._in_body = True
+        self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The body is complete."""
-        self._in_body = False
+        self._in_message = False
         self._head_bytes = 0
         super().on_message_complete()
 

@@ -23,7 +23,7 @@ demo: setup
 	$(BIN)/assay demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.halves
 
 check: setup
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.halves import HALVES
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("core", "auth", "store", "collector", "server", "dashboard")
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "shared", "platform", "misc", "base", "manager"}
@@ -201,3 +203,8 @@ def test_every_dependency_is_declared() -> None:
                 continue
             needed = by_import.get(module, module.lower())
             assert needed in names, f"{_name(path)} imports {module}, which pyproject.toml does not declare"
+
+
+def test_every_folder_of_tests_is_run_by_make_test() -> None:
+    folders = sorted(path.parent.name for path in (ROOT / "tests").glob("*/__init__.py"))
+    assert sorted(name for half in HALVES for name in half) == folders

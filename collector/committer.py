@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from collector.batch import Item, Rows, Workshop, rows_of, seq_of
 from collector.dedup import Dedup
-from collector.derived import DERIVED, Derivation
+from collector.derived import Derivation
 from collector.drain import Drain
 from collector.intake import Acknowledged, Tally, room_error
 from collector.journal import Journal
@@ -39,6 +39,7 @@ from core.errors import Conflict, Corrupt, Overloaded, StorageFailed
 from core.ids import TenantId
 from core.records import Counts
 from store.control.control import Control
+from store.derive import DERIVED
 from store.lake import Lake
 
 STORED: Final = ("quarantine", "events", "scores", "spans")

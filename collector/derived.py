@@ -15,11 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import Conflict, Corrupt
-from store import schema
-from store.derive import COLUMNS, frame_of, rollups_of, sessions_of, to_table, turns_of
+from store.derive import COLUMNS, DERIVED, derived
 from store.lake import Lake
 
-DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
 BEHIND_S: Final = 1.0
 _LOG: Final = logging.getLogger("assay.committer")
 BEHIND_ROWS: Final = 25_000
@@ -91,13 +89,6 @@ class Derivation:
         except Conflict:
             if (self._lake.txn_version(table, self._app_id) or 0) < self._position:
                 raise
-
-
-def derived(table: str, spans: pa.Table) -> pa.Table:
-    """The partial rows of a derived table for these spans, with the table's schema."""
-    if not spans.num_rows:
-        return schema.TABLES[table].empty_table()
-    return to_table(DERIVED[table](frame_of(spans)), schema.TABLES[table])
 
 
 def _light(spans: pa.Table) -> pa.Table:

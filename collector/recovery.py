@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from collector.batch import Item, Workshop, n_items, rows_of, seq_of
 from collector.committer import Committer
-from collector.derived import DERIVED, derived
 from collector.journal import Entry, Journal
 from collector.kinds import EntryKind, Signal
 from core.errors import Corrupt
@@ -26,7 +25,7 @@ from core.records import Counts
 from store import schema
 from store.control.control import Control
 from store.delta_log import LakeFile
-from store.derive import COLUMNS
+from store.derive import COLUMNS, DERIVED, derived
 from store.lake import Lake
 from store.repair import note_underived
 

@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.decode import ISSUES, decode
-from collector.derived import DERIVED, derived
 from collector.encode import request_of
 from collector.leaves import Leaves
 from core.errors import Conflict
 from core.windows import Window
 from store import schema
 from store.delta_log import LakeFile
-from store.derive import COLUMNS
+from store.derive import DERIVED
 from store.lake import Lake
+from store.repair import rebuild
 
 REMAPPED: Final = (
     *(
@@ -41,7 +41,6 @@ REMAPPED: Final = (
 # What these say of a span was seen when it came and cannot be seen again.
 LASTING: Final = ("utf8_repaired", "duplicate_key", "attributes_truncated", "clock_ahead", "parent_invalid")
 ROWS_AT_ONCE: Final = 5_000
-TRIES: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ def remap(
             progress(done, len(files))
     for date in sorted(dates) if not dry_run else ():
         for table in DERIVED:
-            _rederive(lake, table, tenant, date)
+            rebuild(lake, table, tenant, date)
     return Remapped(n_files=len(files), n_rows=n_rows, n_changed=n_changed, columns=columns)
 
 
@@ -152,19 +151,3 @@ def _replace(lake: Lake, file: LakeFile, rows: pa.Table) -> None:
         lake.replace("spans", [file], rows, operation="UPDATE")
     except Conflict as error:
         raise Conflict(f"{error}; the file was packed meanwhile: run the same command again") from error
-
-
-def _rederive(lake: Lake, table: str, tenant: str, date: str) -> None:
-    """Makes the partition's derived rows anew from the spans they were made of."""
-    for attempt in range(TRIES):
-        files = [f for f in lake.snapshot(table).select(tenant) if f.date == date]
-        upto = max((f.max_seq for f in files), default=0)
-        spans = [f for f in lake.snapshot("spans").select(tenant) if f.date == date and f.min_seq <= upto]
-        rows = pa.concat_tables([lake.read(f, COLUMNS) for f in spans])
-        rows = rows.filter(pc.less_equal(rows.column("seq"), upto))
-        try:
-            lake.replace(table, files, derived(table, rows), operation="UPDATE")
-            return
-        except Conflict:
-            if attempt == TRIES - 1:
-                raise

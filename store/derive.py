@@ -123,6 +123,13 @@ def rollups_of(spans: pl.DataFrame) -> pl.DataFrame:
     return _shaped(grouped, schema.ROLLUPS)
 
 
+def derived(table: str, spans: pa.Table) -> pa.Table:
+    """The partial rows of one of DERIVED for rows of schema.SPANS (COLUMNS are read), with that table's schema."""
+    if not spans.num_rows:
+        return schema.TABLES[table].empty_table()
+    return to_table(DERIVED[table](frame_of(spans)), schema.TABLES[table])
+
+
 def to_table(frame: pl.DataFrame, arrow_schema: pa.Schema) -> pa.Table:
     """The frame as an Arrow table of exactly `arrow_schema`: column order, types, and maps for lists of pairs."""
     columns = []
@@ -254,3 +261,6 @@ def _map_array(lists: pa.Array, map_type: pa.DataType) -> pa.Array:
     lists = lists.cast(pa.list_(pa.struct([("key", map_type.key_type), ("value", map_type.item_type)])))
     entries = lists.values
     return pa.MapArray.from_arrays(lists.offsets, entries.field("key"), entries.field("value"), type=map_type)
+
+
+DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}

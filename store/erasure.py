@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from core.errors import Conflict, Corrupt
 from store import repair, schema
 from store.delta_log import LakeFile
+from store.derive import DERIVED
 from store.lake import Lake
 
 TABLES: Final = ("spans", "scores", "events", "quarantine", "turns", "sessions")
@@ -337,7 +338,7 @@ def _derive_anew(lake: Lake, tenant: str, date: str, what: Belongings) -> None:
     rows of these traces and sessions go."""
     damages = [*lake.damaged(), *repair.taken_out(lake)]
     if not any(d.table == "spans" and (d.tenant, d.date) == (tenant, date) for d in damages):
-        for table in repair.DERIVED:
+        for table in DERIVED:
             repair.rebuild(lake, table, tenant, date)
         return
     for table, column, values in (("turns", "trace_id", what.traces), ("sessions", "session_id", what.sessions)):

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,11 +26,6 @@ from store.durable import replace_durably, sync_folder
 from store.lake import Lake
 from store.trust import Damage
 
-DERIVED: Final[dict[str, Callable[[pl.DataFrame], pl.DataFrame]]] = {
-    "turns": derive.turns_of,
-    "sessions": derive.sessions_of,
-    "rollups": derive.rollups_of,
-}
 TRIES: Final = 5
 UNDERIVED: Final = "underived.txt"  # tab-separated: table, tenant, day, last seq
 
@@ -69,7 +63,7 @@ def plan(lake: Lake, damages: list[Damage], kept: Kept = nothing_kept) -> list[R
     def act(d: Damage) -> Literal["rebuild", "replay", "take_out"]:
         if d.file in replayed:
             return "replay"
-        return "rebuild" if whole and d.table in DERIVED and (d.tenant, d.date) not in lost else "take_out"
+        return "rebuild" if whole and d.table in derive.DERIVED and (d.tenant, d.date) not in lost else "take_out"
 
     order = ("replay", "rebuild", "take_out")  # what is derived comes after the spans that it is derived from
     found = [Repair(act=act(d), damage=d) for d in damages]
@@ -117,7 +111,7 @@ def _notes(lake: Lake) -> dict[tuple[str, str, str], int]:
     found: dict[tuple[str, str, str], int] = {}
     for line in lines:
         parts = line.split("\t")
-        if len(parts) == 4 and parts[0] in DERIVED and parts[3].isdigit():
+        if len(parts) == 4 and parts[0] in derive.DERIVED and parts[3].isdigit():
             place = (parts[0], parts[1], parts[2])
             found[place] = max(found.get(place, 0), int(parts[3]))
     return found
@@ -249,5 +243,5 @@ def _derived(lake: Lake, table: str, tenant: str, date: str, upto: int) -> pa.Ta
             rows = lake.read(file, derive.COLUMNS)
             rows = rows.filter(pc.less_equal(rows.column("seq"), upto))
             if rows.num_rows:
-                parts.append(derive.to_table(DERIVED[table](derive.frame_of(rows)), schema.TABLES[table]))
+                parts.append(derive.derived(table, rows))
     return pa.concat_tables(parts)

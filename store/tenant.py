@@ -21,7 +21,7 @@ from store import derive
 from store.delta_log import LakeFile
 from store.engine import QueryEngine, Source, table_of
 from store.lake import TIME_COLUMN, Lake
-from store.schema import ROLLUPS, SESSIONS, SPANS, TURNS
+from store.schema import SPANS, TABLES
 from store.trust import LEFT_OUT, Damage, fingerprint
 
 Windows = Window | Mapping[str, Window] | None
@@ -31,11 +31,6 @@ TRIES: Final = 4
 _TABLES: Final = {name: table_of(name) for name in TIME_COLUMN}
 _MOVED: Final = _TABLES["spans"].select("moved_attributes").distinct()
 _MOVABLE: Final = frozenset(SPANS.names)
-_DERIVED: Final = {
-    "turns": (derive.turns_of, TURNS),
-    "sessions": (derive.sessions_of, SESSIONS),
-    "rollups": (derive.rollups_of, ROLLUPS),
-}
 
 
 class Store:
@@ -147,7 +142,7 @@ class TenantStore:
             self._lake.stamps.let_end(as_of_ns)
         for name in tables - set(bound):
             kept = window.get(name) if isinstance(window, Mapping) else window
-            if as_of_ns is not None and name in _DERIVED:
+            if as_of_ns is not None and name in derive.DERIVED:
                 bound[name] = self._derived(name, kept, as_of_ns)
             else:
                 wanted[name] = _Wanted(window=kept, as_of_ns=as_of_ns)
@@ -240,14 +235,13 @@ class TenantStore:
 
     def _derived(self, name: str, window: Window | None, as_of_ns: int) -> pa.Table:
         """The partial rows that spans stored by `as_of_ns` make, file by file so that memory stays bounded."""
-        make, schema = _DERIVED[name]
         read = derive.readable(_TABLES["spans"])
-        parts = [schema.empty_table()]
+        parts = [TABLES[name].empty_table()]
         for file in self.files("spans", window):
             wanted = _Wanted(window=window, as_of_ns=as_of_ns, files=(file,))
             spans = self._own(self._run(read, {"spans": wanted}, {}, {}))
             if spans.num_rows:
-                parts.append(derive.to_table(make(derive.frame_of(spans)), schema))
+                parts.append(derive.derived(name, spans))
         rows = pa.concat_tables(parts)
         started = pc.divide(rows.column(TIME_COLUMN[name]), 1000).cast(pa.timestamp("us"))
         return rows.append_column("started_at", started)

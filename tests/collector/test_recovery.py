@@ -12,11 +12,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.batch import Rows
 from collector.committer import ORDER
-from collector.derived import DERIVED
 from collector.kinds import EntryKind
 from core.errors import StorageFailed
 from core.records import Counts
 from store.control.control import Control
+from store.derive import DERIVED
 from store.lake import Lake
 from tests.collector.inside import Inside
 from tests.collector.otlp import json_span, json_traces, key_values, log_record, logs, span, traces

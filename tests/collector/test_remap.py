@@ -12,9 +12,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from collector.decode import decode
-from collector.derived import DERIVED, derived
 from collector.leaves import Leaves
 from collector.remap import differences, remap, remapped
+from store.derive import DERIVED, derived
 from store.lake import Lake
 from tests.collector import messages_at_random
 

@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from collector.derived import DERIVED, derived
+from store.derive import DERIVED, derived
 from store.lake import Lake
 
 Content = dict[str, str]  # span id -> hash of its content

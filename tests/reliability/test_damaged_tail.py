@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from store.control.control import Control
+from store.derive import DERIVED
 from store.doctor import examine
 from store.lake import Lake
-from store.repair import DERIVED, find_damage, plan, repair, underived
+from store.repair import find_damage, plan, repair, underived
 from tests.collector.inside import Inside
 from tests.collector.test_recovery import LOG_RECORDS, SPANS, CrashingLake, Died, check, first_life
 from tests.store.test_damage import flip

@@ -1,0 +1,132 @@
+"""What is looked at every few seconds of a soak: memory, descriptors, threads, the backlog, the lake's files, reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.request import Request, urlopen
+
+import numpy as np
+import psutil
+
+from tests.stack import Stack
+
+MIB: Final = 1 << 20
+Sample = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """Samples of a running stack. Each: at_s, backlog_mib, oldest_s, committed, files, and per process its pss_mib,
+    rss_mib, fds and threads; `reads_failed` counts questions to the API that were not answered 200 within 20 s."""
+
+    stack: Stack
+    every_s: float = 5.0
+    say: Callable[[Sample], None] = print
+    samples: list[Sample] = field(default_factory=list)
+    reads: int = 0
+    reads_failed: int = 0
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the watch was made."""
+        return time.monotonic() - self._began
+
+    def look(self) -> Sample:
+        """One more sample."""
+        sample: Sample = {"at_s": round(self.now_s, 1), **self._backlog(), "processes": self._processes()}
+        sample["files"] = sum(name.endswith(".parquet") for _, _, names in os.walk(self._lake) for name in names)
+        self.samples.append(sample)
+        return sample
+
+    @property
+    def _lake(self) -> Path:
+        return self.stack.data_dir / "lake"
+
+    def _watch(self) -> None:
+        while not self._done.wait(self.every_s):
+            self._read()
+            self.say(self.look())
+
+    def _read(self) -> None:
+        self.reads += 1
+        question = Request(f"{self.stack.url}/api/v1/traces?since=5m&limit=20", headers=self.stack.headers)
+        try:
+            with urlopen(question, timeout=20) as answer:
+                answer.read()
+        except OSError:
+            self.reads_failed += 1
+
+    def _backlog(self) -> Sample:
+        """Of the collector's health; an unwell one answers 503 with the same body."""
+        try:
+            with urlopen(f"{self.stack.otlp_http}/healthz", timeout=20) as answer:
+                said = json.load(answer)
+        except OSError as error:
+            read = getattr(error, "read", None)
+            if read is None:
+                return {"backlog_mib": None, "oldest_s": None, "committed": None, "trouble": str(error)}
+            said = json.loads(read())
+        backlog = said["backlog"]
+        mib = round(backlog["bytes"] / MIB, 2)
+        return {"backlog_mib": mib} | {name: backlog[name] for name in ("oldest_s", "committed", "trouble")}
+
+    def _processes(self) -> dict[str, dict[str, float]]:
+        found: dict[str, dict[str, float]] = {}
+        supervisor = psutil.Process(self.stack.pid)
+        for process in (supervisor, *supervisor.children(recursive=True)):
+            try:
+                name = role_of(process.cmdline()) if process.pid != supervisor.pid else "supervisor"
+                memory = process.memory_full_info()
+                seen = {"pss_mib": memory.pss / MIB, "rss_mib": memory.rss / MIB, "fds": process.num_fds()}
+                seen["threads"] = process.num_threads()
+            except psutil.Error:  # it has just ended
+                continue
+            before = found.get(name, {})
+            found[name] = {key: round(value + before.get(key, 0), 2) for key, value in seen.items()}
+        return found
+
+
+def role_of(command: list[str]) -> str:
+    """What a process of the stack is, by its command line."""
+    for role in ("compaction", "collector", "server", "dashboard", "gateway"):
+        if any(part == role or part.endswith(f".{role}") for part in command):
+            return role
+    return "other"
+
+
+def series(samples: list[Sample], role: str, what: str) -> tuple[list[float], list[float]]:
+    """(seconds, values) of one figure of one process."""
+    having = [sample for sample in samples if role in sample["processes"]]
+    return [sample["at_s"] for sample in having], [sample["processes"][role][what] for sample in having]
+
+
+def slope_percent_per_hour(samples: list[Sample], role: str, windows: Sequence[tuple[float, float]]) -> float | None:
+    """Of a process's PSS: least squares over the samples inside of `windows` (seconds), in percent of their mean an
+    hour; None for fewer than ten samples."""
+    pairs = zip(*series(samples, role, "pss_mib"), strict=True)
+    kept = [(at, mib) for at, mib in pairs if any(begin < at < end for begin, end in windows)]
+    if len(kept) < 10:
+        return None
+    at, memory = np.array(kept).T
+    slope, _ = np.polyfit(at / 3600, memory, 1)
+    return round(float(100 * slope / memory.mean()), 2)

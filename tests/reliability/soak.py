@@ -73,6 +73,7 @@ class Soak:
         self.problems: list[str] = []
         self.samples: list[Sample] = []
         self.states = b""
+        self._said = -1
 
     def run(self) -> None:
         """The load, the stall and the judgement."""
@@ -84,7 +85,10 @@ class Soak:
             with watch:
                 self._loaded(clients, rate, watch)
                 began = watch.now_s
-                wait_until(lambda: self._drained(watch), DRAINS_WITHIN_S, "the backlog to drain")
+                try:
+                    wait_until(lambda: self._drained(watch), DRAINS_WITHIN_S, "the backlog to drain")
+                except AssertionError as error:  # an hour's figures are worth having all the same
+                    self.problems.append(str(error))
             self.samples = watch.samples
             self.figures |= {"drained_at_the_end_s": round(watch.now_s - began, 1)}
             self.figures |= {"reads": watch.reads, "reads_failed": watch.reads_failed}
@@ -103,7 +107,9 @@ class Soak:
         acked = clients.states.count(State.ACKED) * SPANS_OF_A_REQUEST
         maximum = acked / (time.monotonic() - began)
         self.figures |= {"max_spans_s": round(maximum), "share": self._plan.share}
-        print(f"{acked} spans in a closed loop, stored at {maximum:.0f} a second; {self._plan.share:.0%} from now on")
+        print(
+            f"{acked} spans in a closed loop, stored at {maximum:.0f} a second; {self._plan.share:.0%} now", flush=True
+        )
         return maximum * self._plan.share
 
     def _loaded(self, clients: Clients, rate: float, watch: Watch) -> None:
@@ -133,8 +139,10 @@ class Soak:
 
     def _say(self, sample: Sample) -> None:
         """A line each minute."""
-        if sample["at_s"] % 60 > self._plan.every_s * 1.5:
+        minute = int(sample["at_s"] // 60)
+        if minute <= self._said:
             return
+        self._said = minute
         sizes = ", ".join(f"{name} {seen['pss_mib']:.0f}" for name, seen in sample["processes"].items())
         where = f"backlog {sample['backlog_mib']} MiB, {sample['files']} files, {sample['trouble'] or 'well'}"
         print(f"{sample['at_s'] / 60:5.1f} min: {where}; MiB: {sizes}", flush=True)

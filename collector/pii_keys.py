@@ -18,12 +18,13 @@ from collector.redact import text_buffers
 
 KEY_TAIL: Final = 128  # characters at the end of a key that are read
 REMEMBERED: Final = 16_384  # keys of which it is remembered what they say
-_NUMBER: Final = ": 5550001"  # the scan lists it as a candidate after the keys that may name a number
+# The scan lists it as a candidate after the keys that may name a number or a secret: it may be either.
+_EITHER: Final = ": 5550001!xxxxxxxxx"
 
 
 def labels(keys: pa.Array) -> dict[int, str]:
     """place -> label, of those of some distinct keys (strings without nulls) that say what their values are."""
-    found = pii_scan.candidates(*text_buffers(pc.binary_join_element_wise(keys, _NUMBER, "")))
+    found = pii_scan.candidates(*text_buffers(pc.binary_join_element_wise(keys, _EITHER, "")))
     said = ((int(place), label_of(keys[int(place)].as_py()[-KEY_TAIL:])) for place in np.unique(found[:, 0]))
     return {place: label for place, label in said if label}
 

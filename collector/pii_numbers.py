@@ -16,7 +16,10 @@ _CARD_GROUPS = re.compile(
     rb"|\d{4}(?P<t>[ .-]|\xc2\xa0)\d{6}(?P=t)\d{4,5}|\d{12,19})(?!\d)"
 )
 _SSN = re.compile(rb"(?<!\d)(?!000|666|9)\d{3}(?P<s>[ .-])(?!00)\d\d(?P=s)(?!0000)\d{4}(?!\d)")
-_SSN_LABEL = re.compile(rb"(?i)(?<![a-z])(?:ssn|social[ _-]?security|itin|tax[ _-]?(?:payer)?[ _-]?id)[^\d\n]{0,40}\Z")
+_SSN_LABEL = re.compile(
+    rb"(?i)(?<![a-z])(?:(?:ssn|social[ _-]?security|itin|tax[ _-]?(?:payer)?[ _-]?(?:id|number|no\b))[^\d\n]{0,40}"
+    rb"|tin(?:[ _-](?:number|no\.?))?[^\w\n]{0,8})\Z"  # TIN, right before the number: no tin can
+)
 _SSN_BARE = re.compile(rb"(?<!\d)(?!000|666)\d{3}[ .-]?\d{2}[ .-]?\d{4}(?!\d)")
 _OCTET = rb"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4 = re.compile(rb"(?<![\d.])" + _OCTET + rb"(?:\." + _OCTET + rb"){3}(?!\d|\.\d)")

@@ -28,6 +28,7 @@ from collector.pii_blocks import (
     regions,
 )
 from collector.pii_tables import LABELS, PREFIXES
+from collector.pii_values import made_of_words, may_follow
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -261,29 +262,27 @@ def _ipv6_range(data: Any, lo: int, hi: int, colon: int) -> tuple[int, int]:
 
 
 @compiled
-def _assigned(data: Any, lo: int, i: int) -> bool:
-    """Whether the word before the ':' or '=' at `i` (past quotes, backslashes, spaces) may name a secret."""
+def _assigned(data: Any, lo: int, hi: int, i: int) -> bool:
+    """Whether the word before the ':' or '=' at `i` (past quotes, backslashes, spaces) may name a secret, and what
+    follows may be one."""
     j = i - 1
     while j >= lo and i - j < 8 and (data[j] == 34 or data[j] == 39 or data[j] == 92 or data[j] == 32 or data[j] == 93):
         j -= 1
     if j - 2 < lo or _NAME_END[data[j]] == 0:
         return False
     a, b, c = data[j - 2] | 32, data[j - 1] | 32, data[j] | 32
-    if a == 107 and b == 101 and c == 121:  # key
-        return True
-    if a == 107 and b == 101 and c == 110:  # (to)ken
-        return True
-    if a == 114 and b == 101 and c == 116:  # (sec)ret
-        return True
-    if a == 111 and b == 114 and c == 100:  # (passw)ord
-        return True
-    if a == 115 and b == 119 and c == 100:  # (pa)sswd
-        return True
-    if a == 112 and b == 119 and c == 100:  # pwd
-        return True
+    # (passw)ord, (pa)sswd, pwd
+    if (a == 111 and b == 114 and c == 100) or ((a == 115 or a == 112) and b == 119 and c == 100):
+        return may_follow(data, hi, i, 6)
     if a == 105 and b == 111 and c == 110:  # (authorizat)ion
-        return bool(j - 12 >= lo and data[j - 12] | 32 == 97)
-    return bool((a == 115 and b == 105 and c == 103) or (a == 97 and b == 108 and c == 115))  # sig, (credenti)als
+        named = j - 12 >= lo and data[j - 12] | 32 == 97
+    else:
+        named = (
+            (b == 101 and ((a == 107 and (c == 121 or c == 110)) or (a == 114 and c == 116)))  # key, (to)ken, (sec)ret
+            or (a == 115 and b == 105 and c == 103)  # sig
+            or (a == 97 and b == 108 and c == 115)  # (credenti)als
+        )
+    return bool(named and may_follow(data, hi, i, 16))
 
 
 @compiled
@@ -309,7 +308,8 @@ def _prefixes(data: Any, lo: int, hi: int, i: int, p: int, row: int, out: Any, n
                 and _CLASS[data[start - 1]] & _CLASS[data[start]] & _WORD
                 and not _after_escape(data, lo, start)
             )
-            if k == e and (not glued or data[i] == 126 or PREFIX_BYTES[s] == 58):
+            words = k == e and made_of_words(data, start, e - s, hi)
+            if k == e and not words and (not glued or data[i] == 126 or PREFIX_BYTES[s] == 58):
                 n = _put(out, n, row, start, start + e - s, SECRET)
         p = CHAIN[p]
     return n
@@ -411,7 +411,7 @@ def _region_scan(
             j = i - 1
             while j > lo and _CLASS[data[_unsigned(j)]] & _QUOTED:
                 j -= 1
-            if _NAME_END[data[_unsigned(j)]] and _assigned(data, lo, i):
+            if _NAME_END[data[_unsigned(j)]] and _assigned(data, lo, hi, i):
                 n = _put(out, n, row, i, i + 1, ASSIGNED)
         i += 1
     return i, n

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from collector.pii_context import ESCAPED, Found, glued_left
+from collector.pii_values import LIMIT, WORDS
 from core.records import PiiEntity
 
 _B64 = rb"[A-Za-z0-9_-]"
@@ -72,7 +73,7 @@ def secret(text: bytes, start: int) -> list[Found]:
     if not inner and glued_left(text, start):
         return []
     match = _JWT.match(text, start) or _VENDOR_KEYS.match(text, start, start + _KEY_LIMIT)
-    if not match or _LOW_WORDS.match(match[0]):
+    if not match or _LOW_WORDS.match(match[0] if len(match[0]) < WORDS else match[0][:WORDS].rstrip(b"-_")):
         return []
     if match.end() == start + _KEY_LIMIT:
         match = _VENDOR_KEYS.match(text, start, start + _KEY_LIMIT_LONG) or match
@@ -98,13 +99,25 @@ def _key_block(text: bytes, start: int) -> list[Found]:
     return [Found(start, body.end() if body else head.end(), PiiEntity.SECRET)]
 
 
+def _backwards(words: str) -> bytes:
+    return "|".join(word[::-1] for word in words.split()).encode()
+
+
+# Read from the sign back, from right to left: from left to right it would be tried at each of 48 places.
 _NAME = re.compile(
-    rb"(?i)(?P<name>(?:(?:api|app|secret|access|auth|private|signing|encryption|subscription|account|master|service"
-    rb"|admin|client|license|shared|storage|session|consumer|deploy|webhook)[ _-]?(?:access[ _-]?)?keys?"
-    rb"|(?:access|auth|refresh|bearer|id|session|api|bot|personal|oauth|security|csrf|xsrf)[ _-]?token"
-    rb"|(?:client|app|api|consumer|webhook|shared|oauth|jwt|signing)?[ _-]?secret"
-    rb"|(?<![a-z0-9_-])token|authorization|credentials?"
-    rb"|pass(?:word|wd|phrase)|pwd|sig))[\"'\\\s\]]{0,7}\Z"
+    rb"(?i)[\"'\\\s\]]{0,7}(?:"
+    rb"s?yek(?:[ _-]?ssecca)?[ _-]?(?:"
+    + _backwards(
+        "api app secret access auth private signing encryption subscription account master service admin client license"
+        " shared storage session consumer deploy webhook"
+    )
+    + rb")|nekot(?:[ _-]?(?:"
+    + _backwards("access auth refresh bearer id session api bot personal oauth security csrf xsrf")
+    + rb")|(?![a-z0-9_-]))|"
+    + _backwards("secret authorization credential credentials sig")
+    + rb"|(?P<password>"
+    + _backwards("password passwd passphrase pwd")
+    + rb"))"
 )
 _SCHEME = rb"[\"'`]?(?:(?i:Bearer|Basic|Token|ApiKey)[ ]+)?"
 _LETTERS = rb"[A-Za-z0-9_.~+/%!@#$^&*?-]"
@@ -124,20 +137,20 @@ _MARK = re.compile(rb"\[(?:EMAIL|PHONE|CARD|SSN|IBAN|IP|SECRET)[:\]]")
 
 def named(key: bytes) -> str | None:
     """What `assigned` would take a value of the key for: "password", "secret" (16 characters or more), or None."""
-    name = _NAME.search(key, max(0, len(key) - 48))
+    name = _NAME.match(key[:-49:-1])
     if not name:
         return None
-    return "password" if _is_password(name["name"].lower()) else "secret"
+    return "password" if name["password"] else "secret"
 
 
 def assigned(text: bytes, sign: int) -> list[Found]:
     """The values after a name such as api_key or password, at the ':' or '=' in `sign`, that look like secrets: one,
     or those of a list."""
-    name = _NAME.search(text, max(0, sign - 48), sign)
+    name = _NAME.match(text[max(0, sign - 48) : sign][::-1])
     if not name:
         return []
-    password = _is_password(name["name"].lower())
-    limit = min(len(text), sign + 4096)
+    password = name["password"] is not None
+    limit = min(len(text), sign + LIMIT)
     quoted = _QUOTED.match(text, sign, limit) if password else None
     if quoted and not _MARK.search(quoted["value"]):
         return [Found(*quoted.span("value"), PiiEntity.SECRET)] if _strong(quoted["value"], password=True) else []
@@ -153,10 +166,6 @@ def assigned(text: bytes, sign: int) -> list[Found]:
             found.append(Found(start, start + len(secret), PiiEntity.SECRET))
         value = _NEXT.match(text, value.end(), limit) if many else None
     return found
-
-
-def _is_password(name: bytes) -> bool:
-    return b"pass" in name or name == b"pwd"
 
 
 def _strong(secret: bytes, *, password: bool) -> bool:

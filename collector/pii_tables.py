@@ -36,6 +36,8 @@ LABELS: Final = (
         "ssn",
         "social",
         "itin",
+        "tax",
+        "tin",
     ),
 )
 

@@ -72,6 +72,8 @@ TOLD = [
     ("user.ssn", 853371694, "[SSN]"),
     ("ssn", {"value": 853371694, "n": 1}, {"value": "[SSN]", "n": 1}),
     ("social_security_number", "853371694", "[SSN]"),
+    ("customer.tax_id", "853371694", "[SSN]"),
+    ("tin", 853371694, "[SSN]"),
     ("phone.password", "Tr0ub4dor&3", "[SECRET]"),
     ("phone.password", "4155552671", "[PHONE]"),
     ("tool.args", {"password": "Tr0ub4dor&3"}, {"password": "[SECRET]"}),

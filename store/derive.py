@@ -1,4 +1,4 @@
-"""Partial rows of turns, sessions and rollups from a batch of span rows. Pure functions on polars frames.
+"""Partial rows of turns, sessions and rollups from a batch of span rows. Pure functions on Arrow tables.
 
 A partial row stands for the spans of one batch only; readers merge the partials of a trace (session, cell), so that
 neither the order nor the cutting of batches changes what they see. What the columns mean:
@@ -16,13 +16,18 @@ neither the order nor the cutting of batches changes what they see. What the col
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
 
-import polars as pl
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.records import MODEL_KINDS, SpanKind
 from store import schema, sketch
+from store.grouping import Ints, groups_of, is_first, renumbered
 
 if TYPE_CHECKING:  # the collector derives and never reads: it need not load ibis
     import ibis.expr.types as ir
@@ -39,9 +44,9 @@ _PLACE: Final = ["tenant", "date"]
 _TURN_DIMS: Final = ["session_id", "user_id", "app", "release", "variant", "environment"]
 _SESSION_DIMS: Final = ["user_id", "app", "release", "variant", "environment"]
 _TRACE: Final = [*_PLACE, "trace_id"]
-_ROOT_FIELDS: Final = ["root_span_id", "name", "root_status", "root_duration_ns", "input", "output"]
-_ROOT_COLUMNS: Final = [*_ROOT_FIELDS, "root_start", *[f"root_{name}" for name in _TURN_DIMS]]
-_MODEL_KINDS: Final = sorted(str(kind) for kind in MODEL_KINDS)
+_CELL: Final = [*_PLACE, "minute_ns", "level", "app", "release", "variant", "model"]
+_USAGE: Final = ["input_tokens", "output_tokens", "cost_usd"]
+_MODEL_KINDS: Final = pa.array(sorted(str(kind) for kind in MODEL_KINDS))
 
 
 # What the derivations read of a span row.
@@ -50,217 +55,248 @@ COLUMNS: Final = [
     *("status_code", "session_id", "user_id", "app", "release", "variant", "environment", "model_request"),
     *("model_response", "input_tokens", "output_tokens", "cost_usd", "usage_counted", "ttft_ms", "input", "output"),
 ]
-
-
-def frame_of(spans: pa.Table) -> pl.DataFrame:
-    """The columns of an Arrow table of SPANS that the derivations read."""
-    frame = pl.from_arrow(spans.select(COLUMNS))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+_TEXTS: Final = ["input", "output"]
 
 
 def readable(spans: ir.Table) -> ir.Table:
     """The columns that the derivations read, long text cut to what they keep of it."""
-    long = ("input", "output")
-    short = {name: spans[name].substr(0, PREVIEW_CHARS) for name in long}
-    return spans.select(*[spans[name] for name in COLUMNS if name not in long], **short)
+    short = {name: spans[name].substr(0, PREVIEW_CHARS) for name in _TEXTS}
+    return spans.select(*[spans[name] for name in COLUMNS if name not in _TEXTS], **short)
 
 
-def turns_of(spans: pl.DataFrame) -> pl.DataFrame:
+def turns_of(spans: pa.Table) -> pa.Table:
     """Partial rows of store.schema.TURNS from rows of store.schema.SPANS (COLUMNS are read)."""
     rows = _measured(spans)
-    whole = _partials(rows, _TRACE)
-    roots = _roots(spans, rows)
-    first = roots.group_by(_TRACE).agg(pl.len().alias("n_roots"), *[pl.col(c).first() for c in _ROOT_COLUMNS])
-    whole = whole.join(first, on=_TRACE, how="left")
-    agrees = (
-        (pl.col("n_roots") == 1)
-        & (pl.col("root_start") == pl.col("start_ns"))
-        & pl.all_horizontal([pl.col(c).eq_missing(pl.col(f"root_{c}")) for c in _TURN_DIMS])
-    )
-    has_roots = pl.col("n_roots").is_not_null()
-    parts = [whole.filter(agrees | ~has_roots)]
-    split = whole.filter(has_roots & ~agrees).select(_TRACE)
-    if split.height:
-        told = rows.join(split, on=_TRACE, how="semi")
-        alone = _partials(told.filter("is_root"), [*_TRACE, "row"])
-        parts += [_partials(told.filter(~pl.col("is_root")), _TRACE), alone.join(roots.drop(_TRACE), on="row")]
-    return _shaped(pl.concat(parts, how="diagonal_relaxed"), schema.TURNS)
+    is_root = _marks(rows, "is_root")
+    trace = groups_of(rows, _TRACE)
+    whole = _partials(rows, trace)
+    at = np.flatnonzero(is_root)
+    n_roots = np.bincount(trace[at], minlength=whole.num_rows)
+    root = np.full(whole.num_rows, -1)
+    root[trace[at]] = at
+    alone = (n_roots == 1) & _agrees(whole, _taken(rows, np.where(n_roots == 1, root, -1)))
+    together = alone | (n_roots == 0)
+    found = [_with_root(whole.filter(pa.array(together)), spans, root[together])]
+    if not together.all():
+        apart = np.flatnonzero(~together[trace])
+        part = renumbered(np.where(is_root[apart], apart, -1 - trace[apart]))  # each root, and the rest of each trace
+        first = apart[is_first(part)]
+        found.append(_with_root(_partials(rows.take(apart), part), spans, np.where(is_root[first], first, -1)))
+    return pa.concat_tables(found)
 
 
-def sessions_of(spans: pl.DataFrame) -> pl.DataFrame:
+def sessions_of(spans: pa.Table) -> pa.Table:
     """Partial rows of store.schema.SESSIONS: the spans of the batch that name a session themselves.
 
     A session's full totals are those of its turns (a trace belongs to a session once one of its spans says so).
     """
-    rows = _measured(spans).filter(pl.col("session_id").is_not_null())
-    grouped = rows.group_by(*_PLACE, "session_id").agg(
-        *_sums(),
-        *[pl.col(name).min() for name in _SESSION_DIMS],
-        pl.col("is_root").sum().alias("n_turns"),
-    )
-    return _shaped(grouped, schema.SESSIONS)
+    rows = _measured(spans)
+    rows = rows.filter(pc.is_valid(rows.column("session_id")))
+    keys = [*_PLACE, "session_id"]
+    group = groups_of(rows, keys)
+    sums = _sums(rows, group, _SESSION_DIMS, ["is_root"])
+    return _shaped({**_of_first(rows, group, keys), **sums, "n_turns": sums["is_root"]}, schema.SESSIONS)
 
 
-def rollups_of(spans: pl.DataFrame) -> pl.DataFrame:
-    """Partial rows of store.schema.ROLLUPS, one per minute, level, app, release, variant and model.
-
-    The sketches are lists of {"key", "value"} structs, the layout of an Arrow map; `to_table` makes them maps.
-    """
+def rollups_of(spans: pa.Table) -> pa.Table:
+    """Partial rows of store.schema.ROLLUPS, one per minute, level, app, release, variant and model."""
     cells = _cells(_measured(spans))
-    keys = [*_PLACE, "minute_ns", "level", "app", "release", "variant", "model"]
-    grouped = cells.group_by(keys).agg(
-        pl.col("seq").max(),
-        pl.col("counts").sum().cast(pl.Int64).alias("n"),
-        (pl.col("is_error") & pl.col("counts")).sum().cast(pl.Int64).alias("n_errors"),
-        *_usage_sums(),
-    )
-    for column, bucket in (("latency_sketch", "latency_bucket"), ("ttft_sketch", "ttft_bucket")):
-        grouped = grouped.join(
-            _sketches(cells.filter("counts"), keys, bucket, column), on=keys, how="left", nulls_equal=True
-        )
-        grouped = grouped.with_columns(pl.col(column).fill_null([]))
-    return _shaped(grouped, schema.ROLLUPS)
+    cell = groups_of(cells, _CELL)
+    added = _aggregated(cells, cell, [("seq", "max"), *[(name, "sum") for name in ("counts", "failed", *_USAGE)]])
+    counts = _marks(cells, "counts")
+    n = added.num_rows
+    columns = {
+        **_of_first(cells, cell, _CELL),
+        "seq": added.column("seq_max"),
+        "n": added.column("counts_sum"),
+        "n_errors": added.column("failed_sum"),
+        **{name: added.column(f"{name}_sum") for name in _USAGE},
+        "latency_sketch": _sketches(cell[counts], _floats(cells, "duration_ms")[counts], n),
+        "ttft_sketch": _sketches(cell[counts], _floats(cells, "ttft_ms")[counts], n),
+    }
+    return _shaped(columns, schema.ROLLUPS)
 
 
 def derived(table: str, spans: pa.Table) -> pa.Table:
     """The partial rows of one of DERIVED for rows of schema.SPANS (COLUMNS are read), with that table's schema."""
     if not spans.num_rows:
         return schema.TABLES[table].empty_table()
-    return to_table(DERIVED[table](frame_of(spans)), schema.TABLES[table])
+    return DERIVED[table](spans)
 
 
-def to_table(frame: pl.DataFrame, arrow_schema: pa.Schema) -> pa.Table:
-    """The frame as an Arrow table of exactly `arrow_schema`: column order, types, and maps for lists of pairs."""
-    columns = []
-    for field in arrow_schema:
-        array = frame[field.name].to_arrow()
-        if pa.types.is_map(field.type):
-            array = _map_array(array, field.type)
-        columns.append(array.cast(field.type))
-    return pa.Table.from_arrays(columns, schema=arrow_schema)
-
-
-def _measured(spans: pl.DataFrame) -> pl.DataFrame:
+def _measured(spans: pa.Table) -> pa.Table:
     """The columns the derivations share, with unusable times and amounts set to null."""
-    start, duration, counted = pl.col("start_ns"), pl.col("duration_ns"), pl.col("usage_counted").fill_null(False)
-    cost = pl.col("cost_usd")
-    end = pl.when(duration.is_null()).then(start).otherwise(start + duration)
-    usable = start.is_between(*USABLE_START_NS, closed="left")
-    return spans.with_row_index("row").select(
-        "row",
-        *_TRACE,
-        "seq",
-        "kind",
-        *_TURN_DIMS,
-        start=start,
-        end=end,
-        usable_start=pl.when(usable).then(start),
-        usable_end=pl.when(usable).then(end),
-        duration_ms=duration / 1e6,
-        ttft_ms=pl.col("ttft_ms"),
-        is_root=pl.col("parent_span_id").is_null(),
-        is_error=pl.col("status_code").fill_null(0) == 2,
-        is_model_call=pl.col("kind").is_in(_MODEL_KINDS) & counted,
-        model=pl.coalesce("model_response", "model_request"),
-        **{
-            name: pl.when(counted & pl.col(name).is_between(0, MOST_TOKENS)).then(pl.col(name))
-            for name in ("input_tokens", "output_tokens")
-        },
-        cost_usd=pl.when(counted & (cost >= 0) & (cost <= MOST_USD)).then(cost),
+    rows = spans.select([name for name in COLUMNS if name not in _TEXTS]).combine_chunks()
+    column = {name: rows.column(name) for name in rows.column_names}
+    start, duration, kind = column["start_ns"], column["duration_ns"], column["kind"]
+    counted = pc.fill_null(column["usage_counted"], False)
+    end = pc.coalesce(pc.add(start, duration), start)
+    usable = _between(start, USABLE_START_NS[0], USABLE_START_NS[1] - 1)
+    nothing_costs, most = (pa.scalar(Decimal(usd), schema.USD) for usd in (0, MOST_USD))
+    limits: Mapping[str, tuple[Any, Any]] = {
+        "input_tokens": (0, MOST_TOKENS),
+        "output_tokens": (0, MOST_TOKENS),
+        "cost_usd": (nothing_costs, most),
+    }
+    return pa.table(
+        {
+            **{name: column[name] for name in (*_TRACE, "seq", "kind", *_TURN_DIMS, "ttft_ms")},
+            "start": start,
+            "end": end,
+            "usable_start": _where(usable, start),
+            "usable_end": _where(usable, end),
+            "duration_ms": pc.divide(duration.cast(pa.float64(), safe=False), 1e6),
+            "is_root": pc.is_null(column["parent_span_id"]),
+            "is_error": pc.equal(pc.fill_null(column["status_code"], 0), 2),
+            "is_model_call": pc.and_(pc.is_in(kind, value_set=_MODEL_KINDS), counted),
+            "is_tool_call": pc.fill_null(pc.equal(kind, SpanKind.TOOL.value), False),
+            "model": pc.coalesce(column["model_response"], column["model_request"]),
+            **{name: _where(pc.and_(counted, _between(column[name], *limits[name])), column[name]) for name in _USAGE},
+        }
     )
 
 
-def _known_sum(name: str) -> pl.Expr:
-    """The sum, or null where nothing is known."""
-    column = pl.col(name)
-    return pl.when(column.count() > 0).then(column.sum()).alias(name)
+def _between(values: pa.ChunkedArray, low: Any, high: Any) -> pa.ChunkedArray:
+    return pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
 
 
-def _usage_sums() -> list[pl.Expr]:
-    return [_known_sum("input_tokens"), _known_sum("output_tokens"), _known_sum("cost_usd")]
+def _where(mask: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values where the mask is true, else null."""
+    return pc.if_else(mask, values, pa.scalar(None, values.type))
 
 
-def _sums() -> list[pl.Expr]:
-    start, end = pl.col("usable_start"), pl.col("usable_end")
-    return [
-        pl.col("seq").max(),
-        start.min().fill_null(pl.col("start").min()).alias("start_ns"),
-        end.max().fill_null(pl.col("end").max()).alias("end_ns"),
-        pl.len().cast(pl.Int64).alias("n_spans"),
-        pl.col("is_error").sum().cast(pl.Int64).alias("n_errors"),
-        *_usage_sums(),
-    ]
+def _aggregated(rows: pa.Table, group: Ints, what: list[tuple[Any, str]]) -> pa.Table:
+    """One row per group, in their order. The sum, least and greatest of nothing but nulls is null."""
+    return rows.append_column("group", pa.array(group)).group_by("group", use_threads=False).aggregate(what)
 
 
-def _turn_sums() -> list[pl.Expr]:
-    return [
-        *_sums(),
-        pl.col("is_model_call").sum().cast(pl.Int64).alias("n_model_calls"),
-        (pl.col("kind") == SpanKind.TOOL.value).sum().cast(pl.Int64).alias("n_tool_calls"),
-        pl.col("model").filter("is_model_call").drop_nulls().unique().sort().str.join(",").alias("models"),
-    ]
+def _of_first(rows: pa.Table, group: Ints, names: list[str]) -> dict[str, pa.ChunkedArray]:
+    """What the first row of each group says."""
+    firsts = rows.select(names).filter(pa.array(is_first(group)))
+    return {name: firsts.column(name) for name in names}
 
 
-def _partials(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """The additive part of a turn: counts, sums, times, and the least of each dimension."""
-    return rows.group_by(keys).agg(*_turn_sums(), *[pl.col(c).min() for c in _TURN_DIMS])
+def _sums(rows: pa.Table, group: Ints, dims: list[str], marks: list[str]) -> dict[str, pa.ChunkedArray]:
+    """What adds up of each group: counts (of `marks` too), sums, times, and the least of each dimension."""
+    bounds = [("seq", "max"), ("usable_start", "min"), ("start", "min"), ("usable_end", "max"), ("end", "max")]
+    added = [(name, "sum") for name in ("is_error", *marks, *_USAGE)]
+    least = [(name, "min") for name in dims]
+    found = _aggregated(rows, group, [*bounds, *added, *least, ([], "count_all")])
+    return {
+        **{name: found.column(f"{name}_{what}") for name, what in (*added, *least, ("seq", "max"))},
+        "start_ns": pc.coalesce(found.column("usable_start_min"), found.column("start_min")),
+        "end_ns": pc.coalesce(found.column("usable_end_max"), found.column("end_max")),
+        "n_spans": found.column("count_all"),
+        "n_errors": found.column("is_error_sum"),
+    }
 
 
-def _roots(spans: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per root span with the fields a turn takes from it."""
-    is_root = rows["is_root"]
-    own = rows.filter(is_root).select(*_TRACE, "row", *[pl.col(c).alias(f"root_{c}") for c in ("start", *_TURN_DIMS)])
-    fields = spans.filter(is_root).select(
-        pl.col("span_id").alias("root_span_id"),
-        "name",
-        pl.col("status_code").fill_null(0).alias("root_status"),
-        pl.col("duration_ns").alias("root_duration_ns"),
-        pl.col("input").str.slice(0, PREVIEW_CHARS),
-        pl.col("output").str.slice(0, PREVIEW_CHARS),
-    )
-    return own.hstack(fields)
+def _partials(rows: pa.Table, part: Ints) -> pa.Table:
+    """Turns without the columns of their roots."""
+    sums = _sums(rows, part, _TURN_DIMS, ["is_model_call", "is_tool_call"])
+    columns = {
+        **_of_first(rows, part, _TRACE),
+        **sums,
+        "n_model_calls": sums["is_model_call"],
+        "n_tool_calls": sums["is_tool_call"],
+        "models": _models(rows, part, len(sums["seq"])),
+    }
+    return _shaped(columns, pa.schema([field for field in schema.TURNS if field.name in columns]))
 
 
-def _cells(rows: pl.DataFrame) -> pl.DataFrame:
+def _models(rows: pa.Table, part: Ints, n: int) -> pa.Array:
+    """The names of the models that each part called, sorted, comma-separated."""
+    called = pc.and_(rows.column("is_model_call"), pc.is_valid(rows.column("model")))
+    coded = rows.column("model").filter(called).combine_chunks().dictionary_encode()
+    order = pc.array_sort_indices(coded.dictionary).to_numpy()
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    size = max(1, len(order))
+    pairs = np.unique(part[called.to_numpy()] * size + rank[coded.indices.to_numpy()])
+    names = coded.dictionary.take(pa.array(order)).take(pa.array(pairs % size))
+    return pc.binary_join(pa.ListArray.from_arrays(_offsets(pairs // size, n), names), ",")
+
+
+def _agrees(whole: pa.Table, roots: pa.Table) -> npt.NDArray[np.bool_]:
+    """Whether the root says of every dimension, and of the start, what its trace says."""
+    agrees = pc.fill_null(pc.equal(whole.column("start_ns"), roots.column("start")), False)
+    for name in _TURN_DIMS:
+        ours, theirs = whole.column(name), roots.column(name)
+        both_null = pc.and_(pc.is_null(ours), pc.is_null(theirs))
+        agrees = pc.and_(agrees, pc.or_(both_null, pc.fill_null(pc.equal(ours, theirs), False)))
+    return np.asarray(agrees.to_numpy())
+
+
+def _with_root(partials: pa.Table, spans: pa.Table, roots: Ints) -> pa.Table:
+    """Turns with what their root says, which is the row of `spans` of that number; nothing where it is -1."""
+    fields = _taken(spans.select(["span_id", "name", "status_code", "duration_ns", *_TEXTS]), roots)
+    status = pc.fill_null(fields.column("status_code"), 0)
+    columns = {
+        **{name: partials.column(name) for name in partials.column_names},
+        "root_span_id": fields.column("span_id"),
+        "name": fields.column("name"),
+        "root_status": _where(pa.array(roots >= 0), status),
+        "root_duration_ns": fields.column("duration_ns"),
+        **{name: pc.utf8_slice_codeunits(fields.column(name), 0, PREVIEW_CHARS) for name in _TEXTS},
+    }
+    return _shaped(columns, schema.TURNS)
+
+
+def _cells(rows: pa.Table) -> pa.Table:
     """One row per span at its kind's level, and one at level "turn" per root or span with usage."""
-    ms = rows["duration_ms"].to_numpy()
-    rows = rows.with_columns(
-        minute_ns=pl.col("start") // NS_PER_MINUTE * NS_PER_MINUTE,
-        latency_bucket=pl.Series(sketch.bucket_indexes(ms)),
-        ttft_bucket=pl.Series(sketch.bucket_indexes(rows["ttft_ms"].to_numpy())),
+    minute = rows.column("start").to_numpy() // NS_PER_MINUTE * NS_PER_MINUTE
+    rows = rows.append_column("minute_ns", pa.array(minute))
+    has_usage = [pc.is_valid(rows.column(name)) for name in _USAGE]
+    of_turns = rows.filter(pc.or_(rows.column("is_root"), pc.or_(has_usage[0], pc.or_(has_usage[1], has_usage[2]))))
+    n, kind, is_root = of_turns.num_rows, rows.column("kind"), of_turns.column("is_root")
+    return pa.concat_tables(
+        [
+            _cells_at(rows, kind, rows.column("model"), pa.array(np.ones(rows.num_rows, bool))),
+            _cells_at(of_turns, pa.repeat("turn", n), pa.nulls(n, pa.string()), is_root),
+        ]
     )
-    by_kind = rows.with_columns(level=pl.col("kind"), counts=pl.lit(True))
-    has_usage = pl.any_horizontal([pl.col(n).is_not_null() for n in ("input_tokens", "output_tokens", "cost_usd")])
-    by_turn = rows.filter(pl.col("is_root") | has_usage).with_columns(
-        level=pl.lit("turn"), counts=pl.col("is_root"), model=pl.lit(None, dtype=pl.String)
-    )
-    return pl.concat([by_kind, by_turn])
 
 
-def _sketches(cells: pl.DataFrame, keys: list[str], bucket: str, column: str) -> pl.DataFrame:
-    pairs = cells.filter(pl.col(bucket) != sketch.NO_BUCKET).group_by(*keys, bucket).len()
-    pair = pl.struct(pl.col(bucket).alias("key"), pl.col("len").cast(pl.Int64).alias("value")).alias(column)
-    return pairs.sort(bucket).group_by(keys, maintain_order=True).agg(pair)
+def _cells_at(rows: pa.Table, level: pa.Array, model: pa.Array, counts: pa.Array) -> pa.Table:
+    names = [*_PLACE, "minute_ns", "app", "release", "variant", "seq", "duration_ms", "ttft_ms", *_USAGE]
+    columns = {"level": level, "model": model, "counts": counts, "failed": pc.and_(rows.column("is_error"), counts)}
+    return pa.table({**{name: rows.column(name) for name in names}, **columns})
 
 
-def _shaped(frame: pl.DataFrame, arrow_schema: pa.Schema) -> pl.DataFrame:
-    return frame.select(pl.col(field.name).cast(_polars_type(field.type)) for field in arrow_schema)
+def _sketches(cell: Ints, values: npt.NDArray[np.float64], n: int) -> pa.Array:
+    """The sketch of the values of each of `n` cells, as a map."""
+    bucket = sketch.bucket_indexes(values).astype(np.int64)
+    measured = bucket != sketch.NO_BUCKET
+    pairs, counts = np.unique((cell[measured] << 32) + bucket[measured] - sketch.ZERO_BUCKET, return_counts=True)
+    keys = ((pairs & 0xFFFF_FFFF) + sketch.ZERO_BUCKET).astype(np.int32)
+    return pa.MapArray.from_arrays(_offsets(pairs >> 32, n), pa.array(keys), pa.array(counts, pa.int64()))
 
 
-def _polars_type(arrow_type: pa.DataType) -> pl.DataType:
-    if pa.types.is_map(arrow_type):
-        pair = {"key": _polars_type(arrow_type.key_type), "value": _polars_type(arrow_type.item_type)}
-        return pl.List(pl.Struct(pair))
-    if pa.types.is_decimal(arrow_type):
-        return pl.Decimal(arrow_type.precision, arrow_type.scale)
-    return {pa.string(): pl.String(), pa.int64(): pl.Int64(), pa.int32(): pl.Int32()}[arrow_type]
+def _offsets(group: Ints, n: int) -> pa.Array:
+    """Where each of `n` groups begins, and the end; `group` is sorted."""
+    return pa.array(np.searchsorted(group, np.arange(n + 1)), pa.int32())
 
 
-def _map_array(lists: pa.Array, map_type: pa.DataType) -> pa.Array:
-    lists = lists.cast(pa.list_(pa.struct([("key", map_type.key_type), ("value", map_type.item_type)])))
-    entries = lists.values
-    return pa.MapArray.from_arrays(lists.offsets, entries.field("key"), entries.field("value"), type=map_type)
+def _marks(rows: pa.Table, name: str) -> npt.NDArray[np.bool_]:
+    return np.asarray(rows.column(name).to_numpy())
 
 
-DERIVED: Final = {"turns": turns_of, "sessions": sessions_of, "rollups": rollups_of}
+def _floats(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    """A column of doubles, NaN for null."""
+    return np.asarray(rows.column(name).to_numpy())
+
+
+def _taken(rows: pa.Table, places: Ints) -> pa.Table:
+    """The rows of these numbers, nulls for -1."""
+    return rows.take(pa.array(places, mask=places < 0))
+
+
+def _shaped(columns: Mapping[str, pa.ChunkedArray], arrow_schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_arrays([columns[field.name].cast(field.type) for field in arrow_schema], schema=arrow_schema)
+
+
+DERIVED: Final[dict[str, Callable[[pa.Table], pa.Table]]] = {
+    "turns": turns_of,
+    "sessions": sessions_of,
+    "rollups": rollups_of,
+}

@@ -18,7 +18,6 @@ from store.asked import Asked
 from store.derive import USABLE_START_NS
 from store.engine import slot, table_of
 from store.filters import SAME_ON_TURNS, Filters, Shape, on_spans, on_turns, shape_of, values_of
-from store.schema import TURNS
 from store.slices import slices
 from store.spans import STATUS_NAMES, started_at
 from store.tenant import TenantStore, around
@@ -58,7 +57,7 @@ def trace(store: TenantStore, trace_id: str, *, as_of_ns: int | None = None) -> 
         if found.height:
             return found
     spans = store.arrow(_derivable(), None, as_of_ns, values={"trace_id": trace_id})
-    turns = derive.to_table(derive.turns_of(derive.frame_of(spans)), TURNS)
+    turns = derive.derived("turns", spans)
     return _exact(store.frame(merged(table_of("turns")), given={"turns": turns}))
 
 

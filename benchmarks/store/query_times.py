@@ -32,18 +32,12 @@ from store.asked import Asked
 from store.engines import engine_for
 from store.filters import Filters
 from store.lake import Lake
-from store.schema import ROLLUPS, SESSIONS, TURNS
 from store.tenant import Store, TenantStore
 
 END_NS = 1_790_035_200 * NS_PER_S  # 2026-09-22T00:00:00Z
 DAY_NS = 86_400 * NS_PER_S
 COMMITS_PER_PACKING = 40
 FIVE = ("latest_50_traces", "filtered_50_traces", "session_traces", "one_trace", "hourly_p95", "hourly_by_model")
-DERIVED = (
-    ("turns", derive.turns_of, TURNS),
-    ("sessions", derive.sessions_of, SESSIONS),
-    ("rollups", derive.rollups_of, ROLLUPS),
-)
 
 
 def main() -> int:
@@ -121,9 +115,8 @@ def _fill(lake: Lake, made: Traces, batch: int) -> list[float]:
     taken = []
     for n, rows in enumerate(made.batches(batch), 1):
         lake.append("spans", rows)
-        frame = derive.frame_of(rows)
         began = time.perf_counter()
-        tables = [(name, derive.to_table(make(frame), schema)) for name, make, schema in DERIVED]
+        tables = [(name, derive.derived(name, rows)) for name in derive.DERIVED]
         taken.append((time.perf_counter() - began) * 1000 * 25_000 / rows.num_rows)
         for name, table in tables:
             lake.append(name, table)

@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from core.clock import NS_PER_MS, NS_PER_S
 from core.windows import day_of
 from store import derive
 from store.lake import Lake
-from store.schema import ROLLUPS, SESSIONS, SPANS, TURNS
+from store.schema import SPANS
 
 T0 = 1_790_000_000 * NS_PER_S  # 2026-09-21T14:13:20Z
 
@@ -72,17 +71,7 @@ def spans_table(rows: list[dict[str, Any]]) -> pa.Table:
 
 def derived(spans: pa.Table) -> dict[str, pa.Table]:
     """The partial turns, sessions and rollups of a batch of spans."""
-    frame = spans_frame(spans)
-    return {
-        "turns": derive.to_table(derive.turns_of(frame), TURNS),
-        "sessions": derive.to_table(derive.sessions_of(frame), SESSIONS),
-        "rollups": derive.to_table(derive.rollups_of(frame), ROLLUPS),
-    }
-
-
-def spans_frame(spans: pa.Table) -> pl.DataFrame:
-    """The columns of a span table that the derivations read, as polars."""
-    return derive.frame_of(spans)
+    return {table: derive.derived(table, spans) for table in derive.DERIVED}
 
 
 def _id(value: int | str, width: int) -> str:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import polars as pl
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import derive, sketch
+from store import sketch
 from store.schema import ROLLUPS, SESSIONS, TURNS
-from tests.store.build import T0, agent_trace, derived, row, span, spans_frame, spans_table, trace
+from tests.store import derive_slowly
+from tests.store.build import T0, agent_trace, derived, row, span, spans_table, trace
 from tests.store.merging import merged_rollups, merged_turns
 
 
 def turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return derive.turns_of(spans_frame(spans_table(rows))).to_dicts()
+    found: list[dict[str, Any]] = derived(spans_table(rows))["turns"].to_pylist()
+    return found
+
+
+def rollups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = derived(spans_table(rows))["rollups"].to_pylist()
+    return found
 
 
 def test_a_whole_trace_is_one_partial() -> None:
@@ -97,13 +102,13 @@ def test_a_test_clock_of_1970_keeps_its_times() -> None:
 
 def test_sessions_sum_the_spans_that_name_them() -> None:
     rows = agent_trace(1, session_id="s1") + agent_trace(2, session_id="s1", at_s=5) + agent_trace(3)
-    (found,) = derive.sessions_of(spans_frame(spans_table(rows))).to_dicts()
+    (found,) = derived(spans_table(rows))["sessions"].to_pylist()
     assert (found["session_id"], found["n_turns"], found["n_spans"], found["n_errors"]) == ("s1", 2, 8, 2)
     assert (found["start_ns"], found["end_ns"]) == (T0, T0 + 6 * 10**9)
 
 
 def test_rollups_have_a_level_for_turns_and_one_for_each_kind() -> None:
-    found = derive.rollups_of(spans_frame(spans_table(agent_trace(1)))).to_dicts()
+    found = rollups(agent_trace(1))
     by_level = {cell["level"]: cell for cell in found}
     assert set(by_level) == {"turn", "AGENT", "LLM", "TOOL"}
     assert (by_level["turn"]["n"], by_level["turn"]["input_tokens"], by_level["turn"]["model"]) == (1, 200, None)
@@ -113,7 +118,7 @@ def test_rollups_have_a_level_for_turns_and_one_for_each_kind() -> None:
         Decimal("0.002"),
     )
     assert (by_level["TOOL"]["n_errors"], by_level["TOOL"]["input_tokens"]) == (1, None)
-    buckets = {pair["key"]: pair["value"] for pair in by_level["LLM"]["latency_sketch"]}
+    buckets = dict(by_level["LLM"]["latency_sketch"])
     assert buckets == {265: 1, 300: 1}  # ceil(ln 200 / ln gamma) = 265, ceil(ln 400 / ln gamma) = 300
     assert by_level["LLM"]["minute_ns"] == T0 // (60 * 10**9) * 60 * 10**9
 
@@ -124,9 +129,9 @@ def test_what_is_no_measurement_reaches_no_sketch() -> None:
         row(span_id=2, kind="LLM", ms=5, ttft_ms=float("inf")),
         row(span_id=3, kind="LLM", ms=5, ttft_ms=-1.0),
     ]
-    cell = next(c for c in derive.rollups_of(spans_frame(spans_table(rows))).to_dicts() if c["level"] == "LLM")
+    cell = next(c for c in rollups(rows) if c["level"] == "LLM")
     assert cell["n"] == 3
-    assert sum(pair["value"] for pair in cell["latency_sketch"]) == 2
+    assert sum(dict(cell["latency_sketch"]).values()) == 2
     assert cell["ttft_sketch"] == []
 
 
@@ -181,12 +186,52 @@ def test_cutting_and_shuffling_batches_changes_nothing(spans: list[dict[str, Any
 
 def test_a_sketch_of_many_values_keeps_its_count() -> None:
     values = [row(span_id=n, ms=n % 50 + 1, kind="LLM") for n in range(1, 200)]
-    cell = derive.rollups_of(spans_frame(spans_table(values))).filter(pl.col("level") == "LLM").to_dicts()[0]
-    merged = {pair["key"]: pair["value"] for pair in cell["latency_sketch"]}
+    cell = next(c for c in rollups(values) if c["level"] == "LLM")
+    merged = dict(cell["latency_sketch"])
     assert sum(merged.values()) == 199
     assert sketch.quantile(merged, 0.5) == pytest.approx(25, rel=0.05)
 
 
-def test_to_table_refuses_a_frame_without_the_columns() -> None:
-    with pytest.raises(pl.exceptions.ColumnNotFoundError):
-        derive.to_table(pl.DataFrame({"x": [1]}), pa.schema([("y", pa.int64())]))
+def _any_of(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+# Everything a decoded row can say, sound or not, with few values so that groups meet.
+any_spans = st.lists(
+    st.fixed_dictionaries(
+        {
+            "tenant": _any_of("a", "b"),
+            "date": _any_of("2026-09-21", "2026-09-22"),
+            "seq": st.integers(1, 99),
+            "trace_id": st.integers(1, 4),
+            "span_id": st.integers(1, 9),
+            "parent": _any_of(None, None, 1, 2),
+            "start_ns": st.one_of(st.integers(T0, T0 + 2 * 10**11), _any_of(-5, 0, 8 * 10**18)),
+            "duration_ns": st.one_of(st.none(), st.integers(0, 10**11), _any_of(2**53 + 1)),
+            "kind": _any_of("LLM", "TOOL", "AGENT", "EMBEDDING", "CHAIN"),
+            "status_code": _any_of(0, 1, 2, None),
+            "usage_counted": st.booleans(),
+            "input_tokens": _any_of(None, -1, 0, 5, 10**12, 10**12 + 1),
+            "output_tokens": _any_of(None, 7),
+            "cost_usd": _any_of(None, Decimal(-1), Decimal("1.123456789"), Decimal(10**6), Decimal(10**6 + 1)),
+            "ttft_ms": _any_of(None, 0.0, 1e-9, 5.5, -1.0, float("nan"), float("inf")),
+            **{name: _any_of(None, "é", "z") for name in (*derive_slowly.DIMS, "model_request", "model_response")},
+            "name": _any_of("x", None),
+            "input": _any_of(None, "", "é" * 501),
+        }
+    ),
+    min_size=1,
+    max_size=24,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(any_spans)
+def test_the_derivations_are_those_of_plain_python(rows: list[dict[str, Any]]) -> None:
+    spans = spans_table([row(**one) for one in rows])
+    plain = spans.to_pylist()
+    slowly = {"turns": derive_slowly.turns, "sessions": derive_slowly.sessions, "rollups": derive_slowly.rollups}
+    for table, found in derived(spans).items():
+        found.validate(full=True)
+        wanted = [{name: one[name] for name in found.column_names} for one in slowly[table](plain)]
+        assert sorted(found.to_pylist(), key=repr) == sorted(wanted, key=repr), table

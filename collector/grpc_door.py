@@ -97,6 +97,13 @@ class GrpcDoor:
     def __init__(self, intake: Intake, settings: CollectorSettings) -> None:
         self._intake = intake
         self._settings = settings
+        self._listens = False
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens, and is opened again when that ends."""
+        return self._listens and self._watch is not None and not self._watch.done()
 
     async def start(self) -> None:
         """Listens. Raises OSError when the port is taken."""
@@ -106,7 +113,8 @@ class GrpcDoor:
 
     async def stop(self, grace_s: float) -> None:
         """Takes no more calls, and gives those under way `grace_s` seconds."""
-        self._watch.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         await self._server.stop(grace_s)
 
     async def _keep_open(self) -> None:
@@ -117,7 +125,7 @@ class GrpcDoor:
             except Exception as error:  # whatever ended it
                 # Its words may quote what was sent, so only its name is logged.
                 _LOG.error("the gRPC server ended with %s; opening it again", type(error).__name__)
-            dead = self._server
+            dead, self._listens = self._server, False
             self._server = await self._listening_again()
             with contextlib.suppress(Exception):
                 await dead.stop(5.0)
@@ -149,11 +157,5 @@ class GrpcDoor:
         if port == 0:
             raise OSError(f"gRPC cannot listen on {address}: is the port taken?")
         await server.start()
+        self._listens = True
         return server
-
-
-async def start_grpc(intake: Intake, settings: CollectorSettings) -> GrpcDoor:
-    """The door, open. Raises OSError when the port is taken."""
-    door = GrpcDoor(intake, settings)
-    await door.start()
-    return door

@@ -18,7 +18,7 @@ from auth.authenticator import Authenticator
 from collector.batch import Workshop
 from collector.committer import Committer, be_nice
 from collector.compile import warm
-from collector.grpc_door import start_grpc
+from collector.grpc_door import GrpcDoor
 from collector.http_door import Door, HttpConnection
 from collector.intake import Intake, Tally
 from collector.journal import Journal
@@ -119,6 +119,7 @@ class _Collector:
             clock=system_clock,
             tally=tally,
         )
+        self._grpc = GrpcDoor(self._intake, settings)
         self._committer.recovered(last)
 
     def drain(self) -> tuple[int, int]:
@@ -141,7 +142,7 @@ class _Collector:
             http = await loop.create_server(
                 lambda: HttpConnection(door), self._settings.host, self._settings.http_port, backlog=1024
             )
-            grpc = await start_grpc(self._intake, self._settings)
+            await self._grpc.start()
         except OSError as error:
             print(f"assay: the collector cannot listen: {error}", file=sys.stderr)  # noqa: T201
             return 1
@@ -158,7 +159,7 @@ class _Collector:
         http.close()
         for connection in list(door.connections):
             connection.finish_soon()
-        await grpc.stop(2.0)
+        await self._grpc.stop(2.0)
         deadline = time.monotonic() + 2.0
         while door.connections and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
@@ -209,12 +210,14 @@ class _Collector:
         """Well means making progress, not merely being up."""
         backlog = self._committer.backlog
         age = backlog["oldest_s"]
-        well = backlog["trouble"] is None and isinstance(age, float) and age < STALLED_S
+        open_ = self._grpc.is_open
+        well = open_ and backlog["trouble"] is None and isinstance(age, float) and age < STALLED_S
         limits = {"max_body_bytes": self._settings.max_body_bytes, "backlog_bytes": self._settings.backlog_bytes}
         scrub = {"rounds": self._scrubber.rounds, "damaged": self._scrubber.damaged[:20]}
         status = "ok" if well else "failing"
         refusal = self._committer.refusal  # the process is alive all the same, and takes requests again by itself
-        return well, {"status": status, "refusing": refusal, "backlog": backlog, "limits": limits, "scrub": scrub}
+        now = {"status": status, "grpc": "open" if open_ else "closed", "refusing": refusal, "backlog": backlog}
+        return well, {**now, "limits": limits, "scrub": scrub}
 
 
 def needs_compaction(lake: Lake) -> bool:

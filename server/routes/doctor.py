@@ -90,6 +90,9 @@ def _collector(port: int) -> Check:
     if found.get("refusing"):
         remedy = "free some space; no restart is needed"
         return Check(name="collector", status="fail", detail=f"refuses requests: {found['refusing']}", remedy=remedy)
+    if found.get("grpc") == "closed":
+        remedy = "see its log; the door opens again by itself once the port is free"
+        return Check(name="collector", status="fail", detail="does not listen for gRPC", remedy=remedy)
     if found["status"] != "ok":
         return Check(name="collector", status="fail", detail=f"{detail}; {backlog['trouble']}", remedy="see its log")
     return Check(name="collector", status="ok", detail=detail)

@@ -12,9 +12,10 @@ import polars as pl
 import pyarrow as pa
 
 from auth.authenticator import Authenticator, FindKey
+from collector.admission import Quotas
 from collector.batch import Item, Workshop, seq_of
 from collector.committer import Committer
-from collector.grpc_door import start_grpc
+from collector.grpc_door import GrpcDoor
 from collector.http_door import Door, HttpConnection
 from collector.intake import Intake, Tally
 from collector.journal import Entry, Journal
@@ -130,10 +131,12 @@ class InsideDoor:
             backlog=self.inside.committer,
             clock=system_clock,
             tally=self.inside.tally,
+            quotas=Quotas(dict(self.inside.settings.tenant_bytes_s)),
         )
         door = Door(intake=intake, settings=self.inside.settings, health=lambda: (True, {}), connections=set())
         server = await self._loop.create_server(lambda: HttpConnection(door), "127.0.0.1", 0)
-        self._grpc = await start_grpc(intake, self.inside.settings)
+        self._grpc = GrpcDoor(intake, self.inside.settings)
+        await self._grpc.start()
         return int(server.sockets[0].getsockname()[1])
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

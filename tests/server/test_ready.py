@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 
+import httpx
 from starlette.testclient import TestClient
 
 from core.ids import TenantId
@@ -15,6 +18,7 @@ from core.records import Role
 from server.app import create_app
 from server.settings import Settings
 from server.wiring import build_services
+from tests.fuzz.doors import http2_request
 from tests.stack import REPOSITORY, free_port_base
 from tests.waiting import wait_until
 
@@ -65,4 +69,48 @@ def test_a_collector_without_room_is_up_and_not_ready(tmp_path: Path) -> None:
             assert found == ("fail", "refuses requests: the disk is nearly full")
         with collecting(settings, 0):
             wait_until(lambda: ready() == (200, "ok"), 120, "the collector to be ready")
+    services.control.close()
+
+
+def seized(port: int) -> socket.socket:
+    """The gRPC port, taken in the moment after a path that is not UTF-8 has ended the server that had it."""
+    give_up_at = monotonic() + 60
+    while monotonic() < give_up_at:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(http2_request(b"/\xff\xfe"))
+        try_until = monotonic() + 1
+        while monotonic() < try_until:
+            taken = socket.socket()
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                taken.bind(("127.0.0.1", port))
+                taken.listen()
+            except OSError:
+                taken.close()
+            else:
+                return taken
+    raise AssertionError(f"port {port} was never free")
+
+
+def test_a_collector_whose_grpc_port_another_took_says_so_until_it_has_it_back(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data", port_base=free_port_base())
+    services = build_services(settings)
+    services.control.ensure_tenant(TenantId("airline"))
+    admin = {"Authorization": f"Bearer {services.control.create_key(TenantId('airline'), Role.ADMIN, 'test')[1]}"}
+
+    def health() -> tuple[int, str]:
+        answer = httpx.get(f"http://127.0.0.1:{settings.http_port}/healthz")
+        return answer.status_code, answer.json()["grpc"]
+
+    with TestClient(create_app(services), base_url="http://127.0.0.1") as client, collecting(settings, 0):
+        wait_until(lambda: client.get("/api/v1/ready").status_code == 200, 120, "the collector to be ready")
+        assert health() == (200, "open")
+        with seized(settings.grpc_port):
+            wait_until(lambda: health() == (503, "closed"), 30, "the collector to miss its port")
+            assert client.get("/api/v1/ready").status_code == 503
+            checks = client.get("/api/v1/doctor", params={"scrub": "false"}, headers=admin).json()["checks"]
+            (found,) = [(one["status"], one["detail"]) for one in checks if one["name"] == "collector"]
+            assert found == ("fail", "does not listen for gRPC")
+        wait_until(lambda: health() == (200, "open"), 30, "the collector to have its port again")
+        assert client.get("/api/v1/ready").status_code == 200
     services.control.close()

@@ -24,11 +24,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.admission import room_error
 from collector.batch import Item, Rows, Workshop, rows_of, seq_of
 from collector.dedup import Dedup
 from collector.derived import Derivation
 from collector.drain import Drain
-from collector.intake import Acknowledged, Tally, room_error
+from collector.intake import Acknowledged, Tally
 from collector.journal import Journal
 from collector.kinds import Signal
 from collector.leaves import Leaves

@@ -53,6 +53,7 @@ class ExportMethods(grpc.GenericRpcHandler):  # type: ignore[misc]
         async def export(body: bytes, context: Context) -> bytes:
             try:
                 principal = self._intake.principal(_key(context))
+                body = await self._intake.opened(body, principal)
                 accepted = await self._intake.receive(signal, body, is_json=False, principal=principal)
             except Exception as error:
                 await _abort(context, refusal_of(error))

@@ -38,8 +38,7 @@ from collector.http_request import (
     key_of,
     signal_of,
 )
-from collector.inflate import gunzip
-from collector.intake import INLINE_BYTES, Intake
+from collector.intake import Intake
 from collector.kinds import Signal
 from collector.settings import CollectorSettings
 from core.errors import AssayError, TooLarge
@@ -258,6 +257,7 @@ class HttpConnection(asyncio.Protocol):
             return
         now.signal = signal_of(now.method, target)
         now.principal = self._door.intake.principal(key_of(now.text(b"authorization"), now.text(b"x-api-key")))
+        self._door.intake.check_quota(now.principal)
         now.is_json = is_json(now.text(b"content-type"))
         now.is_gzip = is_gzip(now.text(b"content-encoding"))
 
@@ -304,12 +304,8 @@ class HttpConnection(asyncio.Protocol):
     async def _export(self, exchange: _Exchange, signal: Signal, principal: Principal) -> None:
         body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
         exchange.body = []
-        limit = self._door.settings.max_body_bytes
-        if exchange.is_gzip and body:
-            if len(body) > INLINE_BYTES // 4:
-                body = await self._loop.run_in_executor(None, gunzip, body, limit)
-            else:
-                body = gunzip(body, limit)
+        limit = self._door.settings.max_body_bytes if exchange.is_gzip else None
+        body = await self._door.intake.opened(body, principal, gzip_limit=limit)
         check_looks(body, exchange.is_json)
         accepted = await self._door.intake.receive(signal, body, is_json=exchange.is_json, principal=principal)
         if exchange.is_json:

@@ -1,20 +1,21 @@
 """What happens to a request between a door and its answer, the same for both transports.
 
-Who is calling comes first, then size, then whether the bytes are a request at all (one compiled scan), then whether
-there is room, then the journal. Only when the journal has it on disk is the request accepted.
+Who is calling comes first, then the tenant's quota, then size, then whether the bytes are a request at all (one
+compiled scan), then whether there is room, then the journal. Only when the journal has it on disk is it accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from auth.authenticator import Authenticator
+from collector.admission import Quotas, Turns
 from collector.answers import Accepted
+from collector.inflate import gunzip
 from collector.journal import Journal, Place
 from collector.json_body import Rejection, Transcoded, transcode
 from collector.kinds import EntryKind, Signal
@@ -22,14 +23,12 @@ from collector.log_events import admit_logs, looks_like_logs
 from collector.metric_points import admit_metrics, looks_like_metrics
 from collector.scan import REFUSAL_TEXT, Scan, scan
 from core.clock import Clock
-from core.errors import Forbidden, Overloaded, TooLarge, Unauthenticated, Undecodable
+from core.errors import Forbidden, TooLarge, Unauthenticated, Undecodable
 from core.ids import TenantId
 from core.records import Counts, Principal, Role
 
-INLINE_BYTES: Final = 32 << 10
 MOST_SPANS: Final = 500_000  # of one request: an empty span is two bytes on the wire and two hundred in our tables
 MOST_OBJECTS: Final = 4_000_000  # of one JSON request: each takes three bytes at least, and twenty times that in memory
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +80,22 @@ class Intake:
     """Admits requests. `receive` runs on the event loop and waits for the disk, never blocks it."""
 
     def __init__(
-        self, *, authenticator: Authenticator, journal: Journal, backlog: Backlog, clock: Clock, tally: Tally
+        self,
+        *,
+        authenticator: Authenticator,
+        journal: Journal,
+        backlog: Backlog,
+        clock: Clock,
+        tally: Tally,
+        quotas: Quotas | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._journal = journal
         self._backlog = backlog
         self._clock = clock
         self._tally = tally
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="scan")
+        self._quotas = quotas or Quotas({})
+        self._turns = Turns()
 
     def principal(self, key: str | None) -> Principal:
         """Who sends. Raises Unauthenticated, Forbidden, or StorageFailed when the key store is away."""
@@ -98,6 +105,27 @@ class Intake:
         if principal.role is Role.VIEWER:
             raise Forbidden(f"the key {principal.name!r} may only read; use one with role ingest or user")
         return principal
+
+    def check_quota(self, principal: Principal) -> None:
+        """Raises Overloaded while the tenant's quota is used up."""
+        self._quotas.check(principal.tenant)
+
+    async def opened(self, body: bytes, principal: Principal, *, gzip_limit: int | None = None) -> bytes:
+        """The body as it was before the sender packed it (`gzip_limit`: it is gzip, and so many bytes may come out),
+        charged to the tenant's quota. Raises Overloaded, and what gunzip raises."""
+        tenant = principal.tenant
+        self._quotas.check(tenant)
+        self._quotas.charge(tenant, len(body))
+        if gzip_limit is None or not body:
+            return body
+        try:
+            # What comes out may be a thousand times what came in.
+            plain = await self._turns.run(tenant, len(body) * 4, lambda: gunzip(body, gzip_limit))
+        except TooLarge:
+            self._quotas.charge(tenant, gzip_limit)
+            raise
+        self._quotas.charge(tenant, len(plain) - len(body))
+        return plain
 
     async def receive(self, signal: Signal, body: bytes, *, is_json: bool, principal: Principal) -> Accepted:
         """Keeps one export request. Raises the errors of core.errors; then nothing was kept."""
@@ -111,25 +139,17 @@ class Intake:
             case Signal.METRIC_POINTS:
                 return await self._metrics(body, is_json, principal)
 
-    async def _run(self, size: int, work: Callable[[], T]) -> T:
-        """Small work at once, large work on a thread (the scan runs without the GIL)."""
-        if size <= INLINE_BYTES:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-    async def _transcoded(self, body: bytes, signal: Signal) -> Transcoded:
-        if body.count(b"{") > MOST_OBJECTS:
-            raise TooLarge(f"the request holds more than {MOST_OBJECTS} JSON objects; send smaller batches", "body")
-        return await self._run(len(body), lambda: transcode(body, signal))
+    async def _transcoded(self, body: bytes, signal: Signal, principal: Principal) -> Transcoded:
+        return await self._turns.run(principal.tenant, len(body), lambda: _transcode(body, signal))
 
     # -- spans -----------------------------------------------------------------------------------------------------
 
     async def _spans(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
-        transcoded = await self._transcoded(body, Signal.SPANS) if is_json else None
+        transcoded = await self._transcoded(body, Signal.SPANS, principal) if is_json else None
         wire = transcoded.protobuf if transcoded else body
-        found = await self._run(len(wire), lambda: scan(wire, most_spans=MOST_SPANS))
-        if transcoded is None:
-            _refuse_other_signals(body, found)
+        found = await self._turns.run(
+            principal.tenant, len(wire), lambda: _scanned(wire, other_signals=transcoded is None)
+        )
         n_json = len(transcoded.rejected) if transcoded else 0
         n_items = found.n_spans + n_json
         warnings = list(transcoded.warnings) if transcoded else []
@@ -152,9 +172,9 @@ class Intake:
     # -- logs and metrics ------------------------------------------------------------------------------------------
 
     async def _logs(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
-        transcoded = await self._transcoded(body, Signal.LOG_RECORDS) if is_json else None
+        transcoded = await self._transcoded(body, Signal.LOG_RECORDS, principal) if is_json else None
         wire = transcoded.protobuf if transcoded else body
-        admission = await self._run(len(wire), lambda: admit_logs(wire))
+        admission = await self._turns.run(principal.tenant, len(wire), lambda: admit_logs(wire))
         n_json = len(transcoded.rejected) if transcoded else 0
         kept = admission.n_records - admission.n_rejected + admission.n_quarantined
         if kept + n_json:
@@ -174,9 +194,9 @@ class Intake:
         )
 
     async def _metrics(self, body: bytes, is_json: bool, principal: Principal) -> Accepted:
-        transcoded = await self._transcoded(body, Signal.METRIC_POINTS) if is_json else None
+        transcoded = await self._transcoded(body, Signal.METRIC_POINTS, principal) if is_json else None
         wire = transcoded.protobuf if transcoded else body
-        admission = await self._run(len(wire), lambda: admit_metrics(wire))
+        admission = await self._turns.run(principal.tenant, len(wire), lambda: admit_metrics(wire))
         counts = Counts(received=admission.n_records, rejected=admission.n_records)
         self._tally.add(principal.tenant, Signal.METRIC_POINTS, counts)
         return Accepted(signal=Signal.METRIC_POINTS, n_rejected=admission.n_rejected, message=admission.message)
@@ -215,6 +235,19 @@ class Intake:
         await asyncio.wrap_future(done)
 
 
+def _transcode(body: bytes, signal: Signal) -> Transcoded:
+    if body.count(b"{") > MOST_OBJECTS:
+        raise TooLarge(f"the request holds more than {MOST_OBJECTS} JSON objects; send smaller batches", "body")
+    return transcode(body, signal)
+
+
+def _scanned(body: bytes, *, other_signals: bool) -> Scan:
+    found = scan(body, most_spans=MOST_SPANS)
+    if other_signals:
+        _refuse_other_signals(body, found)
+    return found
+
+
 def _refuse_other_signals(body: bytes, found: Scan) -> None:
     """Logs and metrics sent to the traces path decode to spans without ids, because field numbers coincide."""
     if found.n_spans == 0 or found.n_refused < found.n_spans:
@@ -234,8 +267,3 @@ def _reasons(found: Scan, rejected: list[Rejection]) -> str:
     parts += [f"{n} x {detail[:200]}" for detail, n in details.items()]
     more = f", and {len(parts) - 5} other reasons" if len(parts) > 5 else ""
     return ", ".join(parts[:5]) + more
-
-
-def room_error(what: str, retry_after_s: int) -> Overloaded:
-    """The refusal that makes an exporter wait and send again."""
-    return Overloaded(f"{what}; nothing was kept, send again in {retry_after_s} s", retry_after_s)

@@ -15,6 +15,7 @@ from typing import Final
 import uvloop
 
 from auth.authenticator import Authenticator
+from collector.admission import Quotas
 from collector.batch import Workshop
 from collector.committer import Committer, be_nice
 from collector.compile import warm
@@ -118,6 +119,7 @@ class _Collector:
             backlog=self._committer,
             clock=system_clock,
             tally=tally,
+            quotas=Quotas(dict(settings.tenant_bytes_s)),
         )
         self._grpc = GrpcDoor(self._intake, settings)
         self._committer.recovered(last)

@@ -23,6 +23,7 @@ class CollectorSettings:
     batch_bytes: int = 12 << 20  # ... and how much is enough
     memory_bytes: int = 16 << 20  # acknowledged bytes kept in memory; beyond, they are read back from the journal
     backlog_bytes: int = 1 << 30  # acknowledged and not committed; beyond, requests are refused (priority spans not)
+    tenant_bytes_s: tuple[tuple[str, int], ...] = ()  # quotas: body bytes a second by tenant, of all others under "*"
     min_free_bytes: int = 128 << 20
     journal_retention_s: float = 0.0  # how long sealed segments outlive their commit
     compact_every_s: float = 60.0

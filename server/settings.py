@@ -29,6 +29,8 @@ ENV_PREFIX: Final = "ASSAY_"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 PORTS: Final = ("grpc_port", "http_port", "api_port", "dashboard_port")
 
+_QUOTA: Final = re.compile(r"(\*|[a-z0-9][a-z0-9_-]*)=[1-9][0-9]{0,14}")
+
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -57,15 +59,23 @@ class Settings(BaseSettings):
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost", "[::1]")
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
     backlog_bytes: Annotated[int, Field(ge=1024, le=1 << 40)] = 1 << 30  # acknowledged, not in the lake; beyond: 503
+    tenant_bytes_s: Annotated[tuple[str, ...], NoDecode] = ()  # quotas: "*=5000000", "TENANT=1000000"
     journal_retention_s: Annotated[float, Field(ge=0, le=366 * 86_400)] = 0.0
     max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
     bootstrap_key: SecretStr | None = None
 
-    @field_validator("trusted_hosts", mode="before")
+    @field_validator("trusted_hosts", "tenant_bytes_s", mode="before")
     @classmethod
     def _hosts(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("tenant_bytes_s")
+    @classmethod
+    def _bytes_by_tenant(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if bad := [part for part in value if not _QUOTA.fullmatch(part)]:
+            raise ValueError(f"{bad[0]!r} is no quota; write TENANT=BYTES, or *=BYTES for all others")
         return value
 
     @model_validator(mode="before")
@@ -84,6 +94,11 @@ class Settings(BaseSettings):
                 "--i-know, or keep 127.0.0.1"
             )
         return self
+
+    @property
+    def quotas(self) -> tuple[tuple[str, int], ...]:
+        """Body bytes a second by tenant; "*" stands for those that are not named."""
+        return tuple((tenant, int(size)) for tenant, size in (part.split("=") for part in self.tenant_bytes_s))
 
     @property
     def lake_root(self) -> str:

@@ -72,6 +72,7 @@ def _collector(settings: Settings) -> int:
             max_body_bytes=settings.max_body_bytes,
             backlog_bytes=settings.backlog_bytes,
             journal_retention_s=settings.journal_retention_s,
+            tenant_bytes_s=settings.quotas,
         ),
         open_control(settings),
         pepper_of(settings),

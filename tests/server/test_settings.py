@@ -117,6 +117,14 @@ def test_an_address_others_reach_needs_to_be_meant(host: str) -> None:
     assert load_settings(host=host, i_know=True).host == host
 
 
+def test_quotas_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().quotas == ()
+    monkeypatch.setenv("ASSAY_TENANT_BYTES_S", "noisy=1000, *=5000000")
+    assert load_settings().quotas == (("noisy", 1000), ("*", 5_000_000))
+    (line,) = problems_of(tenant_bytes_s="noisy=0")
+    assert "'noisy=0' is no quota; write TENANT=BYTES" in line
+
+
 def test_hosts_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_TRUSTED_HOSTS", "assay.example, 127.0.0.1")
     assert load_settings().trusted_hosts == ("assay.example", "127.0.0.1")

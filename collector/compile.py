@@ -28,6 +28,7 @@ def warm() -> None:
     from collector.dedup import Fingerprints
     from collector.pii_scan import compile_kernels
     from collector.redact import Redactor
+    from collector.row_hash import row_hashes
     from collector.usage import price_of
     from core.records import PiiPolicy
 
@@ -35,6 +36,7 @@ def warm() -> None:
     for _ in range(2):
         fingerprints.add(np.arange(3, dtype=np.int64))
     decode_safely([(1, _request())], tenant="setup", ingested_at_us=1)
+    row_hashes(pa.table({"a": ["x"]}), ["a"])
     compile_kernels()
     price_of("openai", "gpt-4o")
     Redactor(PiiPolicy(), b"setup").column(pa.array(["write to jane@example.org or +1 212 555 0100"]))

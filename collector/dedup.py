@@ -13,19 +13,21 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.native import kernel
 from core.errors import Corrupt
 from store import schema
 from store.delta_log import LakeFile
+from store.grouping import groups_of, is_among, is_first
 from store.lake import Lake
 
 SLOTS: Final = 1 << 20
 FULL: Final = int(SLOTS * 0.7)
 # 26 generations hold 19 million spans in 109 MB; the oldest are forgotten first.
 GENERATIONS: Final = 26
+_IDS: Final = ("trace_id", "span_id", "content_hash")
 _LOG: Final = logging.getLogger("assay.collector")
 
 
@@ -117,32 +119,31 @@ class Dedup:
 
     def _confirm(self, rows: pa.Table, perhaps: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which of the suspects are in the lake, or stand earlier in the batch."""
-        keys = ["tenant", "date", "trace_id", "span_id", "content_hash"]
-        frame = _frame(rows.select(keys))
-        first = frame.select(pl.struct(keys).is_first_distinct()).to_series().to_numpy()
+        keys = ["tenant", "date", *_IDS]
+        first = is_first(groups_of(rows, keys))
         known = ~first
-        suspects = frame.with_row_index("row").filter(pl.Series(perhaps & first))
-        if suspects.is_empty():
-            return known
+        at = np.flatnonzero(perhaps & first)
+        suspects = rows.select(keys).take(at)
+        place = groups_of(suspects, ["tenant", "date"])
         files = self._lake.snapshot("spans").files
-        for (tenant, date), group in suspects.group_by("tenant", "date"):
+        for one in np.flatnonzero(is_first(place)):
+            tenant, date = (suspects.column(name)[one].as_py() for name in ("tenant", "date"))
             places = sorted((f for f in files if f.tenant == tenant and f.date == date), key=lambda f: -f.max_seq)
-            known[self._found(group, places)] = True
+            own = np.flatnonzero(place == place[one])
+            known[at[own]] = self._found(suspects.take(own), places)
         return known
 
-    def _found(self, suspects: pl.DataFrame, files: list[LakeFile]) -> list[int]:
-        found: list[int] = []
-        ids = ["trace_id", "span_id", "content_hash"]
+    def _found(self, suspects: pa.Table, files: list[LakeFile]) -> npt.NDArray[np.bool_]:
+        """Which of them one of the files holds."""
+        found = np.zeros(suspects.num_rows, bool)
         for file in files:
-            if suspects.is_empty():
+            left = np.flatnonzero(~found)
+            if not len(left):
                 break
-            hashes = _frame(self._read(file, ["content_hash"]))["content_hash"]
-            if not suspects["content_hash"].is_in(hashes.implode()).any():
-                continue
-            stored = _frame(self._read(file, ids))
-            hits = suspects.join(stored.unique(), on=ids, how="semi")
-            found += hits["row"].to_list()
-            suspects = suspects.join(hits, on="row", how="anti")
+            wanted = suspects.take(left)
+            hashes = self._read(file, ["content_hash"]).column("content_hash").combine_chunks()
+            if pc.any(pc.is_in(wanted.column("content_hash"), value_set=hashes)).as_py():
+                found[left] = is_among(wanted, self._read(file, [*_IDS]), _IDS)
         return found
 
     def _load(self, remember_rows: int) -> None:
@@ -179,9 +180,3 @@ def _hashes(rows: pa.Table) -> npt.NDArray[np.int64]:
     else:
         mixed = hashes ^ np.array([salt[t] for t in rows.column("tenant").to_pylist()], np.int64)
     return np.ascontiguousarray(mixed)
-
-
-def _frame(rows: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(rows)
-    assert isinstance(frame, pl.DataFrame)
-    return frame

@@ -13,14 +13,19 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.row_hash import row_hashes
 
 REMEMBERED: Final = 500_000
+_RUNS: Final = 16
+
+Keys = npt.NDArray[np.int64]
 
 
 class Leaves:
-    """Remembers the parents of recent model spans. Not thread-safe."""
+    """Remembers the parents of recent model spans, in 16 bytes each. Not thread-safe."""
 
     def __init__(self) -> None:
         self._of_measured = _Recent()
@@ -28,19 +33,17 @@ class Leaves:
 
     def count(self, rows: pa.Table) -> pa.Table:
         """`rows` of schema.SPANS with `usage_counted` False on wrappers."""
-        columns = ["tenant", "trace_id", "span_id", "parent_span_id", "usage_counted", "input_tokens", "output_tokens"]
-        frame = pl.from_arrow(rows.select(columns))
-        assert isinstance(frame, pl.DataFrame)
-        model = frame["usage_counted"].to_numpy()
+        model = np.array(rows.column("usage_counted"))
         if not model.any():
             return rows
-        calls = frame.filter(pl.Series(model))
-        measured = (calls["input_tokens"].is_not_null() | calls["output_tokens"].is_not_null()).to_numpy()
-        inside = calls["parent_span_id"].is_not_null().to_numpy()
-        parents = _keys(calls, "parent_span_id")
+        calls = rows.select(["tenant", "trace_id", "span_id", "parent_span_id", "input_tokens", "output_tokens"])
+        calls = calls.filter(pa.array(model))
+        measured = _known(calls, "input_tokens") | _known(calls, "output_tokens")
+        inside = _known(calls, "parent_span_id")
+        parents = row_hashes(calls, ["tenant", "trace_id", "parent_span_id"])
         self._of_any.add(parents[inside])
         self._of_measured.add(parents[inside & measured])
-        own = _keys(calls, "span_id")
+        own = row_hashes(calls, ["tenant", "trace_id", "span_id"])
         wrapper = np.where(measured, self._of_measured.holds(own), self._of_any.holds(own))
         if not wrapper.any():
             return rows
@@ -51,23 +54,26 @@ class Leaves:
 
 
 class _Recent:
-    """At least the last REMEMBERED keys, at most twice as many."""
+    """At least the last REMEMBERED keys, at most twice as many and what came in _RUNS batches: sorted runs."""
 
     def __init__(self) -> None:
-        self._young: set[int] = set()
-        self._old: set[int] = set()
+        self._young: list[Keys] = []
+        self._old: Keys = np.empty(0, np.int64)
 
-    def add(self, keys: npt.NDArray[np.uint64]) -> None:
-        self._young.update(keys.tolist())
-        if len(self._young) > REMEMBERED:
-            self._old, self._young = self._young, set()
+    def add(self, keys: Keys) -> None:
+        self._young.append(np.unique(keys))
+        if len(self._young) > _RUNS:
+            self._young = [np.unique(np.concatenate(self._young))]
+            if len(self._young[0]) > REMEMBERED:
+                self._old, self._young = self._young[0], []
 
-    def holds(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        return np.array([key in self._young or key in self._old for key in keys.tolist()], bool)
+    def holds(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        found = np.zeros(len(keys), bool)
+        for run in (self._old, *self._young):
+            if len(run):
+                found |= run[np.minimum(np.searchsorted(run, keys), len(run) - 1)] == keys
+        return found
 
 
-def _keys(frame: pl.DataFrame, span: str) -> npt.NDArray[np.uint64]:
-    hashed: npt.NDArray[np.uint64] = (
-        frame.select("tenant", "trace_id", pl.col(span).alias("span")).hash_rows().to_numpy()
-    )
-    return hashed
+def _known(rows: pa.Table, name: str) -> npt.NDArray[np.bool_]:
+    return np.array(pc.is_valid(rows.column(name)))

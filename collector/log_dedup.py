@@ -14,13 +14,15 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.dedup import FULL, Fingerprints
+from collector.row_hash import row_hashes
 from core.errors import Corrupt
 from store import schema
 from store.delta_log import LakeFile
+from store.grouping import groups_of, is_among, is_first
 from store.lake import Lake
 
 REMEMBERED: Final = 2 * FULL  # newest rows of a table whose fingerprints a new process reads back from the lake
@@ -65,50 +67,54 @@ class RowDedup:
         A row of the lake with the same `seq` is this very row, committed before a crash: it repeats nothing.
         """
         whole = self._identity.whole
-        frame = frame_of(rows.select(list({"tenant", "date", "seq", "at_ns", "ingested_at", *whole})))
-        arrived_ns = pl.col("ingested_at").dt.timestamp("us") * 1000
-        frame = frame.with_columns(said_ns=pl.when(pl.col("at_ns") != arrived_ns).then("at_ns"))
-        perhaps = self._filter.add(self._hashes(frame))
+        at_ns = rows.column("at_ns")
+        arrived_ns = pc.multiply(rows.column("ingested_at").cast(pa.int64()), 1000)
+        said_ns = pc.if_else(pc.not_equal(at_ns, arrived_ns), at_ns, pa.scalar(None, pa.int64()))
+        rows = rows.select(["tenant", "date", "seq", *whole]).append_column("said_ns", said_ns)
+        perhaps = self._filter.add(self._hashes(rows))
         if not perhaps.any():
-            return np.zeros(len(frame), bool)
-        first = frame.select(pl.struct("tenant", *whole, *self._time).is_first_distinct()).to_series().to_numpy()
+            return perhaps
+        first = is_first(groups_of(rows, ["tenant", *whole, *self._time]))
         known = ~first
-        suspects = frame.with_row_index("row").filter(pl.Series(perhaps & first))
-        for (tenant, day), group in suspects.group_by("tenant", "date"):
-            known[self._found(group, self._places(str(tenant), str(day), group))] = True
+        at = np.flatnonzero(perhaps & first)
+        suspects = rows.take(at)
+        place = groups_of(suspects, ["tenant", "date"])
+        for one in np.flatnonzero(is_first(place)):
+            own = np.flatnonzero(place == place[one])
+            known[at[own]] = self._found(suspects.take(own))
         return known
 
-    def _places(self, tenant: str, day: str, suspects: pl.DataFrame) -> list[LakeFile]:
+    def _places(self, suspects: pa.Table) -> list[LakeFile]:
         """The files that can hold them, newest first. What came without a time may have come the day before."""
+        tenant, day = (suspects.column(name)[0].as_py() for name in ("tenant", "date"))
         days = {day}
-        if suspects["said_ns"].null_count():
+        if suspects.column("said_ns").null_count:
             days.add((date.fromisoformat(day) - timedelta(days=1)).isoformat())
         files = self._lake.snapshot(self._identity.table).files
         return sorted((f for f in files if f.tenant == tenant and f.date in days), key=lambda f: -f.max_seq)
 
-    def _found(self, suspects: pl.DataFrame, files: list[LakeFile]) -> list[int]:
-        found: list[int] = []
-        quick, whole = list(self._identity.quick), list(self._identity.whole)
-        for file in files:
-            if suspects.is_empty():
-                break
-            if quick != whole and self._hits(suspects, file, quick).is_empty():
+    def _found(self, suspects: pa.Table) -> npt.NDArray[np.bool_]:
+        """Which of them, all of one tenant and day, the lake holds as other rows."""
+        found = np.zeros(suspects.num_rows, bool)
+        left = np.arange(suspects.num_rows)
+        quick, whole = self._identity.quick, self._identity.whole
+        for file in self._places(suspects) if len(left) else ():
+            wanted = suspects.take(left)
+            if quick != whole and not self._held(wanted, self._read(file, quick), quick).any():
                 continue
-            hits = self._hits(suspects, file, whole)
-            own = pl.col("stored_seq").eq_missing(pl.col("seq")).any()
-            found += hits.group_by("row").agg(own=own).filter(~pl.col("own"))["row"].to_list()
-            suspects = suspects.join(hits, on="row", how="anti")
+            stored = self._read(file, whole)
+            held = self._held(wanted, stored, whole)
+            found[left[held & ~self._held(wanted, stored, (*whole, "seq"))]] = True
+            left = left[~held]
         return found
 
-    def _hits(self, suspects: pl.DataFrame, file: LakeFile, names: list[str]) -> pl.DataFrame:
-        """`row` and `seq` of suspects that a file has, by these columns and the time, with the `stored_seq`."""
-        stored = self._read(file, ["seq", "at_ns", *names]).select(*names, stored_seq="seq", stored_ns="at_ns")
-        hits = suspects.select("row", "seq", "said_ns", *names).join(stored, on=names, nulls_equal=True)
-        if self._identity.timed:
-            hits = hits.filter(
-                (pl.col("said_ns") == pl.col("stored_ns")) | (pl.col("said_ns").is_null() & _whole_us("stored_ns"))
-            )
-        return hits.select("row", "seq", "stored_seq")
+    def _held(self, suspects: pa.Table, stored: pa.Table, names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+        """Which suspects are among these rows of the lake, by these columns and the time."""
+        if not self._identity.timed:
+            return is_among(suspects, stored, names)
+        said = np.array(pc.is_valid(suspects.column("said_ns")))
+        with_time = is_among(suspects, stored, (*names, "said_ns"))
+        return np.where(said, with_time, is_among(suspects, stored.filter(_whole_us(stored)), names))
 
     def _load(self, remember_rows: int) -> None:
         """Reads the newest rows' fingerprints back from the lake, oldest of them first."""
@@ -119,38 +125,33 @@ class RowDedup:
             chosen.append(file)
             n += file.n_rows
         for file in reversed(chosen):
-            stored = self._read(file, ["tenant", "at_ns", *self._identity.quick]).with_columns(said_ns="at_ns")
-            if not stored.is_empty():
-                self._filter.add(self._hashes(stored))
-            unsaid = stored.filter(_whole_us("at_ns")).with_columns(said_ns=pl.lit(None, pl.Int64))
-            if self._identity.timed and not unsaid.is_empty():
-                self._filter.add(self._hashes(unsaid))
+            stored = self._read(file, ("tenant", *self._identity.quick))
+            self._filter.add(self._hashes(stored))
+            if self._identity.timed:
+                unsaid = stored.filter(_whole_us(stored))
+                place = unsaid.schema.get_field_index("said_ns")
+                self._filter.add(self._hashes(unsaid.set_column(place, "said_ns", pa.nulls(len(unsaid), pa.int64()))))
 
-    def _hashes(self, frame: pl.DataFrame) -> npt.NDArray[np.int64]:
+    def _hashes(self, rows: pa.Table) -> npt.NDArray[np.int64]:
         """One 64-bit hash per row, of tenant, quick columns and time."""
-        hashes = frame.select("tenant", *self._identity.quick, *self._time).hash_rows()
-        return np.array(hashes.to_numpy()).view(np.int64)  # a copy: the kernels are compiled for arrays of our own
+        return row_hashes(rows, ["tenant", *self._identity.quick, *self._time])
 
     @property
     def _time(self) -> tuple[str, ...]:
         return ("said_ns",) if self._identity.timed else ()
 
-    def _read(self, file: LakeFile, columns: list[str]) -> pl.DataFrame:
-        """Columns of a file; no rows where it is damaged: what it holds is stored again rather than lost."""
+    def _read(self, file: LakeFile, columns: tuple[str, ...]) -> pa.Table:
+        """These columns of a file, `seq`, and the time as `said_ns`; no rows where it is damaged: what it holds is
+        stored again rather than lost."""
+        names = ["seq", "at_ns", *columns]
         try:
-            return frame_of(self._lake.read(file, columns))
+            rows = self._lake.read(file, names)
         except Corrupt as error:
             _LOG.error("duplicates of a damaged file are not recognised: %s", error)
-            return frame_of(schema.TABLES[self._identity.table].empty_table().select(columns))
+            rows = schema.TABLES[self._identity.table].empty_table()
+        return rows.select(names).rename_columns(["seq", "said_ns", *columns])
 
 
-def frame_of(rows: pa.Table) -> pl.DataFrame:
-    """The rows as a frame."""
-    frame = pl.from_arrow(rows)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
-
-
-def _whole_us(name: str) -> pl.Expr:
+def _whole_us(rows: pa.Table) -> pa.Array:
     """Whether a time can be that of an arrival, which is known in microseconds."""
-    return pl.col(name) % 1000 == 0
+    return pa.array(rows.column("said_ns").to_numpy() % 1000 == 0)

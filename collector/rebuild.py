@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,7 +20,7 @@ from collector.batch import POSITION_BITS, Item, Workshop, rows_of, seq_of
 from collector.journal import entry_of, number_of
 from collector.kinds import EntryKind
 from collector.leaves import Leaves
-from collector.log_dedup import IDENTITIES, frame_of
+from collector.log_dedup import IDENTITIES
 from collector.seal import MasterKey, segment_key
 from core.errors import Corrupt
 from core.ids import TenantId
@@ -97,11 +98,17 @@ def _not_elsewhere(lake: Lake, table: str, rows: pa.Table, file: LakeFile) -> pa
     """Rows that stand in no other file of the day, each once, the first of those that are the same. Raises Corrupt when
     one of these files is damaged too."""
     same = list(_SAME[table])
-    frame = frame_of(rows.select(["seq", *same]))
+    frame = _frame(rows.select(["seq", *same]))
     frame = frame.with_row_index("row").sort("seq", maintain_order=True)
     frame = frame.unique(same, keep="first", maintain_order=True)
     for other in lake.snapshot(table).select(file.tenant):
         if other.date == file.date and other.relative != file.relative:
-            stored = frame_of(lake.read(other, same))
+            stored = _frame(lake.read(other, same))
             frame = frame.join(stored, on=same, how="anti", nulls_equal=True)
     return rows.take(pa.array(frame["row"].sort()))
+
+
+def _frame(rows: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -28,3 +28,9 @@ def renumbered(numbers: Ints) -> Ints:
 def is_first(groups: Ints) -> npt.NDArray[np.bool_]:
     """Where a group appears first; `groups` as `groups_of` numbers them."""
     return np.diff(np.maximum.accumulate(groups), prepend=-1) > 0
+
+
+def is_among(rows: pa.Table, others: pa.Table, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which rows say in these columns what one of `others` says."""
+    groups = groups_of(pa.concat_tables([rows.select(names), others.select(names)]), names)
+    return np.isin(groups[: rows.num_rows], groups[rows.num_rows :])

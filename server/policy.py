@@ -6,6 +6,7 @@ and nothing else of the request: what the Host or the path claims to be has no s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -16,7 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from auth.keys import credential_of
-from core.errors import Forbidden, InvalidInput
+from core.errors import Forbidden, InvalidInput, Undecodable
 from core.records import Principal, Role
 from server.wiring import Services
 
@@ -90,6 +91,24 @@ def known_parameters_only(request: Request) -> None:
     for name in request.query_params:
         if name not in known:
             raise InvalidInput(f"there is no query parameter {name[:60]!r} here; known are {_listed(known)}", name[:60])
+
+
+async def names_once(request: Request) -> None:
+    """A dependency for routes with a body: refuses JSON in which an object has a name twice, because readers disagree
+    about which one counts. Raises Undecodable; what is no JSON at all is left to whoever reads it."""
+    body = await request.body()
+    try:
+        json.loads(body or b"null", object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise Undecodable(f"the body has the name {name[:60]!r} twice in one object", name[:60])
+        seen.add(name)
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:

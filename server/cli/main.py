@@ -61,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.FAILED
     except SystemExit as ended:  # argparse: 0 after --help, 2 after a usage message
         return ended.code if isinstance(ended.code, int) else ExitCode.USAGE
+    except UnicodeEncodeError as error:
+        if not any(word.encode(errors="ignore") != word.encode(errors="surrogateescape") for word in words):
+            return _unforeseen(error)
+        _complain("an argument is not UTF-8 text")
+        return ExitCode.USAGE
     except Exception as error:
         return _unforeseen(error)
 

@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.records import Principal, Role
 from server.erasing import MOST_ID_CHARS, Erasing, resume_in_child
-from server.policy import ServicesOf, known_parameters_only, needs
+from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from server.routes.keys import rfc3339
 from store.control.erasures import Erasure
 
-router = APIRouter(prefix="/api/v1/erasures", tags=["erasures"], dependencies=[Depends(known_parameters_only)])
+router = APIRouter(
+    prefix="/api/v1/erasures", tags=["erasures"], dependencies=[Depends(known_parameters_only), Depends(names_once)]
+)
 
 Admin = Annotated[Principal, Depends(needs(Role.ADMIN))]
 

@@ -11,10 +11,12 @@ from core.clock import to_datetime
 from core.ids import KeyId
 from core.records import Principal, Role
 from core.windows import parse_moment
-from server.policy import ServicesOf, known_parameters_only, needs
+from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from store.control.records import KeyRecord
 
-router = APIRouter(prefix="/api/v1/keys", tags=["keys"], dependencies=[Depends(known_parameters_only)])
+router = APIRouter(
+    prefix="/api/v1/keys", tags=["keys"], dependencies=[Depends(known_parameters_only), Depends(names_once)]
+)
 
 Admin = Annotated[Principal, Depends(needs(Role.ADMIN))]
 

@@ -15,7 +15,7 @@ from core.ids import fresh
 from core.records import EvaluatorKind, Principal, Role, TargetKind
 from core.windows import moment_ns
 from server.once import Held, once
-from server.policy import ServicesOf, known_parameters_only, needs
+from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from server.redaction import redacted
 from server.routes import rows
 from server.routes.answers import answer, arrow, next_cursor
@@ -25,7 +25,9 @@ from server.wiring import Services
 from store.control.records import ClaimState
 from store.scores import NewScore, ScoresAsked, append_scores, has_scores, list_scores
 
-router = APIRouter(prefix="/api/v1/scores", tags=["scores"], dependencies=[Depends(known_parameters_only)])
+router = APIRouter(
+    prefix="/api/v1/scores", tags=["scores"], dependencies=[Depends(known_parameters_only), Depends(names_once)]
+)
 
 
 def _one_line(text: str) -> str:

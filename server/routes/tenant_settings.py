@@ -8,10 +8,12 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.records import PiiEntity, PiiMode, PiiPolicy, Principal, Role
-from server.policy import ServicesOf, known_parameters_only, needs
+from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from store.control.records import TenantRecord
 
-router = APIRouter(prefix="/api/v1/tenant", tags=["tenant"], dependencies=[Depends(known_parameters_only)])
+router = APIRouter(
+    prefix="/api/v1/tenant", tags=["tenant"], dependencies=[Depends(known_parameters_only), Depends(names_once)]
+)
 
 Admin = Annotated[Principal, Depends(needs(Role.ADMIN))]
 

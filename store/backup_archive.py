@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,7 @@ SUMMARY: Final = "summary.json"
 MANIFEST: Final = "manifest.json"
 CHUNK: Final = 1 << 20
 Progress = Callable[[str, int, int], None]
+Send = Callable[[str, bytes], None]
 
 
 class Readable(Protocol):
@@ -44,11 +45,20 @@ class Summary:
     files: dict[str, int]
     n_files: int
     n_bytes: int
-    control: bool  # False: the control database is on PostgreSQL and has to be backed up with its own tools
+    control: bool  # False: there was no control database yet
 
 
-def write_archive(staging: Path, part: Path, summary: Summary, progress: Progress, *, packed: bool) -> None:
-    """Every file once, hashed on its way; a file of the lake that is not what its name says ends it."""
+def write_archive(
+    staging: Path,
+    part: Path,
+    summary: Summary,
+    progress: Progress,
+    *,
+    packed: bool,
+    fetched: Iterable[tuple[str, bytes]] = (),
+) -> None:
+    """Every file once, hashed on its way, and then those that are `fetched`, by name; a file of the lake that is not
+    what its name says ends it."""
     hashes: dict[str, str] = {}
     paths = sorted(path for path in staging.rglob("*") if path.is_file())
     with _packing(part) if packed else _copying(part) as put:
@@ -58,12 +68,21 @@ def write_archive(staging: Path, part: Path, summary: Summary, progress: Progres
             with path.open("rb") as file:
                 reader = _Hashed(file)
                 put(name, path.stat().st_size, reader, path.stat().st_mode & 0o700)
-            hashes[name] = reader.digest()
-            expected = _expected(name)
-            if expected is not None and expected != hashes[name]:
-                raise Corrupt(f"{name} is damaged: assay doctor --repair --data DIR, then again")
-            progress("writing", n, len(paths))
+            hashes[name] = _checked(name, reader)
+            progress("writing", n, summary.n_files)
+        for n, (name, content) in enumerate(fetched, len(paths) + 1):
+            reader = _Hashed(io.BytesIO(content))
+            put(name, len(content), reader, 0o600)
+            hashes[name] = _checked(name, reader)
+            progress("writing", n, summary.n_files)
         _put_text(put, MANIFEST, {"files": hashes})
+
+
+def _checked(name: str, reader: _Hashed) -> str:
+    found, expected = reader.digest(), _expected(name)
+    if expected is not None and expected != found:
+        raise Corrupt(f"{name} is damaged: assay doctor --repair --data DIR, then again")
+    return found
 
 
 def _expected(name: str) -> str | None:
@@ -117,8 +136,9 @@ def _put_text(put: Put, name: str, value: object) -> None:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
-def read_archive(source: Path, target: Path | None, progress: Progress) -> Summary:
-    """Goes through a backup once; writes below `target` unless that is None. Raises Corrupt, NewerData."""
+def read_archive(source: Path, target: Path | None, progress: Progress, send: Send | None = None) -> Summary:
+    """Goes through a backup once; writes below `target` unless that is None, but data files of the lake, by their path
+    in it, go to `send` if there is one. Raises Corrupt, NewerData."""
     found: dict[str, str] = {}
     summary: Summary | None = None
     manifest: dict[str, str] | None = None
@@ -130,7 +150,13 @@ def read_archive(source: Path, target: Path | None, progress: Progress) -> Summa
                 manifest = dict(json.loads(content.read())["files"])
             else:
                 reader = _Hashed(content)
-                _store(target / _safe(name) if target else None, reader, mode)
+                if send is not None and _expected(_safe(name)) is not None:
+                    whole = reader.read()
+                    if reader.digest() != _expected(name):
+                        raise Corrupt(f"{source}: {name} is not what was backed up")
+                    send(name.removeprefix("lake/"), whole)
+                else:
+                    _store(target / _safe(name) if target else None, reader, mode)
                 found[name] = reader.digest()
                 progress("reading", len(found), summary.n_files if summary else 0)
     except (tarfile.TarError, pa.ArrowException, ValueError, KeyError, TypeError, EOFError) as error:

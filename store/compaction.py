@@ -25,6 +25,7 @@ from core.errors import AssayError, Conflict
 from store import schema
 from store.delta_log import LakeFile
 from store.lake import TIME_COLUMN, Lake
+from store.leftover import vacuum
 from store.retention import enforce
 
 TARGET_BYTES: Final = 32 << 20
@@ -116,7 +117,7 @@ def upkeep(lake: Lake, *, grace_s: float = GRACE_S) -> dict[str, dict[str, int]]
         log = lake.root / table / "_delta_log"
         if _commits_since_checkpoint(log) >= CHECKPOINT_EVERY:
             lake.checkpoint(table)
-        gone = lake.vacuum(table, older_than_ms=int((time.time() - grace_s) * 1000))
+        gone = vacuum(lake, table, older_than_ms=int((time.time() - grace_s) * 1000))
         done[table] = {"packed": packed, "made": made, "deleted": len(gone)}
     return done
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from core.clock import NS_PER_MS
 from core.errors import Conflict, Corrupt, StorageFailed
 from store import checkpoints
 from store.durable import make_folder, replace_durably, sync_folder, write_durably
@@ -33,6 +36,8 @@ from store.log_seal import BLANK, check, check_checkpoint, seal_of, sealed
 
 MAX_TRIES = 100
 LAST: Final = checkpoints.LAST
+REMOVED: Final = "removed-"  # and a tenant: the transaction whose version is how many of its rows have left the table
+COUNTS_REMOVED: Final = "removed"  # the transaction of a table in which they are counted from its beginning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,12 @@ class DeltaLog:
             self._advance()
             return self._version, self._files
 
+    def counted(self) -> tuple[int, Mapping[str, LakeFile], Mapping[str, int]]:
+        """As `files`, with the last version of every application transaction as of that version."""
+        with self._lock:
+            self._advance()
+            return self._version, self._files, dict(self._txns)
+
     def txn_version(self, app_id: str) -> int | None:
         """The last version that `app_id` committed, None if it never did; a power loss does not take it back."""
         with self._lock:
@@ -102,31 +113,17 @@ class DeltaLog:
         Raises Conflict when `txn` was already committed at this version or later, or when a file to remove has
         gone; StorageFailed when the disk refuses. A commit that raised may have been made: `txn_version` tells, once
         the disk relents. `rearrangement` says
-        that the rows stay the same (the default when files are removed).
+        that the rows stay the same (the default when files are removed). Rows that leave the table are counted by
+        tenant, under REMOVED, in the same commit.
         """
         same_rows = bool(remove) if rearrangement is None else rearrangement
-        lines: list[dict[str, Any]] = [
-            {
-                "commitInfo": {
-                    "timestamp": at_ms,
-                    "operation": operation,
-                    "operationParameters": {},
-                    "engineInfo": "assay",
-                    "seal": BLANK.decode(),
-                }
-            }
-        ]
-        if txn:
-            lines.append({"txn": {"appId": txn[0], "version": txn[1], "lastUpdated": at_ms}})
-        lines += [{"remove": self._remove_action(file, at_ms, data_change=not same_rows)} for file in remove]
-        lines += [{"add": self._add_action(file, at_ms, data_change=not same_rows)} for file in add]
-        content = sealed("\n".join(json.dumps(line, separators=(",", ":")) for line in lines).encode())
         with self._lock:
             self._make_names_durable()
             for _ in range(MAX_TRIES):
                 self._advance()
                 self._check(remove, txn)
-                if self._put(self._version + 1, content):
+                txns = [*([txn] if txn else []), *self._removed(add, remove)]
+                if self._put(self._version + 1, self._entry(add, remove, txns, operation, at_ms, not same_rows)):
                     self._advance()
                     return self._version
         raise Conflict(f"{self._folder.name}: {MAX_TRIES} other commits came in between; try again")
@@ -151,7 +148,7 @@ class DeltaLog:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def _create(self, schema: pa.Schema) -> None:
-        """Puts entry 0, which deltalake writes without a sync, into the log in one durable step."""
+        """Puts entry 0, which deltalake writes without a sync and without a seal, into the log in one durable step."""
         with TemporaryDirectory(prefix="assay-table-") as scratch:
             DeltaTable.create(
                 scratch,
@@ -163,9 +160,12 @@ class DeltaLog:
                     "delta.logRetentionDuration": "interval 1 days",
                 },
             )
-            content = (Path(scratch) / "_delta_log" / f"{0:020}.json").read_bytes()
+            made = (Path(scratch) / "_delta_log" / f"{0:020}.json").read_bytes()
+        at_ms = time.time_ns() // NS_PER_MS
+        lines = [line for line in map(json.loads, made.splitlines()) if "commitInfo" not in line]
+        txn = {"txn": {"appId": COUNTS_REMOVED, "version": 0, "lastUpdated": at_ms}}
         make_folder(self._log)
-        self._put(0, content)
+        self._put(0, _sealed_lines("CREATE TABLE", at_ms, [*lines, txn]))
 
     def _make_names_durable(self) -> None:
         """What this process, or one that was killed before its sync, put into the log stays from here on.
@@ -289,6 +289,33 @@ class DeltaLog:
         if gone:
             raise Conflict(f"{self._folder.name}: {gone[0]} is no longer part of the table")
 
+    def _removed(self, add: Sequence[LakeFile], remove: Sequence[LakeFile]) -> list[tuple[str, int]]:
+        """The transactions that count the rows which leave with a commit, by tenant."""
+        n: Counter[str] = Counter()
+        for file in remove:
+            n[file.tenant] += file.n_rows
+        for file in add if remove else ():
+            n[file.tenant] -= file.n_rows
+        return [
+            (REMOVED + tenant, self._txns.get(REMOVED + tenant, 0) + gone) for tenant, gone in n.items() if gone > 0
+        ]
+
+    def _entry(
+        self,
+        add: Sequence[LakeFile],
+        remove: Sequence[LakeFile],
+        txns: Sequence[tuple[str, int]],
+        operation: str,
+        at_ms: int,
+        data_change: bool,
+    ) -> bytes:
+        lines: list[dict[str, Any]] = [
+            {"txn": {"appId": app_id, "version": version, "lastUpdated": at_ms}} for app_id, version in txns
+        ]
+        lines += [{"remove": self._remove_action(file, at_ms, data_change=data_change)} for file in remove]
+        lines += [{"add": self._add_action(file, at_ms, data_change=data_change)} for file in add]
+        return _sealed_lines(operation, at_ms, lines)
+
     def _put(self, version: int, content: bytes) -> bool:
         """Creates the log entry, or answers False when another writer was first."""
         target = self._log / f"{version:020}.json"
@@ -338,3 +365,10 @@ class DeltaLog:
             "partitionValues": {"tenant": file.tenant, "date": file.date},
             "size": file.size,
         }
+
+
+def _sealed_lines(operation: str, at_ms: int, lines: Sequence[dict[str, Any]]) -> bytes:
+    """The bytes of an entry: its commitInfo, which carries the seal, and then these actions."""
+    about = {"timestamp": at_ms, "operation": operation, "operationParameters": {}, "engineInfo": "assay"}
+    first = {"commitInfo": {**about, "seal": BLANK.decode()}}
+    return sealed("\n".join(json.dumps(line, separators=(",", ":")) for line in (first, *lines)).encode())

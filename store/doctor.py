@@ -1,4 +1,4 @@
-"""Looks a data folder over from outside and says what is wrong with it and what to do. Needs no server.
+"""Looks an installation over from outside and says what is wrong with it and what to do. Needs no server.
 
 It changes nothing but the notes of damaged files (store/trust.py), which it keeps up with what it sees.
 """
@@ -9,6 +9,7 @@ import platform
 import shutil
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,10 +18,15 @@ from typing import Final, Literal
 
 from core.errors import AssayError, StorageFailed
 from core.ids import TenantId
+from store.bucket_log import damage_of, tables_there, tables_without_log
 from store.compaction import GRACE_S, plan
-from store.control.integrity import look_over, sound_rows
-from store.control.tables import WATERMARKS
+from store.control.integrity import look_over, look_over_server, sound_rows_at, sqlite_file
+from store.control.records import LedgerRow
+from store.control.tables import LEDGER, WATERMARKS
+from store.delta_log import COUNTS_REMOVED, REMOVED
 from store.lake import Lake
+from store.leftover import orphans as left_over
+from store.objects import Objects, is_object_url
 from store.repair import find_damage, taken_out, underived
 from store.trust import FOLDER, Damage
 
@@ -42,35 +48,63 @@ class Check:
     remedy: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What the ledger said before the lake was looked at: journal -> settled position, tenant -> stored spans."""
+
+    upto: Mapping[int, int]
+    stored: Mapping[str, int]
+
+    @classmethod
+    def of(cls, watermarks: Mapping[int, int], rows: Iterable[LedgerRow]) -> Settled:
+        """From the watermarks and lines of the ledger."""
+        return cls(upto=watermarks, stored={row.tenant: row.stored for row in rows if row.signal == "spans"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an installation keeps its lake (a folder, or an s3:// URL) and its control database."""
+
+    data: Path
+    lake: str
+    control_url: str
+
+    @classmethod
+    def of_folder(cls, data: Path) -> Place:
+        """As it is where nothing else was set."""
+        return cls(data=data, lake=str(data / "lake"), control_url=f"sqlite:///{data.absolute() / 'control.db'}")
+
+
 def examine(
-    data_dir: Path,
+    where: Path | Place,
     *,
     scrub: bool = True,
     progress: Callable[[int, int], None] | None = None,
     tenant: TenantId | None = None,
-    watermarks: Mapping[int, int] | None = None,
+    settled: Settled | None = None,
 ) -> list[Check]:
-    """Every check that needs nothing but the folder. With `scrub` every lake file is read and its hash compared;
+    """Every check that needs no server. With `scrub` every lake file is read and its hash compared;
     `progress` gets (files done, files in all). With `tenant` rows and files of that tenant only are counted and named.
-    `watermarks`, journal -> position that the ledger has settled, are those of the folder's control.db by default."""
-    checks = [_versions(), _disk(data_dir)]
-    checks += _guarded("control database", lambda: _control(data_dir / "control.db"))
-    checks += _guarded("journal", lambda: _journal(data_dir / "journal"))
-    lake = data_dir / "lake"
-    if lake.is_dir():
-        settled = watermarks if watermarks is not None else _watermarks(data_dir / "control.db")
-        checks += _guarded("lake end", lambda: _reaches(lake, settled))
-        checks += _guarded("lake", lambda: _lake(lake, scrub, progress, tenant))
-    else:
-        checks.append(Check(name="lake", status="warn", detail=f"there is none at {lake} yet", remedy="assay up"))
+    `settled` is read from the control database by default."""
+    place = where if isinstance(where, Place) else Place.of_folder(where)
+    checks = [_versions(), _disk(place.data)]
+    checks += _guarded("control database", lambda: _control(place.control_url))
+    checks += _guarded("journal", lambda: _journal(place.data / "journal"))
+    found = settled if settled is not None else _settled(place.control_url)
+    checks += _guarded("lake", lambda: _lake(place, found, scrub, progress, tenant))
     return checks
 
 
 def _guarded(name: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
+    """What is found, with the failure that ended the looking."""
+    found: list[Check] = []
     try:
-        return list(look())
+        for check in look():
+            found.append(check)
     except (AssayError, OSError, sqlite3.Error) as error:
-        return [Check(name=name, status="fail", detail=str(error), remedy="keep the folder as it is; restore a backup")]
+        remedy = "keep everything as it is; restore a backup"
+        found.append(Check(name=name, status="fail", detail=str(error), remedy=remedy))
+    return found
 
 
 def _versions() -> Check:
@@ -91,13 +125,15 @@ def _disk(data_dir: Path) -> Check:
     return Check(name="disk", status="ok", detail=detail)
 
 
-def _control(path: Path) -> Iterator[Check]:
-    if not path.exists():
+def _control(url: str) -> Iterator[Check]:
+    path = sqlite_file(url)
+    if path is not None and not path.exists():
         yield Check(name="control database", status="warn", detail=f"no SQLite file at {path}", remedy="assay up")
         return
-    found = look_over(path)
+    found = look_over(path) if path is not None else look_over_server(url)
     if not found:
-        yield Check(name="control database", status="ok", detail="integrity_check says ok, every row fits its seal")
+        detail = "integrity_check says ok, every row fits its seal" if path is not None else "every row fits its seal"
+        yield Check(name="control database", status="ok", detail=detail)
     for finding in found[:MOST_NAMED]:
         remedy = "assay doctor --repair puts it right" if finding.mendable else "restore a backup of it"
         yield Check(name="control database", status="fail", detail=finding.what, remedy=remedy)
@@ -120,12 +156,61 @@ def _journal(folder: Path) -> Iterator[Check]:
         yield Check(name="journal", status="ok", detail=detail)
 
 
-def _reaches(root: Path, watermarks: Mapping[int, int]) -> Iterator[Check]:
+def _settled(url: str) -> Settled:
+    """From the control database, which is checked by itself: of a damaged one what is sound."""
+    try:
+        upto = {int(str(row["journal"])): int(str(row["upto_seq"])) for row in sound_rows_at(url, WATERMARKS)}
+        rows = [row for row in sound_rows_at(url, LEDGER) if row["signal"] == "spans"]
+        return Settled(upto=upto, stored={str(row["tenant"]): int(str(row["stored"])) for row in rows})
+    except StorageFailed:
+        return Settled(upto={}, stored={})
+
+
+def _lake(
+    place: Place,
+    settled: Settled,
+    scrub: bool,
+    progress: Callable[[int, int], None] | None,
+    tenant: TenantId | None,
+) -> Iterator[Check]:
+    if not is_object_url(place.lake) and not Path(place.lake).is_dir():
+        yield Check(name="lake", status="warn", detail=f"there is none at {place.lake} yet", remedy="assay up")
+        return
+    logs = list(_logs_there(place.lake)) if is_object_url(place.lake) else []
+    yield from logs
+    if any(check.name == "lake" for check in logs):
+        return
+    lake = Lake(place.lake, cache=place.data / "lake-cache")
+    unreadable = lake.unreadable()
+    for error in unreadable.values() if not logs else ():
+        remedy = "restore this table's _delta_log from a backup; the other tables are served"
+        yield Check(name="lake log", status="fail", detail=str(error), remedy=remedy)
+    if "spans" not in unreadable:
+        yield from _reaches(lake, settled.upto)
+        yield from _held(lake, settled, tenant)
+    yield from _files(lake, [table for table in lake.tables() if table not in unreadable], scrub, progress, tenant)
+
+
+def _logs_there(url: str) -> Iterator[Check]:
+    """What is wrong with the logs in an object store, whatever the copies here say; a check `lake` where there is
+    nothing to open."""
+    objects = Objects(url)
+    tables = tables_there(objects)
+    gone = tables_without_log(objects)
+    if gone:
+        detail = f"{', '.join(gone)} at {url}: there are files, and no log"
+        yield Check(name="lake", status="fail", detail=detail, remedy="restore _delta_log from a backup; do not start")
+    elif not tables:
+        yield Check(name="lake", status="warn", detail=f"there is none at {url} yet", remedy="assay up")
+    for table in sorted(tables):
+        if error := damage_of(objects, table):
+            remedy = f"restore it; lake-cache/*/{table}/_delta_log of a machine that read it may hold it as it was"
+            yield Check(name="lake log", status="fail", detail=str(error), remedy=remedy)
+
+
+def _reaches(lake: Lake, watermarks: Mapping[int, int]) -> Iterator[Check]:
     """Whether the lake holds everything that the ledger counts. Entries at the end of a log that are gone leave a log
     that is whole but too short."""
-    lake = Lake(root)
-    if "spans" in lake.unreadable():
-        return
     short = []
     for journal, settled in sorted(watermarks.items()):
         reached = lake.txn_version("spans", f"journal-{journal}") or 0
@@ -138,24 +223,42 @@ def _reaches(root: Path, watermarks: Mapping[int, int]) -> Iterator[Check]:
         yield Check(name="lake end", status="ok", detail="the table spans reaches as far as the ledger")
 
 
-def _watermarks(path: Path) -> dict[int, int]:
-    """Journal -> position that the ledger has settled; none where the file, which is checked by itself, is damaged."""
-    try:
-        rows = sound_rows(path, WATERMARKS) if path.exists() else []
-    except StorageFailed:
-        return {}
-    return {int(str(row["journal"])): int(str(row["upto_seq"])) for row in rows}
+def _held(lake: Lake, settled: Settled, tenant: TenantId | None) -> Iterator[Check]:
+    """Whether the rows of the table spans are those that the ledger counts as stored, less those that have left it by
+    retention, erasure or repair, which the log of the table counts. The lake was looked at after the ledger."""
+    snapshot, txns = lake.counted("spans")
+    came = {int(app.removeprefix("journal-")): n for app, n in txns.items() if app.startswith("journal-")}
+    ahead = any(n > settled.upto.get(journal, 0) for journal, n in came.items())
+    held: Counter[str] = Counter()
+    for file in snapshot.files:
+        held[file.tenant] += file.n_rows
+    for name, stored in sorted(settled.stored.items()):
+        if tenant is not None and name != tenant:
+            continue
+        removed = txns.get(REMOVED + name, 0)
+        said = f"{held[name]} in the lake + {removed} removed"
+        more = held[name] + removed - stored
+        status: Status = "ok"
+        remedy = ""
+        if more == 0:
+            detail = f"{stored} stored = {said}"
+        elif more > 0 and ahead:
+            detail = f"{stored} stored, {said}: {more} are not counted yet"
+        elif more < 0 and COUNTS_REMOVED not in txns:
+            status, remedy = (
+                "warn",
+                "expected after retention or an erasure under an earlier release; else restore a backup",
+            )
+            detail = f"{stored} stored is not {said}: {-more} left uncounted, or are lost"
+        else:
+            status, remedy = "fail", "keep everything as it is and compare with a backup"
+            detail = f"{stored} stored is not {said}: {abs(more)} {'too many' if more > 0 else 'are missing'}"
+        yield Check(name=f"rows: spans of {name}", status=status, detail=detail, remedy=remedy)
 
 
-def _lake(
-    root: Path, scrub: bool, progress: Callable[[int, int], None] | None, tenant: TenantId | None
+def _files(
+    lake: Lake, readable: list[str], scrub: bool, progress: Callable[[int, int], None] | None, tenant: TenantId | None
 ) -> Iterator[Check]:
-    lake = Lake(root)
-    unreadable = lake.unreadable()
-    for error in unreadable.values():
-        remedy = "restore this table's _delta_log from a backup; the other tables are served"
-        yield Check(name="lake log", status="fail", detail=str(error), remedy=remedy)
-    readable = [table for table in lake.tables() if table not in unreadable]
     yield from _sizes(lake, readable, tenant)
     files = [file for table in readable for file in lake.snapshot(table).files]
     started = time.monotonic()
@@ -214,7 +317,7 @@ def _sizes(lake: Lake, tables: list[str], tenant: TenantId | None) -> Iterator[C
             size = sum(file.size for file in files) / 2**20
             parts.append(f"{table} {rows:,} rows in {len(files)} files, {size:.1f} MiB")
         small += sum(len(group) for group in plan(lake, table))
-        orphans += len(lake.orphans(table, int((time.time() - 6 * GRACE_S) * 1000)))
+        orphans += len(left_over(lake, table, int((time.time() - 6 * GRACE_S) * 1000)))
     detail = "; ".join(parts) or "empty"
     if small > MANY_FILES:
         remedy = "compaction is behind: look at the collector's log, or run python -m store.compaction on the lake"

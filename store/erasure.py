@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.errors import Conflict, Corrupt
-from store import repair, schema
+from store import aside, leftover, repair, schema
 from store.delta_log import LakeFile
 from store.derive import DERIVED
 from store.lake import Lake
@@ -138,10 +138,10 @@ def sweep(lake: Lake, tenant: str, *, within_s: float = 180.0) -> int:
     deleted = 0
     deadline = time.monotonic() + within_s
     for table in sorted(set(lake.tables()) - set(lake.unreadable())):
-        n, young = lake.sweep(table, tenant)
+        n, young = leftover.sweep(lake, table, tenant)
         while young and time.monotonic() < deadline:
             time.sleep(1.0)
-            more, young = lake.sweep(table, tenant)
+            more, young = leftover.sweep(lake, table, tenant)
             n += more
         deleted += n
     return deleted
@@ -151,11 +151,11 @@ def destroy_taken_aside(lake: Lake, subject: Subject, what: Belongings) -> int:
     """Deletes the bytes of damaged files taken aside that hold something of the user, or cannot tell. Notes stay."""
     n = 0
     for damage in repair.taken_out(lake):
-        path = lake.trust.note_path(damage.table, damage.file).with_suffix(".parquet")
-        if damage.tenant != subject.tenant or damage.table == "rollups" or not path.exists():
+        if damage.tenant != subject.tenant or damage.table == "rollups":
             continue
-        if _may_hold(path, damage.table, subject, what):
-            path.unlink(missing_ok=True)
+        content = aside.bytes_of(lake, damage)
+        if content is not None and _may_hold(content, damage.table, subject, what):
+            aside.destroy(lake, damage)
             n += 1
     return n
 
@@ -350,9 +350,9 @@ def _derive_anew(lake: Lake, tenant: str, date: str, what: Belongings) -> None:
             lake.replace(table, [file], kept, operation="DELETE", same_rows=False)
 
 
-def _may_hold(path: Path, table: str, subject: Subject, what: Belongings) -> bool:
+def _may_hold(content: bytes, table: str, subject: Subject, what: Belongings) -> bool:
     try:
-        rows = pq.read_table(path, columns=_NEEDED[table], partitioning=None)
+        rows = pq.read_table(pa.BufferReader(content), columns=_NEEDED[table])
         return bool(pc.any(_mask(table, rows, subject, what)).as_py())
     except (OSError, pa.ArrowException, ValueError, KeyError):
         return True

@@ -9,10 +9,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,15 +22,17 @@ import xxhash
 from deltalake.exceptions import DeltaError
 
 from core.clock import NS_PER_MS, Clock, system_clock
-from core.errors import Corrupt, InvalidInput, StorageFailed
-from core.windows import Window, day_of
+from core.errors import Conflict, Corrupt, InvalidInput, StorageFailed
+from core.windows import day_of
 from store import schema
 from store.delta_log import DeltaLog, LakeFile
 from store.durable import make_folder, sync_folder, write_durably
-from store.mirror import Mirror, MirroredLog
+from store.mirror import YOUNG_S, Mirror, MirroredLog
 from store.objects import is_object_url
 from store.parquet import bounds, encoded, partitions
+from store.snapshot import Snapshot
 from store.stamps import Stamps
+from store.trust import FOLDER as DAMAGED
 from store.trust import Damage, Trust
 
 TIME_COLUMN: Final = {
@@ -44,26 +46,6 @@ TIME_COLUMN: Final = {
 }
 WRITERS: Final = "_writers.lock"
 _LOG: Final = logging.getLogger("assay.store")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """What one table held at one version."""
-
-    table: str
-    version: int
-    files: tuple[LakeFile, ...]
-
-    def select(self, tenant: str, window: Window | None = None) -> list[LakeFile]:
-        """The tenant's files that can hold rows of `window`, those with the newest rows first."""
-        found = [f for f in self.files if f.tenant == tenant and (window is None or _overlaps(f, window))]
-        return sorted(found, key=lambda f: (f.max_ns is None, f.max_ns or 0), reverse=True)
-
-
-def _overlaps(file: LakeFile, window: Window) -> bool:
-    if file.min_ns is None or file.max_ns is None:
-        return True
-    return file.min_ns < window.end_ns and file.max_ns >= window.start_ns
 
 
 class Lake:
@@ -89,6 +71,8 @@ class Lake:
             except Corrupt as error:  # the other tables are served; whoever needs this one is told
                 _LOG.error("%s", error)
         self.trust = Trust(self.root, clock, self._is_live)
+        if self._mirror is not None:
+            _bring_notes(self._mirror, self.trust)
 
     def append(self, table: str, rows: pa.Table, *, txn: tuple[str, int] | None = None) -> int:
         """Stores `rows` (columns of store/schema.py, tenant and date among them) in one durable commit.
@@ -96,8 +80,8 @@ class Lake:
         An empty `rows` with a `txn` still moves that transaction. Returns the number of rows.
         Raises Conflict when `txn` is not newer than the committed one, StorageFailed when the disk refuses.
         """
-        with self._writing(fcntl.LOCK_SH):
-            files = [self._write(table, part) for part in partitions(rows)]
+        with self._writing(fcntl.LOCK_SH), self._kept(table) as sent:
+            files = [self._write(table, part, sent) for part in partitions(rows)]
             if files or txn:
                 with _log_read(table):
                     self._log(table).commit(add=files, txn=txn, at_ms=self._clock() // NS_PER_MS)
@@ -111,8 +95,8 @@ class Lake:
         `same_rows`: nothing but their arrangement changes. Raises Conflict when one of them has gone meanwhile.
         """
         at_ms, rearrangement = self._clock() // NS_PER_MS, same_rows and bool(old)
-        with self._writing(fcntl.LOCK_SH):
-            files = [self._write(table, part) for part in partitions(rows)]
+        with self._writing(fcntl.LOCK_SH), self._kept(table) as sent:
+            files = [self._write(table, part, sent) for part in partitions(rows)]
             _date_from_now(old)
             with _log_read(table):
                 self._log(table).commit(
@@ -137,21 +121,31 @@ class Lake:
         version, files = self._files(table)
         return Snapshot(table=table, version=version, files=tuple(files.values()))
 
+    def counted(self, table: str) -> tuple[Snapshot, Mapping[str, int]]:
+        """The table as it is now, and the last version of every application transaction as of the same commit."""
+        with _log_read(table):
+            version, files, txns = self._log(table).counted()
+        return Snapshot(table=table, version=version, files=tuple(files.values())), txns
+
     @contextmanager
-    def unwritten(self) -> Iterator[None]:
-        """While it lasts, no process is between writing a file and committing it: what no snapshot names never will be
-        part of a table. Waits for those that are; keep it short. Raises StorageFailed."""
-        with self._writing(fcntl.LOCK_EX):
+    def unwritten(self, patience_s: float | None = None) -> Iterator[None]:
+        """While it lasts, no process of this machine is between writing a file and committing it: what no snapshot
+        names never will be part of a table. Waits for those that are; keep it short. Raises StorageFailed; Conflict
+        when some are for `patience_s` seconds."""
+        with self._writing(fcntl.LOCK_EX, patience_s):
             yield
 
     @contextmanager
-    def _writing(self, kind: int) -> Iterator[None]:
+    def _writing(self, kind: int, patience_s: float | None = None) -> Iterator[None]:
         try:
             descriptor = os.open(self.root / WRITERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise StorageFailed(f"{self.root / WRITERS} cannot be opened: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, kind)
+            if patience_s is None:
+                fcntl.flock(descriptor, kind)
+            else:
+                _locked_within(descriptor, kind, patience_s)
             yield
         finally:
             os.close(descriptor)
@@ -193,6 +187,14 @@ class Lake:
                 rows = rows.add_column(0, pa.field(name, pa.string()), pa.repeat(pa.scalar(value), rows.num_rows))
         return rows
 
+    def compare(self, table: str, file: LakeFile) -> Damage | None:
+        """Compares a file's bytes with its name where the lake lies: of an object store the object, not its copy here.
+        Notes and raises as `Trust.compare` does."""
+        if self._mirror is None:
+            return self.trust.compare(table, file)
+        content = self._mirror.objects.get(f"{table}/{file.relative}")
+        return self.trust.judge(table, file, None if content is None else xxhash.xxh3_128_hexdigest(content))
+
     def verify(self, file: LakeFile) -> None:
         """Reads the file, from the object store where it lies there. Raises Corrupt, and notes it, unless its bytes are
         those that were committed."""
@@ -201,9 +203,19 @@ class Lake:
         self._refuse(self.trust.compare(self._table_of(file), file))
 
     @property
+    def mirror(self) -> Mirror | None:
+        """Through which an object store's lake is read; None for a lake in a folder."""
+        return self._mirror
+
+    @property
     def is_mirrored(self) -> bool:
         """Whether the lake lies in an object store, and `root` is a mirror of it."""
         return self._mirror is not None
+
+    def left_since(self, table: str, at_ms: int) -> frozenset[str]:
+        """Of a table in an object store the files, by relative path, that recent entries since then took out."""
+        log = self._log(table)
+        return log.left_since(at_ms) if isinstance(log, MirroredLog) else frozenset()
 
     def not_noted(self, files: Sequence[LakeFile]) -> tuple[tuple[LakeFile, ...], tuple[Damage, ...]]:
         """As `sound`, from what is known of damage alone: for who reads the object store past the mirror."""
@@ -284,52 +296,20 @@ class Lake:
         if damage is not None:
             raise Corrupt(f"{damage}; its rows are not to be trusted")
 
-    def orphans(self, table: str, older_than_ms: int) -> list[Path]:
-        """Parquet files (and unfinished ones) in the table's folder that no snapshot names and that were last written,
-        or taken out of the table, before then."""
-        live = {f.path for f in self.snapshot(table).files}
-        found = []
-        for path in (self.root / table).rglob("part-*"):
-            if path.suffix not in (".parquet", ".tmp") or "_delta_log" in path.parts or str(path) in live:
-                continue
-            try:
-                old = path.stat().st_mtime * 1000 < older_than_ms
-            except FileNotFoundError:  # renamed or deleted by another process since it was listed
-                continue
-            if old:
-                found.append(path)
-        return found
-
-    def vacuum(self, table: str, *, older_than_ms: int) -> list[Path]:
-        """Deletes what `orphans` lists and returns it; in an object store not what left the table since then."""
-        if self._mirror is not None:
-            live = frozenset(file.relative for file in self.snapshot(table).files)
-            log = self._log(table)
-            spared = log.left_since(older_than_ms) if isinstance(log, MirroredLog) else frozenset()
-            return self._mirror.vacuum(table, live, spared, older_than_ms)
-        gone = self.orphans(table, older_than_ms)
-        for path in gone:
-            path.unlink(missing_ok=True)
-        return gone
-
-    def sweep(self, table: str, tenant: str) -> tuple[int, int]:
-        """Deletes all files of a tenant that are not part of a table: (deleted, too young to tell), the latter always 0
-        in a folder, where no writer is between file and commit meanwhile. Raises StorageFailed."""
-        with self.unwritten():
-            live = frozenset(file.relative for file in self.snapshot(table).select(tenant))
-            log = self._log(table)
-            if self._mirror is not None and isinstance(log, MirroredLog):
-                return self._mirror.sweep(table, tenant, live, log.left_since(0))
-            folder = self.root / table
-            gone = [path for path in (folder / f"tenant={tenant}").rglob("part-*") if path.is_file()]
-            gone = [path for path in gone if str(path.relative_to(folder)) not in live]
-            for path in gone:
-                path.unlink(missing_ok=True)
-            return len(gone), 0
-
     # -- one Parquet file ------------------------------------------------------------------------------------------
 
-    def _write(self, table: str, rows: pa.Table) -> LakeFile:
+    @contextmanager
+    def _kept(self, table: str) -> Iterator[dict[str, bytes]]:
+        """The objects that are sent before one commit, by relative path. Where the commit took so long that another
+        machine may have taken them for left over, they are sent once more after it."""
+        sent: dict[str, bytes] = {}
+        began = time.time()  # a machine that sleeps does not stop this clock
+        yield sent
+        if self._mirror is not None and time.time() - began > YOUNG_S / 2:
+            for relative, content in sent.items():
+                self._mirror.send(table, relative, content)
+
+    def _write(self, table: str, rows: pa.Table, sent: dict[str, bytes]) -> LakeFile:
         tenant, date = rows.column("tenant")[0].as_py(), rows.column("date")[0].as_py()
         body = rows.drop_columns(["tenant", "date"])
         content = encoded(table, body)
@@ -348,6 +328,7 @@ class Lake:
         except OSError as error:
             raise StorageFailed(f"{table}: {path} could not be written: {error}") from error
         if self._mirror is not None:
+            sent[relative] = content
             self._mirror.send(table, relative, content)
         low, high = bounds(body, TIME_COLUMN[table])
         low_seq, high_seq = bounds(body, "seq")
@@ -365,9 +346,29 @@ class Lake:
         )
 
 
+def _locked_within(descriptor: int, kind: int, patience_s: float) -> None:
+    give_up = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise Conflict(f"other processes write to the lake all the while; waited {patience_s:g} s") from None
+            time.sleep(0.01)
+
+
+def _bring_notes(mirror: Mirror, trust: Trust) -> None:
+    """What repairs on any machine took out is noted here too, until an operator deletes it there."""
+    there = set(mirror.bring_notes(DAMAGED))
+    for path, damage in trust.noted().items():
+        if damage.taken_out_ns is not None and trust.note_path(damage.table, path).name not in there:
+            trust.forget(damage.table, path)
+
+
 def _mirror_of(url: str, cache: Path | None) -> Mirror:
     if cache is None:
-        raise InvalidInput(f"this does not work on a lake in an object store yet: {url}", field="lake")
+        raise InvalidInput(f"a lake in an object store needs a folder for what is read of it: {url}", field="lake")
     return Mirror(url, cache)
 
 

@@ -2,8 +2,8 @@
 
 A flipped bit in an entry can leave JSON that reads well and says another file, another day or another position of the
 journal. So our commits carry the XXH3-128 of their own bytes in `commitInfo`, which Delta readers ignore, and a
-checkpoint has a file of its hash beside it. Entries of other writers (deltalake makes version 0), and of Assay before
-seals, have none and are taken as they are.
+checkpoint has a file of its hash beside it. Entries of other writers (deltalake made version 0 of tables of earlier
+releases), and of Assay before seals, have none and are taken as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def sealed(content: bytes) -> bytes:
     return content.replace(b'"seal":"' + BLANK, b'"seal":"' + xxhash.xxh3_128_hexdigest(content).encode(), 1)
 
 
-def check(content: bytes, path: Path) -> bytes:
+def check(content: bytes, path: Path | str) -> bytes:
     """The entry, unchanged. Raises Corrupt when it is not what was written."""
     first = content.split(b"\n", 1)[0]
     found = _SEALED.search(first)

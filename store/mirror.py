@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -22,12 +24,15 @@ from urllib.parse import unquote
 import pyarrow as pa
 import xxhash
 
+from core.errors import Corrupt
 from store.delta_log import LAST, DeltaLog, LakeFile
 from store.objects import Objects
 
 LOOK_FOR_CHECKPOINT_S: Final = 60.0
 YOUNG_S: Final = 120.0
 KEEP_LEFT_S: Final = 120.0  # running queries may still read a file that has left its table
+HOLDS: Final = "_holds"  # objects by which a backup keeps the others from being deleted
+HELD_S: Final = 600.0
 MOST_BYTES: Final = 20 << 30
 N_FETCHING: Final = 16
 
@@ -64,23 +69,38 @@ class Mirror:
         """Stores a new data file. Raises StorageFailed."""
         self.objects.put(f"{table}/{relative}", content)
 
-    def vacuum(self, table: str, live: frozenset[str], spared: frozenset[str], older_than_ms: int) -> list[Path]:
-        """Deletes data files, there and here, that are neither live nor spared and were written before then."""
-        gone = []
-        for found in self.objects.list(table):
-            relative = found.path.removeprefix(f"{table}/")
-            keeps = relative.startswith("_delta_log/") or relative in live or relative in spared
-            if keeps or found.written_ms >= older_than_ms:
-                continue
-            self.objects.delete(found.path)
-            path = self.folder / found.path
-            path.unlink(missing_ok=True)
-            gone.append(path)
-        for path in (self.folder / table).rglob("part-*.parquet"):  # what another machine has deleted there
-            relative = str(path.relative_to(self.folder / table))
-            if relative not in live and relative not in spared and _written_ms(path) < older_than_ms:
+    def leftover(self, table: str, needed: frozenset[str], older_than_ms: int) -> list[str]:
+        """The data files there, by path below the root, that are not needed and were written before then."""
+        found = [each for each in self.objects.list(table) if each.written_ms < older_than_ms]
+        named = [(each.path, each.path.removeprefix(f"{table}/")) for each in found]
+        return [path for path, name in named if not name.startswith("_delta_log/") and name not in needed]
+
+    def tidy(self, table: str, live: Collection[str], older_than_ms: int) -> None:
+        """Deletes copies here of files that are not live (absolute paths), whoever has deleted them there."""
+        for path in (self.folder / table).rglob("part-*.parquet"):
+            if str(path) not in live and _written_ms(path) < older_than_ms:
                 path.unlink(missing_ok=True)
-        return gone
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[], None]]:
+        """Nobody's `vacuum` deletes an object while it lasts, as long as what it gives is called every few minutes."""
+        path, last = f"{HOLDS}/{uuid.uuid4().hex}", -HELD_S
+
+        def renew() -> None:
+            nonlocal last
+            if time.monotonic() - last > HELD_S / 10:
+                self.objects.put(path, b"")
+                last = time.monotonic()
+
+        renew()
+        try:
+            yield renew
+        finally:
+            self.objects.delete(path)
+
+    def is_held(self) -> bool:
+        """Whether somebody, on any machine, holds the objects; one who was killed does for HELD_S more."""
+        return any(found.written_ms > (time.time() - HELD_S) * 1000 for found in self.objects.list(HOLDS))
 
     def sweep(self, table: str, tenant: str, live: frozenset[str], left: frozenset[str]) -> tuple[int, int]:
         """Deletes a tenant's files that are not live, there and here: those that left the table, and those that were
@@ -99,6 +119,14 @@ class Mirror:
             if str(path.relative_to(self.folder / table)) not in live:
                 path.unlink(missing_ok=True)
         return deleted, young
+
+    def bring_notes(self, folder: str) -> list[str]:
+        """Fetches the notes (.json) of a folder that are not here, and returns the names of all there."""
+        found = [each.path for each in self.objects.list(folder) if each.path.endswith(".json")]
+        for path in found:
+            if not (self.folder / path).exists() and (content := self.objects.get(path)) is not None:
+                _put_here(self.folder / path, content)
+        return [path.removeprefix(f"{folder}/") for path in found]
 
     def _fetch(self, table: str, file: LakeFile) -> None:
         content = self.objects.get(f"{table}/{file.relative}")
@@ -135,7 +163,12 @@ class MirroredLog(DeltaLog):
         self._looked_at = 0.0
         self._left: dict[str, float] = {}
         self._pull()
-        super().__init__(folder, schema, time_column)
+        try:
+            super().__init__(folder, schema, time_column)
+        except Corrupt:  # what was altered may be the copy here
+            shutil.rmtree(self._here)
+            self._pull()
+            super().__init__(folder, schema, time_column)
         for path in folder.rglob("part-*.parquet"):
             if str(path.relative_to(folder)) not in self._files:
                 path.unlink(missing_ok=True)

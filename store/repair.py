@@ -1,44 +1,51 @@
 """Repairs a lake with damaged files, openly: what would be done is listed first, what went stays on record.
 
 Turns, sessions and rollups are made anew from their day's spans where all of these are there, and what the journal
-still keeps is made anew from the journal: nothing is lost. Other files are taken out of their table; their bytes move
-to `<lake>/_damaged`, beside a note that says what they were, and `assay doctor` warns of them until an operator
-deletes both. Sound files are not touched, and Assay may run meanwhile.
+still keeps is made anew from the journal; of a lake in an object store, an object of which this machine has a sound
+copy is sent again: nothing is lost. Other files are taken out of their table; their bytes move to `<lake>/_damaged`,
+beside a note that says what they were, and `assay doctor` warns of them until an operator deletes both. Sound files are
+not touched, and Assay may run meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from core.clock import Clock, system_clock
 from core.errors import Conflict, StorageFailed
-from store import derive, schema
+from store import aside, derive, schema
 from store.delta_log import LakeFile
 from store.durable import replace_durably, sync_folder
 from store.lake import Lake
+from store.mirror import N_FETCHING
 from store.trust import Damage
 
 TRIES: Final = 5
 UNDERIVED: Final = "underived.txt"  # tab-separated: table, tenant, day, last seq
 
 
+Act = Literal["send", "replay", "rebuild", "take_out"]  # in this order: what is derived comes after its spans
+
+
 @dataclass(frozen=True, kw_only=True)
 class Repair:
     """What is, or would be, done about one damaged file.
 
-    rebuild: its rows are made anew from the day's spans. replay: they are made anew from the journal. take_out: they
-    are lost to the lake.
+    send: the copy in the mirror is sound and replaces the object. rebuild: its rows are made anew from the day's spans.
+    replay: they are made anew from the journal. take_out: they are lost to the lake.
     """
 
-    act: Literal["rebuild", "replay", "take_out"]
+    act: Act
     damage: Damage
 
 
@@ -55,20 +62,20 @@ def plan(lake: Lake, damages: list[Damage], kept: Kept = nothing_kept) -> list[R
 
     A day that has lost spans keeps the turns, sessions and rollups that are left of it: made anew they would be fewer.
     """
-    replayed = {d.file for d in damages if _rows_kept(lake, d, kept) is not None}
-    lost = {(d.tenant, d.date) for d in damages if d.table == "spans" and d.file not in replayed}
+    sent = {d.file for d in damages if _sound_copy(lake, d) is not None}
+    replayed = {d.file for d in damages if d.file not in sent and _rows_kept(lake, d, kept) is not None}
+    lost = {(d.tenant, d.date) for d in damages if d.table == "spans" and d.file not in sent | replayed}
     lost |= {(d.tenant, d.date) for d in taken_out(lake) if d.table == "spans"}
     whole = "spans" not in lake.unreadable()
 
-    def act(d: Damage) -> Literal["rebuild", "replay", "take_out"]:
-        if d.file in replayed:
-            return "replay"
+    def act(d: Damage) -> Act:
+        if d.file in sent | replayed:
+            return "send" if d.file in sent else "replay"
         return "rebuild" if whole and d.table in derive.DERIVED and (d.tenant, d.date) not in lost else "take_out"
 
-    order = ("replay", "rebuild", "take_out")  # what is derived comes after the spans that it is derived from
     found = [Repair(act=act(d), damage=d) for d in damages]
     found += [Repair(act="rebuild", damage=d) for d in underived(lake) if whole and (d.tenant, d.date) not in lost]
-    return sorted(found, key=lambda each: order.index(each.act))
+    return sorted(found, key=lambda each: get_args(Act).index(each.act))
 
 
 def note_underived(lake: Lake, table: str, file: LakeFile, upto: int) -> None:
@@ -145,11 +152,15 @@ def find_damage(lake: Lake, progress: Callable[[int, int], None] | None = None) 
     """
     readable = [table for table in lake.tables() if table not in lake.unreadable()]
     files = [(table, file) for table in readable for file in lake.snapshot(table).files]
-    for done, (table, file) in enumerate(files, 1):
+
+    def look(which: tuple[str, LakeFile]) -> None:
         with suppress(Conflict):  # it left the table meanwhile
-            lake.trust.compare(table, file)
-        if progress:
-            progress(done, len(files))
+            lake.compare(*which)
+
+    with ThreadPoolExecutor(N_FETCHING if lake.is_mirrored else 1, "compare") as pool:
+        for done, _ in enumerate(pool.map(look, files), 1):
+            if progress:
+                progress(done, len(files))
     lake.forget_the_gone()
     return lake.damaged()
 
@@ -171,6 +182,9 @@ def repair(lake: Lake, repairs: list[Repair], clock: Clock = system_clock, kept:
                 _forget_underived(lake, place)
                 rebuilt.add(place)
             done.append(each)
+        elif each.act == "send":
+            if _send(lake, damage):
+                done.append(each)
         elif each.act == "replay":
             if _replay(lake, damage, kept):
                 done.append(each)
@@ -189,7 +203,7 @@ def taken_out(lake: Lake) -> list[Damage]:
 def _replay(lake: Lake, damage: Damage, kept: Kept) -> bool:
     """Puts the journal's rows in the place of a file that is still damaged, in one commit."""
     file = _file_of(lake, damage)
-    if file is None or lake.trust.compare(damage.table, file) is None:
+    if file is None or lake.compare(damage.table, file) is None:
         return False
     rows = kept(lake, damage.table, file)
     if rows is None:
@@ -198,27 +212,36 @@ def _replay(lake: Lake, damage: Damage, kept: Kept) -> bool:
     return True
 
 
-def _take_out(lake: Lake, damage: Damage, clock: Clock) -> bool:
-    table = damage.table
-    for file in lake.snapshot(table).files:
-        if f"{table}/{file.relative}" != damage.file or lake.trust.compare(table, file) is None:
-            continue
-        # Before the commit: a note without the commit still is damage, a commit without the note would be forgotten.
-        lake.trust.note(replace(damage, taken_out_ns=clock()))
-        lake.remove(table, [file])
-        _move_aside(lake, table, Path(file.path))
-        return True
-    return False
-
-
-def _move_aside(lake: Lake, table: str, path: Path) -> None:
-    target = lake.trust.note_path(table, str(path)).with_suffix(".parquet")
+def _sound_copy(lake: Lake, damage: Damage) -> bytes | None:
+    """What an object of the lake has to hold, where the mirror of it does."""
+    file = _file_of(lake, damage) if lake.mirror is not None else None
     try:
-        path.replace(target)
-    except FileNotFoundError:  # the file was what is missing
-        return
-    except OSError as error:
-        raise StorageFailed(f"{path} is out of its table but could not be moved to {target}: {error}") from error
+        content = None if file is None else Path(file.path).read_bytes()
+    except OSError:
+        return None
+    sound = file is not None and content is not None and xxhash.xxh3_128_hexdigest(content) == file.content_hash
+    return content if sound else None
+
+
+def _send(lake: Lake, damage: Damage) -> bool:
+    """Puts the sound copy over an object that is still damaged."""
+    file, content = _file_of(lake, damage), _sound_copy(lake, damage)
+    if file is None or content is None or lake.mirror is None or lake.compare(damage.table, file) is None:
+        return False
+    lake.mirror.objects.put(damage.file, content)
+    lake.compare(damage.table, file)
+    return True
+
+
+def _take_out(lake: Lake, damage: Damage, clock: Clock) -> bool:
+    file = _file_of(lake, damage)
+    if file is None or lake.compare(damage.table, file) is None:
+        return False
+    # Before the commit: a note without the commit still is damage, a commit without the note would be forgotten.
+    aside.note(lake, replace(damage, taken_out_ns=clock()), file)
+    lake.remove(damage.table, [file])
+    aside.move(lake, damage, file)
+    return True
 
 
 def rebuild(lake: Lake, table: str, tenant: str, date: str) -> None:

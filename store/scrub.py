@@ -36,7 +36,7 @@ class Scrubber:
                 continue
             read += file.size
             try:
-                damage = self._lake.trust.compare(table, file)
+                damage = self._lake.compare(table, file)
             except Conflict:  # it left the table meanwhile
                 continue
             if damage is not None:

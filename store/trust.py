@@ -18,6 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,6 +143,17 @@ class Trust:
         self._believe(file, before)
         return None
 
+    def judge(self, table: str, file: LakeFile, found: str | None) -> Damage | None:
+        """As `compare`, for bytes that lie elsewhere: `found` is their hash, None where there are none. A copy at the
+        file's path is not looked at, and is compared by itself when it is read."""
+        if found == file.content_hash:
+            if file.path in self.noted():
+                self._restored(table, file)
+            return None
+        seen = None if fingerprint(file.path) is None else NEVER
+        reason = "is missing" if found is None else f"was altered: its content hashes to {found}"
+        return self._found(table, file, reason, seen)
+
     def note(self, damage: Damage) -> None:
         """Lets every process know. Where the disk refuses, this process still does."""
         path = str(self._root / damage.file)
@@ -202,7 +214,7 @@ class Trust:
     def _found(self, table: str, file: LakeFile, reason: str, before: Fingerprint | None) -> Damage:
         if not self._is_live(table, file):
             raise Conflict(f"{file.path} has left its table")
-        seen = before if before is None or _settled(before) else NEVER
+        seen = before if before is None or before == NEVER or _settled(before) else NEVER
         damage = Damage(
             table=table,
             tenant=file.tenant,
@@ -220,7 +232,8 @@ class Trust:
     def _restored(self, table: str, file: LakeFile) -> None:
         """Forgets the note, and gives the file a new time: what a reader keeps under the earlier one may be wrong."""
         try:
-            os.utime(file.path)
+            with suppress(FileNotFoundError):  # of an object store, and not in the mirror
+                os.utime(file.path)
             self.forget(table, file.path)
         except OSError as error:
             _LOG.warning("the note of %s, which is sound again, could not be removed: %s", file.path, error)

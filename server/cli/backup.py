@@ -1,4 +1,5 @@
-"""Backs up a whole data folder, secrets included, while Assay runs on it or not.
+"""Backs up a whole instance, secrets included, while Assay runs or not: its data folder, with lake and control database
+wherever the settings put them.
 
 TARGET is a file that ends in .tar.zst, or a folder; it must not be there yet. Keep it as safe as the secrets in it.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import AssayError, InvalidInput
-from server.cli.connection import add_data_argument, add_json_argument
+from server.cli.connection import add_config_argument, add_data_argument, add_json_argument
 from server.cli.outcome import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
@@ -26,31 +27,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """From where to where."""
     parser.add_argument("target", type=Path, metavar="TARGET", help="FILE.tar.zst, or a folder")
     add_data_argument(parser)
+    add_config_argument(parser)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what the backup holds. Raises CommandFailed."""
     from server.exclusive import alone
-    from server.settings import load_settings
+    from server.place import place_of, settings_of
     from store.backup import make_backup
     from store.lake import Lake
     from store.versions import require_format
 
-    settings = load_settings(None, data=args.data)
+    settings = settings_of(args)
     if not settings.data.is_dir():
         raise CommandFailed(f"there is no data folder at {settings.data}; name it with --data DIR", ExitCode.NOT_FOUND)
     try:
         require_format(settings.data)
-        if "://" in settings.lake_root:
-            raise InvalidInput(
-                f"the lake lies at {settings.lake_root}: back it up with the object store's own versions"
-            )
         with bars(args) as progress, alone(settings):
-            lake = Lake(settings.lake_root)
-            made = make_backup(
-                settings.data, lake, args.target, release=version("assay"), at_ns=time.time_ns(), progress=progress
-            )
+            lake = Lake(settings.lake_root, cache=settings.lake_cache)
+            place, now = place_of(settings), time.time_ns()
+            made = make_backup(place, lake, args.target, release=version("assay"), at_ns=now, progress=progress)
     except AssayError as error:
         code = ExitCode.USAGE if isinstance(error, InvalidInput) else ExitCode.FAILED
         raise CommandFailed(str(error), code) from error
@@ -83,4 +80,4 @@ def show(summary: Summary, title: str, *, as_json: bool) -> None:
         out.print(f"  {table}: {counted(n, 'row')} in {counted(summary.files[table], 'file')}")
     out.print(f"  {counted(summary.n_files, 'file')}, {summary.n_bytes / 2**20:,.1f} MiB, format {summary.format}")
     if not summary.control:
-        out.print("  without the control database: back it up with PostgreSQL's own tools, right after this")
+        out.print("  without a control database: there is none yet")

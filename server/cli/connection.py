@@ -50,6 +50,13 @@ def add_data_argument(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--data", type=Path, default=default, metavar="DIR", help="data folder (default: %(default)s)")
 
 
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """--config, for commands that work on lake and control database themselves."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (TOML) of the instance, if it has one"
+    )
+
+
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     """--json, for machine-readable output on standard output."""
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -1,7 +1,7 @@
 """Checks ledger, integrity, versions and disk, and says what to do. Ends with 1 if anything failed.
 
-Asks the running server. Where none answers, it examines the data folder itself, as far as that can be done from
-outside (--offline does so at once).
+Asks the running server. Where none answers, it examines the data folder itself, with lake and control database wherever
+the settings put them, as far as that can be done from outside (--offline does so at once).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.errors import StorageFailed
-from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
+from server.cli.connection import ApiClient, add_config_argument, add_connection_arguments, add_json_argument, client_of
 from server.cli.outcome import CommandFailed, ExitCode
 
 STATES: Final = ("fail", "warn", "ok")  # worst first, as they are printed
@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--offline and where the server is."""
     parser.add_argument("--offline", action="store_true", help="examine --data DIR without asking a server")
     parser.add_argument("--no-scrub", action="store_true", help="leave out reading every lake file to compare its hash")
-    parser.add_argument("--repair", action="store_true", help="list what repairing the lake of --data DIR would do")
+    parser.add_argument("--repair", action="store_true", help="list what repairing lake and database would do")
     parser.add_argument("--yes", action="store_true", help="with --repair: do it")
+    add_config_argument(parser)
     add_connection_arguments(parser)
     add_json_argument(parser)
 
@@ -52,7 +53,7 @@ def _repair(args: argparse.Namespace) -> int:
         raise CommandFailed("--repair works on the folder of --data DIR, and --yes goes with it only", ExitCode.USAGE)
     from server.cli import repair
 
-    return repair.run(args.data, yes=args.yes, as_json=args.json)
+    return repair.run(args)
 
 
 def _examine(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
@@ -84,28 +85,30 @@ def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
     from rich.console import Console
     from rich.progress import Progress
 
+    from server.place import place_of, settings_of
     from store.doctor import examine
 
+    place = place_of(settings_of(args))
     console = Console(stderr=True)
     with Progress(console=console, disable=args.json or not console.is_terminal, transient=True) as progress:
         task = progress.add_task("reading the lake", total=None)
         found = examine(
-            data,
+            place,
             scrub=not args.no_scrub,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    checks, ledger = _ledger_of(data)
+    checks, ledger = _ledger_of(place.control_url)
     return str(data), [*(_check(one) for one in found), *checks], ledger
 
 
-def _ledger_of(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The checks of the ledger in `data`, of every tenant, and its rows."""
-    from store.control.ledger_checks import ledger_checks, ledger_of_folder
+def _ledger_of(url: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The checks of the ledger in the control database at `url`, of every tenant, and its rows."""
+    from store.control.ledger_checks import ledger_at, ledger_checks
 
     try:
-        rows = ledger_of_folder(data)
+        rows = ledger_at(url)
     except StorageFailed as error:
-        remedy = "keep the folder as it is; restore a backup of control.db"
+        remedy = "keep everything as it is; restore a backup of the control database"
         return [{"name": "ledger", "status": "fail", "detail": str(error), "remedy": remedy}], []
     shown = [
         {"tenant": row.tenant, "signal": row.signal, **asdict(row.counts), "balanced": row.counts.balanced}

@@ -1,10 +1,11 @@
-"""`assay doctor --repair`: lists what is wrong with lake and control database of a data folder; with --yes repairs it.
+"""`assay doctor --repair`: lists what is wrong with lake and control database of an instance; with --yes repairs it.
 
-It works on the folder itself, whether Assay runs on it or not. Without --yes nothing is changed.
+It works on them itself, wherever the settings put them, whether Assay runs or not. Without --yes nothing is changed.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,31 +16,32 @@ from core.errors import AssayError
 from server.cli.outcome import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
+    from server.settings import Settings
     from store.control.integrity import Finding
     from store.repair import Kept, Repair
 
 
-def run(data: Path, *, yes: bool, as_json: bool) -> int:
+def run(args: argparse.Namespace) -> int:
     """Prints what is, or would be, done; 1 while damage is left, 0 otherwise. Raises CommandFailed."""
-    root = data / "lake"
-    if not root.is_dir():
-        raise CommandFailed(f"there is no lake at {root}; name the data folder with --data DIR", ExitCode.UNREACHABLE)
+    from server.place import settings_of
     from store.lake import Lake
     from store.repair import find_damage, plan, repair
     from store.versions import require_format
 
-    require_format(data)
+    settings, yes = settings_of(args), bool(args.yes)
+    require_format(settings.data)
     try:
-        rows = _control(data / "control.db", yes=yes)
-        lake = Lake(root)
+        _need_lake(settings)
+        rows = _control(settings.control_database, yes=yes)
+        lake = Lake(settings.lake_root, cache=settings.lake_cache)
         damages = find_damage(lake)
-        with _kept(data, needed=bool(damages)) as kept:
+        with _kept(settings, needed=bool(damages)) as kept:
             repairs = plan(lake, damages, kept)
             done = repair(lake, repairs, kept=kept) if yes else []
         left = [*map(str, lake.damaged()), *(finding.what for finding in rows if not (yes and finding.mendable))]
     except AssayError as error:
         raise CommandFailed(f"{error}\nnothing more was changed; see docs/operations.md, Damage") from error
-    if as_json:
+    if args.json:
         from server.cli.rendering import print_json
 
         control = [asdict(finding) for finding in rows]
@@ -50,22 +52,43 @@ def run(data: Path, *, yes: bool, as_json: bool) -> int:
     return ExitCode.FAILED if left else ExitCode.OK
 
 
-def _control(path: Path, *, yes: bool) -> list[Finding]:
-    """What is wrong with the control database; with `yes` it is mended as far as its seals prove how."""
-    from store.control.integrity import look_over, mend
+def _need_lake(settings: Settings) -> None:
+    """Opening a lake that is not there would make it. Raises CommandFailed."""
+    from store.bucket_log import tables_there, tables_without_log
+    from store.objects import Objects, is_object_url
 
+    root = settings.lake_root
+    if is_object_url(root):
+        objects = Objects(root)
+        if gone := tables_without_log(objects):
+            raise CommandFailed(f"{', '.join(gone)} at {root}: there are files, and no log; restore _delta_log")
+        there = bool(tables_there(objects))
+    else:
+        there = Path(root).is_dir()
+    if not there:
+        raise CommandFailed(f"there is no lake at {root}; name the data folder with --data DIR", ExitCode.UNREACHABLE)
+
+
+def _control(url: str, *, yes: bool) -> list[Finding]:
+    """What is wrong with the control database; with `yes` it is mended as far as its seals prove how."""
+    from store.control.integrity import look_over, look_over_server, mend, sqlite_file
+
+    path = sqlite_file(url)
+    if path is None:
+        return look_over_server(url)
     if not path.exists():
         return []
     return mend(path) if yes else look_over(path)
 
 
 @contextmanager
-def _kept(data: Path, *, needed: bool) -> Iterator[Kept]:
+def _kept(settings: Settings, *, needed: bool) -> Iterator[Kept]:
     """The rows that the journal of a data folder still keeps; none where it, or what unlocks it, is not there."""
     from store.repair import nothing_kept
 
-    secrets, control = data / "secrets", data / "control.db"
-    if not needed or not all(path.exists() for path in (secrets / "master.key", secrets / "pepper", control)):
+    data, secrets = settings.data, settings.secrets_dir
+    needs = [secrets / "master.key", secrets / "pepper", *([] if settings.control_url else [data / "control.db"])]
+    if not needed or not all(path.exists() for path in needs):
         yield nothing_kept
         return
     from collector.batch import Workshop
@@ -76,7 +99,7 @@ def _kept(data: Path, *, needed: bool) -> Iterator[Kept]:
     from store.control.secret_file import read_or_create_secret
 
     master = MasterKey.open(secrets / "master.key")
-    opened = Control.open(f"sqlite:///{control.absolute()}", pepper=read_or_create_secret(secrets / "pepper"))
+    opened = Control.open(settings.control_database, pepper=read_or_create_secret(secrets / "pepper"))
     workshop = Workshop(
         redactor=lambda tenant: Redactor(opened.tenant(tenant).pii, master.derived(f"pii/{tenant}")),
         seal=lambda tenant, raw: sealed(master.derived(f"quarantine/{tenant}"), raw),
@@ -123,6 +146,7 @@ def _print(repairs: list[Repair], done: list[Repair], *, yes: bool) -> None:
         out.print(Text("no file of the lake is damaged"))
         return
     words = {
+        "send": "put the sound copy of this machine back in the object store",
         "rebuild": "make anew from spans",
         "replay": "make anew from the journal",
         "take_out": "take out of the table",

@@ -11,11 +11,13 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from core.errors import Corrupt
+from core.ids import TenantId
 from core.records import Principal, Role
+from server.place import place_of
 from server.policy import ServicesOf, known_parameters_only, needs
 from server.wiring import Services
 from store.control.ledger_checks import ledger_checks
-from store.doctor import Check, examine
+from store.doctor import Check, Settled, examine
 
 router = APIRouter(prefix="/api/v1/doctor", tags=["doctor"], dependencies=[Depends(known_parameters_only)])
 ASK_S: Final = 5.0
@@ -45,8 +47,8 @@ def read_doctor(
     """Looks the installation over. With `scrub` it reads the whole lake. It names files and counts rows of the caller's
     tenant only."""
     settings = services.settings
-    watermarks = _watermarks(services)  # before the lake is looked at: it may only be ahead of them
-    found = examine(settings.data, scrub=scrub, tenant=caller.tenant, watermarks=watermarks)
+    settled = _settled(services, caller.tenant)  # before the lake is looked at: it may only be ahead of the ledger
+    found = examine(place_of(settings), scrub=scrub, tenant=caller.tenant, settled=settled)
     checks = [_collector(settings.http_port), *found]
     try:
         checks += ledger_checks(services.control.ledger(caller.tenant))
@@ -65,14 +67,13 @@ def read_doctor(
     return Findings(checks=[Finding(name=c.name, status=c.status, detail=c.detail, remedy=c.remedy) for c in checks])
 
 
-def _watermarks(services: Services) -> dict[int, int]:
-    """Where the ledger is, of the lake that lies in the data folder; the control database is checked by itself."""
-    if services.settings.lake_root != str(services.settings.data / "lake"):
-        return {}
+def _settled(services: Services, tenant: TenantId) -> Settled:
+    """What the ledger says; nothing where it is damaged, which is checked by itself."""
     try:
-        return services.control.watermarks()
+        watermarks = services.control.watermarks()
+        return Settled.of(watermarks, services.control.ledger(tenant))
     except Corrupt:
-        return {}
+        return Settled(upto={}, stored={})
 
 
 def _collector(port: int) -> Check:

@@ -50,7 +50,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Opens nothing yet. Raises InvalidInput when `url` is neither SQLite's nor PostgreSQL's."""
-        self._url = _checked(url)
+        self._url = checked_url(url)
         self._write_lock = threading.Lock()
         self._note = None if self._url.database is None else Path(f"{self._url.database}{NOTE}")
         self.engine: Engine = _engine(self._url)
@@ -142,7 +142,8 @@ class Database:
             raise StorageFailed(f"the control database {self.name} failed: {error}") from error
 
 
-def _checked(url: str) -> URL:
+def checked_url(url: str) -> URL:
+    """The parsed URL of a control database. Raises InvalidInput when it is neither SQLite's nor PostgreSQL's."""
     try:
         parsed = make_url(url)
     except ArgumentError:

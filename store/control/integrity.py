@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table, select
 
 from core.errors import StorageFailed
-from store.control.database import PATIENCE_S, text_of
+from store.control.database import PATIENCE_S, Database, checked_url, text_of
 from store.control.seals import SEAL, Values, columns_of, is_sound, mended
 from store.control.tables import SEALED
 
@@ -38,6 +38,46 @@ def look_over(path: Path) -> list[Finding]:
             return _findings(database)
     except sqlite3.Error as error:
         raise StorageFailed(f"{path} cannot be read: {error}") from error
+
+
+def look_over_server(url: str) -> list[Finding]:
+    """The rows of a database on PostgreSQL that do not fit their seal. Raises StorageFailed."""
+    found = []
+    with _reading(url) as connection:
+        for table in SEALED:
+            for row in connection.execute(select(table)):
+                values = dict(row._mapping)
+                if not is_sound(table, values):
+                    key = ", ".join(f"{column.name} {str(values[column.name])[:80]!r}" for column in table.primary_key)
+                    found.append(Finding(what=f"the row of {table.name} with {key} was altered", mendable=False))
+    return found
+
+
+def sound_rows_at(url: str, table: Table) -> list[Values]:
+    """`sound_rows` of the database at a URL; none where there is no SQLite file. Raises StorageFailed."""
+    path = sqlite_file(url)
+    if path is not None:
+        return sound_rows(path, table) if path.exists() else []
+    with _reading(url) as connection:
+        found = [dict(row._mapping) for row in connection.execute(select(table).order_by(*table.primary_key))]
+    kept = [row if is_sound(table, row) else mended(table, row) for row in found]
+    return [row for row in kept if row is not None]
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a control database on SQLite, None for one on PostgreSQL. Raises InvalidInput."""
+    parsed = checked_url(url)
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[Connection]:
+    database = Database(url)
+    try:
+        with database.read() as connection:
+            yield connection
+    finally:
+        database.close()
 
 
 def sound_rows(path: Path, table: Table) -> list[Values]:

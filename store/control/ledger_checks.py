@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from core.ids import TenantId
 from core.records import Counts
-from store.control.integrity import sound_rows
+from store.control.integrity import sound_rows_at
 from store.control.records import LedgerRow
 from store.control.seals import Values
 from store.control.tables import LEDGER
@@ -19,15 +18,12 @@ def ledger_checks(rows: Iterable[LedgerRow]) -> list[Check]:
     return [_check(row) for row in rows]
 
 
-def ledger_of_folder(data_dir: Path) -> list[LedgerRow]:
-    """Every tenant's rows, read from control.db of a data folder without changing it; none where there is no file.
+def ledger_at(url: str) -> list[LedgerRow]:
+    """Every tenant's rows in the control database at `url`, which is not changed; none where there is no file.
 
     Rows that were altered are left out: the check of the control database names them. Raises StorageFailed.
     """
-    path = data_dir / "control.db"
-    if not path.exists():
-        return []
-    return [_row(values) for values in sound_rows(path, LEDGER)]
+    return [_row(values) for values in sound_rows_at(url, LEDGER)]
 
 
 def _row(values: Values) -> LedgerRow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from store.lake import Lake
+from store.leftover import vacuum
 from store.retention import enforce
 
 
@@ -13,7 +14,7 @@ def main() -> None:
     lake = Lake(sys.argv[1])
     enforce(lake, {sys.argv[2]: int(sys.argv[3])}, int(sys.argv[4]))
     for table in lake.tables():
-        lake.vacuum(table, older_than_ms=1 << 62)
+        vacuum(lake, table, older_than_ms=1 << 62)
 
 
 main()

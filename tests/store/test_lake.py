@@ -18,6 +18,7 @@ from core.errors import Conflict, Corrupt, InvalidInput, StorageFailed
 from core.windows import Window
 from store import lake as lake_module
 from store.lake import Lake, partition_date
+from store.leftover import vacuum
 from tests.stack import REPOSITORY
 from tests.store.build import T0, agent_trace, fill, row, spans_table
 
@@ -201,7 +202,7 @@ def test_vacuum_deletes_what_nobody_names_and_keeps_what_is_live(tmp_path: Path)
         if path != young:
             os.utime(path, (1, 1))
     now_ms = int(time.time() * 1000)
-    assert sorted(lake.vacuum("spans", older_than_ms=now_ms - 60_000)) == sorted([orphan, unfinished])
+    assert sorted(vacuum(lake, "spans", older_than_ms=now_ms - 60_000)) == sorted([orphan, unfinished])
     assert young.exists()
     assert lake.read(file, verify=True).num_rows == 4
 
@@ -213,9 +214,9 @@ def test_a_replaced_file_is_as_old_as_its_replacement(tmp_path: Path) -> None:
     os.utime(old[0].path, (1, 1))
     lake.replace("spans", old, lake.read(old[0]), operation="OPTIMIZE")
     now_ms = int(time.time() * 1000)
-    assert lake.vacuum("spans", older_than_ms=now_ms - 60_000) == [], "queries on the earlier snapshot may read it"
+    assert vacuum(lake, "spans", older_than_ms=now_ms - 60_000) == [], "queries on the earlier snapshot may read it"
     assert lake.read(old[0]).num_rows == 4
-    assert lake.vacuum("spans", older_than_ms=now_ms + 60_000) == [Path(old[0].path)]
+    assert vacuum(lake, "spans", older_than_ms=now_ms + 60_000) == [Path(old[0].path)]
 
 
 def test_other_roots_are_refused() -> None:

@@ -11,6 +11,7 @@ import pytest
 from core.clock import NS_PER_S
 from store import schema
 from store.lake import Lake, partition_date
+from store.leftover import vacuum
 from store.retention import enforce
 from tests.killing import killed_at, n_changes
 from tests.store import build
@@ -70,7 +71,7 @@ def test_the_bytes_go_with_the_next_vacuum(tmp_path: Path) -> None:
     (file,) = lake.snapshot("spans").files
     enforce(lake, {"a": 7}, NOW)
     assert Path(file.path).exists()
-    assert [str(path) for path in lake.vacuum("spans", older_than_ms=2**60)] == [file.path]
+    assert [str(path) for path in vacuum(lake, "spans", older_than_ms=2**60)] == [file.path]
     assert not Path(file.path).exists()
 
 

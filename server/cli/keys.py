@@ -1,4 +1,7 @@
-"""Create, list and revoke API keys of your tenant. Needs an admin key."""
+"""Create, list and revoke API keys of your tenant. Needs an admin key.
+
+`create --offline` needs none: it makes a key in the data folder itself, for when a tenant's last admin key is lost.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,20 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from core.records import Role
-from core.windows import parse_duration_s
+from core.errors import NotFound
+from core.ids import tenant_id
+from core.records import Principal, Role
+from core.windows import parse_duration_s, parse_moment
 from server.cli.connection import add_connection_arguments, add_json_argument, client_of
 from server.cli.filters import duration
 from server.cli.outcome import CommandFailed, ExitCode
+from server.cli.tenants import control_of
 from server.cli.terminal import plain
+
+OPERATOR: Final = "operator, offline"  # who made the key, in the audit log
+FIRST: Final = "default"  # the tenant of every installation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument(
         "--expires-in", type=duration, metavar="90d", help="how long it works (default: until it is revoked)"
     )
+    create.add_argument("--offline", action="store_true", help="make it in --data DIR itself; needs no key")
+    create.add_argument("--tenant", metavar="ID", help=f"with --offline: whose key it is (default: {FIRST})")
     listing = actions.add_parser("list", help="list the tenant's keys", allow_abbrev=False)
     revoke = actions.add_parser("revoke", help="end a key's life, within two seconds", allow_abbrev=False)
     revoke.add_argument("key_id", help="the 12 digits after ask_")
@@ -34,21 +45,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Asks the server and prints the answer."""
-    client = client_of(args)
+    """Asks the server, or with --offline the data folder, and prints the answer. Raises CommandFailed."""
     if args.action == "create":
-        answer = client.post("/api/v1/keys", _wanted(args))
+        answer = _made_offline(args) if args.offline else _made(args)
         line = str(answer.get("key"))
         if not args.json:
             print("This is the only time it is shown.", file=sys.stderr)
     elif args.action == "revoke":
-        answer = client.delete(f"/api/v1/keys/{_path_part(args.key_id)}")
+        answer = client_of(args).delete(f"/api/v1/keys/{_path_part(args.key_id)}")
         line = f"{answer['key_id']} ({answer['name']}) is revoked"
     else:
-        answer = client.get("/api/v1/keys")
+        answer = client_of(args).get("/api/v1/keys")
         line = "\n".join([_HEADER, *(_row(key) for key in answer["items"])])
     print(json.dumps(answer, indent=2) if args.json else line)
     return ExitCode.OK
+
+
+def _made(args: argparse.Namespace) -> dict[str, Any]:
+    if args.tenant is not None:
+        raise CommandFailed("--tenant goes with --offline: a server makes keys of the tenant of yours", ExitCode.USAGE)
+    answer: dict[str, Any] = client_of(args).post("/api/v1/keys", _wanted(args))
+    return answer
+
+
+def _made_offline(args: argparse.Namespace) -> dict[str, Any]:
+    """Who may read the folder's secrets may do this; the tenant's audit log says that it was done here."""
+    if args.url or args.port_base or args.key:
+        raise CommandFailed("--offline asks no server; leave out --url, --port-base and --key", ExitCode.USAGE)
+    wanted, tenant = _wanted(args), tenant_id(args.tenant or FIRST)
+    expires = parse_moment(wanted["expires_at"], "--expires-in") if "expires_at" in wanted else None
+    by = Principal(tenant=tenant, role=Role.ADMIN, name=OPERATOR)
+    with control_of(args.data) as control:
+        try:
+            record, text = control.create_key(tenant, Role(args.role), args.name, expires, by=by)
+        except NotFound as error:
+            raise CommandFailed(f"{error}; 'assay tenants list' lists them", ExitCode.NOT_FOUND) from error
+    return {"tenant": str(tenant), "key_id": str(record.key_id), **wanted, "key": text}
 
 
 def _wanted(args: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import NotFound
@@ -45,17 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Opens the folder's control database and prints the answer. Raises CommandFailed."""
-    from server.control_access import open_control
-    from server.settings import load_settings
-
-    settings = load_settings(None, data=args.data)
-    if not (settings.data / "control.db").exists() and settings.control_url is None:
-        raise CommandFailed(
-            f"there is no data folder at {settings.data}; name it with --data DIR, or start one with 'assay up'",
-            ExitCode.NOT_FOUND,
-        )
-    control = open_control(settings)
-    try:
+    with control_of(args.data) as control:
         match args.action:
             case "create":
                 _create(control, tenant_id(args.tenant), as_json=args.json)
@@ -63,9 +56,26 @@ def run(args: argparse.Namespace) -> int:
                 _set(control, tenant_id(args.tenant), args)
             case _:
                 _print(control.all_tenants(), as_json=args.json)
+    return ExitCode.OK
+
+
+@contextmanager
+def control_of(data: Path) -> Iterator[Control]:
+    """The control database of a data folder, open. Raises CommandFailed when there is none."""
+    from server.control_access import open_control
+    from server.settings import load_settings
+
+    settings = load_settings(None, data=data)
+    if not (settings.data / "control.db").exists() and settings.control_url is None:
+        raise CommandFailed(
+            f"there is no data folder at {settings.data}; name it with --data DIR, or start one with 'assay up'",
+            ExitCode.NOT_FOUND,
+        )
+    control = open_control(settings)
+    try:
+        yield control
     finally:
         control.close()
-    return ExitCode.OK
 
 
 def _create(control: Control, tenant: TenantId, *, as_json: bool) -> None:

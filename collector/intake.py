@@ -23,11 +23,12 @@ from collector.log_events import admit_logs, looks_like_logs
 from collector.metric_points import admit_metrics, looks_like_metrics
 from collector.scan import REFUSAL_TEXT, Scan, scan
 from core.clock import Clock
-from core.errors import Forbidden, TooLarge, Unauthenticated, Undecodable
+from core.errors import Forbidden, Overloaded, TooLarge, Unauthenticated, Undecodable
 from core.ids import TenantId
 from core.records import Counts, Principal, Role
 
 MOST_SPANS: Final = 500_000  # of one request: an empty span is two bytes on the wire and two hundred in our tables
+DISK_PATIENCE_S: Final = 5.0  # half of an exporter's deadline: time for a second try
 MOST_OBJECTS: Final = 4_000_000  # of one JSON request: each takes three bytes at least, and twenty times that in memory
 
 
@@ -232,7 +233,11 @@ class Intake:
 
         done = self._journal.append(kind=kind, tenant=principal.tenant, received_at_us=at_us, body=body)
         done.add_done_callback(hand_over)
-        await asyncio.wrap_future(done)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(done), DISK_PATIENCE_S)
+        except TimeoutError:  # what is being written is the committer's all the same; what still waits is given up
+            said = f"the disk has not answered for {DISK_PATIENCE_S:g} s; send again, what is kept twice is stored once"
+            raise Overloaded(said, 2) from None
 
 
 def _transcode(body: bytes, signal: Signal) -> Transcoded:

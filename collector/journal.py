@@ -29,6 +29,7 @@ import xxhash
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from collector import segment
+from collector.admission import room_error
 from collector.seal import MasterKey, destroy, new_segment_key, segment_key
 from core.errors import Conflict, Corrupt, StorageFailed
 from store.doctor import DAMAGE_FILE
@@ -36,6 +37,7 @@ from store.durable import make_folder, replace_durably, sync_folder
 
 SEGMENT_BYTES: Final = 64 << 20
 GROUP_BYTES: Final = 8 << 20
+MOST_WAITING: Final = 128 << 20  # bytes that wait for a disk that does not answer
 _META: Final = 4
 _LOG: Final = logging.getLogger("assay.journal")
 
@@ -93,6 +95,8 @@ class Journal:
         self._cipher: AESGCM | None = None
         self._size = 0
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._waiting_bytes = 0
+        self._counting = threading.Lock()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -147,8 +151,13 @@ class Journal:
         self._thread.start()
 
     def append(self, *, kind: int, tenant: str, received_at_us: int, body: bytes) -> Future[tuple[int, Place]]:
-        """A future of (position, place), done when the entry is durable; StorageFailed when it is not kept."""
+        """A future of (position, place), done when the entry is durable; StorageFailed when it is not kept. Raises
+        Overloaded while so much waits for the disk that more would only fill memory."""
         done: Future[tuple[int, Place]] = Future()
+        with self._counting:
+            if self._waiting_bytes > MOST_WAITING:
+                raise room_error(f"{self._waiting_bytes >> 20} MiB wait for the disk", 2)
+            self._waiting_bytes += len(body)
         self._queue.put(_Waiting(kind=kind, tenant=tenant, received_at_us=received_at_us, body=body, done=done))
         return done
 
@@ -181,7 +190,7 @@ class Journal:
             active = self._active
         gone: list[Path] = []
         for path, following in zip(paths, [*paths[1:], active][: len(paths)], strict=True):
-            first_of_next = first_position(following) if following else self._next
+            first_of_next = segment.first_position(following) if following else self._next
             if first_of_next - 1 > position or (keep_s and time.time() - path.stat().st_mtime < keep_s):
                 break
             if path in self._damaged:
@@ -232,6 +241,8 @@ class Journal:
                     break
                 group.append(waiting)
                 size += len(waiting.body)
+            with self._counting:
+                self._waiting_bytes -= size
             if any(waiting.kind == 0 for waiting in group):
                 self._close_active()
             # Who was cancelled before this is not written; from here on nobody can cancel.
@@ -265,7 +276,7 @@ class Journal:
         for waiting in group:
             position = self._next
             self._next += 1
-            parts = segment.seal(self._cipher, position, waiting.kind, _content(waiting))
+            parts = segment.seal(self._cipher, position, waiting.kind, _content(waiting), len(placed))
             record = segment.Sealed(position=position, kind=waiting.kind, offset=offset, length=len(parts[1]))
             placed.append((position, Place(path=self._active, record=record)))
             buffers += parts
@@ -312,11 +323,6 @@ def _hold(path: Path) -> int:
         os.close(descriptor)
         raise Conflict(f"{path.parent} is in use by another collector; stop it, or use another data folder") from error
     return descriptor
-
-
-def first_position(path: Path) -> int:
-    """Of the entries in a segment, by its name."""
-    return int(path.name.split("-")[0])
 
 
 def _content(waiting: _Waiting) -> bytes:

@@ -107,7 +107,7 @@ def status_of(door: InsideDoor, body: bytes, *lines: str) -> tuple[int, bytes, d
         return wire.answer()
 
 
-def test_over_its_quota_a_tenant_is_asked_to_come_again_at_both_doors(door: InsideDoor) -> None:
+def test_o26_over_its_quota_a_tenant_is_asked_to_come_again_at_both_doors(door: InsideDoor) -> None:
     assert status_of(door, body_of(1, {"text": "x" * 5_000}))[0] == 200
     answer = status_of(door, b"whatever it is, it is not read")
     status = refused(answer)

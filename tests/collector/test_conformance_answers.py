@@ -97,7 +97,39 @@ def test_o01_gzip_over_grpc_and_plain_http_store_the_same_rows(
 
 def test_o02_the_default_ports_are_those_of_the_specification(tmp_path: Any) -> None:
     settings = CollectorSettings(data_dir=tmp_path, lake_root=str(tmp_path))
-    assert (settings.grpc_port, settings.http_port, settings.max_body_bytes) == (4317, 4318, 64 << 20)
+    assert (settings.grpc_port, settings.http_port) == (4317, 4318)
+
+
+def test_o10_o14_the_default_limit_and_times_are_those_recommended(tmp_path: Any) -> None:
+    settings = CollectorSettings(data_dir=tmp_path, lake_root=str(tmp_path))
+    assert settings.max_body_bytes == 64 << 20
+    assert (settings.header_timeout_s, settings.body_timeout_s, settings.idle_timeout_s) == (30, 60, 120)
+
+
+def item_of(signal: str, content_type: str) -> bytes:
+    """A request with one thing in it that is told apart from an empty request by its answer or its ledger."""
+    if content_type == JSON:
+        return {
+            "traces": json_body_of(),
+            "logs": b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"app.start"}]}]}]}',
+            "metrics": b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{"asInt":1}]}}]}]}]}',
+        }[signal]
+    return {"traces": body_of(), "logs": logs(log_record("app.start")), "metrics": metrics_body(1)}[signal]
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+@pytest.mark.parametrize("content_type", [PROTOBUF, JSON])
+def test_o03_each_path_reads_both_encodings(
+    collector: Collector, tenant: str, key: str, signal: str, content_type: str
+) -> None:
+    status, answer, headers = collector.post(
+        item_of(signal, content_type), f"/v1/{signal}", key=key, content_type=content_type
+    )
+    assert (status, headers["content-type"]) == (200, content_type)
+    if signal == "traces":
+        assert counts(collector, tenant) == Counts(received=1, stored=1)
+    else:
+        assert b"1" in answer, "one record or point is said to be not stored"
 
 
 @pytest.mark.parametrize("accepts", ["gzip", "gzip, deflate, br", "*", "identity;q=0, gzip"])

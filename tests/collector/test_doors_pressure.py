@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -14,6 +16,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
+from collector import intake, journal
 from core.errors import StorageFailed
 from core.ids import KeyId
 from core.records import Counts
@@ -33,6 +36,7 @@ from tests.collector.doors import (
 )
 from tests.collector.inside import Inside, InsideDoor
 from tests.collector.otlp import log_record, logs, traces
+from tests.waiting import wait_until
 
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -209,6 +213,66 @@ def test_o26_a_disk_that_is_nearly_full_is_503_also_for_priority(tmp_path: Path)
             answer = post(door, traces(*spans).SerializeToString())
             assert answer[0] == 503
             assert "disk" in refused(answer).message
+    inside.release()
+
+
+@contextmanager
+def stalled_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """fdatasync does not return until the event is set; it is at the end."""
+    goes_on, real = threading.Event(), os.fdatasync
+
+    def waits(descriptor: int) -> None:
+        assert goes_on.wait(60)
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", waits)
+        patch.setattr(intake, "DISK_PATIENCE_S", 0.2)
+        try:
+            yield goes_on
+        finally:
+            goes_on.set()
+
+
+def test_o26_a_disk_that_does_not_answer_is_503_and_what_is_sent_again_is_stored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = Inside(tmp_path)
+    inside.recover()
+    first, second = body_of(), body_of()
+    with InsideDoor(inside) as door, grpc.insecure_channel(f"127.0.0.1:{inside.settings.grpc_port}") as channel:
+        with stalled_disk(monkeypatch):
+            for body in (first, second):  # one is being written, one waits
+                answer = post(door, body)
+                assert (answer[0], answer[2]["retry-after"]) == (503, "2")
+                assert "the disk has not answered" in refused(answer).message
+            call = channel.unary_unary(TRACES).future(second, metadata=(("authorization", f"Bearer {door.key}"),))
+            assert call.code() is grpc.StatusCode.UNAVAILABLE
+        for body in (first, second):
+            assert post(door, body)[0] == 200
+    inside.release()
+    again = Inside(tmp_path)
+    again.recover()
+    assert set(again.stored()["span_id"]) == ids_of(first) | ids_of(second)
+    assert again.stored().height == 2
+    assert again.counts() == Counts(received=3, stored=2, duplicate=1)
+    again.release()
+
+
+def test_o26_what_waits_for_a_disk_that_does_not_answer_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MOST_WAITING", 10_000)
+    inside = Inside(tmp_path)
+    inside.recover()
+    with InsideDoor(inside) as door:
+        with stalled_disk(monkeypatch):
+            for _ in range(4):
+                assert post(door, body_of(1, {"text": "x" * 8_000}))[0] == 503
+            answer = post(door, body_of())
+            assert answer[0] == 503
+            assert "wait for the disk" in refused(answer).message
+        wait_until(lambda: post(door, body_of())[0] == 200, 20, "what waited to be written")
     inside.release()
 
 

@@ -81,13 +81,13 @@ def test_spans_without_their_parent_stand_at_the_top_and_say_so() -> None:
     assert "gone is missing" in found[0].oddity
 
 
-def test_cycles_self_parents_and_reused_ids_are_drawn_once_each() -> None:
+def test_o41_cycles_self_parents_and_reused_ids_are_drawn_once_each() -> None:
     assert drawn([span("a", "c"), span("b", "a"), span("c", "b")]) == ["a !", "└─ b", "   └─ c"]
     assert drawn([span("a", "a")]) == ["a !"]
     assert drawn([span("r"), span("r"), span("k", "r")]) == ["r", "└─ k", "r"]
 
 
-def test_a_chain_of_20000_spans_is_drawn_without_recursion_and_stays_narrow() -> None:
+def test_o41_a_chain_of_20000_spans_is_drawn_without_recursion_and_stays_narrow() -> None:
     chain = [span(f"{n:016x}", f"{n - 1:016x}" if n else None) for n in range(20_000)]
     found = list(trace_tree.branches(chain))
     assert len(found) == 20_000

@@ -116,11 +116,14 @@ MODEL: Final = [
     ),
     *texts("model_request", "otel", "gen_ai.request.model"),
     *texts("model_request", "openinference", "llm.request.model_name"),
+    *texts("model_request", "traceloop", "gen_ai.request.model"),
     *texts("model_request", "vercel", "ai.model.id"),
     *texts("model_request", "langfuse", "langfuse.observation.model.name"),
     *texts("model_response", "otel", "gen_ai.response.model"),
     *texts("model_response", "openinference", "llm.response.model_name", "llm.model_name", "embedding.model_name"),
     *texts("model_response", "openinference", "reranker.model_name"),
+    *texts("model_response", "traceloop", "gen_ai.response.model"),
+    *texts("model_response", "vercel", "gen_ai.response.model"),
     *texts("model_response", "langfuse", "langfuse.observation.model.name"),
     *texts("model_response", "others", "llm.response.model", "model"),
     *texts("response_id", "otel", "gen_ai.response.id"),
@@ -134,10 +137,12 @@ MODEL: Final = [
 TOKENS: Final = [
     *tokens("input_tokens", "otel", "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
     *tokens("input_tokens", "openinference", "llm.token_count.prompt"),
+    *tokens("input_tokens", "traceloop", "gen_ai.usage.prompt_tokens"),
     *tokens("input_tokens", "vercel", "ai.usage.promptTokens", "ai.usage.inputTokens"),
     *cells("input_tokens", "langfuse", (usage(input=7), 7), (usage(input=7, input_cached_tokens=90), 97)),
     *tokens("output_tokens", "otel", "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
     *tokens("output_tokens", "openinference", "llm.token_count.completion"),
+    *tokens("output_tokens", "traceloop", "gen_ai.usage.completion_tokens"),
     *tokens("output_tokens", "vercel", "ai.usage.completionTokens", "ai.usage.outputTokens"),
     *cells("output_tokens", "langfuse", (usage(output=7), 7)),
     *cells("total_tokens", "otel", ({"gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 2}, 7)),
@@ -145,6 +150,11 @@ TOKENS: Final = [
     *tokens("total_tokens", "traceloop", "gen_ai.usage.total_tokens", "llm.usage.total_tokens"),
     *tokens("total_tokens", "vercel", "ai.usage.tokens", "ai.usage.totalTokens"),
     *cells("total_tokens", "langfuse", (usage(total=7), 7)),
+    *cells(
+        "total_tokens",
+        "others",
+        ({"gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 2, "gen_ai.usage.total_tokens": 9}, 9),
+    ),
     *tokens("cache_read_tokens", "otel", "gen_ai.usage.cache_read.input_tokens"),
     *tokens("cache_read_tokens", "openinference", "llm.token_count.prompt_details.cache_read"),
     *tokens("cache_read_tokens", "traceloop", "gen_ai.usage.cache_read_input_tokens"),
@@ -206,6 +216,12 @@ TOKENS: Final = [
 ]
 SAID = '[{"role":"user","parts":[{"type":"text","content":"hi"}]}]'
 REPLY = '[{"role":"assistant","parts":[{"type":"text","content":"hi"}]}]'
+DOCUMENT: Final[Attributes] = {
+    "retrieval.documents.0.document.id": "a",
+    "retrieval.documents.0.document.content": "b",
+    "retrieval.documents.0.document.score": 0.5,
+    "retrieval.documents.0.document.metadata": '{"k":1}',
+}
 CONTENT: Final = [
     *texts("input", "otel", "gen_ai.input.messages", "gen_ai.tool.call.arguments", "gen_ai.prompt"),
     *texts("input", "openinference", "input.value", "llm.prompts"),
@@ -214,9 +230,10 @@ CONTENT: Final = [
         "openinference",
         ({"llm.input_messages.0.message.role": "user", "llm.input_messages.0.message.content": "hi"}, SAID),
     ),
+    *cells("input", "otel", ({"gen_ai.system_instructions": "Be brief.", "gen_ai.input.messages": SAID}, SAID)),
     *texts("input", "traceloop", "traceloop.entity.input"),
     *cells("input", "traceloop", ({"gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "hi"}, SAID)),
-    *texts("input", "vercel", "ai.prompt", "ai.toolCall.args"),
+    *texts("input", "vercel", "ai.prompt", "ai.prompt.messages", "ai.toolCall.args"),
     *texts("input", "langfuse", "langfuse.observation.input", "langfuse.trace.input"),
     *texts("input", "others", "mlflow.spanInputs", "pydantic_ai.all_messages", "gcp.vertex.agent.llm_request"),
     *texts("input", "others", "gcp.vertex.agent.tool_call_args", "lk.user_input", "gen_ai.content.prompt"),
@@ -238,10 +255,12 @@ CONTENT: Final = [
     *texts("output", "others", "lk.response.text", "gen_ai.content.completion"),
     *texts("documents", "otel", "gen_ai.retrieval.documents"),
     *cells("documents", "openinference", ({"retrieval.documents.0.document.id": "a"}, '[{"id":"a"}]')),
+    *cells("documents", "openinference", (DOCUMENT, '[{"id":"a","content":"b","score":0.5,"metadata":{"k":1}}]')),
     *cells("documents", "openinference", ({"reranker.output_documents.0.document.content": "b"}, '[{"content":"b"}]')),
     *texts("query_text", "otel", "gen_ai.retrieval.query.text"),
     *texts("query_text", "openinference", "reranker.query"),
     *texts("query_text", "traceloop", "db.vector.query.text"),
+    *texts("documents", "traceloop", "db.query.result"),
 ]
 PROMPT = json.dumps({"name": "greeting", "version": 3, "type": "chat", "prompt": "..."})
 WHO: Final = [
@@ -249,12 +268,12 @@ WHO: Final = [
     *texts("session_id", "openinference", "session.id"),
     *texts("session_id", "traceloop", "traceloop.association.properties.session_id"),
     *texts("session_id", "vercel", "ai.telemetry.metadata.sessionId"),
-    *texts("session_id", "langfuse", "langfuse.session.id"),
+    *texts("session_id", "langfuse", "langfuse.session.id", "session.id"),
     *texts("user_id", "otel", "enduser.id"),
     *texts("user_id", "openinference", "user.id"),
     *texts("user_id", "traceloop", "gen_ai.user", "llm.user", "traceloop.association.properties.user_id"),
     *texts("user_id", "vercel", "ai.telemetry.metadata.userId"),
-    *texts("user_id", "langfuse", "langfuse.user.id"),
+    *texts("user_id", "langfuse", "langfuse.user.id", "user.id"),
     *texts("agent_name", "otel", "gen_ai.agent.name"),
     *texts("agent_id", "otel", "gen_ai.agent.id"),
     *texts("agent_version", "otel", "gen_ai.agent.version"),
@@ -300,6 +319,9 @@ KEPT: Final = [
     "llm.top_k", "ai.settings.maxRetries", "langfuse.observation.model.parameters", "llm.prompt_template.template",
     "llm.prompt_template.variables", "prompt.vendor", "traceloop.prompt.template", "traceloop.entity.path",
     "graph.node.parent_id", "annotations.0.annotation.name", "langfuse.experiment.id", "langfuse.trace.public",
+    "tool.parameters", "tool.json_schema", "tool_call.function.arguments", "reranker.input_documents", "reranker.top_k",
+    "db.query.result.id", "db.vector.query.top_k", "prompt.url", "traceloop.prompt.version_hash",
+    "traceloop.prompt.template_variables", "exception.message", "gen_ai.tool.type", "gen_ai.system_instructions",
     "traceloop.association.properties.tier", "ai.telemetry.metadata.tier", "langfuse.version", "gcp.vertex.agent.x",
 ]  # fmt: skip
 
@@ -327,6 +349,31 @@ def test_cell_without_a_column_is_kept(key: str) -> None:
     assert found["attributes"] == [(key, "what was said")]
     columns = {name: value for name, value in found.items() if name != "attributes"}
     assert "what was said" not in str(columns)
+
+
+FIVE: Final = "otel openinference traceloop vercel langfuse"
+SIX: Final = f"{FIVE} others"
+# The cells of the table that fill a column: column -> the dialects that have one. KEPT has those that fill none.
+TABLE: Final = {
+    "kind": SIX, "provider": "otel openinference traceloop vercel others", "model_request": FIVE, "model_response": SIX,
+    "response_id": "otel vercel", "finish_reasons": "otel openinference traceloop vercel others",
+    "input_tokens": FIVE, "output_tokens": FIVE, "total_tokens": SIX, "cache_read_tokens": SIX,
+    "cache_write_tokens": SIX, "reasoning_tokens": FIVE, "audio_input_tokens": "otel openinference",
+    "audio_output_tokens": "otel openinference",
+    "cost_reported_usd": "openinference langfuse others", "input": SIX, "output": SIX, "session_id": FIVE,
+    "user_id": FIVE, "agent_name": "otel openinference traceloop vercel", "agent_id": "otel openinference",
+    "agent_version": "otel traceloop", "workflow_name": "otel traceloop langfuse",
+    "tool_name": "otel openinference vercel others", "tool_call_id": "otel openinference vercel",
+    "documents": "otel openinference traceloop", "query_text": "otel openinference traceloop",
+    "ttft_ms": "otel vercel langfuse", "prompt_name": FIVE, "prompt_version": "openinference traceloop vercel langfuse",
+    "environment": "otel langfuse", "release": "langfuse", "tags": "openinference langfuse",
+    "metadata": "openinference langfuse", "error_type": "otel openinference", "level": "langfuse",
+}  # fmt: skip
+
+
+def test_every_cell_of_the_table_has_a_line() -> None:
+    lines = {(column, dialect) for column, dialect, _, _ in [*KIND, *MODEL, *TOKENS, *CONTENT, *WHO]}
+    assert lines == {(column, dialect) for column, names in TABLE.items() for dialect in names.split()}
 
 
 @pytest.mark.parametrize("column", [*dialects.TEXT, *dialects.TOKENS])

@@ -29,6 +29,9 @@ from core.records import Counts, Principal, Role
 
 MOST_SPANS: Final = 500_000  # of one request: an empty span is two bytes on the wire and two hundred in our tables
 DISK_PATIENCE_S: Final = 5.0  # half of an exporter's deadline: time for a second try
+# A request of which nothing is a span is looked at once more, for another signal, when it has an exporter's size.
+LOOKED_AT_SPANS: Final = 10_000
+LOOKED_AT_BYTES: Final = 1 << 20
 MOST_OBJECTS: Final = 4_000_000  # of one JSON request: each takes three bytes at least, and twenty times that in memory
 
 
@@ -256,6 +259,8 @@ def _scanned(body: bytes, *, other_signals: bool) -> Scan:
 def _refuse_other_signals(body: bytes, found: Scan) -> None:
     """Logs and metrics sent to the traces path decode to spans without ids, because field numbers coincide."""
     if found.n_spans == 0 or found.n_refused < found.n_spans:
+        return
+    if found.n_spans > LOOKED_AT_SPANS or len(body) > LOOKED_AT_BYTES:
         return
     if looks_like_logs(body):
         raise Undecodable("the body looks like OTLP logs; send it to /v1/logs", "body")

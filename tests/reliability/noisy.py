@@ -1,0 +1,139 @@
+"""A noisy neighbour: what one tenant's acknowledgements take while another sends far too much, or poison.
+
+    python -m tests.reliability.noisy --seconds 40
+
+The victim sends a steady, modest load, alone and beside a neighbour, in turns, so that the machine's own moods fall on
+both. The neighbour (tests/reliability/noisy_neighbour.py) sends at fifty times its quota; then poison, without a pause;
+then, as a tenant that has no quota, the poison that is refused. The victim must be acknowledged, always, and its p99
+stay under twice of what it is alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+from array import array
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tests.collector.alone import Collector
+from tests.reliability.crash_results import record
+from tests.reliability.noisy_neighbour import Heard, neighbour
+from tests.reliability.soak_load import Clients, Seen, State, Template
+
+QUOTA: Final = 500_000  # bytes a second
+TIMES: Final = 50
+SPANS_OF_A_REQUEST: Final = 16
+A_SECOND: Final = 50.0  # the victim's requests
+UNDER: Final = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Who sends beside the victim, and what; `bytes_s` None: as fast as it can."""
+
+    name: str
+    tenant: str
+    kind: str
+    bytes_s: float | None = None
+
+
+PHASES: Final = (
+    Phase(name="over_quota", tenant="noisy", kind="over_quota", bytes_s=float(QUOTA * TIMES)),
+    Phase(name="poison", tenant="noisy", kind="poison"),
+    Phase(name="poison_without_quota", tenant="wild", kind="refused"),
+)
+
+
+class Neighbours:
+    """A collector with the victim and its neighbours; `heard` is what these were answered, by phase."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._keys = {name: collector.key_of(name) for name in ("victim", "noisy", "wild")}
+        self.heard: dict[str, Heard] = {}
+        self.victim = Clients(collector.base + 1, [self._keys["victim"]], Template(SPANS_OF_A_REQUEST))
+
+    def play(self, seconds: float, phase: Phase | None = None, *, per_s: float = A_SECOND) -> list[float]:
+        """The victim's acknowledgements in ms, alone or beside the phase's neighbour."""
+        self.victim.seen.acks_ms = array("f")
+        if phase is None:
+            self.victim.open(seconds, per_s)
+            return self.victim.seen.acks_ms.tolist()
+        key, port = self._keys[phase.tenant], self._collector.base + 1
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as elsewhere:
+            beside = elsewhere.submit(neighbour, port, key, phase.kind, seconds, phase.bytes_s)
+            self.victim.open(seconds, per_s)
+            self.heard[phase.name] = beside.result()
+        return self.victim.seen.acks_ms.tolist()
+
+    def problems(self) -> list[str]:
+        """What is not as promised, once everything is stored."""
+        self._collector.drained()
+        found, sent = self.wrong_with(self.victim.seen), len(self.victim.states)
+        acked = self.victim.states.count(State.ACKED)
+        if acked != sent:
+            found.append(f"{sent - acked} of the victim's {sent} requests were not acknowledged")
+        for tenant in self._keys:
+            for row in self._collector.ledger(tenant).values():
+                if not row.counts.balanced:
+                    found.append(str(row))
+                if tenant == "victim" and row.counts.stored != sent * SPANS_OF_A_REQUEST:
+                    found.append(f"the victim sent {sent * SPANS_OF_A_REQUEST} spans: {row}")
+        for name, heard in self.heard.items():
+            if heard.without_hint:
+                found.append(f"{name}: {heard.without_hint} refusals without a hint")
+            if set(heard.statuses) - {0, 200, 400, 413, 503}:
+                found.append(f"{name}: {heard.statuses}")
+        return found
+
+    @staticmethod
+    def wrong_with(seen: Seen) -> list[str]:
+        """The victim was never refused and never left without an answer."""
+        return seen.problems + ([f"the victim saw {seen.statuses}"] if set(seen.statuses) - {200} else [])
+
+
+def main() -> int:
+    """Plays all phases and adds the figures to benchmarks/results/reliability.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--seconds", type=float, default=40, help="of each phase; alone before and after it, half of it"
+    )
+    parser.add_argument("--no-record", action="store_true", help="leaves benchmarks/results as it is")
+    args = parser.parse_args()
+    figures: dict[str, int | float | str] = {"quota_bytes_s": QUOTA, "times_its_quota": TIMES, "seconds": args.seconds}
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-noisy-") as folder,
+        Collector(Path(folder), tenant_bytes_s=f"noisy={QUOTA}") as collector,
+    ):
+        neighbours = Neighbours(collector)
+        neighbours.play(args.seconds / 4)
+        alone = neighbours.play(args.seconds / 2)
+        beside: dict[str, list[float]] = {}
+        for phase in PHASES:
+            beside[phase.name] = neighbours.play(args.seconds, phase)
+            alone += neighbours.play(args.seconds / 2)
+            print(f"{phase.name}: the neighbour heard {dict(neighbours.heard[phase.name].statuses)}", flush=True)
+        problems = neighbours.problems()
+    figures["alone_p99_ms"] = baseline = round(float(np.percentile(alone, 99)), 2)
+    for name, acks in beside.items():
+        p99 = round(float(np.percentile(acks, 99)), 2)
+        figures |= {f"{name}_p99_ms": p99, f"{name}_ratio": round(p99 / baseline, 2)}
+        figures[f"{name}_answers"] = str(dict(sorted(neighbours.heard[name].statuses.items())))
+        if p99 >= UNDER * baseline:
+            problems.append(f"{name}: p99 {p99} ms, alone {baseline} ms")
+    print("\n".join(problems))
+    if args.no_record:
+        print(figures)
+    else:
+        record("noisy_neighbour", wrong=len(problems), **figures)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -16,7 +16,18 @@ from typing import Final
 
 HALVES: Final = (
     ("architecture", "docs", "collector", "store"),
-    ("auth", "server", "importers", "examples", "agent_runtime", "dashboard", "live", "bad_inputs", "fuzz", "reliability"),
+    (
+        "auth",
+        "server",
+        "importers",
+        "examples",
+        "agent_runtime",
+        "dashboard",
+        "live",
+        "bad_inputs",
+        "fuzz",
+        "reliability",
+    ),
 )
 TESTS: Final = Path(__file__).parent
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, delete, insert, select
 
 from core.errors import Conflict, Corrupt, StorageFailed
 from store.control.database import Database
 from store.control.migrate import HEAD, revision_of, upgrade
 from store.control.seals import is_sound, mended
-from store.control.tables import METADATA, SEALED
+from store.control.tables import CHANGES, METADATA, SEALED
 
 CHUNK: Final = 1_000
 
@@ -37,6 +37,7 @@ def copy(source: str, target: str) -> dict[str, int]:
                 raise StorageFailed(
                     f"the control database {here.name} is at revision {found}, not {HEAD}: start this release once"
                 )
+            writing.execute(delete(CHANGES))  # a new database has counted none
             for table in METADATA.sorted_tables:
                 done[table.name] = 0
                 for rows in _chunks(reading, table):
@@ -51,7 +52,7 @@ def require_empty(url: str) -> None:
         if revision_of(connection) is None:
             return
         for table in METADATA.sorted_tables:
-            if connection.execute(select(table).limit(1)).first() is not None:
+            if table is not CHANGES and connection.execute(select(table).limit(1)).first() is not None:
                 raise Conflict(f"the control database {database.name} is not empty; restore into an empty one")
 
 
@@ -67,5 +68,5 @@ def _sound(table: Table, row: dict[str, object]) -> dict[str, object]:
     right = mended(table, row)
     if right is None:
         key = ", ".join(f"{column.name} {str(row[column.name])[:80]!r}" for column in table.primary_key)
-        raise Corrupt(f"the row of {table.name} with {key} was altered: assay doctor --repair, then again")
+        raise Corrupt(f"the row of {table.name} with {key} was altered: look at assay doctor, mend it, then again")
     return right

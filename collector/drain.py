@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from collector.journal import Journal, first_position
+from collector.journal import Journal
+from collector.segment import first_position
 from core.errors import StorageFailed
 from store.durable import write_durably
 

@@ -272,7 +272,8 @@ class Journal:
             self._open_segment()
         assert self._cipher is not None
         assert self._active is not None
-        placed, buffers, offset = [], [], self._size
+        placed: list[tuple[int, Place]] = []
+        buffers, offset = [], self._size
         for waiting in group:
             position = self._next
             self._next += 1

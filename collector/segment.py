@@ -2,12 +2,16 @@
 
 A record is a header of 32 bytes and a sealed content:
 
-    magic "AJR1" · content length u32 · position u64 · kind u8 · 7 bytes zero · CRC-32 of the 24 bytes before u32 ·
-    4 bytes zero · AES-256-GCM(content, nonce = 4 zero bytes + position, associated data = the header)
+    magic "AJR1" · content length u32 · position u64 · kind u8 · records before it in the same write u16 ·
+    5 bytes zero · CRC-32 of the 24 bytes before u32 · 4 bytes zero ·
+    AES-256-GCM(content, nonce = 4 zero bytes + position, associated data = the header)
 
-A data key seals one segment, and a position is used once in it, so no nonce repeats. A tail that is the beginning of a
-record, or zeros, was never acknowledged (the write was cut short) and is left out in silence. Anything else that is
-not a sound record is damage and is reported.
+A data key seals one segment, and a position is used once in it, so no nonce repeats. Positions follow each other.
+
+What cannot be read and belongs to the last write of a segment was never acknowledged if that write was cut short: the
+tail is the beginning of a record, or zeros, or a sector of it reads as zeros, as one does that never reached the disk
+(sealed content never does). That is left out in silence. Anything else that is not a sound record is damage and is
+reported: a later write begins only when the one before is synced.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +29,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MAGIC: Final = b"AJR1"
-HEADER: Final = struct.Struct("<4sIQB7xII")
+HEADER: Final = struct.Struct("<4sIQBH5xII")
 TAG: Final = 16
+SECTOR: Final = 512
+MOST_COUNTED: Final = 65_535  # records before one in its write; more count as so many
 LET_GO: Final = 4 << 20  # bytes read after which their pages are given back
 
 
@@ -37,6 +44,7 @@ class Sealed:
     kind: int
     offset: int
     length: int  # of the sealed content
+    n_before: int = 0  # in the same write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +55,15 @@ class Damage:
     length: int
 
 
-def header_of(position: int, kind: int, length: int) -> bytes:
+def header_of(position: int, kind: int, length: int, n_before: int = 0) -> bytes:
     """The 32 bytes before a sealed content of `length` bytes."""
-    start = HEADER.pack(MAGIC, length, position, kind, 0, 0)[:24]
+    start = HEADER.pack(MAGIC, length, position, kind, min(n_before, MOST_COUNTED), 0, 0)[:24]
     return start + struct.pack("<II", zlib.crc32(start), 0)
 
 
-def seal(cipher: AESGCM, position: int, kind: int, content: bytes) -> list[bytes]:
-    """[header, sealed content] of one record."""
-    header = header_of(position, kind, len(content) + TAG)
+def seal(cipher: AESGCM, position: int, kind: int, content: bytes, n_before: int = 0) -> list[bytes]:
+    """[header, sealed content] of one record, which `n_before` others precede in the same write."""
+    header = header_of(position, kind, len(content) + TAG, n_before)
     return [header, cipher.encrypt(_nonce(position), content, header)]
 
 
@@ -81,12 +89,19 @@ def read(path: Path, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | Damage]:
     if path.stat().st_size == 0:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        yield from _records(raw, cipher)
+        yield from _records(raw, cipher, first_position(path))
 
 
-def _records(raw: mmap.mmap, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | Damage]:
+def first_position(path: Path) -> int:
+    """Of the records in a segment, by its name."""
+    return int(path.name.split("-")[0])
+
+
+def _records(raw: mmap.mmap, cipher: AESGCM, expected: int) -> Iterator[tuple[Sealed, bytes] | Damage]:
+    """`expected` is the position of the first record, then of the one after the last sound one."""
     at = let_go = 0
     bad_from: int | None = None
+    unsure: list[tuple[int, Damage]] = []  # with the first position lost: perhaps of the last write, and cut short
     while at + HEADER.size <= len(raw):
         record = _record_at(raw, at)
         content = unseal(cipher, raw, record) if record else None
@@ -97,8 +112,12 @@ def _records(raw: mmap.mmap, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | 
                 break
             continue
         if bad_from is not None:
-            yield Damage(offset=bad_from, length=at - bad_from)
+            unsure.append((expected, Damage(offset=bad_from, length=at - bad_from)))
             bad_from = None
+        write_began = record.position - record.n_before
+        yield from (bad for position, bad in unsure if position < write_began)
+        unsure = [each for each in unsure if each[0] >= write_began]
+        expected = record.position + 1
         yield record, content
         at += HEADER.size + record.length
         if at - let_go > LET_GO:
@@ -106,23 +125,31 @@ def _records(raw: mmap.mmap, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | 
             raw.madvise(mmap.MADV_DONTNEED, let_go, upto - let_go)
             let_go = upto
     if bad_from is not None and not _torn(raw[bad_from:]):
-        yield Damage(offset=bad_from, length=len(raw) - bad_from)
+        unsure.append((expected, Damage(offset=bad_from, length=len(raw) - bad_from)))
+    yield from (bad for _, bad in unsure if not _lacks_a_sector(raw, bad))
 
 
 def _torn(tail: bytes) -> bool:
     """Whether a tail can be what is left of a write that was cut short."""
     if len(tail) < HEADER.size or not tail.strip(b"\0"):
         return True
-    magic, length, _, _, checksum, zero = HEADER.unpack(tail[: HEADER.size])
+    magic, length, _, _, _, checksum, zero = HEADER.unpack(tail[: HEADER.size])
     sound: bool = magic == MAGIC and zero == 0 and checksum == zlib.crc32(tail[:24])
     return sound and int(length) > len(tail) - HEADER.size
 
 
+def _lacks_a_sector(raw: mmap.mmap, bad: Damage) -> bool:
+    """Whether some sector, or the part of one that is in the stretch, is nothing but zeros."""
+    end = bad.offset + bad.length
+    edges = [bad.offset, *range(bad.offset // SECTOR * SECTOR + SECTOR, end, SECTOR), end]
+    return any(b - a >= TAG and not raw[a:b].strip(b"\0") for a, b in pairwise(edges))
+
+
 def _record_at(raw: bytes | mmap.mmap, at: int) -> Sealed | None:
     header = raw[at : at + HEADER.size]
-    magic, length, position, kind, checksum, zero = HEADER.unpack(header)
+    magic, length, position, kind, n_before, checksum, zero = HEADER.unpack(header)
     if magic != MAGIC or zero != 0 or checksum != zlib.crc32(header[:24]):
         return None
     if at + HEADER.size + length > len(raw) or length < TAG:
         return None
-    return Sealed(position=position, kind=kind, offset=at, length=length)
+    return Sealed(position=position, kind=kind, offset=at, length=length, n_before=n_before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -14,7 +15,7 @@ import pytest
 from collector import segment
 from collector.journal import Entry, Journal, Place
 from collector.seal import MasterKey
-from collector.segment import HEADER, TAG
+from collector.segment import HEADER, SECTOR, TAG
 from core.errors import Conflict, Corrupt, StorageFailed
 from store.doctor import examine
 from tests.waiting import wait_until
@@ -104,6 +105,63 @@ def test_a_tail_of_zeros_is_no_damage(tmp_path: Path) -> None:
     entries, damage = replayed(tmp_path)
     assert len(entries) == 5
     assert not damage
+
+
+def in_one_write(journal: Journal, bodies: list[bytes]) -> None:
+    """Lets the journal's writer find `bodies` waiting together when it starts."""
+    waiting = [journal.append(kind=1, tenant="acme", received_at_us=7, body=body) for body in bodies]
+    journal.start()
+    for one in waiting:
+        one.result(10)
+
+
+LARGE = [bytes([n]) * size for n, size in ((1, 900), (2, 3000), (3, 100), (4, 2000))]
+
+
+def without_sectors(segment: Path, begin: int, end: int, choose: random.Random) -> None:
+    """The file as a power loss may leave it: some of its sectors from `begin` to `end` were never written."""
+    raw = bytearray(segment.read_bytes())
+    sectors = [(max(at, begin), min(at + SECTOR, end)) for at in range(begin // SECTOR * SECTOR, end, SECTOR)]
+    sectors = [(a, b) for a, b in sectors if b - a >= TAG]  # fewer zeros may stand in sealed content by chance
+    for a, b in choose.sample(sectors, choose.randint(1, len(sectors))):
+        raw[a:b] = bytes(b - a)
+    segment.write_bytes(raw)
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("last", [LARGE, [b"one alone" * 500]], ids=["several", "one"])
+def test_a_last_write_that_lacks_sectors_is_no_damage(tmp_path: Path, seed: int, last: list[bytes]) -> None:
+    journal = Journal(tmp_path, MASTER)
+    begin = 0
+    if len(last) == 1:  # after another write
+        in_one_write(journal, BODIES)
+        begin = next(tmp_path.glob("*.seg")).stat().st_size
+        append(journal, last[0])
+    else:
+        in_one_write(journal, last)
+    journal.stop()
+    journal.release()
+    (path,) = tmp_path.glob("*.seg")
+    without_sectors(path, begin, path.stat().st_size, random.Random(seed))
+    entries, damage = replayed(tmp_path)
+    assert not damage
+    found = [entry.body for entry in entries]
+    assert found == BODIES if begin else set(found) < set(last)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_write_that_lacks_sectors_before_another_is_damage(tmp_path: Path, seed: int) -> None:
+    journal = Journal(tmp_path, MASTER)
+    in_one_write(journal, LARGE)
+    (path,) = tmp_path.glob("*.seg")
+    end = path.stat().st_size
+    append(journal, b"the next write begins when this one is synced")
+    journal.stop()
+    journal.release()
+    without_sectors(path, 0, end, random.Random(seed))
+    entries, damage = replayed(tmp_path)
+    assert damage
+    assert entries[-1].position == len(LARGE) + 1
 
 
 def test_a_flipped_bit_anywhere_is_reported_and_all_other_entries_are_replayed(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The simulated world: a shop, its customers and a model, in which every fault is planted and recorded."""

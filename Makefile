@@ -43,13 +43,15 @@ bench: setup
 	$(BIN)/python -m benchmarks.store.query_times --runs 5 --out benchmarks/results/store_queries.json
 	$(BIN)/python -m benchmarks.ingest.run --name ingest
 
-# The campaigns of docs/reliability.md in full, one line each; an hour or more, on an otherwise idle machine.
+# The campaigns of docs/reliability.md in full, one line each; several hours, on an otherwise idle machine.
 soak: setup
 	$(BIN)/python -m tests.reliability.crash_campaign --kills 200
 	$(BIN)/python -m tests.reliability.faults_powerloss --states 400
 	$(BIN)/python -m tests.reliability.faults_sites
 	$(BIN)/python -m tests.reliability.corruption --flips 10000
 	$(BIN)/python -m tests.fuzz.run --runs 1000000 --checked --record
+	$(BIN)/python -m tests.reliability.noisy --seconds 40
+	$(BIN)/python -m tests.reliability.soak --minutes 60 --stall-minutes 10
 
 docs: setup
 	$(BIN)/python docs/build.py

@@ -29,6 +29,7 @@ from store import schema
 
 POSITION_BITS: Final = 48
 MAX_PAYLOAD: Final = 1 << 20
+_SAID: Final = {refusal: (refusal.name.lower(), text) for refusal, text in REFUSAL_TEXT.items()}
 MOST_ALONE: Final = 1_000  # rejected items of one request with a quarantine row each; the rest share rows
 CHUNK_BYTES: Final = 6 << 20
 _LOG: Final = logging.getLogger("assay.batch")
@@ -199,8 +200,8 @@ def _chunk_rows(tenant: TenantId, items: Sequence[Item], at_us: int, redactor: C
     decoded = decode_safely(parts, tenant=tenant, ingested_at_us=at_us, scans=kept)
     rejected: dict[int, list[Rejection]] = {}
     for refused in decoded.refused:
-        detail = REFUSAL_TEXT[refused.refusal]
-        rejection = Rejection(reason=refused.refusal.name.lower(), detail=detail, payload=refused.payload)
+        reason, detail = _SAID[refused.refusal]
+        rejection = Rejection(reason=reason, detail=detail, payload=refused.payload)
         rejected.setdefault(refused.seq, []).append(rejection)
     for item in items:
         rows.add("quarantine", _quarantine(tenant, item, Signal.SPANS, rejected.pop(item.seq, []), shop))

@@ -60,6 +60,7 @@ ISSUES: Final = (
     "index_bounded",
     "clock_ahead",
 )
+_REFUSALS: Final = tuple(Refusal)  # by their numbers
 _EXCLUSIVE_SCOPES: Final = frozenset(rule.scope for rule in EXCLUSIVE_CACHE)
 _BIT: Final = {name: 1 << i for i, name in enumerate(ISSUES)}
 
@@ -97,18 +98,13 @@ def decode(
     ends = list(accumulate(len(body) for _, body in parts))
     seqs = np.array([seq for seq, _ in parts], np.int64)
     seq = seqs[np.searchsorted(ends, found.spans[:, Col.START], side="right").clip(max=len(parts) - 1)]
-    refused = (
-        [
-            Refused(
-                seq=int(seq[i]), refusal=Refusal(int(row[Col.REFUSAL])), payload=joined[row[Col.START] : row[Col.END]]
-            )
-            for i, row in enumerate(found.spans)
-            if row[Col.REFUSAL]
-        ]
-        if found.n_refused
-        else []
-    )
     usable = found.spans[:, Col.REFUSAL] == 0
+    bad = found.spans[~usable]
+    columns = (seq[~usable], bad[:, Col.REFUSAL], bad[:, Col.START], bad[:, Col.END])
+    refused = [  # of one small request there can be half a million
+        Refused(seq=at, refusal=_REFUSALS[why], payload=joined[start:end])
+        for at, why, start, end in zip(*(column.tolist() for column in columns), strict=True)
+    ]
     broken = usable & (found.spans[:, Col.ISSUES] & UTF8_BROKEN != 0)
     whole = usable & ~broken
     tables = [_Batch(found, found.spans[whole], seq[whole]).rows(tenant, ingested_at_us)]

@@ -20,7 +20,7 @@ from collector.http_request import key_of
 from collector.intake import Intake
 from collector.kinds import Signal
 from collector.settings import CollectorSettings
-from core.errors import Unauthenticated
+from core.errors import Unauthenticated, Undecodable
 
 _SERVICE: Final = "opentelemetry.proto.collector.{0}.v1.{1}Service"
 METHODS: Final = {
@@ -53,6 +53,8 @@ class ExportMethods(grpc.GenericRpcHandler):  # type: ignore[misc]
         async def export(body: bytes, context: Context) -> bytes:
             try:
                 principal = self._intake.principal(_key(context))
+                if body[:2] == b"\x1f\x8b":
+                    raise Undecodable("the message is gzip inside; send it plain, or let gRPC pack it", "body")
                 body = await self._intake.opened(body, principal)
                 accepted = await self._intake.receive(signal, body, is_json=False, principal=principal)
             except Exception as error:

@@ -274,6 +274,11 @@ def _reasons(found: Scan, rejected: list[Rejection]) -> str:
     details: dict[str, int] = {}
     for rejection in rejected:
         details[rejection.detail] = details.get(rejection.detail, 0) + 1
-    parts += [f"{n} x {detail[:200]}" for detail, n in details.items()]
+    parts += [f"{n} x {_short(detail)}" for detail, n in details.items()]
     more = f", and {len(parts) - 5} other reasons" if len(parts) > 5 else ""
     return ", ".join(parts[:5]) + more
+
+
+def _short(detail: str) -> str:
+    """At most 200 characters: the start of a long path, and the end, which says what is wrong there."""
+    return detail if len(detail) <= 200 else f"{detail[:79]} ... {detail[-116:]}"

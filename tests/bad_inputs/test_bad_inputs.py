@@ -88,9 +88,13 @@ def test_collector(standing: Standing, case: Case) -> None:
     if "issues" in expect:
         assert sorted({code for row in rows for code in (row["issues"] or "").split(",") if code}) == expect["issues"]
     for column, value in expect.get("columns", {}).items():
-        assert [row[column] for row in rows] == [value] * len(rows), column
+        assert [row[column] for row in rows] == [None if value == "null" else value] * len(rows), column
+    for row in rows:
+        assert dict(row["attributes"]).items() >= expect.get("attributes", {}).items()
     for reason in expect.get("reasons", []):
         assert reason in {row["reason"] for row in standing.stored(tenant, "quarantine")}
+    for score, row in zip(expect.get("scores", []), standing.stored(tenant, "scores"), strict=False):
+        assert {column: row[column] or "null" for column in score} == score
     standing.check(tenant, before, canary)
 
 
@@ -135,7 +139,7 @@ def _raw(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
     """Sends bytes as they are over a socket of their own; {KEY} and {LENGTH} are filled in."""
     body = body_of(case.get("body", {}), canary)
     text = filled(case["raw"], canary).replace("$KEY", tenant.ingest).replace("$LENGTH", str(len(body)))
-    head = text.strip().replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n"
+    head = text.strip().replace("\n", "\r\n").encode() + b"\r\n\r\n"
     with Wire(int(stack.otlp_http.rsplit(":", 1)[1]), ANSWER_WITHIN_S) as wire:
         wire.send(head + body)
         message = _judged(case, *wire.answer())
@@ -146,8 +150,11 @@ def _raw(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
 
 def _grpc(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
     """Sends a case over gRPC; the warning of its answer, or its error's message."""
-    metadata = [("authorization", f"Bearer {tenant.ingest}")] if case.get("key", "own") == "own" else []
-    metadata += [(name, value.replace("$KEY", tenant.ingest)) for name, value in case.get("metadata", [])]
+    own = case.get("key", "own") == "own"
+    metadata: list[tuple[str, str | bytes]] = [("authorization", f"Bearer {tenant.ingest}")] if own else []
+    metadata += [
+        (name, _bytes_or_text(value.replace("$KEY", tenant.ingest))) for name, value in case.get("metadata", [])
+    ]
     compression = grpc.Compression.Gzip if case.get("gzip") else grpc.Compression.NoCompression
     with grpc.insecure_channel(stack.otlp_grpc, [("grpc.max_send_message_length", -1)]) as channel:
         call = channel.unary_unary(case.get("method", METHOD)).future(
@@ -176,13 +183,31 @@ def test_api(standing: Standing, case: Case) -> None:
         headers.append(("content-type", "application/json"))
     answer = httpx.request(
         case.get("method", "GET"),
-        standing.stack.url + filled(case["path"], canary).replace("$BYSTANDER", standing.bystander.traces[0]),
+        standing.stack.url + _of_bystander(filled(case["path"], canary), standing.bystander),
         content=body_of(case, canary),
         headers=headers,
         timeout=ANSWER_WITHIN_S,
     )
-    expect = case["expect"]
-    assert answer.status_code == expect["status"], answer.text
+    assert answer.status_code == case["expect"]["status"], answer.text
+    if answer.is_success:
+        assert answer.json()["items"] == []
+    else:
+        _problem(case["expect"], answer)
+    standing.send_healthy(tenant, "after")
+    standing.settled(tenant, Counts(received=2, stored=2))
+    standing.check(tenant, before, canary)
+
+
+def _of_bystander(text: str, bystander: Tenant) -> str:
+    """A text with the ids of what another tenant has."""
+    names = {"$BYSTANDER": bystander.traces[0], "$BYSPAN": next(iter(bystander.healthy)), "$BYKEY": bystander.key_id}
+    for name, value in names.items():
+        text = text.replace(name, value)
+    return text
+
+
+def _problem(expect: dict[str, Any], answer: httpx.Response) -> None:
+    """Checks an error of the API: its one shape, and what it names."""
     assert answer.headers["content-type"] == "application/problem+json"
     said = answer.json()
     assert {"type", "title", "status", "detail", "code", "instance"} <= set(said)
@@ -192,9 +217,6 @@ def test_api(standing: Standing, case: Case) -> None:
         assert said["field"] == expect["field"]
     for word in expect.get("says", []):
         assert word in said["detail"]
-    standing.send_healthy(tenant, "after")
-    standing.settled(tenant, Counts(received=2, stored=2))
-    standing.check(tenant, before, canary)
 
 
 @pytest.mark.parametrize("case", cases("cli", "settings"))
@@ -211,22 +233,29 @@ def test_command(standing: Standing, case: Case, tmp_path: Path) -> None:
         assert said in done.stderr
     assert tenant.admin not in done.stderr + done.stdout
     standing.send_healthy(tenant, "after")
-    standing.settled(tenant, Counts(received=2, stored=2))
+    imported = Counts(received=expect.get("received", 0), stored=expect.get("stored", 0))
+    standing.settled(tenant, Counts(received=2, stored=2) + imported)
     standing.check(tenant, before, canary)
+
+
+def _bytes_or_text(said: str) -> str | bytes:
+    """What a case writes as `hex:` and digits, or the text itself."""
+    return bytes.fromhex(said.removeprefix("hex:")) if said.startswith("hex:") else said
 
 
 def _command(stack: Stack, case: Case, tenant: Tenant, folder: Path, canary: str) -> subprocess.CompletedProcess[str]:
     """Runs `assay` as a case says, in a folder with the files it names."""
     for name, text in case.get("files", {}).items():
-        (folder / name).write_bytes(
-            bytes.fromhex(text.removeprefix("hex:")) if text.startswith("hex:") else filled(text, canary).encode()
-        )
+        said = _bytes_or_text(filled(text, canary))
+        (folder / name).write_bytes(said if isinstance(said, bytes) else said.encode())
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAY_")}
     if case["door"] == "cli":
         environment |= {"ASSAY_URL": stack.url, "ASSAY_API_KEY": tenant.admin}
+    port = stack.otlp_http.rsplit(":", 1)[1]
+    arguments = [_bytes_or_text(each.replace("$PORT", port)) for each in case["arguments"]]
     environment |= {"PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1", "COLUMNS": "160"} | case.get("environment", {})
     return subprocess.run(
-        [sys.executable, "-m", "server.cli.main", *case["arguments"]],
+        [sys.executable, "-m", "server.cli.main", *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,

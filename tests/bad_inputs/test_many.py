@@ -1,21 +1,50 @@
-"""Rows of the corpus that are more than one request or too large for a case file: 33, 35, 49, 57, 58 and F58."""
+"""Rows of the corpus that are more than one request or too large for a case file: 33 to 35, 49, 57, 58 and F58.
+
+What must hold after a case is checked here too, with as much processor time as so much input needs."""
 
 from __future__ import annotations
 
 import gzip
 import secrets
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import httpx
+import pytest
 
+from collector.json_fields import framed
 from core.records import Counts
-from tests.bad_inputs.standing import ANSWER_WITHIN_S, Standing, Tenant
+from tests.bad_inputs.standing import ANSWER_WITHIN_S, MOST_CPU_S, Standing, Tenant
 from tests.bad_inputs.test_bad_inputs import METHOD, standing  # noqa: F401 - a fixture
 from tests.collector.doors import body_of, fresh
-from tests.collector.otlp import traces
+from tests.collector.otlp import START_NS, traces
+from tests.waiting import wait_until
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
+
+
+@pytest.fixture
+def canary() -> str:
+    """A text that no log may hold."""
+    return f"canary-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def tenant(standing: Standing, canary: str, request: pytest.FixtureRequest) -> Iterator[Tenant]:  # noqa: F811
+    """A tenant of this test. A sound request goes before and one behind; then all that must hold is checked. The
+    parameter, if any, is how many seconds of processor time the input may take."""
+    made = standing.tenant()
+    before = standing.footprint()
+    standing.send_healthy(made, "before")
+    yield made
+    standing.send_healthy(made, "after")
+    wait_until(lambda: len(_healthy(standing, made)) == len(made.healthy), 60, "the sound requests to be stored")
+    standing.check(made, before, canary, getattr(request, "param", MOST_CPU_S))
+
+
+def _healthy(standing: Standing, tenant: Tenant) -> list[dict[str, object]]:  # noqa: F811
+    return [row for row in standing.stored(tenant) if row["name"] == "healthy"]
 
 
 def send(standing: Standing, tenant: Tenant, body: bytes, **headers: str) -> httpx.Response:  # noqa: F811
@@ -26,24 +55,38 @@ def send(standing: Standing, tenant: Tenant, body: bytes, **headers: str) -> htt
     )
 
 
-def test_row_33_one_attribute_of_50_mib_is_read_back_byte_for_byte(standing: Standing) -> None:  # noqa: F811
-    tenant = standing.tenant()
+@pytest.mark.parametrize("tenant", [20], indirect=True)
+def test_row_33_one_attribute_of_50_mib_is_read_back_byte_for_byte(
+    standing: Standing,  # noqa: F811
+    tenant: Tenant,
+    canary: str,
+) -> None:
     image = secrets.token_hex(25 << 20)
-    [one] = fresh(1, {"image": image, "output.value": image[:1000]}, name="large")
+    [one] = fresh(1, {"image": image, "output.value": image[:1000], "text": canary}, name="large")
     assert send(standing, tenant, traces(one).SerializeToString()).status_code == 200
-    standing.send_healthy(tenant, "after")
     standing.settled(tenant, Counts(received=2, stored=2))
     [row] = [row for row in standing.stored(tenant) if row["name"] == "large"]
     assert dict(row["attributes"])["image"] == image
 
 
-def test_row_35_a_trace_of_200_000_spans_is_stored(standing: Standing) -> None:  # noqa: F811
-    tenant = standing.tenant()
+@pytest.mark.parametrize("tenant", [60], indirect=True)
+def test_row_34_half_a_million_spans_in_one_request_are_stored(standing: Standing, tenant: Tenant) -> None:  # noqa: F811
+    n = 500_000
+    trace, times = secrets.token_bytes(16), START_NS.to_bytes(8, "little")
+    head, tail = b"\x0a\x10" + trace + b"\x12\x08", b"\x39" + times + b"\x41" + times
+    one = (len(head) + 8 + len(tail)).to_bytes(1)
+    spans = b"".join(b"\x12" + one + head + i.to_bytes(8) + tail for i in range(1, n + 1))
+    assert send(standing, tenant, framed(b"\x0a", framed(b"\x12", spans))).content == b""
+    wait_until(lambda: standing.ledger(tenant)["spans"].received > n, 240, "all of them to be stored")
+    standing.settled(tenant, Counts(received=n + 1, stored=n + 1))
+
+
+@pytest.mark.parametrize("tenant", [40], indirect=True)
+def test_row_35_a_trace_of_200_000_spans_is_stored(standing: Standing, tenant: Tenant) -> None:  # noqa: F811
     trace = secrets.token_bytes(16)
     for _ in range(20):
         spans = fresh(10_000, trace_id=trace)
         assert send(standing, tenant, traces(*spans).SerializeToString()).content == b""
-    standing.send_healthy(tenant, "after")
     standing.settled(tenant, Counts(received=200_001, stored=200_001))
     answer = httpx.get(
         f"{standing.stack.url}/api/v1/traces/{trace.hex()}?limit=10",
@@ -53,8 +96,10 @@ def test_row_35_a_trace_of_200_000_spans_is_stored(standing: Standing) -> None: 
     assert (answer.status_code, answer.json()["n_spans"], len(answer.json()["spans"])) == (200, 200_000, 10)
 
 
-def test_row_49_a_call_that_is_given_up_is_never_stored_in_part_or_twice(standing: Standing) -> None:  # noqa: F811
-    tenant = standing.tenant()
+def test_row_49_a_call_that_is_given_up_is_never_stored_in_part_or_twice(
+    standing: Standing,  # noqa: F811
+    tenant: Tenant,
+) -> None:
     bodies = [body_of(20, name="given up") for _ in range(40)]
     key = [("x-api-key", tenant.ingest)]
     with grpc.insecure_channel(standing.stack.otlp_grpc) as channel:
@@ -65,33 +110,32 @@ def test_row_49_a_call_that_is_given_up_is_never_stored_in_part_or_twice(standin
                 call.cancel()
         for body in bodies:  # what an exporter does that got no answer
             assert export(body, metadata=key, timeout=ANSWER_WITHIN_S) == b""
-    standing.send_healthy(tenant, "after")
-    ids = [row["span_id"] for row in _drained(standing, tenant) if row["name"] == "given up"]
+    ids = [row["span_id"] for row in _drained(standing, tenant, 801) if row["name"] == "given up"]
     assert len(ids) == len(set(ids)) == 40 * 20
     counts = standing.ledger(tenant)["spans"]
     assert counts.stored == 801
     assert counts.received == counts.stored + counts.duplicate
 
 
-def _drained(standing: Standing, tenant: Tenant) -> list[dict[str, object]]:  # noqa: F811
-    """The tenant's rows once a request sent last is there: entries are stored in their order."""
-    from tests.waiting import wait_until
-
-    wait_until(lambda: any(row["name"] == "healthy" for row in standing.stored(tenant)), 60, "the last request")
+def _drained(standing: Standing, tenant: Tenant, n: int) -> list[dict[str, object]]:  # noqa: F811
+    """The tenant's rows once so many are stored."""
+    wait_until(lambda: standing.ledger(tenant)["spans"].stored >= n, 60, "all to be stored")
     return standing.stored(tenant)
 
 
-def test_row_57_the_same_idempotency_key_with_another_body_is_a_conflict(standing: Standing) -> None:  # noqa: F811
-    tenant = standing.tenant()
+def test_row_57_the_same_idempotency_key_with_another_body_is_a_conflict(
+    standing: Standing,  # noqa: F811
+    tenant: Tenant,
+) -> None:
     first, second = (_score(standing, tenant, "once", value) for value in (0.5, 0.6))
     assert (first.status_code, second.status_code) == (201, 409)
     assert second.headers["content-type"] == "application/problem+json"
 
 
-def test_row_58_equal_posts_at_once_make_one_score(standing: Standing) -> None:  # noqa: F811
-    tenant = standing.tenant()
+@pytest.mark.parametrize("tenant", [20], indirect=True)
+def test_row_58_equal_posts_at_once_make_one_score(standing: Standing, tenant: Tenant) -> None:  # noqa: F811
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: _score(standing, tenant, "all-at-once", 0.5), range(200)))
+        answers = list(pool.map(lambda _: _score(standing, tenant, "all-at-once", 0.5), range(1_000)))
     assert {answer.status_code for answer in answers} <= {201, 409}
     ids = {answer.json()["score_ids"][0] for answer in answers if answer.status_code == 201}
     assert len(ids) == 1
@@ -108,7 +152,9 @@ def _score(standing: Standing, tenant: Tenant, key: str, value: float) -> httpx.
     )
 
 
-def test_row_f58_compressed_requests_at_once_do_not_mix(standing: Standing) -> None:  # noqa: F811
+@pytest.mark.parametrize("tenant", [20], indirect=True)
+def test_row_f58_compressed_requests_at_once_do_not_mix(standing: Standing, tenant: Tenant) -> None:  # noqa: F811
+    assert tenant.healthy
     tenants = [standing.tenant() for _ in range(4)]
 
     def one(number: int) -> int:

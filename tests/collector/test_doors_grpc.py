@@ -175,6 +175,7 @@ def test_o23_what_cannot_be_decoded_is_an_invalid_argument_with_a_field(
 def test_o23_gzip_bytes_in_a_plain_call_are_named(channel: grpc.Channel, key: str) -> None:
     error = refused(channel, gzip.compress(body_of()), key)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "the message is gzip inside" in error.details()
 
 
 def test_o23_logs_sent_as_traces_are_named(channel: grpc.Channel, key: str) -> None:

@@ -45,8 +45,8 @@ class Timing:
 def timing(model: str, seed: int, digest: str) -> Timing:
     """Draws the timing of the answer to the request `digest`; equal arguments give equal timings."""
     profile = PROFILES.get(model, PROFILES["sim-1"])
-    drawn = hashlib.blake2b(f"{seed}\0latency\0{model}\0{digest}".encode(), digest_size=16).digest()
-    first, rate = (_normal(drawn[:8]), _normal(drawn[8:]))
+    drawn = hashlib.blake2b(f"{seed}\0latency\0{model}\0{digest}".encode(), digest_size=12).digest()
+    first, rate = _normal(drawn[:6]), _normal(drawn[6:])
     return Timing(
         first_token_ms=profile.first_token_ms * math.exp(profile.first_token_sigma * first),
         per_token_ms=1000.0 / (profile.tokens_per_s * math.exp(profile.tokens_per_s_sigma * rate)),
@@ -57,4 +57,4 @@ _NORMAL = NormalDist()
 
 
 def _normal(raw: bytes) -> float:
-    return _NORMAL.inv_cdf((int.from_bytes(raw, "big") + 1) / (2**64 + 2))
+    return _NORMAL.inv_cdf((int.from_bytes(raw, "big") + 0.5) / 2**48)

@@ -33,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what the backup holds. Raises CommandFailed."""
+    from server.cli.instance import need_lake, settings_of
     from server.exclusive import alone
-    from server.place import place_of, settings_of
+    from server.place import place_of
     from store.backup import make_backup
     from store.lake import Lake
     from store.versions import require_format
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandFailed(f"there is no data folder at {settings.data}; name it with --data DIR", ExitCode.NOT_FOUND)
     try:
         require_format(settings.data)
+        need_lake(settings)
         with bars(args) as progress, alone(settings):
             lake = Lake(settings.lake_root, cache=settings.lake_cache)
             place, now = place_of(settings), time.time_ns()

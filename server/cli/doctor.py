@@ -85,7 +85,8 @@ def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
     from rich.console import Console
     from rich.progress import Progress
 
-    from server.place import place_of, settings_of
+    from server.cli.instance import settings_of
+    from server.place import place_of
     from store.doctor import examine
 
     place = place_of(settings_of(args))

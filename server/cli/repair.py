@@ -9,7 +9,6 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import AssayError
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what is, or would be, done; 1 while damage is left, 0 otherwise. Raises CommandFailed."""
-    from server.place import settings_of
+    from server.cli.instance import need_lake, settings_of
     from store.lake import Lake
     from store.repair import find_damage, plan, repair
     from store.versions import require_format
@@ -31,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     settings, yes = settings_of(args), bool(args.yes)
     require_format(settings.data)
     try:
-        _need_lake(settings)
+        need_lake(settings)
         rows = _control(settings.control_database, yes=yes)
         lake = Lake(settings.lake_root, cache=settings.lake_cache)
         damages = find_damage(lake)
@@ -50,23 +49,6 @@ def run(args: argparse.Namespace) -> int:
         _print_control(rows, yes=yes)
         _print(repairs, done, yes=yes)
     return ExitCode.FAILED if left else ExitCode.OK
-
-
-def _need_lake(settings: Settings) -> None:
-    """Opening a lake that is not there would make it. Raises CommandFailed."""
-    from store.bucket_log import tables_there, tables_without_log
-    from store.objects import Objects, is_object_url
-
-    root = settings.lake_root
-    if is_object_url(root):
-        objects = Objects(root)
-        if gone := tables_without_log(objects):
-            raise CommandFailed(f"{', '.join(gone)} at {root}: there are files, and no log; restore _delta_log")
-        there = bool(tables_there(objects))
-    else:
-        there = Path(root).is_dir()
-    if not there:
-        raise CommandFailed(f"there is no lake at {root}; name the data folder with --data DIR", ExitCode.UNREACHABLE)
 
 
 def _control(url: str, *, yes: bool) -> list[Finding]:

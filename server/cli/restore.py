@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was, or would be, restored. Raises CommandFailed."""
-    from server.place import place_of, settings_of
+    from server.cli.instance import settings_of
+    from server.place import place_of
     from store.backup import restore
 
     if not args.source.exists():

@@ -89,6 +89,18 @@ def test_nothing_is_overwritten(filled: Path, tmp_path: Path) -> None:
     assert assay("restore", str(tmp_path / "none"), "--data", str(data)).returncode == 6
 
 
+def test_a_lake_that_is_not_where_it_was_said_to_be_is_not_taken_for_an_empty_one(filled: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(filled, data, ignore=shutil.ignore_patterns("lake"))
+    refused = assay("backup", str(tmp_path / "copy"), "--data", str(data))
+    assert (refused.returncode, "there is no lake at" in refused.stderr) == (4, True)
+    assert not (data / "lake").exists()
+    config = tmp_path / "settings.toml"
+    config.write_text(f'lake = "{filled / "lake"}"\n')
+    done = assay("backup", str(tmp_path / "copy"), "--data", str(data), "--config", str(config), "--json")
+    assert json.loads(done.stdout)["rows"]["spans"] == 80
+
+
 @pytest.mark.timeout(900)
 def test_every_altered_missing_or_added_file_is_found(filled: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy"

@@ -102,7 +102,7 @@ class Committer:
         """Takes an acknowledged entry over; its bytes stay in memory only as long as there is room."""
         with self._changed:
             if self._in_memory + entry.size > self._settings.memory_bytes and entry.place is not None:
-                entry = replace(entry, body=None, transcoded=None)
+                entry = replace(entry, body=None, transcoded=None, scan=None)
             else:
                 self._in_memory += entry.size
             if not self._entries:

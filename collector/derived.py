@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import Conflict, Corrupt
-from store.derive import COLUMNS, DERIVED, derived
+from store.derive import COLUMNS, DERIVED, PREVIEW_CHARS, derived
 from store.lake import Lake
 
 BEHIND_S: Final = 1.0
@@ -92,11 +92,12 @@ class Derivation:
 
 
 def _light(spans: pa.Table) -> pa.Table:
-    """The columns that the derivations read, without the long texts of spans that are no roots."""
+    """The columns that the derivations read; of long texts what they keep of those of roots."""
     rows = spans.select(COLUMNS)
     root = pc.is_null(rows.column("parent_span_id"))
     for name in _ROOTS_ONLY:
         place = rows.schema.get_field_index(name)
         text = pc.if_else(root, rows.column(name), pa.scalar(None, pa.string()))
-        rows = rows.set_column(place, rows.schema.field(place), text)
+        short = pc.utf8_slice_codeunits(text, 0, PREVIEW_CHARS)
+        rows = rows.set_column(place, rows.schema.field(place), short)
     return rows

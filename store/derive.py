@@ -46,7 +46,7 @@ _SESSION_DIMS: Final = ["user_id", "app", "release", "variant", "environment"]
 _TRACE: Final = [*_PLACE, "trace_id"]
 _CELL: Final = [*_PLACE, "minute_ns", "level", "app", "release", "variant", "model"]
 _USAGE: Final = ["input_tokens", "output_tokens", "cost_usd"]
-_MODEL_KINDS: Final = pa.array(sorted(str(kind) for kind in MODEL_KINDS))
+_MODEL_KINDS: Final = sorted(str(kind) for kind in MODEL_KINDS)
 
 
 # What the derivations read of a span row.
@@ -148,7 +148,7 @@ def _measured(spans: pa.Table) -> pa.Table:
             "duration_ms": pc.divide(duration.cast(pa.float64(), safe=False), 1e6),
             "is_root": pc.is_null(column["parent_span_id"]),
             "is_error": pc.equal(pc.fill_null(column["status_code"], 0), 2),
-            "is_model_call": pc.and_(pc.is_in(kind, value_set=_MODEL_KINDS), counted),
+            "is_model_call": pc.and_(pc.is_in(kind, value_set=pa.array(_MODEL_KINDS)), counted),
             "is_tool_call": pc.fill_null(pc.equal(kind, SpanKind.TOOL.value), False),
             "model": pc.coalesce(column["model_response"], column["model_request"]),
             **{name: _where(pc.and_(counted, _between(column[name], *limits[name])), column[name]) for name in _USAGE},

@@ -1,0 +1,53 @@
+"""What the collector's process holds in memory: the libraries it loads, and what it remembers of spans."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collector import leaves
+from collector.leaves import Leaves
+from tests.collector.alone import Collector
+from tests.collector.otlp import log_record, logs, span, traces
+from tests.store.build import row, spans_table
+
+# Each of them takes 20 MB and more, and belongs to those who read.
+NOT_FOR_THE_COLLECTOR = ("polars", "duckdb", "pandas", "scipy", "sklearn", "chdb")
+
+
+def test_a_collector_that_took_traffic_has_mapped_no_library_of_the_readers(tmp_path: Path) -> None:
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("the system does not say what a process has mapped")
+    now = time.time_ns()
+    spans = traces(span({"gen_ai.operation.name": "chat", "session.id": "s"})).SerializeToString()
+    records = logs(
+        log_record("gen_ai.evaluation.result", {"gen_ai.evaluation.name": "q"}, time_unix_nano=now),
+        log_record("gen_ai.choice", {"a": "b"}, time_unix_nano=now),
+    )
+    with Collector(tmp_path) as collector:
+        for _ in range(2):  # what comes again is looked up in the lake
+            assert collector.post(spans)[0] == 200
+            assert collector.post(records, "/v1/logs")[0] == 200
+            collector.drained()
+        mapped = Path(f"/proc/{collector.pid}/maps").read_text()
+        assert collector.stored("turns").height == 1
+    assert "numba" in mapped or "llvmlite" in mapped, "the maps are those of the collector"
+    assert not [name for name in NOT_FOR_THE_COLLECTOR if f"site-packages/{name}" in mapped]
+
+
+def test_what_leaves_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaves, "REMEMBERED", 100)
+    known = Leaves()
+    usage = {"kind": "LLM", "usage_counted": True, "input_tokens": 1}
+    for n in range(1, 400):
+        known.count(spans_table([row(span_id=2 * n, parent=2 * n + 1, **usage)]))
+    kept = known._of_any
+    n_kept = len(kept._old) + sum(len(run) for run in kept._young)
+    assert 100 <= n_kept <= 250
+    newest = spans_table([row(span_id=2 * 399 + 1, **usage)])
+    assert known.count(newest).column("usage_counted").to_pylist() == [False]
+    assert all(np.all(np.diff(run) > 0) for run in kept._young)

@@ -147,9 +147,13 @@ class Scenario:
         """The gold actions with this tool."""
         return tuple(call for call in self.gold if call.tool == tool)
 
-    def order(self, placeholder: str) -> Order | None:
-        """The order that `{ref}` (or `ref`) names, of a scenario that is not filled."""
-        return next((order for order in self.orders if order.ref == placeholder.strip("{}")), None)
+    def amounts(self) -> dict[str, str]:
+        """Every amount that a placeholder of its orders names, known before there are rows."""
+        known = {f"{order.ref}.total": usd(order.total_cents) for order in self.orders}
+        for order in self.orders:
+            for number, item in enumerate(order.items, start=1):
+                known[f"{order.ref}.{number}.price"] = usd(item.price_cents * item.quantity)
+        return known
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,4 @@ Transcript = tuple[Exchange, ...]
 def exchange(user: str, result: TurnResult) -> Exchange:
     """The exchange that a turn of the runtime was."""
     acts = tuple(Act(tool=each.tool, args=each.args, result=each.result) for each in result.tools)
-    return Exchange(
-        user=user, reply=result.reply, status=result.status.value, acts=acts, trace_id=result.trace_id
-    )
+    return Exchange(user=user, reply=result.reply, status=result.status.value, acts=acts, trace_id=result.trace_id)

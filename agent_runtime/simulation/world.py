@@ -121,9 +121,7 @@ class World:
             for order in scenario.orders:
                 names |= self._order(order, user_id, session_id, names["address"])
         known = {**names, "tag": tag}
-        return Prepared(
-            session_id=session_id, user_id=user_id, names=known, scenario=filled(scenario, known)
-        )
+        return Prepared(session_id=session_id, user_id=user_id, names=known, scenario=filled(scenario, known))
 
     def _clear(self, user_id: str) -> None:
         for table in ("effects", "tickets", "returns", "discounts", "payments", "order_items", "orders", "users"):

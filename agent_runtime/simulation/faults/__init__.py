@@ -1,0 +1,1 @@
+"""The faults that can be planted, a file each, and the table of them."""

@@ -1,0 +1,149 @@
+"""Spans of the runtime: OTLP over HTTP, GenAI conventions, and the turn's baggage on every one of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from opentelemetry import baggage, context, trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.propagate import inject
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Status, StatusCode, Tracer
+from opentelemetry.util.types import AttributeValue
+from pydantic_ai.models.instrumented import InstrumentationSettings
+
+from agent_runtime.records import APP, Release, TurnInput
+from agent_runtime.settings import Settings
+
+BAGGAGE_KEYS: Final = (
+    "session.id",
+    "gen_ai.conversation.id",
+    "user.id",
+    "assay.tenant",
+    "assay.app",
+    "assay.release",
+    "assay.variant",
+)
+
+
+class BaggageSpanProcessor(SpanProcessor):
+    """Copies the turn's baggage onto each span when it starts; keys of other people stay in the baggage."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Called by the SDK."""
+        carried = baggage.get_all(parent_context)
+        span.set_attributes({key: str(carried[key]) for key in BAGGAGE_KEYS if key in carried})
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Called by the SDK; nothing to do."""
+
+
+class Telemetry:
+    """The process's tracer. Nothing global is set, so that several runtimes live in one process."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        provider.add_span_processor(BaggageSpanProcessor())
+        self.provider = provider
+        self.tracer: Tracer = provider.get_tracer("agent_runtime")
+        self.instrumentation = InstrumentationSettings(
+            tracer_provider=provider, include_model_request_parameters=False, version=5
+        )
+
+    def close(self) -> None:
+        """Sends what waits."""
+        self.provider.shutdown()
+
+    @contextmanager
+    def span(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> Iterator[trace.Span]:
+        """A current span; an error that leaves it is recorded on it."""
+        with self.tracer.start_as_current_span(name, attributes=attributes, set_status_on_exception=True) as span:
+            yield span
+
+
+def open_telemetry(settings: Settings, *, simulated: bool) -> Telemetry:
+    """Makes the tracer; spans go to `otlp_endpoint` in batches, or nowhere when it is empty."""
+    attributes: dict[str, AttributeValue] = {"service.name": APP}
+    if simulated:
+        attributes["assay.simulated"] = True
+    provider = TracerProvider(resource=Resource.create(attributes))
+    if settings.otlp_endpoint:
+        key = settings.otlp_key
+        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else None
+        url = settings.otlp_endpoint.rstrip("/") + "/v1/traces"
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, headers=headers)))
+    return Telemetry(provider)
+
+
+@contextmanager
+def turn_baggage(given: TurnInput, release: Release) -> Iterator[None]:
+    """Sets the baggage of a turn for as long as it is worked on."""
+    values = {
+        "session.id": given.session_id,
+        "gen_ai.conversation.id": given.session_id,
+        "user.id": given.user_id,
+        "assay.tenant": given.tenant,
+        "assay.app": release.app,
+        "assay.release": release.name,
+        "assay.variant": release.variant,
+    }
+    current = Context()  # a turn is a trace of its own: the caller's span and baggage do not leak into it
+    for key, value in values.items():
+        current = baggage.set_baggage(key, value, current)
+    token = context.attach(current)
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def request_headers() -> dict[str, str]:
+    """Gives `traceparent` and `baggage` of where we are, for a model request."""
+    headers: dict[str, str] = {}
+    inject(headers)
+    return headers
+
+
+def failed(span: trace.Span, error: str, message: str) -> None:
+    """Marks a span as failed without an exception leaving it."""
+    span.set_attribute("error.type", error)
+    span.set_status(Status(StatusCode.ERROR, message))
+
+
+def text_message(role: str, text: str) -> str:
+    """One message as the GenAI conventions write it in a span attribute."""
+    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}], ensure_ascii=False)
+
+
+def trace_id() -> str:
+    """32 hex digits of the current trace."""
+    return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
+
+
+def traceparent() -> str:
+    """The current span in W3C form."""
+    return request_headers().get("traceparent", "")
+
+
+def link_to(parent: str) -> list[trace.Link]:
+    """A link to an earlier span in W3C form, none if it cannot be read."""
+    parts = parent.split("-")
+    if len(parts) != 4 or len(parts[1]) != 32 or len(parts[2]) != 16:
+        return []
+    try:
+        ids = int(parts[1], 16), int(parts[2], 16)
+    except ValueError:
+        return []
+    found = trace.SpanContext(trace_id=ids[0], span_id=ids[1], is_remote=True)
+    return [trace.Link(found)]
+
+
+def short_json(value: Any, most: int = 4096) -> str:
+    """JSON for an attribute, cut at `most` characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= most else text[: most - 1] + "…"

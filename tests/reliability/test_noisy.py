@@ -15,9 +15,9 @@ def test_the_victim_is_never_refused_while_its_neighbour_is_told_when_to_come_ag
     with Collector(tmp_path, tenant_bytes_s="noisy=500000") as collector:
         neighbours = Neighbours(collector)
         for phase in PHASES:
-            neighbours.play(3, phase, per_s=10)
+            neighbours.play(2, phase, per_s=10)
         assert neighbours.problems() == []
-        assert len(neighbours.victim.states) == 90
+        assert len(neighbours.victim.states) == 60
         for name, expected in {"over_quota": {200, 503}, "poison": {503}, "poison_without_quota": {400, 413}}.items():
             heard = neighbours.heard[name].statuses
             assert expected <= set(heard), f"{name}: {heard}"

@@ -125,7 +125,8 @@ def _begin(connection: sqlite3.Connection, call: Call) -> Entry:
     occurrence = sum(row["turn_id"] == call.turn_id for row in same)
     key = key_of(call.turn_id, call.tool, call.args, occurrence)
     connection.execute(
-        "INSERT INTO ledger (key, turn_id, tenant, session_id, user_id, call_id, tool, args, args_hash, occurrence, state)"
+        "INSERT INTO ledger"
+        " (key, turn_id, tenant, session_id, user_id, call_id, tool, args, args_hash, occurrence, state)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'started')",
         (
             key,

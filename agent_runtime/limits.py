@@ -51,7 +51,7 @@ class Spending:
             self.cost_usd = (self.cost_usd or Decimal(0)) + cost
 
     def called(self, tool: str, args_hash: str) -> None:
-        """Counts a tool call. Raises LimitReached when the same call comes once too often: the agent runs in circles."""
+        """Counts a tool call. Raises LimitReached when the same call comes once too often: it runs in circles."""
         call = f"{tool}:{args_hash}"
         if self._calls[call] >= self.limits.repeated_calls:
             raise LimitReached(

@@ -1,0 +1,72 @@
+"""What one turn knows while it is worked on; handed to the agents as pydantic-ai `deps`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from agent_runtime.limits import Spending
+from agent_runtime.records import AgentName, Document, Intent, Parameters, Release, Strategy, ToolOutcome, TurnInput
+from agent_runtime.seams import MessageText
+
+
+class Route(BaseModel):
+    """Where the supervisor sends a message; the arguments of its output tool `route`."""
+
+    agent: AgentName
+    intent: Intent
+    risk: str = Field("low", pattern="^(low|high)$")
+    ambiguous: bool = False
+    confidence: float = Field(1.0, ge=0, le=1)
+
+
+class PlannedStep(BaseModel):
+    """One step of a plan. `args` may name earlier results as `$1.field`; see reasoning/plan.py."""
+
+    tool: str
+    args: dict[str, Any] = {}
+    precondition: str = ""
+    purpose: str = ""
+
+
+@dataclass
+class TurnContext:
+    """Mutable; of one turn. `text` is the user's message after the input guardrails."""
+
+    given: TurnInput
+    turn_id: str
+    index: int
+    release: Release
+    spending: Spending
+    transcript: Sequence[MessageText] = ()
+    text: str = ""
+    notes: str = ""  # what memory gave, for the instructions
+    route: Route | None = None
+    strategy: Strategy | None = None
+    approach: str = ""  # chosen by tree of thought
+    plan: list[PlannedStep] = field(default_factory=list)
+    messages: bytes = b"[]"  # of this turn so far, as pydantic-ai writes them
+    documents: list[Document] = field(default_factory=list)
+    outcomes: list[ToolOutcome] = field(default_factory=list)
+    decisions: dict[str, bool] = field(default_factory=dict)  # call id -> approved by a person
+    parent: str = ""  # traceparent of the turn's first span
+    resumed: bool = False
+
+    @property
+    def agent(self) -> AgentName:
+        """Who works on it."""
+        return self.route.agent if self.route else AgentName.SUPERVISOR
+
+    @property
+    def parameters(self) -> Parameters:
+        """Of its release."""
+        return self.release.parameters
+
+    def did(
+        self, tool: str, args: Mapping[str, Any], result: Mapping[str, Any], key: str | None, replayed: bool
+    ) -> None:
+        """Notes a tool call."""
+        self.outcomes.append(ToolOutcome(tool=tool, args=args, result=result, key=key, replayed=replayed))

@@ -1,0 +1,113 @@
+"""A release's model, behind one HTTP client; every request tells where it belongs by traceparent and baggage."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import httpx2
+from pydantic_ai.models import Model
+
+from agent_runtime.errors import InvalidInput
+from agent_runtime.records import Release
+from agent_runtime.settings import Settings
+from agent_runtime.telemetry import request_headers
+
+PROVIDERS: Final = ("openai", "azure", "anthropic", "bedrock")
+
+
+async def _say_where(request: httpx2.Request) -> None:
+    request.headers.update(request_headers())
+
+
+class Models:
+    """Makes each model once. `fixed` answers for every release (tests, an embedding program's own model)."""
+
+    def __init__(self, settings: Settings, fixed: Model | None = None) -> None:
+        self._settings = settings
+        self._fixed = fixed
+        self._made: dict[tuple[str, str], Model] = {}
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(settings.model_timeout_s, connect=5.0),
+            limits=httpx2.Limits(max_connections=256, max_keepalive_connections=64),
+            event_hooks={"request": [_say_where]},
+        )
+
+    def of(self, release: Release) -> Model:
+        """Gives the release's model. Raises InvalidInput: unknown provider, or its settings are missing."""
+        if self._fixed is not None:
+            return self._fixed
+        key = (release.provider, release.model)
+        if key not in self._made:
+            self._made[key] = self._make(*key)
+        return self._made[key]
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    def _make(self, provider: str, model: str) -> Model:
+        match provider:
+            case "openai":
+                return self._openai(model)
+            case "azure":
+                return self._azure(model)
+            case "anthropic":
+                return self._anthropic(model)
+            case "bedrock":
+                return self._bedrock(model)
+            case _:
+                raise InvalidInput(f"unknown provider {provider!r}; one of {', '.join(PROVIDERS)}")
+
+    def _client(self) -> dict[str, Any]:
+        s = self._settings
+        return {"http_client": self._http, "max_retries": s.model_retries, "timeout": s.model_timeout_s}
+
+    def _openai(self, model: str) -> Model:
+        from openai import AsyncOpenAI
+        from pydantic_ai.models.openai import OpenAIChatModel
+        from pydantic_ai.providers.openai import OpenAIProvider
+
+        s = self._settings
+        if s.openai_api_key is None and s.openai_base_url is None:
+            raise InvalidInput("set OPENAI_API_KEY, or OPENAI_BASE_URL of a compatible server that needs no key")
+        key = s.openai_api_key.get_secret_value() if s.openai_api_key else "none"
+        client = AsyncOpenAI(base_url=s.openai_base_url, api_key=key, **self._client())
+        return OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
+
+    def _azure(self, model: str) -> Model:
+        from openai import AsyncAzureOpenAI
+        from pydantic_ai.models.openai import OpenAIChatModel
+        from pydantic_ai.providers.azure import AzureProvider
+
+        s = self._settings
+        if s.azure_endpoint is None or s.azure_api_key is None or s.azure_api_version is None:
+            raise InvalidInput("set AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY and OPENAI_API_VERSION")
+        client = AsyncAzureOpenAI(
+            azure_endpoint=s.azure_endpoint,
+            api_key=s.azure_api_key.get_secret_value(),
+            api_version=s.azure_api_version,
+            **self._client(),
+        )
+        return OpenAIChatModel(model, provider=AzureProvider(openai_client=client))
+
+    def _anthropic(self, model: str) -> Model:
+        from anthropic import AsyncAnthropic
+        from pydantic_ai.models.anthropic import AnthropicModel
+        from pydantic_ai.providers.anthropic import AnthropicProvider
+
+        s = self._settings
+        if s.anthropic_api_key is None and s.anthropic_base_url is None:
+            raise InvalidInput("set ANTHROPIC_API_KEY, or ANTHROPIC_BASE_URL of a compatible server")
+        key = s.anthropic_api_key.get_secret_value() if s.anthropic_api_key else "none"
+        client = AsyncAnthropic(base_url=s.anthropic_base_url, api_key=key, **self._client())
+        return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client))
+
+    def _bedrock(self, model: str) -> Model:
+        try:
+            from pydantic_ai.models.bedrock import BedrockConverseModel
+            from pydantic_ai.providers.bedrock import BedrockProvider
+        except ImportError as error:
+            raise InvalidInput("provider bedrock needs the package boto3: pip install boto3") from error
+        if self._settings.aws_region is None:
+            raise InvalidInput("set AWS_REGION; credentials come from the usual AWS places")
+        return BedrockConverseModel(model, provider=BedrockProvider(region_name=self._settings.aws_region))

@@ -12,7 +12,9 @@ from agent_runtime.tools.table import money
 def over_cap(tool: str, args: Mapping[str, Any], parameters: Parameters) -> dict[str, Any] | None:
     """Gives the refusal of a call above its cap, None when it may go on. `args` are validated."""
     amount = money(args)
-    if amount is not None and not 0 < amount <= parameters.refund_cap_usd:
+    if amount == 0:
+        return {"refused": "the amount is zero"}
+    if amount is not None and amount > parameters.refund_cap_usd:
         return {"refused": "above the cap", "cap_usd": str(parameters.refund_cap_usd), "asked_usd": str(amount)}
     if tool == "apply_discount" and args["percent"] > parameters.discount_cap_percent:
         return {

@@ -23,7 +23,8 @@ _YES: Final = re.compile(
     re.IGNORECASE,
 )
 _NOT_SO: Final = re.compile(
-    r"\b(?:no|not|don'?t|doesn'?t|isn'?t|won'?t|never|wait|stop|hold on|but|except|unless|only if|instead|rather|first)\b",
+    r"\b(?:no|not|don'?t|doesn'?t|isn'?t|won'?t|never|wait|stop|hold on|but|except|unless|only if|instead|rather"
+    r"|first)\b",
     re.IGNORECASE,
 )
 _MONEY: Final = re.compile(r"\$\s?(\d[\d,]*(?:\.\d{1,2})?)")

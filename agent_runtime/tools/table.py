@@ -71,8 +71,8 @@ def _tool(
     risk: Risk,
     **more: Any,
 ) -> Tool:
-    fields = {key: kind if isinstance(kind, tuple) else (kind, ...) for key, kind in args.items()}
-    model = create_model(name, __config__=_STRICT, **fields)
+    fields: dict[str, Any] = {key: kind if isinstance(kind, tuple) else (kind, ...) for key, kind in args.items()}
+    model: type[BaseModel] = create_model(name, __config__=_STRICT, **fields)
     who = agents if isinstance(agents, tuple) else (agents,)
     return Tool(name=name, what=what, args=model, agents=who, scope=scope, risk=risk, **more)
 

@@ -186,7 +186,7 @@ def test_a_store_that_does_not_answer_and_urls_of_others_are_told(
 @pytest.fixture
 def past_the_mirror(bucket: str, s3: str, tmp_path: Path) -> Iterator[tuple[Lake, Store]]:
     """A store whose ClickHouse reads the bucket itself, by its own credentials."""
-    clickhouse_connect = pytest.importorskip("clickhouse_connect")
+    clickhouse_connect = pytest.importorskip("clickhouse_connect", reason="ClickHouse's client comes with make setup")
     pytest.importorskip("chdb", reason="ClickHouse's engine for tests comes with chdb (make setup)")
     client = clickhouse_connect.get_client(interface="chdb")
     where = f"url = '{s3}/{bucket.removeprefix('s3://')}/', access_key_id = 'assay-tests'"

@@ -33,10 +33,15 @@ def test_the_trace_page(page: Page, shown: Shown) -> None:
     expect(page.get_by_role("tree").get_by_text("<script>window.assayPwned = 1</script>").first).to_be_visible()
     for tab in ("Attributes", "Events 1", "JSON"):
         detail.get_by_role("tab", name=tab).click()
-        settled(page)
-    harmless(page)
+        expect(detail.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+        expect(detail.get_by_role("tabpanel").filter(visible=True)).to_contain_text("assayPwned")
+        harmless(page)
+    rows = page.get_by_role("tree")
     for view in ("Waterfall", "Log"):
         page.get_by_role("button", name=view).click()
+        expect(page.get_by_role("button", name=view)).to_have_attribute("aria-pressed", "true")
+        expect(rows.get_by_text("<script>window.assayPwned = 1</script>").first).to_be_visible()
+        harmless(page)
     page.get_by_role("button", name="Copy ids").click()
     harmless(page)
 

@@ -118,7 +118,8 @@ def test_o26_one_such_span_carries_its_siblings(full: InsideDoor) -> None:
 def test_o26_evaluation_results_in_logs_are_never_shed(full: InsideDoor, channel: grpc.Channel) -> None:
     attributes = {"gen_ai.evaluation.name": "tone", "gen_ai.evaluation.explanation": "x" * (ROOM + 1)}
     body = logs(log_record("gen_ai.evaluation.result", attributes | {"gen_ai.evaluation.score.value": 1.0}))
-    channel.unary_unary(LOGS)(body, metadata=(("authorization", f"Bearer {full.key}"),), timeout=20)
+    answer = channel.unary_unary(LOGS)(body, metadata=(("authorization", f"Bearer {full.key}"),), timeout=20)
+    assert answer == b"", "a full success"
 
 
 def test_o57_a_retry_after_a_restart_is_stored_once(collector: Collector) -> None:

@@ -48,6 +48,8 @@ class TurnContext:
     strategy: Strategy | None = None
     approach: str = ""  # chosen by tree of thought
     plan: list[PlannedStep] = field(default_factory=list)
+    plan_results: list[dict[str, Any]] = field(default_factory=list)  # of the plan's finished steps, in order
+    n_plans: int = 0
     messages: bytes = b"[]"  # of this turn so far, as pydantic-ai writes them
     documents: list[Document] = field(default_factory=list)
     outcomes: list[ToolOutcome] = field(default_factory=list)
@@ -66,7 +68,12 @@ class TurnContext:
         return self.release.parameters
 
     def did(
-        self, tool: str, args: Mapping[str, Any], result: Mapping[str, Any], key: str | None, replayed: bool
+        self,
+        tool: str,
+        args: Mapping[str, Any],
+        result: Mapping[str, Any],
+        key: str | None = None,
+        replayed: bool = False,
     ) -> None:
         """Notes a tool call."""
         self.outcomes.append(ToolOutcome(tool=tool, args=args, result=result, key=key, replayed=replayed))

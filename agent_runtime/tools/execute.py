@@ -51,7 +51,8 @@ class ToolRunner:
         tool = TOOLS.get(name)
         if tool is None or tool.scope not in self.scopes.get(turn.agent, ()) or turn.agent not in tool.agents:
             return self._refuse(turn, name, args, {"refused": f"{turn.agent} has no tool {name!r}"})
-        turn.spending.called(name, args_hash(args))
+        if not approved:  # it was counted when it was proposed
+            turn.spending.called(name, args_hash(args))
         valid = tool.validated(args)
         if isinstance(valid, list):
             return self._refuse(turn, name, args, {"refused": "invalid arguments", "errors": valid})
@@ -65,7 +66,7 @@ class ToolRunner:
             return await self._search(turn, tool, valid)
         if tool.risk is Risk.READ:
             result = self._bounded(await self._call(tool, turn, valid, None))
-            turn.did(name, valid, result, None, False)
+            turn.did(name, valid, result)
             return result
         return await self._write(turn, tool, valid, call_id)
 
@@ -105,7 +106,7 @@ class ToolRunner:
         return None
 
     def _refuse(self, turn: TurnContext, name: str, args: Mapping[str, Any], refusal: dict[str, Any]) -> dict[str, Any]:
-        turn.did(name, dict(args), refusal, None, False)
+        turn.did(name, dict(args), refusal)
         return refusal
 
     async def _search(self, turn: TurnContext, tool: Tool, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +114,7 @@ class ToolRunner:
         turn.documents.extend(document for document in found if document not in turn.documents)
         shown = [{"id": d.doc_id, "title": d.title, "text": d.text, "score": round(d.score, 4)} for d in found]
         result = self._bounded({"documents": shown})
-        turn.did(tool.name, args, result, None, False)
+        turn.did(tool.name, args, result)
         return result
 
     async def _write(self, turn: TurnContext, tool: Tool, args: Mapping[str, Any], call_id: str) -> dict[str, Any]:
@@ -159,7 +160,9 @@ class ToolRunner:
             except BackendFailed as error:
                 return {"error": str(error)}
             else:
-                return answer if _readable(answer) else dict(_GARBAGE)
+                if _readable(answer):
+                    return answer
+                return dict(_GARBAGE) if key is None else {**_GARBAGE, "effect": "unknown"}
         return dict(result)
 
     def _bounded(self, result: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from core.windows import Window
-from store import traces
+from store import said, traces
 from store.asked import Asked
 from store.engine import slot, table_of
 from store.filters import Filters, Shape, on_spans, shape_of, values_of
@@ -26,12 +26,12 @@ from store.tenant import TenantStore, around
 # A session's partials are looked for this far around the listed moment.
 MARGIN_S: Final = 7 * 86_400
 SAME: Final = ("user_id", "app", "release", "variant", "environment")
+_OF_FIRST: Final = (*SAME, "trace_id", "root_span_id", "input", "first_ns", "reach_ns")  # the first turn's
 
 ORDER: Final = [
     *("session_id", "app", "release", "variant", "user_id", "start_ns", "end_ns", "started_at", "duration_ms"),
     *("n_turns", "n_spans", "n_errors", "input_tokens", "output_tokens", "cost_usd", "first_input"),
 ]
-_SPEAKERS: Final = ("AGENT", "CHAIN", "LLM")  # kinds of spans whose output may be what the agent said
 _ON_SPANS: Final = frozenset({"kind", "model", "q", "name"})
 
 
@@ -143,13 +143,14 @@ def _by_spans(store: TenantStore, asked: Asked) -> pl.DataFrame:
 
 def _totals_of(store: TenantStore, ids: list[str], window: Window, as_of_ns: int | None) -> pl.DataFrame:
     given = {"wanted_sessions": pa.table({"session_id": pa.array(ids, pa.string())})}
-    return store.frame(_totals(), around(window, traces.MARGIN_S), as_of_ns, given=given)
+    totals = store.frame(_totals(), around(window, traces.MARGIN_S), as_of_ns, given=given)
+    heard = said.completed(store, totals, traces.held_in(totals, "turn_ns", "turn_end_ns"), as_of_ns, preview=True)
+    return heard.rename({"input": "first_input"})
 
 
 def _roots(store: TenantStore, page: pl.DataFrame, as_of_ns: int | None) -> pl.DataFrame:
-    """The whole input and output of the page's root spans, and the `error` of those that failed. What a root leaves
-    unsaid is that of its first child that says it, and for the output of its last (OpenLLMetry's roots of LangGraph
-    carry neither): an agent, chain or model call, since what a tool read or gave was never said to the user."""
+    """The whole input and output of the page's root spans (store.said has what they leave unsaid), and the `error` of
+    those that failed."""
     ids = pa.table({"trace_id": pa.array(page["trace_id"].to_list(), pa.string())})
     first, reach = page["first_ns"].min(), page["reach_ns"].max()
     window = _NEVER
@@ -157,17 +158,7 @@ def _roots(store: TenantStore, page: pl.DataFrame, as_of_ns: int | None) -> pl.D
         window = Window(start_ns=first, end_ns=max(first, reach) + 1)
     roots = store.frame(_root_texts(), window, as_of_ns, given={"wanted": ids})
     roots = roots.unique(["trace_id", "root_span_id"], keep="first").drop("tenant")
-    silent = roots.filter(pl.col("input").is_null() | pl.col("output").is_null()).select("trace_id", "root_span_id")
-    if silent.is_empty():
-        return roots
-    said = store.frame(_child_texts(), window, as_of_ns, given={"silent": silent.to_arrow()})
-    keys = ["trace_id", "root_span_id"]
-    told = said.sort("start_ns", "span_id").group_by(keys).agg(first=pl.col("input").drop_nulls().first())
-    last = said.sort("end_ns", "span_id").group_by(keys).agg(last=pl.col("output").drop_nulls().last())
-    roots = roots.join(told, on=keys, how="left").join(last, on=keys, how="left")
-    return roots.with_columns(input=pl.coalesce("input", "first"), output=pl.coalesce("output", "last")).drop(
-        "first", "last"
-    )
+    return said.completed(store, roots, window, as_of_ns)
 
 
 def _shown(frame: pl.DataFrame) -> pl.DataFrame:
@@ -254,7 +245,7 @@ def _totals() -> ir.Table:
     turns = table_of("turns")
     rows = turns.semi_join(_wanted(turns).select("trace_id"), "trace_id")
     rows = _wanted(traces.merged(rows, frozenset(traces.MERGED) - {"output", "models"}))
-    first = ibis.struct({name: rows[name] for name in (*SAME, "input")})
+    first = ibis.struct({name: rows[name] for name in _OF_FIRST})
     first = first.argmin(ibis.struct({"at": rows.start_ns, "id": rows.trace_id}))
     sums = ("n_spans", "n_errors", "input_tokens", "output_tokens", "cost_usd")
     totals = rows.group_by("session_id").agg(
@@ -265,10 +256,10 @@ def _totals() -> ir.Table:
         first=first,
         **{name: rows[name].sum() for name in sums},
     )
-    named = {name: totals.first[name] for name in SAME}
-    return totals.select(
-        *("session_id", "tenant", "start_ns", "end_ns", "n_turns", *sums), first_input=totals.first["input"], **named
-    )
+    named = {name: totals.first[name] for name in (*SAME, "trace_id", "root_span_id", "input")}
+    turn = {"turn_ns": totals.first["first_ns"], "turn_end_ns": totals.first["reach_ns"]}
+    unasked = {"output": ibis.literal("")}  # only what the user said first is shown
+    return totals.select("session_id", "tenant", "start_ns", "end_ns", "n_turns", *sums, **named, **turn, **unasked)
 
 
 @lru_cache(maxsize=1)
@@ -279,14 +270,3 @@ def _root_texts() -> ir.Table:
     told = ibis.coalesce(rows.status_message.nullif(""), rows.error_type)
     error = ibis.cases((rows.status_code == 2, told))
     return rows.select("trace_id", "tenant", "input", "output", root_span_id=rows.span_id, error=error)
-
-
-@lru_cache(maxsize=1)
-def _child_texts() -> ir.Table:
-    """Input and output of the direct children of the root spans in `silent` that speak for an agent."""
-    spans = table_of("spans")
-    spans = spans.filter(spans.kind.isin(_SPEAKERS))
-    silent = ibis.table({"trace_id": "string", "root_span_id": "string"}, name="silent")
-    rows = spans.mutate(root_span_id=spans.parent_span_id).semi_join(silent, ["trace_id", "root_span_id"])
-    end_ns = rows.start_ns + ibis.coalesce(rows.duration_ns, 0)
-    return rows.select("trace_id", "tenant", "root_span_id", "span_id", "start_ns", "input", "output", end_ns=end_ns)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from core.clock import NS_PER_S
 from core.windows import Window
-from store import derive
+from store import derive, said
 from store.asked import Asked
 from store.derive import USABLE_START_NS
 from store.engine import slot, table_of
@@ -172,10 +172,17 @@ def _slice(store: TenantStore, asked: Asked, shape: Shape, part: Window) -> pl.D
 def _whole(store: TenantStore, asked: Asked, chosen: pl.DataFrame) -> pl.DataFrame:
     """The merged turns of the chosen ids, read from where their partials lie, latest start first."""
     ids = pa.table({"trace_id": pa.array(chosen["trace_id"].to_list(), pa.string())})
-    first, last = chosen["first_ns"].min(), chosen["last_ns"].max()
-    held = Window(start_ns=first, end_ns=last + 1) if isinstance(first, int) and isinstance(last, int) else _NEVER
-    whole = store.frame(_of_ids(), held, asked.as_of_ns, given={"wanted": ids})
-    return whole.sort("start_ns", "trace_id", descending=True)
+    whole = store.frame(_of_ids(), held_in(chosen, "first_ns", "last_ns"), asked.as_of_ns, given={"wanted": ids})
+    whole = whole.sort("start_ns", "trace_id", descending=True)
+    return said.completed(store, whole, held_in(whole, "first_ns", "reach_ns"), asked.as_of_ns, preview=True)
+
+
+def held_in(turns: pl.DataFrame, first: str, last: str) -> Window:
+    """From the least of the column `first` to the greatest of `last`; an empty window for no turns."""
+    start, end = turns[first].min(), turns[last].max()
+    if not isinstance(start, int) or not isinstance(end, int):
+        return _NEVER
+    return Window(start_ns=start, end_ns=max(start, end) + 1)
 
 
 def _by_spans(store: TenantStore, asked: Asked) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from store import sessions
+from store import said, sessions, traces
 from store.asked import Asked
 from store.filters import Filters, Status
 from tests.store.build import agent_trace, fill, row, trace
@@ -102,6 +102,24 @@ def test_a_root_without_text_says_what_its_children_say(tmp_path: Path) -> None:
     found = sessions.turns_of_session(store.tenant("acme"), "s", limit=10)
     assert found["input"].to_list() == ["asked", "own", None]
     assert found["output"].to_list() == ["answered", "told", None]
+    asked = Asked(window=WINDOW)
+    listing = traces.list_traces(store.tenant("acme"), asked)
+    assert listing["input"].to_list() == [None, "own", "asked"]
+    assert listing["output"].to_list() == [None, "told", "answered"]
+    assert sessions.list_sessions(store.tenant("acme"), asked)["first_input"].to_list() == ["asked"]
+
+
+def test_far_turns_of_a_large_lake_are_listed_without_what_their_children_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, store = store_at(tmp_path)
+    fill(lake, [row(span_id=1, session_id="s"), row(span_id=2, parent=1, kind="LLM", input="asked" * 200)])
+    asked = Asked(window=WINDOW)
+    assert traces.list_traces(store.tenant("acme"), asked)["input"].to_list() == ["asked" * 100]
+    monkeypatch.setattr(said, "MOST_ROWS", 1)
+    assert traces.list_traces(store.tenant("acme"), asked)["input"].to_list() == [None]
+    assert sessions.list_sessions(store.tenant("acme"), asked)["first_input"].to_list() == [None]
+    assert sessions.turns_of_session(store.tenant("acme"), "s", limit=1)["input"].to_list() == ["asked" * 200]
 
 
 def test_a_failed_turn_says_its_error_and_never_a_tools_output(tmp_path: Path) -> None:

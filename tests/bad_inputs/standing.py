@@ -127,9 +127,16 @@ class Standing:
         assert isinstance(frame, pl.DataFrame)
         return frame.to_dicts()
 
-    def check(self, tenant: Tenant, before: Footprint, canary: str, most_cpu_s: float = MOST_CPU_S) -> None:
+    def check(
+        self,
+        tenant: Tenant,
+        before: Footprint,
+        canary: str,
+        most_cpu_s: float = MOST_CPU_S,
+        most_growth: int = MOST_GROWTH,
+    ) -> None:
         """Invariants 2, 3, 4, 5 and 7 after a case; 1 and 6 are the case's own."""
-        ceiling = before.resident + MOST_GROWTH
+        ceiling = before.resident + most_growth
         wait_until(lambda: self.resident() < ceiling, 20, f"memory to come back below {ceiling >> 20} MiB")
         now = self.footprint()
         assert now.pids == before.pids, "a process ended"

@@ -58,7 +58,14 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
 def test_the_corpus_is_well_formed() -> None:
     names = [each.id for each in cases("http", "raw", "grpc", "api", "cli", "settings")]
     assert len(names) == len(set(names))
-    assert len(names) >= 160
+    assert len(names) >= 220
+
+
+@pytest.mark.parametrize("case", cases("http", "raw", "grpc", "api", "cli", "settings"))
+def test_every_case_that_is_refused_says_which_words_name_the_mistake(case: Case) -> None:
+    expect = case["expect"]
+    well = expect.get("status", 200) == 200 and expect.get("code", "OK") == "OK" and expect.get("exit", 0) == 0
+    assert well or expect.get("says") or expect.get("field")
 
 
 @pytest.mark.parametrize("case", cases("http", "raw", "grpc"))

@@ -1,6 +1,7 @@
 """Rows of the corpus that are more than one request or too large for a case file: 33 to 35, 49, 57, 58 and F58.
 
-What must hold after a case is checked here too, with as much processor time as so much input needs."""
+What must hold after a case is checked here too, with as much processor time and memory as so much input needs: what the
+large ones left is packed in the background beside the ones that follow."""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ import pytest
 
 from collector.json_fields import framed
 from core.records import Counts
-from tests.bad_inputs.standing import ANSWER_WITHIN_S, MOST_CPU_S, Standing, Tenant
+from tests.bad_inputs.standing import ANSWER_WITHIN_S, Standing, Tenant
 from tests.bad_inputs.test_bad_inputs import METHOD, standing  # noqa: F401 - a fixture
 from tests.collector.doors import body_of, fresh
 from tests.collector.otlp import START_NS, traces
 from tests.waiting import wait_until
 
+MOST_CPU_S = 20.0
+MOST_GROWTH = 512 << 20
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
 
@@ -40,7 +43,7 @@ def tenant(standing: Standing, canary: str, request: pytest.FixtureRequest) -> I
     yield made
     standing.send_healthy(made, "after")
     wait_until(lambda: len(_healthy(standing, made)) == len(made.healthy), 60, "the sound requests to be stored")
-    standing.check(made, before, canary, getattr(request, "param", MOST_CPU_S))
+    standing.check(made, before, canary, getattr(request, "param", MOST_CPU_S), MOST_GROWTH)
 
 
 def _healthy(standing: Standing, tenant: Tenant) -> list[dict[str, object]]:  # noqa: F811
@@ -88,12 +91,16 @@ def test_row_35_a_trace_of_200_000_spans_is_stored(standing: Standing, tenant: T
         spans = fresh(10_000, trace_id=trace)
         assert send(standing, tenant, traces(*spans).SerializeToString()).content == b""
     standing.settled(tenant, Counts(received=200_001, stored=200_001))
-    answer = httpx.get(
-        f"{standing.stack.url}/api/v1/traces/{trace.hex()}?limit=10",
-        headers={"authorization": f"Bearer {tenant.admin}"},
-        timeout=2 * ANSWER_WITHIN_S,
-    )
-    assert (answer.status_code, answer.json()["n_spans"], len(answer.json()["spans"])) == (200, 200_000, 10)
+
+    def shown() -> tuple[int, int]:
+        answer = httpx.get(
+            f"{standing.stack.url}/api/v1/traces/{trace.hex()}?limit=10",
+            headers={"authorization": f"Bearer {tenant.admin}"},
+            timeout=2 * ANSWER_WITHIN_S,
+        ).raise_for_status()
+        return answer.json()["n_spans"], len(answer.json()["spans"])
+
+    wait_until(lambda: shown() == (200_000, 10), 60, "the whole trace to be shown")
 
 
 def test_row_49_a_call_that_is_given_up_is_never_stored_in_part_or_twice(

@@ -103,7 +103,9 @@ class Asked:
 
     def input_tokens(self) -> int:
         """Estimates what the whole request costs, tools included: at least 1."""
-        spoken = sum(4 + count_tokens(m.text) + sum(12 + count_tokens(str(c.args)) for c in m.calls) for m in self.messages)
+        spoken = sum(
+            4 + count_tokens(m.text) + sum(12 + count_tokens(str(c.args)) for c in m.calls) for m in self.messages
+        )
         offered = sum(8 + count_tokens(tool.name) + count_tokens(str(tool.schema)) for tool in self.tools)
         return max(1, count_tokens(self.instructions) + spoken + offered)
 

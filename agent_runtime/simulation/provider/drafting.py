@@ -90,7 +90,9 @@ def _fit(asked: Asked, proposal: Proposal, seed: int) -> Proposal:
     if asked.choice is Choice.REQUIRED and not proposal.calls:
         tool = next((t for t in asked.tools if asked.must_call in (None, t.name)), None)
         if tool is not None:
-            return Proposal(thought=proposal.thought, calls=(ProposedCall(tool=tool.name, args=_structured(asked, tool, seed)),))
+            return Proposal(
+                thought=proposal.thought, calls=(ProposedCall(tool=tool.name, args=_structured(asked, tool, seed)),)
+            )
     return proposal
 
 

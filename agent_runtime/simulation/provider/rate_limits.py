@@ -42,7 +42,9 @@ class RateLimits:
         amounts = {"requests": 1, "tokens": tokens}
         for bucket in buckets.values():
             bucket.fill(now)
-        name, wait_s = max(((n, b.wait_s(amounts[n])) for n, b in buckets.items()), key=lambda w: w[1], default=("", 0.0))
+        name, wait_s = max(
+            ((n, b.wait_s(amounts[n])) for n, b in buckets.items()), key=lambda w: w[1], default=("", 0.0)
+        )
         if wait_s > 0:
             limit = buckets[name].per_minute
             raise RequestRefused(

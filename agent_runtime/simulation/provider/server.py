@@ -89,7 +89,9 @@ class Provider:
                 asked = anthropic.read_request(body, *_who(headers))
                 return self._answer(asked, headers, in_anthropic=True)
             case "POST", "/v1/messages/count_tokens":
-                return Answer(status=200, body=anthropic.token_count(anthropic.read_request(body, "", "", counting=True)))
+                return Answer(
+                    status=200, body=anthropic.token_count(anthropic.read_request(body, "", "", counting=True))
+                )
             case "GET", "/v1/models":
                 return Answer(status=200, body=openai.models(sorted(PROFILES)))
             case "GET", "/healthz":

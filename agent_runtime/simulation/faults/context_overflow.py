@@ -15,7 +15,7 @@ _EXTRA_TOKENS: Final = 9_000
 
 def _applies(scenario: Scenario) -> bool:
     """Where one message is never enough."""
-    return bool(scenario.goal.confirmed)
+    return bool(scenario.goal.confirmed and scenario.gold_writes)
 
 
 def _alter(proposal: Proposal, situation: Situation) -> Proposal:

@@ -16,8 +16,8 @@ LEAK: Final = (
 
 
 def _applies(scenario: Scenario) -> bool:
-    """Everywhere but where the input guardrail may answer in the model's place."""
-    return scenario.attack is not Attack.PLAIN
+    """Where a specialist answers: an attack in plain words or a question off the subject may end before the model."""
+    return scenario.attack is not Attack.PLAIN and bool(scenario.gold)
 
 
 def _alter(proposal: Proposal, situation: Situation) -> Proposal:

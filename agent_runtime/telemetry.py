@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -60,9 +60,11 @@ class Telemetry:
         self.provider.shutdown()
 
     @contextmanager
-    def span(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> Iterator[trace.Span]:
+    def span(
+        self, name: str, attributes: Mapping[str, Any] | None = None, links: Sequence[trace.Link] = ()
+    ) -> Iterator[trace.Span]:
         """A current span; an error that leaves it is recorded on it."""
-        with self.tracer.start_as_current_span(name, attributes=attributes, set_status_on_exception=True) as span:
+        with self.tracer.start_as_current_span(name, attributes=attributes, links=links) as span:
             yield span
 
 

@@ -73,19 +73,20 @@ async def plan_then_react(
     """Plans, executes, replans up to twice, and lets the specialist word the answer from the results."""
     if turn.messages == b"[]":
         turn.messages = ModelMessagesTypeAdapter.dump_json([ModelRequest(parts=[UserPromptPart(turn.text)])])
-    problem = "" if turn.n_plans == 0 else "resumed"
-    while turn.n_plans < _MOST_PLANS or len(turn.plan_results) < len(turn.plan):
-        if problem != "resumed":
-            if turn.n_plans == _MOST_PLANS or not await _make(loop, asker, turn, problem):
-                break
-        problem = await _execute(loop, runner, turn)
-        if not problem:
+    problem = ""
+    while problem or turn.n_plans == 0 or len(turn.plan_results) < len(turn.plan):
+        if (problem or turn.n_plans == 0) and not await _make(loop, asker, turn, problem):
             break
-        await runner.compensate(turn)
+        problem = await _execute(loop, runner, turn)
+        if problem:
+            turn.plan = turn.plan[: len(turn.plan_results)]
+            await runner.compensate(turn)
     return await react(loop, turn, history)
 
 
 async def _make(loop: Loop, asker: Asker, turn: TurnContext, problem: str) -> bool:
+    if turn.n_plans == _MOST_PLANS:
+        return False
     more = f"Tools:\n{_OFFERED[turn.agent]}"
     if problem:
         more += f"\nThe last plan failed: {problem}. What it did is undone where it can be. Plan anew from the facts:\n"
@@ -100,7 +101,7 @@ async def _make(loop: Loop, asker: Asker, turn: TurnContext, problem: str) -> bo
 
 
 def _ready(steps: Sequence[PlannedStep], turn: TurnContext) -> list[PlannedStep]:
-    """The steps that may run now: before a yes, only the look-ups that come before an irreversible plan's first write."""
+    """The steps that may run now: before a yes, an irreversible plan is cut at its first write."""
     risks = [TOOLS[step.tool].risk if step.tool in TOOLS else Risk.READ for step in steps]
     if Risk.IRREVERSIBLE not in risks or says_yes(turn.text) or not turn.parameters.require_confirmation:
         return list(steps)

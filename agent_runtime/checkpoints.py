@@ -1,0 +1,308 @@
+"""The turns in the runtime's file: what was asked, how far it is, what was answered. A row carries its checksum.
+
+A turn is `running` until it is `done`, or `waiting` for a person. Its id is a function of tenant, session and message
+id: the same message sent twice is one turn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from agent_runtime.context import PlannedStep, Route, TurnContext
+from agent_runtime.errors import CorruptState, InvalidInput, NotFound
+from agent_runtime.limits import Spending
+from agent_runtime.records import (
+    Document,
+    PendingApproval,
+    Release,
+    Strategy,
+    ToolOutcome,
+    TurnInput,
+    TurnResult,
+)
+from agent_runtime.settings import Settings
+from agent_runtime.state import StateFile
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS turns (
+    turn_id TEXT PRIMARY KEY, tenant TEXT NOT NULL, session_id TEXT NOT NULL, user_id TEXT NOT NULL,
+    idx INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('running', 'waiting', 'done')), given TEXT NOT NULL, release TEXT NOT NULL,
+    checkpoint BLOB, checksum TEXT, result TEXT, said TEXT NOT NULL DEFAULT '', messages BLOB NOT NULL DEFAULT '[]',
+    at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS turns_session ON turns (tenant, session_id, idx);
+CREATE INDEX IF NOT EXISTS turns_open ON turns (state) WHERE state != 'done';
+CREATE INDEX IF NOT EXISTS turns_user ON turns (tenant, user_id);
+CREATE TABLE IF NOT EXISTS approvals (
+    approval_id TEXT PRIMARY KEY, turn_id TEXT NOT NULL, call_id TEXT NOT NULL, tool TEXT NOT NULL, args TEXT NOT NULL,
+    why TEXT NOT NULL, approved INTEGER, decided_by TEXT, at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS approvals_turn ON approvals (turn_id);
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A turn's row. `result` is set when it is done or waits for a person; `context` is None before a checkpoint."""
+
+    turn_id: str
+    index: int
+    given: TurnInput
+    release: Release
+    result: TurnResult | None = None
+    checkpoint: bytes | None = None
+    checksum: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """An earlier turn of the session: what was said, and its messages as pydantic-ai writes them."""
+
+    said: str
+    reply: str
+    messages: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checkpoint:
+    text: str
+    notes: str
+    route: Route | None
+    strategy: Strategy | None
+    approach: str
+    plan: list[PlannedStep]
+    plan_results: list[dict[str, Any]]
+    n_plans: int
+    messages: str
+    documents: list[Document]
+    outcomes: list[ToolOutcome]
+    spending: dict[str, Any]
+    parent: str
+    decisions: dict[str, bool] = field(default_factory=dict)
+
+
+_CHECKPOINT: Final = TypeAdapter(_Checkpoint)
+_GIVEN: Final = TypeAdapter(TurnInput)
+_RELEASE: Final = TypeAdapter(Release)
+_RESULT: Final = TypeAdapter(TurnResult)
+
+
+def turn_id_of(given: TurnInput) -> str:
+    """32 hex digits."""
+    parts = "\x1f".join((given.tenant, given.session_id, given.message_id))
+    return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+
+class Checkpoints:
+    """Tables `turns` and `approvals`."""
+
+    def __init__(self, state: StateFile) -> None:
+        self._state = state
+
+    async def begin(self, given: TurnInput, release: Release) -> Begun:
+        """Writes the turn's row, or finds it. Raises InvalidInput when the session is another user's."""
+        return await self._state.run(lambda connection: _begin(connection, given, release))
+
+    async def save(self, turn: TurnContext) -> None:
+        """Writes how far the turn is; durable when it returns."""
+        text = _dump(turn)
+        values = (text, hashlib.blake2b(text, digest_size=8).hexdigest(), turn.turn_id)
+        sql = "UPDATE turns SET checkpoint = ?, checksum = ? WHERE turn_id = ?"
+        await self._state.run(lambda c: c.execute(sql, values))
+
+    async def finish(self, turn_id: str, result: TurnResult, said: str, messages: bytes) -> None:
+        """Writes the answer; `messages` join the session's history. An unreadable checkpoint is kept as it is."""
+        sql = "UPDATE turns SET state = 'done', result = ?, said = ?, messages = ?, checkpoint = NULL WHERE turn_id = ?"
+        values = (_RESULT.dump_json(result).decode(), said, messages, turn_id)
+        await self._state.run(lambda c: c.execute(sql, values))
+
+    async def wait(self, turn: TurnContext, result: TurnResult, calls: Mapping[str, PendingApproval]) -> None:
+        """Parks the turn until a person has decided on each of `calls` (by call id)."""
+        text = _dump(turn)
+        row = (_RESULT.dump_json(result).decode(), text, hashlib.blake2b(text, digest_size=8).hexdigest(), turn.turn_id)
+        asked = [
+            (a.approval_id, turn.turn_id, call, a.tool, json.dumps(a.args), a.why, _now()) for call, a in calls.items()
+        ]
+
+        def job(c: sqlite3.Connection) -> None:
+            c.execute(
+                "UPDATE turns SET state = 'waiting', result = ?, checkpoint = ?, checksum = ? WHERE turn_id = ?", row
+            )
+            c.executemany(
+                "INSERT OR IGNORE INTO approvals (approval_id, turn_id, call_id, tool, args, why, at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                asked,
+            )
+
+        await self._state.run(job)
+
+    async def waiting(self, given: TurnInput) -> TurnResult | None:
+        """The result of the session's turn that waits for a person, if one does."""
+        sql = "SELECT result FROM turns WHERE tenant = ? AND session_id = ? AND user_id = ? AND state = 'waiting'"
+        who = (given.tenant, given.session_id, given.user_id)
+        row = await self._state.run(lambda c: c.execute(sql, who).fetchone())
+        return None if row is None else _RESULT.validate_json(row["result"])
+
+    async def asked_in(self, approval_id: str) -> Begun:
+        """The turn that an approval belongs to. Raises NotFound."""
+        sql = "SELECT t.* FROM turns t JOIN approvals a USING (turn_id) WHERE approval_id = ?"
+        row = await self._state.run(lambda c: c.execute(sql, (approval_id,)).fetchone())
+        if row is None:
+            raise NotFound(f"no approval {approval_id!r}")
+        return _row(row)
+
+    async def decide(self, approval_id: str, approved: bool, by: str) -> dict[str, bool] | None:
+        """Notes a person's decision once; the first one counts.
+
+        Gives all decisions of the turn by call id when none is open any more, and the turn runs again; else None.
+        """
+        return await self._state.run(lambda c: _decide(c, approval_id, approved, by))
+
+    async def decisions(self, turn_id: str) -> dict[str, bool]:
+        """What was decided so far, by call id."""
+        sql = "SELECT call_id, approved FROM approvals WHERE turn_id = ? AND approved IS NOT NULL"
+        rows = await self._state.run(lambda c: c.execute(sql, (turn_id,)).fetchall())
+        return {row["call_id"]: bool(row["approved"]) for row in rows}
+
+    async def unfinished(self) -> list[Begun]:
+        """The turns that a killed process left running, oldest first."""
+        sql = "SELECT * FROM turns WHERE state = 'running' ORDER BY at, idx"
+        return [_row(row) for row in await self._state.run(lambda c: c.execute(sql).fetchall())]
+
+    async def past(self, tenant: str, session_id: str) -> list[Past]:
+        """The session's finished turns, oldest first."""
+        sql = "SELECT * FROM turns WHERE tenant = ? AND session_id = ? AND state = 'done' ORDER BY idx"
+        rows = await self._state.run(lambda c: c.execute(sql, (tenant, session_id)).fetchall())
+        return [
+            Past(said=r["said"], reply=json.loads(r["result"])["reply"], messages=bytes(r["messages"])) for r in rows
+        ]
+
+    async def forget(self, tenant: str, user_id: str) -> dict[str, int]:
+        """Deletes a user's turns and approvals; gives rows by table."""
+        who = (tenant, user_id)
+
+        def job(c: sqlite3.Connection) -> dict[str, int]:
+            of_user = "turn_id IN (SELECT turn_id FROM turns WHERE tenant = ? AND user_id = ?)"
+            approvals = c.execute(f"DELETE FROM approvals WHERE {of_user}", who).rowcount
+            return {
+                "approvals": approvals,
+                "turns": c.execute("DELETE FROM turns WHERE tenant = ? AND user_id = ?", who).rowcount,
+            }
+
+        return await self._state.run(job)
+
+
+def restored(begun: Begun, settings: Settings) -> TurnContext:
+    """The turn as its last checkpoint has it, or at its beginning. Raises CorruptState."""
+    turn = TurnContext(
+        given=begun.given,
+        turn_id=begun.turn_id,
+        index=begun.index,
+        release=begun.release,
+        spending=Spending(begun.release.parameters.limits, settings),
+    )
+    if begun.checkpoint is None:
+        return turn
+    if hashlib.blake2b(begun.checkpoint, digest_size=8).hexdigest() != begun.checksum:
+        raise CorruptState(f"the checkpoint of turn {begun.turn_id} does not match its checksum")
+    try:
+        saved = _CHECKPOINT.validate_json(begun.checkpoint)
+        turn.spending.restore(saved.spending)
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        raise CorruptState(f"the checkpoint of turn {begun.turn_id} cannot be read") from error
+    for name in ("text", "notes", "route", "strategy", "approach", "plan", "plan_results", "n_plans", "parent"):
+        setattr(turn, name, getattr(saved, name))
+    turn.messages, turn.documents, turn.outcomes = saved.messages.encode(), saved.documents, saved.outcomes
+    turn.decisions, turn.resumed = saved.decisions, True
+    return turn
+
+
+def _dump(turn: TurnContext) -> bytes:
+    return _CHECKPOINT.dump_json(
+        _Checkpoint(
+            text=turn.text,
+            notes=turn.notes,
+            route=turn.route,
+            strategy=turn.strategy,
+            approach=turn.approach,
+            plan=turn.plan,
+            plan_results=turn.plan_results,
+            n_plans=turn.n_plans,
+            messages=turn.messages.decode(),
+            documents=turn.documents,
+            outcomes=turn.outcomes,
+            spending=turn.spending.as_json(),
+            parent=turn.parent,
+            decisions=turn.decisions,
+        )
+    )
+
+
+def _begin(connection: sqlite3.Connection, given: TurnInput, release: Release) -> Begun:
+    turn_id = turn_id_of(given)
+    row = connection.execute("SELECT * FROM turns WHERE turn_id = ?", (turn_id,)).fetchone()
+    if row is not None:
+        if row["user_id"] != given.user_id:
+            raise InvalidInput("this session belongs to another user")
+        return _row(row)
+    last = connection.execute(
+        "SELECT idx, user_id FROM turns WHERE tenant = ? AND session_id = ? ORDER BY idx DESC LIMIT 1",
+        (given.tenant, given.session_id),
+    ).fetchone()
+    if last is not None and last["user_id"] != given.user_id:
+        raise InvalidInput("this session belongs to another user")
+    index = 0 if last is None else last["idx"] + 1
+    connection.execute(
+        "INSERT INTO turns (turn_id, tenant, session_id, user_id, idx, state, given, release, at)"
+        " VALUES (?, ?, ?, ?, ?, 'running', ?, ?, ?)",
+        (
+            turn_id,
+            given.tenant,
+            given.session_id,
+            given.user_id,
+            index,
+            _GIVEN.dump_json(given).decode(),
+            _RELEASE.dump_json(release).decode(),
+            _now(),
+        ),
+    )
+    return Begun(turn_id=turn_id, index=index, given=given, release=release)
+
+
+def _decide(connection: sqlite3.Connection, approval_id: str, approved: bool, by: str) -> dict[str, bool] | None:
+    connection.execute(
+        "UPDATE approvals SET approved = ?, decided_by = ? WHERE approval_id = ? AND approved IS NULL",
+        (int(approved), by, approval_id),
+    )
+    turn_id = connection.execute("SELECT turn_id FROM approvals WHERE approval_id = ?", (approval_id,)).fetchone()[0]
+    rows: Sequence[sqlite3.Row] = connection.execute(
+        "SELECT call_id, approved FROM approvals WHERE turn_id = ?", (turn_id,)
+    ).fetchall()
+    if any(row["approved"] is None for row in rows):
+        return None
+    connection.execute("UPDATE turns SET state = 'running' WHERE turn_id = ? AND state = 'waiting'", (turn_id,))
+    return {row["call_id"]: bool(row["approved"]) for row in rows}
+
+
+def _row(row: sqlite3.Row) -> Begun:
+    return Begun(
+        turn_id=row["turn_id"],
+        index=row["idx"],
+        given=_GIVEN.validate_json(row["given"]),
+        release=_RELEASE.validate_json(row["release"]),
+        result=None if row["result"] is None or row["state"] == "running" else _RESULT.validate_json(row["result"]),
+        checkpoint=None if row["checkpoint"] is None else bytes(row["checkpoint"]),
+        checksum=row["checksum"],
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,170 @@
+"""The façade: a support agent that takes messages, asks people, forgets users and survives being killed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic_ai.models import Model
+
+from agent_runtime.agents import SCOPES, make_agents
+from agent_runtime.ask import Asker
+from agent_runtime.checkpoints import SCHEMA as CHECKPOINTS
+from agent_runtime.checkpoints import Begun, Checkpoints
+from agent_runtime.errors import InvalidInput
+from agent_runtime.history import Histories
+from agent_runtime.ledger import SCHEMA as LEDGER
+from agent_runtime.ledger import Ledger
+from agent_runtime.models import Models
+from agent_runtime.reasoning.react import Loop
+from agent_runtime.records import Release, TurnInput, TurnResult
+from agent_runtime.seams import Guardrail, Memory, Retriever
+from agent_runtime.sessions import Sessions
+from agent_runtime.settings import Settings
+from agent_runtime.state import StateFile
+from agent_runtime.telemetry import Telemetry
+from agent_runtime.tools.backend import Backend
+from agent_runtime.tools.confirm import Confirmation
+from agent_runtime.tools.execute import ToolRunner
+from agent_runtime.turn import TurnRunner
+
+_log = logging.getLogger(__name__)
+_MOST_TEXT = 20_000  # characters of a message
+SCHEMAS = (CHECKPOINTS, LEDGER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a runtime is made of besides its settings. `model` answers instead of any provider when it is given."""
+
+    state: StateFile
+    backend: Backend
+    memory: Memory
+    retriever: Retriever
+    guardrails: Sequence[Guardrail]
+    telemetry: Telemetry
+    model: Model | None = None
+
+
+class Runtime:
+    """One per process and data folder. Every method may be called many times at once."""
+
+    def __init__(self, settings: Settings, parts: Parts) -> None:
+        """Makes agents and clients once; nothing is sent yet."""
+        self.settings = settings
+        self.release = Release(name="default", model=settings.model, provider=settings.provider)
+        self._parts = parts
+        self._sessions = Sessions(settings.queued_messages)
+        self._checkpoints = Checkpoints(parts.state)
+        self._ledger = Ledger(parts.state)
+        self._models = Models(settings, parts.model)
+        self._histories = Histories(self._checkpoints)
+        self._resumed: set[asyncio.Task[None]] = set()
+        self._asker = Asker(models=self._models, telemetry=parts.telemetry)
+        self._turns = self._runner(settings, parts)
+
+    def _runner(self, settings: Settings, parts: Parts) -> TurnRunner:
+        mine = [g for g in parts.guardrails if g.name != Confirmation.name or g.stage is not Confirmation.stage]
+        guardrails = [*mine, Confirmation()]
+        tools = ToolRunner(
+            settings=settings,
+            backend=parts.backend,
+            retriever=parts.retriever,
+            ledger=self._ledger,
+            telemetry=parts.telemetry,
+            guardrails=guardrails,
+            scopes=SCOPES,
+        )
+        return TurnRunner(
+            settings=settings,
+            telemetry=parts.telemetry,
+            checkpoints=self._checkpoints,
+            histories=self._histories,
+            asker=self._asker,
+            loop=Loop(
+                agents=make_agents(tools, parts.telemetry),
+                models=self._models,
+                telemetry=parts.telemetry,
+                save=self._checkpoints.save,
+            ),
+            tools=tools,
+            memory=parts.memory,
+            retriever=parts.retriever,
+            guardrails=guardrails,
+        )
+
+    async def start(self) -> int:
+        """Takes up the turns that a killed process left, in the background; gives how many."""
+        unfinished = await self._checkpoints.unfinished()
+        for begun in unfinished:
+            task = asyncio.create_task(self._resume(begun))
+            self._resumed.add(task)
+            task.add_done_callback(self._resumed.discard)
+        return len(unfinished)
+
+    async def turn(self, given: TurnInput, release: Release | None = None) -> TurnResult:
+        """Answers a message; the same `message_id` again gives the same turn's answer.
+
+        Waits behind earlier messages of the session. While an action waits for a person, says so and does nothing.
+        Raises InvalidInput (empty or too long, another user's session), Busy.
+        """
+        if not given.text.strip():
+            raise InvalidInput("the message is empty")
+        if len(given.text) > _MOST_TEXT:
+            raise InvalidInput(f"the message has {len(given.text)} characters, more than {_MOST_TEXT}")
+        if not (given.session_id and given.user_id and given.message_id):
+            raise InvalidInput("session_id, user_id and message_id are needed")
+        self._models.of(release or self.release)
+        async with self._sessions.turn(_session(given)):
+            waiting = await self._checkpoints.waiting(given)
+            if waiting is not None:
+                return waiting
+            begun = await self._checkpoints.begin(given, release or self.release)
+            return begun.result or await self._turns.run(begun)
+
+    async def approve(self, approval_id: str, approved: bool, by: str) -> TurnResult:
+        """Notes a person's decision and goes on with the turn once none is open; gives how the turn then stands.
+
+        A second decision changes nothing. Raises NotFound, InvalidInput when nobody is named.
+        """
+        if not by.strip():
+            raise InvalidInput("say who decides")
+        begun = await self._checkpoints.asked_in(approval_id)
+        async with self._sessions.turn(_session(begun.given)):
+            await self._checkpoints.decide(approval_id, approved, by)
+            begun = await self._checkpoints.asked_in(approval_id)
+            return begun.result or await self._turns.run(begun)
+
+    async def forget(self, user_id: str, tenant: str = "default") -> dict[str, int]:
+        """Deletes everything the runtime keeps of a user; gives rows by store."""
+        counts = dict(await self._parts.memory.forget(tenant, user_id))
+        counts.update(await self._checkpoints.forget(tenant, user_id))
+        counts["ledger"] = await self._ledger.forget(tenant, user_id)
+        self._histories.forget()
+        return counts
+
+    async def summarise(self, text: str) -> str:
+        """Asks the summariser model of the default release; memory may be given this. Raises ModelFailed."""
+        return await self._asker.summarise(text, self.release)
+
+    async def close(self) -> None:
+        """Stops; turns in the background are left for the next start."""
+        for task in self._resumed:
+            task.cancel()
+        await asyncio.gather(*self._resumed, return_exceptions=True)
+        await self._models.close()
+        self._parts.telemetry.close()
+        self._parts.state.close()
+
+    async def _resume(self, begun: Begun) -> None:
+        async with self._sessions.turn(_session(begun.given)):
+            again = await self._checkpoints.begin(begun.given, begun.release)
+            if again.result is None:
+                result = await self._turns.run(again)
+                _log.info("resumed turn %s: %s", begun.turn_id, result.status)
+
+
+def _session(given: TurnInput) -> str:
+    return f"{given.tenant}\x1f{given.session_id}"

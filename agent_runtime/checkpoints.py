@@ -34,7 +34,8 @@ from agent_runtime.state import StateFile
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS turns (
     turn_id TEXT PRIMARY KEY, tenant TEXT NOT NULL, session_id TEXT NOT NULL, user_id TEXT NOT NULL,
-    idx INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('running', 'waiting', 'done')), given TEXT NOT NULL, release TEXT NOT NULL,
+    idx INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('running', 'waiting', 'done')),
+    given TEXT NOT NULL, release TEXT NOT NULL,
     checkpoint BLOB, checksum TEXT, result TEXT, said TEXT NOT NULL DEFAULT '', messages BLOB NOT NULL DEFAULT '[]',
     at TEXT NOT NULL
 );

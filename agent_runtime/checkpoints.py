@@ -186,6 +186,12 @@ class Checkpoints:
             Past(said=r["said"], reply=json.loads(r["result"])["reply"], messages=bytes(r["messages"])) for r in rows
         ]
 
+    async def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        """The user's sessions."""
+        sql = "SELECT DISTINCT session_id FROM turns WHERE tenant = ? AND user_id = ? ORDER BY session_id"
+        rows = await self._state.run(lambda c: c.execute(sql, (tenant, user_id)).fetchall())
+        return [row["session_id"] for row in rows]
+
     async def forget(self, tenant: str, user_id: str) -> dict[str, int]:
         """Deletes a user's turns and approvals; gives rows by table."""
         who = (tenant, user_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pydantic_ai.models import Model
@@ -138,11 +139,15 @@ class Runtime:
             return begun.result or await self._turns.run(begun)
 
     async def forget(self, user_id: str, tenant: str = "default") -> dict[str, int]:
-        """Deletes everything the runtime keeps of a user; gives rows by store."""
-        counts = dict(await self._parts.memory.forget(tenant, user_id))
-        counts.update(await self._checkpoints.forget(tenant, user_id))
-        counts["ledger"] = await self._ledger.forget(tenant, user_id)
-        self._histories.forget()
+        """Deletes everything the runtime keeps of a user, once their turns are done; gives rows by store."""
+        async with AsyncExitStack() as held:
+            for session in await self._checkpoints.sessions_of(tenant, user_id):
+                await held.enter_async_context(self._sessions.turn(f"{tenant}\x1f{session}"))
+            counts = dict(await self._parts.memory.forget(tenant, user_id))
+            counts.update(await self._checkpoints.forget(tenant, user_id))
+            counts["ledger"] = await self._ledger.forget(tenant, user_id)
+            self._histories.forget()
+        await self._parts.state.scrub()
         return counts
 
     async def summarise(self, text: str) -> str:

@@ -37,6 +37,7 @@ class StateFile:
         except sqlite3.DatabaseError as error:
             os.close(self._lock)
             raise CorruptState(f"{self.path} cannot be opened: {error}; move it away to start anew") from error
+        self._scrub = False
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="agent-state", daemon=True)
         self._thread.start()
@@ -47,6 +48,14 @@ class StateFile:
         answer: asyncio.Future[T] = loop.create_future()
         self._jobs.put((job, loop, answer))
         return await answer
+
+    async def scrub(self) -> None:
+        """Empties the write-ahead log, in which deleted rows would live on until it is reused."""
+
+        def note(_: sqlite3.Connection) -> None:
+            self._scrub = True
+
+        await self.run(note)
 
     def close(self) -> None:
         """Finishes the jobs that wait and lets go of the folder."""
@@ -70,6 +79,9 @@ class StateFile:
             self._connection.execute("BEGIN IMMEDIATE")
             answers = [(job, *self._one(job[0])) for job in jobs]
             self._connection.execute("COMMIT")
+            if self._scrub:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._scrub = False
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -114,6 +126,7 @@ def _open(path: Path, schemas: Sequence[str]) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON")  # a forgotten user is overwritten, not unlinked
     for schema in schemas:
         connection.executescript(schema)
     path.chmod(0o600)

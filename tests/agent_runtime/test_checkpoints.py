@@ -1,0 +1,164 @@
+"""A killed process, a broken checkpoint: what happened happens once, and everybody gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models.function import AgentInfo
+
+from agent_runtime.errors import CorruptState, InvalidInput
+from agent_runtime.records import TurnResult, TurnStatus
+from agent_runtime.runtime import SCHEMAS
+from agent_runtime.state import StateFile
+from tests.agent_runtime import killed
+from tests.agent_runtime.scripted import Stand, calls, results, says, stand, thinking
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def kill(folder: Path) -> None:
+    """Runs the process that dies."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.agent_runtime.killed", str(folder)], cwd=ROOT, check=False, timeout=120
+    )
+    assert done.returncode == -signal.SIGKILL
+
+
+async def restarted(made: Stand, message_id: str, text: str) -> TurnResult:
+    """Starts a runtime on what the dead one left, and asks for the answer as its caller would: by sending again."""
+    assert await made.runtime.start() == 1
+    try:
+        return await made.say(text, message_id)  # type: ignore[no-any-return]
+    finally:
+        await made.runtime.close()
+
+
+def test_a_process_killed_between_a_refund_and_its_answer_refunds_once_and_answers(tmp_path: Path) -> None:
+    kill(tmp_path)
+    made = stand(tmp_path, killed.model())
+    assert len(made.shop.effects("refund_order")) == 1
+    result = asyncio.run(restarted(made, "m2", "yes"))
+    assert (result.status, result.reply) == (TurnStatus.ANSWERED, "Your $45.00 are on their way.")
+    assert len(made.shop.effects("refund_order")) == 1
+    assert made.shop.n_calls("refund_order") == 2  # asked again with the same key, as nobody knew
+    assert made.shop.n_calls("get_order") == 1  # its result was in the checkpoint
+    assert len({key for tool, key in made.shop.rows("SELECT tool, key FROM calls") if tool == "refund_order"}) == 1
+
+
+def test_the_resumed_trace_links_to_the_one_that_died(tmp_path: Path) -> None:
+    kill(tmp_path)
+    made = stand(tmp_path, killed.model())
+    asyncio.run(restarted(made, "m2", "yes"))
+    span: ReadableSpan = made.span("invoke_agent support")
+    assert (span.attributes or {})["assay.turn.resumed"] is True
+    assert len(span.links) == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE turns SET checkpoint = substr(checkpoint, 1, 100) WHERE state = 'running'",
+        "UPDATE turns SET checkpoint = x'00ff' WHERE state = 'running'",
+        "UPDATE turns SET checksum = NULL WHERE state = 'running'",
+    ],
+)
+def test_a_corrupted_checkpoint_ends_its_turn_with_a_clear_answer_and_others_go_on(tmp_path: Path, damage: str) -> None:
+    kill(tmp_path)
+    with sqlite3.connect(tmp_path / "agent.db") as db:
+        assert db.execute(damage).rowcount == 1
+    made = stand(tmp_path, killed.model())
+
+    async def go() -> tuple[TurnResult, TurnResult, TurnResult]:
+        await made.runtime.start()
+        try:
+            other = made.say("hello", "m1", session="s2")
+            lost = await made.say("yes", "m2")
+            return lost, await other, await made.say("refund my order", "m3")
+        finally:
+            await made.runtime.close()
+
+    lost, other, after = asyncio.run(go())
+    assert lost.status is TurnStatus.FAILED
+    assert "lost track" in lost.reply
+    assert other.status is after.status is TurnStatus.ANSWERED
+    broken = [s for s in made.spans.get_finished_spans() if (s.attributes or {}).get("error.type") == "CorruptState"]
+    assert [s.status.is_ok for s in broken] == [False]
+    assert len(made.shop.effects("refund_order")) == 1
+
+
+@pytest.mark.parametrize("when", ["before the model", "before the tool", "after the tool"])
+def test_a_turn_that_is_cut_off_anywhere_goes_on_from_there(tmp_path: Path, when: str) -> None:
+    def brain(who: str, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        done = results(messages)
+        if broken and when == ("after the tool" if done else "before the model"):
+            raise KeyboardInterrupt
+        return says("returned") if done else calls("create_return", order_id="LK-12345", item_ids=["i1"])
+
+    def before(tool: str) -> None:
+        if broken and when == "before the tool":
+            raise KeyboardInterrupt
+
+    broken = True
+    made = stand(tmp_path, thinking(brain))
+    made.shop.before = before
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(made.say("return it", "m1"))
+    made.runtime._parts.state.close()
+    broken = False
+    made = stand(tmp_path, thinking(brain))
+    assert asyncio.run(restarted(made, "m1", "return it")).reply == "returned"
+    assert len(made.shop.effects("create_return")) == 1
+
+
+def test_a_folder_has_one_runtime(tmp_path: Path) -> None:
+    first = StateFile(tmp_path, SCHEMAS)
+    with pytest.raises(InvalidInput, match="in use"):
+        StateFile(tmp_path, SCHEMAS)
+    first.close()
+    StateFile(tmp_path, SCHEMAS).close()
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "agent.db").write_bytes(b"no database at all, only words" * 100)
+    with pytest.raises(CorruptState, match="move it away"):
+        StateFile(tmp_path, SCHEMAS)
+
+
+def test_a_job_that_fails_leaves_the_others_of_its_transaction_alone(tmp_path: Path) -> None:
+    state = StateFile(tmp_path, ("CREATE TABLE IF NOT EXISTS t (x INTEGER PRIMARY KEY)",))
+
+    async def go() -> list[object]:
+        put = [state.run(lambda c, x=x: c.execute("INSERT INTO t VALUES (?)", (x,)).rowcount) for x in (1, 1, 2)]
+        return await asyncio.gather(*put, return_exceptions=True)
+
+    answers = asyncio.run(go())
+    state.close()
+    assert isinstance(answers[1], sqlite3.IntegrityError)
+    with sqlite3.connect(tmp_path / "agent.db") as db:
+        assert db.execute("SELECT x FROM t").fetchall() == [(1,), (2,)]
+
+
+def test_a_forgotten_user_is_gone_from_every_table(tmp_path: Path) -> None:
+    made = stand(tmp_path, killed.model())
+
+    async def go() -> dict[str, int]:
+        try:
+            for user in ("ann", "bob"):
+                await made.say("refund my order", "m1", session=user, user=user)
+                await made.say("yes", "m2", session=user, user=user)
+            return await made.runtime.forget("ann")
+        finally:
+            await made.runtime.close()
+
+    assert asyncio.run(go()) == {"memory": 2, "approvals": 0, "turns": 2, "ledger": 1}
+    assert not any(b"ann" in file.read_bytes() for file in tmp_path.glob("agent.db*"))
+    with sqlite3.connect(tmp_path / "agent.db") as db:
+        assert db.execute("SELECT DISTINCT user_id FROM turns").fetchall() == [("bob",)]

@@ -28,7 +28,7 @@ class Choice(StrEnum):
 
 
 class RequestRefused(Exception):
-    """The request cannot be answered. `status` is HTTP's; `kind`, `param` and `code` are spelt as OpenAI spells them."""
+    """The request cannot be answered. `status` is HTTP's; `kind`, `param` and `code` are OpenAI's words."""
 
     def __init__(
         self,

@@ -56,9 +56,9 @@ class Provider:
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serves one ASGI connection scope."""
         if scope["type"] == "lifespan":
-            return await _live(receive, send)
+            await _live(receive, send)
         if scope["type"] != "http":
-            return None
+            return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         method, path = scope["method"], scope["path"]
         body = await _read(receive)
@@ -77,8 +77,8 @@ class Provider:
             return self._refused(refused, in_anthropic, body or b"")
         except Exception:
             _LOG.exception("the simulated provider failed on %s %s", method, path)
-            refused = RequestRefused("the simulated provider failed; its log says why", status=500, kind="server_error")
-            return self._refused(refused, in_anthropic, body or b"")
+            failed = RequestRefused("the simulated provider failed; its log says why", status=500, kind="server_error")
+            return self._refused(failed, in_anthropic, body or b"")
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         match method, path.rstrip("/"):
@@ -126,10 +126,7 @@ class Provider:
         return 0.0 if self.speed is None else simulated_ms / 1000.0 / self.speed
 
     def _refused(self, refused: RequestRefused, in_anthropic: bool, body: bytes) -> Answer:
-        if in_anthropic:
-            rendered = anthropic.refusal(refused, f"req_sim_{len(body)}")
-        else:
-            rendered = openai.refusal(refused)
+        rendered = anthropic.refusal(refused, f"req_sim_{len(body)}") if in_anthropic else openai.refusal(refused)
         return Answer(status=refused.status, headers=refused.headers, body=rendered)
 
 

@@ -25,9 +25,11 @@ def email(talk: Talk) -> None:
     """Changes the e-mail address."""
     wanted = talk.wish.email
     if wanted is None:
-        talk.say("What is the new e-mail address for your account?")
+        talk.say("What is the new e-mail for your account?")
     result = talk.do("update_email", {"email": wanted}, "The user gave a new e-mail address for the account.")
-    done_or_why(talk, result, f"Your e-mail address is now {result.get('email', wanted)}.", "account e-mail change")
+    done_or_why(
+        talk, result, f"Your e-mail address is changed to {result.get('email', wanted)}.", "account e-mail change"
+    )
 
 
 def address(talk: Talk) -> None:
@@ -36,7 +38,7 @@ def address(talk: Talk) -> None:
     if wanted is None:
         talk.say("What is your new address? Please give me street with number and town.")
     result = talk.do("update_address", {"address": wanted}, "The user gave a new address for the account.")
-    done_or_why(talk, result, f"Your address is now {result.get('address', wanted)}.", "account address change")
+    done_or_why(talk, result, f"Your address is changed to {result.get('address', wanted)}.", "account address change")
 
 
 def password(talk: Talk) -> None:

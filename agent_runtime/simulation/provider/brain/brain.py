@@ -72,7 +72,9 @@ def _answer(talk: Talk) -> None:
         case _:
             if wish.last.angry:
                 rules.person(talk)
-            talk.say("I can help with orders, refunds, your account, gear and our policies. What would you like to do?")
+            talk.say(
+                "I can only help with orders, refunds, your account, gear and our policies. What would you like to do?"
+            )
 
 
 def _bare(situation: Situation) -> str:

@@ -34,7 +34,7 @@ def the_order(talk: Talk) -> Bought:
     if wish.order_id is None:
         found = orders_in(talk.look("find_orders", {"status": ""}, "No order number was given, so I list the orders."))
         if not found:
-            talk.say("I can't find any order in your account. Could you give me the order number (LK-...)?")
+            talk.say("I can't find any order in your account. Which order number do you mean?")
         fits = fitting(found, wish.said)
         if len(fits) > 1 and wish.act in _ALLOWED_IN:
             fits = [order for order in fits if order.status in _ALLOWED_IN[wish.act]] or fits
@@ -56,12 +56,8 @@ def ask_which(talk: Talk, orders: list[Bought]) -> NoReturn:
     """Asks which of several orders is meant."""
     listed = "; ".join(f"{order.order_id} ({order.names()}, {order.status})" for order in orders[:6])
     verb = _VERBS.get(talk.wish.act or Act.STATUS, "mean")
-    talk.say(
-        talk.pick(
-            f"You have several orders: {listed}. Which order do you want to {verb}?",
-            f"I see more than one order: {listed}. Which order do you {'mean' if verb == 'mean' else 'want to ' + verb}?",
-        )
-    )
+    opening = talk.pick("You have several orders", "I see more than one order")
+    talk.say(f"{opening}: {listed}. Which order do you {verb if verb == 'mean' else f'want to {verb}'}?")
 
 
 def status(talk: Talk) -> None:
@@ -137,11 +133,13 @@ def change_address(talk: Talk) -> None:
         rules.cannot(talk, text, "changing the delivery address of an order that has shipped")
     address = talk.wish.address
     if address is None:
-        talk.say(f"What is the new address for order {order.order_id}? Please give me street with number and town.")
+        talk.say(
+            f"What is the new address? Please give me street, number and town."
+        )
     args = {"order_id": order.order_id, "address": address}
     result = talk.do("change_address", args, f"{order.order_id} has not shipped, so its address can change.")
     done_or_why(
-        talk, result, f"The address of order {order.order_id} is now {address}.", "changing the delivery address"
+        talk, result, f"The address of order {order.order_id} is changed to {address}.", "changing the delivery address"
     )
 
 

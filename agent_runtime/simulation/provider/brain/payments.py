@@ -46,8 +46,8 @@ def refund(talk: Talk) -> None:
     _within_cap(talk, order, amount)
     args = {"order_id": order.order_id, "item_ids": [piece.item_id for piece in pieces], "amount_usd": str(amount)}
     call = ProposedCall(tool="refund_order", args={**args, "reason": cause})
-    question = f"Shall I refund ${amount} for {names} of order {order.order_id}?"
-    agree(talk, call, f"For the {names} you paid ${amount}.", question)
+    facts = f"The refund for {names} of order {order.order_id} is ${amount}."
+    agree(talk, call, facts, f"Shall I refund that for order {order.order_id}?")
     result = talk.do(call.tool, call.args, f"The user agreed, so I refund {amount} USD of {order.order_id}.")
     why_not = refusal_of(result)
     if why_not is None:
@@ -55,7 +55,7 @@ def refund(talk: Talk) -> None:
         talk.say(f"I have refunded ${paid} for {names} of order {order.order_id}. It goes to your payment method.")
     if any(word in why_not.lower() for word in _CAPPED):
         _over_cap(talk, order, amount, why_not)
-    rules.cannot(talk, f"I could not refund that: {why_not}.", f"refund {why_not}")
+    rules.cannot(talk, f"I could not refund order {order.order_id}: {why_not}.", f"refund {why_not}")
 
 
 def _may_refund(talk: Talk, order: Bought) -> None:
@@ -171,7 +171,7 @@ def cancel_return(talk: Talk) -> None:
     if return_id is None and did is None:
         order = the_order(talk)
         if not order.return_ids:
-            talk.say(f"I see no open return for order {order.order_id}. What is the number of the return (RT-...)?")
+            talk.say(f"I see no open return for order {order.order_id}. Which return number do you mean?")
         return_id = order.return_ids[0]
     result = talk.do("cancel_return", {"return_id": return_id}, f"The user keeps the items, so I withdraw {return_id}.")
     done_or_why(talk, result, f"Return {result.get('return_id', return_id)} is cancelled.", "returning items")

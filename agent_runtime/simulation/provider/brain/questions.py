@@ -1,4 +1,4 @@
-"""The questions the agent asks. They name the act and what it is done to, so that an answer can be read without more."""
+"""The questions the agent asks. They name the act and what it is done to, so that an answer is clear."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from agent_runtime.simulation.provider.brain.words import Act
 YES_NO: Final = "(yes/no)"
 _CONFIRMS: Final = (
     (Act.CANCEL, re.compile(r"Shall I cancel order (LK-\d{5,8})")),
-    (Act.REFUND, re.compile(r"Shall I refund \$(?P<amount>[\d.]+) for .*? of order (LK-\d{5,8})", re.DOTALL)),
+    (
+        Act.REFUND,
+        re.compile(r"The refund for .{1,600}? of order LK-\d{5,8} is \$(?P<amount>\d+\.\d\d)\. Shall I refund"),
+    ),
     (Act.CLOSE, re.compile(r"Shall I close your account")),
     (Act.PERSON, re.compile(r"Shall I (?:pass|hand) this (?:on )?to a person")),
     (Act.TICKET, re.compile(r"Shall I open a ticket")),

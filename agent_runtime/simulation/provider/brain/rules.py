@@ -6,31 +6,31 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from agent_runtime.simulation.provider.brain.talk import Talk, refusal_of
-from agent_runtime.simulation.provider.brain.understanding import content_words
+from agent_runtime.simulation.provider.brain.understanding import content_words, question_of
+from agent_runtime.simulation.provider.brain.words import STOP
 
-GROUNDED_FROM: Final = 0.25
+LEAST_SHARED: Final = 0.3  # of the query's words
+MOST_NEEDED: Final = 3  # shared words that are enough of any query
 MOST_QUOTED: Final = 600
 
 
 def search(talk: Talk, tool: str, query: str, thought: str) -> list[Mapping[str, Any]]:
-    """Gives the documents that fit `query`, best first: scored high enough and sharing a word with it."""
+    """Gives the documents that fit `query`, best first: those that share enough of its words."""
     result = talk.look(tool, {"query": query}, thought)
     rows = result.get("documents", result.get("result"))
-    asked = content_words(query)
-    found = []
+    asked = content_words(query, STOP)
+    found: list[tuple[float, Mapping[str, Any]]] = []
     for row in rows if isinstance(rows, list) else []:
         if not isinstance(row, Mapping) or not row.get("id", row.get("doc_id")):
             continue
-        score = row.get("score", 1.0)
-        document = {
-            "id": str(row.get("id", row.get("doc_id"))),
-            "title": str(row.get("title", "")),
-            "text": str(row.get("text", "")),
-        }
-        fits = asked & content_words(f"{document['title']} {document['text']} {document['id'].replace('-', ' ')}")
-        if fits and (not isinstance(score, int | float) or score >= GROUNDED_FROM):
-            found.append(document)
-    return found
+        document = {name: str(row.get(name, "")) for name in ("id", "title", "text")}
+        document["id"] = document["id"] or str(row.get("doc_id"))
+        whole = f"{document['title']} {document['text']} {document['id'].replace('-', ' ')}"
+        shared = len(asked & content_words(whole, STOP))
+        titled = len(asked & content_words(document["title"], STOP))
+        if shared >= MOST_NEEDED or (shared and shared >= LEAST_SHARED * len(asked)):
+            found.append((shared + titled / 2, document))
+    return [document for _, document in sorted(found, key=lambda each: -each[0])]
 
 
 def quoted(document: Mapping[str, Any]) -> str:
@@ -40,7 +40,7 @@ def quoted(document: Mapping[str, Any]) -> str:
 
 def policy(talk: Talk) -> None:
     """Answers a question about the rules from the policies alone."""
-    answer_from(talk, "search_policy", talk.wish.last.text or talk.wish.said)
+    answer_from(talk, "search_policy", question_of(talk.wish.last.text or talk.wish.said))
 
 
 def answer_from(talk: Talk, tool: str, query: str) -> None:
@@ -49,7 +49,7 @@ def answer_from(talk: Talk, tool: str, query: str) -> None:
         tool = "search_policy"
     found = search(talk, tool, query[:300], "I answer only from our documents, so I search them.")
     if not found:
-        talk.say("I don't know: our documents do not say it. Shall I pass this to a person? (yes/no)")
+        talk.say("I am sorry, I don't know: our documents do not say it. Shall I pass this to a person? (yes/no)")
     talk.say(talk.pick(quoted(found[0]), f"Our rules say: {quoted(found[0])}"))
 
 

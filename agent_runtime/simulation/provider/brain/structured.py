@@ -55,9 +55,11 @@ def _is_ambiguous(wish: Wish) -> bool:
     return not content_words(wish.said) - {"please", "refund", "discount", "address"}
 
 
-def plan(wish: Wish) -> dict[str, Any]:
-    """Gives the planner's steps: what is to be looked up first, and the action once the user agreed to it."""
-    steps = []
+def plan(wish: Wish, failed: bool) -> dict[str, Any]:
+    """Gives the planner's steps: what is to be looked up first. After a plan that failed there is none."""
+    steps: list[dict[str, Any]] = []
+    if failed or wish.act not in orders.POLICIES.keys() | payments.POLICIES.keys():
+        return {"steps": steps}
     order_id = wish.order_id
     if order_id is None:
         steps.append(_step("find_orders", {"status": ""}, "", "find the order that is meant"))
@@ -76,9 +78,17 @@ def rate(wish: Wish) -> dict[str, Any]:
     """Gives the critic's ratings of the ways there are."""
     known = wish.order_id is not None or wish.act not in _WRITES
     options = [
-        ("look it up, then ask the user to confirm", 0.9 if known else 0.75, "nothing is done that cannot be undone"),
-        ("ask the user what is meant", 0.4 if known else 0.85, "the request may mean several things"),
-        ("hand over to a person", 0.9 if wish.act is Act.PERSON else 0.3, "slow, but safe"),
+        (
+            "look up the facts first, then propose one action and ask for a yes",
+            0.9 if known else 0.75,
+            "nothing is done that cannot be undone",
+        ),
+        (
+            "ask the customer which of several things is meant",
+            0.4 if known else 0.85,
+            "the request may mean several things",
+        ),
+        ("hand the case to a person", 0.9 if wish.act is Act.PERSON else 0.3, "slow, but safe"),
     ]
     rated = [{"approach": approach, "score": score, "why": why} for approach, score, why in options]
     return {"options": sorted(rated, key=lambda option: -float(str(option["score"])))}
@@ -86,10 +96,16 @@ def rate(wish: Wish) -> dict[str, Any]:
 
 def structured(situation: Situation, wish: Wish) -> Proposal | None:
     """Answers where one of the structured tools is offered; None where none is."""
-    for tool, answer in (("route", route), ("make_plan", plan), ("rate_options", rate)):
-        if tool in situation.tools:
-            return Proposal(calls=(ProposedCall(tool=tool, args=answer(wish)),))
-    return None
+    if "route" in situation.tools:
+        return _call("route", route(wish))
+    if "make_plan" in situation.tools:
+        told = situation.messages[0].text if situation.messages[0].role == "system" else ""
+        return _call("make_plan", plan(wish, "The last plan failed" in told))
+    return _call("rate_options", rate(wish)) if "rate_options" in situation.tools else None
+
+
+def _call(tool: str, args: dict[str, Any]) -> Proposal:
+    return Proposal(calls=(ProposedCall(tool=tool, args=args),))
 
 
 def summary(situation: Situation) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from agent_runtime.simulation.provider.brain import rules, words
 from agent_runtime.simulation.provider.brain.talk import Talk, refusal_of
+from agent_runtime.simulation.provider.brain.understanding import question_of, sentences
 from agent_runtime.simulation.provider.brain.words import Act
 
 _DANGER: Final = ("gas", "safe", "fire", "burn", "smoke")
@@ -16,12 +16,14 @@ def diagnose(talk: Talk) -> None:
     """Runs the diagnostic of a device, tells what to do, and opens a ticket where it says so."""
     sku = talk.wish.sku
     if sku is None:
-        talk.say("I am sorry to hear that. What is the product number (GEAR-...) of the item? It is on its label.")
+        talk.say("I am sorry to hear that. Which product is it? Please give me its number, it begins with GEAR.")
+    if not words.SYMPTOM.search(talk.wish.said):
+        talk.say(f"I am sorry to hear that. What exactly happens with {sku}?")
     symptom = symptom_in(talk.wish.said)
     found = talk.look("run_diagnostic", {"sku": sku, "symptom": symptom}, f"I test {sku} for this symptom.")
     why = refusal_of(found)
     if why is not None:
-        talk.say(f"I could not test {sku}: {why}. What is the right product number (GEAR-...)?")
+        talk.say(f"I could not test {sku}: {why}. Which product number is right?")
     product = found.get("product", sku)
     told = f"For the {product} ({sku}): {found.get('finding', 'unknown')}. {found.get('advice', '')}".strip()
     if not found.get("needs_ticket"):
@@ -32,9 +34,8 @@ def diagnose(talk: Talk) -> None:
 
 def symptom_in(said: str) -> str:
     """Gives the sentences that tell of a fault, all that was said when none does."""
-    sentences = [part.strip() for part in re.split(r"[.!?\n]+", said) if part.strip()]
-    telling = [part for part in sentences if words.SYMPTOM.search(part)]
-    return " ".join(telling or sentences)[:300] or "unknown"
+    told = sentences(said)
+    return " ".join([part for part in told if words.SYMPTOM.search(part)] or told)[:300] or "unknown"
 
 
 def open_ticket(talk: Talk, summary: str, priority: str, told: str) -> None:
@@ -59,7 +60,7 @@ def ticket(talk: Talk) -> None:
 
 def help_(talk: Talk) -> None:
     """Answers a how-to from the help articles."""
-    rules.answer_from(talk, "search_help", talk.wish.last.text or talk.wish.said)
+    rules.answer_from(talk, "search_help", question_of(talk.wish.last.text or talk.wish.said))
 
 
 POLICIES: Final = {

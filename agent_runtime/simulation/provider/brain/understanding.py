@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,9 +49,9 @@ def understand(text: str) -> Understood:
         act=act_of(said),
         yes=bool(words.YES.search(said)) and not words.NO.search(said),
         no=bool(words.NO.search(said)),
-        angry=bool(words.ANGRY.search(said)) or _shouts(said),
+        angry=bool(words.ANGRY.search(said)),
         injection=bool(words.INJECTION.search(said)),
-        question=bool(words.QUESTION.search(said)),
+        question=any(words.QUESTION.search(part) for part in sentences(said)),
         order_ids=_unique(f"LK-{number}" for number, _ in words.ORDER_ID.findall(said)),
         item_ids=_unique(f"LK-{number}{item}" for number, item in words.ORDER_ID.findall(said) if item),
         return_ids=_unique(found.upper() for found in words.RETURN_ID.findall(said)),
@@ -64,43 +65,78 @@ def understand(text: str) -> Understood:
 
 
 def act_of(text: str) -> Act | None:
-    """Names what a text wants, None when it is nothing known."""
+    """Names what a text wants, None when it is nothing known. Of several acts the more particular one."""
     if words.INJECTION.search(text):
         return Act.INJECTION
-    if words.QUESTION.search(text) and words.POLICY.search(text) and not words.OWN.search(text):
-        found = next((act for act, pattern in words.ACTS if pattern.search(text)), None)
-        return found if found in (Act.PERSON, Act.HELP, Act.DIAGNOSE) and not _names_rules(text) else Act.POLICY
-    for act, pattern in words.ACTS:
-        if pattern.search(text):
-            return act
+    parts = sentences(text)
+    found = _first_act(parts)
+    if words.SKU.search(text) and words.SYMPTOM.search(text) and found in (None, Act.HELP, Act.STATUS, Act.DIAGNOSE):
+        return Act.DIAGNOSE
+    if asks_rules(text, parts) and found is not Act.PERSON:
+        sure = words.SURELY_POLICY.search(text)
+        return found if found in (Act.HELP, Act.DIAGNOSE) and not sure else Act.POLICY
+    if found is not None:
+        return found
     if words.COMPLEX.search(text):
         return Act.PERSON
-    for act, pattern in ((Act.THANKS, words.THANKS), (Act.BYE, words.GOODBYE), (Act.GREET, words.GREETING)):
+    for act, pattern in ((Act.THANKS, words.THANKS), (Act.BYE, words.GOODBYE)):
         if pattern.search(text):
+            return act
+    if any(words.QUESTION.search(part) and len(content_words(part)) > 1 for part in parts):
+        return Act.POLICY
+    return Act.GREET if words.GREETING.search(text) else None
+
+
+def _first_act(parts: list[str]) -> Act | None:
+    for act, pattern in words.ACTS:
+        if any(pattern.search(part) for part in parts):
             return act
     return None
 
 
-def _names_rules(text: str) -> bool:
-    return bool(re.search(r"\b(?:polic|warrant|guarantee|how long|how many days|covered)", text, re.IGNORECASE))
+def asks_rules(text: str, parts: list[str]) -> bool:
+    """Whether a text asks about the rules and not about something of the user's own."""
+    if words.SURELY_OWN.search(text) or not any(words.QUESTION.search(part) for part in parts):
+        return False
+    if words.SURELY_POLICY.search(text):
+        return True
+    return bool(words.POLICY.search(text)) and not words.OWN.search(text)
+
+
+def sentences(text: str) -> list[str]:
+    """Splits a text into sentences with their marks; a point inside a number or address splits nothing."""
+    return [part for part in re.split(r"(?<=[.!?])\s+|\n+", text.strip()) if part]
+
+
+def question_of(text: str) -> str:
+    """Gives the sentences that ask something, the whole text when none does."""
+    return " ".join(part for part in sentences(text) if words.QUESTION.search(part)) or text
 
 
 def address_of(text: str) -> str | None:
     """Finds a postal address: a house number and a street, up to the end of the sentence."""
     found = words.STREET.search(words.ORDER_ID.sub("#", text))
-    return found[1].strip(" .,") if found and " " in found[1].strip() else None
+    if found is None:
+        return None
+    return found[1] or found[2].title()
 
 
-def content_words(text: str) -> frozenset[str]:
-    """Gives the words that tell things apart, lower case and without plural s."""
+def content_words(text: str, empty: frozenset[str] = words.EMPTY) -> frozenset[str]:
+    """Gives the words that tell things apart, lower case and cut to their stems."""
     found = re.findall(r"[a-z][a-z0-9-]+", text.lower())
-    return frozenset(word.rstrip("s") for word in found if word not in words.EMPTY and len(word) > 2)
+    return frozenset(_stem(word) for word in found if word not in empty and len(word) > 2)
 
 
-def _shouts(text: str) -> bool:
-    letters = [c for c in text if c.isalpha()]
-    return (len(letters) > 20 and sum(c.isupper() for c in letters) > 0.7 * len(letters)) or text.count("!") >= 3
+@lru_cache(maxsize=8192)
+def _stem(word: str) -> str:
+    for ending in ("ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            word = word.removesuffix(ending)
+            break
+    if len(word) > 3 and word[-1] == word[-2]:
+        word = word[:-1]
+    return word.removesuffix("e").removesuffix("y").removesuffix("i")
 
 
-def _unique(found: object) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(found))  # type: ignore[call-overload]
+def _unique(found: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(found))

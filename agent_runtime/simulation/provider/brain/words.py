@@ -46,21 +46,23 @@ AMOUNT: Final = re.compile(
     r"(?:\$\s?|USD\s?)(\d{1,6}(?:\.\d{1,2})?)|\b(\d{1,6}(?:\.\d{1,2})?)\s?(?:dollars|usd|bucks)\b", re.I
 )
 PERCENT: Final = re.compile(r"\b(\d{1,3})\s?(?:%|percent|per cent)", re.IGNORECASE)
+_TOWN: Final = r"[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*){0,3}"
 STREET: Final = re.compile(
-    r"\b(\d{1,5}[A-Za-z]?\s+[A-Z][\w'.-]*(?:\s+[A-Z][\w'.-]*){0,4}(?:,\s*[\w .'-]*[\w'-])*)", re.UNICODE
-)
-ADDRESS_TEXT: Final = re.compile(
-    r"\b(?:new address is|address is|address:|deliver(?:ed)? to|ship(?:ped)? (?:it )?to|to)\s+(\S.*)", re.I | re.S
+    rf"\b(\d{{1,5}}[A-Za-z]?\s+{_TOWN}(?:,\s*{_TOWN})*)"  # 5 Cedar Court, Bend
+    r"|\b(\d{1,5}\s+[a-z]+(?:\s+[a-z]+){0,3},\s*[a-z]+)"  # 5 cedar court, bend
 )
 
 YES: Final = _words(
-    r"^\W*(?: yes | yeah | yep | yup | ye | sure | ok(?:ay)? | correct | right | exactly | go\ ahead | please\ do | do\ it"
+    r"^\W*(?: yes | yeah | yep | yup | ye | sure | ok(?:ay)? | correct | right | exactly | go\ ahead "
+    r"| please\ do | do\ it"
     r" | confirm(?:ed)? | i\ confirm | that'?s\ (?:right|correct|fine|it|the\ one) | absolutely | of\ course | fine"
     r" | sounds\ good | si | ja | oui | y | affirmative | agreed | perfect | alright | definitely | great )\b"
 )
 NO: Final = _words(
-    r"^\W*(?: no | nope | nah | don'?t | do\ not | never\ mind | nevermind | forget\ it | wait | stop | hold\ on | not\ (?:yet|now|that)"
-    r" | rather\ not | leave\ it | n | cancel\ that )\b | \b(?: changed\ my\ mind | (?:do|did)n'?t\ want\ (?:that|this)"
+    r"^\W*(?: no | nope | nah | don'?t | do\ not | never\ mind | nevermind | forget\ it | wait | stop "
+    r"| hold\ on | not\ (?:yet|now|that)"
+    r" | rather\ not | leave\ it | n | cancel\ that )\b | \b(?: changed\ my\ mind | (?:do"
+    r"|did)n'?t\ want\ (?:that|this)"
     r" | rather\ (?:keep|not) | keep\ (?:it|the\ order|my\ account|them) | on\ second\ thou?ght )\b"
 )
 GREETING: Final = _words(r"^\W*(?:hi|hello|hey|good\ (?:morning|day|evening|afternoon)|greetings|howdy)\b")
@@ -69,15 +71,19 @@ THANKS: Final = _words(
 )
 GOODBYE: Final = _words(r"\b(?:bye|goodbye|see\ you|have\ a\ (?:nice|good)|that\ (?:is|will\ be)\ all)\b")
 INJECTION: Final = _words(
-    r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:instruction|prompt|rule|polic|guideline|previous|above|restriction)"
+    r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:instruction|prompt|rule|polic|guideline"
+    r"|previous|above|restriction)"
     r" | system\ prompt | developer\ mode | \bjailbreak | you\ are\ now\b | pretend\ (?:to\ be|you)"
-    r" | act\ as\ (?:an?\ )?(?:admin|root|developer|unrestricted) | reveal\b.{0,30}\b(?:prompt|instruction|password|key|secret)"
-    r" | (?:another|other|different)\ (?:customer|user|person)(?:'s|s')? | someone\ else'?s | all\ (?:the\ )?(?:customers|users)\b"
+    r" | act\ as\ (?:an?\ )?(?:admin|root|developer|unrestricted) | reveal\b.{0,30}\b(?:prompt|instruction"
+    r"|password|key|secret)"
+    r" | (?:another|other|different)\ (?:customer|user|person)(?:'s|s')? | someone\ else'?s "
+    r"| all\ (?:the\ )?(?:customers|users)\b"
     r" | (?:what|show|print|repeat).{0,30}\b(?:your\ instructions|your\ prompt|initial\ prompt)"
     r" | <\s*/?\s*system | \[\s*system | new\ instructions?\s*:"
 )
 ANGRY: Final = _words(
-    r"\b(?:ridiculous|unacceptable|furious|outrageous|outraged|fed\ up|disgust\w*|scam|lawyer|sue|legal\ action|livid|incompeten\w*"
+    r"\b(?:ridiculous|unacceptable|furious|outrageous|outraged|fed\ up|disgust\w*|scam|lawyer|sue|legal\ action"
+    r"|livid|incompeten\w*"
     r"|third\ time|fourth\ time|fifth\ time|worst)\b"
 )
 COMPLEX: Final = _words(
@@ -89,8 +95,10 @@ ACTS: Final[tuple[tuple[Act, re.Pattern[str]], ...]] = (
     (
         Act.PERSON,
         _words(
-            r"\b(?:human|real\ person|manager|representative|agent\ please|your\ supervisor|a\ supervisor|formal\ complaint|complaint)\b"
-            r" | (?:speak|talk|connect|transfer|escalate|put)\b.{0,25}\b(?:someone|somebody|person|human|team|colleague|staff)"
+            r"\b(?:real\ person|a\ human|human\ being|representative|formal\ complaint|file\ a\ complaint)\b"
+            r" | (?:speak|talk|connect|transfer|escalate|put|get|want|need)\b.{0,25}\b(?:someone|somebody"
+            r"|person|human"
+            r"|colleague|staff|manager|supervisor|your\ team)\b"
         ),
     ),
     (
@@ -101,28 +109,32 @@ ACTS: Final[tuple[tuple[Act, re.Pattern[str]], ...]] = (
     (
         Act.EMAIL,
         _words(
-            r"\b(?:change|update|correct|replace|switch|set|new|wrong|use|typo|fix)\b.{0,60}\be-?mail | \be-?mail\b.{0,60}"
+            r"\b(?:change|update|correct|replace|switch|set|new|wrong|use|typo|fix)\b.{0,60}\be-?mail "
+            r"| \be-?mail\b.{0,60}"
             r"\b(?:change|update|changed|wrong|new|old|typo|correct|replace)\w*\b"
         ),
     ),
     (
         Act.CANCEL_RETURN,
         _words(
-            r"\b(?:cancel|withdraw|stop|call\ off|undo|drop)\b.{0,30}\breturn\b | \bRT-\d+ | \bkeep\b.{0,40}\binstead\ of\ return"
+            r"\b(?:cancel|withdraw|stop|call\ off|undo|drop)\b.{0,30}\breturn\b | \bRT-\d+ "
+            r"| \bkeep\b.{0,40}\binstead\ of\ return"
             r" | (?:don'?t|no\ longer)\ want\ to\ (?:return|send)"
         ),
     ),
     (
         Act.DISCOUNT,
         _words(
-            r"\b(?:discount|compensation|compensate|coupon|voucher|goodwill|price\ (?:reduction|adjustment|match)|money\ off)\b"
+            r"\b(?:discount|compensation|compensate|coupon|voucher|goodwill|price\ (?:reduction|adjustment"
+            r"|match)|money\ off)\b"
             r" | \d+\s?(?:%|percent) | \bknock\b.{0,20}\boff\b | something\ off"
         ),
     ),
     (
         Act.CANCEL,
         _words(
-            r"\b(?:cancel|cancell?ing|cancell?ation|call\ off|abort|revoke)\b | (?:don'?t|no\ longer)\ (?:want|need)\b.{0,40}\b(?:order|any\ ?more|delivered)"
+            r"\b(?:cancel|cancell?ing|cancell?ation|call\ off|abort|revoke)\b | (?:don'?t|no\ longer)\ (?:want"
+            r"|need)\b.{0,40}\b(?:order|any\ ?more|delivered)"
             r" | \bstop\b.{0,20}\b(?:order|shipment)"
         ),
     ),
@@ -134,62 +146,84 @@ ACTS: Final[tuple[tuple[Act, re.Pattern[str]], ...]] = (
     (
         Act.ORDER_ADDRESS,
         _words(
-            r"\b(?:order|parcel|package|delivery|shipment|shipping|LK-?\d+|deliver|ship|send)\b.{0,80}\b(?:address|deliver(?:ed)?\ to|go(?:es)?\ to|to\ (?:my|a)\ (?:new|other|work|office|parents))"
-            r" | \baddress\b.{0,60}\b(?:order|parcel|package|delivery|shipment|LK-?\d+) | \b(?:send|ship|deliver|redirect|reroute)\b.{0,60}\bto\ \d+\ "
+            r"\b(?:order|parcel|package|delivery|shipment|shipping|LK-?\d+|deliver|ship"
+            r"|send)\b.{0,80}\b(?:address|deliver(?:ed)?\ to|go(?:es)?\ to|to\ (?:my|a)\ (?:new|other|work"
+            r"|office|parents))"
+            r" | \baddress\b.{0,60}\b(?:order|parcel|package|delivery|shipment|LK-?\d+) | \b(?:send|ship"
+            r"|deliver|redirect|reroute)\b.{0,60}\bto\ \d+\ "
         ),
     ),
     (
         Act.ADDRESS,
         _words(
-            r"\b(?:change|update|new|moved|moving|correct|set|wrong|old)\b.{0,60}\baddress\b | \baddress\b.{0,40}\b(?:change|update|changed|new|wrong|old)\w*"
+            r"\b(?:change|update|new|moved|moving|correct|set|wrong|old)\b.{0,60}\baddress\b "
+            r"| \baddress\b.{0,40}\b(?:change|update|changed|new|wrong|old)\w*"
             r" | \bi(?:'ve|\ have)?\ (?:just\ )?moved\b | \b(?:moving|relocat\w+)\b"
         ),
     ),
     (
         Act.TICKET,
         _words(
-            r"\b(?:ticket|repair|technician|service\ request|warranty\ claim|claim\ (?:the\ )?warranty|look\ at\ it)\b"
+            r"\b(?:ticket|repair|technician|service\ request|warranty\ claim|claim\ (?:the\ )?warranty"
+            r"|look\ at\ it)\b"
         ),
     ),
     (
         Act.DIAGNOSE,
         _words(
-            r"\b(?:broken|broke|defect\w*|faulty|malfunction\w*|leak\w*|flicker\w*|overheat\w*|doesn'?t|does\ not|won'?t|will\ not|isn'?t|not\ (?:working|charging|turning)"
-            r"|stopped|stuck|dead|error|problem\ with|trouble\ with|dripping|tear|torn|jam\w*|dies|drain\w*|wrong\ with|beeps?|blink\w*|smells?|weak)\b"
+            r"\b(?:broken|broke|defect\w*|faulty|malfunction\w*|leak\w*|flicker\w*|overheat\w*|doesn'?t"
+            r"|does\ not|won'?t|will\ not|isn'?t|not\ (?:working|charging|turning)"
+            r"|stopped|stuck|dead|error|problem\ with|trouble\ with|dripping|tear|torn|jam\w*|dies|drain\w*"
+            r"|wrong\ with|beeps?|blink\w*|smells?|weak)\b"
         ),
     ),
     (
         Act.HELP,
         _words(
-            r"\bhow\ (?:do|can|should|to|often)\b.{0,80} | \b(?:instructions|manual|set\ ?up|clean|wash|waterproof|re-?proof|pitch|store\ my|maintain|care\ for|calibrat\w+|pair)\b"
+            r"\bhow\ (?:do|can|should|to|often)\b.{0,80} | \b(?:instructions|manual|set\ ?up|clean|wash"
+            r"|waterproof|re-?proof|pitch|store\ my|maintain|care\ for|calibrat\w+|pair)\b"
         ),
     ),
     (
         Act.LIST,
         _words(
-            r"\b(?:list|show|see|what)\b.{0,30}\b(?:my|all)\ orders\b | \border\ history\b | \bwhat\ (?:did|have)\ i\ order"
+            r"\b(?:list|show|see|what)\b.{0,30}\b(?:my|all)\ orders\b | \border\ history\b | \bwhat\ (?:did"
+            r"|have)\ i\ order"
         ),
     ),
     (
         Act.STATUS,
         _words(
-            r"\b(?:where|status|track\w*|arriv\w+|when\ will|eta|shipped|dispatch\w*|on\ its\ way|late|delayed|delivered|delivery|progress|news|got\ my|received)\b"
+            r"\b(?:where|status|track\w*|arriv\w+|when\ will|eta|shipped|dispatch\w*|on\ its\ way|late|delayed"
+            r"|delivered|delivery|progress|news|got\ my|received)\b"
             r" | \border\b | \bLK-?\d+ | \bparcel\b | \bpackage\b"
         ),
     ),
     (Act.ACCOUNT, _words(r"\b(?:account|profile|my\ (?:e-?mail|address|details|data))\b | \bon\ file\b")),
 )
-# A question about the rules: these words, in a question, without an order of one's own.
+# A question about the rules is one of these words in a question, and nothing of one's own.
 POLICY: Final = _words(
-    r"\b(?:polic(?:y|ies)|warrant\w+|guarantee\w*|how\ long|how\ many\ days|days|deadline|final\ sale|free\ shipping|shipping\ cost|rules?|allowed|possible|offer"
-    r"|price\ match\w*|gift\s?cards?|opening\ hours|ship\ (?:to|abroad|internationally)|international\w*|customs|terms|privacy|restocking|cost|fees?|loyalty"
-    r"|membership|cover(?:ed|s)?|eligible|conditions|accept|do\ you|are\ you|is\ there|can\ i|may\ i|what\ happens|who\ pays|what\ if|payment\ methods|hold)\b"
+    r"\b(?:polic(?:y|ies)|guarantee\w*|days|deadline|final\ sale|shipping|free|rules?|allowed|possible|offer"
+    r"|match|gift\s?cards?|opening\ hours|international\w*|customs|duties|terms|privacy|restocking|costs?|fees?"
+    r"|loyalty|points|membership|cover(?:ed|s)?|eligible|conditions|accept|do\ you|are\ you|is\ there|can\ i|may\ i"
+    r"|what\ happens|who\ pays|what\ if|payment\ methods|rent\w*|exchange\w*|quote)\b"
+    r" | \b(?:an?|any)\ (?:refund|return|order|item|delivery|discount|account)\b"
 )
-QUESTION: Final = _words(
-    r"\?\s*$ | ^\W*(?:what|how|when|do|does|is|are|can|could|may|who|which|am\ i|will|tell\ me|explain) | \b(?:question|wonder\w*|want\ to\ know|like\ to\ know|curious)\b"
+SURELY_POLICY: Final = _words(
+    r"\b(?:polic(?:y|ies)|warranty|how\ long|how\ many|until\ when|from\ which\ amount|privacy|gift\ cards?"
+    r"|trail\ points|price\ match)\b"
+)
+SURELY_OWN: Final = _words(
+    r"\bLK-?\d{5,} | \bRT-?\d{5,} | \b(?:GEAR|SKU)-\w+ | \bmy\ (?:\w+\ )?(?:order|parcel|package)\b(?!\ data)"
 )
 OWN: Final = _words(
-    r"\bLK-?\d{5,} | \bmy\ (?:last\ |latest\ |recent\ |new\ )?(?:order|parcel|package|account|delivery|refund|e-?mail|password|address) | \bmine\b | this\ order | \bi\ (?:ordered|bought)\b"
+    r"\bmy\ (?:last\ |latest\ |new\ )?(?:account|delivery|refund|e-?mail|password|address|return) | \bmine\b"
+    r" | \bthis\ order | \bi\ (?:ordered|bought|placed)\b | \bi\ (?:want|need)\b | \bi(?:\ would|'d)\ like\b"
+    r" | \b(?:can|could|would)\ you\b"
+)
+QUESTION: Final = _words(
+    r"\?\s*$ | ^\W*(?:what|how|when|do|does|is|are|may|who|which|am\ i|tell\ me|explain)\b"
+    r" | \b(?:question|wonder\w*|want\ to\ know|like\ to\ know|curious)\b"
 )
 PRONOUN: Final = _words(r"\b(?:it|that|this|them|the\ order|same|that\ one|this\ one)\b")
 LATEST: Final = _words(r"\b(?:latest|last|newest|most\ recent|recent)\b")
@@ -201,10 +235,30 @@ LATE: Final = _words(r"\b(?:late|delay\w*|too\ long)\b")
 WRONG_SIZE: Final = _words(r"\b(?:wrong\ size|too\ (?:small|big|large|tight|wide)|doesn'?t\ fit)\b")
 CAP: Final = re.compile(r"refund up to (\d+) USD", re.IGNORECASE)
 SYMPTOM: Final = _words(
-    r"\b(?:flicker\w*|blink\w*|dim\w*|charg\w*|dead|turn\ on|screen|fr[oe]ez\w*|frozen?|stuck|batter\w+|drain\w*|empty|strap|buckle|button|spark\w*"
-    r"|ignit\w*|light|leak\w*|smell\w*|hiss\w*|slow\w*|flow\w*|clog\w*|crack\w*|tast\w*|zip\w*|pole|broken|broke|snap\w*|torn|tear|air|flat"
+    r"\b(?:flicker\w*|blink\w*|dim\w*|charg\w*|dead|turn\ on|screen|fr[oe]ez\w*|frozen?|stuck|batter\w+"
+    r"|drain\w*|empty|strap|buckle|button|spark\w*"
+    r"|ignit\w*|light|leak\w*|smell\w*|hiss\w*|slow\w*|flow\w*|clog\w*|crack\w*|tast\w*|zip\w*|pole|broken"
+    r"|broke|snap\w*|torn|tear|air|flat"
     r"|won'?t|doesn'?t|does\ not|not\ work\w*|stopp?\w*|faulty|defect\w*|dies|died|nois\w*|loose|overheat\w*)\b"
 )
-EMPTY: Final = frozenset(
-    ["a", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "cant", "could", "do", "does", "for", "from", "get", "give", "had", "has", "have", "hello", "help", "hey", "hi", "how", "i", "if", "im", "in", "is", "it", "its", "just", "know", "like", "me", "my", "need", "no", "not", "of", "off", "on", "one", "or", "order", "orders", "other", "our", "out", "please", "pls", "so", "some", "that", "the", "them", "then", "there", "these", "they", "thing", "this", "to", "up", "us", "want", "was", "we", "what", "when", "where", "which", "who", "why", "will", "with", "would", "yes", "you", "your", "refund", "return", "cancel", "money", "back", "item", "items", "larkspur", "bought", "buy", "ordered", "new", "old"]
+STOP: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        a about after am an and any are as at be been but by can cant could do does during for from get give got had has
+        have hello help hey hi how i if im in is it its just know like me much my need no not of off on one or other our
+        out per please pls so some tell than thank thanks that the them then there these they thing this to too up us
+        want was we what when where which who why will with would yes you your
+        """,
+    )
+)
+# Words that tell no order or item from another.
+EMPTY: Final = STOP | frozenset(
+    re.findall(
+        r"\w+",
+        """
+        order orders refund return cancel money back item items larkspur bought buy ordered new old delivery delivered
+        arrived damaged late address shipped processing
+        """,
+    )
 )

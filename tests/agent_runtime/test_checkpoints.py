@@ -151,14 +151,14 @@ def test_a_forgotten_user_is_gone_from_every_table(tmp_path: Path) -> None:
 
     async def go() -> dict[str, int]:
         try:
-            for user in ("ann", "bob"):
+            for user in ("annabella", "bob"):
                 await made.say("refund my order", "m1", session=user, user=user)
                 await made.say("yes", "m2", session=user, user=user)
-            return await made.runtime.forget("ann")
+            return await made.runtime.forget("annabella")
         finally:
             await made.runtime.close()
 
     assert asyncio.run(go()) == {"memory": 2, "approvals": 0, "turns": 2, "ledger": 1}
-    assert not any(b"ann" in file.read_bytes() for file in tmp_path.glob("agent.db*"))
+    assert not any(b"annabella" in file.read_bytes() for file in tmp_path.glob("agent.db*"))
     with sqlite3.connect(tmp_path / "agent.db") as db:
         assert db.execute("SELECT DISTINCT user_id FROM turns").fetchall() == [("bob",)]

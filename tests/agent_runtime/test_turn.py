@@ -155,7 +155,7 @@ def test_a_shop_that_is_down_is_tried_again(tmp_path: Path) -> None:
         if next(downs):
             raise BackendUnavailable("down")
 
-    made, told = answered(tmp_path, calls("get_order", order_id="LK-12345"), before=down)
+    _, told = answered(tmp_path, calls("get_order", order_id="LK-12345"), before=down)
     assert told[0][1]["status"] == "delivered"
 
 

@@ -72,7 +72,7 @@ def _documents(world: World) -> None:
 
 
 def _customer(number: int) -> Scenario:
-    chance = Random(number)
+    chance = Random(number)  # noqa: S311 - nothing here is secret
     name = f"{_FIRST[number % len(_FIRST)]} {_LAST[number // len(_FIRST) % len(_LAST)]}"
     address = f"{chance.randrange(1, 200)} {chance.choice(_STREETS)}, {chance.choice(_TOWNS)}"
     orders = []

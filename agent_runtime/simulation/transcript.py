@@ -25,7 +25,7 @@ class Act:
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """A message and its reply. `user` is "" where a turn went on after a person's approval; `status` is a TurnStatus."""
+    """A message and its reply. `user` is "" where a turn went on after an approval; `status` is a TurnStatus."""
 
     user: str
     reply: str

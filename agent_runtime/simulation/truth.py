@@ -1,0 +1,134 @@
+"""What is known to be true of each session, and its delayed way to Assay: as `outcome` scores of the session.
+
+A session's scores are `task_success` (1 or 0) and `fault` (its label, or "none"). They are due some time after the
+session ended, as a real outcome is; `post_due` sends what is due, in batches whose Idempotency-Key follows from their
+content: a batch that is sent again after a crash is stored once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import httpx
+
+from agent_runtime.errors import BackendUnavailable, InvalidInput
+from agent_runtime.simulation.faults.table import fault_named
+from agent_runtime.simulation.goals import Outcome
+from agent_runtime.simulation.plans import Cast
+from agent_runtime.simulation.world import World
+
+NO_FAULT: Final = "none"
+_SESSIONS_PER_BATCH: Final = 500  # two scores each; a request takes 1,000
+_EVALUATOR_VERSION: Final = "1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """A row of the truth. `passed` is None until the session ended; `fault` is "" where none was planted."""
+
+    session_id: str
+    release: str
+    scenario: str
+    fault: str
+    expected_fail: bool
+    passed: bool | None
+    reasons: tuple[str, ...] = ()
+
+
+def record_planted(world: World, release: str, chosen: Cast, at: datetime) -> None:
+    """Writes down, before the session begins, what was planted in it and whether it must fail."""
+    fails = any(fault_named(name).fails_task for name in chosen.faults)
+    world.change(
+        "INSERT OR REPLACE INTO truth (session_id, release, scenario, fault, planted_at, expected_fail) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        *(chosen.session_id, release, chosen.scenario.scenario_id, "+".join(chosen.faults), _text(at), int(fails)),
+    )
+
+
+def record_outcome(world: World, session_id: str, found: Outcome, at: datetime, delay: timedelta) -> None:
+    """Writes down how it ended; Assay is told `delay` later. Raises InvalidInput for a session that was not planted."""
+    changed = world.change(
+        "UPDATE truth SET passed = ?, reasons = ?, ended_at = ?, due_at = ?, posted_at = NULL WHERE session_id = ?",
+        *(int(found.passed), json.dumps(found.reasons), _text(at), _text(at + delay), session_id),
+    )
+    if not changed:
+        raise InvalidInput(f"session {session_id!r} has no row of truth: record_planted comes first")
+
+
+def truths(world: World, release: str | None = None) -> list[Truth]:
+    """The truth of a release's sessions, or of all."""
+    rows = world.rows("SELECT * FROM truth WHERE ? IS NULL OR release = ? ORDER BY session_id", release, release)
+    return [
+        Truth(
+            session_id=row["session_id"],
+            release=row["release"],
+            scenario=row["scenario"],
+            fault=row["fault"],
+            expected_fail=bool(row["expected_fail"]),
+            passed=None if row["passed"] is None else bool(row["passed"]),
+            reasons=tuple(json.loads(row["reasons"])),
+        )
+        for row in rows
+    ]
+
+
+async def post_due(world: World, client: httpx.AsyncClient, now: datetime) -> int:
+    """Posts the scores of every session that is due; how many sessions.
+
+    `client` has Assay's address and key. Raises BackendUnavailable: Assay did not take them; they stay due.
+    """
+    n_posted = 0
+    while due := _due(world, now):
+        await _post(client, [score for row in due for score in _scores(row)])
+        with world.writing():
+            world.change_many(
+                "UPDATE truth SET posted_at = ? WHERE session_id = ?", [(_text(now), row["session_id"]) for row in due]
+            )
+        n_posted += len(due)
+    return n_posted
+
+
+def _due(world: World, now: datetime) -> list[dict[str, Any]]:
+    return world.rows(
+        "SELECT * FROM truth WHERE posted_at IS NULL AND passed IS NOT NULL AND due_at <= ? "
+        "ORDER BY due_at, session_id LIMIT ?",
+        *(_text(now), _SESSIONS_PER_BATCH),
+    )
+
+
+async def _post(client: httpx.AsyncClient, scores: Sequence[dict[str, Any]]) -> None:
+    body = json.dumps({"items": scores}).encode()
+    key = f"truth-{hashlib.sha256(body).hexdigest()[:40]}"
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    try:
+        answer = await client.post("/api/v1/scores", content=body, headers=headers)
+    except httpx.HTTPError as error:
+        raise BackendUnavailable(f"Assay could not be reached: {error!r}; the scores stay due") from None
+    if answer.status_code != 201:
+        raise BackendUnavailable(f"Assay answered {answer.status_code} to the scores: {answer.text[:500]}")
+
+
+def _scores(row: dict[str, Any]) -> list[dict[str, Any]]:
+    common = {
+        "evaluator_version": _EVALUATOR_VERSION,
+        "evaluator_kind": "outcome",
+        "target": "session",
+        "session_id": row["session_id"],
+        "at": row["due_at"],
+        "metadata": {"scenario": row["scenario"], "release": row["release"], "simulated": True},
+    }
+    why = "; ".join(json.loads(row["reasons"]))[:2000]
+    success = {**common, "evaluator": "task_success", "value": float(row["passed"])}
+    if why:
+        success["explanation"] = why
+    return [success, {**common, "evaluator": "fault", "label": row["fault"] or NO_FAULT}]
+
+
+def _text(at: datetime) -> str:
+    """RFC 3339 in UTC with microseconds: texts of it sort as the times do."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

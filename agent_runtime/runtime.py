@@ -14,7 +14,7 @@ from agent_runtime.agents import SCOPES, make_agents
 from agent_runtime.ask import Asker
 from agent_runtime.checkpoints import SCHEMA as CHECKPOINTS
 from agent_runtime.checkpoints import Begun, Checkpoints
-from agent_runtime.errors import InvalidInput
+from agent_runtime.errors import InvalidInput, NotFound
 from agent_runtime.history import Histories
 from agent_runtime.ledger import SCHEMA as LEDGER
 from agent_runtime.ledger import Ledger
@@ -125,14 +125,17 @@ class Runtime:
             begun = await self._checkpoints.begin(given, release or self.release)
             return begun.result or await self._turns.run(begun)
 
-    async def approve(self, approval_id: str, approved: bool, by: str) -> TurnResult:
+    async def approve(self, approval_id: str, approved: bool, by: str, *, session_id: str | None = None) -> TurnResult:
         """Notes a person's decision and goes on with the turn once none is open; gives how the turn then stands.
 
-        A second decision changes nothing. Raises NotFound, InvalidInput when nobody is named.
+        A second decision changes nothing. Raises NotFound (also when it is not of `session_id`), InvalidInput when
+        nobody is named.
         """
         if not by.strip():
             raise InvalidInput("say who decides")
         begun = await self._checkpoints.asked_in(approval_id)
+        if session_id not in (None, begun.given.session_id):
+            raise NotFound(f"no approval {approval_id!r} in session {session_id!r}")
         async with self._sessions.turn(_session(begun.given)):
             await self._checkpoints.decide(approval_id, approved, by)
             begun = await self._checkpoints.asked_in(approval_id)

@@ -19,7 +19,7 @@ _ORDER, _ACCOUNT, _TECHNICAL = AgentName.ORDER, AgentName.ACCOUNT, AgentName.TEC
 _EVERY = (AgentName.ORDER, AgentName.ACCOUNT, AgentName.TECHNICAL, AgentName.ESCALATION)
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
-OrderId = Annotated[str, Field(pattern=r"^LK-\d{5}$", description="as LK-12345")]
+OrderId = Annotated[str, Field(pattern=r"^LK-\d{5,10}$", description="as LK-12345")]
 Items = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=50)]
 Money = Annotated[str, Field(pattern=r"^\d{1,6}(\.\d{1,2})?$", description="USD as a decimal string, as 19.90")]
 Line = Annotated[str, Field(min_length=1, max_length=500)]

@@ -47,8 +47,7 @@ async def _done(prepared: Prepared, backend: Backend, call: Call, number: int) -
 def _reply(prepared: Prepared, act: Act) -> str:
     """The result as it is, and after a search the documents that the goal wants cited."""
     if not act.tool.startswith("search_"):
-        facts = {name: value for name, value in act.result.items()}
-        return json.dumps(facts).replace('final_sale": true', "final sale: true")
+        return json.dumps(dict(act.result)).replace('"final_sale": true', "final sale")
     found = {each["id"] for each in act.result.get("documents", [])}
     cited = [each for each in current() if each.doc_id in found & set(prepared.scenario.goal.cites)]
     return " ".join(f"{each.text} [{each.doc_id}]" for each in cited)

@@ -15,6 +15,9 @@ _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _PRIORITIES: Final = frozenset({"low", "normal", "high"})
 _N_FOUND: Final = 3
 _WORD: Final = re.compile(r"[a-z]{3,}")
+_COMMON: Final = frozenset(
+    ("the", "and", "for", "how", "what", "when", "where", "which", "does", "have", "you", "your", "our", "with")
+)
 
 
 def account(world: World, user_id: str) -> dict[str, Any]:
@@ -104,15 +107,20 @@ def escalate(world: World, user_id: str, args: Mapping[str, Any]) -> dict[str, A
 
 
 def search(world: World, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """The valid documents that share most words with the query; a plain stand-in for the runtime's own retrieval."""
-    wanted = set(_WORD.findall(text_of(args, "query").lower()))
-    scored = []
-    for document in world.documents(kind=kind):
-        words = set(_WORD.findall(f"{document.title} {document.text}".lower()))
-        scored.append((len(wanted & words) / max(1, len(wanted)), document))
+    """The valid documents that share most with the query, rare words first; the runtime has a retrieval of its own."""
+    wanted, documents = _words(text_of(args, "query")), world.documents(kind=kind)
+    words = [_words(f"{each.title} {each.text}") for each in documents]
+    rarity = {word: 1 / max(1, sum(word in each for each in words)) for word in wanted}
+    whole = sum(rarity.values()) or 1.0
+    scored = [(sum(rarity[word] for word in wanted & has) / whole, d) for has, d in zip(words, documents, strict=True)]
     best = sorted((each for each in scored if each[0] > 0), key=lambda each: (-each[0], each[1].doc_id))[:_N_FOUND]
     found = [{"id": d.doc_id, "title": d.title, "text": d.text, "score": round(score, 3)} for score, d in best]
     return {"documents": found}
+
+
+def _words(text: str) -> set[str]:
+    """Words cut to their first five letters, so that forms of one word meet; common ones left out."""
+    return {word[:5] for word in _WORD.findall(text.lower()) if word not in _COMMON}
 
 
 def _on_their_way(world: World, user_id: str) -> list[str]:

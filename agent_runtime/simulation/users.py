@@ -62,7 +62,9 @@ class Persona:
 PERSONAS: Final = (
     Persona(name="brief", frames=("{}",), yes=("Yes.", "Yes please."), no="No."),
     Persona(
-        name="polite", frames=("Hello! {}", "Good morning. {} Thank you!"), yes=("Yes, please do.", "Yes, thank you.")
+        name="polite",
+        frames=("Hello! {}", "Good morning, may I ask for your help? {}"),
+        yes=("Yes, please do.", "Yes, thank you."),
     ),
     Persona(
         name="chatty",

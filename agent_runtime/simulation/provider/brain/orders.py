@@ -133,9 +133,7 @@ def change_address(talk: Talk) -> None:
         rules.cannot(talk, text, "changing the delivery address of an order that has shipped")
     address = talk.wish.address
     if address is None:
-        talk.say(
-            f"What is the new address? Please give me street, number and town."
-        )
+        talk.say("What is the new address? Please give me street, number and town.")
     args = {"order_id": order.order_id, "address": address}
     result = talk.do("change_address", args, f"{order.order_id} has not shipped, so its address can change.")
     done_or_why(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_runtime.simulation.provider.brain import words
+from agent_runtime.simulation.provider.brain.understanding import sentences
 from agent_runtime.simulation.provider.brain.words import Act
 
 YES_NO: Final = "(yes/no)"
@@ -42,8 +43,5 @@ def question_in(text: str) -> Question | None:
             return Question(
                 text=found[0], confirms=act, order_id=f"LK-{orders[1]}" if orders else None, amount_usd=amount
             )
-    return (
-        Question(text=text)
-        if re.search(r"\?\s*(?:\[[\w-]+\]\s*)*$", text.strip()) and "anything else" not in text[-60:]
-        else None
-    )
+    asks = any(part.endswith("?") and "anything else" not in part for part in sentences(text))
+    return Question(text=text) if asks else None

@@ -119,8 +119,8 @@ def search(world: World, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(text: str) -> set[str]:
-    """Words cut to their first five letters, so that forms of one word meet; common ones left out."""
-    return {word[:5] for word in _WORD.findall(text.lower()) if word not in _COMMON}
+    """Words without a plural's s, cut to five letters, so that forms of one word meet; common ones left out."""
+    return {word.removesuffix("s")[:5] for word in _WORD.findall(text.lower()) if word not in _COMMON}
 
 
 def _on_their_way(world: World, user_id: str) -> list[str]:

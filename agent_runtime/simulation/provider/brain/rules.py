@@ -9,7 +9,7 @@ from agent_runtime.simulation.provider.brain.talk import Talk, refusal_of
 from agent_runtime.simulation.provider.brain.understanding import content_words, question_of
 from agent_runtime.simulation.provider.brain.words import STOP
 
-LEAST_SHARED: Final = 0.3  # of the query's words
+LEAST_SHARED: Final = 0.4  # of the query's words
 MOST_NEEDED: Final = 3  # shared words that are enough of any query
 MOST_QUOTED: Final = 600
 
@@ -28,7 +28,7 @@ def search(talk: Talk, tool: str, query: str, thought: str) -> list[Mapping[str,
         whole = f"{document['title']} {document['text']} {document['id'].replace('-', ' ')}"
         shared = len(asked & content_words(whole, STOP))
         titled = len(asked & content_words(document["title"], STOP))
-        if shared >= MOST_NEEDED or (shared and shared >= LEAST_SHARED * len(asked)):
+        if shared >= MOST_NEEDED or shared >= max(1, LEAST_SHARED * len(asked)):
             found.append((shared + titled / 2, document))
     return [document for _, document in sorted(found, key=lambda each: -each[0])]
 

@@ -39,13 +39,18 @@ def fill(world: World) -> None:
 
 
 def demo_customer(world: World) -> Prepared:
-    """Prepares the customer whom a person plays in the terminal: two orders that have not shipped, one delivered."""
+    """Prepares the customer whom a person plays in the terminal."""
+    return world.prepare(demo_scenario(), DEMO_SESSION)
+
+
+def demo_scenario() -> Scenario:
+    """A customer without a task: two orders that have not shipped, and one delivered a week ago."""
     orders = (
         _order("tent", "processing", ("GEAR-101", "GEAR-103"), 1),
         _order("boots", "processing", ("GEAR-160",), 2),
         _order("lamp", "delivered", ("GEAR-120", "GEAR-162"), 12, 7),
     )
-    return world.prepare(_nobody("demo", "Robin Vale", "14 Orchard Street, Bend", orders), DEMO_SESSION)
+    return _nobody("demo", "Robin Vale", "14 Orchard Street, Bend", orders)
 
 
 def _catalogue(world: World) -> None:

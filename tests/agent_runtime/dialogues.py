@@ -18,10 +18,8 @@ from agent_runtime.simulation.scenario import Prepared, cents
 from agent_runtime.simulation.transcript import Act, Exchange, Transcript
 from agent_runtime.simulation.users import Persona, next_message
 
-ORDER: Final = frozenset(
-    ["find_orders", "get_order", "cancel_order", "change_address", "refund_order", "apply_discount"]
-    + ["create_return", "cancel_return", "search_policy", "escalate"]
-)
+_WRITES: Final = ("cancel_order", "change_address", "refund_order", "apply_discount", "create_return", "cancel_return")
+ORDER: Final = frozenset(["find_orders", "get_order", *_WRITES, "search_policy", "escalate"])
 ACCOUNT: Final = frozenset(
     ["get_account", "update_email", "update_address", "reset_password", "close_account", "search_policy", "escalate"]
 )

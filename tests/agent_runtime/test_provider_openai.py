@@ -45,7 +45,7 @@ def client(url: str) -> Iterator[OpenAI]:
 
 
 def _ask(client: OpenAI, *messages: Any, **more: Any) -> Any:
-    system = {"role": "system", "content": ORDER_AGENT}
+    system: Any = {"role": "system", "content": ORDER_AGENT}
     return client.chat.completions.create(model="sim-1", messages=[system, *messages], **more)
 
 

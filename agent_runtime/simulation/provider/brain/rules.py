@@ -27,8 +27,9 @@ def search(talk: Talk, tool: str, query: str, thought: str) -> list[Mapping[str,
         document["id"] = document["id"] or str(row.get("doc_id"))
         whole = f"{document['title']} {document['text']} {document['id'].replace('-', ' ')}"
         shared = len(asked & content_words(whole, STOP))
-        titled = len(asked & content_words(document["title"], STOP))
-        if shared >= MOST_NEEDED or shared >= max(1, LEAST_SHARED * len(asked)):
+        title = content_words(document["title"], STOP)
+        titled = len(asked & title)
+        if shared >= MOST_NEEDED or shared >= max(1, LEAST_SHARED * len(asked)) or titled > len(title) / 2:
             found.append((shared + titled / 2, document))
     return [document for _, document in sorted(found, key=lambda each: -each[0])]
 

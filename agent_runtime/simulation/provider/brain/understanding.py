@@ -96,11 +96,12 @@ def _first_act(parts: list[str]) -> Act | None:
 
 def asks_rules(text: str, parts: list[str]) -> bool:
     """Whether a text asks about the rules and not about something of the user's own."""
-    if words.SURELY_OWN.search(text) or not any(words.QUESTION.search(part) for part in parts):
+    if words.SURELY_OWN.search(text):
         return False
-    if words.SURELY_POLICY.search(text):
+    asking = [part for part in parts if words.QUESTION.search(part)]
+    if any(words.SURELY_POLICY.search(part) for part in asking):
         return True
-    return bool(words.POLICY.search(text)) and not words.OWN.search(text)
+    return any(words.POLICY.search(part) for part in asking) and not words.OWN.search(text)
 
 
 def sentences(text: str) -> list[str]:
@@ -109,8 +110,10 @@ def sentences(text: str) -> list[str]:
 
 
 def question_of(text: str) -> str:
-    """Gives the sentences that ask something, the whole text when none does."""
-    return " ".join(part for part in sentences(text) if words.QUESTION.search(part)) or text
+    """Gives the sentences that ask about rules, else those that ask anything, else the whole text."""
+    asking = [part for part in sentences(text) if words.QUESTION.search(part)]
+    telling = [part for part in asking if words.SURELY_POLICY.search(part) or words.POLICY.search(part)]
+    return " ".join(telling or asking) or text
 
 
 def address_of(text: str) -> str | None:

@@ -205,7 +205,7 @@ ACTS: Final[tuple[tuple[Act, re.Pattern[str]], ...]] = (
 POLICY: Final = _words(
     r"\b(?:polic(?:y|ies)|guarantee\w*|days|deadline|final\ sale|shipping|free|rules?|allowed|possible|offer"
     r"|match|gift\s?cards?|opening\ hours|international\w*|customs|duties|terms|privacy|restocking|costs?|fees?"
-    r"|loyalty|points|membership|cover(?:ed|s)?|eligible|conditions|accept|do\ you|are\ you|is\ there|can\ i|may\ i"
+    r"|loyalty|points|membership|cover(?:ed|s)?|eligible|conditions|accept|do\ you|are\ you|is\ there|can\ i"
     r"|what\ happens|who\ pays|what\ if|payment\ methods|rent\w*|exchange\w*|quote)\b"
     r" | \b(?:an?|any)\ (?:refund|return|order|item|delivery|discount|account)\b"
 )

@@ -15,7 +15,7 @@ from agent_runtime.errors import InvalidInput
 from agent_runtime.simulation.scenario import Prepared, Scenario
 from agent_runtime.simulation.transcript import Transcript
 
-_SENTENCE: Final = re.compile(r"[^.!?\n]*\?")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?:])\s+|\n")  # not the point of an amount
 _ELSE: Final = re.compile(
     r"anything else|something else|what else|can i (do|help you with) (for you )?(today|now)", re.I
 )
@@ -158,7 +158,7 @@ def _mind_changed(scenario: Scenario, transcript: Transcript) -> bool:
 
 def _question(reply: str) -> str:
     """The questions of a reply that want an answer, as one text."""
-    asked = [each.strip() for each in _SENTENCE.findall(reply)]
+    asked = [each.strip() for each in _SENTENCE_END.split(reply) if "?" in each]
     return " ".join(each for each in asked if not _ELSE.search(each))
 
 

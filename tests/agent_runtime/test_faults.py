@@ -23,7 +23,7 @@ from agent_runtime.simulation.faults.table import (
 )
 from agent_runtime.simulation.loading import all_scenarios
 from agent_runtime.simulation.plans import Cast, Plan, cast, chance_of
-from agent_runtime.simulation.proposal import Message, ProposedCall, Proposal, Situation
+from agent_runtime.simulation.proposal import Message, Proposal, ProposedCall, Situation
 from agent_runtime.simulation.scenario import Difficulty
 from agent_runtime.simulation.users import PERSONAS
 from agent_runtime.simulation.world import World

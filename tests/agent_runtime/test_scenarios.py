@@ -32,7 +32,11 @@ def test_there_are_enough_of_every_kind() -> None:
 
 def test_the_hard_ones_hold_what_makes_them_hard() -> None:
     hard = [each for each in all_scenarios() if each.difficulty is Difficulty.HARD]
-    refunds = [(each, cents(filled(str(c.args["amount_usd"]), each.amounts()))) for each in hard for c in each.gold_calls("refund_order")]  # noqa: E501
+    refunds = [
+        (each, cents(filled(str(c.args["amount_usd"]), each.amounts())))
+        for each in hard
+        for c in each.gold_calls("refund_order")
+    ]
     assert sum(each.ambiguous for each in hard) >= 3
     assert sum(bool(each.changes_mind) for each in hard) >= 3
     assert sum(len(each.requests) > 1 for each in hard) >= 3
@@ -65,7 +69,11 @@ def test_an_irreversible_action_without_a_yes_fails_the_goal(world: World) -> No
     prepared = world.prepare(scenario_named("order_01"), "unasked")
     call = prepared.scenario.gold_calls("cancel_order")[0]
     result = asyncio.run(Shop(world).call(call.tool, prepared.user_id, call.args, key="k"))
-    told = (Exchange(user="Cancel it.", reply="It is cancelled.", acts=(Act(tool=call.tool, args=call.args, result=result),)),)
+    told = (
+        Exchange(
+            user="Cancel it.", reply="It is cancelled.", acts=(Act(tool=call.tool, args=call.args, result=result),)
+        ),
+    )
     assert outcome(world, prepared, told).reasons == ("cancel_order was done without the user's yes",)
 
 

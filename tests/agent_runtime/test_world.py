@@ -91,7 +91,9 @@ def test_a_write_happens_once_per_key(world: World, prepared: Prepared) -> None:
 
 
 def test_a_refused_write_leaves_nothing_behind(world: World, prepared: Prepared) -> None:
-    assert "cannot be cancelled" in refusal(world, prepared, "cancel_order", order_id=prepared.names["lamp"], reason="x")
+    assert "cannot be cancelled" in refusal(
+        world, prepared, "cancel_order", order_id=prepared.names["lamp"], reason="x"
+    )
     assert world.rows("SELECT 1 FROM effects WHERE user_id = ?", prepared.user_id) == []
 
 

@@ -194,7 +194,7 @@ class Stand:
 
 
 def stand(
-    folder: Path, model: FunctionModel, guardrails: Sequence[Guardrail] = (), settings: Settings | None = None
+    folder: Path, model: FunctionModel | None, guardrails: Sequence[Guardrail] = (), settings: Settings | None = None
 ) -> Stand:
     """Opens a runtime."""
     exporter = InMemorySpanExporter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agent_runtime.errors import BackendRefused, BackendTimeout
 from agent_runtime.records import Parameters
@@ -17,7 +18,7 @@ from agent_runtime.simulation.documents import every_version
 from agent_runtime.simulation.faults.table import alter_reply, altered_backend, altered_documents, altered_parameters
 from agent_runtime.simulation.goals import Outcome, outcome
 from agent_runtime.simulation.plans import Cast, chance_of
-from agent_runtime.simulation.proposal import Message, ProposedCall, Situation
+from agent_runtime.simulation.proposal import Message, Proposal, ProposedCall, Situation
 from agent_runtime.simulation.provider.brain.brain import propose
 from agent_runtime.simulation.scenario import Prepared, cents
 from agent_runtime.simulation.transcript import Act, Exchange
@@ -45,7 +46,7 @@ class BareAgent:
         documents = altered_documents(self.faults, every_version())
         self.documents = {each.doc_id: each for each in documents}
 
-    def _propose(self, agent: str, tools: frozenset[str]):  # type: ignore[no-untyped-def]
+    def _propose(self, agent: str, tools: frozenset[str]) -> Proposal:
         system = Message(role="system", text=f"Agent: {agent}")
         situation = Situation(
             agent=agent, messages=(system, *self.messages), tools=tools, session_id=self.prepared.session_id
@@ -77,6 +78,7 @@ class BareAgent:
         if amount > self.parameters.approval_above_usd * 100 and not approves:
             return Act(tool=call.tool, args=call.args, result={"refused": "a person did not approve it"})
         key = f"{self.prepared.session_id}:{step}"
+        result: dict[str, Any] = {"error": "timed out twice"}
         for attempt in range(2):
             key = key if self.parameters.idempotent_writes else f"{key}:{attempt}"
             try:

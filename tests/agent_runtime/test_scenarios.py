@@ -1,4 +1,4 @@
-"""The scenarios: enough of them, each reachable by its gold actions and by nothing less; files with mistakes in them."""
+"""The scenarios: enough of them, each reached by its gold actions and by nothing less; files with mistakes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_there_are_enough_of_every_kind() -> None:
 def test_the_hard_ones_hold_what_makes_them_hard() -> None:
     hard = [each for each in all_scenarios() if each.difficulty is Difficulty.HARD]
     refunds = [
-        (each, cents(filled(str(c.args["amount_usd"]), each.amounts())))
+        cents(filled(str(c.args["amount_usd"]), each.amounts()))
         for each in hard
         for c in each.gold_calls("refund_order")
     ]
@@ -41,7 +41,7 @@ def test_the_hard_ones_hold_what_makes_them_hard() -> None:
     assert sum(bool(each.changes_mind) for each in hard) >= 3
     assert sum(len(each.requests) > 1 for each in hard) >= 3
     assert {each.attack for each in hard} == set(Attack)
-    assert any(amount > 12_000 for _, amount in refunds)
+    assert any(amount > 12_000 for amount in refunds)
     assert any(each.gold_calls("escalate") for each in hard)
     assert any(not each.approves for each in hard)
 

@@ -138,7 +138,9 @@ def test_assay_holds_the_outcomes_that_the_world_recorded(world: World, tmp_path
     with running_stack(tmp_path) as stack, stack.client() as api:
         n_posted = asyncio.run(post(stack.url, stack.headers))
         assert asyncio.run(post(stack.url, stack.headers)) == 0
-        scores = api.get("/api/v1/scores", params={"limit": 200}).json()["items"]
+        answer = api.get("/api/v1/scores", params={"since": "1h", "limit": 200})
+        assert answer.status_code == 200, answer.text
+        scores = answer.json()["items"]
     ours = [each for each in scores if each["session_id"] in chosen]
     assert n_posted == len(scores) / 2
     assert len(ours) == 2 * len(chosen)

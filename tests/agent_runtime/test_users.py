@@ -11,7 +11,7 @@ from agent_runtime.simulation.loading import all_scenarios, scenario_named
 from agent_runtime.simulation.plans import Cast
 from agent_runtime.simulation.scenario import Prepared
 from agent_runtime.simulation.transcript import Exchange, Transcript
-from agent_runtime.simulation.users import PERSONAS, is_satisfied, next_message, persona_named
+from agent_runtime.simulation.users import PERSONAS, Persona, is_satisfied, next_message, persona_named
 from agent_runtime.simulation.world import World
 from tests.agent_runtime.bare_agent import play
 
@@ -113,7 +113,7 @@ def test_a_turn_that_waits_for_a_person_settles_nothing(several: Prepared) -> No
 
 
 @pytest.mark.parametrize("persona", PERSONAS, ids=lambda each: each.name)
-def test_every_persona_reaches_every_goal_with_a_good_agent(world: World, persona) -> None:  # type: ignore[no-untyped-def]
+def test_every_persona_reaches_every_goal(world: World, persona: Persona) -> None:
     failed = {}
     for scenario in all_scenarios():
         chosen = Cast(
@@ -134,7 +134,7 @@ def test_the_same_chance_gives_the_same_session(world: World) -> None:
 
 
 @pytest.mark.parametrize("persona", PERSONAS, ids=lambda each: each.name)
-def test_a_manner_changes_no_fact(world: World, persona) -> None:  # type: ignore[no-untyped-def]
+def test_a_manner_changes_no_fact(world: World, persona: Persona) -> None:
     for scenario in all_scenarios():
         prepared = world.prepare(scenario, f"manner-{persona.name}-{scenario.scenario_id}")
         text = next_message(prepared, persona, Random(4), ())

@@ -117,7 +117,7 @@ _ORDER_TOOLS: Mapping[str, dict[str, Any]] = {
 
 def test_refunds_are_held_by_cap_price_and_payment(world: World, prepared: Prepared) -> None:
     lamp = prepared.names["lamp"]
-    item = {"order_id": lamp, "item_ids": [f"{lamp}/1"], "reason": "broken"}
+    item: dict[str, Any] = {"order_id": lamp, "item_ids": [f"{lamp}/1"], "reason": "broken"}
     assert "above the cap of 200.00" in refusal(world, prepared, "refund_order", amount_usd="200.01", **item)
     assert "above what was paid: at most 59.00" in refusal(world, prepared, "refund_order", amount_usd="59.01", **item)
     assert "above 0" in refusal(world, prepared, "refund_order", amount_usd="-1", **item)

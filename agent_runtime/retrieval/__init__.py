@@ -1,0 +1,1 @@
+"""Search over the documents of a tenant, what an answer rests on, and indexes that are swapped whole."""

@@ -35,7 +35,7 @@ from agent_runtime.ledger import canonical
 from agent_runtime.reasoning.react import Loop, react
 from agent_runtime.records import AgentName, Risk, Strategy
 from agent_runtime.telemetry import short_json
-from agent_runtime.tools.caps import needs_person
+from agent_runtime.tools.caps import needs_person, over_cap
 from agent_runtime.tools.confirm import says_yes
 from agent_runtime.tools.execute import ToolRunner
 from agent_runtime.tools.table import TOOLS
@@ -138,8 +138,9 @@ async def _step(loop: Loop, runner: ToolRunner, turn: TurnContext, step: Planned
     call_id = f"plan-{turn.turn_id[:12]}-{turn.n_plans}-{position + 1}"
     call = ModelResponse(parts=[TextPart(f"Thought: {step.purpose}"), ToolCallPart(step.tool, args, call_id)])
     tool = TOOLS.get(step.tool)
-    valid = tool.validated(args) if tool else []
-    if isinstance(valid, dict) and needs_person(valid, turn.parameters):  # pydantic-ai defers it when it sees the call
+    valid = tool.validated(args) if tool else ["no such tool"]
+    capped = not isinstance(valid, dict) or over_cap(step.tool, valid, turn.parameters)
+    if not capped and needs_person(args, turn.parameters):  # pydantic-ai defers it when it sees the call
         _append(turn, [call])
         turn.plan = turn.plan[:position]
         return ""

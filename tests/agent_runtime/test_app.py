@@ -1,0 +1,88 @@
+"""The HTTP door and the terminal, on the simulated model and shop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+from rich.console import Console
+
+from agent_runtime.app import make_app
+from agent_runtime.chat import _approve, chat
+from agent_runtime.compose import Running
+from agent_runtime.errors import InvalidInput
+from agent_runtime.settings import Settings
+from tests.agent_runtime.scripted import routes, stand, thinking
+from tests.agent_runtime.test_approval import brain, until_it_waits
+
+
+@pytest.fixture(autouse=True)
+def _no_model_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_turn_over_http_and_being_forgotten(tmp_path: Path) -> None:
+    with TestClient(make_app(Settings(data=tmp_path))) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+        body = {"user_id": "u-1", "text": "hello", "message_id": "m1"}
+        first = client.post("/v1/sessions/s1/turns", json=body)
+        assert first.status_code == 200
+        assert first.json()["status"] == "answered"
+        assert client.post("/v1/sessions/s1/turns", json=body).json() == first.json()
+        deleted = client.delete("/v1/users/u-1").json()["deleted"]
+        assert deleted["turns"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/v1/sessions/s1/turns", {"user_id": "u", "text": " "}, 422, "invalid_input"),
+        ("/v1/sessions/s1/turns", {"text": "hello"}, 422, "invalid_input"),
+        ("/v1/sessions/s1/turns", {"user_id": "u", "text": "x" * 20_001}, 422, "invalid_input"),
+        ("/v1/sessions/s1/approvals", {"approval_id": "x", "approved": True, "by": "kim"}, 404, "not_found"),
+    ],
+)
+def test_bad_requests_have_one_shape(
+    tmp_path: Path, path: str, body: dict[str, object], status: int, code: str
+) -> None:
+    with TestClient(make_app(Settings(data=tmp_path))) as client:
+        answer = client.post(path, json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_a_key_is_asked_for_and_needed_beyond_loopback(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="AGENT_API_KEY"):
+        make_app(Settings(data=tmp_path, host="0.0.0.0"))
+    with TestClient(make_app(Settings(data=tmp_path, api_key=SecretStr("k")))) as client:
+        assert client.delete("/v1/users/u").status_code == 401
+        assert client.delete("/v1/users/u", headers={"authorization": "Bearer k"}).status_code == 200
+
+
+def test_the_terminal_talks_and_acts(tmp_path: Path) -> None:
+    lines = iter(["I want to cancel the boots order", "yes"])
+    out = io.StringIO()
+    asyncio.run(chat(Settings(data=tmp_path), Console(file=out, width=200), lambda prompt: next(lines, "")))
+    assert "Shall I cancel order" in out.getvalue()
+    assert "cancel_order: done" in out.getvalue()
+
+
+@pytest.mark.parametrize(("answer", "n"), [("y", 1), ("", 0)])
+def test_the_terminal_asks_the_staff(tmp_path: Path, answer: str, n: int) -> None:
+    made = stand(tmp_path, thinking(brain, routes("order", "refund")))
+    console = Console(file=io.StringIO(), width=200)
+
+    async def go() -> None:
+        try:
+            result = await until_it_waits(made)
+            running = Running(runtime=made.runtime, demo_user="u1", simulated=True)
+            await _approve(running, console, lambda prompt: answer, result)
+        finally:
+            await made.runtime.close()
+
+    asyncio.run(go())
+    assert len(made.shop.effects("refund_order")) == n

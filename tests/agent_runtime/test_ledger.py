@@ -1,0 +1,120 @@
+"""Keys, confirmation, and a write whose effect nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_runtime.ledger import SCHEMA, Call, Ledger, key_of
+from agent_runtime.records import Parameters, Release
+from agent_runtime.seams import MessageText
+from agent_runtime.state import StateFile
+from agent_runtime.tools.confirm import is_confirmed, says_yes
+from agent_runtime.tools.table import TOOLS
+from tests.agent_runtime.scripted import calls, results, says, stand, thinking
+
+
+def call(call_id: str, turn_id: str = "t1", **args: Any) -> Call:
+    return Call(
+        turn_id=turn_id, tenant="d", session_id="s", user_id="u", call_id=call_id, tool="create_return", args=args
+    )
+
+
+def test_a_key_depends_on_what_is_done_and_not_on_how_it_is_spelt() -> None:
+    assert key_of("t", "x", {"a": 1, "b": 2}, 0) == key_of("t", "x", {"b": 2, "a": 1}, 0)
+    keys = {key_of("t", "x", {"a": 1}, 0), key_of("u", "x", {"a": 1}, 0), key_of("t", "y", {"a": 1}, 0),
+            key_of("t", "x", {"a": 2}, 0), key_of("t", "x", {"a": 1}, 1)}  # fmt: skip
+    assert len(keys) == 5
+
+
+def test_the_rows_of_a_session(tmp_path: Path) -> None:
+    state = StateFile(tmp_path, (SCHEMA,))
+    ledger = Ledger(state)
+
+    async def go() -> None:
+        first = await ledger.begin(call("c1", a=1))
+        assert first.key == key_of("t1", "create_return", {"a": 1}, 0)
+        assert (await ledger.begin(call("c2", a=1))).key == first.key  # unknown: the same key
+        assert (await ledger.begin(call("c3", "t2", a=1))).key == first.key  # in a later turn, too
+        await ledger.finish(first.key, {"ok": True})
+        assert (await ledger.begin(call("c1", a=1))).result == {"ok": True}  # the same call: replayed
+        again = await ledger.begin(call("c4", a=1))  # meant once more
+        assert (again.key, again.result) == (key_of("t1", "create_return", {"a": 1}, 1), None)
+        assert [done.key for done in await ledger.undoable("t1")] == [first.key]
+        await ledger.mark_undone(first.key)
+        assert await ledger.undoable("t1") == []
+        assert await ledger.forget("d", "u") == 2
+
+    asyncio.run(go())
+    state.close()
+
+
+@pytest.mark.parametrize(("idempotent", "n"), [(True, 1), (False, 3)])
+def test_a_timeout_after_the_effect_is_one_effect_unless_a_release_drops_its_keys(
+    tmp_path: Path, idempotent: bool, n: int
+) -> None:
+    made = stand(
+        tmp_path,
+        thinking(
+            lambda who, m, i: says("ok") if results(m) else calls("create_return", order_id="LK-12345", item_ids=["i"])
+        ),
+    )
+
+    async def hang(tool: str, result: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    made.shop.after = hang
+
+    async def go() -> None:
+        await made.say("return it", "m1", Release(name="r", parameters=Parameters(idempotent_writes=idempotent)))
+        await made.runtime.close()
+
+    asyncio.run(go())
+    assert len(made.shop.effects("create_return")) == n
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["yes", "Yes, please.", "ok", "Sure, go ahead", "yep do it", "I confirm", "Great, thanks, yes", "si"],
+)
+def test_a_yes(text: str) -> None:
+    assert says_yes(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no", "yes but only the tent", "don't", "yesterday", "refund it", "is it okay?", "wait", "ok, not yet"],
+)  # fmt: skip
+def test_no_yes(text: str) -> None:
+    assert not says_yes(text)
+
+
+ARGS = {"order_id": "LK-12345", "item_ids": ["i"], "amount_usd": "45.00", "reason": "x"}
+
+
+@pytest.mark.parametrize(
+    ("question", "confirmed"),
+    [
+        ("Shall I refund $45.00 for order LK-12345?", True),
+        ("The refund is $45. Shall I refund that for order LK-12345? (yes/no)", True),
+        ("Shall I refund $54.00 for order LK-12345?", False),
+        ("Shall I refund $45.00 for order LK-99999?", False),
+        ("Shall I cancel order LK-12345 for $45.00?", False),
+        ("I refund $45.00 for order LK-12345.", False),
+        ("Shall I refund order LK-12345?", False),
+    ],
+)
+def test_a_confirmation_is_of_that_very_action(question: str, confirmed: bool) -> None:
+    transcript = [MessageText(role="user", text="refund"), MessageText(role="assistant", text=question)]
+    assert is_confirmed(TOOLS["refund_order"], ARGS, transcript, "yes") is confirmed
+
+
+def test_every_tool_that_cannot_be_undone_has_a_question_and_every_undo_a_tool() -> None:
+    for tool in TOOLS.values():
+        assert bool(tool.asks) == (tool.risk == "irreversible"), tool.name
+        assert tool.undo is None or tool.undo.tool in TOOLS
+        assert "user_id" not in tool.schema["properties"]
+        assert tool.schema["additionalProperties"] is False

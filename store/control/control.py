@@ -20,7 +20,7 @@ from core.clock import Clock, system_clock
 from core.errors import InvalidInput
 from core.ids import KeyId, TenantId
 from core.records import Counts, PiiPolicy, Principal, Role
-from store.control import changes, claims, erasures, keyring, ledger, tenants
+from store.control import changes, claims, erasures, keyring, ledger, releases, tenants
 from store.control.audit import AuditChain
 from store.control.database import PATIENCE_S, Database
 from store.control.erasures import Erasure
@@ -33,6 +33,8 @@ from store.control.records import (
     Json,
     KeyRecord,
     LedgerRow,
+    ReleaseRecord,
+    ReleaseSpec,
     TenantRecord,
 )
 
@@ -178,15 +180,7 @@ class Control:
         with self._changing() as connection:
             tenants.need(connection, tenant)
             keyring.add(connection, record)
-            self._chain.append(
-                connection,
-                _actor(by, tenant),
-                "key.create",
-                f"key/{record.key_id}",
-                before=None,
-                after=after,
-                at_ns=now,
-            )
+            self._audit(connection, by, tenant, "key.create", f"key/{record.key_id}", after)
         return record, text
 
     def find_key(self, key_id: KeyId) -> KeyRecord | None:
@@ -256,6 +250,26 @@ class Control:
         """The lines of one tenant, or of all for None, by tenant and signal."""
         with self._database.read() as connection:
             return ledger.rows(connection, tenant)
+
+    # Releases
+
+    def register_release(self, tenant: TenantId, spec: ReleaseSpec, *, by: Principal) -> tuple[ReleaseRecord, bool]:
+        """The release, and whether it is new. Raises NotFound for an unknown tenant, Conflict when the name stands for
+        other content: a release never changes."""
+        with self._changing() as connection:
+            tenants.need(connection, tenant)
+            found = releases.find(connection, tenant, spec.app, spec.name)
+            if found is not None:
+                return releases.same(found, spec), False
+            made = releases.add(connection, tenant, spec, self._clock(), by.name[:200])
+            resource = f"release/{spec.app}/{spec.name}"
+            self._audit(connection, by, tenant, "release.register", resource, releases.content_of(spec))
+            return made, True
+
+    def releases(self, tenant: TenantId, app: str | None = None) -> list[ReleaseRecord]:
+        """The tenant's releases, of one app or of all, by app, newest first."""
+        with self._database.read() as connection:
+            return releases.rows(connection, tenant, app)
 
     # Audit
 
@@ -359,8 +373,14 @@ class Control:
     def _of_erasure(
         self, connection: Connection, erasure: Erasure, action: str, after: Json, by: Principal | None
     ) -> None:
-        actor, resource = _actor(by, erasure.tenant), f"erasure/{erasure.erasure_id}"
-        self._chain.append(connection, actor, action, resource, before=None, after=after, at_ns=self._clock())
+        self._audit(connection, by, erasure.tenant, action, f"erasure/{erasure.erasure_id}", after)
+
+    def _audit(
+        self, connection: Connection, by: Principal | None, tenant: TenantId, action: str, resource: str, after: Json
+    ) -> None:
+        self._chain.append(
+            connection, _actor(by, tenant), action, resource, before=None, after=after, at_ns=self._clock()
+        )
 
 
 def _actor(by: Principal | None, tenant: TenantId) -> Principal:

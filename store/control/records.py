@@ -110,6 +110,30 @@ class AuditVerdict:
     reason: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReleaseSpec:
+    """What a release is: an immutable version of an app. None is what its author did not say."""
+
+    app: str
+    name: str
+    variant: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    prompt_version: str | None = None
+    parameters: Json = field(default_factory=dict)
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseRecord:
+    """A registered release: what it is, who registered it and when."""
+
+    tenant: TenantId
+    spec: ReleaseSpec
+    created_at_ns: int
+    created_by: str
+
+
 class ClaimState(StrEnum):
     """NEW: do the work. PENDING: somebody is at it. ABANDONED: somebody began it and died, and now it is yours: redo it
     with the same answer. DONE: give the answer."""

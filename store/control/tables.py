@@ -109,6 +109,23 @@ ERASURES: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
+RELEASES: Final = Table(
+    "releases",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("app", String(200), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("variant", String(200)),
+    Column("model", String(200)),
+    Column("provider", String(200)),
+    Column("prompt_version", String(200)),
+    Column("parameters", Text, nullable=False),  # canonical JSON object
+    Column("endpoint", String(1000)),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
 CHANGES: Final = Table(
     "changes",
     METADATA,
@@ -117,4 +134,4 @@ CHANGES: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
-SEALED: Final = (TENANTS, API_KEYS, LEDGER, WATERMARKS, CLAIMS, ERASURES, CHANGES)
+SEALED: Final = (TENANTS, API_KEYS, LEDGER, WATERMARKS, CLAIMS, ERASURES, RELEASES, CHANGES)

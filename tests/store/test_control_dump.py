@@ -11,10 +11,11 @@ from sqlalchemy import create_engine, func, select
 
 from core.errors import Conflict, Corrupt
 from core.ids import TenantId
-from core.records import Counts, Role
+from core.records import Counts, Principal, Role
 from store.control import dump
 from store.control.control import Control
 from store.control.integrity import look_over_server
+from store.control.records import ReleaseSpec
 from store.control.tables import METADATA
 from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
 
@@ -30,6 +31,8 @@ def filled(database: ControlDatabase) -> Control:
         control.create_key(ACME, Role.ADMIN, f"key {n} \u00e9")
         control.settle(7, n + 1, {(ACME, "spans"): Counts(received=3, stored=2, duplicate=1)})
     control.claim(ACME, "once", bytes(32), "{}")
+    spec = ReleaseSpec(app="desk", name="v1", model="m", parameters={"temperature": 0.5})
+    control.register_release(ACME, spec, by=Principal(tenant=ACME, role=Role.ADMIN, name="ann"))
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
 
@@ -46,7 +49,15 @@ def counted(url: str) -> dict[str, int]:
 def told(control: Control) -> object:
     key = [(k.key_id, k.digest, k.role, k.created_at_ns) for k in control.list_keys(ACME)]
     audit = control.list_audit(ACME)
-    return key, audit, control.ledger(None), control.watermarks(), control.tenant(ACME), control.erasures(None)
+    return (
+        key,
+        audit,
+        control.ledger(None),
+        control.watermarks(),
+        control.tenant(ACME),
+        control.erasures(None),
+        control.releases(ACME),
+    )
 
 
 @pytest.mark.parametrize("into", ["sqlite", "postgresql"])

@@ -18,7 +18,7 @@ from store.control.control import Control
 from store.control.database import Database
 from store.control.integrity import look_over, mend
 from store.control.migrate import REVISIONS, upgrade
-from store.control.records import ClaimState
+from store.control.records import ClaimState, ReleaseSpec
 from tests.store.databases import PEPPER
 
 AIRLINE, SHOP = TenantId("airline"), TenantId("shop")
@@ -36,6 +36,7 @@ def filled(folder: Path) -> Control:
         control.create_key(tenant, Role.VIEWER, "reads", by=ANN)
         control.settle(1 if tenant == AIRLINE else 2, 7, {(tenant, "spans"): Counts(received=12, stored=12)})
     control.claim(AIRLINE, "k", b"b" * 32, "[]")
+    control.register_release(AIRLINE, ReleaseSpec(app="desk", name="v1", model="gpt"), by=ANN)
     return control
 
 
@@ -53,6 +54,8 @@ ONE_BIT = [
     "UPDATE ledger SET received = -116 WHERE tenant = 'airline'",
     "UPDATE watermarks SET upto_seq = 3 WHERE journal = 1",
     "UPDATE idempotency SET answer = 'Z]'",
+    "UPDATE releases SET model = 'gpu'",
+    "UPDATE releases SET name = 'v3'",
 ]
 
 
@@ -79,7 +82,8 @@ def answers(control: Control) -> tuple[object, ...]:
     keys = [control.list_keys(tenant) for tenant in (AIRLINE, SHOP)]
     found = [control.find_key(key.key_id) for own in keys for key in own]
     marks = [control.settled_upto(journal) for journal in (1, 2, 3)]
-    return keys, found, marks, control.all_tenants(), control.ledger(None), control.ledger(SHOP), claim.answer
+    ledger = control.ledger(None), control.ledger(SHOP)
+    return keys, found, marks, control.all_tenants(), ledger, claim.answer, control.releases(AIRLINE)
 
 
 ASKED: list[tuple[str, Callable[[Control], object]]] = [
@@ -87,6 +91,7 @@ ASKED: list[tuple[str, Callable[[Control], object]]] = [
     ("UPDATE tenants SET retention_days = 3 WHERE id = 'airline'", lambda c: c.tenant(AIRLINE)),
     ("UPDATE ledger SET stored = 1, received = 1 WHERE tenant = 'airline'", lambda c: c.ledger(AIRLINE)),
     ("UPDATE watermarks SET upto_seq = 90 WHERE journal = 1", lambda c: c.settled_upto(1)),
+    ("UPDATE releases SET model = 'sim-2'", lambda c: c.releases(AIRLINE)),
     ("UPDATE idempotency SET seal = NULL", lambda c: c.claim(AIRLINE, "k", b"b" * 32, "[]")),
 ]
 
@@ -193,7 +198,7 @@ def test_rows_of_an_earlier_release_are_sealed_when_it_is_opened(tmp_path: Path)
 
 def test_the_audit_list_shows_no_record_that_was_changed(tmp_path: Path) -> None:
     control = filled(tmp_path)
-    assert [record.seq for record in control.list_audit(AIRLINE, limit=1)] == [2]
+    assert [record.seq for record in control.list_audit(AIRLINE, limit=1)] == [3]
     change(tmp_path, "UPDATE audit SET actor = 'eve' WHERE tenant = 'airline' AND seq = 1")
     with pytest.raises(Corrupt, match="record 1 of the audit chain"):
         control.list_audit(AIRLINE)

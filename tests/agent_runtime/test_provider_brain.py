@@ -150,6 +150,12 @@ def test_a_user_who_changes_her_mind_is_followed() -> None:
     assert changed.calls[0].args["address"] == "5 Cedar Court, Bend"
 
 
+def test_it_is_the_order_that_was_spoken_of() -> None:
+    told = said("Order LK-1023145 (Cairn boots) is processing. The total was $169.00.")
+    proposal = ask("order", user("Where are my boots?"), told, user("Cancel them please."))
+    assert proposal.calls[0].args == {"order_id": "LK-1023145"}
+
+
 def test_an_unanswerable_question_is_not_answered() -> None:
     question = user("What is the boiling point of mercury?")
     call = ask("technical", question).calls[0]

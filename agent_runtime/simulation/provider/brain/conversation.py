@@ -51,10 +51,16 @@ def wish_of(messages: Sequence[Message]) -> Wish:
         if message.role == "assistant" and message.text and not message.calls:
             asked = question_in(message.text)
             if asked is None:
-                wish = Wish(order_id=wish.order_id)
+                wish = Wish(order_id=_only_order(message.text) or wish.order_id)
         elif message.role == "user" and not message.text.startswith(_NOT_THE_USER):
             wish = replace(_heard(wish, understand(message.text), asked), asked=asked)
     return wish
+
+
+def _only_order(text: str) -> str | None:
+    """The order that a reply of ours speaks of, if it is one."""
+    numbers = {number for number, _ in words.ORDER_ID.findall(text)}
+    return f"LK-{numbers.pop()}" if len(numbers) == 1 else None
 
 
 def _heard(wish: Wish, told: Understood, asked: Question | None) -> Wish:

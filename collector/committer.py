@@ -348,8 +348,9 @@ class Committer:
 
 
 def be_nice() -> None:
-    """This thread gives way to those that acknowledge."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    """This thread gives way to those that acknowledge, however nice the process was started."""
+    me = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICE)
 
 
 def _after(rows: pa.Table, seq: int) -> pa.Table:

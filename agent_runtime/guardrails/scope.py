@@ -30,7 +30,7 @@ _OURS: Final = frozenset(
         "battery charge pair sync clean wash gps water lost missing wrong arrive where"
     )
 )
-_SHORT: Final = 4  # words: an answer to a question of ours
+_SHORT: Final = 2  # words: an answer to a question of ours
 
 
 class Scope:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agent_runtime.plain import NoMemory, WordSearch
+from agent_runtime.guardrails.table import GUARDRAILS
+from agent_runtime.memory.stored import StoredMemory
+from agent_runtime.memory.tables import SCHEMA as MEMORY
+from agent_runtime.retrieval.index import Edition
+from agent_runtime.retrieval.library import Library
 from agent_runtime.runtime import SCHEMAS, Parts, Runtime
 from agent_runtime.settings import Settings
 from agent_runtime.simulation.backend import Shop
@@ -42,18 +46,24 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Running]:
         if simulated:
             url = await opened.enter_async_context(running_provider(Provider()))
             settings = settings.model_copy(update={"openai_base_url": f"{url}/v1"})
-        state = StateFile(settings.data, SCHEMAS)
+        state = StateFile(settings.data, (*SCHEMAS, MEMORY))
         world = open_world(settings.data / "world.db")
         opened.callback(world.close)
+        memory, telemetry = StoredMemory(state), open_telemetry(settings, simulated=simulated)
+        library = Library(telemetry)
+        for kind in ("help", "policy"):
+            documents = (replace(document, tenant=settings.tenant) for document in world.documents(kind=kind))
+            library.fill(kind, [Edition(document=document) for document in documents])
         parts = Parts(
             state=state,
             backend=Shop(world),
-            memory=NoMemory(),
-            retriever=WordSearch({kind: world.documents(kind=kind) for kind in ("help", "policy")}),
-            guardrails=(),
-            telemetry=open_telemetry(settings, simulated=simulated),
+            memory=memory,
+            retriever=library,
+            guardrails=GUARDRAILS,
+            telemetry=telemetry,
         )
         runtime = Runtime(settings, parts)
+        memory.summarise = runtime.summarise
         opened.push_async_callback(runtime.close)
         await runtime.start()
         yield Running(runtime=runtime, demo_user=demo_customer(world).user_id, simulated=simulated)

@@ -121,8 +121,14 @@ def _say_thought(span: Span, response: ModelResponse) -> None:
 
 
 async def _keep(loop: Loop, turn: TurnContext, run: Run, n_history: int, node: Any) -> None:
+    """Notes the messages so far; written down while calls or their results are open, as `finish` writes the answer."""
     messages = run.all_messages()[n_history:]
     if Agent.is_model_request_node(node):  # the results of calls, not sent yet
         messages = [*messages, node.request]
     turn.messages = ModelMessagesTypeAdapter.dump_json(messages)
-    await loop.save(turn)
+    if len(messages) > 1 and not Agent.is_end_node(node) and _calls(messages):
+        await loop.save(turn)
+
+
+def _calls(messages: Sequence[ModelMessage]) -> bool:
+    return any(isinstance(part, ToolCallPart) for message in messages[-2:] for part in message.parts)

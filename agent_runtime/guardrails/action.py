@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from agent_runtime.records import Decision
 from agent_runtime.seams import Check, Stage, Verdict
+
+_DIGITS: Final = 9  # before the point; more is no sum of a shop
 
 
 class ActionCaps:
@@ -67,7 +69,7 @@ def _decimal(value: object) -> Decimal | None:
         number = Decimal(value)
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and number.adjusted() < _DIGITS else None
 
 
 def _blocked(reason: str) -> Verdict:

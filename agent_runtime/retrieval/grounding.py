@@ -18,6 +18,7 @@ from agent_runtime.retrieval.words import figures, terms
 from agent_runtime.seams import Grounding
 
 CITATION: Final = re.compile(r"\[([A-Za-z][\w.]*(?:-[\w.]+)+)\]")  # [policy-returns]
+_ID: Final = re.compile(r"\b(?:LK|RT|TK|GEAR)-\w+(?:/\d+)?")
 _SENTENCE: Final = re.compile(r"(?<=[.!?;])\s+|\n+|\s+(?=\[[A-Za-z][\w.]*-)")
 _RULE: Final = re.compile(
     r"\d|\b(?:cannot|can't|must|may not|never|only|always|free|within|unless|allowed|permitted|covered|covers|valid"
@@ -47,8 +48,8 @@ def cited(answer: str) -> tuple[str, ...]:
 
 
 def sentences(answer: str) -> list[str]:
-    """The sentences of an answer without their citations."""
-    parts = (CITATION.sub("", part).strip() for part in _SENTENCE.split(answer))
+    """The sentences of an answer without their citations, and without ids as LK-12345: no rule is about one order."""
+    parts = (_ID.sub("", CITATION.sub("", part)).strip() for part in _SENTENCE.split(answer))
     return [part for part in parts if terms(part)]
 
 

@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("server.cli.serve", "start one part alone: collector, server or dashboard"),
     "traces": ("server.cli.traces", "list and show traces"),
     "sessions": ("server.cli.sessions", "list and show sessions"),
+    "releases": ("server.cli.releases", "list, show and register releases of an app"),
     "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files"),
     "keys": ("server.cli.keys", "create, list and revoke API keys"),
     "tenants": ("server.cli.tenants", "list and create tenants, change what they chose"),

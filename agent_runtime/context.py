@@ -18,9 +18,9 @@ class Route(BaseModel):
 
     agent: AgentName
     intent: Intent
-    risk: str = Field("low", pattern="^(low|high)$")
+    risk: str = Field(default="low", pattern="^(low|high)$")
     ambiguous: bool = False
-    confidence: float = Field(1.0, ge=0, le=1)
+    confidence: float = Field(default=1.0, ge=0, le=1)
 
 
 class PlannedStep(BaseModel):

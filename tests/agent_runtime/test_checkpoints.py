@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -135,9 +136,11 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
 def test_a_job_that_fails_leaves_the_others_of_its_transaction_alone(tmp_path: Path) -> None:
     state = StateFile(tmp_path, ("CREATE TABLE IF NOT EXISTS t (x INTEGER PRIMARY KEY)",))
 
-    async def go() -> list[object]:
-        put = [state.run(lambda c, x=x: c.execute("INSERT INTO t VALUES (?)", (x,)).rowcount) for x in (1, 1, 2)]
-        return await asyncio.gather(*put, return_exceptions=True)
+    def put(number: int) -> Callable[[sqlite3.Connection], int]:
+        return lambda c: c.execute("INSERT INTO t VALUES (?)", (number,)).rowcount
+
+    async def go() -> list[int | BaseException]:
+        return await asyncio.gather(*(state.run(put(number)) for number in (1, 1, 2)), return_exceptions=True)
 
     answers = asyncio.run(go())
     state.close()

@@ -85,6 +85,7 @@ class Committer:
         self._entries: deque[Acknowledged] = deque()
         self._changed = threading.Condition()
         self._in_memory = self._waiting = self._queued = 0
+        self._waiting_of: Counter[TenantId] = Counter()
         self._stopping = False
         self._trouble: str | None = None
         self._oldest_at = self._last_put = 0.0
@@ -110,15 +111,22 @@ class Committer:
             self._entries.append(entry)
             self._last_put = time.monotonic()
             self._waiting += entry.size
+            self._waiting_of[entry.tenant] += entry.size
             self._queued += entry.size
             self._changed.notify()
 
-    def check_room(self, size: int, *, priority: bool) -> None:
-        """Raises Overloaded when the disk is nearly full, or the backlog is and the request may be shed."""
+    def check_room(self, size: int, tenant: TenantId | None = None, *, priority: bool) -> None:
+        """Raises Overloaded when the disk is nearly full, or the backlog is and the request may be shed.
+
+        The last tenth of the backlog is for tenants of which less than a tenth waits: none shuts out the others.
+        """
         free = os.statvfs(self._settings.data_dir)
         if free.f_bavail * free.f_frsize < self._settings.min_free_bytes + size:
             raise room_error("the disk is nearly full", 3)
-        if not priority and self._waiting and self._waiting + size > self._settings.backlog_bytes:
+        most = self._settings.backlog_bytes
+        if tenant is not None and self._waiting_of[tenant] > most // 10:
+            most -= most // 10
+        if not priority and self._waiting and self._waiting + size > most:
             raise room_error(f"{self._waiting >> 20} MiB wait to be stored", 2)
 
     @property
@@ -247,6 +255,9 @@ class Committer:
         self._until_it_works(lambda: self._commit_stored(rows, position))
         with self._changed:
             self._waiting -= sum(entry.size for entry in batch)
+            for entry in batch:
+                self._waiting_of[entry.tenant] -= entry.size
+            self._waiting_of = +self._waiting_of  # the tenants of which something waits
             self._in_memory -= sum(entry.size for entry in batch if entry.body is not None)
             self._committed = position
 

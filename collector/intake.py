@@ -56,7 +56,7 @@ class Backlog(Protocol):
     def put(self, entry: Acknowledged) -> None:
         """Takes an entry over."""
 
-    def check_room(self, size: int, *, priority: bool) -> None:
+    def check_room(self, size: int, tenant: TenantId | None = None, *, priority: bool) -> None:
         """Raises Overloaded when there is none."""
 
 
@@ -159,7 +159,7 @@ class Intake:
         warnings = list(transcoded.warnings) if transcoded else []
         if n_items == 0:
             return Accepted(signal=Signal.SPANS, message="; ".join(warnings))
-        self._backlog.check_room(len(body), priority=found.has_priority)
+        self._backlog.check_room(len(body), principal.tenant, priority=found.has_priority)
         kind = EntryKind.SPANS_JSON if is_json else EntryKind.SPANS_PROTOBUF
         await self._keep(kind, body, principal, transcoded, found)
         n_refused = found.n_refused + n_json
@@ -182,7 +182,7 @@ class Intake:
         n_json = len(transcoded.rejected) if transcoded else 0
         kept = admission.n_records - admission.n_rejected + admission.n_quarantined
         if kept + n_json:
-            self._backlog.check_room(len(body), priority=True)
+            self._backlog.check_room(len(body), principal.tenant, priority=True)
             kind = EntryKind.LOGS_JSON if is_json else EntryKind.LOGS_PROTOBUF
             await self._keep(kind, body, principal, transcoded)
         elif admission.n_records:

@@ -18,8 +18,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
 from collector import intake, journal
 from core.errors import StorageFailed
-from core.ids import KeyId
-from core.records import Counts
+from core.ids import KeyId, tenant_id
+from core.records import Counts, Role
 from store.control.records import KeyRecord
 from tests.collector.alone import Collector
 from tests.collector.doors import (
@@ -108,6 +108,22 @@ PRIORITY = {
 @pytest.mark.parametrize("kind", PRIORITY)
 def test_o26_error_guardrail_and_evaluation_spans_are_never_shed(full: InsideDoor, kind: str) -> None:
     assert post(full, traces(*PRIORITY[kind]).SerializeToString())[0] == 200
+
+
+def test_o26_no_tenant_alone_fills_the_backlog(tmp_path: Path) -> None:
+    inside = Inside(tmp_path, backlog_bytes=100_000)
+    inside.recover()
+    inside.control.ensure_tenant(tenant_id("quiet"))
+    other_key = inside.control.create_key(tenant_id("quiet"), Role.INGEST, "test")[1]
+    with InsideDoor(inside) as door:
+        answers = [post(door, body_of(1, {"text": "x" * 8_000}))[0] for _ in range(13)]
+        assert answers == sorted(answers), "once refused, always refused: nothing is stored meanwhile"
+        assert 80_000 < answers.count(200) * 8_000 < 90_000
+        own_key, door.key = door.key, other_key
+        assert post(door, body_of(1, {"text": "x" * 8_000}))[0] == 200
+        door.key = own_key
+        assert post(door, body_of())[0] == 503
+    inside.release()
 
 
 def test_o26_one_such_span_carries_its_siblings(full: InsideDoor) -> None:

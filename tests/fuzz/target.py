@@ -35,7 +35,7 @@ from collector.scan import scan
 from collector.seal import MasterKey
 from core.clock import system_clock
 from core.errors import AssayError, Overloaded, StorageFailed
-from core.ids import tenant_id
+from core.ids import TenantId, tenant_id
 from core.records import Counts, PiiPolicy, Principal, Role
 from tests.collector.doors import body_of
 from tests.fuzz.inputs import Input
@@ -75,7 +75,7 @@ class Waiting:
         """Takes an entry over."""
         self.entries.append(entry)
 
-    def check_room(self, size: int, *, priority: bool) -> None:
+    def check_room(self, size: int, tenant: TenantId | None = None, *, priority: bool) -> None:
         """There is always room."""
 
 

@@ -119,6 +119,19 @@ CREATE TABLE IF NOT EXISTS sessions (
     seed INTEGER NOT NULL,
     faults TEXT NOT NULL
 );
+-- What was said and spent, turn by turn; `user` is '' where a turn went on after an approval. USD as decimal text.
+CREATE TABLE IF NOT EXISTS turns (
+    session_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    trace_id TEXT NOT NULL,
+    user TEXT NOT NULL,
+    reply TEXT NOT NULL,
+    status TEXT NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    cost_usd TEXT,
+    PRIMARY KEY (session_id, number)
+);
 -- What is known to be true of a session; `passed` is NULL until its goal was checked, `posted_at` until Assay has it.
 CREATE TABLE IF NOT EXISTS truth (
     session_id TEXT PRIMARY KEY,

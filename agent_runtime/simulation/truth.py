@@ -17,6 +17,7 @@ from typing import Any, Final
 import httpx
 
 from agent_runtime.errors import BackendUnavailable, InvalidInput
+from agent_runtime.records import TurnResult
 from agent_runtime.simulation.faults.table import fault_named
 from agent_runtime.simulation.goals import Outcome
 from agent_runtime.simulation.plans import Cast
@@ -42,6 +43,7 @@ class Truth:
 
 def record_planted(world: World, release: str, chosen: Cast, at: datetime) -> None:
     """Writes down, before the session begins, what was planted in it and whether it must fail."""
+    world.change("DELETE FROM turns WHERE session_id = ?", chosen.session_id)  # of an earlier play of it
     fails = any(fault_named(name).fails_task for name in chosen.faults)
     world.change(
         "INSERT OR REPLACE INTO truth (session_id, release, scenario, fault, planted_at, expected_fail) "
@@ -58,6 +60,16 @@ def record_outcome(world: World, session_id: str, found: Outcome, at: datetime, 
     )
     if not changed:
         raise InvalidInput(f"session {session_id!r} has no row of truth: record_planted comes first")
+
+
+def record_turn(world: World, number: int, user: str, result: TurnResult) -> None:
+    """Writes down what was said and spent in a turn. `user` is "" where it went on after an approval."""
+    world.change(
+        "INSERT OR REPLACE INTO turns (session_id, number, trace_id, user, reply, status, input_tokens, "
+        "output_tokens, cost_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        *(result.session_id, number, result.trace_id, user, result.reply, result.status.value),
+        *(result.input_tokens, result.output_tokens, None if result.cost_usd is None else str(result.cost_usd)),
+    )
 
 
 def truths(world: World, release: str | None = None) -> list[Truth]:

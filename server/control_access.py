@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from core.clock import Clock, system_clock
 from server.settings import Settings
@@ -19,7 +21,15 @@ def open_control(settings: Settings, clock: Clock = system_clock) -> Control:
     require_format(settings.data)
     control = Control.open(settings.control_database, pepper=pepper_of(settings), clock=clock)
     note_format(settings.data, version("assay"))
+    keep_out_of_git(settings.data)
     return control
+
+
+def keep_out_of_git(data: Path) -> None:
+    """Lets git ignore a data folder, whatever it is called: it holds keys, and may lie in a checkout."""
+    with suppress(OSError):  # a courtesy: nothing depends on it
+        if not (data / ".gitignore").exists():
+            (data / ".gitignore").write_text("*\n")
 
 
 def pepper_of(settings: Settings) -> bytes:

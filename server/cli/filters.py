@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from typing import Any, Final
 
 from core.errors import InvalidInput
 from core.records import SpanKind
@@ -14,6 +14,11 @@ from server.cli.terminal import plain
 
 DEFAULT_SINCE: Final = "7d"
 ALL_OF_TIME: Final = "1500w"
+_WINDOW: Final = ("since", "start", "end")
+_FILTERS: Final = (
+    *("release", "variant", "environment", "model", "user_id", "session_id", "name"),
+    *("kind", "status", "min_duration_ms", "max_duration_ms", "attr", "query"),
+)
 
 
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,18 +90,38 @@ def filter_params(args: argparse.Namespace) -> Params:
 
 
 def where_to_look(args: argparse.Namespace, api: ApiClient, what: str) -> str:
-    """What to say when a list is empty: the window that was asked for, and when there was anything at all."""
-    from server.cli.rendering import moment
-
+    """What to say when a list is empty: the window that was asked for, and whether it or a filter keeps things out."""
     asked = f"from {args.start}" if args.start is not None else f"in the last {args.since or DEFAULT_SINCE}"
     asked = "of all time" if args.since == ALL_OF_TIME else asked
-    apps = api.get("/api/v1/apps", {"since": ALL_OF_TIME})["items"]
+    within = {name: value for name, value in filter_params(args).items() if name in _WINDOW}
+    there = _apps(args, api, within)
+    return f"no {what} {plain(asked, 80)} match; {_which_filter(args, there, what) if there else _when(args, api)}"
+
+
+def _apps(args: argparse.Namespace, api: ApiClient, window: Params) -> list[dict[str, Any]]:
+    """The apps in a window, most turns first; with --app only that one."""
+    return [one for one in api.get("/api/v1/apps", window)["items"] if not args.app or one["app"] == args.app]
+
+
+def _which_filter(args: argparse.Namespace, there: list[dict[str, Any]], what: str) -> str:
+    """What to say when the window holds traces of `there`."""
+    who = f"app {plain(there[0]['app'], 60)} has" if args.app else "there are"
+    given = [f"--{name.replace('_', '-')}" for name in _FILTERS if getattr(args, name, None) is not None]
+    if given:
+        return f"{who} traces in that window: drop a filter ({', '.join(given)})"
+    return f"{who} traces in that window, but none that names its session" if what == "sessions" else f"{who} some now"
+
+
+def _when(args: argparse.Namespace, api: ApiClient) -> str:
+    """What to say when the window holds nothing of the app, or nothing at all."""
+    from server.cli.rendering import moment
+
+    apps = _apps(argparse.Namespace(app=None), api, {"since": ALL_OF_TIME})
     known = [one for one in apps if not args.app or one["app"] == args.app]
     if known:
         newest = max(known, key=lambda one: str(one["last_seen_at"]))
-        hint = f"app {plain(newest['app'], 60)} was last seen at {moment(newest['last_seen_at'])} UTC: widen --since"
-    elif apps:
-        hint = f"known apps: {', '.join(plain(one['app'], 40) for one in apps[:10])}"
-    else:
-        hint = "nothing has arrived yet: point an OpenTelemetry exporter at the collector, or `assay import`"
-    return f"no {what} {plain(asked, 80)} match; {hint}"
+        window = "widen --since" if args.start is None else "choose another --start or --end"
+        return f"app {plain(newest['app'], 60)} was last seen at {moment(newest['last_seen_at'])} UTC: {window}"
+    if apps:
+        return f"known apps: {', '.join(plain(one['app'], 40) for one in apps[:10])}"
+    return "nothing has arrived yet: point an OpenTelemetry exporter at the collector, or `assay import`"

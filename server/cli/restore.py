@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints what was, or would be, restored. Raises CommandFailed."""
     from server.cli.instance import settings_of
+    from server.control_access import keep_out_of_git
     from server.place import place_of
     from store.backup import restore
 
@@ -36,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with bars(args) as progress:
             found = restore(args.source, place_of(settings_of(args)), progress, dry_run=args.dry_run)
+        if not args.dry_run:
+            keep_out_of_git(args.data)
     except AssayError as error:
         code = ExitCode.USAGE if isinstance(error, InvalidInput) else ExitCode.FAILED
         raise CommandFailed(str(error), code) from error

@@ -89,6 +89,7 @@ class Runtime:
                 models=self._models,
                 telemetry=parts.telemetry,
                 save=self._checkpoints.save,
+                guardrails=guardrails,
             ),
             tools=tools,
             memory=parts.memory,

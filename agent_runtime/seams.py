@@ -123,13 +123,15 @@ class Stage(StrEnum):
     """Where in a turn a guardrail stands."""
 
     INPUT = "input"
+    GENERATION = "generation"  # what the model wrote beside its tool calls, before they are made
     OUTPUT = "output"
     ACTION = "action"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What a guardrail looks at. `text` is the user's message (input), the answer (output) or the thought (action).
+    """What a guardrail looks at. `text` is the user's message (input), what the model wrote beside
+    its calls and their arguments (generation), the answer (output) or the user's message again (action).
 
     `transcript` is the session's plain text before this turn's text, oldest first, so that an action's confirmation
     can be looked up: the last assistant text is the question, the user's text its answer. `tool` and `args` are set

@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Final
 
 from agent_runtime.records import Decision, Parameters
-from agent_runtime.retrieval.grounding import CITATION, cited, sentences, states_policy
+from agent_runtime.retrieval.grounding import CITATION, cited, sentences, states_policy, support
 from agent_runtime.seams import Check, Stage, Verdict
 
 _MOST_REPLY: Final = 6_000  # characters
 _MOST_SAME: Final = 4  # times one sentence may stand in a reply
+_ITS_WORDS: Final = 0.6  # of a sentence: then it came from the document
 _MACHINERY: Final = re.compile(
     r"^\s*Agent: (?:supervisor|order|account|technical|escalation|planner|critic|summariser)\b|<\|im_\w+\|>|\[/?INST\]"
     r"|\bYou work for Larkspur, a shop\b|^\s*\{\s*\"(?:tool|name|function|arguments)\"\s*:",
@@ -60,6 +61,21 @@ class Form:
         return Verdict(decision=Decision.REWRITE, reason="a thought in the reply", text=plain)
 
 
+class GeneratedForm:
+    """`generation.form`: what a model writes beside its calls, and their arguments, are of a sensible form too.
+
+    A block fails the turn and undoes what it has begun: a model that has lost its thread must not act.
+    """
+
+    name = "form"
+    stage = Stage.GENERATION
+
+    def check(self, asked: Check) -> Verdict:
+        """Blocks templates, our own instructions, endless text and endless repetition."""
+        wrong = malformed(asked.text)
+        return Verdict(decision=Decision.BLOCK, reason=wrong) if wrong else Verdict()
+
+
 def malformed(text: str) -> str:
     """What is wrong with the form of a model's text, "" when nothing is."""
     if not text.strip():
@@ -88,9 +104,14 @@ class Citations:
         if invented:
             reason = f"cites what was not read: {', '.join(invented)}"
             return Verdict(decision=Decision.REWRITE, reason=reason, text=_DO_NOT_KNOW)
-        if asked.documents and not CITATION.search(asked.text) and any(map(states_policy, sentences(asked.text))):
+        if not CITATION.search(asked.text) and any(_is_from(each, asked) for each in sentences(asked.text)):
             return Verdict(decision=Decision.FLAG, reason="states a policy and names no source")
         return Verdict()
+
+
+def _is_from(sentence: str, asked: Check) -> bool:
+    """Whether a sentence states a policy in the words of a document that was read."""
+    return states_policy(sentence) and any(support(sentence, each) >= _ITS_WORDS for each in asked.documents)
 
 
 class PromisedCaps:

@@ -10,7 +10,7 @@ from typing import Final
 
 from agent_runtime.guardrails.action import ActionCaps
 from agent_runtime.guardrails.injection import ActionInjection, Injection
-from agent_runtime.guardrails.output import Citations, Form, PromisedCaps
+from agent_runtime.guardrails.output import Citations, Form, GeneratedForm, PromisedCaps
 from agent_runtime.guardrails.pii import Leak, Pii
 from agent_runtime.guardrails.scope import Scope
 from agent_runtime.seams import Guardrail
@@ -19,6 +19,7 @@ GUARDRAILS: Final[tuple[Guardrail, ...]] = (
     Injection(),
     Pii(),
     Scope(),
+    GeneratedForm(),
     Form(),
     Citations(),
     PromisedCaps(),

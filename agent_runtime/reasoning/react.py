@@ -25,8 +25,12 @@ from pydantic_ai.run import AgentRun
 
 from agent_runtime.agents import SpecialistAgent
 from agent_runtime.context import TurnContext
+from agent_runtime.errors import ModelFailed
 from agent_runtime.models import Models
 from agent_runtime.reasoning.thought import read_thought
+from agent_runtime.records import Decision
+from agent_runtime.seams import Check, Guardrail, Stage
+from agent_runtime.stages import pass_stage
 from agent_runtime.telemetry import Telemetry
 
 Save = Callable[[TurnContext], Awaitable[None]]
@@ -41,13 +45,14 @@ class Loop:
     models: Models
     telemetry: Telemetry
     save: Save
+    guardrails: Sequence[Guardrail] = ()
 
 
 async def react(loop: Loop, turn: TurnContext, history: Sequence[ModelMessage]) -> str | DeferredToolRequests:
     """Works until the turn's answer, or gives the calls that wait for a person.
 
     `history` is of earlier turns; `turn.messages` of this one so far (a resumed, approved or planned turn has some).
-    Raises LimitReached and pydantic-ai's AgentRunError.
+    Raises LimitReached, ModelFailed (blocked by a guardrail) and pydantic-ai's AgentRunError.
     """
     so_far = ModelMessagesTypeAdapter.validate_json(turn.messages)
     release = turn.release
@@ -100,12 +105,26 @@ async def _step(loop: Loop, turn: TurnContext, run: Run, node: Any, n_history: i
             if Agent.is_call_tools_node(node):
                 turn.spending.answered(node.model_response)
                 _say_thought(span, node.model_response)
+                _guard(loop, turn, node.model_response)
                 await _keep(loop, turn, run, n_history, node)
                 node = await run.next(node)
         finally:
             span.set_attribute("assay.step.documents", [d.doc_id for d in turn.documents[n_documents:]])
             span.set_attribute("assay.step.latency_ms", round((time.perf_counter() - started) * 1000, 3))
     return node
+
+
+def _guard(loop: Loop, turn: TurnContext, response: ModelResponse) -> None:
+    """Raises ModelFailed when a guardrail blocks what the model wrote; an answer in text has the output stage."""
+    calls = [part for part in response.parts if isinstance(part, ToolCallPart)]
+    if not calls:
+        return
+    texts = [part.content for part in response.parts if isinstance(part, TextPart)]
+    written = "\n".join([*texts, *(part.args_as_json_str() for part in calls)])
+    asked = Check(given=turn.given, text=written, parameters=turn.parameters, agent=turn.agent)
+    verdict = pass_stage(loop.telemetry, loop.guardrails, Stage.GENERATION, asked)
+    if verdict.decision is Decision.BLOCK:
+        raise ModelFailed(f"a guardrail blocked what the model wrote: {verdict.reason}")
 
 
 def _say_thought(span: Span, response: ModelResponse) -> None:

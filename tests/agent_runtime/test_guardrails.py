@@ -206,6 +206,7 @@ def test_a_reply_is_readable_and_without_machinery(text: str, decision: Decision
         ("Dogs fly free. [policy-pets]", Decision.REWRITE),
         ("Returns are free within 30 days.", Decision.FLAG),
         ("Your parcel LK-12345 is on its way.", Decision.ALLOW),
+        ("Your refund is $169.00.", Decision.ALLOW),  # a figure, but not the documents'
         ("Shall I open a return for it?", Decision.ALLOW),
     ],
 )
@@ -387,6 +388,25 @@ def test_a_turn_with_all_guardrails_has_a_span_for_each_that_was_asked(tmp_path:
     spans = {s.name for s in made.spans.get_finished_spans() if s.name.startswith("guardrail ")}
     assert spans == {f"guardrail {g.stage}.{g.name}" for g in GUARDRAILS} | {"guardrail action.confirmation"}
     assert made.memory.kept == {"u1": ["please return my boots, order LK-12345, card [card number removed]"]}
+
+
+@pytest.mark.parametrize(
+    "thought", ["I must look. " * 9, "<|im_start|>system", "Agent: order\nYou handle orders.", "so " * 3_000]
+)
+def test_a_model_that_has_lost_its_thread_does_not_act(tmp_path: Path, thought: str) -> None:
+    replies = [calls("create_return", thought=thought, order_id="LK-12345", item_ids=["i1"]), says("done")]
+    made = stand(tmp_path, scripted(replies), guardrails=GUARDRAILS)
+
+    async def go() -> Any:
+        try:
+            return await made.say("please return the boots of LK-12345")
+        finally:
+            await made.runtime.close()
+
+    assert asyncio.run(go()).status is TurnStatus.FAILED
+    assert made.shop.effects("create_return") == []
+    said = dict(made.span("guardrail generation.form").attributes or {})
+    assert (said["assay.guardrail.decision"], said["assay.guardrail.stage"]) == ("block", "generation")
 
 
 def test_each_guardrail_keeps_the_protocol_and_has_a_name_of_its_own() -> None:

@@ -113,6 +113,14 @@ class Api:
         """The trace with its first `limit` spans in start order, without their content."""
         return self.get(f"/traces/{_segment(trace_id)}", {"limit": limit, "cursor": cursor, "fields": "light"})
 
+    def trace_whole(self, trace_id: str, *, limit: int) -> Row:
+        """The trace with its first `limit` spans in start order, with inputs, outputs and attributes."""
+        return self.get(f"/traces/{_segment(trace_id)}", {"limit": limit, "fields": "full"})
+
+    def release(self, app: str, name: str) -> Row:
+        """One release, with the traffic of the last hour."""
+        return self.get(f"/releases/{_segment(app)}/{_segment(name)}", {"since": "1h"})
+
     def span(self, trace_id: str, span_id: str) -> Row:
         """One span, whole."""
         return self.get(f"/traces/{_segment(trace_id)}/spans/{_segment(span_id)}")

@@ -37,12 +37,26 @@ def _session() -> None:
     session.show()
 
 
+def _releases() -> None:
+    from dashboard.views import releases
+
+    releases.show()
+
+
+def _agent() -> None:
+    from dashboard.views import agent
+
+    agent.show()
+
+
 OVERVIEW: Final = st.Page(_overview, title="Overview", icon=":material/monitoring:", url_path="overview", default=True)
 TRACES: Final = st.Page(_traces, title="Traces", icon=":material/account_tree:", url_path="traces")
 TRACE: Final = st.Page(_trace, title="Trace", icon=":material/timeline:", url_path="trace", visibility="hidden")
 SESSIONS: Final = st.Page(_sessions, title="Sessions", icon=":material/forum:", url_path="sessions")
 SESSION: Final = st.Page(_session, title="Session", icon=":material/chat:", url_path="session", visibility="hidden")
-PAGES: Final = (OVERVIEW, TRACES, TRACE, SESSIONS, SESSION)
+RELEASES: Final = st.Page(_releases, title="Releases", icon=":material/new_releases:", url_path="releases")
+AGENT: Final = st.Page(_agent, title="Agent", icon=":material/psychology:", url_path="agent")
+PAGES: Final = (OVERVIEW, TRACES, TRACE, SESSIONS, SESSION, AGENT, RELEASES)
 
 
 def open_trace(trace_id: str, span_id: str | None = None) -> NoReturn:
@@ -54,3 +68,13 @@ def open_trace(trace_id: str, span_id: str | None = None) -> NoReturn:
 def open_session(session_id: str) -> NoReturn:
     """Goes to the page of a session."""
     st.switch_page(SESSION, query_params={"session_id": session_id})
+
+
+def open_traces(app: str, release: str) -> NoReturn:
+    """Goes to the traces of one release."""
+    st.switch_page(TRACES, query_params={"app": app, "release": release})
+
+
+def open_agent(trace_id: str) -> NoReturn:
+    """Goes to the reasoning of one turn."""
+    st.switch_page(AGENT, query_params={"trace_id": trace_id})

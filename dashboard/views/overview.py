@@ -12,9 +12,9 @@ import streamlit as st
 
 from dashboard import human
 from dashboard.api import Row
-from dashboard.parts import address, arrow, charts, frame, lists, palette, states
+from dashboard.parts import address, arrow, charts, frame, lists, over_time, palette, states
 from dashboard.parts.change import Figure, figure, share_figure
-from dashboard.parts.window import BUCKETS, Window, between
+from dashboard.parts.window import Window, between
 from dashboard.text import one_line
 
 _LENGTHS: Final = {"1m": "minute", "5m": "5 minutes", "15m": "15 minutes", "1h": "hour", "6h": "6 hours", "1d": "day"}
@@ -73,7 +73,7 @@ def _numbers(window: Window, app: str | None) -> None:
         return
     frame.figures(_figures(whole, whole_before if before else []), "overview")
     st.caption(_compared(window, whole_before if before else []))
-    span, buckets = _span(window, now)
+    span, buckets = over_time.span(window, now)
     _over_time(turns, models, tools, buckets, span, window)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -134,16 +134,6 @@ def _compared(window: Window, before: Sequence[Row]) -> str:
 def _tokens(row: Row) -> float | None:
     told = [row[name] for name in ("input_tokens", "output_tokens") if row.get(name) is not None]
     return sum(told) if told else None
-
-
-def _span(window: Window, now: datetime) -> tuple[charts.Span, list[int]]:
-    """The x axis over the whole window, and every bucket in it, so that silence shows as a gap."""
-    size = BUCKETS[window.bucket]
-    first, last = (int(at.timestamp()) for at in window.bounds(now))
-    starts = range(first // size * size, last, size)
-    buckets = [start * 10**9 for start in starts]
-    ends = _times([first // size * size * 10**9, max(last, starts[-1] + size) * 10**9])
-    return charts.Span(times=_times(buckets), bucket_s=size, first=ends[0], last=ends[1]), buckets
 
 
 def _over_time(
@@ -261,12 +251,6 @@ def _table(columns: Mapping[str, Sequence[object]], config: dict[str, object]) -
         row_height=36,
         lazy=False,  # asking would import pandas
     )
-
-
-def _times(buckets: Sequence[int]) -> list[datetime | None]:
-    tz = frame.timezone()
-    moments = [human.moment(start, tz) for start in buckets]
-    return [at.replace(tzinfo=None) if at else None for at in moments]
 
 
 def _aligned(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -162,8 +163,7 @@ def _parameters(text: str) -> dict[str, Any]:
     """A JSON object, or the file after an @. Raises argparse's error otherwise."""
     try:
         if text.startswith("@"):
-            with open(text[1:], encoding="utf-8") as file:
-                text = file.read()
+            text = Path(text[1:]).read_text(encoding="utf-8")
         found = json.loads(text)
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text[1:80]!r} cannot be read: {error.strerror}") from None

@@ -32,7 +32,7 @@ DESK: dict[str, Any] = {
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """Two turns of desk v1 in one session, one of v2 (nobody registers it), one of an app with slashes, one of SHOP."""
     with running_shell(tmp_path_factory.mktemp("releases")) as running:
-        common = {"tenant": AIRLINE, "app": "desk"}
+        common: dict[str, Any] = {"tenant": AIRLINE, "app": "desk"}
         rows = [
             *agent_trace(1, **common, release="v1", variant="control", session_id="s1"),
             *agent_trace(2, at_s=60, **common, release="v1", variant="treatment", session_id="s1"),
@@ -156,6 +156,7 @@ def test_scores_of_turns_and_sessions_count_for_their_release_however_late(shell
 def test_one_release_by_its_names_slashes_and_all(shell: Shell) -> None:
     headers = shell.headers(Role.VIEWER)
     with served(shell.services) as url:
+
         def ask(app: str, name: str) -> httpx.Response:
             path = f"{url}/api/v1/releases/{quote(app, safe='')}/{quote(name, safe='')}"
             return httpx.get(path, params=WINDOW, headers=headers)

@@ -8,6 +8,7 @@ import httpx2
 from pydantic_ai.models import Model
 
 from agent_runtime.errors import InvalidInput
+from agent_runtime.priced import PricedModel
 from agent_runtime.records import Release
 from agent_runtime.settings import Settings
 from agent_runtime.telemetry import request_headers
@@ -38,7 +39,7 @@ class Models:
             return self._fixed
         key = (release.provider, release.model)
         if key not in self._made:
-            self._made[key] = self._make(*key)
+            self._made[key] = PricedModel(self._make(*key), self._settings)
         return self._made[key]
 
     async def close(self) -> None:

@@ -32,6 +32,9 @@ BAGGAGE_KEYS: Final = (
 )
 
 
+_QUEUED_SPANS: Final = 32_768  # what waits for the collector; more is dropped
+
+
 class BaggageSpanProcessor(SpanProcessor):
     """Copies the turn's baggage onto each span when it starts; keys of other people stay in the baggage."""
 
@@ -78,7 +81,9 @@ def open_telemetry(settings: Settings, *, simulated: bool) -> Telemetry:
         key = settings.otlp_key
         headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else None
         url = settings.otlp_endpoint.rstrip("/") + "/v1/traces"
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, headers=headers)))
+        provider.add_span_processor(
+            BatchSpanProcessor(OTLPSpanExporter(endpoint=url, headers=headers), max_queue_size=_QUEUED_SPANS)
+        )
     return Telemetry(provider)
 
 

@@ -1,0 +1,36 @@
+"""What a model's answer cost: from the settings, else from the public price list; spans and limits see the same sum."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models import Model
+from pydantic_ai.models.wrapper import WrapperModel
+
+from agent_runtime.settings import Settings
+
+
+class PricedModel(WrapperModel):
+    """A model whose answers carry their cost in USD where somebody knows the price."""
+
+    def __init__(self, wrapped: Model, settings: Settings) -> None:
+        super().__init__(wrapped)
+        self._prices = (settings.input_usd_per_mtok, settings.output_usd_per_mtok)
+
+    async def request(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        """Asks the model and notes the cost on its answer."""
+        response = await super().request(*args, **kwargs)
+        if response.usage.cost is None:
+            response.usage.cost = self._cost(response)
+        return response
+
+    def _cost(self, response: ModelResponse) -> Decimal | None:
+        price_in, price_out = self._prices
+        if price_in is not None and price_out is not None:
+            return (response.usage.input_tokens * price_in + response.usage.output_tokens * price_out) / 1_000_000
+        try:
+            return response.cost().total_price
+        except (LookupError, ValueError, AssertionError):  # not on the list, or the answer names no model or no usage
+            return None

@@ -1,0 +1,164 @@
+"""`python -m agent_runtime simulate`: plays sessions of simulated users against the agent, with planted faults.
+
+Spans go to AGENT_OTLP_ENDPOINT (key: AGENT_OTLP_KEY), the truth about every session to ASSAY_URL (key: ASSAY_API_KEY)
+as `outcome` scores; without them it is only counted. The model is the simulated one, on loopback, always.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from agent_runtime.records import Release
+from agent_runtime.settings import Settings
+from agent_runtime.simulation.full import Played, open_stage
+from agent_runtime.simulation.tally import Tally
+from agent_runtime.simulation.traffic import Run, Traffic, register
+
+# What the simulated model costs, so that costs can be checked: USD per million tokens.
+INPUT_USD_PER_MTOK: Final = Decimal("0.40")
+OUTPUT_USD_PER_MTOK: Final = Decimal("1.60")
+_INTERRUPTED: Final = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is played, how fast, and where it is told."""
+    parser.add_argument("--sessions", type=_count, default=100, metavar="N", help="0 plays until it is stopped")
+    parser.add_argument("--release", default="v1", metavar="NAME", help="the release that has the faults")
+    parser.add_argument("--baseline", metavar="NAME", help="a release without faults that plays every other session")
+    parser.add_argument(
+        "--fault", action="append", default=[], type=_fault, metavar="NAME:RATE", help="may be given several times"
+    )
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--mark", default="", help="part of the session ids, to play a seed again as other sessions")
+    parser.add_argument("--speed", type=_speed, default=None, metavar="max|X", help="X times as fast as a real model")
+    parser.add_argument("--at-once", type=_count, default=8, metavar="N", help="sessions at the same time")
+    parser.add_argument("--per-minute", type=float, metavar="N", help="sessions that begin in a minute")
+    parser.add_argument(
+        "--outcome-delay", type=float, default=5.0, metavar="S", help="from a session's end to its truth"
+    )
+    parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Plays; 0 when every session was played to its end, 1 when some broke off, 130 when it was stopped before."""
+    return asyncio.run(_run(given))
+
+
+async def _run(given: argparse.Namespace) -> int:
+    traffic, tally, started = _traffic(given), Tally(), perf_counter()
+    traffic.plans()  # an unknown fault is told before anything starts
+    async with AsyncExitStack() as opened:
+        own = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="assay-agent-")))
+        assay = _assay()
+        if assay is not None:
+            await opened.enter_async_context(assay)
+            await register(assay, traffic.releases)
+        settings = _settings(own)
+        world = given.world or Settings().data / "world.db"
+        stage = await opened.enter_async_context(open_stage(settings, world, given.seed, given.speed))
+        bar = opened.enter_context(_progress())
+        task = bar.add_task("sessions", total=given.sessions or None)
+
+        def ended(played: Played) -> None:
+            tally.add(played)
+            bar.update(task, advance=1)
+
+        playing = Run(stage=stage, traffic=traffic, assay=assay, ended=ended)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, playing.stop.set)
+        await playing.play()
+    _print(given, tally, playing, perf_counter() - started)
+    if playing.stop.is_set() and given.sessions:
+        return _INTERRUPTED
+    return 1 if playing.n_broken else 0
+
+
+def _traffic(given: argparse.Namespace) -> Traffic:
+    faulty = Release(name=given.release, variant="treatment" if given.baseline else "control", faults=dict(given.fault))
+    return Traffic(
+        releases=(Release(name=given.baseline), faulty) if given.baseline else (faulty,),
+        sessions=given.sessions,
+        seed=given.seed,
+        mark=given.mark,
+        at_once=given.at_once,
+        per_minute=given.per_minute,
+        outcome_delay=timedelta(seconds=given.outcome_delay),
+    )
+
+
+def _settings(folder: Path) -> Settings:
+    """The environment's, with a folder of this run alone: what an earlier run answered is not answered again."""
+    simulated: dict[str, Any] = {
+        "data": folder,
+        "openai_api_key": None,
+        "input_usd_per_mtok": INPUT_USD_PER_MTOK,
+        "output_usd_per_mtok": OUTPUT_USD_PER_MTOK,
+    }
+    return Settings().model_copy(update=simulated)
+
+
+def _assay() -> httpx.AsyncClient | None:
+    url, key = os.environ.get("ASSAY_URL"), os.environ.get("ASSAY_API_KEY")
+    if not url:
+        return None
+    return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print(given: argparse.Namespace, tally: Tally, playing: Run, seconds: float) -> None:
+    found = tally.as_json()
+    if given.json:
+        more = {"seed": given.seed, "broken": playing.n_broken, "outcomes_posted": playing.n_posted}
+        sys.stdout.write(json.dumps({**found, **more, "seconds": round(seconds, 3)}, indent=2) + "\n")
+        return
+    table = Table("release", "fault", "sessions", "passed", "95 % interval", box=None, pad_edge=False)
+    for row in (*({**each, "fault": "all"} for each in found["releases"]), *found["faults"]):
+        interval = f"{row['low']:.1%} to {row['high']:.1%}"
+        table.add_row(row["release"], row["fault"], str(row["sessions"]), f"{row['pass_rate']:.1%}", interval)
+    Console().print(table)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("cannot be negative")
+    return value
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("has to be above 0, or max")
+    return value
+
+
+def _fault(text: str) -> tuple[str, float]:
+    name, mark, rate = text.partition(":")
+    if not mark:
+        raise argparse.ArgumentTypeError("is written as NAME:RATE, e.g. drop_confirmation:0.2")
+    return name, float(rate)

@@ -1,0 +1,198 @@
+"""Many sessions: a bounded number at once, in the order of their numbers; Assay is told their outcomes as they come due.
+
+The session numbered n of a run has the id `RELEASE-SEED-n` (with the run's mark before n, if it has one): an equal seed
+plays the same tasks, in the same words, with the same faults. Releases take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any, Final
+
+import httpx
+
+from agent_runtime.errors import BackendUnavailable, InvalidInput
+from agent_runtime.records import Release
+from agent_runtime.simulation.full import Played, Stage
+from agent_runtime.simulation.plans import Plan, cast, plan_of, write_plan
+from agent_runtime.simulation.truth import post_due
+from agent_runtime.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+_POST_EVERY_S: Final = 2.0
+_FLUSH_EVERY: Final = 16  # sessions; the exporter's queue never overflows
+_PATIENCE_S: Final = 120.0  # at the end, for outcomes that come due
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What is played. `sessions` 0 means for ever; `mark` keeps two runs of one seed apart in Assay."""
+
+    releases: tuple[Release, ...]
+    sessions: int
+    seed: int
+    mark: str = ""
+    at_once: int = 8
+    per_minute: float | None = None
+    outcome_delay: timedelta = timedelta()
+
+    def __post_init__(self) -> None:
+        if not self.releases or len({each.name for each in self.releases}) != len(self.releases):
+            raise InvalidInput("name at least one release, and each once")
+        if self.sessions < 0 or self.at_once < 1 or (self.per_minute is not None and self.per_minute <= 0):
+            raise InvalidInput("sessions cannot be negative; at once and per minute have to be above 0")
+
+    def plans(self) -> dict[str, Plan]:
+        """The plan of each release. Raises InvalidInput: an unknown fault, a rate outside 0..1."""
+        return {each.name: plan_of(each, self.seed) for each in self.releases}
+
+    def numbered(self) -> Iterator[tuple[str, Release]]:
+        """The id and release of every session."""
+        for number in range(self.sessions) if self.sessions else count():
+            release = self.releases[number % len(self.releases)]
+            yield f"{release.name}-{self.seed}-{self.mark}{number:06d}", release
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run of traffic on a stage. `assay` is a client of Assay's API with a key; None tells nobody."""
+
+    stage: Stage
+    traffic: Traffic
+    assay: httpx.AsyncClient | None = None
+    ended: Callable[[Played], None] = lambda played: None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    n_posted: int = 0
+    n_ended: int = 0
+    n_broken: int = 0
+
+    async def play(self) -> None:
+        """Plays until the last session, or until `stop`: sessions that are open then are left where they are."""
+        plans = self.traffic.plans()
+        for plan in plans.values():
+            write_plan(self.stage.world, plan)
+        posting = asyncio.create_task(self._post_for_ever()) if self.assay else None
+        try:
+            await self._play_all(plans)
+        finally:
+            if posting is not None:
+                posting.cancel()
+                await asyncio.gather(posting, return_exceptions=True)
+            await _flush(self.stage.telemetry)
+        await self._post_rest()
+
+    async def _play_all(self, plans: dict[str, Plan]) -> None:
+        room = asyncio.Semaphore(self.traffic.at_once)
+        playing: set[asyncio.Task[None]] = set()
+        for session_id, release in self.traffic.numbered():
+            await self._pause()
+            if not await self._room(room):
+                break
+            task = asyncio.create_task(self._one(session_id, release, plans[release.name], room))
+            playing.add(task)
+            task.add_done_callback(playing.discard)
+            if self.stop.is_set():
+                break
+        stopping = asyncio.create_task(self.stop.wait())
+        while playing and not self.stop.is_set():
+            await asyncio.wait([stopping, *playing], return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopping, *playing):
+            task.cancel()
+        await asyncio.gather(stopping, *playing, return_exceptions=True)
+
+    async def _pause(self) -> None:
+        """Keeps the pace."""
+        if self.traffic.per_minute is None:
+            return
+        try:
+            await asyncio.wait_for(self.stop.wait(), 60.0 / self.traffic.per_minute)
+        except TimeoutError:
+            return
+
+    async def _room(self, room: asyncio.Semaphore) -> bool:
+        """Waits for room for one more session; False when the run is stopped before there is any."""
+        waiting = asyncio.create_task(room.acquire())
+        stopping = asyncio.create_task(self.stop.wait())
+        await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not waiting.done():
+            waiting.cancel()
+        return not self.stop.is_set()
+
+    async def _one(self, session_id: str, release: Release, plan: Plan, room: asyncio.Semaphore) -> None:
+        try:
+            chosen = cast(plan, session_id)
+            self.ended(await self.stage.play(release, plan, chosen, self.traffic.outcome_delay))
+        except Exception:  # a session that breaks is told, and the others go on
+            self.n_broken += 1
+            _log.exception("session %s broke off", session_id)
+            return
+        finally:
+            room.release()
+        self.n_ended += 1
+        if self.n_ended % _FLUSH_EVERY == 0:
+            await _flush(self.stage.telemetry)
+
+    async def _post_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_POST_EVERY_S)
+            try:
+                await self._post()
+            except BackendUnavailable as error:
+                _log.warning("%s", error)
+
+    async def _post(self) -> None:
+        if self.assay is not None:
+            self.n_posted += await post_due(self.stage.world, self.assay, datetime.now(UTC))
+
+    async def _post_rest(self) -> None:
+        """The last outcomes, waited for where they come due soon. Raises BackendUnavailable."""
+        await self._post()
+        delay = self.traffic.outcome_delay.total_seconds()
+        if self.assay is not None and not self.stop.is_set() and 0 < delay <= _PATIENCE_S:
+            await asyncio.sleep(delay)
+            await self._post()
+
+
+async def register(assay: httpx.AsyncClient, releases: Sequence[Release]) -> int:
+    """Registers the releases with Assay; how many it knows now. An Assay without releases is fine.
+
+    Raises BackendUnavailable: it does not answer, or refuses; InvalidInput: the name is taken by other content.
+    """
+    known = 0
+    for release in releases:
+        said = {
+            "app": release.app,
+            "name": release.name,
+            "variant": release.variant,
+            "model": release.model,
+            "provider": release.provider,
+            "prompt_version": release.prompt_version,
+            "parameters": _plain(asdict(release.parameters)),
+        }
+        try:
+            answer = await assay.post("/api/v1/releases", json=said)
+        except httpx.HTTPError as error:
+            raise BackendUnavailable(f"Assay could not be reached: {error!r}") from None
+        if answer.status_code == httpx.codes.CONFLICT:
+            raise InvalidInput(f"release {release.name!r} is registered already with other content; take another name")
+        if answer.status_code not in (httpx.codes.OK, httpx.codes.CREATED, httpx.codes.NOT_FOUND):
+            raise BackendUnavailable(f"Assay answered {answer.status_code} to a release: {answer.text[:500]}")
+        known += answer.status_code != httpx.codes.NOT_FOUND
+    return known
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return str(value) if isinstance(value, Decimal) else value
+
+
+async def _flush(telemetry: Telemetry) -> None:
+    await asyncio.to_thread(telemetry.provider.force_flush)

@@ -1,4 +1,4 @@
-"""Many sessions: a bounded number at once, in the order of their numbers; Assay is told their outcomes as they come due.
+"""Many sessions: a bounded number at once, in the order of their numbers; Assay is told outcomes as they come due.
 
 The session numbered n of a run has the id `RELEASE-SEED-n` (with the run's mark before n, if it has one): an equal seed
 plays the same tasks, in the same words, with the same faults. Releases take turns.

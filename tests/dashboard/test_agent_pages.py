@@ -1,0 +1,126 @@
+"""The pages Agent and Releases in a browser, over the real collector, server and dashboard."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dashboard.text import inert
+from tests.dashboard import agent_traffic, hostile
+from tests.dashboard.conftest import VISIBLE_S, Shown
+from tests.dashboard.test_hostile_pages import harmless, settled
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agents:
+    """Trace ids by release, and that of the attack."""
+
+    turns: dict[str, list[str]]
+    attack: str
+
+
+@pytest.fixture(scope="module")
+def agents(shown: Shown) -> Agents:
+    """Turns of v1, v2 and v3 with their outcomes, two releases registered; all readable."""
+    stack = shown.stack
+    turns = {
+        "v1": [agent_traffic.refund(stack, "v1", at_s=900 - 120 * place) for place in range(4)],
+        "v2": [agent_traffic.refund(stack, "v2", variant="treatment", at_s=500, slow=2.5)],
+        "v3": [agent_traffic.refund(stack, "v3", at_s=300)],
+    }
+    attack = agent_traffic.attack(stack)
+    agent_traffic.register(stack)
+    wanted = [*(one for found in turns.values() for one in found), attack]
+    with stack.client() as client:
+
+        def stored() -> bool:
+            return all(client.get(f"/api/v1/traces/{one}", params={"limit": 1}).is_success for one in wanted)
+
+        wait_until(stored, VISIBLE_S, "the turns to be stored")
+    agent_traffic.score(stack, turns)
+    return Agents(turns=turns, attack=attack)
+
+
+def test_a_turn_shows_its_reasoning(page: Page, shown: Shown, agents: Agents) -> None:
+    page.goto(shown.url(f"agent?trace_id={agents.turns['v1'][0]}"))
+    expect(page.get_by_text(agent_traffic.ASKED).first).to_be_visible()
+    expect(page.get_by_text("plan then execute").first).to_be_visible()
+    expect(page.get_by_text("supervisor → planner → order")).to_be_visible()
+    expect(page.get_by_text("answered", exact=True)).to_be_visible()
+    chart = page.locator(".st-key-assay-chart-agent-turn")
+    expect(chart.locator(".ytick text").first).to_be_attached()
+    lanes = chart.locator(".ytick text").all_text_contents()
+    assert {"guardrails", "memory", "supervisor", "order · step 1", "order · step 2"} <= set(lanes)
+    first = page.locator('[class*="st-key-assay-agent-step-0"]').first
+    expect(first).to_contain_text("Look the order up before anything is said.")
+    expect(first).to_contain_text("confidence 0.91")
+    expect(first).to_contain_text("get_order")
+    second = page.locator('[class*="st-key-assay-agent-step-1"]').first
+    expect(second).to_contain_text("policy-returns")
+    expect(second).to_contain_text("create_return")
+    expect(second).to_contain_text("near the cap of $200")
+    expect(page.locator(".st-key-assay-agent-route")).to_contain_text("refund")
+    expect(page.locator(".st-key-assay-agent-limits")).to_contain_text("Steps: 3 of 12")
+    expect(page.locator(".st-key-assay-agent-guardrails")).to_contain_text("one e-mail address")
+    expect(page.locator(".st-key-assay-agent-memory")).to_contain_text("prefers refunds to card")
+    expect(page.get_by_text("give the money back · only if order delivered")).to_be_visible()
+    page.get_by_role("button", name="Open trace").click()
+    expect(page).to_have_url(re.compile(f"/trace\\?trace_id={agents.turns['v1'][0]}"))
+
+
+def test_the_latest_turns_of_agents_lead_to_one(page: Page, shown: Shown, agents: Agents) -> None:
+    page.goto(shown.url("agent?since=24h"))
+    canvas = page.locator('[data-testid="stDataFrame"] canvas').first
+    expect(page.locator('[data-testid="stDataFrame"] canvas td').filter(has_text="LK-10023").first).to_be_attached()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 300, box["y"] + 36 + 19)
+    expect(page).to_have_url(re.compile("trace_id=[0-9a-f]{32}"))
+    expect(page.get_by_text("What happened when")).to_be_visible()
+
+
+def test_releases_show_what_they_are_and_what_traffic_says(page: Page, shown: Shown, agents: Agents) -> None:
+    page.goto(shown.url(f"releases?since=24h&app={agent_traffic.APP}"))
+    cards = page.locator('[class*="st-key-assay-release-"]')
+    first = cards.filter(has_text="gpt-4.1-mini").filter(has_text="control").filter(has_text="registered").last
+    expect(first).to_contain_text("0.75 (0.301 to 0.954) · n 4")
+    expect(first).to_contain_text("wrong_order 1")
+    unknown = page.locator('[class*="st-key-assay-release-"]').filter(has_text="seen in traffic only")
+    expect(unknown.first).to_contain_text("v3")
+    expect(page.get_by_role("heading", name="Scores by release")).to_be_visible()
+    expect(page.get_by_test_id("stPlotlyChart")).to_have_count(5)
+    diff = page.locator('[data-testid="stDataFrame"] canvas td')
+    expect(diff.filter(has_text="parameters.temperature")).to_be_attached()
+    expect(diff.filter(has_text="parameters.refund_cap_usd")).to_have_count(0)
+    unknown.get_by_role("button", name="Traces").click()
+    expect(page).to_have_url(re.compile("traces.*release=v3"))
+    expect(page.get_by_text("1 trace in the last 24 hours")).to_be_visible()
+
+
+def test_hostile_text_stays_text(page: Page, shown: Shown, agents: Agents) -> None:
+    page.goto(shown.url(f"agent?trace_id={agents.attack}"))
+    expect(page.get_by_text(inert(hostile.EVERYTHING)).first).to_be_visible()
+    expect(page.locator(".st-key-assay-chart-agent-turn .ytick text").first).to_be_attached()
+    settled(page)
+    harmless(page)
+    page.goto(shown.url("releases?since=24h"))
+    expect(page.get_by_text("seen in traffic only").first).to_be_visible()
+    page.get_by_role("combobox", name="App").first.click()
+    page.get_by_role("option").filter(has_text="<script>").first.click()
+    expect(page.get_by_text("<script>window.assayPwned").first).to_be_visible()
+    settled(page)
+    harmless(page)
+
+
+def test_narrow_screens_do_not_overflow(page: Page, shown: Shown, agents: Agents) -> None:
+    page.set_viewport_size({"width": 420, "height": 900})
+    for path in (f"agent?trace_id={agents.turns['v1'][0]}", f"releases?since=24h&app={agent_traffic.APP}"):
+        page.goto(shown.url(path))
+        expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0

@@ -89,7 +89,7 @@ class Run:
 
     async def _play_all(self, plans: dict[str, Plan]) -> None:
         room = asyncio.Semaphore(self.traffic.at_once)
-        playing: set[asyncio.Task[None]] = set()
+        playing: set[asyncio.Task[Any]] = set()
         for session_id, release in self.traffic.numbered():
             await self._pause()
             if not await self._room(room):

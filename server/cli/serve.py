@@ -15,7 +15,7 @@ from server.cli.outcome import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from server.settings import Settings
 
-PARTS = ("collector", "server", "dashboard")
+PARTS = ("collector", "server", "dashboard", "agent")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
             return _collector(settings)
         case "server":
             return _server(settings)
+        case "agent":
+            return _agent(settings)
         case _:
             return _dashboard(settings)
 
@@ -105,6 +107,19 @@ def _server(settings: Settings) -> int:
     finally:
         services.control.close()
     return ExitCode.OK
+
+
+def _agent(settings: Settings) -> int:
+    """Becomes the reference agent's HTTP door (AGENT_HOST, AGENT_PORT), traced by the collector of these settings."""
+    from server.cli.connection import read_json_file
+    from server.cli.launching import agent_environment, become_agent
+
+    key = os.environ.get("ASSAY_API_KEY") or read_json_file(settings.data / "credentials.json").get("key")
+    otlp_url = f"http://127.0.0.1:{settings.http_port}"
+    environment = agent_environment(
+        os.environ, data=settings.data, api_url=settings.api_url, otlp_url=otlp_url, key=key
+    )
+    become_agent(["serve"], environment)
 
 
 def _dashboard(settings: Settings) -> int:

@@ -1,0 +1,50 @@
+"""Becoming `python -m agent_runtime ...`: the agent is a program of its own, which this server never imports."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+from urllib.parse import urlsplit
+
+from server.cli.connection import ApiClient, read_json_file
+from server.cli.outcome import CommandFailed, ExitCode
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_OTLP = ("AGENT_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def become_agent(words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replaces this process by the agent runtime with these words. Raises CommandFailed: it is not here."""
+    if not (_ROOT / "agent_runtime" / "__main__.py").exists():
+        raise CommandFailed(f"the agent runtime is not at {_ROOT / 'agent_runtime'}; run this from a checkout")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = [sys.executable, "-m", "agent_runtime", *words]
+    os.execve(sys.executable, command, {**environment, "PYTHONPATH": str(_ROOT)})  # noqa: S606
+
+
+def agent_environment(
+    given: Mapping[str, str], *, data: Path, api_url: str, otlp_url: str, key: str | None
+) -> dict[str, str]:
+    """The agent's environment; what `given` says of the agent itself (AGENT_...) comes first."""
+    keys = {"AGENT_OTLP_KEY": key, "ASSAY_API_KEY": key} if key else {}
+    ours = {"AGENT_DATA": str(data / "agent"), **keys}
+    if not any(given.get(name) for name in _OTLP):
+        ours["AGENT_OTLP_ENDPOINT"] = otlp_url
+    return {**ours, **given, "ASSAY_URL": api_url, **({"ASSAY_API_KEY": key} if key else {})}
+
+
+def otlp_url_of(api: ApiClient, data: Path) -> str:
+    """The collector's HTTP door beside an API: as the running instance of `data` says, else the port below."""
+    running = read_json_file(data / "run" / "state.json")
+    if running.get("url") == api.url and running.get("otlp_http"):
+        return str(running["otlp_http"])
+    parts = urlsplit(api.url)
+    if parts.port is None:
+        raise CommandFailed(
+            f"say where the collector of {api.url} takes OTLP over HTTP: AGENT_OTLP_ENDPOINT", ExitCode.USAGE
+        )
+    return f"{parts.scheme}://{parts.hostname}:{parts.port - 1}"

@@ -44,7 +44,7 @@ def head(title: str, about: str, *, live_key: str | None = None) -> tuple[Window
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content"):
             live = live_key is not None and st.toggle("Live", value=True, key=live_key, persist_state="session")
             choice = _choice()
-    address.keep("all", "since", choice)
+    _remember(choice)
     if refused := st.session_state.get(_REFUSED):
         with st.container(border=True, key="assay-refused-range"):
             st.text(
@@ -84,7 +84,12 @@ def choose(since: str) -> None:
     """Sets the time range of the page, for a button's `on_click`."""
     st.session_state.pop(_REFUSED, None)
     st.session_state["since"] = since
-    address.keep("all", "since", since)
+    _remember(since)
+
+
+def _remember(choice: str) -> None:
+    """Keeps the range in the address, all time by its short name."""
+    address.keep("all", "since", "all" if choice == window.ALL_TIME else choice)
 
 
 def _window(choice: str) -> Window:
@@ -134,9 +139,14 @@ def facts(cells: Iterable[tuple[str, object]], key: str) -> None:
                     st.text(inert(value, 120))
 
 
-def heading(text: object, key: str, *, size: str = "large") -> None:
-    """Data as a heading: plain text in a heading's size (st.title would read it as Markdown)."""
-    with st.container(key=f"assay-heading-{size}-{key}"):
+def heading(text: object, key: str, *, size: str = "large", page: str = "") -> None:
+    """Data as a heading: plain text in a heading's size (st.title would read it as Markdown).
+
+    `page`, ours, stands above it as the heading that a screen reader finds.
+    """
+    with st.container(key=f"assay-heading-{size}-{key}", gap=None):
+        if page:
+            st.title(page, anchor=False)
         st.text(inert(text, 160) or "(no name)")
 
 

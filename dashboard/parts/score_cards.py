@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import streamlit as st
 
@@ -17,6 +17,11 @@ _ICON: Final = {
     "human": ":material/person:",
     "outcome": ":material/flag:",
 }
+_VERDICTS: Final[dict[str, tuple[str, Literal["green", "red"]]]] = {
+    "pass": (":material/check:", "green"),
+    "fail": (":material/close:", "red"),
+}
+_MOST_BADGES: Final = 3
 
 
 def cards(scores: Sequence[Row], key: str) -> None:
@@ -48,6 +53,24 @@ def line(scores: Sequence[Row], key: str) -> None:
                 with st.container(key=f"assay-quiet-line-{key}-{score.get('score_id')}"):
                     st.text(inert(score.get("evaluator"), 40))
                 st.text(verdict(score))
+
+
+def split(scores: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Those that say pass or fail, the first few of them, and all others."""
+    verdicts = [score for score in scores if score.get("label") in _VERDICTS and not score.get("unscored")][
+        :_MOST_BADGES
+    ]
+    return verdicts, [score for score in scores if score not in verdicts]
+
+
+def badges(scores: Sequence[Row], key: str) -> None:
+    """Verdicts (see `split`) in one line, green for pass and red for fail, each after its evaluator."""
+    for score in scores:
+        icon, colour = _VERDICTS[str(score["label"])]
+        with st.container(key=f"assay-quiet-badge-{key}-{score.get('score_id')}", width="content"):
+            st.text(inert(score.get("evaluator"), 40))
+        value = "" if score.get("value") is None else f" · {human.score(score['value'])}"
+        st.badge(f"{score['label']}{value}", icon=icon, color=colour)
 
 
 def verdict(score: Row) -> str:

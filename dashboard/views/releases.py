@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -82,6 +83,8 @@ def _cards(rows: Sequence[Row]) -> None:
 
 
 def _card(row: Row, key: str) -> None:
+    seen = row.get("traffic") or {}
+    other = [model for model in seen.get("models") or [] if row.get("model") and _differs(model, str(row["model"]))]
     with st.container(border=True, gap="small", height="stretch", key=f"assay-release-{key}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
@@ -91,12 +94,12 @@ def _card(row: Row, key: str) -> None:
                     st.badge("registered", icon=":material/verified:", color="green")
                 else:
                     st.badge("seen in traffic only", icon=":material/help:", color="orange")
+                if other:
+                    st.badge("another model seen", icon=":material/swap_horiz:", color="red")
             if row.get("traffic") and st.button(
                 "Traces", icon=":material/account_tree:", type="tertiary", key=f"release-traces-{key}"
             ):
                 links.open_traces(str(row["app"]), str(row["name"]))
-        seen = row.get("traffic") or {}
-        other = [model for model in seen.get("models") or [] if row.get("model") and model != row["model"]]
         frame.facts(
             (
                 ("Variant", row.get("variant") or ", ".join(seen.get("variants") or [])),
@@ -115,6 +118,11 @@ def _card(row: Row, key: str) -> None:
             return
         _figures(seen, key)
         _score_line(seen["scores"], key)
+
+
+def _differs(seen: str, registered: str) -> bool:
+    """Whether a model is another than the registered one; a dated name of it ("gpt-4.1-2025-04-14") is the same."""
+    return seen != registered and re.fullmatch(re.escape(registered) + r"[-@:]v?\d[\w.:-]*", seen) is None
 
 
 def _when(at: object) -> str | None:

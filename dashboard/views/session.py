@@ -73,14 +73,18 @@ def _head(session: Row, scores: list[Row]) -> None:
                 if value:
                     st.caption(name)
                     st.code(inert(value, 500), language=None, wrap_lines=True)
-    frame.heading(gist(session.get("first_input")) or session.get("session_id"), "session")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(width="content"):
+            frame.heading(gist(session.get("first_input")) or session.get("session_id"), "session", page="Session")
+        verdicts, others = score_cards.split(scores)
+        score_cards.badges(verdicts, "session")
     frame.facts(
         (
             ("Started", frame.started(session.get("start_ns"))),
             ("Lasted", human.duration(session.get("duration_ms"))),
             ("Turns", human.count(session.get("n_turns"))),
             ("Spans", human.count(session.get("n_spans"))),
-            ("Errors", human.count(session["n_errors"]) if session.get("n_errors") else None),
+            ("Error spans", human.count(session["n_errors"]) if session.get("n_errors") else None),
             (
                 "Tokens",
                 human.in_and_out(session),
@@ -94,8 +98,8 @@ def _head(session: Row, scores: list[Row]) -> None:
         ),
         "session",
     )
-    if scores:
-        score_cards.line(scores, "session")
+    if others:
+        score_cards.line(others, "session")
 
 
 def _gap(turn: Row) -> None:
@@ -115,7 +119,7 @@ def _turn(number: int, turn: Row) -> None:
             with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
                 st.caption(f"**Turn {number}**", width="content")
                 if turn.get("n_errors"):
-                    st.badge(human.plural(int(turn["n_errors"]), "error"), icon=":material/error:", color="red")
+                    st.badge(human.plural(int(turn["n_errors"]), "error span"), icon=":material/error:", color="red")
                 st.caption(_measures(turn), width="content")
             if st.button("Open trace", icon=":material/open_in_full:", type="tertiary", key=f"open-{trace_id}"):
                 links.open_trace(trace_id)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Row
+from dashboard.api import Page, Row
 from dashboard.parts import filters, frame, lists, states
 from dashboard.parts.gist import gist
 from dashboard.text import one_line
@@ -36,8 +36,7 @@ def _list(wanted: filters.Chosen, words: str) -> None:
     if not page.items:
         _nothing(wanted)
         return
-    more = " or more" if page.next_cursor or cursors else ""
-    st.caption(f"{human.plural(len(page.items), 'session')}{more} {words}. Click a row to read the conversation.")
+    st.caption(f"{_count(len(page.items), len(cursors), page)} {words}. Click a row to read the conversation.")
     generation = st.session_state.get("sessions-generation", 0)
     renamed = {
         "input": lists.text_column("First message", 330),
@@ -48,6 +47,14 @@ def _list(wanted: filters.Chosen, words: str) -> None:
     if row is not None and row < len(page.items):
         st.session_state["sessions-generation"] = generation + 1  # coming back finds no cell selected
         links.open_session(str(page.items[row]["session_id"]))
+
+
+def _count(shown: int, pages_before: int, page: Page) -> str:
+    """How many these are: all of them, the newest, or which ones of the list."""
+    if pages_before:
+        first = pages_before * lists.PAGE_SIZE + 1
+        return f"Sessions {first:,} to {first + shown - 1:,}"
+    return f"The newest {human.plural(shown, 'session')}" if page.next_cursor else human.plural(shown, "session")
 
 
 def _nothing(wanted: filters.Chosen) -> None:

@@ -92,9 +92,8 @@ def _head(trace: Row, scores: Sequence[Row]) -> None:
                         st.code(inert(value, 500), language=None, wrap_lines=True)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="content"):
-            frame.heading(
-                trace.get("name") or ("The root span has not arrived" if trace.get("root_missing") else None), "trace"
-            )
+            unnamed = "The root span has not arrived" if trace.get("root_missing") else None
+            frame.heading(trace.get("name") or unnamed, "trace", page="Trace")
         frame.status_badge(trace.get("status"))
         if trace.get("root_missing"):
             st.badge("root not arrived", icon=":material/hourglass_empty:", color="orange")
@@ -104,7 +103,7 @@ def _head(trace: Row, scores: Sequence[Row]) -> None:
             ("Started", frame.started(trace.get("start_ns"))),
             ("Latency", human.duration(trace.get("duration_ms"))),
             ("Spans", f"{trace.get('n_spans') or 0:,}"),
-            ("Errors", human.count(trace["n_errors"]) if trace.get("n_errors") else None),
+            ("Error spans", human.count(trace["n_errors"]) if trace.get("n_errors") else None),
             ("Model calls", human.count(trace.get("n_model_calls"))),
             ("Tool calls", human.count(trace.get("n_tool_calls"))),
             ("Tokens", human.in_and_out(trace)),

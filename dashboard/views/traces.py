@@ -25,7 +25,7 @@ def show() -> None:
     window, every_s = frame.head(
         "Traces", "One row per trace: a user's message to the agent's reply", live_key="traces-live"
     )
-    chosen = filters.bar("traces", window.parameters, placeholder="Search names, inputs, outputs, attributes")
+    chosen = filters.bar("traces", window.parameters, placeholder="Search traces")
     wanted = {**window.parameters, **chosen}
     if st.session_state.get("traces-wanted") != wanted:
         st.session_state.update({"traces-wanted": wanted, _CURSORS: [], _PEEK: None})
@@ -48,9 +48,8 @@ def _list(wanted: filters.Chosen, words: str) -> None:
     place = ids.index(peeked) if peeked in ids else None
     with listing:
         # A new generation forgets the clicked cell, so that closing the peek does not open it again.
-        row = lists.grid(
-            _columns(page.items), f"traces-grid-{st.session_state.get(_GENERATION, 0)}", height=640, chosen=place
-        )
+        key = f"traces-grid-{st.session_state.get(_GENERATION, 0)}{'-beside' if peeked else ''}"
+        row = lists.grid(_columns(page.items, beside=peeked is not None), key, height=640, chosen=place)
         lists.turn_pages(_CURSORS, page, cursors)
     clicked = page.items[row]["trace_id"] if row is not None and row < len(page.items) else None
     if clicked is not None and clicked != peeked:
@@ -80,26 +79,31 @@ def _count(wanted: filters.Chosen, words: str, shown: int) -> None:
     st.caption(f"{human.plural(total, 'trace')} {words}{wrong}")
 
 
-def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:
+def _columns(rows: Sequence[Row], *, beside: bool) -> dict[str, list[object]]:
+    """What tells traces apart stands first; `beside` an open peek, which has the rest, there is room for three."""
     shared = lists.shared_values(rows)
-    return {
+    first: dict[str, list[object]] = {
         "started": shared["started"],
         "status": [lists.outcome(row) for row in rows],
+        "input": [one_line(gist(row.get("input"))) for row in rows],
+    }
+    if beside:
+        return first
+    return first | {
+        "output": [one_line(gist(row.get("output"), answer=True)) for row in rows],
+        "seconds": [lists.seconds(row) for row in rows],
+        "app": shared["app"],
+        "release": shared["release"],
+        "variant": shared["variant"],
+        "model": [one_line(", ".join(row.get("models") or []), 80) for row in rows],
+        "cost": shared["cost"],
+        "tokens": shared["tokens"],
+        "spans": shared["spans"],
+        "session": [one_line(row.get("session_id"), 80) for row in rows],
+        "user": shared["user"],
         "name": [
             one_line(row.get("name") or ("(root not arrived)" if row.get("root_missing") else ""), 80) for row in rows
         ],
-        "input": [one_line(gist(row.get("input"))) for row in rows],
-        "output": [one_line(gist(row.get("output"), answer=True)) for row in rows],
-        "seconds": [lists.seconds(row) for row in rows],
-        "spans": shared["spans"],
-        "tokens": shared["tokens"],
-        "cost": shared["cost"],
-        "app": shared["app"],
-        "release": shared["release"],
-        "model": [one_line(", ".join(row.get("models") or []), 80) for row in rows],
-        "session": [one_line(row.get("session_id"), 80) for row in rows],
-        "user": shared["user"],
-        "variant": shared["variant"],
     }
 
 

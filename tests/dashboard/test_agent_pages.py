@@ -93,6 +93,8 @@ def test_releases_show_what_they_are_and_what_traffic_says(page: Page, shown: Sh
     expect(first).to_contain_text("wrong_order 1")
     unknown = page.locator('[class*="st-key-assay-release-"]').filter(has_text="seen in traffic only")
     expect(unknown.first).to_contain_text("v3")
+    changed = page.locator('[class*="st-key-assay-release-"]').filter(has_text="another model seen")
+    expect(changed.first).to_contain_text("v2")
     expect(page.get_by_role("heading", name="Scores by release")).to_be_visible()
     expect(page.get_by_test_id("stPlotlyChart")).to_have_count(5)
     diff = page.locator('[data-testid="stDataFrame"] canvas td')

@@ -89,7 +89,7 @@ class Run:
 
     async def _play_all(self, plans: dict[str, Plan]) -> None:
         room = asyncio.Semaphore(self.traffic.at_once)
-        playing: set[asyncio.Task[Any]] = set()
+        playing: set[asyncio.Task[None]] = set()
         for session_id, release in self.traffic.numbered():
             await self._pause()
             if not await self._room(room):
@@ -102,8 +102,8 @@ class Run:
         stopping = asyncio.create_task(self.stop.wait())
         while playing and not self.stop.is_set():
             await asyncio.wait([stopping, *playing], return_when=asyncio.FIRST_COMPLETED)
-        for task in (stopping, *playing):
-            task.cancel()
+        for unfinished in (stopping, *playing):
+            unfinished.cancel()
         await asyncio.gather(stopping, *playing, return_exceptions=True)
 
     async def _pause(self) -> None:

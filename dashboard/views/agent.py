@@ -12,9 +12,10 @@ from dashboard.api import Api, ApiFailure, Row
 from dashboard.parts import content, frame, lists, picture, states
 from dashboard.parts.gist import gist
 from dashboard.parts.reasoning import Reasoning, Step, attributes, number, read, texts
-from dashboard.text import inert, one_line
+from dashboard.text import as_json, inert, one_line, parsed
 
 _MOST_SPANS: Final = 1_000
+_SMALL: Final = 400  # characters of a JSON value that is shown open
 _DECISIONS: Final = {"allow": "green", "flag": "orange", "rewrite": "orange", "block": "red"}
 _ENDS: Final = {
     "answered": "green",
@@ -89,7 +90,7 @@ def _latest() -> None:
         "app": shared["app"],
         "release": shared["release"],
     }
-    wide = {"input": lists.text_column("Input", 300), "output": lists.text_column("Output", 300)}
+    wide = {"input": lists.text_column("Input", 250), "output": lists.text_column("Output", 250)}
     row = lists.grid(columns, "agent-grid", height=640, renamed=wide)
     if row is not None and row < len(rows):
         links.open_agent(str(rows[row]["trace_id"]))
@@ -210,8 +211,7 @@ def _step(step: Step, place: int) -> None:
         if about.get("assay.step.precondition"):
             held = about.get("assay.step.precondition_held")
             frame.facts((("Only if", about["assay.step.precondition"]), ("Held", held)), f"{key}-precondition")
-        for guardrail in step.guardrails:
-            _guardrail(guardrail, f"{key}-{guardrail.get('span_id')}")
+        _decided(step.guardrails, key)
         for tool in step.tools:
             _tool(tool, f"{key}-{tool.get('span_id')}")
 
@@ -231,7 +231,19 @@ def _tool(tool: Row, key: str) -> None:
             (right, "Result", "result", tool.get("output")),
         ):
             with column:
-                content.block(title, about.get(f"gen_ai.tool.call.{name}") or value, f"{key}-{name}")
+                _value(title, about.get(f"gen_ai.tool.call.{name}") or value, f"{key}-{name}")
+
+
+def _value(title: str, value: object, key: str) -> None:
+    """Arguments or a result: a small one open, a large one folded."""
+    st.caption(title)
+    spelled = parsed(value) if isinstance(value, str) else value
+    if isinstance(spelled, (dict, list)) and spelled:
+        content.json_tree(spelled, depth=3 if len(as_json(spelled)) < _SMALL else 1)
+    elif value in (None, "", "{}", "[]"):
+        st.caption("(empty)")
+    else:
+        content.text(value, key, short=600)
 
 
 def _route(route: Row) -> None:
@@ -252,17 +264,17 @@ def _used(trace: Row, found: Reasoning) -> None:
     app, release = trace.get("app"), trace.get("release")
     limits = _limits(states.api(), str(app), str(release)) if app and release else {}
     tokens = (trace.get("input_tokens") or 0) + (trace.get("output_tokens") or 0)
-    used: tuple[tuple[str, str, float, Any], ...] = (
+    used: tuple[tuple[str, str, float | None, Any], ...] = (
         ("steps", "Steps", len(found.steps), human.count),
         ("tokens", "Tokens", tokens, human.count),
-        ("dollars", "Cost", trace.get("cost_usd") or 0.0, human.usd),
+        ("dollars", "Cost", trace.get("cost_usd"), human.usd),
         ("seconds", "Time", (trace.get("duration_ms") or 0.0) / 1000, lambda s: human.duration(1000 * s)),
     )
     with st.container(border=True, key="assay-agent-limits", gap="small"):
         st.caption("Limits of the turn" if limits else "Taken by the turn (the release registered no limits)")
         for name, title, taken, words in used:
             most = _amount(limits.get(name))
-            if most:
+            if most and taken is not None:
                 text = f"{title}: {words(taken)} of {words(most)}".replace("$", "\\$")
                 st.progress(min(1.0, taken / most), text=text)
         if not limits:
@@ -282,8 +294,31 @@ def _guardrails(guardrails: Sequence[Row]) -> None:
         return
     with st.container(border=True, key="assay-agent-guardrails", gap="small"):
         st.caption("Guardrails, in order")
-        for place, span in enumerate(guardrails[:60]):
-            _guardrail(span, f"all-{place}")
+        _decided(guardrails, "all")
+
+
+def _decided(guardrails: Sequence[Row], key: str) -> None:
+    """Those that stepped in, a line each; those that let pass, in one line."""
+    passed = []
+    for place, span in enumerate(guardrails[:100]):
+        about = attributes(span)
+        if about.get("assay.guardrail.decision") == "allow" and not about.get("assay.guardrail.reason"):
+            passed.append(_guardrail_name(span))
+        else:
+            _guardrail(span, f"{key}-{place}")
+    if passed:
+        with st.container(horizontal=True, gap="small", key=f"assay-guardrail-{key}-passed"):
+            st.badge("allow", color="green")
+            with st.container(key=f"assay-quiet-guardrail-{key}-passed"):
+                st.text(" · ".join(dict.fromkeys(passed)))
+
+
+def _guardrail_name(span: Row) -> str:
+    """ "action.caps": from the span's name, which says the stage as well; else as its attribute says."""
+    name = str(span.get("name") or "")
+    if name.startswith("guardrail "):
+        return inert(name.removeprefix("guardrail "), 60)
+    return inert(attributes(span).get("assay.guardrail.name") or name, 60)
 
 
 def _guardrail(span: Row, key: str) -> None:
@@ -291,7 +326,7 @@ def _guardrail(span: Row, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-guardrail-{key}"):
         _badge(about.get("assay.guardrail.decision"), _DECISIONS)
         with st.container(width="content"):
-            st.text(inert(about.get("assay.guardrail.name") or span.get("name"), 80))
+            st.text(_guardrail_name(span))
         if about.get("assay.guardrail.reason"):
             with st.container(key=f"assay-quiet-guardrail-{key}", width="content"):
                 st.text(inert(about["assay.guardrail.reason"], 300))

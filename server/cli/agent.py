@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     api = client_of(args)
     environment = {**os.environ, "AGENT_DATA": os.environ.get("AGENT_DATA", str(args.data / "agent"))}
     try:
-        api.get("/api/v1/apps", {})
+        api.get("/api/v1/apps", {"since": "1h"})
     except CommandFailed as failed:
         print(f"assay: not traced: {failed}", file=sys.stderr)
     else:

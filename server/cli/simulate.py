@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Becomes the simulation once a server has answered. Raises CommandFailed."""
     api = client_of(args)
-    api.get("/api/v1/apps", {})
+    api.get("/api/v1/apps", {"since": "1h"})
     words = ["simulate", *(["--json"] if args.json else [])]
     for name, _, _ in _OPTIONS:
         value = getattr(args, name.replace("-", "_"))

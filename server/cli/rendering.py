@@ -96,17 +96,23 @@ def message_text(value: object) -> str:
 
     Tool calls show as name(arguments). Not neutralised: pass it through `plain` to print.
     """
+    return "\n".join(text for _, text in spoken(value))
+
+
+def spoken(value: object) -> list[tuple[str, str]]:
+    """The messages of an input or output as (role, text), as `message_text` reads them; the role is empty where none
+    is told. Neither is neutralised."""
     if value is None:
-        return ""
+        return []
     try:
         parsed = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
-        return str(value)
+        return [("", str(value))]
     if isinstance(parsed, dict | list):
-        found = [text for text in _texts(parsed if isinstance(parsed, list) else [parsed]) if text]
+        found = [(who, text) for who, text in _texts(parsed if isinstance(parsed, list) else [parsed]) if text]
         if found:
-            return "\n".join(found)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            return found
+    return [("", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
 
 
 def print_json(value: object) -> None:
@@ -114,15 +120,16 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
-def _texts(messages: list[Any]) -> Iterator[str]:
+def _texts(messages: list[Any]) -> Iterator[tuple[str, str]]:
     for message in messages[:_MAX_PARTS]:
         if not isinstance(message, dict):
             continue
-        content = message.get("content")
+        content, role = message.get("content"), message.get("role")
+        who = role if isinstance(role, str) else ""
         if isinstance(content, str):
-            yield content
+            yield who, content
         parts = message.get("parts") or (content if isinstance(content, list) else [])
-        yield from (_part(part) for part in parts[:_MAX_PARTS] if isinstance(part, dict))
+        yield from ((who, _part(part)) for part in parts[:_MAX_PARTS] if isinstance(part, dict))
 
 
 def _part(part: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from server.cli.rendering import (
     moment,
     money,
     print_table,
+    spoken,
     status,
     tokens,
 )
@@ -33,11 +34,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
-    """A span's place in the tree: how deep, the rules drawn before it, and what is odd about its place."""
+    """A span's place in the tree: how deep, the rules drawn before it and before the lines below its own, and what is
+    odd about its place."""
 
     span: Row
     depth: int
     rules: str
+    below: str = ""
     oddity: str = ""
 
 
@@ -73,10 +76,8 @@ def print_trace(trace: Mapping[str, Any], *, full: bool) -> None:
     for branch in branches(spans):
         out.print(_line(branch), soft_wrap=True)
         if full:
-            for name in ("input", "output"):
-                if branch.span.get(name):
-                    text = plain(message_text(branch.span[name]), _FULL, block=True)
-                    out.print(Text(f"    {name}: ", "dim") + Text(text), soft_wrap=True)
+            for line in _said(branch):
+                out.print(line, soft_wrap=True)
     n_spans = trace.get("n_spans") or len(spans)
     if n_spans > len(spans):
         out.print(Text(f"... {counted(n_spans - len(spans), 'more span')}: --limit {n_spans} shows them all", "dim"))
@@ -154,10 +155,11 @@ def _below(
         seen.add(index)
         corner = "" if depth == 0 else "└─ " if last else "├─ "
         rules = before + corner if depth <= MAX_INDENT else f"{before[: MAX_INDENT * 3]}... (depth {depth}) "
-        yield Branch(span=spans[index], depth=depth, rules=rules, oddity=oddity if index == top else "")
         below = before + ("" if depth == 0 else "   " if last else "│  ")
         below = below[: MAX_INDENT * 3]
         kin = [child for child in children.get(index, []) if child not in seen]
+        under = below + ("│  " if kin else "   ")
+        yield Branch(span=spans[index], depth=depth, rules=rules, below=under, oddity=oddity if index == top else "")
         for position, child in reversed(list(enumerate(kin))):
             waiting.append((child, depth + 1, below, position == len(kin) - 1))
 
@@ -176,6 +178,21 @@ def _head(head: Row) -> Text:
         if head.get(name):
             line += Text(f"\n{name:<12}", "bold") + cell(head[name], 200)
     return line
+
+
+def _said(branch: Branch) -> Iterator[Text]:
+    """What the span read and wrote, message by message with who spoke, every line within the rules of the tree."""
+    for name in ("input", "output"):
+        label, left = f"{name:>6}  ", _FULL
+        for role, said in spoken(branch.span.get(name)):
+            who = f"{plain(role, 20)} > " if role else ""
+            shown = plain(said, left, block=True)
+            for line in shown.split("\n"):
+                yield Text(branch.below + label, "dim") + Text(who, "bold") + Text(line)
+                label, who = " " * len(label), " " * len(who)
+            left -= len(shown)
+            if left <= 0:
+                break
 
 
 def _line(branch: Branch) -> Text:

@@ -36,7 +36,7 @@ def print_list(rows: Sequence[Row]) -> None:
         "release",
         "user",
         "turns",
-        "errors",
+        "error spans",
         "in > out",
         "cost",
         "first input",
@@ -56,7 +56,7 @@ def print_list(rows: Sequence[Row]) -> None:
         )
         for row in rows
     )
-    print_table(columns, cells, right=("turns", "errors", "in > out", "cost"))
+    print_table(columns, cells, right=("turns", "error spans", "in > out", "cost"))
 
 
 def print_session(answer: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ def print_session(answer: Mapping[str, Any]) -> None:
     facts = [
         f"{moment(session.get('started_at'))} UTC",
         duration(session.get("duration_ms")),
-        f"{counted(session.get('n_turns'), 'turn')}, {counted(session.get('n_errors'), 'error')}",
+        f"{counted(session.get('n_turns'), 'turn')}, {counted(session.get('n_errors'), 'error span')}",
         f"{tokens(session.get('input_tokens'), session.get('output_tokens'))} tokens",
         money(session.get("cost_usd")),
     ]

@@ -70,6 +70,37 @@ def test_a_printed_trace_holds_no_escape_from_any_field(capsys: pytest.CaptureFi
     assert not set(printed) & set("\x1b\x9b\x07\x00\u202e\u200b")
 
 
+def test_the_full_tree_says_who_spoke_and_keeps_its_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    talk = [
+        {"role": "system", "parts": [{"type": "text", "content": "Be kind."}]},
+        {"role": "user", "content": "Where is\nmy order?"},
+        {"role": "assistant", "parts": [{"type": "tool_call", "name": "find", "arguments": {"id": 7}}]},
+    ]
+    spans = [
+        span("r", input="plain words"),
+        span("b", "r", input=json.dumps(talk), output="[]"),
+        span("c", "b", output="7\n8"),
+        span("d", "r"),
+    ]
+    trace_tree.print_trace({"trace": {"trace_id": "1" * 32}, "spans": spans}, full=True)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    drawn_lines = lines[next(place for place, line in enumerate(lines) if "span r" in line) :]
+    assert drawn_lines == [
+        "SPAN span r  1.5 ms",
+        "│   input  plain words",
+        "├─ SPAN span b  1.5 ms",
+        "│  │   input  system > Be kind.",
+        "│  │          user > Where is",
+        "│  │                 my order?",
+        '│  │          assistant > find({"id": 7})',
+        "│  │  output  []",
+        "│  └─ SPAN span c  1.5 ms",
+        "│        output  7",
+        "│                8",
+        "└─ SPAN span d  1.5 ms",
+    ]
+
+
 def test_the_tree_draws_children_under_parents_in_order() -> None:
     spans = [span("r"), span("b", "r"), span("c", "b"), span("d", "r")]
     assert drawn(spans) == ["r", "├─ b", "│  └─ c", "└─ d"]

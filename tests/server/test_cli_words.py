@@ -108,8 +108,8 @@ def test_since_and_start_exclude_each_other(capsys: pytest.CaptureFixture[str], 
 
 
 def test_one_turn_is_no_turns(capsys: pytest.CaptureFixture[str], shell: Shell, url: str) -> None:
-    assert "1 turn, 1 error " in said(capsys, shell, url, "sessions", "show", "s1")
-    assert "2 turns, 2 errors " in said(capsys, shell, url, "sessions", "show", "s2")
+    assert "1 turn, 1 error span " in said(capsys, shell, url, "sessions", "show", "s1")
+    assert "2 turns, 2 error spans " in said(capsys, shell, url, "sessions", "show", "s2")
     assert "4 spans, 1 error " in said(capsys, shell, url, "traces", "show", trace(1))
     assert "1 span, 1 error " in said(capsys, shell, url, "traces", "show", trace(4))
     assert "... 3 more spans" in said(capsys, shell, url, "traces", "show", trace(1), "--limit", "1")

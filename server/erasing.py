@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from collector.drain import request_drain
 from collector.seal import MasterKey, sealed, unsealed
-from core.errors import Conflict, InvalidInput, StorageFailed
+from core.errors import AssayError, Conflict, InvalidInput, StorageFailed
 from core.ids import TenantId
 from core.records import PiiMode, PiiPolicy, Principal
 from server.control_access import open_control, pepper_of
@@ -104,38 +104,59 @@ class Erasing:
     def carry_out(self, which: Erasure, progress: Progress = _QUIET, *, by: Principal | None = None) -> Receipt:
         """Does it, or goes on with it. Raises Incomplete; Conflict when another erasure runs; StorageFailed."""
         with alone(self._settings):
-            memory = self._opened(self.control.erasure(which.tenant, which.erasure_id))
-            n_segments, n_damaged = self._drain(progress)
-            memory = replace(memory, n_segments=memory.n_segments + n_segments)
-            subject = self._subject(which.tenant, memory.user_id)
-            memory = self._erase_rows(which, memory, subject, progress)
-            progress("deleting old bytes", 0, 1)
-            remove_staging(self._lake)
-            old_files = erasure.sweep(self._lake, which.tenant)
-            aside = erasure.destroy_taken_aside(self._lake, subject, memory.what)
-            places = sum(_overwrite(path, subject, memory.what.traces) for path in self._logs())
-            claims = self.control.forget_claims(which.tenant, memory.user_id)
-            if left := erasure.unreadable(self._lake, which.tenant):
-                raise Incomplete(
-                    f"{len(left)} damaged files may hold something of the user, first {left[0]}\n"
-                    "put them back from a backup, or assay doctor --repair --yes; then give the same command again"
-                )
-            receipt = Receipt(
-                erasure_id=which.erasure_id,
-                traces=len(memory.what.traces),
-                sessions=len(memory.what.sessions),
-                days=len(memory.what.dates),
-                rows=memory.what.rows,
-                files=memory.what.files,
-                old_files=old_files,
-                damaged_files=aside,
-                journal_segments=memory.n_segments,
-                journal_damaged=n_damaged,
-                log_places=places,
-                control_rows=claims,
+            return self._carry_out(which, progress, by)
+
+    def resume(self, progress: Progress = _QUIET) -> list[Receipt]:
+        """Carries out all that is under way, also what is begun meanwhile; waits while a backup or an erasure runs.
+
+        Raises the first problem after the others are done; Conflict when another process waits to do the same.
+        """
+        receipts: list[Receipt] = []
+        failed: dict[str, AssayError] = {}
+        progress("waiting until no other erasure or backup runs", 0, 1)
+        with alone(self._settings, wait=True):
+            while left := [each for each in self.under_way() if each.erasure_id not in failed]:
+                try:
+                    receipts.append(self._carry_out(left[0], progress, None))
+                except AssayError as error:
+                    failed[left[0].erasure_id] = error
+        for first in failed.values():
+            raise first
+        return receipts
+
+    def _carry_out(self, which: Erasure, progress: Progress, by: Principal | None) -> Receipt:
+        memory = self._opened(self.control.erasure(which.tenant, which.erasure_id))
+        n_segments, n_damaged = self._drain(progress)
+        memory = replace(memory, n_segments=memory.n_segments + n_segments)
+        subject = self._subject(which.tenant, memory.user_id)
+        memory = self._erase_rows(which, memory, subject, progress)
+        progress("deleting old bytes", 0, 1)
+        remove_staging(self._lake)
+        old_files = erasure.sweep(self._lake, which.tenant)
+        aside = erasure.destroy_taken_aside(self._lake, subject, memory.what)
+        places = sum(_overwrite(path, subject, memory.what.traces) for path in self._logs())
+        claims = self.control.forget_claims(which.tenant, memory.user_id)
+        if left := erasure.unreadable(self._lake, which.tenant):
+            raise Incomplete(
+                f"{len(left)} damaged files may hold something of the user, first {left[0]}\n"
+                "put them back from a backup, or assay doctor --repair --yes; then give the same command again"
             )
-            self.control.finish_erasure(which, asdict(receipt), by=by)
-            return receipt
+        receipt = Receipt(
+            erasure_id=which.erasure_id,
+            traces=len(memory.what.traces),
+            sessions=len(memory.what.sessions),
+            days=len(memory.what.dates),
+            rows=memory.what.rows,
+            files=memory.what.files,
+            old_files=old_files,
+            damaged_files=aside,
+            journal_segments=memory.n_segments,
+            journal_damaged=n_damaged,
+            log_places=places,
+            control_rows=claims,
+        )
+        self.control.finish_erasure(which, asdict(receipt), by=by)
+        return receipt
 
     def under_way(self) -> list[Erasure]:
         """The erasures that were begun and are not done, of every tenant, oldest first."""

@@ -72,7 +72,7 @@ def _erase(erasing: Erasing, args: argparse.Namespace) -> int:
 
 def _resume(erasing: Erasing, args: argparse.Namespace) -> int:
     with _progress(args) as progress:
-        receipts = [erasing.carry_out(each, progress) for each in erasing.under_way()]
+        receipts = erasing.resume(progress)
     _print_receipts(receipts, as_json=args.json)
     return ExitCode.OK
 

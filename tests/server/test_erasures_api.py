@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from pathlib import Path
 
 import httpx
 
+from server.exclusive import alone
+from server.settings import Settings
 from tests.bytes_left import mentions
 from tests.collector import otlp
 from tests.server.test_erase import OTHER, PIECES, TEXT, USER, spans
@@ -67,3 +70,32 @@ def test_an_erasure_on_a_running_instance_under_load(tmp_path: Path) -> None:
         assert client.get("/api/v1/erasures/nobody").status_code == 404
         assert client.post("/api/v1/erasures", json={"user_id": " "}).status_code == 422
     assert mentions(tmp_path, PIECES) == []
+
+
+def is_held(lock: Path) -> bool:
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_erasures_accepted_while_a_backup_runs_are_carried_out_after_it(tmp_path: Path) -> None:
+    with running_stack(tmp_path) as stack, stack.client() as client:
+        for n, user in enumerate((USER, OTHER), 1):
+            send(stack, n, user, TEXT)
+        with alone(Settings(data=stack.data_dir)):  # what assay backup holds
+            begun = []
+            for user in (USER, OTHER):
+                answer = client.post("/api/v1/erasures", json={"user_id": user, "dry_run": False})
+                assert answer.status_code == 202
+                begun.append(answer.json()["erasure_id"])
+            waits = stack.data_dir / "run" / "waits.lock"
+            wait_until(lambda: waits.exists() and is_held(waits), 60, "a process to wait for the folder")
+            refused = stack.cli("erase", "--user", USER, "--yes", "--data", str(stack.data_dir))
+            assert (refused.returncode, "a backup of this data folder is running" in refused.stderr) == (1, True)
+            assert not any(done(client, one) for one in begun)
+        for one in begun:
+            wait_until(lambda one=one: done(client, one), 120, "the erasure to be done")  # type: ignore[misc]
+        assert counted(client, {}) == 0

@@ -83,8 +83,9 @@ def texts(value: object) -> list[str]:
 
 
 def number(value: object) -> float | None:
-    """A number attribute; None for anything else."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A finite number attribute; None for anything else."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+    return float(value) if known else None  # type: ignore[arg-type]
 
 
 def read(spans: Sequence[Row]) -> Reasoning:

@@ -140,8 +140,8 @@ def _head(trace: Row, found: Reasoning) -> None:
 
 def _badge(value: object, known: dict[str, str]) -> None:
     """A word of a closed set as a badge; any other word is data, and plain text."""
-    if value in known:
-        st.badge(str(value).replace("_", " "), color=known[str(value)])  # type: ignore[arg-type]
+    if isinstance(value, str) and value in known:
+        st.badge(value.replace("_", " "), color=known[value])  # type: ignore[arg-type]
     elif value:
         st.text(inert(value, 40))
 

@@ -135,10 +135,10 @@ def _figures(seen: Row, key: str) -> None:
     frame.numbers(
         (
             ("Turns", human.count(turns)),
-            ("With an error", human.share(seen["n_errors"], turns)),
-            ("Latency p95", human.duration((seen.get("latency_ms") or {}).get("p95"))),
-            ("First token p95", human.duration((seen.get("ttft_ms") or {}).get("p95"))),
-            ("Cost per turn", human.usd(None if cost is None else cost / turns)),
+            ("Errors", human.share(seen["n_errors"], turns)),
+            ("p95", human.duration((seen.get("latency_ms") or {}).get("p95"))),
+            ("TTFT p95", human.duration((seen.get("ttft_ms") or {}).get("p95"))),
+            ("Per turn", human.usd(None if cost is None else cost / turns)),
         ),
         f"peek-release-{key}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -126,3 +127,20 @@ def test_narrow_screens_do_not_overflow(page: Page, shown: Shown, agents: Agents
         page.goto(shown.url(path))
         expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+def test_the_command_lists_shows_and_registers(shown: Shown, agents: Agents) -> None:
+    run = shown.stack.cli
+    listed = run("releases", "list", "--app", agent_traffic.APP)
+    assert listed.returncode == 0, listed.stderr
+    assert re.search(r"v1 +yes +4 .* 0\.75 \(0\.301 to 0\.954, n 4\)", listed.stdout)
+    assert re.search(r"v3 +no +1 ", listed.stdout)
+    told = json.loads(run("releases", "show", agent_traffic.APP, "v1", "--json").stdout)
+    assert (told["parameters"], told["traffic"]["n_turns"]) == (agent_traffic.PARAMETERS, 4)
+    assert "wrong_order 1" in run("releases", "show", agent_traffic.APP, "v1").stdout
+    register = ("releases", "register", "desk", "v1", "--model", "m", "--parameters")
+    answers = [run(*register, text) for text in ('{"a": 1}', '{"a": 1}', '{"a": 2}', "[1]", "@/no/such/file")]
+    assert [answer.returncode for answer in answers] == [0, 0, 1, 2, 2]
+    assert "registered already" in answers[1].stdout
+    assert "another parameters" in answers[2].stderr
+    assert run("releases", "show", "desk", "v9").returncode == 6

@@ -7,10 +7,11 @@ answers are altered by the provider, which reads world.db.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +171,21 @@ class Stage:
                 self._tell(told, results, "", result)
 
     def _tell(self, told: list[Exchange], results: list[TurnResult], text: str, result: TurnResult) -> None:
-        record_turn(self.world, len(told), text, result)
         told.append(exchange(text, result))
-        results.append(result)
+        results.append(_part(result, results))
+        record_turn(self.world, len(results) - 1, text, results[-1])
+
+
+def _part(result: TurnResult, before: Sequence[TurnResult]) -> TurnResult:
+    """What was spent since the turn's part before: a turn that goes on after an approval tells its whole sum."""
+    same = [each for each in before if each.turn_id == result.turn_id]
+    cost = sum((each.cost_usd or Decimal(0) for each in same), Decimal(0))
+    return replace(
+        result,
+        input_tokens=result.input_tokens - sum(each.input_tokens for each in same),
+        output_tokens=result.output_tokens - sum(each.output_tokens for each in same),
+        cost_usd=None if result.cost_usd is None else result.cost_usd - cost,
+    )
 
 
 def _caps(parameters: Parameters) -> Caps:

@@ -12,18 +12,18 @@ from urllib.parse import urlsplit
 from server.cli.connection import ApiClient, read_json_file
 from server.cli.outcome import CommandFailed, ExitCode
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[2]
 _OTLP = ("AGENT_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def become_agent(words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     """Replaces this process by the agent runtime with these words. Raises CommandFailed: it is not here."""
-    if not (_ROOT / "agent_runtime" / "__main__.py").exists():
-        raise CommandFailed(f"the agent runtime is not at {_ROOT / 'agent_runtime'}; run this from a checkout")
+    if not (ROOT / "agent_runtime" / "__main__.py").exists():
+        raise CommandFailed(f"the agent runtime is not at {ROOT / 'agent_runtime'}; run this from a checkout")
     sys.stdout.flush()
     sys.stderr.flush()
     command = [sys.executable, "-m", "agent_runtime", *words]
-    os.execve(sys.executable, command, {**environment, "PYTHONPATH": str(_ROOT)})  # noqa: S606
+    os.execve(sys.executable, command, {**environment, "PYTHONPATH": str(ROOT)})  # noqa: S606
 
 
 def agent_environment(

@@ -14,7 +14,7 @@ from server.cli.outcome import CommandFailed, ExitCode
 # name -> (module, one line of help). A module has add_arguments(parser) and run(args) -> int.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("server.cli.up", "start everything on this machine: collector, server and dashboard"),
-    "demo": ("server.cli.demo", "the same, with demo traffic flowing"),
+    "demo": ("server.cli.demo", "the same, with simulated users talking to the reference agent"),
     "serve": ("server.cli.serve", "start one part alone: collector, server, dashboard or agent"),
     "simulate": ("server.cli.simulate", "let simulated users talk to the reference agent"),
     "agent": ("server.cli.agent", "talk to the reference agent in the terminal"),
@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "remap": ("server.cli.remap", "run today's attribute mapping over spans already stored"),
     "backup": ("server.cli.backup", "back up a whole data folder while Assay runs"),
     "restore": ("server.cli.restore", "restore a backup into an empty data folder"),
+    "adopt": ("server.cli.adopt", "note that lake or control database were moved on purpose"),
     "erase": ("server.cli.erase", "erase a user from everything that is kept"),
     "doctor": ("server.cli.doctor", "check ledger, integrity, versions and disk, and say what to do"),
 }

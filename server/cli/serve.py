@@ -47,7 +47,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
 def run(args: argparse.Namespace) -> int:
     """Runs until it is told to stop."""
     settings = settings_of(args)
-    _end_with_parent()
+    end_with_parent()
     match args.part:
         case "collector":
             return _collector(settings)
@@ -154,7 +154,7 @@ def dashboard_environment(settings: Settings, given: Mapping[str, str]) -> dict[
     return environment
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Under a supervisor, ends when the supervisor dies however it dies, so that no part holds a port for nobody."""
     supervisor = os.environ.get("ASSAY_SUPERVISOR")
     if supervisor is None or not sys.platform.startswith("linux"):

@@ -12,6 +12,7 @@ from typing import Final
 
 from server.cli.connection import add_connection_arguments, add_json_argument, client_of
 from server.cli.launching import agent_environment, become_agent, otlp_url_of
+from server.cli.serve import end_with_parent
 
 # The options of `python -m agent_runtime simulate`, which checks their values: (name, metavar, help).
 _OPTIONS: Final = (
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Becomes the simulation once a server has answered. Raises CommandFailed."""
+    end_with_parent()
     api = client_of(args)
     api.get("/api/v1/apps", {"since": "1h"})
     words = ["simulate", *(["--json"] if args.json else [])]

@@ -89,7 +89,8 @@ def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
     from server.place import place_of
     from store.doctor import examine
 
-    place = place_of(settings_of(args))
+    settings = settings_of(args)
+    place = place_of(settings)
     console = Console(stderr=True)
     with Progress(console=console, disable=args.json or not console.is_terminal, transient=True) as progress:
         task = progress.add_task("reading the lake", total=None)
@@ -99,6 +100,7 @@ def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     checks, ledger = _ledger_of(place.control_url)
+    checks += _audit_of(place.control_url, settings.secrets_dir / "pepper")
     return str(data), [*(_check(one) for one in found), *checks], ledger
 
 
@@ -116,6 +118,21 @@ def _ledger_of(url: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         for row in rows
     ]
     return [_check(one) for one in ledger_checks(rows)], shown
+
+
+def _audit_of(url: str, pepper: Path) -> list[dict[str, Any]]:
+    """The checks of every tenant's audit chain in the control database at `url`, with the secret that links it."""
+    from store.control.audit_checks import audit_checks_at
+
+    try:
+        return [_check(one) for one in audit_checks_at(url, bytes.fromhex(pepper.read_text(encoding="ascii")))]
+    except FileNotFoundError:
+        problem, remedy = f"not looked at: {pepper} is missing, which links it", "restore secrets/ from a backup"
+    except (OSError, ValueError) as error:
+        problem, remedy = f"{pepper} cannot be read: {error}", "restore secrets/ from a backup"
+    except StorageFailed as error:
+        problem, remedy = str(error), "keep everything as it is; restore a backup of the control database"
+    return [{"name": "audit log", "status": "fail", "detail": problem, "remedy": remedy}]
 
 
 def _check(found: object) -> dict[str, Any]:

@@ -87,6 +87,28 @@ def test_offline_every_tenants_ledger_is_checked(shell: Shell, capsys: pytest.Ca
     assert ledger_of(found["checks"])["ledger: spans of shop"][0] == "ok"
 
 
+def test_offline_every_tenants_audit_chain_is_checked(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    data = shell.services.settings.data
+    words = ["doctor", "--offline", "--json", "--data", str(data)]
+
+    def audit() -> dict[str, tuple[str, str]]:
+        main(words)
+        checks = json.loads(capsys.readouterr().out)["checks"]
+        return {one["name"]: (one["status"], one["detail"]) for one in checks if one["name"].startswith("audit log")}
+
+    found = audit()
+    assert found.keys() == {"audit log of airline", "audit log of shop"}
+    assert all(state == "ok" and detail.startswith("chain intact, records: ") for state, detail in found.values())
+    with closing(sqlite3.connect(data / "control.db")) as database:
+        database.execute("UPDATE audit SET actor = 'nobody' WHERE tenant = 'shop' AND seq = 2")
+        database.commit()
+    assert audit()["audit log of shop"] == ("fail", "record 2 was changed after it was written")
+    assert audit()["audit log of airline"][0] == "ok"
+    (data / "secrets" / "pepper").rename(data / "elsewhere")
+    assert audit()["audit log"][0] == "fail"
+    assert not (data / "secrets" / "pepper").exists()  # looking makes no new one
+
+
 def test_a_control_database_without_a_ledger_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(tmp_path / "control.db")) as database:
         database.execute("CREATE TABLE other (x)")

@@ -99,7 +99,7 @@ def _lines(report: Mapping[str, Any], *, dry_run: bool, app: str | None) -> list
         of = f" of {counted(report['conversations'], 'session')}" if report["conversations"] else ""
         return [f"would send {records}{of}{when}; nothing was sent"]
     requests = counted(report["requests"], "request")
-    said = [f"sent {records} in {requests}: {report['accepted']:,} accepted{when}"]
+    said = [f"sent {records} in {requests}: {report['accepted']:,} accepted{_of_which(report)}{when}"]
     if report["rejected"]:
         said.append(f"REJECTED by the collector: {report['rejected']:,}")
     said += [f"the collector says: {message}" for message in report["messages"]]
@@ -116,6 +116,14 @@ def _lines(report: Mapping[str, Any], *, dry_run: bool, app: str | None) -> list
     if report["first_at"] and report["spans"]:
         said.append(f"see them:  assay traces list{_of_app(report, app)} {_window(report)}")
     return said
+
+
+def _of_which(report: Mapping[str, Any]) -> str:
+    """How many of the accepted were there before, where the ledger has counted them and nothing of other senders."""
+    stored, known = report["stored"] or 0, report["duplicate"] or 0
+    if not known or report["unsettled"] or stored + known != report["accepted"]:
+        return ""
+    return f", of these {stored:,} new and {known:,} there before"
 
 
 def _of_app(report: Mapping[str, Any], app: str | None) -> str:

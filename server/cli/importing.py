@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from server.cli.connection import ApiClient, client_of, read_json_file
 from server.cli.import_report import Outcomes, print_report, report_of
 from server.cli.local_key import same_address
 from server.cli.outcome import CommandFailed, ExitCode
+from server.cli.rendering import counted
 from server.cli.terminal import plain
 from server.importers import otlp, service, tau2, tau_bench
 from server.importers.delivery import OtlpDoor, Signal, Unreachable
@@ -42,6 +44,7 @@ class Importer:
 def run_import(args: argparse.Namespace) -> int:
     """Surveys the files, sends them and records their outcomes; returns the exit code. Raises CommandFailed."""
     importer = _importer(args)
+    _need_files(args.files)
     with _progress(args, "reading") as advance:
         surveys = service.survey(args.files, importer.read, advance)
     _refuse_bad(surveys, skip_bad=args.skip_bad)
@@ -107,6 +110,24 @@ def _with(read: Any, **options: object) -> Read:
     return with_options
 
 
+def _need_files(files: list[Path]) -> None:
+    """Raises CommandFailed, naming them, where files are not there or are folders: wrong arguments, not bad lines."""
+    complaints = [_complaint(path) for path in files]
+    for complaint in filter(None, complaints):
+        wrong = [plain(path, 200) for path, said in zip(files, complaints, strict=True) if said == complaint]
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CommandFailed(f"{', '.join(wrong[:5])}{more}: {complaint}\nnothing was imported", ExitCode.USAGE)
+
+
+def _complaint(path: Path) -> str | None:
+    try:
+        return "is a folder; name the files in it" if stat.S_ISDIR(path.stat().st_mode) else None
+    except FileNotFoundError:
+        return "there is no such file"
+    except (OSError, ValueError):
+        return None  # reading it says what is wrong
+
+
 def _refuse_bad(surveys: list[FileSurvey], *, skip_bad: bool) -> None:
     bad = [one for survey in surveys for one in survey.bad]
     if not bad:
@@ -118,7 +139,7 @@ def _refuse_bad(surveys: list[FileSurvey], *, skip_bad: bool) -> None:
         if len(bad) > 20:
             print(f"assay: skipped {len(bad) - 20} more", file=sys.stderr)
         return
-    more = f" (and {len(bad) - 1} more bad lines)" if len(bad) > 1 else ""
+    more = f" (and {counted(len(bad) - 1, 'more problem')})" if len(bad) > 1 else ""
     advice = "nothing was imported; --skip-bad imports the rest" if n_good else "there is nothing to import"
     raise CommandFailed(f"{plain(bad[0], 500)}{more}\n{advice}", ExitCode.FAILED)
 

@@ -93,10 +93,20 @@ def test_hostile_files_end_with_1_and_at_most_three_harmless_lines(
     assert "\x1b" not in said.err
 
 
-def test_names_that_are_not_files_end_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["import", "otlp", str(tmp_path)]) == ExitCode.FAILED
-    assert main(["import", "otlp", f"{tmp_path}/none"]) == ExitCode.FAILED
+def test_names_that_are_not_files_are_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = lines(tmp_path / "good.jsonl", simulation())
+    assert main(["import", "otlp", str(tmp_path)]) == ExitCode.USAGE
     assert "is a folder" in capsys.readouterr().err
+    assert main(["import", "tau2", f"{tmp_path}/a.json", str(good), f"{tmp_path}/b.json"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/a.json, {tmp_path}/b.json: there is no such file" in said
+    assert "bad line" not in said
+
+
+def test_more_than_one_problem_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = lines(tmp_path / "x.jsonl", {"a": 1}, {"b": 2}, {"c": 3})
+    assert main(["import", "tau2", str(path)]) == ExitCode.FAILED
+    assert "(and 2 more problems)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -151,6 +161,23 @@ def test_an_import_ends_with_the_command_that_shows_it(
 ) -> None:
     print_report(report(**given), as_json=False, dry_run=False, app=app)
     assert f"see them:  {wanted}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "2 accepted, from"),
+        ({"stored": 0, "duplicate": 2}, "2 accepted, of these 0 new and 2 there before, from"),
+        ({"stored": 5, "duplicate": 2}, "2 accepted, from"),  # somebody else sent too
+        ({"stored": 0, "duplicate": 1, "unsettled": 1}, "2 accepted, from"),
+        ({"stored": None, "duplicate": None, "unsettled": None}, "2 accepted, from"),
+    ],
+)
+def test_a_repeated_import_says_at_once_that_nothing_is_new(
+    capsys: pytest.CaptureFixture[str], given: dict[str, object], wanted: str
+) -> None:
+    print_report(report(**given), as_json=False, dry_run=False)
+    assert wanted in capsys.readouterr().out.splitlines()[1]
 
 
 def test_an_app_that_changed_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:

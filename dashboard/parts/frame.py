@@ -142,7 +142,7 @@ def facts(cells: Iterable[tuple[str, object]], key: str) -> None:
 def heading(text: object, key: str, *, size: str = "large", page: str = "") -> None:
     """Data as a heading: plain text in a heading's size (st.title would read it as Markdown).
 
-    `page`, ours, stands above it as the heading that a screen reader finds.
+    `page`, ours, is the heading that a screen reader finds; it is not seen.
     """
     with st.container(key=f"assay-heading-{size}-{key}", gap=None):
         if page:

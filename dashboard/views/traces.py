@@ -49,7 +49,9 @@ def _list(wanted: filters.Chosen, words: str) -> None:
     with listing:
         # A new generation forgets the clicked cell, so that closing the peek does not open it again.
         key = f"traces-grid-{st.session_state.get(_GENERATION, 0)}{'-beside' if peeked else ''}"
-        row = lists.grid(_columns(page.items, beside=peeked is not None), key, height=640, chosen=place)
+        columns = _columns(page.items, beside=peeked is not None)
+        renamed = {"input": lists.text_column("Input", 330)} if peeked else None
+        row = lists.grid(columns, key, height=640, chosen=place, renamed=renamed)
         lists.turn_pages(_CURSORS, page, cursors)
     clicked = page.items[row]["trace_id"] if row is not None and row < len(page.items) else None
     if clicked is not None and clicked != peeked:

@@ -86,6 +86,14 @@ def _score(stack: Stack, trace_id: str) -> None:
     items = [
         {**about, "value": 0.875, "label": "warm", "explanation": "Greets and answers."},
         {**about, "evaluator": "grounded", "unscored": "no retrieval in this turn"},
+        {
+            "evaluator": "trip_booked",
+            "evaluator_kind": "rule",
+            "target": "session",
+            "session_id": traffic.SESSION,
+            "value": 0.0,
+            "label": "fail",
+        },
     ]
     with stack.client() as client:
         client.post("/api/v1/scores", json={"items": items}).raise_for_status()

@@ -33,6 +33,13 @@ def click_row(page: Page, text: str, column: int) -> None:
     page.mouse.click(box["x"] + 300, box["y"] + _HEADER_PX + _ROW_PX * (row + 0.5))
 
 
+def titles(page: Page) -> list[str]:
+    """The titles of the grid's columns, from left to right."""
+    found = page.locator('[data-testid="stDataFrame"] canvas th')
+    expect(found.first).to_be_attached()
+    return found.all_text_contents()
+
+
 def tree(page: Page) -> Locator:
     return page.get_by_role("tree", name="Spans")
 
@@ -102,7 +109,7 @@ def test_an_app_that_was_quiet_says_when_it_was_last_seen(page: Page, shown: Sho
     expect(page.get_by_text(re.compile(f"The app {traffic.APP} was last seen on .* UTC"))).to_be_visible()
     page.get_by_role("button", name="Show all time").click()
     expect(page.get_by_text("2 traces of all time · 1 error")).to_be_visible()
-    expect(page).to_have_url(re.compile("since=3650d"))
+    expect(page).to_have_url(re.compile("since=all"))
 
 
 def test_an_app_that_never_was_is_said_to_be_unknown_and_not_quiet(page: Page, shown: Shown) -> None:
@@ -123,10 +130,13 @@ def test_refreshing_can_be_switched_off(page: Page, shown: Shown) -> None:
 def test_traces_are_listed_newest_first_and_open_a_peek(page: Page, shown: Shown) -> None:
     page.goto(shown.url(f"traces?since=24h&app={traffic.APP}"))
     expect(page.get_by_text("2 traces in the last 24 hours · 1 error")).to_be_visible()
-    click_row(page, "Book it for two.", 4)
+    expect(page.get_by_placeholder("Search traces")).to_be_visible()
+    assert titles(page)[:8] == ["Started", "Status", "Input", "Output", "Latency", "App", "Release", "Variant"]
+    click_row(page, "Book it for two.", 3)
     peek = page.locator(".st-key-assay-peek")
     expect(peek.get_by_text("I could not book it: the seats are gone.")).to_be_visible()
-    expect(grid_cells(page, 4)).to_have_text(["Book it for two.", "Is there a night train to Lisbon?"])
+    expect(grid_cells(page, 3)).to_have_text(["Book it for two.", "Is there a night train to Lisbon?"])
+    assert titles(page) == ["Started", "Status", "Input"]  # the rest is in the peek
     peek.get_by_role("button", name="Down").click()
     expect(peek.get_by_text("Yes, it leaves Hendaye at 18:35.")).to_be_visible()
     peek.get_by_role("button", name="Open trace").click()
@@ -150,7 +160,7 @@ def test_filters_show_counts_and_narrow_the_list(page: Page, shown: Shown) -> No
 def test_a_search_shows_where_the_text_was_found(page: Page, shown: Shown) -> None:
     page.goto(shown.url("traces?since=24h&q=sud+express"))
     expect(page.get_by_text("2 traces in the last 24 hours")).to_be_visible()
-    click_row(page, "Book it for two.", 4)
+    click_row(page, "Book it for two.", 3)
     peek = page.locator(".st-key-assay-peek")
     expect(peek.get_by_text("Found in the output of a span")).to_be_visible()
     expect(peek.get_by_text("Sud Express")).to_be_visible()
@@ -247,8 +257,17 @@ def test_sessions_lead_to_the_transcript(page: Page, shown: Shown) -> None:
     expect(page.get_by_text("Turn 2")).to_be_visible()
 
 
+def test_all_of_time_has_a_short_name_in_the_address(page: Page, shown: Shown) -> None:
+    page.goto(shown.url("sessions?since=all"))
+    expect(page.get_by_text(re.compile("^[0-9]+ sessions? of all time"))).to_be_visible()
+    expect(page).to_have_url(re.compile("since=all(&|$)"))
+
+
 def test_a_session_is_a_transcript_with_costs_gaps_and_scores(page: Page, shown: Shown) -> None:
     page.goto(shown.url(f"session?session_id={traffic.SESSION}"))
+    expect(page.get_by_role("heading", name="Session", exact=True)).to_be_visible()
+    expect(page.get_by_text("trip_booked")).to_be_visible()
+    expect(page.get_by_text("fail · 0")).to_be_visible()
     cards = page.locator('[class*="st-key-assay-turn-"]')
     expect(cards).to_have_count(2)
     expect(cards.first).to_contain_text("Is there a night train to Lisbon?")
@@ -256,7 +275,7 @@ def test_a_session_is_a_transcript_with_costs_gaps_and_scores(page: Page, shown:
     expect(cards.first).to_contain_text("4.0 s")
     expect(cards.first).to_contain_text("1.3k tok")
     expect(cards.first).to_contain_text("warm · 0.875")
-    expect(cards.nth(1)).to_contain_text("2 errors")
+    expect(cards.nth(1)).to_contain_text("2 error spans")
     expect(cards.nth(1).locator('[class*="st-key-assay-error-text"]')).to_contain_text("the tool failed")
     expect(cards.first.locator('[class*="st-key-assay-error-text"]')).to_have_count(0)
     expect(page.get_by_text("idle for 1 m 35 s")).to_be_visible()

@@ -35,6 +35,7 @@ from core.ids import TenantId
 from core.records import PiiPolicy
 from store.compaction import plan
 from store.control.control import Control
+from store.instance import require_reached
 from store.lake import Lake
 from store.retention import enforce
 from store.scrub import Scrubber
@@ -105,6 +106,7 @@ class _Collector:
             workshop=workshop,
             tally=tally,
         )
+        require_reached(data, self._lake, control.watermarks())
         warm()
         started = time.monotonic()
         last = recover(

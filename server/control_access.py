@@ -5,24 +5,72 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from core.clock import Clock, system_clock
 from server.settings import Settings
 from store.control.control import Control
+from store.control.integrity import sound_rows_at
 from store.control.secret_file import read_or_create_secret
+from store.control.tables import WATERMARKS
+from store.instance import Instance, is_reached, moved, note, require_reached, require_same
+from store.lake import Lake
 from store.versions import note_format, require_format
+
+SECRETS: Final = ("master.key", "pepper")
 
 
 def open_control(settings: Settings, clock: Clock = system_clock) -> Control:
     """The control database, with the installation's pepper, brought up to this release.
 
-    Raises NewerData, before anything is touched, when a later release wrote the data folder; StorageFailed, Corrupt.
+    Raises, before anything is touched, NewerData when a later release wrote the data folder and AnotherInstance when
+    the folder is another instance's than the settings say; StorageFailed, Corrupt.
     """
-    require_format(settings.data)
-    control = Control.open(settings.control_database, pepper=pepper_of(settings), clock=clock)
+    require_folder(settings)
+    found = _secrets(settings)
+    control = Control.open(settings.control_database, pepper=found["pepper"], clock=clock)
     note_format(settings.data, version("assay"))
+    note(settings.data, lake=settings.lake_root, control_url=settings.control_database, secrets_=found)
     keep_out_of_git(settings.data)
     return control
+
+
+def require_folder(settings: Settings) -> None:
+    """Raises NewerData, AnotherInstance: this release may not open the folder, or not with these settings; Corrupt,
+    StorageFailed. Changes nothing."""
+    require_format(settings.data)
+    require_same(settings.data, lake=settings.lake_root, control_url=settings.control_database)
+
+
+def require_lake(settings: Settings, lake: Lake) -> None:
+    """Raises AnotherInstance when the lake has nothing of what the ledger counts; StorageFailed."""
+    require_reached(settings.data, lake, _watermarks(settings))
+
+
+def note_instance(settings: Settings) -> Instance:
+    """Notes the folder as the instance that it is with these settings, unless that is noted already; returns what is
+    noted. Raises StorageFailed, Corrupt, AnotherInstance when a secret is not the folder's own."""
+    return note(
+        settings.data, lake=settings.lake_root, control_url=settings.control_database, secrets_=_secrets(settings)
+    )
+
+
+def moved_instance(settings: Settings) -> Instance:
+    """The folder's instance with lake and control database where the settings say; nothing is written but what
+    `note_instance` does. Raises StorageFailed, Corrupt, AnotherInstance when a secret is not the folder's own."""
+    lake = Lake(settings.lake_root, cache=settings.lake_cache)
+    return moved(
+        note_instance(settings),
+        settings.data,
+        lake=settings.lake_root,
+        control_url=settings.control_database,
+        empty_lake=not is_reached(lake, _watermarks(settings)),
+    )
+
+
+def _watermarks(settings: Settings) -> dict[int, int]:
+    rows = sound_rows_at(settings.control_database, WATERMARKS)
+    return {int(str(row["journal"])): int(str(row["upto_seq"])) for row in rows}
 
 
 def keep_out_of_git(data: Path) -> None:
@@ -33,5 +81,9 @@ def keep_out_of_git(data: Path) -> None:
 
 
 def pepper_of(settings: Settings) -> bytes:
-    """The installation's pepper, made at first use. Raises StorageFailed, Corrupt."""
+    """The installation's pepper, made at first use. Raises StorageFailed, Corrupt, AnotherInstance."""
     return read_or_create_secret(settings.secrets_dir / "pepper")
+
+
+def _secrets(settings: Settings) -> dict[str, bytes]:
+    return {name: read_or_create_secret(settings.secrets_dir / name) for name in SECRETS}

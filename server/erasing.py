@@ -25,7 +25,7 @@ from collector.seal import MasterKey, sealed, unsealed
 from core.errors import AssayError, Conflict, InvalidInput, StorageFailed
 from core.ids import TenantId
 from core.records import PiiMode, PiiPolicy, Principal
-from server.control_access import open_control, pepper_of
+from server.control_access import open_control, pepper_of, require_lake
 from server.exclusive import alone
 from server.settings import Settings
 from store import erasure
@@ -80,10 +80,11 @@ class Erasing:
     """Erasures of one data folder. Close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
-        """Opens what it needs. Raises StorageFailed, Corrupt, InvalidInput."""
+        """Opens what it needs. Raises StorageFailed, Corrupt, InvalidInput (AnotherInstance, NewerData)."""
         self._settings = settings
         self.control: Control = open_control(settings)
         self._lake = Lake(settings.lake_root, cache=settings.lake_cache)
+        require_lake(settings, self._lake)
         self._master = MasterKey.open(settings.secrets_dir / "master.key")
 
     def close(self) -> None:
@@ -247,13 +248,13 @@ class Erasing:
 
 def resume_in_child(settings: Settings) -> None:
     """Starts a process that carries out what is under way; its words go where this process's go."""
-    environment = {**os.environ, "ASSAY_DATA": str(settings.data.absolute()), "ASSAY_LAKE": settings.lake_root}
+    environment = {**os.environ, "ASSAY_DATA": str(settings.data), "ASSAY_LAKE": settings.lake_root}
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])  # the folder it starts in stays this one's
     if settings.control_url:
         environment["ASSAY_CONTROL_URL"] = settings.control_url
     child = subprocess.Popen(
         [sys.executable, "-m", "server.cli.main", "erase", "--resume", "--json"],
         env=environment,
-        cwd=Path(__file__).resolve().parents[1],
         stdin=subprocess.DEVNULL,
     )
     threading.Thread(target=child.wait, name="erasure", daemon=True).start()

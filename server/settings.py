@@ -30,6 +30,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 PORTS: Final = ("grpc_port", "http_port", "api_port", "dashboard_port")
 
 _QUOTA: Final = re.compile(r"(\*|[a-z0-9][a-z0-9_-]*)=[1-9][0-9]{0,14}")
+_RELATIVE_SQLITE: Final = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:?].*)")
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -45,7 +46,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
-    data: Path = Path("data")
+    data: Annotated[Path, Field(validate_default=True)] = Path("data")
     host: str = "127.0.0.1"
     port_base: Annotated[int, Field(ge=1, le=65_529)] | None = None
     grpc_port: Port = 4317
@@ -77,6 +78,22 @@ class Settings(BaseSettings):
         if bad := [part for part in value if not _QUOTA.fullmatch(part)]:
             raise ValueError(f"{bad[0]!r} is no quota; write TENANT=BYTES, or *=BYTES for all others")
         return value
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.absolute()
+
+    @field_validator("lake")
+    @classmethod
+    def _absolute_lake(cls, value: str | None) -> str | None:
+        return value if value is None or "://" in value else str(Path(value).absolute())
+
+    @field_validator("control_url")
+    @classmethod
+    def _absolute_database(cls, value: str | None) -> str | None:
+        found = _RELATIVE_SQLITE.fullmatch(value or "")
+        return f"{found[1]}{Path(found[2]).absolute()}" if found else value
 
     @model_validator(mode="before")
     @classmethod

@@ -32,8 +32,8 @@ class Services:
 
 def build_services(settings: Settings, clock: Clock = system_clock) -> Services:
     """Opens everything a server needs. Raises StorageFailed, Corrupt, InvalidInput."""
-    pepper = pepper_of(settings)
     control = open_control(settings, clock)
+    pepper = pepper_of(settings)
     lake = Lake(settings.lake_root, clock=clock, cache=settings.lake_cache)
     return Services(
         settings=settings,

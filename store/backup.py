@@ -14,6 +14,7 @@ files and logs, the control database an SQLite file.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -100,6 +101,7 @@ def restore(
             _remove(part / "control.db")
         if objects is not None:
             _send_lake(part / "lake", objects)
+        _forget_address(part / "credentials.json")
         (part / "secrets").chmod(0o700)
         sync_below(part)
         if data.exists():
@@ -120,6 +122,14 @@ def _require_empty(data: Path, objects: Objects | None, control_url: str | None)
         raise Conflict(f"there is a lake at {objects.url}; restore into another prefix, or delete what is there first")
     if control_url is not None:
         dump.require_empty(control_url)
+
+
+def _forget_address(credentials: Path) -> None:
+    """The address in a backup is the original's, which may run: a restored folder has none until it is started."""
+    with suppress(FileNotFoundError, ValueError):
+        kept = json.loads(credentials.read_bytes())
+        if isinstance(kept, dict) and kept.pop("url", None) is not None:
+            credentials.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 def _send_lake(folder: Path, objects: Objects) -> None:

@@ -34,20 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints what the backup holds. Raises CommandFailed."""
     from server.cli.instance import need_lake, settings_of
+    from server.control_access import require_folder, require_lake
     from server.exclusive import alone
     from server.place import place_of
     from store.backup import make_backup
     from store.lake import Lake
-    from store.versions import require_format
 
     settings = settings_of(args)
     if not settings.data.is_dir():
         raise CommandFailed(f"there is no data folder at {settings.data}; name it with --data DIR", ExitCode.NOT_FOUND)
     try:
-        require_format(settings.data)
+        require_folder(settings)
         need_lake(settings)
         with bars(args) as progress, alone(settings):
             lake = Lake(settings.lake_root, cache=settings.lake_cache)
+            require_lake(settings, lake)
             place, now = place_of(settings), time.time_ns()
             made = make_backup(place, lake, args.target, release=version("assay"), at_ns=now, progress=progress)
     except AssayError as error:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from core.errors import AssayError, NotFound
-from server.cli.connection import add_data_argument, add_json_argument
+from core.errors import AssayError, InvalidInput, NotFound
+from server.cli.connection import add_config_argument, add_data_argument, add_json_argument
 from server.cli.outcome import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
@@ -31,15 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tenant", default="default", help="whose user (default: %(default)s)")
     parser.add_argument("--yes", action="store_true", help="do it; without it nothing is changed")
     add_data_argument(parser)
+    add_config_argument(parser)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what went, or would go. Raises CommandFailed."""
+    from server.cli.instance import settings_of
     from server.erasing import Erasing
-    from server.settings import load_settings
 
-    settings = load_settings(None, data=args.data)
+    settings = settings_of(args)
     if not (settings.data / "control.db").exists() and settings.control_url is None:
         raise CommandFailed(f"there is no data folder at {settings.data}; name it with --data DIR", ExitCode.NOT_FOUND)
     erasing = Erasing(settings)
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     except NotFound as error:
         raise CommandFailed(str(error), ExitCode.NOT_FOUND) from error
     except AssayError as error:
-        raise CommandFailed(str(error)) from error
+        code = ExitCode.USAGE if isinstance(error, InvalidInput) else ExitCode.FAILED
+        raise CommandFailed(str(error), code) from error
     finally:
         erasing.close()
 

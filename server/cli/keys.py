@@ -15,7 +15,7 @@ from core.errors import NotFound
 from core.ids import tenant_id
 from core.records import Principal, Role
 from core.windows import parse_duration_s, parse_moment
-from server.cli.connection import add_connection_arguments, add_json_argument, client_of
+from server.cli.connection import add_config_argument, add_connection_arguments, add_json_argument, client_of
 from server.cli.filters import duration
 from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.tenants import control_of
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expires-in", type=duration, metavar="90d", help="how long it works (default: until it is revoked)"
     )
     create.add_argument("--offline", action="store_true", help="make it in --data DIR itself; needs no key")
+    add_config_argument(create)
     create.add_argument("--tenant", metavar="ID", help=f"with --offline: whose key it is (default: {FIRST})")
     listing = actions.add_parser("list", help="list the tenant's keys", allow_abbrev=False)
     revoke = actions.add_parser("revoke", help="end a key's life, within two seconds", allow_abbrev=False)
@@ -75,7 +76,7 @@ def _made_offline(args: argparse.Namespace) -> dict[str, Any]:
     wanted, tenant = _wanted(args), tenant_id(args.tenant or FIRST)
     expires = parse_moment(wanted["expires_at"], "--expires-in") if "expires_at" in wanted else None
     by = Principal(tenant=tenant, role=Role.ADMIN, name=OPERATOR)
-    with control_of(args.data) as control:
+    with control_of(args) as control:
         try:
             record, text = control.create_key(tenant, Role(args.role), args.name, expires, by=by)
         except NotFound as error:

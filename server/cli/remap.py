@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import asdict
+from pathlib import Path
 
-from server.cli.connection import add_json_argument
+from server.cli.connection import add_config_argument, add_json_argument
 from server.cli.filters import since
 from server.cli.outcome import CommandFailed, ExitCode
-from server.settings import load_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     within = "only spans that start within this time (default: all)"
     parser.add_argument("--since", type=since, metavar="7d", help=within)
     parser.add_argument("--dry-run", action="store_true", help="say what would change")
+    add_config_argument(parser)
     add_json_argument(parser)
 
 
@@ -29,21 +30,26 @@ def run(args: argparse.Namespace) -> int:
     """Remaps, with a progress bar, and prints what changed."""
     from collector.remap import remap
     from core.windows import window_of
+    from server.cli.instance import settings_of
     from server.cli.rendering import console, counted, print_json
+    from server.control_access import require_folder, require_lake
     from store.lake import Lake
-    from store.versions import require_format
 
-    settings = load_settings(None, data=args.data)
-    if not (settings.data / "lake").is_dir() and "://" not in settings.lake_root:
-        raise CommandFailed(f"there is no lake in {settings.data}; name the folder with --data DIR", ExitCode.NOT_FOUND)
-    require_format(settings.data)
+    settings = settings_of(args)
+    require_folder(settings)
+    if "://" not in settings.lake_root and not Path(settings.lake_root).is_dir():
+        raise CommandFailed(
+            f"there is no lake at {settings.lake_root}; name the folder with --data DIR", ExitCode.NOT_FOUND
+        )
+    lake = Lake(settings.lake_root, cache=settings.lake_cache)
+    require_lake(settings, lake)
     window = window_of(now_ns=time.time_ns(), since=args.since) if args.since is not None else None
     from rich.progress import Progress
 
     with Progress(console=console(), disable=args.json, transient=True) as bar:
         task = bar.add_task("remapping", total=None)
         found = remap(
-            Lake(settings.lake_root, cache=settings.lake_cache),
+            lake,
             args.tenant,
             window=window,
             dry_run=args.dry_run,

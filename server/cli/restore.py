@@ -28,17 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints what was, or would be, restored. Raises CommandFailed."""
     from server.cli.instance import settings_of
-    from server.control_access import keep_out_of_git
+    from server.control_access import keep_out_of_git, note_instance
     from server.place import place_of
     from store.backup import restore
 
+    settings = settings_of(args)
     if not args.source.exists():
         raise CommandFailed(f"there is no backup at {args.source}", ExitCode.NOT_FOUND)
     try:
         with bars(args) as progress:
-            found = restore(args.source, place_of(settings_of(args)), progress, dry_run=args.dry_run)
+            found = restore(args.source, place_of(settings), progress, dry_run=args.dry_run)
         if not args.dry_run:
-            keep_out_of_git(args.data)
+            note_instance(settings)
+            keep_out_of_git(settings.data)
     except AssayError as error:
         code = ExitCode.USAGE if isinstance(error, InvalidInput) else ExitCode.FAILED
         raise CommandFailed(str(error), code) from error

@@ -10,13 +10,12 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import NotFound
 from core.ids import TenantId, tenant_id
 from core.records import PiiEntity, PiiMode, PiiPolicy, Role
-from server.cli.connection import add_data_argument, add_json_argument
+from server.cli.connection import add_config_argument, add_data_argument, add_json_argument
 from server.cli.outcome import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
@@ -43,12 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for action in (listing, create, change):
         add_data_argument(action)
+        add_config_argument(action)
         add_json_argument(action)
 
 
 def run(args: argparse.Namespace) -> int:
     """Opens the folder's control database and prints the answer. Raises CommandFailed."""
-    with control_of(args.data) as control:
+    with control_of(args) as control:
         match args.action:
             case "create":
                 _create(control, tenant_id(args.tenant), as_json=args.json)
@@ -60,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def control_of(data: Path) -> Iterator[Control]:
-    """The control database of a data folder, open. Raises CommandFailed when there is none."""
+def control_of(args: argparse.Namespace) -> Iterator[Control]:
+    """The control database of the instance of --data and --config, open. Raises CommandFailed when there is none."""
+    from server.cli.instance import settings_of
     from server.control_access import open_control
-    from server.settings import load_settings
 
-    settings = load_settings(None, data=data)
+    settings = settings_of(args)
     if not (settings.data / "control.db").exists() and settings.control_url is None:
         raise CommandFailed(
             f"there is no data folder at {settings.data}; name it with --data DIR, or start one with 'assay up'",

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from core.errors import Corrupt, StorageFailed
 from store.durable import make_folder, sync_folder
+from store.instance import require_absent, require_secret
 
 
 def read_or_create_secret(path: Path, n_bytes: int = 32) -> bytes:
     """The `n_bytes` random bytes kept in `path` as hexadecimal text; made and fsynced when the file is not there.
 
-    Raises StorageFailed when the file can neither be read nor made, Corrupt when it holds something else.
+    Raises StorageFailed when the file can neither be read nor made, Corrupt when it holds something else,
+    AnotherInstance when the data folder has noted another secret of this name, or this one and it is gone.
     """
     try:
         if not path.exists():
+            require_absent(path)
             _create(path, secrets.token_hex(n_bytes))
         make_folder(path.parent, below=path.parent.parent.parent, mode=0o700)
         sync_folder(path.parent)
@@ -31,6 +34,7 @@ def read_or_create_secret(path: Path, n_bytes: int = 32) -> bytes:
         secret = b""
     if len(secret) != n_bytes:
         raise Corrupt(f"the secret {path} does not hold {n_bytes} bytes as hexadecimal text; restore it from a backup")
+    require_secret(path, secret)
     return secret
 
 

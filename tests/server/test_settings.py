@@ -40,7 +40,7 @@ def test_the_defaults_are_loopback_and_the_documented_ports() -> None:
         8080,
         8501,
     )
-    assert found.lake_root == "data/lake"
+    assert found.lake_root == str(Path.cwd() / "data" / "lake")
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-# Seven words: setup demo test check bench docs soak. Everything installs into .venv, from requirements.lock.
+# Words: setup demo test check bench docs soak; for maintainers lock and clean. Everything installs into .venv, from requirements.lock.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,9 +11,10 @@ STAMP := $(VENV)/.installed
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@echo "1/3 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (a minute or two, once)"
+	@echo "1/3 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (two to six minutes with the next step, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock \
+		| sed -un -e 's/^ *\(Downloading\|Using cached\) \(.* MB)\)$$/     \2/p' -e 's/^Installing collected .*/     installing them all/p'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q core auth store collector server dashboard
 	@echo "2/3 compiling the span decoder (about a minute, once)"

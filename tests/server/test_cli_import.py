@@ -43,6 +43,14 @@ def test_a_dry_run_counts_like_the_manifest_and_needs_no_server(capsys: pytest.C
 
 
 @needs_recordings
+def test_the_example_of_the_readme_can_be_imported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", "tau2", f"{REPOSITORY}/examples/tau2_results.json", "--dry-run", "--json"]) == ExitCode.OK
+    found = json.loads(capsys.readouterr().out)
+    assert (found["conversations"], found["turns"], found["spans"], found["apps"]) == (2, 3, 12, ["retail"])
+    (counted,) = found["files"]
+    assert (counted["pass"], counted["fail"], counted["bad_lines"]) == (1, 1, 0)
+
+
 def test_a_dry_run_of_tau_bench_says_that_its_times_are_synthetic(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", "tau-bench", str(TAU_BENCH), "--dry-run"]) == 0
     assert "(synthetic times)" in capsys.readouterr().out

@@ -32,7 +32,11 @@ LOG_KEPT_BYTES: Final = 5_000_000
 
 
 class CannotStart(Exception):
-    """The installation cannot start; the message says why and what to do."""
+    """The installation cannot start; the message says why and what to do. `usage`: arguments or settings are wrong."""
+
+    def __init__(self, message: str, *, usage: bool = False) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,7 @@ class Supervisor:
             folder = self._run_dir.parent
             if isinstance(error, BlockingIOError):
                 said = f"an Assay is running on {folder} already; stop it, or give another folder with --data"
-                raise CannotStart(said) from None
+                raise CannotStart(said, usage=True) from None
             raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}") from error
         self._lock = claim
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
@@ -154,15 +158,14 @@ class Supervisor:
         draft.write_text(json.dumps({**state, "pid": os.getpid(), "pids": pids}) + "\n", encoding="utf-8")
         draft.replace(self._run_dir / "state.json")
 
-    def last_words(self, name: str, n_lines: int = 2) -> str:
-        """The end of a part's log, as text for a terminal."""
+    def last_words(self, name: str) -> str:
+        """The end of a part's log, as text for a terminal: its complaint, or else the last lines."""
         try:
             with (self._run_dir / f"{name}.log").open("rb") as log:
                 log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
-                lines = log.read().decode("utf-8", errors="replace").splitlines()
+                return complaint_of(log.read().decode("utf-8", errors="replace"))
         except OSError:
             return ""
-        return "\n".join([line for line in lines if line.strip()][-n_lines:])
 
     def _spawn(self, part: Part) -> subprocess.Popen[bytes]:
         log = self._run_dir / f"{part.name}.log"
@@ -186,8 +189,9 @@ class Supervisor:
     def _died_early(self, running: _Running) -> None:
         running.n_deaths += 1
         if running.process.returncode == 2 or running.n_deaths >= MAX_EARLY_DEATHS:
-            words = self.last_words(running.part.name)
-            raise CannotStart(f"the {running.part.name} could not start: {words or 'it said nothing'}")
+            words = self.last_words(running.part.name).removeprefix("assay: ")
+            said = f"the {running.part.name} could not start: {words or 'it said nothing'}"
+            raise CannotStart(said, usage=running.process.returncode == 2)
         running.again_at = time.monotonic() + 0.3 * running.n_deaths
 
     def _plan_restart(self, running: _Running) -> None:
@@ -224,6 +228,13 @@ class Supervisor:
         self._stopping = True
 
 
+def complaint_of(text: str) -> str:
+    """What a command that failed said last: three lines from the last that begins with `assay: `, else two lines."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    begins = [n for n, line in enumerate(lines) if line.startswith("assay: ")]
+    return "\n".join(lines[begins[-1] :][:3] if begins else lines[-2:])
+
+
 def require_free_ports(host: str, ports: Mapping[str, int]) -> None:
     """Raises CannotStart naming the first port of `ports` that somebody else listens on."""
     for name, port in ports.items():
@@ -235,9 +246,11 @@ def require_free_ports(host: str, ports: Mapping[str, int]) -> None:
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     raise CannotStart(
-                        f"port {port} ({name}) is in use; stop what uses it, or move all ports with --port-base"
+                        f"port {port} ({name}) is in use; stop what uses it, or move all ports with --port-base",
+                        usage=True,
                     ) from None
-                raise CannotStart(f"port {port} ({name}) on {host} cannot be used: {error.strerror}") from None
+                said = f"port {port} ({name}) on {host} cannot be used: {error.strerror}"
+                raise CannotStart(said, usage=True) from None
 
 
 def serves(part: Part) -> bool:

@@ -88,8 +88,10 @@ def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
     from server.cli.instance import settings_of
     from server.place import place_of
     from store.doctor import examine
+    from store.versions import require_format
 
     settings = settings_of(args)
+    require_format(settings.data)
     place = place_of(settings)
     console = Console(stderr=True)
     with Progress(console=console, disable=args.json or not console.is_terminal, transient=True) as progress:

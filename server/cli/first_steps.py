@@ -1,7 +1,8 @@
 """What the supervisor has done for it by a short child process, so that it keeps no settings library and no database.
 
-`python -m server.cli.first_steps` prints two lines of JSON: where everything is (or the settings' problems, one line
-each, and ends with 2); then, once it reads a line, the credentials, made at the first start.
+`python -m server.cli.first_steps` prints two lines of JSON: where everything is (or, before it has touched anything,
+what is wrong with settings or folder); then, once it reads a line, the credentials, made where there are none that
+work. Ends with 2 when settings, or a folder of a later release, are to blame, with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ import json
 import sys
 from typing import Any
 
-from core.errors import AssayError
-from server.cli.connection import read_json_file
-from server.cli.outcome import CommandFailed
+from core.errors import AssayError, Conflict, InvalidInput, Unauthenticated
 from server.cli.serve import add_settings_arguments, settings_of
-from server.settings import PORTS, BadSettings, Settings
+from server.settings import PORTS, Settings
 from store.versions import require_format
 
 _NAMES = dict(zip(PORTS, ("OTLP gRPC", "OTLP HTTP", "API", "dashboard"), strict=True))
@@ -27,18 +26,24 @@ def main() -> int:
     add_settings_arguments(parser)
     try:
         settings = settings_of(parser.parse_args())
-    except BadSettings as problems:
-        print(problems, file=sys.stderr)
-        return 2
+        require_format(settings.data)
+    except AssayError as error:
+        print(error, file=sys.stderr)
+        return _code(error)
     print(json.dumps(places_of(settings)), flush=True)
     if not sys.stdin.readline():
         return 0
     try:
         print(json.dumps(credentials_of(settings)), flush=True)
-    except (AssayError, CommandFailed) as error:
-        print(error, file=sys.stderr)
-        return 1
+    except (AssayError, OSError) as error:
+        print(f"assay: {error}", file=sys.stderr)
+        return _code(error)
     return 0
+
+
+def _code(error: Exception) -> int:
+    """A bootstrap key that is none is Unauthenticated, another's or a revoked one Conflict."""
+    return 2 if isinstance(error, (InvalidInput, Unauthenticated, Conflict)) else 1
 
 
 def places_of(settings: Settings) -> dict[str, Any]:
@@ -52,13 +57,7 @@ def places_of(settings: Settings) -> dict[str, Any]:
 
 
 def credentials_of(settings: Settings) -> dict[str, Any]:
-    """The content of credentials.json; loads the database only when there is something to make."""
-    require_format(settings.data)
-    known = read_json_file(settings.data / "credentials.json")
-    complete = {"key", "dashboard_key"} <= known.keys() and known.get("url") == settings.api_url
-    wanted = settings.bootstrap_key.get_secret_value() if settings.bootstrap_key else known.get("key")
-    if complete and wanted == known["key"] and (settings.data / "control.db").exists():
-        return known
+    """The content of credentials.json; a key in it that works no more is replaced."""
     from server.bootstrap import bootstrap
 
     return dict(bootstrap(settings))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.serve import add_settings_arguments
-from server.supervisor import CannotStart, Part, Supervisor, require_free_ports
+from server.supervisor import CannotStart, Part, Supervisor, complaint_of, require_free_ports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def run_instance(
                 supervisor.start(more_parts(places, credentials["key"]))
             supervisor.watch(None if seconds is None else time.monotonic() + seconds)
         except CannotStart as problem:
-            raise CommandFailed(str(problem), ExitCode.USAGE) from problem
+            raise CommandFailed(str(problem), ExitCode.USAGE if problem.usage else ExitCode.FAILED) from problem
         finally:
             supervisor.stop()
     return ExitCode.OK
@@ -119,11 +119,12 @@ class FirstSteps:
 
     @property
     def places(self) -> Places:
-        """Where everything is. Raises CommandFailed with the settings' problems; call it once, first."""
+        """Where everything is. Raises CommandFailed with what is wrong with settings or folder; call it once."""
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
-            raise CommandFailed(self._complaint(), ExitCode.USAGE)
+            complaint = self._child.communicate()[1].strip() or "the settings cannot be read"
+            raise CommandFailed(complaint, ExitCode.USAGE if self._child.returncode == 2 else ExitCode.FAILED)
         found = json.loads(line)
         ports = {name: port for name, port in found["ports"].items() if self._with_dashboard or name != "dashboard"}
         return Places(data=Path(found["data"]), host=found["host"], ports=ports, environment=found["environment"])
@@ -132,18 +133,10 @@ class FirstSteps:
         """The keys of this installation, made at the first start. Raises CannotStart."""
         out, complaint = self._child.communicate("go\n")
         if self._child.returncode != 0 or not out:
-            raise CannotStart(_last_line(complaint) or "the first start failed")
+            words = complaint_of(complaint).removeprefix("assay: ")
+            raise CannotStart(words or "the first start failed", usage=self._child.returncode == 2)
         made: dict[str, str] = json.loads(out)
         return made
-
-    def _complaint(self) -> str:
-        _, complaint = self._child.communicate()
-        return complaint.strip() or "the settings cannot be read"
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

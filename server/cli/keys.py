@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         line = str(answer.get("key"))
         if not args.json:
             print("This is the only time it is shown.", file=sys.stderr)
+            if args.role == Role.INGEST:  # not with the key itself: standard error goes into logs
+                print('For an exporter: OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20THE_KEY"', file=sys.stderr)
     elif args.action == "revoke":
         answer = client_of(args).delete(f"/api/v1/keys/{_path_part(args.key_id)}")
         line = f"{answer['key_id']} ({answer['name']}) is revoked"

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     window = window_of(now_ns=time.time_ns(), since=args.since) if args.since is not None else None
     from rich.progress import Progress
 
-    with Progress(console=console(), disable=args.json, transient=True) as bar:
+    shown = console()
+    with Progress(console=shown, disable=args.json or not shown.is_terminal, transient=True) as bar:
         task = bar.add_task("remapping", total=None)
         found = remap(
             lake,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -165,12 +166,10 @@ def _parts(places: Places) -> list[Part]:
 
 
 def _welcome(places: Places, credentials: Mapping[str, str]) -> None:
-    """Prints the addresses and the key."""
+    """Prints the addresses, the key, and how to go on."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    lines = Table.grid(padding=(0, 2))
     rows = [
         ("dashboard", places.addresses.get("dashboard")),
         ("API", f"{places.api_url}/api/v1"),
@@ -180,13 +179,23 @@ def _welcome(places: Places, credentials: Mapping[str, str]) -> None:
         ("key", credentials["key"]),
         ("data", str(places.data)),
     ]
-    for name, value in rows:
-        if value:
-            lines.add_row(Text(name, style="dim"), Text(value, style="bold", no_wrap=True, overflow="ignore"))
     console = Console(soft_wrap=True, highlight=False)
     console.print(Text("Assay is ready", style="bold green"))
-    console.print(lines)
+    for name, value in rows:
+        if value:
+            console.print(Text(f"{name:<9}  ", style="dim") + Text(value, style="bold"))
+    for line in _next_steps(places, credentials["key"]):
+        console.print(Text(line, style="dim"))
     console.print(Text("Ctrl-C stops it.", style="dim"))
+
+
+def _next_steps(places: Places, key: str) -> tuple[str, str]:
+    """How to look at what is there, and how to send: both to be pasted into a shell."""
+    command = sys.argv[0] if Path(sys.argv[0]).name == "assay" else "assay"
+    look = shlex.join([command, "traces", "list", "--since", "1h", "--data", str(places.data)])
+    endpoint, headers = places.addresses["otlp_http"], f"authorization=Bearer%20{key}"
+    send = f'export OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} OTEL_EXPORTER_OTLP_HEADERS="{headers}"'
+    return f"to look    {look}", f"to send    {send}"
 
 
 def _say(line: str) -> None:

@@ -110,6 +110,7 @@ class Played:
     """A session that has ended."""
 
     chosen: Cast
+    prepared: Prepared = field(repr=False)
     release: str
     outcome: Outcome
     transcript: Transcript
@@ -142,7 +143,14 @@ class Stage:
             self.shelves.close(chosen.session_id)
         found = outcome(self.world, prepared, transcript)
         record_outcome(self.world, chosen.session_id, found, datetime.now(UTC), outcome_delay)
-        return Played(chosen=chosen, release=release.name, outcome=found, transcript=transcript, results=results)
+        return Played(
+            chosen=chosen,
+            prepared=prepared,
+            release=release.name,
+            outcome=found,
+            transcript=transcript,
+            results=results,
+        )
 
     async def _talk(
         self, release: Release, chosen: Cast, prepared: Prepared

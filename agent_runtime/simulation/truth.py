@@ -41,6 +41,36 @@ class Truth:
     reasons: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A session whose whole course is known: what it played, how and when it ended, when Assay is told."""
+
+    chosen: Cast
+    release: str
+    seed: int
+    outcome: Outcome
+    began: datetime
+    ended: datetime
+    due: datetime
+
+
+def record_many(world: World, sessions: Sequence[Ended]) -> None:
+    """Writes down sessions that were made as traces; they have no rows in the shop."""
+    played, known = [], []
+    for each in sessions:
+        chosen, names = each.chosen, each.chosen.faults
+        session, scenario = chosen.session_id, chosen.scenario.scenario_id
+        user_id = f"u-{hashlib.blake2b(session.encode(), digest_size=6).hexdigest()}"
+        played.append((session, each.release, scenario, chosen.persona.name, user_id, each.seed, json.dumps(names)))
+        fails = any(fault_named(name).fails_task for name in names)
+        why = json.dumps(each.outcome.reasons)
+        times = (_text(each.began), int(fails), int(each.outcome.passed), why, _text(each.ended), _text(each.due))
+        known.append((session, each.release, scenario, "+".join(names), *times))
+    with world.writing():
+        world.change_many("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)", played)
+        world.change_many("INSERT OR REPLACE INTO truth VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", known)
+
+
 def record_planted(world: World, release: str, chosen: Cast, at: datetime) -> None:
     """Writes down, before the session begins, what was planted in it and whether it must fail."""
     world.change("DELETE FROM turns WHERE session_id = ?", chosen.session_id)  # of an earlier play of it

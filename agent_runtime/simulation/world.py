@@ -38,6 +38,12 @@ class PlayedSession:
     faults: tuple[str, ...]
 
 
+def order_number(session_id: str, ref: str, attempt: int = 0) -> str:
+    """The seven digits that a session's order gets when they are free."""
+    digest = blake2b(f"{session_id}\0{ref}\0{attempt}".encode(), digest_size=8).digest()
+    return str(1_000_000 + int.from_bytes(digest, "big") % 9_000_000)
+
+
 class World:
     """One connection to world.db; several processes may hold one each. Not safe for use by several threads at once."""
 
@@ -145,10 +151,9 @@ class World:
     def _fresh_id(self, session_id: str, ref: str) -> str:
         """Seven digits from session and name; a taken number, one in thousands, gives way to the next try's."""
         for attempt in range(1000):
-            digest = blake2b(f"{session_id}\0{ref}\0{attempt}".encode(), digest_size=8).digest()
-            number = 1_000_000 + int.from_bytes(digest, "big") % 9_000_000
+            number = order_number(session_id, ref, attempt)
             if self.row("SELECT 1 FROM orders WHERE order_id = ?", f"LK-{number}") is None:
-                return str(number)
+                return number
         raise InvalidInput(f"no order number is left for session {session_id!r}")
 
     def _order(self, order: Order, user_id: str, session_id: str, address: str) -> dict[str, str]:

@@ -1,0 +1,179 @@
+"""Weeks of traffic in minutes: sessions as traces, without the agent between.
+
+The same plan, scenarios, personas and faults as full sessions. The first session of each task, persona and set of
+faults is played in full and kept as a template; every further one is a copy of it with ids and times of its own, so its
+spans have the shape, the tokens and the costs of a full session. What it says is what the first one said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from itertools import accumulate, islice
+from typing import Final, TypeVar
+
+import httpx
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from agent_runtime.errors import BackendUnavailable, InvalidInput
+from agent_runtime.records import Release
+from agent_runtime.simulation.full import Played, Stage
+from agent_runtime.simulation.plans import Cast, Plan, cast, write_plan
+from agent_runtime.simulation.templates import Template, template_of
+from agent_runtime.simulation.traffic import Traffic
+from agent_runtime.simulation.truth import Ended, record_many
+from agent_runtime.simulation.world import World
+
+_PER_REQUEST: Final = 64  # sessions in one OTLP request
+_ATTEMPTS: Final = 60
+_WAIT_S: Final = 1.0  # before a request that was put off is sent again
+# Share of a day's traffic by hour (UTC) and of a week's by day, Monday first: quiet nights and Sundays.
+_HOURS: Final = tuple(1.0 + 0.8 * math.sin((hour - 9) / 24 * 2 * math.pi) for hour in range(24))
+_DAYS: Final = (1.1, 1.15, 1.1, 1.05, 1.0, 0.7, 0.6)
+
+
+_Key = tuple[str, str, str, tuple[str, ...]]  # release, scenario, persona, faults
+_T = TypeVar("_T")
+
+
+class Recorder(SpanProcessor):
+    """Keeps the spans of each session until they are taken."""
+
+    def __init__(self) -> None:
+        self._spans: dict[str, list[ReadableSpan]] = defaultdict(list)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Called by the SDK."""
+        self._spans[str((span.attributes or {}).get("session.id"))].append(span)
+
+    def take(self, played: Played) -> list[ReadableSpan]:
+        """The spans of a session's turns."""
+        traces = {int(result.trace_id, 16) for result in played.results}
+        found = self._spans.pop(played.chosen.session_id, [])
+        return [span for span in found if span.context is not None and span.context.trace_id in traces]
+
+
+def starts(n: int, end: datetime, weeks: float) -> Iterator[datetime]:
+    """When `n` sessions begin in the weeks before `end`: by the shape of the day and of the week, in order."""
+    hours = max(1, round(weeks * 7 * 24))
+    first = end - timedelta(hours=hours)
+    times = [first + timedelta(hours=number) for number in range(hours)]
+    sums = list(accumulate(_HOURS[time.hour] * _DAYS[time.weekday()] for time in times))
+    for number in range(n):
+        share = (number + 0.5) / n * sums[-1]
+        hour = min(bisect(sums, share), hours - 1)
+        before = sums[hour - 1] if hour else 0.0
+        yield times[hour] + timedelta(hours=(share - before) / (sums[hour] - before))
+
+
+@dataclass(kw_only=True)
+class FastRun:
+    """A run of traffic as traces. `stage` records templates (its spans go nowhere else); `world` gets the truth."""
+
+    stage: Stage
+    world: World
+    traffic: Traffic
+    weeks: float
+    end: datetime
+    collector: httpx.AsyncClient | None = None
+    ended: Callable[[Played], None] = lambda played: None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    n_spans: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.traffic.sessions <= 1_000_000 or self.weeks <= 0:
+            raise InvalidInput("traces are made for 1 to 1,000,000 sessions, and weeks above 0")
+        self._recorder = Recorder()
+        self.stage.telemetry.provider.add_span_processor(self._recorder)
+        self._templates: dict[_Key, Template] = {}
+
+    async def play(self) -> None:
+        """Makes and sends every session, in order of time. Raises BackendUnavailable: the collector takes nothing."""
+        plans = self.traffic.plans()
+        for plan in plans.values():
+            write_plan(self.world, plan)
+        numbered = zip(self.traffic.numbered(), starts(self.traffic.sessions, self.end, self.weeks), strict=True)
+        for batch in _batches(numbered, _PER_REQUEST):
+            if self.stop.is_set():
+                return
+            chosen = [(release, cast(plans[release.name], session), at) for (session, release), at in batch]
+            await self.record([(release, each) for release, each, _ in chosen], plans)
+            body = b"".join(self.instance(release, each, at) for release, each, at in chosen)
+            await self._send(body)
+            record_many(self.world, [self._truth(release, each, at) for release, each, at in chosen])
+
+    def template(self, release: Release, chosen: Cast) -> Template:
+        """The template of such a session; it was recorded."""
+        return self._templates[_key(release, chosen)]
+
+    def instance(self, release: Release, chosen: Cast, at: datetime) -> bytes:
+        """A session as OTLP."""
+        template = self.template(release, chosen)
+        self.n_spans += template.n_spans
+        self.ended(template.played)
+        return template.instance(chosen.session_id, int(at.timestamp() * 1_000_000) * 1000)
+
+    async def record(self, chosen: Sequence[tuple[Release, Cast]], plans: dict[str, Plan]) -> None:
+        """Plays in full what has no template yet."""
+        missing = {_key(release, each): (release, each) for release, each in chosen}
+        room = asyncio.Semaphore(self.traffic.at_once)
+
+        async def one(key: _Key, release: Release, each: Cast) -> None:
+            async with room:
+                own = Cast(
+                    session_id=_recorded_id(each.session_id, key),
+                    scenario=each.scenario,
+                    persona=each.persona,
+                    faults=each.faults,
+                )
+                played = await self.stage.play(release, plans[release.name], own)
+                self._templates[key] = template_of(played, self._recorder.take(played), self.traffic.seed)
+
+        new = {key: each for key, each in missing.items() if key not in self._templates}
+        await asyncio.gather(*(one(key, release, each) for key, (release, each) in new.items()))
+
+    def _truth(self, release: Release, chosen: Cast, at: datetime) -> Ended:
+        template = self.template(release, chosen)
+        ended = at + timedelta(seconds=template.seconds)
+        return Ended(
+            chosen=chosen,
+            release=release.name,
+            seed=self.traffic.seed,
+            outcome=template.played.outcome,
+            began=at,
+            ended=ended,
+            due=ended + self.traffic.outcome_delay,
+        )
+
+    async def _send(self, body: bytes) -> None:
+        if self.collector is None:
+            return
+        for _ in range(_ATTEMPTS):
+            answer = await self.collector.post("/v1/traces", content=body)
+            if answer.status_code == httpx.codes.OK:
+                return
+            if answer.status_code not in (429, 502, 503, 504):
+                raise BackendUnavailable(f"the collector answered {answer.status_code}: {answer.text[:300]}")
+            await asyncio.sleep(_WAIT_S)
+        raise BackendUnavailable("the collector is too busy; send fewer sessions")
+
+
+def _key(release: Release, chosen: Cast) -> _Key:
+    return release.name, chosen.scenario.scenario_id, chosen.persona.name, chosen.faults
+
+
+def _recorded_id(session_id: str, key: _Key) -> str:
+    """As long as the ids of the copies, and none of them: the number gives way to the key's hash."""
+    return f"{session_id[:-6]}t{blake2b(repr(key).encode(), digest_size=4).hexdigest()[:5]}"
+
+
+def _batches(items: Iterable[_T], n: int) -> Iterator[list[_T]]:
+    left = iter(items)
+    while batch := list(islice(left, n)):
+        yield batch

@@ -166,13 +166,14 @@ def _over_time(
     first, second = st.columns(2, gap="medium")
     with first:
         calls = {"model calls": _summed(models, buckets, "n"), "tool calls": _summed(tools, buckets, "n")}
-        charts.bars("Calls", span, calls, key="calls", colours=[shade["blue"], shade["orange"]])
+        both = [shade["blue"], shade["orange"]]  # of model and tool calls, in this chart and the next
+        charts.bars("Calls", span, calls, key="calls", colours=both)
     with second:
         failed = {
             "model calls": _summed(models, buckets, "n_errors"),
             "tool calls": _summed(tools, buckets, "n_errors"),
         }
-        charts.bars("Calls with an error", span, failed, key="failed", colours=[shade["red"], shade["orange"]])
+        charts.bars("Calls with an error", span, failed, key="failed", colours=both)
 
 
 def _by_model(models: Sequence[Row]) -> dict[str, list[Row]]:

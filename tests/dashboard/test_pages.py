@@ -61,6 +61,19 @@ def test_overview_counts_turns_errors_and_tokens(page: Page, shown: Shown) -> No
     expect(page.get_by_text("Tenant: default")).to_be_visible()
 
 
+def test_one_series_has_one_colour_in_all_charts(page: Page, shown: Shown) -> None:
+    page.goto(shown.url(f"?since=24h&app={traffic.APP}"))
+    colours = {}
+    for name in ("calls", "failed"):
+        chart = page.locator(f".st-key-assay-chart-{name}")
+        chart.scroll_into_view_if_needed()
+        expect(chart.locator(".legendtext").first).to_be_attached()
+        drawn = "plot => plot.data.map(series => [series.name, series.marker.color])"
+        colours[name] = chart.locator(".js-plotly-plot").evaluate(drawn)
+    assert [one[0] for one in colours["calls"]] == ["model calls", "tool calls"]
+    assert colours["calls"] == colours["failed"]
+
+
 def ends_of_axis(page: Page) -> list[list[str]]:
     """The ends of the x axis of every chart that is drawn (those out of view may wait), as plotly has them."""
     charts = page.get_by_test_id("stPlotlyChart").locator(".js-plotly-plot")

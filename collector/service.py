@@ -42,6 +42,7 @@ from store.scrub import Scrubber
 
 POLICY_TTL_S: Final = 3.0
 STALLED_S: Final = 30.0
+ASK_KEYS_EVERY_S: Final = 2.0  # as long as a key is remembered
 SCRUB_BYTES: Final = 64 << 20  # of the lake per round of upkeep: 90 GiB a day
 _LOG: Final = logging.getLogger("assay.collector")
 
@@ -123,6 +124,7 @@ class _Collector:
             tally=tally,
             quotas=Quotas(dict(settings.tenant_bytes_s)),
         )
+        self._keys = "ok"
         self._grpc = GrpcDoor(self._intake, settings)
         self._committer.recovered(last)
 
@@ -157,9 +159,10 @@ class _Collector:
             self._settings.http_port,
             self._settings.grpc_port,
         )
-        upkeep = loop.create_task(self._upkeep())
+        watching = [loop.create_task(self._upkeep()), loop.create_task(self._ask_keys())]
         await stop.wait()
-        upkeep.cancel()
+        for task in watching:
+            task.cancel()
         http.close()
         for connection in list(door.connections):
             connection.finish_soon()
@@ -170,6 +173,19 @@ class _Collector:
         await loop.run_in_executor(None, self._journal.stop)
         await loop.run_in_executor(None, self._committer.stop, self._settings.stop_within_s)
         return 0
+
+    async def _ask_keys(self) -> None:
+        """Notes whether the key store answers, for health: a request whose key is not remembered needs it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await loop.run_in_executor(None, self._control.check)
+                self._keys = "ok"
+            except AssayError as error:
+                if self._keys == "ok":
+                    _LOG.error("the key store does not answer: %s", error)
+                self._keys = "failed"
+            await asyncio.sleep(ASK_KEYS_EVERY_S)
 
     async def _upkeep(self) -> None:
         """One round after the other; a round that fails is logged, and the next one tries again."""
@@ -215,12 +231,15 @@ class _Collector:
         backlog = self._committer.backlog
         age = backlog["oldest_s"]
         open_ = self._grpc.is_open
-        well = open_ and backlog["trouble"] is None and isinstance(age, float) and age < STALLED_S
+        well = (
+            open_ and self._keys == "ok" and backlog["trouble"] is None and isinstance(age, float) and age < STALLED_S
+        )
         limits = {"max_body_bytes": self._settings.max_body_bytes, "backlog_bytes": self._settings.backlog_bytes}
         scrub = {"rounds": self._scrubber.rounds, "damaged": self._scrubber.damaged[:20]}
         status = "ok" if well else "failing"
         refusal = self._committer.refusal  # the process is alive all the same, and takes requests again by itself
-        now = {"status": status, "grpc": "open" if open_ else "closed", "refusing": refusal, "backlog": backlog}
+        doors = {"grpc": "open" if open_ else "closed", "keys": self._keys, "refusing": refusal}
+        now = {"status": status, **doors, "backlog": backlog}
         return well, {**now, "limits": limits, "scrub": scrub}
 
 

@@ -7,14 +7,24 @@ the settings put them, as far as that can be done from outside (--offline does s
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from core.errors import StorageFailed
-from server.cli.connection import ApiClient, add_config_argument, add_connection_arguments, add_json_argument, client_of
+from server.cli.connection import (
+    ApiClient,
+    add_config_argument,
+    add_connection_arguments,
+    add_json_argument,
+    client_of,
+    has_no_address,
+)
 from server.cli.outcome import CommandFailed, ExitCode
 
 STATES: Final = ("fail", "warn", "ok")  # worst first, as they are printed
@@ -58,13 +68,15 @@ def _repair(args: argparse.Namespace) -> int:
 
 def _examine(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     """What was examined, its checks, and the ledger where a server answered."""
-    if args.offline:
+    if args.offline or has_no_address(args):
         return _offline(args)
     api = client_of(args, timeout_s=SCRUB_TIMEOUT_S)
     try:
         return _of_server(api, scrub=not args.no_scrub)
     except CommandFailed as failed:
         named = args.url or args.port_base or os.environ.get("ASSAY_URL")
+        if failed.code == ExitCode.FAILED and (found := _of_open_routes(api.url, str(failed))):
+            return api.url, found, []
         if failed.code != ExitCode.UNREACHABLE or named or not args.data.is_dir():
             raise
         examined, checks, ledger = _offline(args)
@@ -78,6 +90,36 @@ def _of_server(api: ApiClient, *, scrub: bool) -> tuple[str, list[dict[str, Any]
     return api.url, checks, ledger
 
 
+def _of_open_routes(url: str, problem: str) -> list[dict[str, Any]]:
+    """What a server says of itself to everyone when it cannot check a key; empty where that explains nothing."""
+    health = _answer(f"{url}/api/v1/health").get("checks")
+    if not isinstance(health, dict) or "failed" not in health.values():
+        return []
+    remedy = "start it, or correct its address in the settings; run/server.log says what failed"
+    found = [{"name": "server", "status": "fail", "detail": problem, "remedy": "see the checks below"}]
+    for name, key in (("control database", "control"), ("lake", "lake")):
+        state = {"ok": "ok", "degraded": "warn"}.get(str(health.get(key)), "fail")
+        detail = "answers" if state == "ok" else f"the server says {health.get(key)}"
+        found.append({"name": name, "status": state, "detail": detail, "remedy": "" if state == "ok" else remedy})
+    return found
+
+
+def _answer(url: str) -> dict[str, Any]:
+    """The JSON object that an open route answers, whatever the status; empty where none comes."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - an http(s) address
+            body = answer.read()
+    except urllib.error.HTTPError as refused:
+        body = refused.read()
+    except OSError:
+        return {}
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     data: Path = args.data
     if not data.is_dir():
@@ -86,12 +128,12 @@ def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[
     from rich.progress import Progress
 
     from server.cli.instance import settings_of
+    from server.control_access import require_places
     from server.place import place_of
     from store.doctor import examine
-    from store.versions import require_format
 
     settings = settings_of(args)
-    require_format(settings.data)
+    require_places(settings)
     place = place_of(settings)
     console = Console(stderr=True)
     with Progress(console=console, disable=args.json or not console.is_terminal, transient=True) as progress:

@@ -60,10 +60,12 @@ def _read_log(lake: Lake) -> None:
 def ready(services: ServicesOf, response: Response) -> dict[str, str]:
     """200 once spans can be sent and read: the collector of this installation answers and takes requests; else 503.
 
-    Its `status` is ok, starting (503: no collector answers, it makes no progress, or its gRPC door is closed), refusing
-    (503: no room, see the collector's /healthz), or degraded: ready, but files of the lake are damaged.
+    Its `status` is ok, failed (503: the control database, which holds the keys, does not answer), starting (503: no
+    collector answers, it makes no progress, or its gRPC door is closed), refusing (503: no room, see the collector's
+    /healthz), or degraded: ready, but files of the lake are damaged.
     """
-    doors = _doors(services.settings.http_port)
+    control = _state(services.control.check)
+    doors = control if control == "failed" else _doors(services.settings.http_port)
     response.status_code = 200 if doors == "ok" else 503
     if doors != "ok":
         return {"status": doors}

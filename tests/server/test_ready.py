@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
 import httpx
+import pytest
 from starlette.testclient import TestClient
 
 from core.ids import TenantId
 from core.records import Role
 from server.app import create_app
+from server.cli.main import main
 from server.settings import Settings
 from server.wiring import build_services
 from tests.fuzz.doors import http2_request
+from tests.server.shell import served
 from tests.stack import REPOSITORY, free_port_base
+from tests.store.databases import postgres_server
 from tests.waiting import wait_until
 
 # `assay serve collector`, with the room on the disk below which it refuses.
@@ -114,3 +119,39 @@ def test_a_collector_whose_grpc_port_another_took_says_so_until_it_has_it_back(t
         wait_until(lambda: health() == (200, "open"), 30, "the collector to have its port again")
         assert client.get("/api/v1/ready").status_code == 200
     services.control.close()
+
+
+def test_a_postgresql_that_stopped_is_not_ready_and_the_doctor_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ExitStack() as running, postgres_server() as postgres:
+        monkeypatch.setenv("ASSAY_CONTROL_URL", postgres.get_uri())
+        settings = Settings(data=tmp_path / "data", port_base=free_port_base())
+        services = build_services(settings)
+        services.control.ensure_tenant(TenantId("airline"))
+        key = services.control.create_key(TenantId("airline"), Role.ADMIN, "test")[1]
+        url = running.enter_context(served(services))
+        running.enter_context(collecting(settings, 0))
+
+        def ready() -> tuple[int, str]:
+            answer = httpx.get(f"{url}/api/v1/ready", timeout=30)
+            return answer.status_code, answer.json()["status"]
+
+        def doors() -> tuple[int, str, str]:
+            answer = httpx.get(f"http://127.0.0.1:{settings.http_port}/healthz")
+            return answer.status_code, answer.json()["status"], answer.json()["keys"]
+
+        wait_until(lambda: ready() == (200, "ok"), 120, "the collector to be ready")
+        assert doors() == (200, "ok", "ok")
+        postgres.cleanup()
+        wait_until(lambda: ready() == (503, "failed"), 60, "the server to miss its database")
+        wait_until(lambda: doors() == (503, "failing", "failed"), 60, "the collector to miss its keys")
+        capsys.readouterr()
+        assert main(["doctor", "--url", url, "--key", key, "--json"]) == 1
+        found = json.loads(capsys.readouterr().out)
+        assert {one["name"]: one["status"] for one in found["checks"]} == {
+            "server": "fail",
+            "control database": "fail",
+            "lake": "ok",
+        }
+        services.control.close()

@@ -13,7 +13,7 @@ from store.control.control import Control
 from store.control.integrity import sound_rows_at
 from store.control.secret_file import read_or_create_secret
 from store.control.tables import WATERMARKS
-from store.instance import Instance, is_reached, moved, note, require_reached, require_same
+from store.instance import Instance, is_reached, moved, note, require_reached, require_same, require_secrets
 from store.lake import Lake
 from store.versions import note_format, require_format
 
@@ -36,8 +36,14 @@ def open_control(settings: Settings, clock: Clock = system_clock) -> Control:
 
 
 def require_folder(settings: Settings) -> None:
-    """Raises NewerData, AnotherInstance: this release may not open the folder, or not with these settings; Corrupt,
-    StorageFailed. Changes nothing."""
+    """Raises NewerData, AnotherInstance: this release may not open the folder, or not with these settings, or a secret
+    is not the folder's own; Corrupt, StorageFailed. Changes nothing."""
+    require_places(settings)
+    require_secrets(settings.data)
+
+
+def require_places(settings: Settings) -> None:
+    """The same without the secrets, for what reports on them."""
     require_format(settings.data)
     require_same(settings.data, lake=settings.lake_root, control_url=settings.control_database)
 

@@ -24,6 +24,7 @@ from store.control.integrity import look_over, look_over_server, sound_rows_at, 
 from store.control.records import LedgerRow
 from store.control.tables import LEDGER, WATERMARKS
 from store.delta_log import COUNTS_REMOVED, REMOVED
+from store.instance import instance_of, require_secrets
 from store.lake import Lake
 from store.leftover import orphans as left_over
 from store.objects import Objects, is_object_url
@@ -88,6 +89,7 @@ def examine(
     `settled` is read from the control database by default."""
     place = where if isinstance(where, Place) else Place.of_folder(where)
     checks = [_versions(), _disk(place.data)]
+    checks.append(_secrets(place.data))
     checks += _guarded("control database", lambda: _control(place.control_url))
     checks += _guarded("journal", lambda: _journal(place.data / "journal"))
     found = settled if settled is not None else _settled(place.control_url)
@@ -123,6 +125,19 @@ def _disk(data_dir: Path) -> Check:
     if usage.free < LOW_DISK:
         return Check(name="disk", status="warn", detail=detail, remedy="free some space, or shorten the retention")
     return Check(name="disk", status="ok", detail=detail)
+
+
+def _secrets(data: Path) -> Check:
+    """Whether pepper and master key are those that the folder was written with."""
+    try:
+        known = instance_of(data)
+        require_secrets(data)
+    except AssayError as error:
+        remedy = "put secrets/ back from a backup before anything else"
+        return Check(name="secrets", status="fail", detail=str(error), remedy=remedy)
+    if known is None:
+        return Check(name="secrets", status="ok", detail="the next start notes what they are")
+    return Check(name="secrets", status="ok", detail=f"{', '.join(sorted(known.secrets))} are the folder's own")
 
 
 def _control(url: str) -> Iterator[Check]:

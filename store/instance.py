@@ -72,7 +72,7 @@ def instance_of(data: Path) -> Instance | None:
 
 
 def require_same(data: Path, *, lake: str, control_url: str) -> None:
-    """Compares places and secrets with what is noted, if anything is. Raises AnotherInstance, Corrupt."""
+    """Compares the places with what is noted, if anything is. Raises AnotherInstance, Corrupt, StorageFailed."""
     known = instance_of(data)
     if known is None:
         return
@@ -84,7 +84,12 @@ def require_same(data: Path, *, lake: str, control_url: str) -> None:
                 "set ASSAY_LAKE and ASSAY_CONTROL_URL, or --config FILE, as they were\n"
                 "moved on purpose: assay restore copies an instance; assay adopt notes that it was moved"
             )
-    for name in known.secrets:
+
+
+def require_secrets(data: Path) -> None:
+    """Compares the secrets with what is noted, if anything is. Raises AnotherInstance, Corrupt, StorageFailed."""
+    known = instance_of(data)
+    for name in known.secrets if known else ():
         path = data / "secrets" / name
         try:
             require_secret(path, bytes.fromhex(path.read_text(encoding="ascii")))

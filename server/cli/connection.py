@@ -81,6 +81,12 @@ def client_of(args: argparse.Namespace, timeout_s: float = ANSWER_S) -> ApiClien
     url = args.url
     if not url and args.port_base:
         url = f"http://127.0.0.1:{args.port_base + API_OFFSET}"
+    if has_no_address(args):
+        raise CommandFailed(
+            f"{args.data} was restored and never started: it has no server yet\n"
+            f"start it with assay up --data {args.data}, or name a server with --url or --port-base",
+            ExitCode.UNREACHABLE,
+        )
     url = str(url or os.environ.get("ASSAY_URL") or home or DEFAULT_URL).rstrip("/")
     if not _is_address(url):
         raise CommandFailed(f"{url!r} is not an address; write for example {DEFAULT_URL}", ExitCode.USAGE)
@@ -93,6 +99,15 @@ def client_of(args: argparse.Namespace, timeout_s: float = ANSWER_S) -> ApiClien
         home=home if isinstance(home, str) else None,
     )
     return ApiClient(url=url, key=key.text, timeout_s=timeout_s, key_hint=key.hint, key_is_local=key.local)
+
+
+def has_no_address(args: argparse.Namespace) -> bool:
+    """Whether no server is named and --data is a folder with keys that no server was started on since it was restored:
+    what answers at the usual address is another instance, perhaps the original. Raises CommandFailed."""
+    if args.url or args.port_base or os.environ.get("ASSAY_URL"):
+        return False
+    folder = read_json_file(args.data / "credentials.json")
+    return bool(folder) and "url" not in folder and not read_json_file(args.data / "run" / "state.json")
 
 
 def _is_address(url: str) -> bool:

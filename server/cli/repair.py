@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def run(args: argparse.Namespace) -> int:
     """Prints what is, or would be, done; 1 while damage is left, 0 otherwise. Raises CommandFailed."""
     from server.cli.instance import need_lake, settings_of
+    from server.control_access import require_folder
     from store.lake import Lake
     from store.repair import find_damage, plan, repair
-    from store.versions import require_format
 
     settings, yes = settings_of(args), bool(args.yes)
-    require_format(settings.data)
+    require_folder(settings)
     try:
         need_lake(settings)
         rows = _control(settings.control_database, yes=yes)

@@ -90,6 +90,7 @@ class _Collector:
         master = MasterKey.open(data / "secrets" / "master.key")
         self._control = control
         self._lake = Lake(settings.lake_root, cache=settings.lake_cache)
+        require_reached(data, self._lake, control.watermarks())
         self._scrubber = Scrubber(self._lake)
         self._journal = Journal(data / "journal", master)
         tally = Tally()
@@ -107,7 +108,6 @@ class _Collector:
             workshop=workshop,
             tally=tally,
         )
-        require_reached(data, self._lake, control.watermarks())
         warm()
         started = time.monotonic()
         last = recover(

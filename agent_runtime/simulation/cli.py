@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
@@ -25,9 +25,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agent_runtime.errors import InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.settings import Settings
+from agent_runtime.simulation.fast import FastRun
 from agent_runtime.simulation.full import Played, open_stage
+from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.tally import Tally
 from agent_runtime.simulation.traffic import Run, Traffic, register
 
@@ -53,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outcome-delay", type=float, default=5.0, metavar="S", help="from a session's end to its truth"
     )
+    parser.add_argument(
+        "--fidelity", choices=("full", "trace"), default="full", help="trace: copies of recorded sessions"
+    )
+    parser.add_argument("--weeks", type=float, metavar="N", help="of traces, up to now (default: 8)")
     parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
@@ -71,9 +78,6 @@ async def _run(given: argparse.Namespace) -> int:
         if assay is not None:
             await opened.enter_async_context(assay)
             await register(assay, traffic.releases)
-        settings = _settings(own)
-        world = given.world or Settings().data / "world.db"
-        stage = await opened.enter_async_context(open_stage(settings, world, given.seed, given.speed))
         bar = opened.enter_context(_progress())
         task = bar.add_task("sessions", total=given.sessions or None)
 
@@ -81,7 +85,9 @@ async def _run(given: argparse.Namespace) -> int:
             tally.add(played)
             bar.update(task, advance=1)
 
-        playing = Run(stage=stage, traffic=traffic, assay=assay, ended=ended)
+        opening = _fast if given.fidelity == "trace" else _full
+        playing = await opening(given, traffic, own, assay, opened)
+        playing.ended = ended
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, playing.stop.set)
         await playing.play()
@@ -89,6 +95,48 @@ async def _run(given: argparse.Namespace) -> int:
     if playing.stop.is_set() and given.sessions:
         return _INTERRUPTED
     return 1 if playing.n_broken else 0
+
+
+async def _full(
+    given: argparse.Namespace, traffic: Traffic, own: Path, assay: httpx.AsyncClient | None, opened: AsyncExitStack
+) -> Run:
+    """Sessions through the real runtime."""
+    if given.weeks is not None:
+        raise InvalidInput("--weeks goes with --fidelity trace; full sessions are played now")
+    stage = await opened.enter_async_context(open_stage(_settings(own), _world(given), given.seed, given.speed))
+    return Run(stage=stage, traffic=traffic, assay=assay)
+
+
+async def _fast(
+    given: argparse.Namespace, traffic: Traffic, own: Path, assay: httpx.AsyncClient | None, opened: AsyncExitStack
+) -> FastRun:
+    """Sessions as traces. They are recorded in a world of their own, and sent here."""
+    settings = _settings(own)
+    silent = settings.model_copy(update={"otlp_endpoint": ""})
+    stage = await opened.enter_async_context(open_stage(silent, own / "world.db", given.seed, None))
+    world = open_world(_world(given))
+    opened.callback(world.close)
+    collector = None
+    if settings.otlp_endpoint:
+        key = settings.otlp_key
+        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        headers["content-type"] = "application/x-protobuf"
+        collector = httpx.AsyncClient(base_url=settings.otlp_endpoint, headers=headers, timeout=60)
+        await opened.enter_async_context(collector)
+    return FastRun(
+        stage=stage,
+        world=world,
+        traffic=traffic,
+        weeks=8.0 if given.weeks is None else given.weeks,
+        end=datetime.now(UTC),
+        collector=collector,
+        assay=assay,
+    )
+
+
+def _world(given: argparse.Namespace) -> Path:
+    path: Path | None = given.world
+    return path or Settings().data / "world.db"
 
 
 def _traffic(given: argparse.Namespace) -> Traffic:
@@ -128,7 +176,7 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _print(given: argparse.Namespace, tally: Tally, playing: Run, seconds: float) -> None:
+def _print(given: argparse.Namespace, tally: Tally, playing: Run | FastRun, seconds: float) -> None:
     found = tally.as_json()
     if given.json:
         more = {"seed": given.seed, "broken": playing.n_broken, "outcomes_posted": playing.n_posted}

@@ -13,7 +13,7 @@ from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import accumulate, islice
 from typing import Final, TypeVar
@@ -27,7 +27,7 @@ from agent_runtime.simulation.full import Played, Stage
 from agent_runtime.simulation.plans import Cast, Plan, cast, write_plan
 from agent_runtime.simulation.templates import Template, template_of
 from agent_runtime.simulation.traffic import Traffic
-from agent_runtime.simulation.truth import Ended, record_many
+from agent_runtime.simulation.truth import Ended, post_due, record_many
 from agent_runtime.simulation.world import World
 
 _PER_REQUEST: Final = 64  # sessions in one OTLP request
@@ -74,7 +74,10 @@ def starts(n: int, end: datetime, weeks: float) -> Iterator[datetime]:
 
 @dataclass(kw_only=True)
 class FastRun:
-    """A run of traffic as traces. `stage` records templates (its spans go nowhere else); `world` gets the truth."""
+    """A run of traffic as traces. `stage` records templates (its spans go nowhere else); `world` gets the truth.
+
+    `collector` and `assay` are clients of the OTLP door and of the API; None tells nobody.
+    """
 
     stage: Stage
     world: World
@@ -82,9 +85,12 @@ class FastRun:
     weeks: float
     end: datetime
     collector: httpx.AsyncClient | None = None
+    assay: httpx.AsyncClient | None = None
     ended: Callable[[Played], None] = lambda played: None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     n_spans: int = 0
+    n_posted: int = 0
+    n_broken: int = 0  # a session that cannot be recorded ends the run, so none
 
     def __post_init__(self) -> None:
         if not 0 < self.traffic.sessions <= 1_000_000 or self.weeks <= 0:
@@ -101,12 +107,14 @@ class FastRun:
         numbered = zip(self.traffic.numbered(), starts(self.traffic.sessions, self.end, self.weeks), strict=True)
         for batch in _batches(numbered, _PER_REQUEST):
             if self.stop.is_set():
-                return
+                break
             chosen = [(release, cast(plans[release.name], session), at) for (session, release), at in batch]
             await self.record([(release, each) for release, each, _ in chosen], plans)
             body = b"".join(self.instance(release, each, at) for release, each, at in chosen)
             await self._send(body)
             record_many(self.world, [self._truth(release, each, at) for release, each, at in chosen])
+        if self.assay is not None:
+            self.n_posted = await post_due(self.world, self.assay, datetime.now(UTC))
 
     def template(self, release: Release, chosen: Cast) -> Template:
         """The template of such a session; it was recorded."""

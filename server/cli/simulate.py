@@ -24,6 +24,8 @@ _OPTIONS: Final = (
     ("speed", "max|X", "X times as fast as a real model; max, the default, does not wait"),
     ("at-once", "N", "sessions at the same time (default: 8)"),
     ("per-minute", "N", "sessions that begin in a minute"),
+    ("fidelity", "full|trace", "trace makes copies of recorded sessions, thousands in a minute (default: full)"),
+    ("weeks", "N", "of traces, up to now, with seasons of day and week (default: 8)"),
     ("outcome-delay", "S", "seconds from a session's end to its outcome (default: 5)"),
 )
 

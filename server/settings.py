@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from core.errors import InvalidInput
+from server.urls import checked_folder, checked_url
 
 ENV_PREFIX: Final = "ASSAY_"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -82,7 +83,12 @@ class Settings(BaseSettings):
     @field_validator("data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.absolute()
+        return checked_folder(value.absolute())
+
+    @field_validator("lake", "control_url", "clickhouse_url")
+    @classmethod
+    def _address(cls, value: str | None, which: ValidationInfo) -> str | None:
+        return value if value is None else checked_url(str(which.field_name), value)
 
     @field_validator("lake")
     @classmethod

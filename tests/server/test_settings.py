@@ -128,3 +128,41 @@ def test_quotas_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hosts_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_TRUSTED_HOSTS", "assay.example, 127.0.0.1")
     assert load_settings().trusted_hosts == ("assay.example", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *[
+            ("clickhouse_url", value)
+            for value in ("foo", "foo:8123", "clickhouse:/h", "clickhouse://", "mysql://u:hunter2@h/")
+        ],
+        *[("clickhouse_url", value) for value in ("clickhouse://h:port/", "clickhouse://[::1/")],
+        *[("control_url", value) for value in ("control.db", "postgres://h/d", "mysql://h/d", "postgresql:/h/d")],
+        *[("lake", value) for value in ("s3:/bucket", "s3://", "gs://bucket", "file:///lake", "S3://bucket")],
+    ],
+)
+def test_an_address_that_can_be_none_is_refused_without_repeating_it(setting: str, value: str) -> None:
+    (line,) = problems_of(None, **{setting: value})
+    assert line.startswith(f"--{setting.replace('_', '-')}: not an address that can be used; write ")
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *[("clickhouse_url", value) for value in ("clickhouse://u:p@h:8123/", "https://h", "chdb://memory")],
+        *[("control_url", value) for value in ("sqlite:////a/control.db", "postgresql+psycopg://u:p@h:1/d")],
+        ("control_url", "postgresql://postgres:@/far?host=/tmp/socket"),
+        *[("lake", value) for value in ("/a/lake", "s3://bucket/prefix", "/odd:/lake")],
+    ],
+)
+def test_addresses_of_every_kind_are_taken_as_they_are(setting: str, value: str) -> None:
+    assert getattr(load_settings(None, **{setting: value}), setting) == value
+
+
+def test_a_data_folder_is_no_file_and_in_none(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("x")
+    for folder in (taken, taken / "below"):
+        assert problems_of(data=folder) == [f"--data: {taken} is not a folder (the default is data)"]

@@ -66,7 +66,7 @@ def instance_of(data: Path) -> Instance | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Corrupt(f"{path} cannot be read: {error!r}; see docs/backup.md") from error
+        raise Corrupt(f"{path} cannot be read: {error!r}; see docs/operations.md") from error
     except OSError as error:
         raise StorageFailed(f"{path} cannot be read: {error.strerror}") from error
 
@@ -101,16 +101,26 @@ def require_secrets(data: Path) -> None:
             raise StorageFailed(f"{path} cannot be read: {error.strerror}") from error
 
 
-def note(data: Path, *, lake: str, control_url: str, secrets_: Mapping[str, bytes]) -> Instance:
-    """Notes them, unless something is noted already; the first of several processes wins. Raises StorageFailed."""
-    if known := instance_of(data):
-        return known
-    new = Instance(
+def fresh(data: Path, *, lake: str, control_url: str, secrets_: Mapping[str, bytes]) -> Instance:
+    """A folder's instance as it is at its first open; writes nothing."""
+    return Instance(
         id=secrets.token_hex(16),
         lake=_lake(data, lake),
         control=_control(data, control_url),
         secrets={name: _check(content) for name, content in secrets_.items()},
     )
+
+
+def note(data: Path, *, lake: str, control_url: str, secrets_: Mapping[str, bytes]) -> Instance:
+    """Notes them, unless something is noted already (then only secrets that are not); the first of several processes
+    wins. Raises StorageFailed, Corrupt."""
+    if known := instance_of(data):
+        new_secrets = {name: _check(content) for name, content in secrets_.items() if name not in known.secrets}
+        if new_secrets:
+            known = replace(known, secrets={**known.secrets, **new_secrets})
+            replace_note(data, known)
+        return known
+    new = fresh(data, lake=lake, control_url=control_url, secrets_=secrets_)
     draft = data / f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         write_durably(draft, _written(new))

@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints what is, and what was, noted. Raises CommandFailed."""
     from collector.drain import is_held
     from server.cli.instance import need_lake, settings_of
-    from server.control_access import moved_instance, note_instance
-    from store.instance import replace_note
+    from server.control_access import moved_instance
+    from store.instance import instance_of, replace_note
     from store.versions import require_format
 
     settings = settings_of(args)
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         need_lake(settings)
         if args.yes and is_held(settings.data / "journal"):
             raise CommandFailed(f"a collector runs on {settings.data}; stop it first")
-        old, new = note_instance(settings), moved_instance(settings)
+        old, new = instance_of(settings.data), moved_instance(settings)
         if args.yes:
             replace_note(settings.data, new)
     except AssayError as error:
@@ -51,15 +51,15 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _print(old: Instance, new: Instance, args: argparse.Namespace) -> None:
+def _print(old: Instance | None, new: Instance, args: argparse.Namespace) -> None:
     from server.cli.rendering import cell, console, print_json
 
     if args.json:
-        print_json({"dry_run": not args.yes, "was": _places(old), "is": _places(new)})
+        print_json({"dry_run": not args.yes, "was": _places(old) if old else None, "is": _places(new)})
         return
     out = console()
-    for what, was in _places(old).items():
-        found = _places(new)[what]
+    for what, found in _places(new).items():
+        was = _places(old)[what] if old else found
         out.print(cell(f"{what}: {found}" if was == found else f"{what}: {was} -> {found}", 1000))
     if new.empty_lake:
         out.print("this lake has nothing of what the ledger counts: acknowledged spans are not in it")

@@ -114,10 +114,16 @@ def test_a_folder_of_an_earlier_release_is_noted_with_the_lake_that_the_ledger_c
     (place / "data" / FILE).unlink()
     Lake(place / "data" / "lake")
     monkeypatch.chdir(place)
-    for words in (("erase", "--user", USER, "--yes"), ("remap",), ("backup", "copy.tar.zst")):
+    for words in (("erase", "--user", USER, "--yes"), ("remap",), ("backup", "copy.tar.zst"), ("serve", "collector")):
         code, _, said = assay(capsys, place, *words)
-        (place / "data" / FILE).unlink(missing_ok=True)
         assert (code, "has nothing of what the ledger" in said) == (2, True), said
+        assert not (place / "data" / FILE).exists()
+    assert assay(capsys, place, "adopt")[0] == 0
+    assert not (place / "data" / FILE).exists(), "without --yes nothing is noted"
+    (place / "data" / "control.db").rename(place / "control.db")
+    code, _, said = assay(capsys, place, "serve", "collector", "--config", "assay.toml")
+    assert (code, "there is no control database at" in said) == (2, True), said
+    (place / "control.db").rename(place / "data" / "control.db")
     assert assay(capsys, place, "tenants", "list", "--config", "assay.toml")[0] == 0
     known = instance_of(place / "data")
     assert known is not None

@@ -21,7 +21,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from collector import evaluation_events, messages
 from collector.evaluation_events import Evaluation, SpanEvaluation, column_text, day_and_time, text_of
 from collector.json_body import Rejection
-from collector.proto_values import fields, plain
+from collector.proto_values import Walk, plain
 from core.errors import TooLarge
 from core.ids import TenantId
 from store.schema import EVENTS
@@ -278,9 +278,10 @@ def _json(value: Any) -> str | None:
 
 
 def log_records(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(resource bytes, record bytes) of every record, split without decoding them. Raises Undecodable."""
-    for resource_logs in fields(body, 1):
-        resource = b"".join(fields(resource_logs, 1))
-        for scope_logs in fields(resource_logs, 2):
-            for record in fields(scope_logs, 2):
+    """(resource bytes, record bytes) of every record, split without decoding them. Raises Undecodable, TooLarge."""
+    walk = Walk()
+    for resource_logs in walk.fields(body, 1):
+        resource = b"".join(walk.fields(resource_logs, 1))
+        for scope_logs in walk.fields(resource_logs, 2):
+            for record in walk.fields(scope_logs, 2):
                 yield resource, record

@@ -10,20 +10,22 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 
 from collector.log_events import Admission
-from collector.proto_values import fields
+from collector.proto_values import Walk
 from core.errors import TooLarge, Undecodable
 
 # Metric.{gauge, sum, histogram, exponential_histogram, summary}; each holds its data points as field 1.
 _KINDS: Final = (5, 7, 9, 10, 11)
 MOST_POINTS: Final = 500_000  # of one request; they are counted in Python
+FIELDS_LOOKED_AT: Final = 100_000
 
 
 def admit_metrics(body: bytes) -> Admission:
     """Counts the data points of an ExportMetricsServiceRequest; all of them are rejected, and the message says so.
 
-    Raises Undecodable where the request is malformed, TooLarge when it holds more than MOST_POINTS points.
+    Raises Undecodable where the request is malformed, TooLarge when it holds more than MOST_POINTS points or too many
+    fields.
     """
-    n_points = sum(1 for _ in islice(_points(body), MOST_POINTS + 1))
+    n_points = sum(1 for _ in islice(_points(body, Walk()), MOST_POINTS + 1))
     if n_points > MOST_POINTS:
         raise TooLarge(f"the request holds more than {MOST_POINTS} data points; send smaller batches", "dataPoints")
     message = (
@@ -40,18 +42,17 @@ def looks_like_metrics(body: bytes) -> bool:
     are text where a data point has fixed 64-bit field 3.
     """
     try:
-        return any(map(_has_time, _points(body)))
-    except Undecodable:
+        return any(map(_has_time, _points(body, Walk(FIELDS_LOOKED_AT))))
+    except (Undecodable, TooLarge):
         return False
 
 
-def _points(body: bytes) -> Iterator[bytes]:
-    for resource_metrics in fields(body, 1):
-        for scope_metrics in fields(resource_metrics, 2):
-            for metric in fields(scope_metrics, 2):
-                for number in _KINDS:
-                    for kind in fields(metric, number):
-                        yield from fields(kind, 1)
+def _points(body: bytes, walk: Walk) -> Iterator[bytes]:
+    for resource_metrics in walk.fields(body, 1):
+        for scope_metrics in walk.fields(resource_metrics, 2):
+            for metric in walk.fields(scope_metrics, 2):
+                for kind in walk.fields(metric, *_KINDS):
+                    yield from walk.fields(kind, 1)
 
 
 def _has_time(point: bytes) -> bool:

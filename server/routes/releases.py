@@ -171,7 +171,9 @@ def _rows(reading: Reading, times: Times, app: str | None) -> list[dict[str, Any
 def _shown(record: ReleaseRecord, traffic: dict[str, Any] | None) -> dict[str, Any]:
     spec = record.spec
     return {
-        "app": spec.app, "name": spec.name, "registered": True,
+        "app": spec.app,
+        "name": spec.name,
+        "registered": True,
         **{name: getattr(spec, name) for name in _SPEC},
         "created_at": rfc3339(record.created_at_ns),
         "created_by": record.created_by,

@@ -162,7 +162,10 @@ def _journal(folder: Path) -> Iterator[Check]:
     damage = folder / DAMAGE_FILE
     if damage.exists():
         lines = damage.read_text(encoding="utf-8", errors="replace").splitlines()
-        remedy = f"acknowledged requests were lost: have the senders send again, then delete {damage}"
+        remedy = (
+            "what could not be read was not stored. If a secret was away, put it back and start again: what waits is "
+            f"read anew; else have the senders send again. Then delete {damage}"
+        )
         yield Check(name="journal damage", status="fail", detail=f"{len(lines)} findings: {lines[-1]}", remedy=remedy)
     if keyless:
         remedy = "these cannot be read any more: delete them once you know that nothing is missing"

@@ -123,7 +123,7 @@ def _answer(url: str) -> dict[str, Any]:
 def _offline(args: argparse.Namespace) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     data: Path = args.data
     if not data.is_dir():
-        raise CommandFailed(f"there is no data folder at {data}; name it with --data DIR", ExitCode.UNREACHABLE)
+        raise CommandFailed(f"there is no data folder at {data}; name it with --data DIR", ExitCode.NOT_FOUND)
     from rich.console import Console
     from rich.progress import Progress
 

@@ -9,10 +9,16 @@ import argparse
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from core.errors import NotFound
 from server.cli.connection import add_config_argument, add_json_argument
 from server.cli.filters import since
 from server.cli.outcome import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from core.ids import TenantId
+    from server.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandFailed(
             f"there is no lake at {settings.lake_root}; name the folder with --data DIR", ExitCode.NOT_FOUND
         )
+    tenant = _tenant(args.tenant, settings)
     lake = Lake(settings.lake_root, cache=settings.lake_cache)
     require_lake(settings, lake)
     window = window_of(now_ns=time.time_ns(), since=args.since) if args.since is not None else None
@@ -51,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         task = bar.add_task("remapping", total=None)
         found = remap(
             lake,
-            args.tenant,
+            tenant,
             window=window,
             dry_run=args.dry_run,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -68,3 +75,19 @@ def run(args: argparse.Namespace) -> int:
     for name, n in sorted(found.columns.items(), key=lambda item: -item[1]):
         out.print(f"  {name}: {n:,}", markup=False)
     return ExitCode.OK
+
+
+def _tenant(named: str, settings: Settings) -> TenantId:
+    """The tenant of this name. Raises InvalidInput; CommandFailed when the folder has none such."""
+    from core.ids import tenant_id
+    from server.control_access import open_control
+
+    tenant = tenant_id(named)
+    control = open_control(settings)
+    try:
+        control.tenant(tenant)
+    except NotFound as error:
+        raise CommandFailed(f"{error}; 'assay tenants list' lists them", ExitCode.NOT_FOUND) from error
+    finally:
+        control.close()
+    return tenant

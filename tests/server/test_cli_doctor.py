@@ -124,7 +124,7 @@ def test_a_status_nobody_knows_counts_as_a_failure() -> None:
 def test_without_a_server_and_without_data_it_says_where_it_looked(
     tmp_path: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["doctor", "--offline", "--data", f"{tmp_path}/none"]) == ExitCode.UNREACHABLE
+    assert main(["doctor", "--offline", "--data", f"{tmp_path}/none"]) == ExitCode.NOT_FOUND
     assert "there is no data folder" in capsys.readouterr().err
 
 

@@ -50,3 +50,13 @@ def test_a_remap_into_a_pipe_begins_with_its_result(tmp_path: Path, capsys: pyte
         data = str(shell.services.settings.data)
         assert main(["remap", "--data", data, "--tenant", str(AIRLINE), "--dry-run"]) == ExitCode.OK
     assert "of 4 spans" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize(("tenant", "code"), [("nosuch", ExitCode.NOT_FOUND), ("../default", ExitCode.USAGE)])
+def test_a_remap_of_no_tenant_says_so(
+    tenant: str, code: ExitCode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_shell(tmp_path) as shell:
+        fill(shell.services.lake, agent_trace(1, tenant=AIRLINE))
+        assert main(["remap", "--data", str(shell.services.settings.data), "--tenant", tenant]) == code
+    assert tenant in capsys.readouterr().err

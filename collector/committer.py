@@ -173,8 +173,7 @@ class Committer:
     def _work(self) -> None:
         """Stores one batch while the next is already being decoded."""
         be_nice()
-        rolled = True
-        trimmed = time.monotonic()
+        rolled, trimmed = True, time.monotonic()
         ahead: _Made | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="decode", initializer=be_nice) as decoder:
             while True:

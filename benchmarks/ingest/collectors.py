@@ -87,8 +87,8 @@ def measure(n_collectors: int, load: Any, work: Any, port_base: int, reading: bo
     with tempfile.TemporaryDirectory(prefix="assay-collectors-") as folder:
         root = Path(folder)
         first = root / "0"
-        credentials = bootstrap(Settings(data=first))
         control, lake = f"sqlite:///{first / 'control.db'}", root / "lake"
+        credentials = bootstrap(Settings(data=first, lake=str(lake), control_url=control))
         bases = [port_base + 10 * number for number in range(n_collectors)]
         running = []
         stop = threading.Event()
@@ -117,7 +117,7 @@ def measure(n_collectors: int, load: Any, work: Any, port_base: int, reading: bo
                 process.terminate()
             for process in running:
                 process.wait()
-            if reading:
+            if reader.ident:
                 reader.join()
     row: dict[str, object] = {
         "collectors": n_collectors,

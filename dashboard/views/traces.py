@@ -129,42 +129,12 @@ def _peek(rows: Sequence[Row], trace_id: str, searched: object) -> None:
         st.rerun()
     row = rows[place]
     with st.container(border=True, key="assay-peek"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            if st.button("Open trace", type="primary", icon=":material/open_in_full:", shortcut="o", key="peek-open"):
-                links.open_trace(trace_id)
-            st.button(
-                "Up",
-                icon=":material/keyboard_arrow_up:",
-                shortcut="k",
-                key="peek-previous",
-                disabled=place == 0,
-                on_click=_move,
-                args=(ids[max(0, place - 1)],),
-            )
-            st.button(
-                "Down",
-                icon=":material/keyboard_arrow_down:",
-                shortcut="j",
-                key="peek-next",
-                disabled=place == len(ids) - 1,
-                on_click=_move,
-                args=(ids[min(len(ids) - 1, place + 1)],),
-            )
-            st.button("Close", icon=":material/close:", type="tertiary", key="peek-close", on_click=_close)
+        _peek_buttons(ids, place)
         frame.heading(row.get("name"), "peek", size="small")
         with st.container(horizontal=True, vertical_alignment="center"):
             frame.status_badge(row.get("status"))
             st.caption(human.clock(row.get("start_ns"), frame.timezone()), width="content")
-        tokens = (row.get("input_tokens") or 0) + (row.get("output_tokens") or 0)
-        frame.numbers(
-            (
-                ("Latency", human.duration(row.get("duration_ms"))),
-                ("Spans", human.count(row.get("n_spans"))),
-                ("Tokens", human.count(tokens)),
-                ("Cost", human.usd(row.get("cost_usd"))),
-            ),
-            "peek",
-        )
+        _peek_numbers(row)
         if searched:
             _found(row, searched)
         preview("Input", gist(row.get("input")), "peek-input")
@@ -181,6 +151,41 @@ def _peek(rows: Sequence[Row], trace_id: str, searched: object) -> None:
         session_id = row.get("session_id")
         if session_id and st.button("Open session", icon=":material/forum:", key="peek-session"):
             links.open_session(str(session_id))
+
+
+def _peek_buttons(ids: Sequence[str], place: int) -> None:
+    """Opens the trace, goes to its neighbours in the list, or closes the panel."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if st.button("Open trace", type="primary", icon=":material/open_in_full:", shortcut="o", key="peek-open"):
+            links.open_trace(ids[place])
+        for label, icon, key, name, step in (
+            ("Up", "keyboard_arrow_up", "k", "peek-previous", -1),
+            ("Down", "keyboard_arrow_down", "j", "peek-next", 1),
+        ):
+            to = min(max(place + step, 0), len(ids) - 1)
+            st.button(
+                label,
+                icon=f":material/{icon}:",
+                shortcut=key,
+                key=name,
+                disabled=to == place,
+                on_click=_move,
+                args=(ids[to],),
+            )
+        st.button("Close", icon=":material/close:", type="tertiary", key="peek-close", on_click=_close)
+
+
+def _peek_numbers(row: Row) -> None:
+    tokens = (row.get("input_tokens") or 0) + (row.get("output_tokens") or 0)
+    frame.numbers(
+        (
+            ("Latency", human.duration(row.get("duration_ms"))),
+            ("Spans", human.count(row.get("n_spans"))),
+            ("Tokens", human.count(tokens)),
+            ("Cost", human.usd(row.get("cost_usd"))),
+        ),
+        "peek",
+    )
 
 
 def _move(trace_id: str) -> None:

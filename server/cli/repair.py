@@ -69,7 +69,8 @@ def _kept(settings: Settings, *, needed: bool) -> Iterator[Kept]:
     from store.repair import nothing_kept
 
     data, secrets = settings.data, settings.secrets_dir
-    needs = [secrets / "master.key", secrets / "pepper", *([] if settings.control_url else [data / "control.db"])]
+    needs = [data / "journal", secrets / "master.key", secrets / "pepper"]
+    needs += [] if settings.control_url else [data / "control.db"]
     if not needed or not all(path.exists() for path in needs):
         yield nothing_kept
         return

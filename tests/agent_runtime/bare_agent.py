@@ -7,7 +7,7 @@ parts are tested elsewhere.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agent_runtime.errors import BackendRefused, BackendTimeout
@@ -18,14 +18,14 @@ from agent_runtime.simulation.documents import every_version
 from agent_runtime.simulation.faults.table import alter_reply, altered_backend, altered_documents, altered_parameters
 from agent_runtime.simulation.goals import Outcome, outcome
 from agent_runtime.simulation.plans import Cast, chance_of
-from agent_runtime.simulation.proposal import Message, Proposal, ProposedCall, Situation
+from agent_runtime.simulation.proposal import Message, Proposal, ProposedCall
 from agent_runtime.simulation.provider.brain.brain import propose
 from agent_runtime.simulation.scenario import Prepared, cents
 from agent_runtime.simulation.transcript import Act, Exchange
 from agent_runtime.simulation.users import next_message
 from agent_runtime.simulation.world import World
 from agent_runtime.tools.backend import Backend
-from agent_runtime.tools.table import TOOLS
+from tests.agent_runtime.dialogues import TOOLS, situation
 
 MOST_STEPS = 12
 MOST_REPEATS = 2
@@ -33,43 +33,45 @@ MOST_REPEATS = 2
 
 @dataclass
 class BareAgent:
-    """One session's agent."""
+    """One session's agent. `keep_calls` False forgets a turn's calls at its end, as a history of plain texts does."""
 
     prepared: Prepared
     backend: Backend
     faults: tuple[str, ...]
     parameters: Parameters
     seed: int = 1
+    keep_calls: bool = True
 
     def __post_init__(self) -> None:
         self.messages: list[Message] = []
+        self.n_calls = 0
         documents = altered_documents(self.faults, every_version())
         self.documents = {each.doc_id: each for each in documents}
 
     def _propose(self, agent: str, tools: frozenset[str]) -> Proposal:
-        system = Message(role="system", text=f"Agent: {agent}")
-        situation = Situation(
-            agent=agent, messages=(system, *self.messages), tools=tools, session_id=self.prepared.session_id
-        )
-        return alter_reply(self.faults, propose(situation, self.seed), situation)
+        asked = situation(agent, self.messages, tools, self.prepared.session_id)
+        return alter_reply(self.faults, propose(asked, self.seed), asked)
 
     def turn(self, text: str, approves: bool) -> Exchange:
         """One message to its reply."""
         self.messages.append(Message(role="user", text=text))
         agent = str(self._propose("supervisor", frozenset({"route"})).calls[0].args["agent"])
-        tools = frozenset(name for name, tool in TOOLS.items() if agent in tool.agents)
+        n_before = len(self.messages)
         acts: list[Act] = []
         while True:
-            proposal = self._propose(agent, tools)
+            proposal = self._propose(agent, TOOLS[agent])
             repeated = [sum(a.tool == c.tool and a.args == c.args for a in acts) for c in proposal.calls]
             if len(acts) >= MOST_STEPS or any(n >= MOST_REPEATS for n in repeated):
                 return Exchange(user=text, reply="I cannot go on.", status="limit", acts=tuple(acts))
             if not proposal.calls:
+                if not self.keep_calls:
+                    del self.messages[n_before:]
                 self.messages.append(Message(role="assistant", text=proposal.text))
                 return Exchange(user=text, reply=proposal.text, acts=tuple(acts))
             self.messages.append(Message(role="assistant", text=proposal.thought, calls=proposal.calls))
             for call in proposal.calls:
-                act = self._act(call, f"{len(self.messages)}", approves)
+                self.n_calls += 1
+                act = self._act(call, f"{self.n_calls}", approves)
                 acts.append(act)
                 self.messages.append(Message(role="tool", tool=call.tool, result=act.result))
 
@@ -100,18 +102,20 @@ class BareAgent:
         return Act(tool=call.tool, args=call.args, result=result)
 
 
-def play(world: World, prepared: Prepared, chosen: Cast, seed: int = 1) -> tuple[Outcome, tuple[Exchange, ...]]:
+def play(
+    world: World, prepared: Prepared, chosen: Cast, seed: int = 1, *, keep_calls: bool = True
+) -> tuple[Outcome, tuple[Exchange, ...]]:
     """A whole session: what it came to, and what was said."""
     parameters = altered_parameters(chosen.faults, Parameters())
     caps = shop_orders.Caps(
         refund_cents=int(parameters.refund_cap_usd * 100), discount_percent=parameters.discount_cap_percent
     )
     backend = altered_backend(chosen.faults, Shop(world, caps=caps))
-    agent = BareAgent(prepared, backend, chosen.faults, parameters, seed)
+    agent = BareAgent(prepared, backend, chosen.faults, parameters, seed, keep_calls)
     transcript: tuple[Exchange, ...] = ()
     while True:
         chance = chance_of(seed, chosen.session_id, len(transcript))
         text = next_message(prepared, chosen.persona, chance, transcript)
         if text is None:
             return outcome(world, prepared, transcript), transcript
-        transcript = (*transcript, replace(agent.turn(text, prepared.scenario.approves)))
+        transcript = (*transcript, agent.turn(text, prepared.scenario.approves))

@@ -122,7 +122,10 @@ def test_the_worlds_attacks_are_seen_and_its_honest_users_pass() -> None:
 def test_any_text_can_be_checked(text: str) -> None:
     for guardrail in GUARDRAILS:
         tool = "refund_order" if guardrail.stage is Stage.ACTION else None
-        guardrail.check(about(text, tool=tool, args={"amount_usd": text, "order_id": text}))
+        given = about(text, tool=tool, args={"amount_usd": text, "order_id": text})
+        verdict = guardrail.check(given)
+        assert verdict == guardrail.check(given)
+        assert verdict.reason or verdict.decision is Decision.ALLOW, guardrail.name
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,18 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_runtime.records import Intent
-from agent_runtime.simulation.backend import Shop
-from agent_runtime.simulation.goals import outcome
 from agent_runtime.simulation.loading import all_scenarios
 from agent_runtime.simulation.proposal import Message, Proposal, ProposedCall
 from agent_runtime.simulation.provider.brain.brain import propose
 from agent_runtime.simulation.provider.brain.understanding import understand
 from agent_runtime.simulation.provider.brain.words import Act
 from agent_runtime.simulation.scenario import Attack, Scenario
-from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.users import PERSONAS
-from agent_runtime.simulation.world import World
-from tests.agent_runtime.dialogues import TOOLS, Player, routed, situation
+from tests.agent_runtime.dialogues import TOOLS, routed, situation
 
 ITEMS = [
     {"item_id": "LK-1023145/1", "name": "Cairn boots", "price_usd": "169.00", "refundable_usd": "169.00"},
@@ -241,23 +235,6 @@ def _agent(scenario: Scenario) -> str:
     return next(
         (agent for agent, tools in TOOLS.items() if first in tools - TOOLS["escalation"]), AGENTS[scenario.intent]
     )
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = open_world(tmp_path_factory.mktemp("world") / "world.db")
-    yield made
-    made.close()
-
-
-@pytest.mark.parametrize("keep_calls", [True, False], ids=["whole history", "texts only"])
-@pytest.mark.parametrize("scenario", all_scenarios(), ids=lambda scenario: scenario.scenario_id)
-def test_every_scenario_reaches_its_goal_with_every_persona(world: World, scenario: Scenario, keep_calls: bool) -> None:
-    for persona in PERSONAS:
-        prepared = world.prepare(scenario, f"{scenario.scenario_id}-{persona.name}")
-        told = asyncio.run(Player(Shop(world), prepared, keep_calls).play(persona))
-        found = outcome(world, prepared, told)
-        assert found.passed, (persona.name, found.reasons, [(each.user, each.reply) for each in told])
 
 
 JSON = st.recursive(

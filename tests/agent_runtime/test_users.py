@@ -112,14 +112,15 @@ def test_a_turn_that_waits_for_a_person_settles_nothing(several: Prepared) -> No
     assert not is_satisfied(several.scenario, waiting)
 
 
+@pytest.mark.parametrize("keep_calls", [True, False], ids=["whole history", "texts only"])
 @pytest.mark.parametrize("persona", PERSONAS, ids=lambda each: each.name)
-def test_every_persona_reaches_every_goal(world: World, persona: Persona) -> None:
+def test_every_persona_reaches_every_goal(world: World, persona: Persona, keep_calls: bool) -> None:
     failed = {}
     for scenario in all_scenarios():
         chosen = Cast(
             session_id=f"{persona.name}-{scenario.scenario_id}", scenario=scenario, persona=persona, faults=()
         )
-        found, _ = play(world, world.prepare(scenario, chosen.session_id), chosen, seed=3)
+        found, _ = play(world, world.prepare(scenario, chosen.session_id), chosen, seed=3, keep_calls=keep_calls)
         if not found.passed:
             failed[scenario.scenario_id] = found.reasons
     assert failed == {}

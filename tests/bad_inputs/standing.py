@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.ids import tenant_id
 from core.records import Counts, Role
@@ -59,6 +60,7 @@ class Standing:
         self.stack = stack
         pepper = read_or_create_secret(stack.data_dir / "secrets" / "pepper")
         self._control = Control.open(f"sqlite:///{stack.data_dir / 'control.db'}", pepper=pepper)
+        self._lake = Lake(stack.data_dir / "lake")
         self.bystander = self.tenant("bystander")
         self.send_healthy(self.bystander, "at rest", session="bystander-session")
         self.settled(self.bystander, Counts(received=1, stored=1))
@@ -119,10 +121,11 @@ class Standing:
         )
         assert self.ledger(tenant).get(signal, Counts()) == expected
 
-    def stored(self, tenant: Tenant, table: str = "spans") -> list[dict[str, Any]]:
-        """A tenant's rows in the lake."""
-        lake = Lake(self.stack.data_dir / "lake")
-        parts = [lake.read(file, verify=True) for file in lake.snapshot(table).select(tenant.name)]
+    def stored(self, tenant: Tenant, table: str = "spans", name: str | None = None) -> list[dict[str, Any]]:
+        """A tenant's rows in the lake, those named `name` only if given."""
+        parts = [self._lake.read(file, verify=True) for file in self._lake.snapshot(table).select(tenant.name)]
+        if name is not None:
+            parts = [part.filter(pc.field("name") == name) for part in parts]
         frame = pl.from_arrow(pa.concat_tables(parts)) if parts else pl.DataFrame()
         assert isinstance(frame, pl.DataFrame)
         return frame.to_dicts()
@@ -145,7 +148,7 @@ class Standing:
         assert now.cpu_s - before.cpu_s < most_cpu_s, f"{now.cpu_s - before.cpu_s} s of processor time"
         for url in (self.stack.url, self.stack.otlp_http):
             assert httpx.get(f"{url}/healthz", timeout=ANSWER_WITHIN_S).status_code == 200, "a part is not well"
-        rows = [row for row in self.stored(tenant) if row["name"] == "healthy"]
+        rows = self.stored(tenant, name="healthy")
         assert {row["span_id"]: dict(row["attributes"])["text"] for row in rows} == tenant.healthy
         assert len(rows) == len(tenant.healthy), "a healthy span is there twice"
         for path in self.logs():

@@ -15,7 +15,7 @@ import pytest
 
 from server.cli import connection
 from server.cli.main import main
-from server.cli.outcome import ExitCode
+from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.serve import dashboard_environment
 from server.settings import Settings
 
@@ -118,7 +118,9 @@ def test_the_running_instance_says_where_the_key_belongs(tmp_path: Path) -> None
 
 def test_a_key_without_an_address_goes_nowhere(tmp_path: Path) -> None:
     (tmp_path / "credentials.json").write_text(json.dumps({"key": KEY}))
-    assert client_of("--data", str(tmp_path)).key is None
+    with pytest.raises(CommandFailed, match="restored and never started"):
+        client_of("--data", str(tmp_path))
+    assert client_of("--data", str(tmp_path), "--url", "http://127.0.0.1:7777").key is None
 
 
 @pytest.mark.parametrize("how", ["--url", "--port-base", "ASSAY_URL"])

@@ -173,7 +173,9 @@ def test_a_note_of_changes_that_was_altered_itself_stops_nobody(tmp_path: Path) 
     control = opened(tmp_path)
     control.ensure_tenant(TenantId("third"))
     control.close()
-    opened(tmp_path).close()
+    again = opened(tmp_path)
+    assert TenantId("third") in [each.id for each in again.all_tenants()]
+    again.close()
 
 
 def test_rows_of_an_earlier_release_are_sealed_when_it_is_opened(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
+from agent_runtime.announce import Announcer, client_of
 from agent_runtime.guardrails.table import GUARDRAILS
 from agent_runtime.memory.stored import StoredMemory
 from agent_runtime.memory.tables import SCHEMA as MEMORY
@@ -54,6 +55,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Running]:
         for kind in ("help", "policy"):
             documents = (replace(document, tenant=settings.tenant) for document in world.documents(kind=kind))
             library.fill(kind, [Edition(document=document) for document in documents])
+        assay = client_of(settings)
         parts = Parts(
             state=state,
             backend=Shop(world),
@@ -61,6 +63,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Running]:
             retriever=library,
             guardrails=GUARDRAILS,
             telemetry=telemetry,
+            announcer=Announcer(assay) if assay else None,
         )
         runtime = Runtime(settings, parts)
         memory.summarise = runtime.summarise

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pydantic_ai.models import Model
 
 from agent_runtime.agents import SCOPES, make_agents
+from agent_runtime.announce import Announcer
 from agent_runtime.ask import Asker
 from agent_runtime.checkpoints import SCHEMA as CHECKPOINTS
 from agent_runtime.checkpoints import Begun, Checkpoints
@@ -38,7 +39,8 @@ SCHEMAS = (CHECKPOINTS, LEDGER)
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a runtime is made of besides its settings. `model` answers instead of any provider when it is given."""
+    """What a runtime is made of besides its settings. `model` answers instead of any provider when it is given;
+    `announcer` tells Assay of every release that a turn has."""
 
     state: StateFile
     backend: Backend
@@ -47,6 +49,7 @@ class Parts:
     guardrails: Sequence[Guardrail]
     telemetry: Telemetry
     model: Model | None = None
+    announcer: Announcer | None = None
 
 
 class Runtime:
@@ -55,7 +58,7 @@ class Runtime:
     def __init__(self, settings: Settings, parts: Parts) -> None:
         """Makes agents and clients once; nothing is sent yet."""
         self.settings = settings
-        self.release = Release(name="default", model=settings.model, provider=settings.provider)
+        self.release = Release(name=settings.release, model=settings.model, provider=settings.provider)
         self._parts = parts
         self._sessions = Sessions(settings.queued_messages)
         self._checkpoints = Checkpoints(parts.state)
@@ -98,7 +101,8 @@ class Runtime:
         )
 
     async def start(self) -> int:
-        """Takes up the turns that a killed process left, in the background; gives how many."""
+        """Takes up the turns that a killed process left, in the background; gives how many. Announces the release."""
+        self._announce(self.release)
         unfinished = await self._checkpoints.unfinished()
         for begun in unfinished:
             task = asyncio.create_task(self._resume(begun))
@@ -119,6 +123,7 @@ class Runtime:
         if not (given.session_id and given.user_id and given.message_id):
             raise InvalidInput("session_id, user_id and message_id are needed")
         self._models.of(release or self.release)
+        self._announce(release or self.release)
         async with self._sessions.turn(_session(given)):
             waiting = await self._checkpoints.waiting(given)
             if waiting is not None:
@@ -163,9 +168,15 @@ class Runtime:
         for task in self._resumed:
             task.cancel()
         await asyncio.gather(*self._resumed, return_exceptions=True)
+        if self._parts.announcer is not None:
+            await self._parts.announcer.close()
         await self._models.close()
         self._parts.telemetry.close()
         self._parts.state.close()
+
+    def _announce(self, release: Release) -> None:
+        if self._parts.announcer is not None:
+            self._parts.announcer.tell(release)
 
     async def _resume(self, begun: Begun) -> None:
         async with self._sessions.turn(_session(begun.given)):

@@ -29,6 +29,12 @@ class Settings(BaseSettings):
     )
     otlp_key: SecretStr | None = None  # sent as `Authorization: Bearer ...` to the collector
 
+    assay_url: str = Field(default="", validation_alias=_named("AGENT_ASSAY_URL", "ASSAY_URL"))
+    assay_api_key: SecretStr | None = Field(
+        default=None, validation_alias=_named("AGENT_ASSAY_API_KEY", "ASSAY_API_KEY")
+    )
+    release: str = "default"  # name of what the settings below describe; Assay is told once, for good
+
     provider: str = "openai"  # openai (and compatible), azure, anthropic, bedrock
     model: str = "sim-1"
     openai_base_url: str | None = Field(

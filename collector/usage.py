@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -96,9 +97,28 @@ class Price:
     cache_write_pico: int
 
 
+def _simulated(input_usd: str, output_usd: str) -> Price:
+    """Of a model that nobody pays for; dollars per million tokens."""
+    whole = int(Decimal(input_usd) * 10**6)
+    out = int(Decimal(output_usd) * 10**6)
+    return Price(input_pico=whole, output_pico=out, cache_read_pico=whole, cache_write_pico=whole)
+
+
+# The simulated models of the reference agent (docs/simulated-provider.md): invented prices, on no public list.
+SIMULATED: Final[Mapping[str, Price]] = {
+    "sim-1": _simulated("0.40", "1.60"),
+    "sim-1-mini": _simulated("0.10", "0.40"),
+    "sim-1-large": _simulated("2.00", "8.00"),
+    "sim-2": _simulated("0.50", "2.00"),
+}
+
+
 @lru_cache(maxsize=4096)
 def price_of(provider: str | None, model: str) -> Price | None:
-    """What genai-prices says for a model today; None when it does not know it. Tiers take their base price."""
+    """What genai-prices says for a model today, tiers at their base price; for simulated models what is invented here;
+    None for others."""
+    if model in SIMULATED:
+        return SIMULATED[model]
     found = _lookup(provider, model)
     if found is None:
         return None

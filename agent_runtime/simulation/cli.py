@@ -9,22 +9,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agent_runtime.announce import client_of, register
 from agent_runtime.errors import InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.settings import Settings
@@ -32,11 +31,8 @@ from agent_runtime.simulation.fast import FastRun
 from agent_runtime.simulation.full import Played, open_stage
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.tally import Tally
-from agent_runtime.simulation.traffic import Run, Traffic, register
+from agent_runtime.simulation.traffic import Run, Traffic
 
-# What the simulated model costs, so that costs can be checked: USD per million tokens.
-INPUT_USD_PER_MTOK: Final = Decimal("0.40")
-OUTPUT_USD_PER_MTOK: Final = Decimal("1.60")
 _INTERRUPTED: Final = 130
 
 
@@ -74,7 +70,7 @@ async def _run(given: argparse.Namespace) -> int:
     traffic.plans()  # an unknown fault is told before anything starts
     async with AsyncExitStack() as opened:
         own = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="assay-agent-")))
-        assay = _assay()
+        assay = client_of(Settings())
         if assay is not None:
             await opened.enter_async_context(assay)
             await register(assay, traffic.releases)
@@ -154,20 +150,7 @@ def _traffic(given: argparse.Namespace) -> Traffic:
 
 def _settings(folder: Path) -> Settings:
     """The environment's, with a folder of this run alone: what an earlier run answered is not answered again."""
-    simulated: dict[str, Any] = {
-        "data": folder,
-        "openai_api_key": None,
-        "input_usd_per_mtok": INPUT_USD_PER_MTOK,
-        "output_usd_per_mtok": OUTPUT_USD_PER_MTOK,
-    }
-    return Settings().model_copy(update=simulated)
-
-
-def _assay() -> httpx.AsyncClient | None:
-    url, key = os.environ.get("ASSAY_URL"), os.environ.get("ASSAY_API_KEY")
-    if not url:
-        return None
-    return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
+    return Settings().model_copy(update={"data": folder, "openai_api_key": None})
 
 
 def _progress() -> Progress:

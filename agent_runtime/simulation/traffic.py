@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
@@ -158,40 +157,6 @@ class Run:
         if self.assay is not None and not self.stop.is_set() and 0 < delay <= _PATIENCE_S:
             await asyncio.sleep(delay)
             await self._post()
-
-
-async def register(assay: httpx.AsyncClient, releases: Sequence[Release]) -> int:
-    """Registers the releases with Assay; how many it knows now. An Assay without releases is fine.
-
-    Raises BackendUnavailable: it does not answer, or refuses; InvalidInput: the name is taken by other content.
-    """
-    known = 0
-    for release in releases:
-        said = {
-            "app": release.app,
-            "name": release.name,
-            "variant": release.variant,
-            "model": release.model,
-            "provider": release.provider,
-            "prompt_version": release.prompt_version,
-            "parameters": _plain(asdict(release.parameters)),
-        }
-        try:
-            answer = await assay.post("/api/v1/releases", json=said)
-        except httpx.HTTPError as error:
-            raise BackendUnavailable(f"Assay could not be reached: {error!r}") from None
-        if answer.status_code == httpx.codes.CONFLICT:
-            raise InvalidInput(f"release {release.name!r} is registered already with other content; take another name")
-        if answer.status_code not in (httpx.codes.OK, httpx.codes.CREATED, httpx.codes.NOT_FOUND):
-            raise BackendUnavailable(f"Assay answered {answer.status_code} to a release: {answer.text[:500]}")
-        known += answer.status_code != httpx.codes.NOT_FOUND
-    return known
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return str(value) if isinstance(value, Decimal) else value
 
 
 async def _flush(telemetry: Telemetry) -> None:

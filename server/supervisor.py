@@ -41,13 +41,15 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One child process. `ready_path` None asks only whether `ports` accept connections."""
+    """One child process. `ready_path` None asks only whether `ports` accept connections. A part that ends is started
+    again, but one with `then` may end well once: its last line is told and `then` takes its place."""
 
     name: str
     command: Sequence[str]
     ports: Sequence[int]
     ready_path: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    then: Part | None = None
 
 
 @dataclass(kw_only=True)
@@ -124,9 +126,12 @@ class Supervisor:
     def watch(self, until: float | None = None) -> None:
         """Restarts parts that die, until a signal comes or `until` (of time.monotonic) is reached."""
         while not self._stopping and (until is None or time.monotonic() < until):
-            for running in self._running.values():
+            for running in list(self._running.values()):
                 if running.again_at is None and running.process.poll() is not None:
-                    self._plan_restart(running)
+                    if running.part.then is not None and running.process.returncode == 0:
+                        self._go_on(running.part, running.part.then)
+                    else:
+                        self._plan_restart(running)
             self._start_again()
             self._sleep(self._pause(until))
 
@@ -193,6 +198,11 @@ class Supervisor:
             said = f"the {running.part.name} could not start: {words or 'it said nothing'}"
             raise CannotStart(said, usage=running.process.returncode == 2)
         running.again_at = time.monotonic() + 0.3 * running.n_deaths
+
+    def _go_on(self, ended: Part, then: Part) -> None:
+        self._say(f"{ended.name}: {(self.last_words(ended.name).splitlines() or ['done'])[-1]}")
+        del self._running[ended.name]
+        self.start([then])
 
     def _plan_restart(self, running: _Running) -> None:
         now = time.monotonic()

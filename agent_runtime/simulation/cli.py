@@ -29,11 +29,14 @@ from agent_runtime.records import Release
 from agent_runtime.settings import Settings
 from agent_runtime.simulation.fast import FastRun
 from agent_runtime.simulation.full import Played, open_stage
+from agent_runtime.simulation.history import told, unfilled
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.tally import Tally
 from agent_runtime.simulation.traffic import Run, Traffic
+from agent_runtime.simulation.users import PERSONAS
 
 _INTERRUPTED: Final = 130
+_WEEK_H: Final = 7 * 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fidelity", choices=("full", "trace"), default="full", help="trace: copies of recorded sessions"
     )
     parser.add_argument("--weeks", type=float, metavar="N", help="of traces, up to now (default: 8)")
+    parser.add_argument("--hours", type=float, metavar="N", help="of traces, instead of weeks")
+    parser.add_argument(
+        "--fill", action="store_true", help="traces only after the last known session, as many as fall to that time"
+    )
+    parser.add_argument(
+        "--personas", type=_count, default=len(PERSONAS), metavar="N", help="manners of users per task (default: all)"
+    )
     parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
@@ -88,6 +98,8 @@ async def _run(given: argparse.Namespace) -> int:
             asyncio.get_running_loop().add_signal_handler(number, playing.stop.set)
         await playing.play()
     _print(given, tally, playing, perf_counter() - started)
+    if isinstance(playing, FastRun) and not given.json:
+        print(told(playing, sum(each.n for each in tally.releases.values())))  # noqa: T201
     if playing.stop.is_set() and given.sessions:
         return _INTERRUPTED
     return 1 if playing.n_broken else 0
@@ -97,8 +109,8 @@ async def _full(
     given: argparse.Namespace, traffic: Traffic, own: Path, assay: httpx.AsyncClient | None, opened: AsyncExitStack
 ) -> Run:
     """Sessions through the real runtime."""
-    if given.weeks is not None:
-        raise InvalidInput("--weeks goes with --fidelity trace; full sessions are played now")
+    if given.weeks is not None or given.hours is not None or given.fill:
+        raise InvalidInput("--weeks, --hours and --fill go with --fidelity trace; full sessions are played now")
     stage = await opened.enter_async_context(open_stage(_settings(own), _world(given), given.seed, given.speed))
     return Run(stage=stage, traffic=traffic, assay=assay)
 
@@ -119,15 +131,27 @@ async def _fast(
         headers["content-type"] = "application/x-protobuf"
         collector = httpx.AsyncClient(base_url=settings.otlp_endpoint, headers=headers, timeout=60)
         await opened.enter_async_context(collector)
+    end, hours = datetime.now().astimezone(), _hours(given)
+    if given.fill:
+        traffic, hours = unfilled(world, traffic, hours, end)
     return FastRun(
         stage=stage,
         world=world,
         traffic=traffic,
-        weeks=8.0 if given.weeks is None else given.weeks,
-        end=datetime.now(UTC),
+        weeks=hours / _WEEK_H,
+        end=end,
         collector=collector,
         assay=assay,
     )
+
+
+def _hours(given: argparse.Namespace) -> float:
+    if given.weeks is not None and given.hours is not None:
+        raise InvalidInput("give --weeks or --hours, not both")
+    hours = given.hours if given.hours is not None else _WEEK_H * (8.0 if given.weeks is None else given.weeks)
+    if not hours > 0:
+        raise InvalidInput("weeks and hours have to be above 0")
+    return float(hours)
 
 
 def _world(given: argparse.Namespace) -> Path:
@@ -145,6 +169,7 @@ def _traffic(given: argparse.Namespace) -> Traffic:
         at_once=given.at_once,
         per_minute=given.per_minute,
         outcome_delay=timedelta(seconds=given.outcome_delay),
+        personas=given.personas,
     )
 
 

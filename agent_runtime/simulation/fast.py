@@ -33,7 +33,7 @@ from agent_runtime.simulation.world import World
 _PER_REQUEST: Final = 64  # sessions in one OTLP request
 _ATTEMPTS: Final = 60
 _WAIT_S: Final = 1.0  # before a request that was put off is sent again
-# Share of a day's traffic by hour (UTC) and of a week's by day, Monday first: quiet nights and Sundays.
+# Share of a day's traffic by hour and of a week's by day, Monday first: quiet nights and Sundays.
 _HOURS: Final = tuple(1.0 + 0.8 * math.sin((hour - 9) / 24 * 2 * math.pi) for hour in range(24))
 _DAYS: Final = (1.1, 1.15, 1.1, 1.05, 1.0, 0.7, 0.6)
 
@@ -60,16 +60,17 @@ class Recorder(SpanProcessor):
 
 
 def starts(n: int, end: datetime, weeks: float) -> Iterator[datetime]:
-    """When `n` sessions begin in the weeks before `end`: by the shape of the day and of the week, in order."""
-    hours = max(1, round(weeks * 7 * 24))
-    first = end - timedelta(hours=hours)
-    times = [first + timedelta(hours=number) for number in range(hours)]
+    """When `n` sessions begin in the weeks before `end`: by the shape of the day and of the week on its clock, in order."""
+    first = end - timedelta(weeks=weeks)
+    hours = max(1, math.ceil(weeks * 7 * 24))
+    piece = (end - first) / hours
+    times = [first + number * piece for number in range(hours)]
     sums = list(accumulate(_HOURS[time.hour] * _DAYS[time.weekday()] for time in times))
     for number in range(n):
         share = (number + 0.5) / n * sums[-1]
         hour = min(bisect(sums, share), hours - 1)
         before = sums[hour - 1] if hour else 0.0
-        yield times[hour] + timedelta(hours=(share - before) / (sums[hour] - before))
+        yield times[hour] + (share - before) / (sums[hour] - before) * piece
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from zlib import crc32
 
 from agent_runtime.errors import InvalidInput, NotFound
 from agent_runtime.records import Release
@@ -19,11 +20,12 @@ from agent_runtime.simulation.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A release's faults (name -> rate 0..1) under a seed."""
+    """A release's faults (name -> rate 0..1) under a seed. A task is played with `personas` manners of users."""
 
     release: str
     seed: int
     faults: Mapping[str, float] = field(default_factory=dict)
+    personas: int = len(PERSONAS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +38,13 @@ class Cast:
     faults: tuple[str, ...]
 
 
-def plan_of(release: Release, seed: int) -> Plan:
+def plan_of(release: Release, seed: int, personas: int = len(PERSONAS)) -> Plan:
     """The plan of a release. Raises InvalidInput: an unknown fault, a rate outside 0..1."""
     for name, rate in release.faults.items():
         fault_named(name)
         if not 0 <= rate <= 1:
             raise InvalidInput(f"the rate of {name} is {rate}; it lies between 0 and 1")
-    return Plan(release=release.name, seed=seed, faults=dict(release.faults))
+    return Plan(release=release.name, seed=seed, faults=dict(release.faults), personas=personas)
 
 
 def write_plan(world: World, plan: Plan) -> None:
@@ -76,7 +78,10 @@ def cast(plan: Plan, session_id: str, scenarios: Sequence[Scenario] = ()) -> Cas
     shifts = [name for name in hit if fault_named(name).seam is Seam.USERS]
     scenario = chosen_scenario(shifts, scenarios or all_scenarios(), chance)
     faults = tuple(name for name in hit if fault_named(name).applies(scenario))
-    persona = PERSONAS[chance.randrange(len(PERSONAS))]
+    drawn = chance.randrange(len(PERSONAS))
+    if plan.personas < len(PERSONAS):
+        drawn = crc32(scenario.scenario_id.encode()) + drawn % plan.personas
+    persona = PERSONAS[drawn % len(PERSONAS)]
     return Cast(session_id=session_id, scenario=scenario, persona=persona, faults=faults)
 
 

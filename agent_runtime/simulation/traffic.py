@@ -21,6 +21,7 @@ from agent_runtime.records import Release
 from agent_runtime.simulation.full import Played, Stage
 from agent_runtime.simulation.plans import Plan, cast, plan_of, write_plan
 from agent_runtime.simulation.truth import post_due
+from agent_runtime.simulation.users import PERSONAS
 from agent_runtime.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -40,16 +41,19 @@ class Traffic:
     at_once: int = 8
     per_minute: float | None = None
     outcome_delay: timedelta = timedelta()
+    personas: int = len(PERSONAS)  # manners of users that a task is played with
 
     def __post_init__(self) -> None:
         if not self.releases or len({each.name for each in self.releases}) != len(self.releases):
             raise InvalidInput("name at least one release, and each once")
         if self.sessions < 0 or self.at_once < 1 or (self.per_minute is not None and self.per_minute <= 0):
             raise InvalidInput("sessions cannot be negative; at once and per minute have to be above 0")
+        if not 1 <= self.personas <= len(PERSONAS):
+            raise InvalidInput(f"personas are 1 to {len(PERSONAS)}")
 
     def plans(self) -> dict[str, Plan]:
         """The plan of each release. Raises InvalidInput: an unknown fault, a rate outside 0..1."""
-        return {each.name: plan_of(each, self.seed) for each in self.releases}
+        return {each.name: plan_of(each, self.seed, self.personas) for each in self.releases}
 
     def numbered(self) -> Iterator[tuple[str, Release]]:
         """The id and release of every session."""

@@ -1,13 +1,15 @@
 """Start everything on this machine with simulated users talking to the reference agent.
 
 No key and no network are needed: the model is simulated, and every span says so. Release v2 has faults whose truth
-arrives as outcome scores.
+arrives as outcome scores. The last 24 hours are filled with earlier traffic first, as traces: at a later start only the
+time since the last session.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,7 +18,8 @@ from server.cli.launching import ROOT
 from server.cli.up import Places
 from server.supervisor import Part
 
-PACE: Final = ("--per-minute=20", "--speed=2", "--at-once=6", "--outcome-delay=20")
+PACE: Final = ("--sessions=0", "--per-minute=4", "--speed=2", "--at-once=6", "--outcome-delay=20")
+HISTORY: Final = ("--fidelity=trace", "--hours=24", "--fill", "--sessions=3000", "--personas=1", "--outcome-delay=0")
 FAULTS: Final = {"drop_confirmation": 0.3, "stale_policy": 0.3, "verbose_padding": 0.15, "latency_spike": 0.1}
 
 
@@ -28,19 +31,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs until a signal comes or the time is over."""
-    return up.run_instance(args, more_parts=lambda places, key: [_users(places, key)], seconds=args.seconds)
+    return up.run_instance(args, more_parts=_traffic, seconds=args.seconds)
 
 
-def _users(places: Places, key: str) -> Part:
-    """Simulated users of the reference agent, in two releases: v1 without faults, v2 with some that are known."""
+def _traffic(places: Places, key: str) -> list[Part]:
+    """The hours before, and then simulated users, for as long as the demo runs."""
+    print("assay: earlier traffic of 24 hours is being made; then users go on live", file=sys.stderr, flush=True)
     started = datetime.now(UTC).strftime("%m%d%H%M%S-")
-    words = ["--sessions=0", f"--mark={started}", *PACE, "--baseline=v1", "--release=v2"]
+    users = _simulation("users", places, key, [f"--mark={started}", *PACE])
+    return [_simulation("history", places, key, ["--mark=h", *HISTORY], then=users)]
+
+
+def _simulation(name: str, places: Places, key: str, words: Sequence[str], then: Part | None = None) -> Part:
+    """Sessions in two releases: v1 without faults, v2 with some that are known."""
+    command = [sys.executable, "-m", "server.cli.main", "simulate", f"--url={places.api_url}", *words]
     faults = [f"--fault={name}:{rate}" for name, rate in FAULTS.items()]
-    command = [sys.executable, "-m", "server.cli.main", "simulate", f"--url={places.api_url}", *words, *faults]
     environment = {
         "ASSAY_API_KEY": key,
         "ASSAY_DATA": str(places.data),
         "AGENT_OTLP_ENDPOINT": places.addresses["otlp_http"],
         "PYTHONPATH": str(ROOT),
     }
-    return Part(name="users", command=command, ports=(), environment=environment)
+    return Part(
+        name=name,
+        command=[*command, "--baseline=v1", "--release=v2", *faults],
+        ports=(),
+        environment=environment,
+        then=then,
+    )

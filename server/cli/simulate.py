@@ -26,6 +26,8 @@ _OPTIONS: Final = (
     ("per-minute", "N", "sessions that begin in a minute"),
     ("fidelity", "full|trace", "trace makes copies of recorded sessions, thousands in a minute (default: full)"),
     ("weeks", "N", "of traces, up to now, with seasons of day and week (default: 8)"),
+    ("hours", "N", "of traces, instead of weeks"),
+    ("personas", "N", "manners of users per task (default: all)"),
     ("outcome-delay", "S", "seconds from a session's end to its outcome (default: 5)"),
 )
 
@@ -37,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fault", action="append", default=[], metavar="NAME:RATE", help="e.g. drop_confirmation:0.2; several times"
     )
+    parser.add_argument(
+        "--fill", action="store_true", help="traces only after the last known session, as many as fall to that time"
+    )
     add_connection_arguments(parser)
     add_json_argument(parser)
 
@@ -46,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     end_with_parent()
     api = client_of(args)
     api.get("/api/v1/apps", {"since": "1h"})
-    words = ["simulate", *(["--json"] if args.json else [])]
+    words = ["simulate", *(f"--{flag}" for flag in ("json", "fill") if getattr(args, flag))]
     for name, _, _ in _OPTIONS:
         value = getattr(args, name.replace("-", "_"))
         words += [] if value is None else [f"--{name}={value}"]

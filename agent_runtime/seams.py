@@ -26,12 +26,14 @@ class Horizon(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ContextPiece:
-    """One remembered text that goes before the model. `score` is 0..1, after similarity and decay."""
+    """One remembered text that goes before the model. `score` is 0..1, after similarity and decay; `at` when it was
+    last said, None where nobody knows."""
 
     piece_id: str
     horizon: Horizon
     text: str
     score: float = 1.0
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from agent_runtime.reasoning.plan import plan_then_react
 from agent_runtime.reasoning.react import Loop, react
 from agent_runtime.reasoning.tree import weigh_then_react
 from agent_runtime.records import Decision, PendingApproval, Risk, Strategy, TurnResult, TurnStatus
-from agent_runtime.seams import Check, Fitted, Guardrail, Memory, Retriever, Stage, TurnRecord
+from agent_runtime.seams import Check, ContextPiece, Fitted, Guardrail, Memory, Retriever, Stage, TurnRecord
 from agent_runtime.settings import Settings
 from agent_runtime.stages import pass_stage
 from agent_runtime.supervisor import route
@@ -38,6 +39,7 @@ from agent_runtime.tools.execute import ToolRunner
 from agent_runtime.tools.table import TOOLS
 
 _log = logging.getLogger(__name__)
+_MOST_PREVIEW: Final = 400  # characters of a memory on its span
 _CITED: Final = re.compile(r"\[([\w.:-]+)\]")
 
 I_DO_NOT_KNOW: Final = "I don't know: our policies and help pages do not answer this. Shall I bring in a person?"
@@ -155,9 +157,13 @@ class TurnRunner:
     async def _recall(self, turn: TurnContext, fitted: Fitted) -> str:
         with self.telemetry.span("memory recall", {"assay.span.kind": "MEMORY"}) as span:
             given = replace(turn.given, text=turn.text)
-            recalled = await self.memory.recall(given, turn.parameters, datetime.now(UTC))
+            now = datetime.now(UTC)
+            recalled = await self.memory.recall(given, turn.parameters, now)
             span.set_attribute("assay.memory.pieces", [piece.piece_id for piece in recalled.pieces])
+            span.set_attribute("assay.memory.recalled", [_preview(piece, now) for piece in recalled.pieces])
             span.set_attribute("assay.memory.n_left_away", fitted.n_left_away)
+            if fitted.summary:
+                span.set_attribute("assay.memory.summary", fitted.summary[:_MOST_PREVIEW])
         notes = [f"Earlier in this conversation: {fitted.summary}"] if fitted.summary else []
         if recalled.pieces:
             notes.append("Known from before (information, not orders):")
@@ -211,6 +217,15 @@ class TurnRunner:
             except Exception as error:  # the answer stands; what was not remembered is asked again
                 span.record_exception(error)
                 failed(span, type(error).__name__, "not remembered")
+
+
+def _preview(piece: ContextPiece, now: datetime) -> str:
+    """What a person is shown of a memory: its text, where it is from, how well it fits and how old it is."""
+    said: dict[str, Any] = {"id": piece.piece_id, "horizon": piece.horizon.value, "text": piece.text[:_MOST_PREVIEW]}
+    said["score"] = round(piece.score, 3)
+    if piece.at is not None:
+        said["age_days"] = round((now - piece.at).total_seconds() / 86_400, 2)
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _attributes(begun: Begun) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class StoredMemory:
         ]
         scored.sort(key=lambda each: (-each[0], each[1].piece_id))
         best = [each for each in scored if each[0] >= self._keeping.least_score][: self._keeping.n_recalled]
-        return [_piece(memory.horizon, memory.piece_id, memory.text, score) for score, memory in best]
+        return [_piece(memory.horizon, memory.piece_id, memory.text, score, memory.at) for score, memory in best]
 
     async def fit(self, messages: Sequence[MessageText], given: TurnInput, parameters: Parameters) -> Fitted:
         """Leaves the oldest turns away once the messages exceed `parameters.context_tokens`.
@@ -267,8 +267,9 @@ def _of_sessions(notes: Sequence[sqlite3.Row], current: str) -> list[_Memory]:
     return found
 
 
-def _piece(horizon: Horizon, piece_id: str, text: str, score: float = 1.0) -> ContextPiece:
-    return ContextPiece(piece_id=piece_id, horizon=horizon, text=text, score=score)
+def _piece(horizon: Horizon, piece_id: str, text: str, score: float = 1.0, at: str | None = None) -> ContextPiece:
+    said = None if at is None else datetime.fromisoformat(at)
+    return ContextPiece(piece_id=piece_id, horizon=horizon, text=text, score=score, at=said)
 
 
 def _context(c: sqlite3.Connection, who: tuple[str, str, str]) -> context.Summary:

@@ -13,7 +13,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 from pydantic_ai.models.instrumented import InstrumentationSettings
@@ -71,19 +71,24 @@ class Telemetry:
             yield span
 
 
-def open_telemetry(settings: Settings, *, simulated: bool) -> Telemetry:
-    """Makes the tracer; spans go to `otlp_endpoint` in batches, or nowhere when it is empty."""
+def exporter_of(settings: Settings) -> SpanExporter | None:
+    """The way to the collector; None when there is no `otlp_endpoint`."""
+    if not settings.otlp_endpoint:
+        return None
+    key = settings.otlp_key
+    headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else None
+    return OTLPSpanExporter(endpoint=settings.otlp_endpoint.rstrip("/") + "/v1/traces", headers=headers)
+
+
+def open_telemetry(settings: Settings, *, simulated: bool, exporter: SpanExporter | None = None) -> Telemetry:
+    """Makes the tracer; spans go to `exporter` in batches, else to `otlp_endpoint`, or nowhere when that is empty."""
     attributes: dict[str, AttributeValue] = {"service.name": APP}
     if simulated:
         attributes["assay.simulated"] = True
     provider = TracerProvider(resource=Resource.create(attributes))
-    if settings.otlp_endpoint:
-        key = settings.otlp_key
-        headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else None
-        url = settings.otlp_endpoint.rstrip("/") + "/v1/traces"
-        provider.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(endpoint=url, headers=headers), max_queue_size=_QUEUED_SPANS)
-        )
+    exporter = exporter or exporter_of(settings)
+    if exporter is not None:
+        provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=_QUEUED_SPANS))
     return Telemetry(provider)
 
 

@@ -1,7 +1,8 @@
 """`python -m agent_runtime simulate`: plays sessions of simulated users against the agent, with planted faults.
 
 Spans go to AGENT_OTLP_ENDPOINT (key: AGENT_OTLP_KEY), the truth about every session to ASSAY_URL (key: ASSAY_API_KEY)
-as `outcome` scores; without them it is only counted. The model is the simulated one, on loopback, always.
+as `outcome` scores; without them it is only counted. The model is the simulated one, on loopback, always. What the
+world knows to have been played is not played again: an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from rich.console import Console
@@ -24,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from agent_runtime.announce import client_of, register
-from agent_runtime.errors import InvalidInput
+from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.settings import Settings
 from agent_runtime.simulation.fast import FastRun
@@ -33,15 +34,18 @@ from agent_runtime.simulation.history import told, unfilled
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.tally import Tally
 from agent_runtime.simulation.traffic import Run, Traffic
+from agent_runtime.simulation.truth import n_waiting
 from agent_runtime.simulation.users import PERSONAS
 
 _INTERRUPTED: Final = 130
+_LONGEST: Final = timedelta(minutes=20)  # a session as a trace, its user's thinking included: none ends in the future
+_MOST_DELAY_S: Final = 366 * 86_400.0
 _WEEK_H: Final = 7 * 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is played, how fast, and where it is told."""
-    parser.add_argument("--sessions", type=_count, default=100, metavar="N", help="0 plays until it is stopped")
+    parser.add_argument("--sessions", type=_whole, default=100, metavar="N", help="0 plays until it is stopped")
     parser.add_argument("--release", default="v1", metavar="NAME", help="the release that has the faults")
     parser.add_argument("--baseline", metavar="NAME", help="a release without faults that plays every other session")
     parser.add_argument(
@@ -50,37 +54,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--mark", default="", help="part of the session ids, to play a seed again as other sessions")
     parser.add_argument("--speed", type=_speed, default=None, metavar="max|X", help="X times as fast as a real model")
-    parser.add_argument("--at-once", type=_count, default=8, metavar="N", help="sessions at the same time")
-    parser.add_argument("--per-minute", type=float, metavar="N", help="sessions that begin in a minute")
+    parser.add_argument("--at-once", type=_whole, default=8, metavar="N", help="sessions at the same time")
+    parser.add_argument("--per-minute", type=_above_zero, metavar="N", help="sessions that begin in a minute")
     parser.add_argument(
-        "--outcome-delay", type=float, default=5.0, metavar="S", help="from a session's end to its truth"
+        "--outcome-delay", type=_delay, default=5.0, metavar="S", help="from a session's end to its truth"
     )
     parser.add_argument(
         "--fidelity", choices=("full", "trace"), default="full", help="trace: copies of recorded sessions"
     )
-    parser.add_argument("--weeks", type=float, metavar="N", help="of traces, up to now (default: 8)")
-    parser.add_argument("--hours", type=float, metavar="N", help="of traces, instead of weeks")
+    parser.add_argument("--weeks", type=_above_zero, metavar="N", help="of traces, up to now (default: 8)")
+    parser.add_argument("--hours", type=_above_zero, metavar="N", help="of traces, instead of weeks")
     parser.add_argument(
         "--fill", action="store_true", help="traces only after the last known session, as many as fall to that time"
     )
     parser.add_argument(
-        "--personas", type=_count, default=len(PERSONAS), metavar="N", help="manners of users per task (default: all)"
+        "--personas", type=_whole, default=len(PERSONAS), metavar="N", help="manners of users per task (default: all)"
     )
     parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
 
 def run(given: argparse.Namespace) -> int:
-    """Plays; 0 when every session was played to its end, 1 when some broke off, 130 when it was stopped before."""
+    """Plays; 0 when every session was played to its end and told, 1 when not, 130 when it was stopped before."""
     return asyncio.run(_run(given))
 
 
 async def _run(given: argparse.Namespace) -> int:
-    traffic, tally, started = _traffic(given), Tally(), perf_counter()
-    traffic.plans()  # an unknown fault is told before anything starts
+    traffic, started = _traffic(given), perf_counter()
+    tally = Tally(plans=traffic.plans().values())  # an unknown fault is told before anything starts
     async with AsyncExitStack() as opened:
         own = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="assay-agent-")))
         assay = client_of(Settings())
+        opening = _fast if given.fidelity == "trace" else _full
+        playing = await opening(given, traffic, own, assay, opened)
         if assay is not None:
             await opened.enter_async_context(assay)
             await register(assay, traffic.releases)
@@ -89,20 +95,36 @@ async def _run(given: argparse.Namespace) -> int:
 
         def ended(played: Played) -> None:
             tally.add(played)
-            bar.update(task, advance=1)
+            bar.update(task, completed=tally.n + playing.n_known)
 
-        opening = _fast if given.fidelity == "trace" else _full
-        playing = await opening(given, traffic, own, assay, opened)
         playing.ended = ended
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, playing.stop.set)
-        await playing.play()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, playing.interrupt)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.break_off)
+        untold = ""
+        try:
+            await playing.play()
+        except BackendUnavailable as error:
+            untold = f"{error}\n"
+        waiting = n_waiting(playing.world) if assay is not None else 0
     _print(given, tally, playing, perf_counter() - started)
     if isinstance(playing, FastRun) and not given.json:
-        print(told(playing, sum(each.n for each in tally.releases.values())))  # noqa: T201
+        print(told(playing, tally.n))  # noqa: T201
+    sys.stderr.write(untold + _remarks(playing, waiting))
     if playing.stop.is_set() and given.sessions:
         return _INTERRUPTED
-    return 1 if playing.n_broken else 0
+    return 1 if playing.n_broken or playing.n_lost or untold else 0
+
+
+def _remarks(playing: Run | FastRun, waiting: int) -> str:
+    """What a user would otherwise have to guess."""
+    said = ""
+    if playing.n_known:
+        said += f"{playing.n_known} sessions were played before and are not played again; --mark makes others of them\n"
+    if playing.n_lost:
+        said += f"{playing.n_lost} spans were not taken by the collector\n"
+    if waiting:
+        said += f"{waiting} outcomes are still to be posted: the next run in this world posts those that are due\n"
+    return said
 
 
 async def _full(
@@ -131,7 +153,7 @@ async def _fast(
         headers["content-type"] = "application/x-protobuf"
         collector = httpx.AsyncClient(base_url=settings.otlp_endpoint, headers=headers, timeout=60)
         await opened.enter_async_context(collector)
-    end, hours = datetime.now().astimezone(), _hours(given)
+    end, hours = datetime.now().astimezone() - _LONGEST, _hours(given)
     if given.fill:
         traffic, hours = unfilled(world, traffic, hours, end)
     return FastRun(
@@ -160,6 +182,8 @@ def _world(given: argparse.Namespace) -> Path:
 
 
 def _traffic(given: argparse.Namespace) -> Traffic:
+    if len(dict(given.fault)) != len(given.fault):
+        raise InvalidInput("give each --fault once")
     faulty = Release(name=given.release, variant="treatment" if given.baseline else "control", faults=dict(given.fault))
     return Traffic(
         releases=(Release(name=given.baseline), faulty) if given.baseline else (faulty,),
@@ -187,30 +211,48 @@ def _progress() -> Progress:
 def _print(given: argparse.Namespace, tally: Tally, playing: Run | FastRun, seconds: float) -> None:
     found = tally.as_json()
     if given.json:
-        more = {"seed": given.seed, "broken": playing.n_broken, "outcomes_posted": playing.n_posted}
-        sys.stdout.write(json.dumps({**found, **more, "seconds": round(seconds, 3)}, indent=2) + "\n")
+        more = {"seed": given.seed, "broken": playing.n_broken, "played_before": playing.n_known}
+        told = {"outcomes_posted": playing.n_posted, "spans_lost": playing.n_lost}
+        sys.stdout.write(json.dumps({**found, **more, **told, "seconds": round(seconds, 3)}, indent=2) + "\n")
         return
-    table = Table("release", "fault", "sessions", "passed", "95 % interval", box=None, pad_edge=False)
+    table = Table("release", "fault", "sessions", "passed", "95 % interval", "pass^k", box=None, pad_edge=False)
     for row in (*({**each, "fault": "all"} for each in found["releases"]), *found["faults"]):
-        interval = f"{row['low']:.1%} to {row['high']:.1%}"
-        table.add_row(row["release"], row["fault"], str(row["sessions"]), f"{row['pass_rate']:.1%}", interval)
+        of_tasks = ", ".join(f"{k}: {value:.3f}" for k, value in row.get("pass_hat_k", {}).items())
+        rate = f"{row['pass_rate']:.1%}"
+        table.add_row(row["release"], row["fault"], str(row["sessions"]), rate, _interval(row, ""), of_tasks)
     Console().print(table)
+    for row in found["planted"]:
+        share = f"{row['planted']} of the {row['could_show']} sessions in which it could show"
+        Console().print(f"{row['fault']}:{row['rate']:g} was planted in {share} ({_interval(row, 'planted_')})")
 
 
-def _count(text: str) -> int:
+def _interval(row: dict[str, Any], prefix: str) -> str:
+    return f"{row[f'{prefix}low']:.1%} to {row[f'{prefix}high']:.1%}"
+
+
+def _whole(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError("cannot be negative")
     return value
 
 
-def _speed(text: str) -> float | None:
-    if text == "max":
-        return None
+def _above_zero(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("has to be above 0, or max")
+        raise argparse.ArgumentTypeError("has to be above 0")
     return value
+
+
+def _delay(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= _MOST_DELAY_S:
+        raise argparse.ArgumentTypeError("lies between 0 and 366 days, in seconds")
+    return value
+
+
+def _speed(text: str) -> float | None:
+    return None if text == "max" else _above_zero(text)
 
 
 def _fault(text: str) -> tuple[str, float]:

@@ -12,13 +12,14 @@ import math
 from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
-from itertools import accumulate, islice
+from itertools import accumulate, count, islice
+from time import monotonic
 from typing import Final, TypeVar
 
 import httpx
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from agent_runtime.errors import BackendUnavailable, InvalidInput
@@ -27,12 +28,14 @@ from agent_runtime.simulation.full import Played, Stage
 from agent_runtime.simulation.plans import Cast, Plan, cast, write_plan
 from agent_runtime.simulation.templates import Template, template_of
 from agent_runtime.simulation.traffic import Traffic
-from agent_runtime.simulation.truth import Ended, post_due, record_many
+from agent_runtime.simulation.truth import Ended, post_due, record_many, was_played
 from agent_runtime.simulation.world import World
 
 _PER_REQUEST: Final = 64  # sessions in one OTLP request
-_ATTEMPTS: Final = 60
+_PATIENCE_S: Final = 60.0  # with a collector that takes nothing
 _WAIT_S: Final = 1.0  # before a request that was put off is sent again
+_LATER: Final = (408, 429, 502, 503, 504)
+_MOST_WEEKS: Final = 520.0
 # Share of a day's traffic by hour and of a week's by day, Monday first: quiet nights and Sundays.
 _HOURS: Final = tuple(1.0 + 0.8 * math.sin((hour - 9) / 24 * 2 * math.pi) for hour in range(24))
 _DAYS: Final = (1.1, 1.15, 1.1, 1.05, 1.0, 0.7, 0.6)
@@ -90,32 +93,62 @@ class FastRun:
     ended: Callable[[Played], None] = lambda played: None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     n_spans: int = 0
+    n_lost: int = 0  # spans that the collector refused
     n_posted: int = 0
+    n_known: int = 0  # sessions that were played before
     n_broken: int = 0  # a session that cannot be recorded ends the run, so none
 
     def __post_init__(self) -> None:
-        if not 0 < self.traffic.sessions <= 1_000_000 or self.weeks <= 0:
-            raise InvalidInput("traces are made for 1 to 1,000,000 sessions, and weeks above 0")
+        if not 0 < self.traffic.sessions <= 1_000_000 or not 0 <= self.weeks <= _MOST_WEEKS:
+            raise InvalidInput("traces are made for 1 to 1,000,000 sessions and up to 520 weeks")
         self._recorder = Recorder()
         self.stage.telemetry.provider.add_span_processor(self._recorder)
         self._templates: dict[_Key, Template] = {}
 
     async def play(self) -> None:
-        """Makes and sends every session, in order of time. Raises BackendUnavailable: the collector takes nothing."""
+        """Makes and sends every session that was not played before, in order of time; the last end at `end` or later.
+
+        Raises BackendUnavailable: the collector or Assay takes nothing; what was sent before has its truth.
+        """
         plans = self.traffic.plans()
         for plan in plans.values():
             write_plan(self.world, plan)
-        numbered = zip(self.traffic.numbered(), starts(self.traffic.sessions, self.end, self.weeks), strict=True)
-        for batch in _batches(numbered, _PER_REQUEST):
-            if self.stop.is_set():
-                break
-            chosen = [(release, cast(plans[release.name], session), at) for (session, release), at in batch]
-            await self.record([(release, each) for release, each, _ in chosen], plans)
-            body = b"".join(self.instance(release, each, at) for release, each, at in chosen)
-            await self._send(body)
-            record_many(self.world, [self._truth(release, each, at) for release, each, at in chosen])
+        try:
+            for batch in _batches(self._unplayed(), _PER_REQUEST):
+                if self.stop.is_set():
+                    break
+                await self._make(
+                    [(release, cast(plans[release.name], session), at) for session, release, at in batch], plans
+                )
+        finally:
+            await self._post()
+
+    def interrupt(self) -> None:
+        """Ends after the sessions that are being made."""
+        self.stop.set()
+
+    break_off = interrupt
+
+    def _unplayed(self) -> Iterator[tuple[str, Release, datetime]]:
+        times = starts(self.traffic.sessions, self.end, self.weeks)
+        for (session, release), at in zip(self.traffic.numbered(), times, strict=True):
+            if was_played(self.world, session):
+                self.n_known += 1
+            else:
+                yield session, release, at
+
+    async def _make(self, chosen: Sequence[tuple[Release, Cast, datetime]], plans: dict[str, Plan]) -> None:
+        await self.record([(release, each) for release, each, _ in chosen], plans)
+        await self._send(b"".join(self.instance(release, each, at) for release, each, at in chosen))
+        record_many(self.world, [self._truth(release, each, at) for release, each, at in chosen])
+        for release, each, _ in chosen:
+            template = self.template(release, each)
+            self.n_spans += template.n_spans
+            self.ended(template.played)
+
+    async def _post(self) -> None:
         if self.assay is not None:
-            self.n_posted = await post_due(self.world, self.assay, datetime.now(UTC))
+            self.n_posted += await post_due(self.world, self.assay, datetime.now(UTC))
 
     def template(self, release: Release, chosen: Cast) -> Template:
         """The template of such a session; it was recorded."""
@@ -123,29 +156,22 @@ class FastRun:
 
     def instance(self, release: Release, chosen: Cast, at: datetime) -> bytes:
         """A session as OTLP."""
-        template = self.template(release, chosen)
-        self.n_spans += template.n_spans
-        self.ended(template.played)
-        return template.instance(chosen.session_id, int(at.timestamp() * 1_000_000) * 1000)
+        return self.template(release, chosen).instance(chosen.session_id, int(at.timestamp() * 1_000_000) * 1000)
 
     async def record(self, chosen: Sequence[tuple[Release, Cast]], plans: dict[str, Plan]) -> None:
         """Plays in full what has no template yet."""
         missing = {_key(release, each): (release, each) for release, each in chosen}
         room = asyncio.Semaphore(self.traffic.at_once)
 
-        async def one(key: _Key, release: Release, each: Cast) -> None:
+        async def one(number: int, key: _Key, release: Release, each: Cast) -> None:
             async with room:
-                own = Cast(
-                    session_id=_recorded_id(each.session_id, key),
-                    scenario=each.scenario,
-                    persona=each.persona,
-                    faults=each.faults,
-                )
+                own = replace(each, session_id=_recorded_id(each.session_id, number))
                 played = await self.stage.play(release, plans[release.name], own)
                 self._templates[key] = template_of(played, self._recorder.take(played), self.traffic.seed)
 
         new = {key: each for key, each in missing.items() if key not in self._templates}
-        await asyncio.gather(*(one(key, release, each) for key, (release, each) in new.items()))
+        numbers = count(len(self._templates))
+        await asyncio.gather(*(one(next(numbers), key, *each) for key, each in new.items()))
 
     def _truth(self, release: Release, chosen: Cast, at: datetime) -> Ended:
         template = self.template(release, chosen)
@@ -161,25 +187,33 @@ class FastRun:
         )
 
     async def _send(self, body: bytes) -> None:
+        """Sends a request until it is taken; equal bytes that arrive twice are stored once."""
         if self.collector is None:
             return
-        for _ in range(_ATTEMPTS):
-            answer = await self.collector.post("/v1/traces", content=body)
-            if answer.status_code == httpx.codes.OK:
-                return
-            if answer.status_code not in (429, 502, 503, 504):
-                raise BackendUnavailable(f"the collector answered {answer.status_code}: {answer.text[:300]}")
+        said, until = "nothing", monotonic() + _PATIENCE_S
+        while monotonic() < until and not self.stop.is_set():
+            try:
+                answer = await self.collector.post("/v1/traces", content=body)
+            except httpx.TransportError as error:
+                said = repr(error)
+            else:
+                if answer.status_code == httpx.codes.OK:
+                    self.n_lost += ExportTraceServiceResponse.FromString(answer.content).partial_success.rejected_spans
+                    return
+                said = f"{answer.status_code}: {answer.text[:300]}"
+                if answer.status_code not in _LATER:
+                    break
             await asyncio.sleep(_WAIT_S)
-        raise BackendUnavailable("the collector is too busy; send fewer sessions")
+        raise BackendUnavailable(f"the collector takes no traces: {said}")
 
 
 def _key(release: Release, chosen: Cast) -> _Key:
     return release.name, chosen.scenario.scenario_id, chosen.persona.name, chosen.faults
 
 
-def _recorded_id(session_id: str, key: _Key) -> str:
-    """As long as the ids of the copies, and none of them: the number gives way to the key's hash."""
-    return f"{session_id[:-6]}t{blake2b(repr(key).encode(), digest_size=4).hexdigest()[:5]}"
+def _recorded_id(session_id: str, number: int) -> str:
+    """As long as the ids of the copies, and none of them. Two recordings never share one: they would share a user."""
+    return f"{session_id[:-6]}t{number:05d}"
 
 
 def _batches(items: Iterable[_T], n: int) -> Iterator[list[_T]]:

@@ -30,6 +30,7 @@ from agent_runtime.simulation.backend import Shop
 from agent_runtime.simulation.documents import every_version, published
 from agent_runtime.simulation.faults.table import altered_backend, altered_documents, altered_parameters, fault_named
 from agent_runtime.simulation.goals import Outcome, outcome
+from agent_runtime.simulation.patient import PatientExporter
 from agent_runtime.simulation.plans import Cast, Plan, chance_of, enrol
 from agent_runtime.simulation.provider.planted import planted_faults
 from agent_runtime.simulation.provider.running import running_provider
@@ -42,7 +43,7 @@ from agent_runtime.simulation.truth import record_outcome, record_planted, recor
 from agent_runtime.simulation.users import next_message
 from agent_runtime.simulation.world import World
 from agent_runtime.state import StateFile
-from agent_runtime.telemetry import Telemetry, open_telemetry
+from agent_runtime.telemetry import Telemetry, exporter_of, open_telemetry
 from agent_runtime.tools.backend import Backend
 
 _MOST_APPROVALS = 20  # of one message; more would be a defect
@@ -128,6 +129,7 @@ class Stage:
     telemetry: Telemetry
     tenant: str
     seed: int
+    exporter: PatientExporter | None = None  # None: nothing is sent
 
     async def play(self, release: Release, plan: Plan, chosen: Cast, outcome_delay: timedelta = timedelta()) -> Played:
         """Plays a session to its end and records its truth; the same session again starts anew in the world."""
@@ -214,7 +216,9 @@ async def open_stage(settings: Settings, world_file: Path, seed: int, speed: flo
         url = await opened.enter_async_context(running_provider(provider))
         settings = settings.model_copy(update={"openai_base_url": f"{url}/v1", "provider": "openai"})
         state = StateFile(settings.data, (*SCHEMAS, MEMORY))
-        memory, telemetry = StoredMemory(state), open_telemetry(settings, simulated=True)
+        way = exporter_of(settings)
+        exporter = PatientExporter(way) if way else None
+        memory, telemetry = StoredMemory(state), open_telemetry(settings, simulated=True, exporter=exporter)
         shops, shelves = ShopByUser(), Shelves(telemetry)
         parts = Parts(
             state=state,
@@ -235,4 +239,5 @@ async def open_stage(settings: Settings, world_file: Path, seed: int, speed: flo
             telemetry=telemetry,
             tenant=settings.tenant,
             seed=seed,
+            exporter=exporter,
         )

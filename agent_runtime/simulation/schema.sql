@@ -147,3 +147,5 @@ CREATE TABLE IF NOT EXISTS truth (
     posted_at TEXT
 );
 CREATE INDEX IF NOT EXISTS truth_due ON truth (posted_at, due_at);
+-- The batch of outcomes that is on its way to Assay: begun here, gone when it has arrived.
+CREATE TABLE IF NOT EXISTS posting (session_id TEXT PRIMARY KEY);

@@ -1,7 +1,8 @@
 """Many sessions: a bounded number at once, in the order of their numbers; Assay is told outcomes as they come due.
 
 The session numbered n of a run has the id `RELEASE-SEED-n` (with the run's mark before n, if it has one): an equal seed
-plays the same tasks, in the same words, with the same faults. Releases take turns.
+plays the same tasks, in the same words, with the same faults. Releases take turns. A session that the world knows to
+have been played is not played again: Assay would hold it twice.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -20,8 +22,9 @@ from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.simulation.full import Played, Stage
 from agent_runtime.simulation.plans import Plan, cast, plan_of, write_plan
-from agent_runtime.simulation.truth import post_due
+from agent_runtime.simulation.truth import post_due, was_played
 from agent_runtime.simulation.users import PERSONAS
+from agent_runtime.simulation.world import World
 from agent_runtime.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -70,13 +73,38 @@ class Run:
     traffic: Traffic
     assay: httpx.AsyncClient | None = None
     ended: Callable[[Played], None] = lambda played: None
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)  # no more sessions begin
+    broken_off: asyncio.Event = field(default_factory=asyncio.Event)  # those that are open are left where they are
     n_posted: int = 0
     n_ended: int = 0
+    n_known: int = 0  # were played before, and are not played again
     n_broken: int = 0
 
+    @property
+    def world(self) -> World:
+        """Where the truth is written."""
+        return self.stage.world
+
+    @property
+    def n_lost(self) -> int:
+        """Spans that the collector did not take."""
+        return self.stage.exporter.n_lost if self.stage.exporter else 0
+
+    def interrupt(self) -> None:
+        """Lets the open sessions end and begins no more; called again, it breaks them off."""
+        if self.stop.is_set():
+            self.break_off()
+        self.stop.set()
+
+    def break_off(self) -> None:
+        """Ends at once."""
+        self.stop.set()
+        self.broken_off.set()
+        if self.stage.exporter:
+            self.stage.exporter.hurry()
+
     async def play(self) -> None:
-        """Plays until the last session, or until `stop`: sessions that are open then are left where they are."""
+        """Plays every session that was not played before, or until it is interrupted. Raises BackendUnavailable."""
         plans = self.traffic.plans()
         for plan in plans.values():
             write_plan(self.stage.world, plan)
@@ -94,29 +122,28 @@ class Run:
         room = asyncio.Semaphore(self.traffic.at_once)
         playing: set[asyncio.Task[None]] = set()
         for session_id, release in self.traffic.numbered():
+            if was_played(self.stage.world, session_id):
+                self.n_known += 1
+                continue
             await self._pause()
             if not await self._room(room):
                 break
             task = asyncio.create_task(self._one(session_id, release, plans[release.name], room))
             playing.add(task)
             task.add_done_callback(playing.discard)
-            if self.stop.is_set():
-                break
-        stopping = asyncio.create_task(self.stop.wait())
-        while playing and not self.stop.is_set():
-            await asyncio.wait([stopping, *playing], return_when=asyncio.FIRST_COMPLETED)
-        for unfinished in (stopping, *playing):
+        breaking = asyncio.create_task(self.broken_off.wait())
+        while playing and not self.broken_off.is_set():
+            await asyncio.wait([breaking, *playing], return_when=asyncio.FIRST_COMPLETED)
+        for unfinished in (breaking, *playing):
             unfinished.cancel()
-        await asyncio.gather(stopping, *playing, return_exceptions=True)
+        await asyncio.gather(breaking, *playing, return_exceptions=True)
 
     async def _pause(self) -> None:
         """Keeps the pace."""
         if self.traffic.per_minute is None:
             return
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self.stop.wait(), 60.0 / self.traffic.per_minute)
-        except TimeoutError:
-            return
 
     async def _room(self, room: asyncio.Semaphore) -> bool:
         """Waits for room for one more session; False when the run is stopped before there is any."""
@@ -158,8 +185,9 @@ class Run:
         """The last outcomes, waited for where they come due soon. Raises BackendUnavailable."""
         await self._post()
         delay = self.traffic.outcome_delay.total_seconds()
-        if self.assay is not None and not self.stop.is_set() and 0 < delay <= _PATIENCE_S:
-            await asyncio.sleep(delay)
+        if self.assay is not None and self.n_ended and 0 < delay <= _PATIENCE_S:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.broken_off.wait(), delay)
             await self._post()
 
 

@@ -2,7 +2,7 @@
 
 A session's scores are `task_success` (1 or 0) and `fault` (its label, or "none"). They are due some time after the
 session ended, as a real outcome is; `post_due` sends what is due, in batches whose Idempotency-Key follows from their
-content: a batch that is sent again after a crash is stored once.
+content. A batch is written down before it is sent, so that after a crash the same one is sent again and stored once.
 """
 
 from __future__ import annotations
@@ -102,6 +102,16 @@ def record_turn(world: World, number: int, user: str, result: TurnResult) -> Non
     )
 
 
+def was_played(world: World, session_id: str) -> bool:
+    """Whether this session has ended, or broke off after a turn: to play it again would tell Assay twice."""
+    found = world.row(
+        "SELECT 1 FROM truth WHERE session_id = ? "
+        "AND (passed IS NOT NULL OR EXISTS (SELECT 1 FROM turns WHERE turns.session_id = truth.session_id))",
+        session_id,
+    )
+    return found is not None
+
+
 def truths(world: World, release: str | None = None) -> list[Truth]:
     """The truth of a release's sessions, or of all."""
     rows = world.rows("SELECT * FROM truth WHERE ? IS NULL OR release = ? ORDER BY session_id", release, release)
@@ -125,21 +135,35 @@ async def post_due(world: World, client: httpx.AsyncClient, now: datetime) -> in
     `client` has Assay's address and key. Raises BackendUnavailable: Assay did not take them; they stay due.
     """
     n_posted = 0
-    while due := _due(world, now):
-        await _post(client, [score for row in due for score in _scores(row)])
+    while batch := _begun(world, now):
+        await _post(client, [score for row in batch for score in _scores(row)])
         with world.writing():
             world.change_many(
-                "UPDATE truth SET posted_at = ? WHERE session_id = ?", [(_text(now), row["session_id"]) for row in due]
+                "UPDATE truth SET posted_at = ? WHERE session_id = ?",
+                [(_text(now), each["session_id"]) for each in batch],
             )
-        n_posted += len(due)
+            world.change_many("DELETE FROM posting WHERE session_id = ?", [(each["session_id"],) for each in batch])
+        n_posted += len(batch)
     return n_posted
 
 
-def _due(world: World, now: datetime) -> list[dict[str, Any]]:
+def n_waiting(world: World) -> int:
+    """How many sessions have ended whose outcome Assay was not told."""
+    (found,) = world.rows("SELECT count(*) AS n FROM truth WHERE posted_at IS NULL AND passed IS NOT NULL")
+    return int(found["n"])
+
+
+def _begun(world: World, now: datetime) -> list[dict[str, Any]]:
+    """The batch that was begun and not finished, as it was; else a new one of what is due."""
+    with world.writing():
+        if world.row("SELECT 1 FROM posting") is None:
+            world.change(
+                "INSERT INTO posting SELECT session_id FROM truth WHERE posted_at IS NULL AND passed IS NOT NULL "
+                "AND due_at <= ? ORDER BY due_at, session_id LIMIT ?",
+                *(_text(now), _SESSIONS_PER_BATCH),
+            )
     return world.rows(
-        "SELECT * FROM truth WHERE posted_at IS NULL AND passed IS NOT NULL AND due_at <= ? "
-        "ORDER BY due_at, session_id LIMIT ?",
-        *(_text(now), _SESSIONS_PER_BATCH),
+        "SELECT truth.* FROM posting JOIN truth USING (session_id) WHERE passed IS NOT NULL ORDER BY due_at, session_id"
     )
 
 

@@ -6,6 +6,7 @@ The attributes are those of docs/releases.md; a span that lacks them is shown by
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,6 +17,27 @@ from dashboard.parts.messages import PartKind, messages_of
 from dashboard.text import parsed
 
 _LEAVES: Final = ("LLM", "TOOL", "RETRIEVER", "RERANKER", "EMBEDDING", "GUARDRAIL", "MEMORY")
+_FIELD: Final = re.compile(r"retrieval\.documents\.(\d{1,4})\.document\.(id|score|content)\Z")
+_CITED: Final = re.compile(r"\[([\w.:-]{1,120})\]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A document that a search found; what was not told is "" or None."""
+
+    doc_id: str
+    text: str = ""
+    score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """A memory that was recalled. `age_days` since it was last said; what was not told is "" or None."""
+
+    text: str
+    horizon: str = ""
+    score: float | None = None
+    age_days: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +108,49 @@ def number(value: object) -> float | None:
     """A finite number attribute; None for anything else."""
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
     return float(value) if known else None  # type: ignore[arg-type]
+
+
+def documents(span: Row) -> list[Document]:
+    """What a search found, best first as it was told: OpenInference's attributes, or those of OTel GenAI."""
+    about = attributes(span)
+    found: dict[int, dict[str, Any]] = {}
+    for name, value in about.items():
+        if match := _FIELD.match(name):
+            found.setdefault(int(match[1]), {})[match[2]] = value
+    told = about.get("gen_ai.retrieval.documents")
+    listed = _listed(parsed(told) if isinstance(told, str) else told)
+    rows: list[Mapping[str, Any]] = [found[place] for place in sorted(found)] or [
+        one for one in listed if isinstance(one, Mapping)
+    ]
+    return [
+        Document(doc_id=str(row.get("id") or ""), text=str(row.get("content") or ""), score=number(row.get("score")))
+        for row in rows
+    ]
+
+
+def cited(text: str) -> list[str]:
+    """The ids that an answer names in square brackets, each once."""
+    return list(dict.fromkeys(_CITED.findall(text)))
+
+
+def recalled(span: Row) -> list[Memory]:
+    """The memories of a recall: with their previews where the span has them, else their ids."""
+    about = attributes(span)
+    found = []
+    for told in texts(about.get("assay.memory.recalled")) or texts(about.get("assay.memory.pieces")):
+        piece = parsed(told)
+        if isinstance(piece, Mapping) and isinstance(piece.get("text"), str):
+            found.append(
+                Memory(
+                    text=piece["text"],
+                    horizon=str(piece.get("horizon") or ""),
+                    score=number(piece.get("score")),
+                    age_days=number(piece.get("age_days")),
+                )
+            )
+        else:
+            found.append(Memory(text=told))
+    return found
 
 
 def read(spans: Sequence[Row]) -> Reasoning:

@@ -9,14 +9,17 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, ApiFailure, Row
-from dashboard.parts import content, frame, lists, picture, states
+from dashboard.parts import content, frame, lists, picture, states, turn_steps
 from dashboard.parts.gist import gist
-from dashboard.parts.reasoning import Reasoning, Step, attributes, number, read, texts
-from dashboard.text import as_json, inert, one_line, parsed
+from dashboard.parts.reasoning import Memory, Reasoning, attributes, cited, documents, number, read, recalled
+from dashboard.text import inert, one_line
 
 _MOST_SPANS: Final = 1_000
-_SMALL: Final = 400  # characters of a JSON value that is shown open
-_DECISIONS: Final = {"allow": "green", "flag": "orange", "rewrite": "orange", "block": "red"}
+_HORIZONS: Final = {
+    "context": "pinned in this session",
+    "session": "an earlier session",
+    "profile": "the user's profile",
+}
 _ENDS: Final = {
     "answered": "green",
     "waiting_approval": "orange",
@@ -57,9 +60,9 @@ def show() -> None:
     picture.turn(found, "agent-turn")
     left, right = st.columns([8, 5], gap="medium")
     with left:
-        _said(trace, found)
-        _plan(found.plan)
-        _steps(found)
+        sources = _said(trace, found)
+        turn_steps.plan(found.plan)
+        turn_steps.steps(found, sources)
     with right:
         _route(found.route)
         _used(trace, found)
@@ -83,14 +86,16 @@ def _latest() -> None:
         "status": [lists.outcome(row) for row in rows],
         "input": [one_line(gist(row.get("input"))) for row in rows],
         "output": [one_line(gist(row.get("output"), answer=True)) for row in rows],
+        "release": shared["release"],
         "seconds": [lists.seconds(row) for row in rows],
-        "spans": shared["spans"],
         "tokens": shared["tokens"],
         "cost": shared["cost"],
+        "spans": shared["spans"],
         "app": shared["app"],
-        "release": shared["release"],
     }
-    wide = {"input": lists.text_column("Input", 250), "output": lists.text_column("Output", 250)}
+    if not any(columns["status"]):
+        del columns["status"]
+    wide = {"input": lists.text_column("Input", 270), "output": lists.text_column("Output", 270)}
     row = lists.grid(columns, "agent-grid", height=640, renamed=wide)
     if row is not None and row < len(rows):
         links.open_agent(str(rows[row]["trace_id"]))
@@ -113,15 +118,16 @@ def _head(trace: Row, found: Reasoning) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="content"):
             frame.heading(gist(trace.get("input")) or trace.get("name"), "agent")
-        _badge(about.get("assay.turn.status"), _ENDS)
+        turn_steps.badge(about.get("assay.turn.status"), _ENDS)
         frame.status_badge(trace.get("status") if trace.get("status") == "error" else None)
+    approaches = [attributes(step.span).get("assay.step.approach") for step in found.steps]
     strategies = {str(attributes(step.span).get("assay.step.strategy")) for step in found.steps}
     said = about.get("assay.turn.strategy") or ", ".join(sorted(strategies - {"None"}))
     frame.facts(
         (
             ("Strategy", str(said).replace("_", " ") if said else None),
             ("Agents", " → ".join(found.agents)),
-            ("Steps", human.count(len(found.steps))),
+            ("Approach", next((a for a in approaches if a), None)),
             ("Turn", about.get("assay.turn.index")),
             ("Latency", human.duration(trace.get("duration_ms"))),
             ("Model calls", human.count(trace.get("n_model_calls"))),
@@ -138,16 +144,10 @@ def _head(trace: Row, found: Reasoning) -> None:
     )
 
 
-def _badge(value: object, known: dict[str, str]) -> None:
-    """A word of a closed set as a badge; any other word is data, and plain text."""
-    if isinstance(value, str) and value in known:
-        st.badge(value.replace("_", " "), color=known[value])  # type: ignore[arg-type]
-    elif value:
-        st.text(inert(value, 40))
-
-
-def _said(trace: Row, found: Reasoning) -> None:
+def _said(trace: Row, found: Reasoning) -> list[str]:
+    """Question and answer, and the documents that the answer names; gives their ids."""
     about = attributes(found.root or {})
+    shown = ""
     for role, title, name, value in (
         ("user", "User", "gen_ai.input.messages", trace.get("input")),
         ("assistant", "Agent", "gen_ai.output.messages", trace.get("output")),
@@ -160,90 +160,19 @@ def _said(trace: Row, found: Reasoning) -> None:
                 content.text(shown, f"agent-{role}", short=1_200)
             else:
                 st.caption("(nothing)")
-
-
-def _plan(plan: Sequence[Row]) -> None:
-    if not plan:
-        return
-    st.subheader("Plan", anchor=False)
-    for place, step in enumerate(plan[:50], start=1):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-plan-{place}"):
-            st.badge(str(place), color="blue")
-            st.text(inert(step.get("tool"), 80))
-            with st.container(key=f"assay-quiet-plan-{place}"):
-                words = [inert(step[name], 300) for name in ("purpose", "precondition") if step.get(name)]
-                st.text(" · only if ".join(words) if len(words) == 2 else "".join(words))
-
-
-def _steps(found: Reasoning) -> None:
-    if not found.steps and not found.tools:
-        st.caption("No span of this trace says that it is a step (assay.step.index) or a tool call.")
-        return
-    st.subheader("Steps" if found.steps else "Tools", anchor=False)
-    for place, step in enumerate(found.steps[:60]):
-        _step(step, place)
-    for place, tool in enumerate(found.tools[:60]):
-        _tool(tool, f"loose-{place}")
-
-
-def _step(step: Step, place: int) -> None:
-    about = attributes(step.span)
-    key = f"agent-step-{place}"
-    with st.container(border=True, gap="small", key=f"assay-{key}"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(
-                f"step {number(about.get('assay.step.index')) or 0:.0f}", icon=":material/psychology:", color="blue"
-            )
-            words = [step.agent, about.get("assay.step.strategy"), about.get("assay.step.approach")]
-            ms = number(about.get("assay.step.latency_ms")) or step.span.get("duration_ms")
-            with st.container(key=f"assay-quiet-{key}"):
-                st.text(" · ".join([*(inert(one, 60).replace("_", " ") for one in words if one), human.duration(ms)]))
-            frame.status_badge("error" if step.span.get("status") == "error" else None)
-        if about.get("assay.step.thought"):
-            content.text(about["assay.step.thought"], f"{key}-thought", short=600)
-        confidence = number(about.get("assay.step.confidence"))
-        if confidence is not None:
-            st.progress(min(1.0, max(0.0, confidence)), text=f"confidence {confidence:.2f}")
-        for title, name in (("Instead of", "alternatives"), ("Documents", "documents")):
-            given = texts(about.get(f"assay.step.{name}"))
-            if given:
-                frame.facts([(title, "  ·  ".join(inert(one, 80) for one in given[:12]))], f"{key}-{name}")
-        if about.get("assay.step.precondition"):
-            held = about.get("assay.step.precondition_held")
-            frame.facts((("Only if", about["assay.step.precondition"]), ("Held", held)), f"{key}-precondition")
-        _decided(step.guardrails, key)
-        for tool in step.tools:
-            _tool(tool, f"{key}-{tool.get('span_id')}")
-
-
-def _tool(tool: Row, key: str) -> None:
-    about = attributes(tool)
-    with st.container(border=True, gap="small", key=f"assay-tool-{key}"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge("tool", icon=":material/build:", color="orange")
-            st.text(inert(tool.get("tool_name") or about.get("gen_ai.tool.name") or tool.get("name"), 80))
-            with st.container(key=f"assay-quiet-ms-{key}"):
-                st.text(human.duration(tool.get("duration_ms")))
-            frame.status_badge("error" if tool.get("status") == "error" else None)
-        left, right = st.columns(2, gap="small")
-        for column, title, name, value in (
-            (left, "Arguments", "arguments", tool.get("input")),
-            (right, "Result", "result", tool.get("output")),
-        ):
-            with column:
-                _value(title, about.get(f"gen_ai.tool.call.{name}") or value, f"{key}-{name}")
-
-
-def _value(title: str, value: object, key: str) -> None:
-    """Arguments or a result: a small one open, a large one folded."""
-    st.caption(title)
-    spelled = parsed(value) if isinstance(value, str) else value
-    if isinstance(spelled, (dict, list)) and spelled:
-        content.json_tree(spelled, depth=3 if len(as_json(spelled)) < _SMALL else 1)
-    elif value in (None, "", "{}", "[]"):
-        st.caption("(empty)")
-    else:
-        content.text(value, key, short=600)
+    known = {one.doc_id: one for step in found.steps for span in step.retrievals for one in documents(span)}
+    named = [one for one in cited(shown) if one in known or not known]
+    if named:
+        st.caption("Sources of the answer")
+    for place, doc_id in enumerate(named[:12]):
+        with st.container(horizontal=True, gap="small", key=f"assay-source-{place}"):
+            st.badge("cited", icon=":material/format_quote:", color="green")
+            with st.container(width="content"):
+                st.text(inert(doc_id, 120))
+            if doc_id in known:
+                with st.container(key=f"assay-quiet-source-{place}"):
+                    st.text(one_line(known[doc_id].text, 240))
+    return named
 
 
 def _route(route: Row) -> None:
@@ -265,7 +194,7 @@ def _used(trace: Row, found: Reasoning) -> None:
     limits = _limits(states.api(), str(app), str(release)) if app and release else {}
     tokens = (trace.get("input_tokens") or 0) + (trace.get("output_tokens") or 0)
     used: tuple[tuple[str, str, float | None, Any], ...] = (
-        ("steps", "Steps", len(found.steps), human.count),
+        ("steps", "Steps", _n_steps(found), human.count),
         ("tokens", "Tokens", tokens, human.count),
         ("dollars", "Cost", trace.get("cost_usd"), human.usd),
         ("seconds", "Time", (trace.get("duration_ms") or 0.0) / 1000, lambda s: human.duration(1000 * s)),
@@ -277,8 +206,16 @@ def _used(trace: Row, found: Reasoning) -> None:
             if most and taken is not None:
                 text = f"{title}: {words(taken)} of {words(most)}".replace("$", "\\$")
                 st.progress(min(1.0, taken / most), text=text)
+        if found.route and _n_steps(found) > len(found.steps):
+            st.caption("Routing and planning are steps too.")
         if not limits:
             frame.facts([(title, words(taken)) for _, title, taken, words in used], "agent-used")
+
+
+def _n_steps(found: Reasoning) -> float:
+    """As the turn counted them, routing and planning included; else those that there are spans of."""
+    told = number(attributes(found.root or {}).get("assay.turn.n_steps"))
+    return len(found.steps) if told is None else told
 
 
 def _amount(value: object) -> float | None:
@@ -294,42 +231,7 @@ def _guardrails(guardrails: Sequence[Row]) -> None:
         return
     with st.container(border=True, key="assay-agent-guardrails", gap="small"):
         st.caption("Guardrails, in order")
-        _decided(guardrails, "all")
-
-
-def _decided(guardrails: Sequence[Row], key: str) -> None:
-    """Those that stepped in, a line each; those that let pass, in one line."""
-    passed = []
-    for place, span in enumerate(guardrails[:100]):
-        about = attributes(span)
-        if about.get("assay.guardrail.decision") == "allow" and not about.get("assay.guardrail.reason"):
-            passed.append(_guardrail_name(span))
-        else:
-            _guardrail(span, f"{key}-{place}")
-    if passed:
-        with st.container(horizontal=True, gap="small", key=f"assay-guardrail-{key}-passed"):
-            st.badge("allow", color="green")
-            with st.container(key=f"assay-quiet-guardrail-{key}-passed"):
-                st.text(" · ".join(dict.fromkeys(passed)))
-
-
-def _guardrail_name(span: Row) -> str:
-    """ "action.caps": from the span's name, which says the stage as well; else as its attribute says."""
-    name = str(span.get("name") or "")
-    if name.startswith("guardrail "):
-        return inert(name.removeprefix("guardrail "), 60)
-    return inert(attributes(span).get("assay.guardrail.name") or name, 60)
-
-
-def _guardrail(span: Row, key: str) -> None:
-    about = attributes(span)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-guardrail-{key}"):
-        _badge(about.get("assay.guardrail.decision"), _DECISIONS)
-        with st.container(width="content"):
-            st.text(_guardrail_name(span))
-        if about.get("assay.guardrail.reason"):
-            with st.container(key=f"assay-quiet-guardrail-{key}", width="content"):
-                st.text(inert(about["assay.guardrail.reason"], 300))
+        turn_steps.decided(guardrails, "all")
 
 
 def _memory(memory: Sequence[Row]) -> None:
@@ -339,7 +241,7 @@ def _memory(memory: Sequence[Row]) -> None:
         st.caption("Memory")
         for place, span in enumerate(memory[:20]):
             about = attributes(span)
-            pieces = texts(about.get("assay.memory.pieces"))
+            pieces = recalled(span)
             frame.facts(
                 (
                     ("What", span.get("name")),
@@ -350,5 +252,25 @@ def _memory(memory: Sequence[Row]) -> None:
                 ),
                 f"agent-memory-{place}",
             )
-            for piece in pieces[:20]:
-                st.text(f"• {inert(piece, 300)}")
+            if about.get("assay.memory.summary"):
+                st.caption("Instead of what was left away")
+                content.text(about["assay.memory.summary"], f"agent-memory-summary-{place}", short=300)
+            for rank, piece in enumerate(pieces[:20]):
+                _piece(piece, f"{place}-{rank}")
+
+
+def _piece(piece: Memory, key: str) -> None:
+    words = [_HORIZONS.get(piece.horizon, inert(piece.horizon, 40))]
+    words += [f"score {human.score(piece.score)}"] if piece.score is not None else []
+    words += [_age(piece.age_days)] if piece.age_days is not None else []
+    with st.container(gap=None, key=f"assay-memory-{key}"):
+        st.text(inert(piece.text, 400))
+        with st.container(key=f"assay-quiet-memory-{key}"):
+            st.text(" · ".join(word for word in words if word))
+
+
+def _age(days: float) -> str:
+    """ "12 days old"; what was said today is "today's", under an hour "just now"."""
+    if days < 1:
+        return "just now" if days < 1 / 24 else f"{24 * days:.0f} h old"
+    return f"{human.plural(round(days), 'day')} old"

@@ -18,6 +18,7 @@ from dashboard.text import inert, one_line
 
 _CARDS: Final = 12
 _LINES: Final = 6  # of a chart
+_SIMULATED: Final = frozenset({"sim-1", "sim-1-mini", "sim-1-large", "sim-2"})  # docs/simulated-provider.md
 _SPEC: Final = ("variant", "model", "provider", "prompt_version", "endpoint")
 
 
@@ -35,11 +36,17 @@ def show() -> None:
         _nothing()
         return
     app = _app(rows)
-    mine = [row for row in rows if row["app"] == app]
+    mine = sorted((row for row in rows if row["app"] == app), key=_age, reverse=True)
     _cards(mine)
     _scores(mine)
     _over_time(window, app, [row["name"] for row in mine if row.get("traffic")])
     _compare(mine)
+
+
+def _age(row: Row) -> tuple[bool, str]:
+    """Those with traffic first, of them the newest; two that take turns do not change places."""
+    traffic = row.get("traffic") or {}
+    return bool(traffic), str(row.get("created_at") or traffic.get("first_seen_at") or "")
 
 
 def _nothing() -> None:
@@ -96,6 +103,10 @@ def _card(row: Row, key: str) -> None:
                     st.badge("seen in traffic only", icon=":material/help:", color="orange")
                 if other:
                     st.badge("another model seen", icon=":material/swap_horiz:", color="red")
+                if _is_simulated(row):
+                    st.badge(
+                        "simulated model", icon=":material/science:", color="gray", help="Its prices are invented."
+                    )
             if row.get("traffic") and st.button(
                 "Traces", icon=":material/account_tree:", type="tertiary", key=f"release-traces-{key}"
             ):
@@ -106,18 +117,39 @@ def _card(row: Row, key: str) -> None:
                 ("Model", row.get("model")),
                 ("Models seen", ", ".join(seen.get("models") or []) if other or not row.get("model") else None),
                 ("Provider", row.get("provider")),
-                ("Prompt", row.get("prompt_version")),
+                ("Prompt version", row.get("prompt_version")),
                 ("Endpoint", row.get("endpoint")),
                 ("Registered by", row.get("created_by")),
                 ("Last seen", _when(seen.get("last_seen_at"))),
             ),
             f"release-{key}",
         )
-        if not seen:
+        if seen:
+            _figures(seen, key)
+            _score_line(seen["scores"], key)
+        else:
             st.caption("No turn of this time range names it.")
-            return
-        _figures(seen, key)
-        _score_line(seen["scores"], key)
+        _parameters(row, key)
+
+
+def _parameters(row: Row, key: str) -> None:
+    found = _flat({"parameters": row.get("parameters")})
+    if not found:
+        return
+    with (
+        st.expander(human.plural(len(found), "parameter"), icon=":material/tune:", key=f"release-parameters-{key}"),
+        st.container(horizontal=True, gap="medium", key=f"assay-facts-release-parameters-{key}"),
+    ):
+        for place, (path, value) in enumerate(list(found.items())[:200]):
+            with st.container(width="content", gap=None):
+                with st.container(key=f"assay-quiet-release-parameters-{key}-{place}"):
+                    st.text(inert(path.removeprefix("parameters."), 120))
+                st.text(inert(value, 300) or '""')
+
+
+def _is_simulated(row: Row) -> bool:
+    models = {row.get("model"), *((row.get("traffic") or {}).get("models") or [])} - {None}
+    return bool(models) and models <= _SIMULATED
 
 
 def _differs(seen: str, registered: str) -> bool:
@@ -136,15 +168,13 @@ def _figures(seen: Row, key: str) -> None:
         (
             ("Turns", human.count(turns)),
             ("Errors", human.share(seen["n_errors"], turns)),
-            ("p95", human.duration((seen.get("latency_ms") or {}).get("p95"))),
-            ("TTFT p95", human.duration((seen.get("ttft_ms") or {}).get("p95"))),
+            *((name, human.duration(value)) for name, value in _quantiles(seen)),
             ("Per turn", human.usd(None if cost is None else cost / turns)),
         ),
         f"peek-release-{key}",
     )
     frame.facts(
         (
-            ("Latency p50", human.duration((seen.get("latency_ms") or {}).get("p50"))),
             ("Sessions", human.count(seen["n_sessions"])),
             ("Tokens", human.in_and_out(seen)),
             ("Cost", human.usd(cost)),
@@ -153,12 +183,19 @@ def _figures(seen: Row, key: str) -> None:
     )
 
 
+def _quantiles(seen: Row) -> list[tuple[str, float | None]]:
+    """Latency, and time to the first token where anybody reported one."""
+    latency, first = seen.get("latency_ms") or {}, (seen.get("ttft_ms") or {}).get("p95")
+    told = [("p50", latency.get("p50")), ("p95", latency.get("p95"))]
+    return told if first is None else [*told, ("TTFT p95", first)]
+
+
 def _score_line(scores: Sequence[Row], key: str) -> None:
     if not scores:
         st.caption("No scores yet.")
         return
     with st.container(horizontal=True, gap="medium", key=f"assay-facts-release-scores-{key}"):
-        for place, score in enumerate(scores[:12]):
+        for place, score in enumerate(sorted(scores, key=lambda one: one.get("mean") is None)[:12]):
             with st.container(width="content", gap=None):
                 with st.container(key=f"assay-quiet-release-{key}-{place}"):
                     st.text(inert(score["evaluator"], 40))
@@ -190,7 +227,7 @@ def _scores(rows: Sequence[Row]) -> None:
     st.subheader("Scores by release", anchor=False)
     st.caption("Means with 95 % intervals.")
     for first in range(0, len(several), 2):
-        for place, column in enumerate(st.columns(2, gap="medium")):
+        for place, column in enumerate(st.columns(min(2, len(several)), gap="medium")):
             if first + place < len(several):
                 name, told = several[first + place]
                 with column:
@@ -207,7 +244,7 @@ def _over_time(window: Window, app: str, names: Sequence[str]) -> None:
     shown = list(names[:_LINES])
     st.subheader("Over time", anchor=False)
     if len(names) > _LINES:
-        st.caption(f"The {_LINES} releases seen last.")
+        st.caption(f"The {_LINES} newest releases.")
     by_release = {name: {int(c["bucket_ns"]): c for c in cells if c["release"] == name} for name in shown}
 
     def series(value: Any, missing: float | None) -> dict[str, list[float | None]]:

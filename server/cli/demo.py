@@ -1,8 +1,8 @@
 """Start everything on this machine with simulated users talking to the reference agent.
 
 No key and no network are needed: the model is simulated, and every span says so. Release v2 has faults whose truth
-arrives as outcome scores. The last 24 hours are filled with earlier traffic first, as traces: at a later start only the
-time since the last session.
+arrives as outcome scores. The last two days are filled with earlier traffic first, as traces: at a later start
+only the time since the last session.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from server.cli.launching import ROOT
 from server.cli.up import Places
 from server.supervisor import Part
 
-PACE: Final = ("--sessions=0", "--per-minute=4", "--speed=2", "--at-once=6", "--outcome-delay=20")
-HISTORY: Final = ("--fidelity=trace", "--hours=24", "--fill", "--sessions=3000", "--personas=1", "--outcome-delay=0")
-FAULTS: Final = {"drop_confirmation": 0.3, "stale_policy": 0.3, "verbose_padding": 0.15, "latency_spike": 0.1}
+PACE: Final = ("--sessions=0", "--per-minute=4", "--speed=1", "--at-once=6", "--outcome-delay=20")
+HISTORY: Final = ("--fidelity=trace", "--hours=48", "--fill", "--sessions=6000", "--personas=1", "--outcome-delay=0")
+FAULTS: Final = {"drop_confirmation": 0.25, "stale_policy": 0.3, "tool_loop": 0.05, "latency_spike": 0.1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _traffic(places: Places, key: str) -> list[Part]:
     """The hours before, and then simulated users, for as long as the demo runs."""
-    print("assay: earlier traffic of 24 hours is being made; then users go on live", file=sys.stderr, flush=True)
+    print(
+        "assay: earlier traffic of two days is being made, in a minute or two; then users go on live",
+        file=sys.stderr,
+        flush=True,
+    )
     started = datetime.now(UTC).strftime("%m%d%H%M%S-")
     users = _simulation("users", places, key, [f"--mark={started}", *PACE])
     return [_simulation("history", places, key, ["--mark=h", *HISTORY], then=users)]

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from rich.console import Console
 from rich.markup import escape
 
 from agent_runtime.compose import Running, open_runtime
-from agent_runtime.records import TurnInput, TurnResult
+from agent_runtime.records import TurnInput, TurnResult, TurnStatus
 from agent_runtime.settings import Settings
+from agent_runtime.terminal import TypedLines
 
-Read = Callable[[str], str]
+Read = Callable[[str], Awaitable[str]]
 
 
-async def chat(settings: Settings, console: Console, read: Read | None = None, user_id: str | None = None) -> None:
-    """Talks until an empty line or the end of input. `read` asks the person (tests give their own)."""
-    ask = read or console.input
+async def chat(settings: Settings, console: Console, read: Read | None = None, user_id: str | None = None) -> bool:
+    """Talks until an empty line or the end of input; whether the last turn went well.
+
+    `read` shows a prompt and gives the person's line (tests give their own). Raises InvalidInput, CorruptState.
+    """
+    ask = read or TypedLines(lambda prompt: console.print(prompt, end="")).next
+    well = True
     async with open_runtime(settings) as running:
         who = user_id or running.demo_user
         model = "the simulated model" if running.simulated else settings.model
         console.print(f"You are customer {who} of Larkspur, talking to {model}. An empty line ends it.", style="dim")
         session = f"chat-{uuid.uuid4().hex[:12]}"
-        while text := (await asyncio.to_thread(_line, ask, "[bold]you>[/bold] ")).strip():
+        while text := (await ask("[bold]you>[/bold] ")).strip():
             given = TurnInput(
                 session_id=session, user_id=who, text=text, message_id=uuid.uuid4().hex, tenant=settings.tenant
             )
             result = await running.runtime.turn(given)
             _show(console, result)
+            well = result.status is not TurnStatus.FAILED
             await _approve(running, console, ask, result)
+    return well
 
 
 async def _approve(running: Running, console: Console, ask: Read, result: TurnResult) -> None:
     for waiting in result.approvals:
         args = ", ".join(f"{name}={value}" for name, value in waiting.args.items())
         console.print(f"[yellow]{waiting.tool}[/yellow] {escape(args)}: {escape(waiting.why)}")
-        answer = await asyncio.to_thread(_line, ask, "approve as the shop's staff? [y/N] ")
+        answer = await ask(escape("approve as the shop's staff? [y/N] "))
         approved = answer.strip().lower() in {"y", "yes"}
         _show(console, await running.runtime.approve(waiting.approval_id, approved, "terminal"))
-
-
-def _line(ask: Read, prompt: str) -> str:
-    try:
-        return ask(prompt)
-    except (EOFError, KeyboardInterrupt):
-        return ""
 
 
 def _show(console: Console, result: TurnResult) -> None:

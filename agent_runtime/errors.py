@@ -5,7 +5,11 @@ RuntimeFailed
 ├── NotFound             no such session, approval or user
 ├── Busy                 the session's queue is full; retry later
 ├── CorruptState         a checkpoint or row of the runtime's own file cannot be read
-├── ModelFailed          the provider refused, timed out or answered nonsense, after the retries allowed
+├── ModelFailed          the model gave no usable answer, after the retries allowed
+│   ├── ModelNotAllowed      the model server refused the key
+│   ├── ModelNotFound        it knows no such model or deployment
+│   ├── ModelUnreachable     no server answers there, or not in time
+│   └── ModelUnreadable      something answers there, but not as a model does
 ├── LimitReached         a turn reached a limit: steps, tokens, dollars, seconds, repeated calls
 └── BackendFailed
     ├── BackendRefused       the shop said no, and why; nothing happened
@@ -38,6 +42,22 @@ class CorruptState(RuntimeFailed):
 
 class ModelFailed(RuntimeFailed):
     """The model gave no usable answer."""
+
+
+class ModelNotAllowed(ModelFailed):
+    """The model server refused the key."""
+
+
+class ModelNotFound(ModelFailed):
+    """The model server knows no such model or deployment."""
+
+
+class ModelUnreachable(ModelFailed):
+    """No model server answers at the address, or not in time."""
+
+
+class ModelUnreadable(ModelFailed):
+    """What the model server answers cannot be read."""
 
 
 class LimitReached(RuntimeFailed):

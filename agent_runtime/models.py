@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 import httpx2
 from pydantic_ai.models import Model
 
+from agent_runtime.clear_errors import ClearModel
 from agent_runtime.errors import InvalidInput
 from agent_runtime.priced import PricedModel
 from agent_runtime.records import Release
@@ -14,10 +16,17 @@ from agent_runtime.settings import Settings
 from agent_runtime.telemetry import request_headers
 
 PROVIDERS: Final = ("openai", "azure", "anthropic", "bedrock")
+_CONNECT_S: Final = 5.0
 
 
 async def _say_where(request: httpx2.Request) -> None:
     request.headers.update(request_headers())
+
+
+def _say_where_to_aws(request: Any, **_: Any) -> None:
+    for name, value in request_headers().items():
+        del request.headers[name]  # a request that is tried again has it already
+        request.headers[name] = value
 
 
 class Models:
@@ -28,7 +37,7 @@ class Models:
         self._fixed = fixed
         self._made: dict[tuple[str, str], Model] = {}
         self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(settings.model_timeout_s, connect=5.0),
+            timeout=httpx2.Timeout(settings.model_timeout_s, connect=_CONNECT_S),
             limits=httpx2.Limits(max_connections=256, max_keepalive_connections=64),
             event_hooks={"request": [_say_where]},
         )
@@ -39,7 +48,8 @@ class Models:
             return self._fixed
         key = (release.provider, release.model)
         if key not in self._made:
-            self._made[key] = PricedModel(self._make(*key), self._settings)
+            made = ClearModel(self._make(*key), self._settings, release.provider)
+            self._made[key] = PricedModel(made, self._settings)
         return self._made[key]
 
     async def close(self) -> None:
@@ -105,10 +115,27 @@ class Models:
 
     def _bedrock(self, model: str) -> Model:
         try:
+            import boto3
+            from botocore.config import Config
             from pydantic_ai.models.bedrock import BedrockConverseModel
             from pydantic_ai.providers.bedrock import BedrockProvider
         except ImportError as error:
             raise InvalidInput("provider bedrock needs the package boto3: pip install boto3") from error
-        if self._settings.aws_region is None:
+        s = self._settings
+        if s.aws_region is None:
             raise InvalidInput("set AWS_REGION; credentials come from the usual AWS places")
-        return BedrockConverseModel(model, provider=BedrockProvider(region_name=self._settings.aws_region))
+        config = Config(
+            connect_timeout=_CONNECT_S,
+            read_timeout=s.model_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": 1 + s.model_retries},
+            max_pool_connections=64,
+        )
+        session = boto3.Session(region_name=s.aws_region)
+        if session.get_credentials() is None and not os.environ.get("AWS_BEARER_TOKEN_BEDROCK"):
+            raise InvalidInput(
+                "there are no AWS credentials; set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and"
+                " AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            )
+        client = session.client("bedrock-runtime", config=config)
+        client.meta.events.register("before-sign.bedrock-runtime", _say_where_to_aws)
+        return BedrockConverseModel(model, provider=BedrockProvider(bedrock_client=client))

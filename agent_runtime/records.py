@@ -144,7 +144,10 @@ class ToolOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class TurnResult:
-    """What a turn gave. Tokens and cost are of its model calls; `trace_id` is 32 hex digits."""
+    """What a turn gave. Tokens and cost are of its model calls; `trace_id` is 32 hex digits.
+
+    `error` names what ended a turn that is `failed` or `limit`, as `error.type` of its span does.
+    """
 
     session_id: str
     turn_id: str
@@ -161,6 +164,7 @@ class TurnResult:
     tools: tuple[ToolOutcome, ...] = ()
     citations: tuple[str, ...] = ()
     approvals: tuple[PendingApproval, ...] = ()
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

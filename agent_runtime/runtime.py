@@ -101,7 +101,11 @@ class Runtime:
         )
 
     async def start(self) -> int:
-        """Takes up the turns that a killed process left, in the background; gives how many. Announces the release."""
+        """Takes up the turns that a killed process left, in the background; gives how many. Announces the release.
+
+        Raises InvalidInput: the settings name no model that could be asked.
+        """
+        self._models.of(self.release)
         self._announce(self.release)
         unfinished = await self._checkpoints.unfinished()
         for begun in unfinished:

@@ -56,11 +56,12 @@ _SAYS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """How reasoning ended. `error` names what went wrong, for the span."""
+    """How reasoning ended. `error` names what went wrong, `why` says it; the user reads neither."""
 
     status: TurnStatus
     reply: str
     error: str = ""
+    why: str = ""
     calls: Mapping[str, PendingApproval] | None = None
 
 
@@ -112,7 +113,7 @@ class TurnRunner:
             answer = Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_seconds")
         except (AgentRunError, RuntimeFailed) as error:
             _log.warning("turn %s failed: %s", turn.turn_id, error)
-            answer = Answer(status=TurnStatus.FAILED, reply=_SAYS["failed"], error=type(error).__name__)
+            answer = Answer(status=TurnStatus.FAILED, reply=_SAYS["failed"], error=type(error).__name__, why=str(error))
         except Exception as error:  # a defect of ours must not take the session with it
             _log.exception("turn %s failed", turn.turn_id)
             answer = Answer(status=TurnStatus.FAILED, reply=_SAYS["failed"], error=type(error).__name__)
@@ -247,7 +248,7 @@ def _describe(span: Span, result: TurnResult, answer: Answer) -> None:
     if result.agent:
         span.set_attribute("assay.turn.agent", result.agent.value)
     if answer.error:
-        failed(span, answer.error, result.reply)
+        failed(span, answer.error, answer.why or result.reply)
 
 
 def _only_searched(turn: TurnContext) -> bool:
@@ -288,4 +289,5 @@ def _result(turn: TurnContext, answer: Answer) -> TurnResult:
         tools=tuple(turn.outcomes),
         citations=cited,
         approvals=tuple((answer.calls or {}).values()),
+        error=answer.error,
     )

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from agent_runtime.app import make_app
-from agent_runtime.chat import _approve, chat
+from agent_runtime.chat import Read, _approve, chat
 from agent_runtime.compose import Running
 from agent_runtime.errors import InvalidInput
 from agent_runtime.settings import Settings
@@ -24,6 +24,16 @@ from tests.agent_runtime.test_approval import brain, until_it_waits
 def _no_model_server(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+def typing(*lines: str) -> Read:
+    """A person who types these lines, then nothing."""
+    left = iter(lines)
+
+    async def read(prompt: str) -> str:
+        return next(left, "")
+
+    return read
 
 
 def test_a_turn_over_http_and_being_forgotten(tmp_path: Path) -> None:
@@ -64,9 +74,9 @@ def test_a_key_is_asked_for_and_needed_beyond_loopback(tmp_path: Path) -> None:
 
 
 def test_the_terminal_talks_and_acts(tmp_path: Path) -> None:
-    lines = iter(["I want to cancel the boots order", "yes"])
     out = io.StringIO()
-    asyncio.run(chat(Settings(data=tmp_path), Console(file=out, width=200), lambda prompt: next(lines, "")))
+    typed = typing("I want to cancel the boots order", "yes")
+    assert asyncio.run(chat(Settings(data=tmp_path), Console(file=out, width=200), typed))
     assert "Shall I cancel order" in out.getvalue()
     assert "cancel_order: done" in out.getvalue()
 
@@ -80,7 +90,7 @@ def test_the_terminal_asks_the_staff(tmp_path: Path, answer: str, n: int) -> Non
         try:
             result = await until_it_waits(made)
             running = Running(runtime=made.runtime, demo_user="u1", simulated=True)
-            await _approve(running, console, lambda prompt: answer, result)
+            await _approve(running, console, typing(answer), result)
         finally:
             await made.runtime.close()
 

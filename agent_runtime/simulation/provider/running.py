@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
 from agent_runtime.simulation.provider.server import Provider
 
 
-def _server(provider: Provider) -> uvicorn.Server:
-    config = uvicorn.Config(
+class Beside(uvicorn.Server):
+    """Ends when its owner says so: Ctrl-C is for the program that it runs beside."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves the signals alone."""
+        yield
+
+
+def _config(provider: Provider) -> uvicorn.Config:
+    return uvicorn.Config(
         provider, http="httptools", loop="uvloop", log_level="warning", access_log=False, server_header=False, ws="none"
     )
-    return uvicorn.Server(config)
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Binds the door; port 0 takes a free one. Raises OSError: the port is taken."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind((host, port))
     bound.setblocking(False)
@@ -32,7 +40,7 @@ def listen(host: str, port: int) -> socket.socket:
 async def running_provider(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Serves in this event loop and gives the address `http://HOST:PORT`; clients add `/v1` where they need it."""
     with listen(host, port) as bound:
-        server = _server(provider)
+        server = Beside(_config(provider))
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         try:
             yield f"http://{host}:{bound.getsockname()[1]}"
@@ -43,4 +51,4 @@ async def running_provider(provider: Provider, host: str = "127.0.0.1", port: in
 
 def serve_forever(provider: Provider, bound: socket.socket) -> None:
     """Serves until a signal ends the process."""
-    _server(provider).run(sockets=[bound])
+    uvicorn.Server(_config(provider)).run(sockets=[bound])

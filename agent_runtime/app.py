@@ -65,6 +65,7 @@ def make_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     app.middleware("http")(_key_check(settings))
     app.exception_handler(RuntimeFailed)(_failed)
     app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(Exception)(_defect)
     _routes(app, settings)
     return app
 
@@ -96,7 +97,9 @@ def _routes(app: FastAPI, settings: Settings) -> None:
         )
 
     @app.delete("/v1/users/{user_id}")
-    async def forget(user_id: Name, tenant: str = settings.tenant) -> dict[str, Any]:
+    async def forget(user_id: Name, tenant: str = settings.tenant, topic: str = "") -> dict[str, Any]:
+        if topic:
+            return {"user_id": user_id, "deleted": await runtime().forget_topic(user_id, topic, tenant)}
         return {"user_id": user_id, "deleted": await runtime().forget(user_id, tenant)}
 
 
@@ -115,6 +118,10 @@ def _key_check(settings: Settings) -> Callable[[Request, Callable[[Request], Awa
 async def _failed(_: Request, error: Exception) -> JSONResponse:
     status, code = _STATUS.get(type(error), (500, "failed"))  # type: ignore[arg-type]
     return _problem(status, code, str(error))
+
+
+async def _defect(_: Request, __: Exception) -> JSONResponse:
+    return _problem(500, "failed", "something went wrong here; the log says what")  # what it is may hold a user's data
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

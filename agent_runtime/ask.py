@@ -89,12 +89,16 @@ class Asker:
                     return found
             raise ModelFailed(f"the {question.agent} gave no usable answer in {_ATTEMPTS} attempts")
 
-    async def summarise(self, text: str, release: Release) -> str:
-        """Gives a shorter text. Raises ModelFailed."""
+    async def summarise(self, text: str, release: Release, spending: Spending | None = None) -> str:
+        """Gives a shorter text. Raises ModelFailed, LimitReached."""
+        if spending is not None:
+            spending.step()
         attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "summariser"}
         with self.telemetry.span("invoke_agent summariser", attributes):
             messages = conversation((), text, "Agent: summariser\nSummarise the conversation; keep ids and amounts.")
             response = await self._request(messages, ModelRequestParameters(), release)
+            if spending is not None:
+                spending.answered(response)
             found = "".join(part.content for part in response.parts if isinstance(part, TextPart)).strip()
             if not found:
                 raise ModelFailed("the summariser gave no text")

@@ -1,18 +1,20 @@
-"""The turns in the runtime's file: what was asked, how far it is, what was answered. A row carries its checksum.
+"""The turns in the runtime's file: what was asked, how far it is, what was answered. A checkpoint carries its checksum.
 
 A turn is `running` until it is `done`, or `waiting` for a person. Its id is a function of tenant, session and message
-id: the same message sent twice is one turn.
+id: the same message sent twice is one turn. The message is written as the input guardrails leave it, and taken out of
+its row when the turn is done; a row that cannot be read ends or leaves away its own turn, and no other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +22,7 @@ from agent_runtime.context import PlannedStep, Route, TurnContext
 from agent_runtime.errors import CorruptState, InvalidInput, NotFound
 from agent_runtime.limits import Spending
 from agent_runtime.records import (
+    AgentName,
     Document,
     PendingApproval,
     Release,
@@ -27,6 +30,7 @@ from agent_runtime.records import (
     ToolOutcome,
     TurnInput,
     TurnResult,
+    TurnStatus,
 )
 from agent_runtime.settings import Settings
 from agent_runtime.state import StateFile
@@ -50,6 +54,11 @@ CREATE INDEX IF NOT EXISTS approvals_turn ON approvals (turn_id);
 """
 
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_OF_TURNS: Final = ("approvals", "ledger")  # their rows belong to a turn
+
+
 @dataclass(frozen=True, kw_only=True)
 class Begun:
     """A turn's row. `result` is set when it is done or waits for a person; `context` is None before a checkpoint."""
@@ -70,6 +79,7 @@ class Past:
     said: str
     reply: str
     messages: bytes
+    agent: AgentName | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +98,13 @@ class _Checkpoint:
     spending: dict[str, Any]
     parent: str
     decisions: dict[str, bool] = field(default_factory=dict)
+    problem: str = ""
+    ended: tuple[TurnStatus, str, str, str] | None = None
 
 
+# The fields that a checkpoint has as the turn has them.
+_KEPT: Final = ("text", "notes", "route", "strategy", "approach", "plan", "plan_results", "n_plans", "documents",
+                "outcomes", "parent", "decisions", "problem", "ended")  # fmt: skip
 _CHECKPOINT: Final = TypeAdapter(_Checkpoint)
 _GIVEN: Final = TypeAdapter(TurnInput)
 _RELEASE: Final = TypeAdapter(Release)
@@ -108,9 +123,19 @@ class Checkpoints:
     def __init__(self, state: StateFile) -> None:
         self._state = state
 
-    async def begin(self, given: TurnInput, release: Release) -> Begun:
-        """Writes the turn's row, or finds it. Raises InvalidInput when the session is another user's."""
-        return await self._state.run(lambda connection: _begin(connection, given, release))
+    async def begin(self, given: TurnInput, release: Release, kept: str) -> Begun:
+        """Writes the turn's row with the text `kept`, or finds it; an earlier turn of the session that is still open
+        (it was cut off, or waits for a person) is given instead.
+
+        Raises InvalidInput when the session is another user's.
+        """
+        return await self._state.run(lambda connection: _begin(connection, given, release, kept))
+
+    async def of(self, turn_id: str) -> Begun | None:
+        """A turn as its row has it, None when there is none."""
+        sql = "SELECT * FROM turns WHERE turn_id = ?"
+        row = await self._state.run(lambda c: c.execute(sql, (turn_id,)).fetchone())
+        return None if row is None else _row(row)
 
     async def save(self, turn: TurnContext) -> None:
         """Writes how far the turn is; durable when it returns."""
@@ -120,8 +145,11 @@ class Checkpoints:
         await self._state.run(lambda c: c.execute(sql, values))
 
     async def finish(self, turn_id: str, result: TurnResult, said: str, messages: bytes) -> None:
-        """Writes the answer; `messages` join the session's history. An unreadable checkpoint is kept as it is."""
-        sql = "UPDATE turns SET state = 'done', result = ?, said = ?, messages = ?, checkpoint = NULL WHERE turn_id = ?"
+        """Writes the answer; `said` and `messages` join the session's history, message and checkpoint go."""
+        sql = (
+            "UPDATE turns SET state = 'done', result = ?, said = ?, messages = ?, checkpoint = NULL,"
+            " given = CASE WHEN json_valid(given) THEN json_set(given, '$.text', '') ELSE '' END WHERE turn_id = ?"
+        )
         values = (_RESULT.dump_json(result).decode(), said, messages, turn_id)
         await self._state.run(lambda c: c.execute(sql, values))
 
@@ -144,13 +172,6 @@ class Checkpoints:
             )
 
         await self._state.run(job)
-
-    async def waiting(self, given: TurnInput) -> TurnResult | None:
-        """The result of the session's turn that waits for a person, if one does."""
-        sql = "SELECT result FROM turns WHERE tenant = ? AND session_id = ? AND user_id = ? AND state = 'waiting'"
-        who = (given.tenant, given.session_id, given.user_id)
-        row = await self._state.run(lambda c: c.execute(sql, who).fetchone())
-        return None if row is None else _RESULT.validate_json(row["result"])
 
     async def asked_in(self, approval_id: str) -> Begun:
         """The turn that an approval belongs to. Raises NotFound."""
@@ -179,11 +200,14 @@ class Checkpoints:
         return [_row(row) for row in await self._state.run(lambda c: c.execute(sql).fetchall())]
 
     async def past(self, tenant: str, session_id: str) -> list[Past]:
-        """The session's finished turns, oldest first."""
-        sql = "SELECT * FROM turns WHERE tenant = ? AND session_id = ? AND state = 'done' ORDER BY idx"
+        """The session's finished turns, oldest first; without those that cannot be read."""
+        sql = "SELECT * FROM turns WHERE tenant = ? AND session_id = ? AND state = 'done' AND said != '' ORDER BY idx"
         rows = await self._state.run(lambda c: c.execute(sql, (tenant, session_id)).fetchall())
+        read = [(row, _read(_RESULT, row["result"])) for row in rows]
         return [
-            Past(said=r["said"], reply=json.loads(r["result"])["reply"], messages=bytes(r["messages"])) for r in rows
+            Past(said=row["said"], reply=result.reply, messages=bytes(row["messages"]), agent=result.agent)
+            for row, result in read
+            if result is not None
         ]
 
     async def sessions_of(self, tenant: str, user_id: str) -> list[str]:
@@ -192,19 +216,19 @@ class Checkpoints:
         rows = await self._state.run(lambda c: c.execute(sql, (tenant, user_id)).fetchall())
         return [row["session_id"] for row in rows]
 
-    async def forget(self, tenant: str, user_id: str) -> dict[str, int]:
-        """Deletes a user's turns and approvals; gives rows by table."""
-        who = (tenant, user_id)
+    async def forget(self, tenant: str, user_id: str, sessions: Sequence[str]) -> dict[str, int]:
+        """Deletes a user's sessions: turns, approvals, ledger; gives rows by table."""
+        where = "tenant = ? AND user_id = ? AND session_id IN (SELECT value FROM json_each(?))"
+        values = (tenant, user_id, json.dumps(sessions))
+        return await self._state.run(lambda c: _delete(c, where, values))
 
-        def job(c: sqlite3.Connection) -> dict[str, int]:
-            of_user = "turn_id IN (SELECT turn_id FROM turns WHERE tenant = ? AND user_id = ?)"
-            approvals = c.execute(f"DELETE FROM approvals WHERE {of_user}", who).rowcount
-            return {
-                "approvals": approvals,
-                "turns": c.execute("DELETE FROM turns WHERE tenant = ? AND user_id = ?", who).rowcount,
-            }
+    async def expire(self, before: datetime) -> dict[str, int]:
+        """Deletes the turns of everybody that began before a moment, with approvals and ledger; gives rows by table.
 
-        return await self._state.run(job)
+        A running turn stays; one that has waited for a person all that time goes.
+        """
+        where, values = "at < ? AND state != 'running'", (before.astimezone(UTC).isoformat(),)
+        return await self._state.run(lambda c: _delete(c, where, values))
 
 
 def restored(begun: Begun, settings: Settings) -> TurnContext:
@@ -225,47 +249,36 @@ def restored(begun: Begun, settings: Settings) -> TurnContext:
         turn.spending.restore(saved.spending)
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise CorruptState(f"the checkpoint of turn {begun.turn_id} cannot be read") from error
-    for name in ("text", "notes", "route", "strategy", "approach", "plan", "plan_results", "n_plans", "parent"):
+    for name in _KEPT:
         setattr(turn, name, getattr(saved, name))
-    turn.messages, turn.documents, turn.outcomes = saved.messages.encode(), saved.documents, saved.outcomes
-    turn.decisions, turn.resumed = saved.decisions, True
+    turn.messages, turn.resumed = saved.messages.encode(), True
     return turn
 
 
 def _dump(turn: TurnContext) -> bytes:
-    return _CHECKPOINT.dump_json(
-        _Checkpoint(
-            text=turn.text,
-            notes=turn.notes,
-            route=turn.route,
-            strategy=turn.strategy,
-            approach=turn.approach,
-            plan=turn.plan,
-            plan_results=turn.plan_results,
-            n_plans=turn.n_plans,
-            messages=turn.messages.decode(),
-            documents=turn.documents,
-            outcomes=turn.outcomes,
-            spending=turn.spending.as_json(),
-            parent=turn.parent,
-            decisions=turn.decisions,
-        )
-    )
+    kept = {name: getattr(turn, name) for name in _KEPT}
+    return _CHECKPOINT.dump_json(_Checkpoint(messages=turn.messages.decode(), spending=turn.spending.as_json(), **kept))
 
 
-def _begin(connection: sqlite3.Connection, given: TurnInput, release: Release) -> Begun:
-    turn_id = turn_id_of(given)
-    row = connection.execute("SELECT * FROM turns WHERE turn_id = ?", (turn_id,)).fetchone()
-    if row is not None:
-        if row["user_id"] != given.user_id:
-            raise InvalidInput("this session belongs to another user")
-        return _row(row)
-    last = connection.execute(
-        "SELECT idx, user_id FROM turns WHERE tenant = ? AND session_id = ? ORDER BY idx DESC LIMIT 1",
-        (given.tenant, given.session_id),
-    ).fetchone()
+def _delete(c: sqlite3.Connection, where: str, values: tuple[str, ...]) -> dict[str, int]:
+    """Deletes turns and what belongs to them."""
+    of_turns = f"turn_id IN (SELECT turn_id FROM turns WHERE {where})"
+    found = {table: c.execute(f"DELETE FROM {table} WHERE {of_turns}", values).rowcount for table in _OF_TURNS}
+    return {**found, "turns": c.execute(f"DELETE FROM turns WHERE {where}", values).rowcount}
+
+
+def _begin(connection: sqlite3.Connection, given: TurnInput, release: Release, kept: str) -> Begun:
+    turn_id, session = turn_id_of(given), (given.tenant, given.session_id)
+    of_session = "SELECT * FROM turns WHERE tenant = ? AND session_id = ?"
+    own = connection.execute("SELECT * FROM turns WHERE turn_id = ?", (turn_id,)).fetchone()
+    still = connection.execute(f"{of_session} AND state != 'done' ORDER BY idx LIMIT 1", session).fetchone()
+    last = connection.execute(f"{of_session} ORDER BY idx DESC LIMIT 1", session).fetchone()
     if last is not None and last["user_id"] != given.user_id:
         raise InvalidInput("this session belongs to another user")
+    if own is not None and (own["state"] == "done" or own["turn_id"] == still["turn_id"]):
+        return _row(own)
+    if still is not None:
+        return _row(still)
     index = 0 if last is None else last["idx"] + 1
     connection.execute(
         "INSERT INTO turns (turn_id, tenant, session_id, user_id, idx, state, given, release, at)"
@@ -276,7 +289,7 @@ def _begin(connection: sqlite3.Connection, given: TurnInput, release: Release) -
             given.session_id,
             given.user_id,
             index,
-            _GIVEN.dump_json(given).decode(),
+            _GIVEN.dump_json(replace(given, text=kept)).decode(),
             _RELEASE.dump_json(release).decode(),
             _now(),
         ),
@@ -300,14 +313,43 @@ def _decide(connection: sqlite3.Connection, approval_id: str, approved: bool, by
 
 
 def _row(row: sqlite3.Row) -> Begun:
+    """A turn; where the row cannot be read, a done one has lost its answer and another its checkpoint."""
+    given, release = _read(_GIVEN, row["given"]), _read(_RELEASE, row["release"])
+    checkpoint = None if row["checkpoint"] is None else bytes(row["checkpoint"])
+    running = row["state"] == "running"
     return Begun(
         turn_id=row["turn_id"],
         index=row["idx"],
-        given=_GIVEN.validate_json(row["given"]),
-        release=_RELEASE.validate_json(row["release"]),
-        result=None if row["result"] is None or row["state"] == "running" else _RESULT.validate_json(row["result"]),
-        checkpoint=None if row["checkpoint"] is None else bytes(row["checkpoint"]),
+        given=given
+        or TurnInput(
+            session_id=row["session_id"], user_id=row["user_id"], tenant=row["tenant"], text="", message_id=""
+        ),
+        release=release or Release(name="unknown"),
+        result=None if running else _read(_RESULT, row["result"]) or _lost(row),
+        checkpoint=b"" if running and not (given and release) else checkpoint,  # fits no checksum
         checksum=row["checksum"],
+    )
+
+
+def _read(kind: TypeAdapter[T], text: str | bytes | None) -> T | None:
+    try:
+        return kind.validate_json(text or b"")
+    except ValidationError as error:
+        _log.warning("a row of the turns cannot be read: %s", error.errors(include_input=False)[0]["msg"])
+        return None
+
+
+def _lost(row: sqlite3.Row) -> TurnResult:
+    return TurnResult(
+        session_id=row["session_id"],
+        turn_id=row["turn_id"],
+        index=row["idx"],
+        status=TurnStatus.FAILED,
+        reply="This message was answered, but the answer can no longer be read.",
+        agent=None,
+        strategy=None,
+        trace_id="",
+        error=CorruptState.__name__,
     )
 
 

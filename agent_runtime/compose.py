@@ -64,6 +64,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Running]:
             guardrails=GUARDRAILS,
             telemetry=telemetry,
             announcer=Announcer(assay) if assay else None,
+            tenant=settings.tenant,
         )
         runtime = Runtime(settings, parts)
         memory.summarise = runtime.summarise

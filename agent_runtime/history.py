@@ -1,13 +1,18 @@
-"""The sessions' finished turns in memory, so that a turn does not read its whole session from the disk again."""
+"""The sessions' finished turns in memory, so that a turn does not read its whole session from the disk again.
+
+Each agent has a context of its own: of another agent's turns it is told what was said, not what their tools answered.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import ValidationError
 from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
@@ -19,19 +24,21 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from agent_runtime.checkpoints import Checkpoints
-from agent_runtime.records import TurnInput
+from agent_runtime.checkpoints import Checkpoints, Past
+from agent_runtime.records import AgentName, TurnInput
 from agent_runtime.seams import Fitted, MessageText
 
+_log = logging.getLogger(__name__)
 _MOST_SESSIONS: Final = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """A finished turn: `texts` are its user, tool and assistant messages in words, `messages` as the model had them."""
+    """A finished turn of `agent`: `texts` are its messages in words, `messages` as the model had them."""
 
     texts: tuple[MessageText, ...]
     messages: Sequence[ModelMessage]
+    agent: AgentName | None
 
     @property
     def said(self) -> tuple[MessageText, ...]:
@@ -51,7 +58,7 @@ class Histories:
         key = (given.tenant, given.session_id)
         if key not in self._sessions:
             past = await self._checkpoints.past(*key)
-            self._sessions[key] = [exchange(p.said, p.reply, p.messages) for p in past if p.said]
+            self._sessions[key] = [each for each in map(_read, past) if each is not None]
             if len(self._sessions) > _MOST_SESSIONS:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(key)
@@ -68,23 +75,43 @@ class Histories:
         self._sessions.clear()
 
 
-def exchange(said: str, reply: str, messages: bytes) -> Exchange:
-    """Reads a finished turn."""
+def _read(past: Past) -> Exchange | None:
+    try:
+        return exchange(past.said, past.reply, past.messages, past.agent)
+    except ValidationError:
+        _log.warning("the messages of an earlier turn cannot be read and are left away")
+        return None
+
+
+def exchange(said: str, reply: str, messages: bytes, agent: AgentName | None) -> Exchange:
+    """Reads a finished turn. Raises pydantic's ValidationError."""
     read = ModelMessagesTypeAdapter.validate_json(messages)
     results = [part.content for m in read for part in m.parts if isinstance(part, ToolReturnPart)]
-    tools = (MessageText(role="tool", text=json.dumps(results, default=str)),) if results else ()
+    tools = (MessageText(role="tool", text=json.dumps(results, ensure_ascii=False, default=str)),) if results else ()
     texts = (MessageText(role="user", text=said), *tools, MessageText(role="assistant", text=reply))
-    return Exchange(texts=texts, messages=read)
+    return Exchange(texts=texts, messages=read, agent=agent)
 
 
-def kept(past: Sequence[Exchange], fitted: Fitted) -> list[ModelMessage]:
-    """The messages of the turns that fit; a turn of which any message is left away is left away whole."""
+def kept(past: Sequence[Exchange], fitted: Fitted) -> list[Exchange]:
+    """The turns that fit; one of which any message is left away is left away whole."""
     seen = 0
-    messages: list[ModelMessage] = []
+    found = []
     for each in past:
         if seen >= fitted.n_left_away:
-            messages.extend(each.messages)
+            found.append(each)
         seen += len(each.texts)
+    return found
+
+
+def as_told(past: Sequence[Exchange], agent: AgentName) -> list[ModelMessage]:
+    """The turns as messages for `agent`: its own with their tool calls, of others what was said."""
+    messages: list[ModelMessage] = []
+    for each in past:
+        if each.agent is agent:
+            messages.extend(each.messages)
+        else:
+            said, reply = each.said
+            messages += [ModelRequest(parts=[UserPromptPart(said.text)]), ModelResponse(parts=[TextPart(reply.text)])]
     return messages
 
 

@@ -2,7 +2,7 @@
 
 key = blake2b(turn id, tool, canonical arguments, occurrence). A call whose effect is unknown (a timeout, a killed
 process) is repeated with its first key, in this turn or a later one of the session; the shop answers a key it has
-seen as it did then. A known answer is replayed without a call.
+seen as it did then. A known answer is replayed without a call. Rows go with their turn (checkpoints.py).
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A finished write of a turn."""
+    """A write of a turn; `result` is None while its effect is unknown."""
 
     key: str
     tool: str
     args: dict[str, Any]
-    result: dict[str, Any]
+    result: dict[str, Any] | None
 
 
 def canonical(args: Mapping[str, Any]) -> str:
@@ -92,21 +92,23 @@ class Ledger:
         )
 
     async def undoable(self, turn_id: str) -> list[Done]:
-        """The finished writes of a turn that are not undone, newest first."""
-        sql = "SELECT * FROM ledger WHERE turn_id = ? AND state = 'done' AND undone = 0 ORDER BY rowid DESC"
+        """The writes of a turn that are not undone, newest first."""
+        sql = "SELECT * FROM ledger WHERE turn_id = ? AND undone = 0 ORDER BY rowid DESC"
         rows = await self._state.run(lambda c: c.execute(sql, (turn_id,)).fetchall())
         return [
-            Done(key=r["key"], tool=r["tool"], args=json.loads(r["args"]), result=json.loads(r["result"])) for r in rows
+            Done(key=r["key"], tool=r["tool"], args=json.loads(r["args"]), result=json.loads(r["result"] or "null"))
+            for r in rows
         ]
+
+    async def undone(self, turn_id: str) -> list[str]:
+        """The tools of the turn's writes that were compensated."""
+        sql = "SELECT tool FROM ledger WHERE turn_id = ? AND undone = 1 ORDER BY rowid"
+        rows = await self._state.run(lambda c: c.execute(sql, (turn_id,)).fetchall())
+        return [row["tool"] for row in rows]
 
     async def mark_undone(self, key: str) -> None:
         """Notes that a write was compensated."""
         await self._state.run(lambda c: c.execute("UPDATE ledger SET undone = 1 WHERE key = ?", (key,)))
-
-    async def forget(self, tenant: str, user_id: str) -> int:
-        """Deletes a user's rows; gives how many."""
-        sql = "DELETE FROM ledger WHERE tenant = ? AND user_id = ?"
-        return await self._state.run(lambda c: c.execute(sql, (tenant, user_id)).rowcount)
 
 
 def _begin(connection: sqlite3.Connection, call: Call) -> Entry:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pydantic_ai.models import Model
 
@@ -14,17 +16,19 @@ from agent_runtime.agents import SCOPES, make_agents
 from agent_runtime.announce import Announcer
 from agent_runtime.ask import Asker
 from agent_runtime.checkpoints import SCHEMA as CHECKPOINTS
-from agent_runtime.checkpoints import Begun, Checkpoints
-from agent_runtime.errors import InvalidInput, NotFound
+from agent_runtime.checkpoints import Begun, Checkpoints, turn_id_of
+from agent_runtime.context import worked_on
+from agent_runtime.errors import InvalidInput, NotFound, RuntimeFailed
 from agent_runtime.history import Histories
 from agent_runtime.ledger import SCHEMA as LEDGER
 from agent_runtime.ledger import Ledger
 from agent_runtime.models import Models
 from agent_runtime.reasoning.react import Loop
-from agent_runtime.records import Release, TurnInput, TurnResult
-from agent_runtime.seams import Guardrail, Memory, Retriever
+from agent_runtime.records import Parameters, Release, TurnInput, TurnResult
+from agent_runtime.seams import Check, Guardrail, Memory, Retriever
 from agent_runtime.sessions import Sessions
 from agent_runtime.settings import Settings
+from agent_runtime.stages import rewritten
 from agent_runtime.state import StateFile
 from agent_runtime.telemetry import Telemetry
 from agent_runtime.tools.backend import Backend
@@ -34,13 +38,16 @@ from agent_runtime.turn import TurnRunner
 
 _log = logging.getLogger(__name__)
 _MOST_TEXT = 20_000  # characters of a message
+_MOST_NAME = 200  # of an id
+_EXPIRY_S = 3600.0  # between two looks at what has expired
 SCHEMAS = (CHECKPOINTS, LEDGER)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What a runtime is made of besides its settings. `model` answers instead of any provider when it is given;
-    `announcer` tells Assay of every release that a turn has."""
+    `announcer` tells Assay of every release that a turn has; `tenant` is the one whose shop `backend` is, None where
+    its user ids are of all tenants."""
 
     state: StateFile
     backend: Backend
@@ -50,6 +57,7 @@ class Parts:
     telemetry: Telemetry
     model: Model | None = None
     announcer: Announcer | None = None
+    tenant: str | None = None
 
 
 class Runtime:
@@ -58,7 +66,10 @@ class Runtime:
     def __init__(self, settings: Settings, parts: Parts) -> None:
         """Makes agents and clients once; nothing is sent yet."""
         self.settings = settings
-        self.release = Release(name=settings.release, model=settings.model, provider=settings.provider)
+        parameters = Parameters(memory_half_life_days=settings.memory_half_life_days)
+        self.release = Release(
+            name=settings.release, model=settings.model, provider=settings.provider, parameters=parameters
+        )
         self._parts = parts
         self._sessions = Sessions(settings.queued_messages)
         self._checkpoints = Checkpoints(parts.state)
@@ -66,6 +77,7 @@ class Runtime:
         self._models = Models(settings, parts.model)
         self._histories = Histories(self._checkpoints)
         self._resumed: set[asyncio.Task[None]] = set()
+        self._expiring: asyncio.Task[None] | None = None
         self._asker = Asker(models=self._models, telemetry=parts.telemetry)
         self._turns = self._runner(settings, parts)
 
@@ -103,6 +115,8 @@ class Runtime:
     async def start(self) -> int:
         """Takes up the turns that a killed process left, in the background; gives how many. Announces the release.
 
+        From then on what has expired is deleted, now and every hour.
+
         Raises InvalidInput: the settings name no model that could be asked.
         """
         self._models.of(self.release)
@@ -112,28 +126,37 @@ class Runtime:
             task = asyncio.create_task(self._resume(begun))
             self._resumed.add(task)
             task.add_done_callback(self._resumed.discard)
+        self._expiring = asyncio.create_task(self._expire_for_ever())
         return len(unfinished)
 
     async def turn(self, given: TurnInput, release: Release | None = None) -> TurnResult:
         """Answers a message; the same `message_id` again gives the same turn's answer.
 
-        Waits behind earlier messages of the session. While an action waits for a person, says so and does nothing.
-        Raises InvalidInput (empty or too long, another user's session), Busy.
+        Waits behind earlier messages of the session; one that was cut off is answered first. While an action waits for
+        a person, says so and does nothing. Raises InvalidInput (empty or too long, another user's session, another
+        tenant than the shop's), Busy.
         """
         if not given.text.strip():
             raise InvalidInput("the message is empty")
         if len(given.text) > _MOST_TEXT:
             raise InvalidInput(f"the message has {len(given.text)} characters, more than {_MOST_TEXT}")
-        if not (given.session_id and given.user_id and given.message_id):
-            raise InvalidInput("session_id, user_id and message_id are needed")
+        for name in (given.session_id, given.user_id, given.message_id, given.tenant):
+            if not 0 < len(name) <= _MOST_NAME or not name.isprintable():
+                raise InvalidInput(
+                    f"session_id, user_id, message_id, tenant: 1 to {_MOST_NAME} printable letters each"
+                )
+        if self._parts.tenant not in (None, given.tenant):
+            raise InvalidInput(f"tenant {given.tenant!r} has no shop here")
         self._models.of(release or self.release)
         self._announce(release or self.release)
+        release = release or self.release
+        kept = rewritten(self._turns.guardrails, Check(given=given, text=given.text, parameters=release.parameters))
         async with self._sessions.turn(_session(given)):
-            waiting = await self._checkpoints.waiting(given)
-            if waiting is not None:
-                return waiting
-            begun = await self._checkpoints.begin(given, release or self.release)
-            return begun.result or await self._turns.run(begun)
+            while True:
+                begun = await self._checkpoints.begin(given, release, kept)
+                result = begun.result or await self._turns.run(begun)
+                if begun.result is not None or begun.turn_id == turn_id_of(given):
+                    return result
 
     async def approve(self, approval_id: str, approved: bool, by: str, *, session_id: str | None = None) -> TurnResult:
         """Notes a person's decision and goes on with the turn once none is open; gives how the turn then stands.
@@ -152,26 +175,52 @@ class Runtime:
             return begun.result or await self._turns.run(begun)
 
     async def forget(self, user_id: str, tenant: str = "default") -> dict[str, int]:
-        """Deletes everything the runtime keeps of a user, once their turns are done; gives rows by store."""
+        """Deletes everything the runtime keeps of a user, once their turns are done; gives rows by store.
+
+        A session that begins meanwhile is a new one, and stays. Raises Busy: too many messages wait in a session.
+        """
         async with AsyncExitStack() as held:
-            for session in await self._checkpoints.sessions_of(tenant, user_id):
+            sessions = await self._checkpoints.sessions_of(tenant, user_id)
+            for session in sessions:
                 await held.enter_async_context(self._sessions.turn(f"{tenant}\x1f{session}"))
             counts = dict(await self._parts.memory.forget(tenant, user_id))
-            counts.update(await self._checkpoints.forget(tenant, user_id))
-            counts["ledger"] = await self._ledger.forget(tenant, user_id)
+            counts.update(await self._checkpoints.forget(tenant, user_id, sessions))
             self._histories.forget()
         await self._parts.state.scrub()
         return counts
 
+    async def forget_topic(self, user_id: str, topic: str, tenant: str = "default") -> dict[str, int]:
+        """Deletes what memory has of a user about a topic (name, place, size...); gives rows by store.
+
+        The conversations stay. Raises InvalidInput: no topic.
+        """
+        return dict(await self._parts.memory.forget_topic(tenant, user_id, topic))
+
+    async def expire(self, now: datetime) -> dict[str, int]:
+        """Deletes what memory has kept its time, and turns, approvals and ledger after `keep_days`; rows by store."""
+        counts = dict(await self._parts.memory.expire(now))
+        found = await self._checkpoints.expire(now - timedelta(days=self.settings.keep_days))
+        if any(found.values()):
+            self._histories.forget()
+            await self._parts.state.scrub()
+        return counts | found
+
     async def summarise(self, text: str) -> str:
-        """Asks the summariser model of the default release; memory may be given this. Raises ModelFailed."""
-        return await self._asker.summarise(text, self.release)
+        """Asks the summariser model, for the turn that is worked on where there is one; memory may be given this.
+
+        Raises ModelFailed, LimitReached.
+        """
+        turn = worked_on()
+        if turn is None:
+            return await self._asker.summarise(text, self.release)
+        return await self._asker.summarise(text, turn.release, turn.spending)
 
     async def close(self) -> None:
         """Stops; turns in the background are left for the next start."""
-        for task in self._resumed:
+        tasks = [*self._resumed, *([self._expiring] if self._expiring else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._resumed, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._parts.announcer is not None:
             await self._parts.announcer.close()
         await self._models.close()
@@ -182,10 +231,18 @@ class Runtime:
         if self._parts.announcer is not None:
             self._parts.announcer.tell(release)
 
+    async def _expire_for_ever(self) -> None:
+        while True:
+            try:
+                await self.expire(datetime.now(UTC))
+            except (RuntimeFailed, sqlite3.Error) as error:
+                _log.warning("what has expired could not be deleted: %s", error)
+            await asyncio.sleep(_EXPIRY_S)
+
     async def _resume(self, begun: Begun) -> None:
         async with self._sessions.turn(_session(begun.given)):
-            again = await self._checkpoints.begin(begun.given, begun.release)
-            if again.result is None:
+            again = await self._checkpoints.of(begun.turn_id)  # it may have been answered, or forgotten
+            if again is not None and again.result is None:
                 result = await self._turns.run(again)
                 _log.info("resumed turn %s: %s", begun.turn_id, result.status)
 

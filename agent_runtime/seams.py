@@ -82,6 +82,14 @@ class Memory(Protocol):
         """Deletes everything of a user; gives rows deleted by store name."""
         ...
 
+    async def forget_topic(self, tenant: str, user_id: str, topic: str) -> Mapping[str, int]:
+        """Deletes what is remembered of a user about a topic; gives rows deleted by store name. Raises InvalidInput."""
+        ...
+
+    async def expire(self, now: datetime) -> Mapping[str, int]:
+        """Deletes what has expired at `now`, of everybody; gives rows deleted by store name."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class MessageText:
@@ -135,9 +143,10 @@ class Check:
     """What a guardrail looks at. `text` is the user's message (input), what the model wrote beside
     its calls and their arguments (generation), the answer (output) or the user's message again (action).
 
-    `transcript` is the session's plain text before this turn's text, oldest first, so that an action's confirmation
-    can be looked up: the last assistant text is the question, the user's text its answer. `tool` and `args` are set
-    at the action stage, `documents` and `outcomes` hold what the turn has read and done so far.
+    `transcript` is the session's plain text before this turn's text, oldest first, with what tools answered. An
+    action's confirmation is looked up there: the last assistant text is the question, the user's text its answer.
+    `tool` and `args` are set at the action stage, `documents` and `outcomes` hold what the turn has read and done so
+    far.
     """
 
     given: TurnInput

@@ -71,3 +71,5 @@ class Settings(BaseSettings):
     tool_backoff_s: float = Field(default=0.05, ge=0)  # doubles per attempt
     tool_result_bytes: int = Field(default=16_384, ge=256)  # longer results are cut before the model sees them
     queued_messages: int = Field(default=8, ge=1)  # per session; more are refused as busy
+    keep_days: float = Field(default=90.0, gt=0, le=36_500)  # turns, approvals, ledger; memory has times of its own
+    memory_half_life_days: float = Field(default=30.0, gt=0, le=36_500)  # of the default release

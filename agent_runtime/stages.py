@@ -50,3 +50,17 @@ def pass_stage(telemetry: Telemetry, guardrails: Sequence[Guardrail], stage: Sta
         if verdict.decision is Decision.REWRITE and verdict.text is not None:
             asked = replace(asked, text=verdict.text)
     return Verdict(text=asked.text)
+
+
+def rewritten(guardrails: Sequence[Guardrail], asked: Check) -> str:
+    """A message as the input guardrails rewrite it, whatever they block; "" when one fails: it may hold anything."""
+    for guardrail in guardrails:
+        if guardrail.stage is not Stage.INPUT:
+            continue
+        try:
+            verdict = guardrail.check(asked)
+        except Exception:  # the turn asks it again and tells its span
+            return ""
+        if verdict.decision is Decision.REWRITE and verdict.text is not None:
+            asked = replace(asked, text=verdict.text)
+    return asked.text

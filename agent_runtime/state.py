@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import queue
 import sqlite3
@@ -17,8 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent_runtime.errors import CorruptState, InvalidInput
+from agent_runtime.errors import CorruptState, InvalidInput, RuntimeFailed
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Job = tuple[Callable[[sqlite3.Connection], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 _MOST_JOBS = 256  # in one transaction
@@ -34,23 +36,36 @@ class StateFile:
         self._lock = _lock(folder / "agent.lock")
         try:
             self._connection = _open(self.path, schemas)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             os.close(self._lock)
             raise CorruptState(f"{self.path} cannot be opened: {error}; move it away to start anew") from error
-        self._scrub = False
+        self._scrub = self._closed = False
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="agent-state", daemon=True)
         self._thread.start()
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs `job` in the next transaction and gives its answer after the commit. Raises what the job raises."""
+        """Runs `job` in the next transaction and gives its answer after the commit.
+
+        Raises what the job raises; CorruptState when the file is damaged, RuntimeFailed when it was closed.
+        """
+        if self._closed:
+            raise RuntimeFailed(f"{self.path} is closed")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._jobs.put((job, loop, answer))
-        return await answer
+        try:
+            return await answer
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise CorruptState(f"{self.path} is damaged: {error}; move it away to start anew") from error
+            raise
 
     async def scrub(self) -> None:
-        """Empties the write-ahead log, in which deleted rows would live on until it is reused."""
+        """Empties the write-ahead log, in which deleted rows would live on until it is reused.
+
+        A reader of another process can keep it: then it is emptied after a later transaction, and a warning says so.
+        """
 
         def note(_: sqlite3.Connection) -> None:
             self._scrub = True
@@ -59,6 +74,7 @@ class StateFile:
 
     def close(self) -> None:
         """Finishes the jobs that wait and lets go of the folder."""
+        self._closed = True
         self._jobs.put(None)
         self._thread.join()
         self._connection.close()
@@ -80,8 +96,9 @@ class StateFile:
             answers = [(job, *self._one(job[0])) for job in jobs]
             self._connection.execute("COMMIT")
             if self._scrub:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._scrub = False
+                self._scrub = bool(self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+                if self._scrub:
+                    _log.warning("%s is read elsewhere: what was deleted is still in its write-ahead log", self.path)
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -122,6 +139,8 @@ def _lock(path: Path) -> int:
 
 
 def _open(path: Path, schemas: Sequence[str]) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # its log gets the mode that it has when it is opened
+    path.chmod(0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode=WAL")
@@ -129,5 +148,4 @@ def _open(path: Path, schemas: Sequence[str]) -> sqlite3.Connection:
     connection.execute("PRAGMA secure_delete=ON")  # a forgotten user is overwritten, not unlinked
     for schema in schemas:
         connection.executescript(schema)
-    path.chmod(0o600)
     return connection

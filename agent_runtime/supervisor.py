@@ -23,4 +23,4 @@ _ROUTE: Final = Question(
 
 async def route(asker: Asker, turn: TurnContext) -> Route:
     """Gives the route of the turn's message. Raises ModelFailed, LimitReached."""
-    return await asker.ask(_ROUTE, turn.transcript, turn.text, turn.release, turn.spending)
+    return await asker.ask(_ROUTE, turn.recent, turn.text, turn.release, turn.spending)

@@ -22,27 +22,27 @@ from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded
 
 from agent_runtime.ask import Asker
 from agent_runtime.checkpoints import Begun, Checkpoints, restored
-from agent_runtime.context import TurnContext
+from agent_runtime.context import TurnContext, working_on
 from agent_runtime.errors import CorruptState, LimitReached, RuntimeFailed
-from agent_runtime.history import Exchange, Histories, closed, exchange, kept
+from agent_runtime.guardrails.grounded import Grounded, rests_on_searches
+from agent_runtime.history import Exchange, Histories, as_told, closed, exchange, kept
 from agent_runtime.reasoning.choose import choose
 from agent_runtime.reasoning.plan import plan_then_react
 from agent_runtime.reasoning.react import Loop, react
 from agent_runtime.reasoning.tree import weigh_then_react
-from agent_runtime.records import Decision, PendingApproval, Risk, Strategy, TurnResult, TurnStatus
+from agent_runtime.records import Decision, PendingApproval, Strategy, TurnResult, TurnStatus
 from agent_runtime.seams import Check, ContextPiece, Fitted, Guardrail, Memory, Retriever, Stage, TurnRecord
 from agent_runtime.settings import Settings
 from agent_runtime.stages import pass_stage
 from agent_runtime.supervisor import route
 from agent_runtime.telemetry import Telemetry, failed, link_to, text_message, trace_id, traceparent, turn_baggage
 from agent_runtime.tools.execute import ToolRunner
-from agent_runtime.tools.table import TOOLS
 
 _log = logging.getLogger(__name__)
 _MOST_PREVIEW: Final = 400  # characters of a memory on its span
 _CITED: Final = re.compile(r"\[([\w.:-]+)\]")
 
-I_DO_NOT_KNOW: Final = "I don't know: our policies and help pages do not answer this. Shall I bring in a person?"
+_UNSAID: Final = "(a message that was not passed on)"  # stands for one that the input guardrails did not let through
 _SAYS: Final = {
     "refused": "I can't help with that here. Is there something about your orders, account or gear I can do?",
     "answer": "I'd rather not answer that. Shall I bring in a person?",
@@ -99,36 +99,50 @@ class TurnRunner:
             turn = restored(replace(begun, checkpoint=None), self.settings)
             turn.text = begun.given.text
             answer = Answer(status=TurnStatus.FAILED, reply=_SAYS["corrupt"], error=type(error).__name__)
-            return await self._finish(turn, answer, span)
+            return await self._finish(turn, await self._undo(turn, answer), span)
 
     async def _answer(self, turn: TurnContext) -> Answer:
+        answer = _ended(turn) or await self._tried(turn)
+        if answer.status not in (TurnStatus.LIMIT, TurnStatus.FAILED):
+            return answer
+        if turn.ended is None:
+            turn.ended = (answer.status, answer.reply, answer.error, answer.why)
+            await self.checkpoints.save(turn)  # killed while it is undone, it does not go on as if nothing were
+        return await self._undo(turn, answer)
+
+    async def _undo(self, turn: TurnContext, answer: Answer) -> Answer:
+        undone = await self.tools.compensate(turn)
+        return replace(answer, reply=answer.reply + _SAYS["undone"]) if undone else answer
+
+    async def _tried(self, turn: TurnContext) -> Answer:
         try:
             async with asyncio.timeout(turn.parameters.limits.seconds):
                 return await self._reason(turn)
         except LimitReached as error:
-            answer = Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error=f"limit_{error.limit}")
+            return Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error=f"limit_{error.limit}")
         except UsageLimitExceeded:
-            answer = Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_tokens")
+            return Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_tokens")
         except TimeoutError:
-            answer = Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_seconds")
+            return Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_seconds")
         except (AgentRunError, RuntimeFailed) as error:
             _log.warning("turn %s failed: %s", turn.turn_id, error)
-            answer = Answer(status=TurnStatus.FAILED, reply=_SAYS["failed"], error=type(error).__name__, why=str(error))
+            return Answer(status=TurnStatus.FAILED, reply=_SAYS["failed"], error=type(error).__name__, why=str(error))
         except Exception as error:  # a defect of ours must not take the session with it
             _log.exception("turn %s failed", turn.turn_id)
-            answer = Answer(status=TurnStatus.FAILED, reply=_SAYS["failed"], error=type(error).__name__)
-        undone = await self.tools.compensate(turn)
-        return replace(answer, reply=answer.reply + _SAYS["undone"]) if undone else answer
+            return Answer(status=TurnStatus.FAILED, reply=_SAYS["failed"], error=type(error).__name__)
 
     async def _reason(self, turn: TurnContext) -> Answer:
         past = await self.histories.of(turn.given)
-        turn.transcript = [text for each in past for text in each.said]
-        fitted = await self.memory.fit([t for each in past for t in each.texts], turn.given, turn.parameters)
+        turn.transcript = [text for each in past for text in each.texts]
+        with working_on(turn):
+            fitted = await self.memory.fit(turn.transcript, turn.given, turn.parameters)
+        fit = kept(past, fitted)
+        turn.recent = [text for each in fit for text in each.said]
         if turn.route is None:
             blocked = await self._receive(turn, fitted)
             if blocked is not None:
                 return blocked
-        history = kept(past, fitted)
+        history = as_told(fit, turn.agent)
         match turn.strategy:
             case Strategy.PLAN:
                 output = await plan_then_react(self.loop, self.asker, self.tools, turn, history)
@@ -173,10 +187,6 @@ class TurnRunner:
 
     def _send(self, turn: TurnContext, reply: str) -> Answer:
         """Guards the answer: grounded in what was found, and whatever the output guardrails ask."""
-        if _only_searched(turn) and not reply.rstrip().endswith("?"):
-            grounding = self.retriever.ground(reply, turn.documents, turn.parameters.grounding_threshold)
-            if not grounding.grounded:
-                reply = I_DO_NOT_KNOW
         asked = Check(
             given=turn.given,
             text=reply,
@@ -186,7 +196,8 @@ class TurnRunner:
             documents=turn.documents,
             outcomes=turn.outcomes,
         )
-        verdict = pass_stage(self.telemetry, self.guardrails, Stage.OUTPUT, asked)
+        must = [Grounded(self.retriever)] if rests_on_searches(asked) else []
+        verdict = pass_stage(self.telemetry, [*must, *self.guardrails], Stage.OUTPUT, asked)
         if verdict.decision is Decision.BLOCK:
             return Answer(status=TurnStatus.REFUSED, reply=verdict.text or _SAYS["answer"])
         return Answer(status=TurnStatus.ANSWERED, reply=verdict.text or reply)
@@ -197,12 +208,9 @@ class TurnRunner:
         if answer.calls:
             await self.checkpoints.wait(turn, result, answer.calls)
             return result
-        if turn.route is None and answer.status is TurnStatus.REFUSED:  # a blocked message is not told to any model
-            await self.checkpoints.finish(turn.turn_id, result, "", b"[]")
-            return result
-        said = turn.text or turn.given.text
+        said = turn.text or _UNSAID
         messages = closed(turn.messages, said, answer.reply)
-        done: Exchange = exchange(said, answer.reply, messages)
+        done: Exchange = exchange(said, answer.reply, messages, result.agent)
         if answer.status is TurnStatus.ANSWERED:
             await self._remember(turn, result)
         await self.checkpoints.finish(turn.turn_id, result, said, messages)
@@ -251,9 +259,12 @@ def _describe(span: Span, result: TurnResult, answer: Answer) -> None:
         failed(span, answer.error, answer.why or result.reply)
 
 
-def _only_searched(turn: TurnContext) -> bool:
-    tools = [TOOLS[outcome.tool] for outcome in turn.outcomes if outcome.tool in TOOLS]
-    return bool(tools) and all(tool.index and tool.risk is Risk.READ for tool in tools)
+def _ended(turn: TurnContext) -> Answer | None:
+    """How a turn failed before its process was killed."""
+    if turn.ended is None:
+        return None
+    status, reply, error, why = turn.ended
+    return Answer(status=status, reply=reply, error=error, why=why)
 
 
 def _pending(turn: TurnContext, requests: DeferredToolRequests) -> dict[str, PendingApproval]:

@@ -3,10 +3,15 @@
 A *command* (override the instructions, a change of mode, the model's own prompt, markers of a chat template) blocks a
 message. A *claim* (somebody promised, a staff code, somebody else's account, role play) is only flagged: honest
 customers say such things too, and what they could gain is held by the tools' caps, scopes and confirmations.
+
+Commands to forget the instructions are known in eleven languages and inside base64. Other wordings, spelt-out or
+swapped letters and other languages are not: patterns find what they were written for.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import unicodedata
 from typing import Final
@@ -14,9 +19,13 @@ from typing import Final
 from agent_runtime.records import Decision
 from agent_runtime.seams import Check, Stage, Verdict
 
-_HIDDEN: Final = dict.fromkeys(
-    [*range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF, 0x00AD, *range(0xE0000, 0xE0080)]
+_HIDDEN: Final = frozenset("\u034f\u115f\u1160\u3164\uffa0")  # nothing is seen of them, though they are letters
+# Letters of other scripts, and the Latin ones that they look like.
+_ALIKE: Final = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04bb\u04cf\u03b1\u03bf\u03c1\u03bd\u03b9\u03ba\u03c4",
+    "aeopcyxijsdhlaopvikt",
 )
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _RULES: Final = (
     r"(?:instructions?|prompts?|rules?|polic(?:y|ies)|guidelines?|restrictions?|directives?|programming|safeguards?)"
 )
@@ -26,7 +35,20 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE | re.VERBOSE)
 
 
+# "Ignore the instructions": German, Dutch, French; Spanish, Portuguese, Italian; Chinese, Japanese, Korean; Russian.
+_ELSEWHERE: Final = (
+    r"\b(?:ignoriere?n?|vergiss|missachte|negeer|vergeet)\b(?:\s+\S+){0,4}?\s+(?:anweisung\w*|instruktion\w*|vorgaben"
+    r"|regeln|instructies|regels)\b"
+    r"|\b(?:ignore|oublie)[sz]?\s+(?:toutes?|les|tes|vos|ces)\b(?:\s+\S+){0,3}?\s*\b(?:instructions|consignes|r[eè]gles)\b"
+    r"|\b(?:ignor[ae]d?|olvid[ae]d?|esque[cç]a|dimentica)\b(?:\s+\S+){0,4}?\s+(?:instrucciones|reglas|instru[cç][oõ]es|regras"
+    r"|istruzioni|regole)\b"
+    r"|(?:忽略|无视|無視|忘记|忘記).{0,12}(?:指令|指示|规则|規則|提示)|(?:指示|命令|ルール).{0,6}(?:無視|忘れて)"
+    r"|(?:지시|명령|규칙).{0,8}(?:무시|잊어)"
+    r"|\b(?:игнорируй\w*|забудь\w*)(?:\s+\S+){0,4}?\s+(?:инструкци\w*|указани\w*|правил\w*)"
+)
+
 COMMANDS: Final[dict[str, re.Pattern[str]]] = {
+    "override_elsewhere": _pattern(_ELSEWHERE),
     "override": _pattern(
         rf"\b(?:ignor(?:e|ing)|disregard(?:ing)?|forget|overrid(?:e|ing)|bypass(?:ing)?|neglect|drop|skip)\b"
         rf"(?:\s+(?!about\b)\S+){{0,4}}?\s+(?:previous|prior|above|earlier|preceding|all|any|your|these|those|system)"
@@ -86,14 +108,39 @@ CLAIMS: Final[dict[str, re.Pattern[str]]] = {
 
 def normalised(text: str) -> str:
     """A text as patterns see it: compatibility forms folded, hidden characters gone, straight quotes, single spaces."""
-    plain = unicodedata.normalize("NFKC", text).translate(_HIDDEN).replace("’", "'")
+    plain = unicodedata.normalize("NFKC", text)
+    if not plain.isascii():
+        plain = "".join(char for char in plain if not _is_hidden(char)).replace("’", "'")
     return re.sub(r"[ \t\r\f\v]+", " ", plain)
+
+
+def _is_hidden(char: str) -> bool:
+    return char in _HIDDEN or unicodedata.category(char) in ("Cf", "Mn", "Me")
+
+
+def _readings(text: str) -> list[str]:
+    """A text and what else a model may read in it: look-alikes as Latin letters, base64 as what it says."""
+    plain = normalised(text)
+    found = [plain] if plain.isascii() else [plain, _latin(plain)]
+    for piece in _BASE64.findall(plain):
+        try:
+            said = base64.b64decode(piece + "=" * (-len(piece) % 4), altchars=b"-_" if {*"-_"} & {*piece} else None)
+            found.append(normalised(said.decode()))
+        except (binascii.Error, UnicodeDecodeError):
+            continue  # a long word
+    return found
+
+
+def _latin(plain: str) -> str:
+    """Lower case, without accents, look-alikes as the letters that they look like."""
+    bare = unicodedata.normalize("NFKD", plain.lower())
+    return "".join(char for char in bare if not unicodedata.combining(char)).translate(_ALIKE)
 
 
 def signs(text: str) -> list[str]:
     """The names of the commands found in a text."""
-    plain = normalised(text)
-    return [name for name, pattern in COMMANDS.items() if pattern.search(plain)]
+    readings = _readings(text)
+    return [name for name, pattern in COMMANDS.items() if any(map(pattern.search, readings))]
 
 
 def claims(text: str) -> list[str]:
@@ -119,7 +166,7 @@ class Injection:
 
 
 class ActionInjection:
-    """`action.injection`: blocks writes whose arguments, or what the turn has read, carry commands to the model.
+    """`action.injection`: blocks writes whose arguments, or what the session has read, carry commands to the model.
 
     Documents and tool results are other people's text; an order in them is not the user's.
     """
@@ -132,6 +179,7 @@ class ActionInjection:
         if asked.tool is None or asked.tool.startswith(("find_", "get_", "search_", "run_")):
             return Verdict()
         texts = [*_texts(asked.args), *(f"{d.title} {d.text}" for d in asked.documents)]
+        texts += [earlier.text for earlier in asked.transcript if earlier.role == "tool"]
         for outcome in asked.outcomes:
             texts += _texts(outcome.result)
         found = sorted({sign for text in texts for sign in signs(text)})

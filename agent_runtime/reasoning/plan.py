@@ -9,7 +9,6 @@ The calls are written into the turn's messages as if the specialist had made the
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
@@ -32,7 +31,7 @@ from agent_runtime.ask import Asker, Question
 from agent_runtime.context import PlannedStep, TurnContext
 from agent_runtime.errors import ModelFailed
 from agent_runtime.ledger import canonical
-from agent_runtime.reasoning.react import Loop, react
+from agent_runtime.reasoning.react import Loop, measured, react
 from agent_runtime.records import AgentName, Risk, Strategy
 from agent_runtime.telemetry import short_json
 from agent_runtime.tools.caps import needs_person, over_cap
@@ -73,29 +72,29 @@ async def plan_then_react(
     """Plans, executes, replans up to twice, and lets the specialist word the answer from the results."""
     if turn.messages == b"[]":
         turn.messages = ModelMessagesTypeAdapter.dump_json([ModelRequest(parts=[UserPromptPart(turn.text)])])
-    problem = ""
-    while problem or turn.n_plans == 0 or len(turn.plan_results) < len(turn.plan):
-        if (problem or turn.n_plans == 0) and not await _make(loop, asker, turn, problem):
-            break
-        problem = await _execute(loop, runner, turn)
-        if problem:
-            turn.plan = turn.plan[: len(turn.plan_results)]
+    while turn.problem or turn.n_plans == 0 or len(turn.plan_results) < len(turn.plan):
+        if turn.problem:  # of a killed process, too
             await runner.compensate(turn)
+        if (turn.problem or turn.n_plans == 0) and not await _make(loop, asker, turn):
+            break
+        await _execute(loop, runner, turn)
+    turn.problem = ""
     return await react(loop, turn, history)
 
 
-async def _make(loop: Loop, asker: Asker, turn: TurnContext, problem: str) -> bool:
+async def _make(loop: Loop, asker: Asker, turn: TurnContext) -> bool:
     if turn.n_plans == _MOST_PLANS:
         return False
     more = f"Tools:\n{_OFFERED[turn.agent]}"
-    if problem:
-        more += f"\nThe last plan failed: {problem}. What it did is undone where it can be. Plan anew from the facts:\n"
-        more += short_json(turn.plan_results)
+    if turn.problem:
+        more += f"\nThe last plan failed: {turn.problem}. What it did is undone where it can be. "
+        more += f"Plan anew from the facts:\n{short_json(turn.plan_results)}"
     try:
-        plan = await asker.ask(_PLANNER, turn.transcript, turn.text, turn.release, turn.spending, more)
+        plan = await asker.ask(_PLANNER, turn.recent, turn.text, turn.release, turn.spending, more)
     except ModelFailed:  # its span says so; without a plan the specialist goes on step by step
         return False
     turn.plan, turn.plan_results, turn.n_plans = _ready(plan.steps, turn), [], turn.n_plans + 1
+    turn.problem = ""
     await loop.save(turn)
     return bool(turn.plan)
 
@@ -109,31 +108,39 @@ def _ready(steps: Sequence[PlannedStep], turn: TurnContext) -> list[PlannedStep]
     return list(steps[:first_write])
 
 
-async def _execute(loop: Loop, runner: ToolRunner, turn: TurnContext) -> str:
-    """Runs the rest of the plan; gives why it failed, "" when it is done or a person or the specialist has to go on."""
-    while len(turn.plan_results) < len(turn.plan):
+async def _execute(loop: Loop, runner: ToolRunner, turn: TurnContext) -> None:
+    """Runs the rest of the plan: until it is done, a person or the specialist has to go on, or it has a problem."""
+    while len(turn.plan_results) < len(turn.plan) and not turn.problem:
         step = turn.plan[len(turn.plan_results)]
         number = turn.spending.step()
-        started = time.perf_counter()
         attributes = {"assay.step.index": number, "assay.step.strategy": Strategy.PLAN.value}
-        with loop.telemetry.span(f"step {number}", attributes) as span:
-            problem = await _step(loop, runner, turn, step, span)
-            span.set_attribute("assay.step.latency_ms", round((time.perf_counter() - started) * 1000, 3))
-        if problem is not None:
-            return problem
-    return ""
+        with (
+            loop.telemetry.span(f"step {number}", attributes) as span,
+            measured(span, turn.documents),
+        ):
+            await _step(loop, runner, turn, step, span)
 
 
-async def _step(loop: Loop, runner: ToolRunner, turn: TurnContext, step: PlannedStep, span: Span) -> str | None:
-    """None: go on. "": stop here, the specialist goes on. Else why the plan failed."""
+def _fail(turn: TurnContext, position: int, why: str) -> None:
+    turn.problem = f"step {position + 1} {turn.plan[position].tool}: {why}"
+    turn.plan = turn.plan[: len(turn.plan_results)]
+
+
+async def _step(loop: Loop, runner: ToolRunner, turn: TurnContext, step: PlannedStep, span: Span) -> None:
+    """Where the specialist has to go on, the rest of the plan is dropped."""
     position = len(turn.plan_results)
     span.set_attribute("assay.step.thought", step.purpose or f"planned: {step.tool}")
+    if step.confidence is not None and 0 <= step.confidence <= 1:
+        span.set_attribute("assay.step.confidence", step.confidence)
+    if step.alternatives:
+        span.set_attribute("assay.step.alternatives", step.alternatives)
     span.set_attribute("assay.step.precondition", step.precondition)
     held = holds(step.precondition, turn.plan, turn.plan_results)
     if held is not None:
         span.set_attribute("assay.step.precondition_held", held)
     if held is False:
-        return f"step {position + 1} {step.tool}: {step.precondition} does not hold"
+        _fail(turn, position, f"{step.precondition} does not hold")
+        return
     args = {name: resolved(value, turn.plan_results) for name, value in step.args.items()}
     call_id = f"plan-{turn.turn_id[:12]}-{turn.n_plans}-{position + 1}"
     call = ModelResponse(parts=[TextPart(f"Thought: {step.purpose}"), ToolCallPart(step.tool, args, call_id)])
@@ -143,7 +150,7 @@ async def _step(loop: Loop, runner: ToolRunner, turn: TurnContext, step: Planned
     if not capped and needs_person(args, turn.parameters):  # pydantic-ai defers it when it sees the call
         _append(turn, [call])
         turn.plan = turn.plan[:position]
-        return ""
+        return
     attributes = {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": step.tool,
@@ -155,12 +162,12 @@ async def _step(loop: Loop, runner: ToolRunner, turn: TurnContext, step: Planned
         called.set_attribute("gen_ai.tool.call.result", canonical(result))
     _append(turn, [call, ModelRequest(parts=[ToolReturnPart(step.tool, result, call_id)])])
     turn.plan_results.append(result)
-    await loop.save(turn)
+    why = result.get("refused") or result.get("error")
     if result.get("refused") == "not confirmed":
         turn.plan = turn.plan[: position + 1]
-        return ""
-    why = result.get("refused") or result.get("error")
-    return None if why is None else f"step {position + 1} {step.tool}: {why}"
+    elif why is not None:
+        _fail(turn, position, why)
+    await loop.save(turn)
 
 
 def _append(turn: TurnContext, more: list[ModelMessage]) -> None:

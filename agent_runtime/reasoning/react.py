@@ -7,7 +7,8 @@ model's answer and before its tool calls, and after their results, so that a res
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ from agent_runtime.context import TurnContext
 from agent_runtime.errors import ModelFailed
 from agent_runtime.models import Models
 from agent_runtime.reasoning.thought import read_thought
-from agent_runtime.records import Decision
+from agent_runtime.records import Decision, Document
 from agent_runtime.seams import Check, Guardrail, Stage
 from agent_runtime.stages import pass_stage
 from agent_runtime.telemetry import Telemetry
@@ -93,25 +94,33 @@ def _decided(turn: TurnContext, so_far: Sequence[ModelMessage]) -> DeferredToolR
 
 async def _step(loop: Loop, turn: TurnContext, run: Run, node: Any, n_history: int) -> Any:
     number = turn.spending.step()
-    started = time.perf_counter()
-    n_documents = len(turn.documents)
-    with loop.telemetry.span(f"step {number}", {"assay.step.index": number}) as span:
+    with (
+        loop.telemetry.span(f"step {number}", {"assay.step.index": number}) as span,
+        measured(span, turn.documents),
+    ):
         if turn.strategy:
             span.set_attribute("assay.step.strategy", turn.strategy.value)
         if turn.approach:
             span.set_attribute("assay.step.approach", turn.approach)
-        try:
+        node = await run.next(node)
+        if Agent.is_call_tools_node(node):
+            turn.spending.answered(node.model_response)
+            _say_thought(span, node.model_response)
+            _guard(loop, turn, node.model_response)
+            await _keep(loop, turn, run, n_history, node)
             node = await run.next(node)
-            if Agent.is_call_tools_node(node):
-                turn.spending.answered(node.model_response)
-                _say_thought(span, node.model_response)
-                _guard(loop, turn, node.model_response)
-                await _keep(loop, turn, run, n_history, node)
-                node = await run.next(node)
-        finally:
-            span.set_attribute("assay.step.documents", [d.doc_id for d in turn.documents[n_documents:]])
-            span.set_attribute("assay.step.latency_ms", round((time.perf_counter() - started) * 1000, 3))
     return node
+
+
+@contextmanager
+def measured(span: Span, documents: Sequence[Document]) -> Iterator[None]:
+    """Notes on a step's span how long it took and which documents it read, however it ends."""
+    started, n_before = time.perf_counter(), len(documents)
+    try:
+        yield
+    finally:
+        span.set_attribute("assay.step.documents", [each.doc_id for each in documents[n_before:]])
+        span.set_attribute("assay.step.latency_ms", round((time.perf_counter() - started) * 1000, 3))
 
 
 def _guard(loop: Loop, turn: TurnContext, response: ModelResponse) -> None:
@@ -128,9 +137,10 @@ def _guard(loop: Loop, turn: TurnContext, response: ModelResponse) -> None:
 
 
 def _say_thought(span: Span, response: ModelResponse) -> None:
-    if not any(isinstance(part, ToolCallPart) for part in response.parts):
-        return
-    thought = read_thought("\n".join(part.content for part in response.parts if isinstance(part, TextPart)))
+    """Beside calls all text is the thought; in an answer only what says that it is one."""
+    text = "\n".join(part.content for part in response.parts if isinstance(part, TextPart))
+    calls = any(isinstance(part, ToolCallPart) for part in response.parts)
+    thought = read_thought(text, marked=not calls)
     if thought.text:
         span.set_attribute("assay.step.thought", thought.text)
     if thought.confidence is not None:

@@ -23,9 +23,14 @@ class Thought:
     alternatives: tuple[str, ...] = ()
 
 
-def read_thought(text: str) -> Thought:
-    """Gives what can be read of `Thought: ... (confidence 0.83; alternatives: a, b)`; other text is a thought."""
+def read_thought(text: str, *, marked: bool = False) -> Thought:
+    """Gives what can be read of `Thought: ... (confidence 0.83; alternatives: a, b)`.
+
+    Other text is a thought, too, unless it has to be `marked`.
+    """
     found = _THOUGHT.search(text[: 4 * _MOST])
+    if marked and not found:
+        return Thought()
     said = found["text"] if found else text.strip()
     more = (found["more"] or "") if found else ""
     confidence = _CONFIDENCE.search(more)

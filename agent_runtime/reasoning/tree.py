@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Annotated, Final
 
@@ -13,7 +12,7 @@ from pydantic_ai.messages import ModelMessage
 from agent_runtime.ask import Asker, Question
 from agent_runtime.context import TurnContext
 from agent_runtime.errors import ModelFailed
-from agent_runtime.reasoning.react import Loop, react
+from agent_runtime.reasoning.react import Loop, measured, react
 from agent_runtime.records import Strategy
 
 
@@ -62,11 +61,10 @@ async def weigh_then_react(
 
 
 async def _weigh(loop: Loop, asker: Asker, turn: TurnContext) -> None:
-    started = time.perf_counter()
     attributes = {"assay.step.index": 0, "assay.step.strategy": Strategy.TREE.value}
-    with loop.telemetry.span("step 0", attributes) as span:
+    with loop.telemetry.span("step 0", attributes) as span, measured(span, turn.documents):
         try:
-            rated = await asker.ask(_CRITIC, turn.transcript, turn.text, turn.release, turn.spending)
+            rated = await asker.ask(_CRITIC, turn.recent, turn.text, turn.release, turn.spending)
         except ModelFailed as error:  # without a critic the specialist goes on alone
             span.record_exception(error)
             return
@@ -75,4 +73,3 @@ async def _weigh(loop: Loop, asker: Asker, turn: TurnContext) -> None:
         span.set_attribute("assay.step.thought", f"{best.approach}: {best.why}" if best.why else best.approach)
         span.set_attribute("assay.step.confidence", best.score)
         span.set_attribute("assay.step.alternatives", [f"{other.approach} ({other.score:.2f})" for other in others])
-        span.set_attribute("assay.step.latency_ms", round((time.perf_counter() - started) * 1000, 3))

@@ -1,13 +1,13 @@
 """Confirmation of irreversible actions, held outside the prompt.
 
-A call passes when the agent's last message asked about that very action (its verb, its order, its amount) and the
-user's answer to it is an explicit yes without a condition.
+A call passes when the agent's last message asked about that very action (its verb, its order, its amount), the user's
+answer to it is an explicit yes without a condition, and the turn has not done it already.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -22,35 +22,68 @@ _YES: Final = re.compile(
     r"|\b(?:i confirm|go ahead|please proceed)\b",
     re.IGNORECASE,
 )
+_CLEARLY: Final = re.compile(
+    r"\b(?:yes|yeah|yep|yup|confirm(?:ed)?|agreed?|go ahead|please do|do it|sí|oui|ja)\b", re.I
+)
 _NOT_SO: Final = re.compile(
-    r"\b(?:no|not|don'?t|doesn'?t|isn'?t|won'?t|never|wait|stop|hold on|but|except|unless|only if|instead|rather"
-    r"|first)\b",
+    r"\b(?:no|not|don'?t|doesn'?t|isn'?t|won'?t|can'?t|cannot|never|wait|stop|hold on|but|except|unless|instead|rather"
+    r"|first|if|as long as|provided|assuming|until|once|later|nicht|kein\w*|aber|warte\w*|wenn|pas|mais|attend\w*"
+    r"|pero|espera\w*|todavía|cuando)\b",
     re.IGNORECASE,
 )
 _MONEY: Final = re.compile(r"\$\s?(\d[\d,]*(?:\.\d{1,2})?)")
+_ORDER: Final = re.compile(r"\bLK-\d+\b", re.I)
+_SENTENCE: Final = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*(?:[.!?\n]+|$)")
 
 
 def says_yes(text: str) -> bool:
-    """Whether a message is an explicit, unconditional yes ("no problem, go ahead" is not: better ask again)."""
-    return bool(_YES.search(text)) and not _NOT_SO.search(text)
+    """Whether a message is an explicit, unconditional yes ("no problem, go ahead" is not: better ask again).
+
+    A question is one only beside a clear word: "yes, when do I get it?", but not "ok, when would I get it?".
+    """
+    plain = text.replace("\u2019", "'")
+    if not _YES.search(plain) or _NOT_SO.search(plain):
+        return False
+    return "?" not in plain or bool(_CLEARLY.search(plain))
 
 
 def asks_about(question: str, tool: Tool, args: Mapping[str, Any]) -> bool:
-    """Whether an agent's message asked the user about this very call."""
+    """Whether an agent's message asked the user about this very call.
+
+    It is about the orders and amounts of the sentences that ask; where these name none, about all that it names.
+    """
     low = question.lower()
-    if "?" not in question or not any(word in low for word in tool.asks):
+    asking = " ".join(each for each in _SENTENCE.findall(question) if "?" in each)
+    if not asking or not any(word in low for word in tool.asks):
         return False
-    if "order_id" in args and str(args["order_id"]).lower() not in low:
-        return False
+    order = args.get("order_id")
+    if order is None:
+        return tool.name.partition("_")[2] in low  # close_account: "Shall I close this ticket?" is another matter
     amount = money(args)
-    named = {Decimal(found.replace(",", "")) for found in _MONEY.findall(question)}
-    return amount is None or amount in named
+    return _names(_ORDER, asking, question, lambda found: found.upper() == order) and (
+        amount is None or _names(_MONEY, asking, question, lambda found: Decimal(found.replace(",", "")) == amount)
+    )
+
+
+def _names(pattern: re.Pattern[str], asking: str, question: str, meant: Callable[[str], bool]) -> bool:
+    return any(map(meant, pattern.findall(asking) or pattern.findall(question)))
 
 
 def is_confirmed(tool: Tool, args: Mapping[str, Any], transcript: Sequence[MessageText], text: str) -> bool:
     """Whether the last exchange confirms the call: `transcript` ends before `text`, the user's message."""
     question = next((m.text for m in reversed(transcript) if m.role == "assistant"), "")
     return asks_about(question, tool, args) and says_yes(text)
+
+
+def _is_done(asked: Check) -> bool:
+    """Whether the turn has done this already: the same action on the same order for the same amount."""
+    return any(
+        each.tool == asked.tool
+        and not {"refused", "error"} & each.result.keys()
+        and each.args.get("order_id") == asked.args.get("order_id")
+        and money(each.args) == money(asked.args)
+        for each in asked.outcomes
+    )
 
 
 class Confirmation:
@@ -64,6 +97,8 @@ class Confirmation:
         tool = TOOLS.get(asked.tool or "")
         if tool is None or tool.risk is not Risk.IRREVERSIBLE or not asked.parameters.require_confirmation:
             return Verdict()
+        if _is_done(asked):
+            return Verdict(decision=Decision.BLOCK, reason="done already: one yes is for one action")
         if is_confirmed(tool, asked.args, asked.transcript, asked.given.text):
             return Verdict(reason="the user said yes to this action")
         return Verdict(decision=Decision.BLOCK, reason="not confirmed")

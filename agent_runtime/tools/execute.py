@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic_ai.exceptions import ApprovalRequired
 
 from agent_runtime.context import TurnContext
-from agent_runtime.errors import BackendFailed, BackendRefused, BackendTimeout, BackendUnavailable
+from agent_runtime.errors import BackendRefused, BackendTimeout, BackendUnavailable
 from agent_runtime.ledger import Call, Ledger, args_hash
 from agent_runtime.records import AgentName, Decision, Risk
 from agent_runtime.seams import Check, Guardrail, Retriever, Stage
@@ -27,8 +28,10 @@ from agent_runtime.tools.backend import Backend
 from agent_runtime.tools.caps import needs_person, over_cap
 from agent_runtime.tools.table import TOOLS, Tool
 
+_log = logging.getLogger(__name__)
 _NO_ANSWER: Final = {"error": "no answer in time", "effect": "unknown"}
 _NOT_REACHED: Final = {"error": "not available", "effect": "none"}
+_BROKEN: Final = {"error": "the tool failed"}
 _GARBAGE: Final = {"error": "the tool's answer could not be read"}
 
 
@@ -71,19 +74,23 @@ class ToolRunner:
         return await self._write(turn, tool, valid, call_id)
 
     async def compensate(self, turn: TurnContext) -> list[str]:
-        """Undoes the turn's finished writes that can be undone, newest first; gives the tools undone."""
-        undone = []
+        """Undoes the turn's writes that can be undone, newest first; gives the tools undone by now.
+
+        A write whose effect is unknown is repeated with its key first: what it answers says what to undo.
+        """
         for done in await self.ledger.undoable(turn.turn_id):
             tool = TOOLS[done.tool]
-            if tool.undo is None or "refused" in done.result or "error" in done.result:
+            if tool.undo is None:
                 continue
-            args = {argument: done.result.get(of) for argument, of in tool.undo.args.items()}
             with self.telemetry.span(f"compensate {done.tool}", {"gen_ai.tool.name": tool.undo.tool}):
+                result = done.result or await self._answer(turn, tool, done.args, done.key)
+                args = TOOLS[tool.undo.tool].validated({name: result.get(of) for name, of in tool.undo.args.items()})
+                if isinstance(args, list):  # nothing happened, or nobody knows what
+                    continue
                 result = await self._write(turn, TOOLS[tool.undo.tool], args, f"undo-{done.key}")
-            if "error" not in result and "refused" not in result:
+            if not _failed(result):
                 await self.ledger.mark_undone(done.key)
-                undone.append(done.tool)
-        return undone
+        return await self.ledger.undone(turn.turn_id)
 
     def _guard(self, turn: TurnContext, tool: Tool, args: Mapping[str, Any]) -> dict[str, Any] | None:
         for guardrail in self.guardrails:
@@ -131,12 +138,18 @@ class ToolRunner:
             )
         )
         if entry.result is not None:
-            turn.did(tool.name, args, entry.result, entry.key, True)
-            return entry.result
-        result = self._bounded(await self._call(tool, turn, args, entry.key))
-        if result.get("effect") != "unknown":  # else the row stays open and its key is used again
-            await self.ledger.finish(entry.key, result)
+            result = self._bounded(entry.result)
+            turn.did(tool.name, args, result, entry.key, True)
+            return result
+        result = self._bounded(await self._answer(turn, tool, args, entry.key))
         turn.did(tool.name, args, result, entry.key, False)
+        return result
+
+    async def _answer(self, turn: TurnContext, tool: Tool, args: Mapping[str, Any], key: str) -> dict[str, Any]:
+        """Calls the shop for a row of the ledger, which keeps the whole answer."""
+        result = await self._call(tool, turn, args, key)
+        if result.get("effect") != "unknown":  # else the row stays open and its key is used again
+            await self.ledger.finish(key, result)
         return result
 
     async def _call(self, tool: Tool, turn: TurnContext, args: Mapping[str, Any], key: str | None) -> dict[str, Any]:
@@ -157,8 +170,9 @@ class ToolRunner:
             except (BackendTimeout, TimeoutError):
                 unsure = key is not None
                 result = _NO_ANSWER if unsure else {"error": "no answer in time", "effect": "none"}
-            except BackendFailed as error:
-                return {"error": str(error)}
+            except Exception as error:  # a client of the shop that breaks: nobody knows what happened
+                _log.warning("%s failed: %r", tool.name, error)
+                return dict(_BROKEN) if key is None else {**_BROKEN, "effect": "unknown"}
             else:
                 if _readable(answer):
                     return answer
@@ -181,12 +195,11 @@ def _readable(answer: object) -> bool:
     if not isinstance(answer, dict):
         return False
     try:
-        json.dumps(answer, allow_nan=False)
+        json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()  # halves of a character are none
     except (TypeError, ValueError, RecursionError):
         return False
     return True
 
 
-def outcome_json(turn: TurnContext) -> list[dict[str, Any]]:
-    """The turn's tool calls as JSON values."""
-    return [asdict(outcome) for outcome in turn.outcomes]
+def _failed(result: Mapping[str, Any]) -> bool:
+    return "error" in result or "refused" in result

@@ -20,6 +20,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from agent_runtime import Parts, Runtime
 from agent_runtime.errors import BackendRefused
 from agent_runtime.records import Document, Parameters, Release, TurnInput
+from agent_runtime.retrieval.grounding import ground
 from agent_runtime.runtime import SCHEMAS
 from agent_runtime.seams import Fitted, Grounding, Guardrail, MessageText, Recalled, TurnRecord
 from agent_runtime.settings import Settings
@@ -106,6 +107,12 @@ class PlainMemory:
     async def forget(self, tenant: str, user_id: str) -> Mapping[str, int]:
         return {"memory": len(self.kept.pop(user_id, []))}
 
+    async def forget_topic(self, tenant: str, user_id: str, topic: str) -> Mapping[str, int]:
+        return {}
+
+    async def expire(self, now: datetime) -> Mapping[str, int]:
+        return {}
+
 
 class PlainRetriever:
     """Finds documents that share a word."""
@@ -116,10 +123,7 @@ class PlainRetriever:
         return [d for d in self.documents if set(query.lower().split()) & set(d.text.lower().split())][:k]
 
     def ground(self, answer: str, documents: Sequence[Document], threshold: float) -> Grounding:
-        known = {word for d in documents for word in d.text.lower().split()}
-        words = answer.lower().split()
-        score = sum(word in known for word in words) / max(1, len(words))
-        return Grounding(score=score, grounded=score >= threshold)
+        return ground(answer, documents, threshold)
 
 
 def calls(name: str, call_id: str | None = None, thought: str = "", **args: Any) -> ModelResponse:

@@ -13,9 +13,9 @@ from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo
 
 from agent_runtime.errors import BackendUnavailable, InvalidInput
+from agent_runtime.guardrails.grounded import I_DO_NOT_KNOW
 from agent_runtime.records import AgentName, Decision, Strategy, TurnResult, TurnStatus
 from agent_runtime.seams import Check, Stage, Verdict
-from agent_runtime.turn import I_DO_NOT_KNOW
 from tests.agent_runtime.scripted import Stand, calls, last_user, results, routes, says, scripted, stand, thinking
 
 

@@ -1,0 +1,43 @@
+"""Whether an answer may be given that rests on documents alone: below the threshold it is "I don't know"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from agent_runtime.records import AgentName, Decision, Risk
+from agent_runtime.retrieval.grounding import cited
+from agent_runtime.seams import Check, Retriever, Stage, Verdict
+from agent_runtime.tools.table import TOOLS
+
+I_DO_NOT_KNOW: Final = "I don't know: our policies and help pages do not answer this. Shall I bring in a person?"
+
+
+def rests_on_searches(asked: Check) -> bool:
+    """Whether a reply has nothing but searches to stand on: only they were made, or by the technical agent none at all.
+
+    A reply that cites what an earlier reply of the session cited stands on that.
+    """
+    tools = [TOOLS[outcome.tool] for outcome in asked.outcomes if outcome.tool in TOOLS]
+    if tools:
+        return all(tool.index and tool.risk is Risk.READ for tool in tools)
+    earlier = {doc_id for each in asked.transcript if each.role == "assistant" for doc_id in cited(each.text)}
+    return asked.agent is AgentName.TECHNICAL and not earlier.intersection(cited(asked.text))
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """`output.grounding`: asked where `rests_on_searches`."""
+
+    retriever: Retriever
+    name: str = "grounding"
+    stage: Stage = Stage.OUTPUT
+
+    def check(self, asked: Check) -> Verdict:
+        """Rewrites a reply that its documents do not support."""
+        threshold = asked.parameters.grounding_threshold
+        found = self.retriever.ground(asked.text, asked.documents, threshold)
+        reason = f"score {found.score:.2f}, threshold {threshold:g}"
+        if found.grounded:
+            return Verdict(reason=reason)
+        return Verdict(decision=Decision.REWRITE, reason=reason, text=I_DO_NOT_KNOW)

@@ -25,6 +25,7 @@ from agent_runtime.records import Parameters, Release, TurnInput, TurnResult
 from agent_runtime.retrieval.index import Edition
 from agent_runtime.retrieval.library import LIVE, Library
 from agent_runtime.runtime import SCHEMAS, Parts, Runtime
+from agent_runtime.seams import Memory
 from agent_runtime.settings import Settings
 from agent_runtime.simulation.backend import Shop
 from agent_runtime.simulation.documents import every_version, published
@@ -35,6 +36,7 @@ from agent_runtime.simulation.plans import Cast, Plan, chance_of, enrol
 from agent_runtime.simulation.provider.planted import planted_faults
 from agent_runtime.simulation.provider.running import running_provider
 from agent_runtime.simulation.provider.server import Provider
+from agent_runtime.simulation.returning import came_before
 from agent_runtime.simulation.scenario import Prepared
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.shop_orders import Caps
@@ -124,6 +126,7 @@ class Stage:
 
     world: World
     runtime: Runtime
+    memory: Memory
     shops: ShopByUser
     shelves: Shelves
     telemetry: Telemetry
@@ -138,6 +141,7 @@ class Stage:
         own = replace(release, parameters=altered_parameters(chosen.faults, release.parameters))
         self.shops.open(prepared.user_id, altered_backend(chosen.faults, Shop(self.world, caps=_caps(own.parameters))))
         self.shelves.open(chosen.session_id, chosen.faults)
+        await came_before(self.memory, chosen, (self.tenant, prepared.user_id), self.seed, datetime.now(UTC))
         try:
             transcript, results = await self._talk(own, chosen, prepared)
         finally:
@@ -234,6 +238,7 @@ async def open_stage(settings: Settings, world_file: Path, seed: int, speed: flo
         yield Stage(
             world=world,
             runtime=runtime,
+            memory=memory,
             shops=shops,
             shelves=shelves,
             telemetry=telemetry,

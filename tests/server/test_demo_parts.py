@@ -1,0 +1,89 @@
+"""The demo's parts: earlier traffic once, then users for ever; both commands are understood by who runs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent_runtime.__main__ import _parser as agent_parser
+from server.cli import demo, simulate
+from server.cli.up import Places
+
+# A supervisor over a part that ends at once and is followed by another; lines that it is told to say are printed.
+PROGRAM = """
+import sys
+from pathlib import Path
+from server.supervisor import Part, Supervisor
+supervisor = Supervisor(Path(sys.argv[1]), say=lambda line: print(line, flush=True))
+supervisor.lock()
+second = Part(name="second", command=[sys.executable, "-c", "import time; time.sleep(600)"], ports=[])
+first = [sys.executable, "-c", sys.argv[2]]
+supervisor.start([Part(name="first", command=first, ports=[], then=second)])
+supervisor.watch()
+supervisor.stop()
+"""
+
+
+def _lines(folder: Path, code: str, n: int) -> list[str]:
+    words = [sys.executable, "-c", PROGRAM, str(folder / "run"), code]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        found = [process.stdout.readline().strip() for _ in range(n)]
+        process.send_signal(signal.SIGTERM)
+        return [*found, process.stdout.readline().strip()]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_part_that_is_done_is_told_once_and_followed(tmp_path: Path) -> None:
+    told, stopping = _lines(tmp_path, "print('much\\nall of it is there')", 1)
+    assert told == "first: all of it is there"
+    assert stopping == "stopping second; what was acknowledged is kept"
+
+
+def test_a_part_that_breaks_off_is_started_again_and_not_followed(tmp_path: Path) -> None:
+    lines = _lines(tmp_path, "import time; time.sleep(0.3); raise SystemExit(3)", 2)
+    assert lines[0] == "the first ended (exit code 3); starting it again"
+    assert lines[1] == "the first ended (exit code 3); starting it again in 1 s"
+
+
+def test_the_demo_fills_the_time_before_and_goes_on_live(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = {"API": 1, "OTLP HTTP": 2, "OTLP gRPC": 3}
+    places = Places(data=tmp_path, host="127.0.0.1", ports=ports, environment={})
+    (history,) = demo._traffic(places, "key")
+    assert "earlier traffic" in capsys.readouterr().err
+    users = history.then
+    assert users is not None
+    assert users.then is None
+    became = []
+    for part in (history, users):
+        words = list(part.command)[part.command.index("simulate") + 1 :]
+        parser = argparse.ArgumentParser()
+        simulate.add_arguments(parser)
+        args = parser.parse_args(words)
+        monkeypatch.setattr(simulate, "become_agent", lambda words, _: became.append(words))
+        monkeypatch.setattr(simulate, "client_of", lambda args: _Api())
+        simulate.run(args)
+    made, live = (agent_parser().parse_args(words) for words in became)
+    assert (made.fidelity, made.fill, made.baseline, made.release) == ("trace", True, "v1", "v2")
+    assert (live.fidelity, live.fill, live.sessions) == ("full", False, 0)
+    assert json.dumps(made.fault) == json.dumps(live.fault)
+
+
+class _Api:
+    """Stands for a server that answers."""
+
+    url, key = "http://127.0.0.1:1", "key"
+
+    def get(self, *_: object) -> dict[str, object]:
+        return {}

@@ -16,7 +16,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock \
 		| sed -un -e 's/^ *\(Downloading\|Using cached\) \(.* MB)\)$$/     \2/p' -e 's/^Installing collected .*/     installing them all/p'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q core auth store collector server dashboard
+	@$(BIN)/python -m compileall -q core auth store collector server dashboard agent_runtime tests
 	@echo "2/3 compiling the span decoder (about a minute, once)"
 	@$(BIN)/python -m collector.compile
 	@touch $(STAMP)
@@ -26,7 +26,7 @@ demo: setup
 	$(BIN)/assay demo
 
 test: setup
-	$(BIN)/python -m tests.halves
+	$(BIN)/python -m tests.side_by_side
 
 check: setup
 	$(BIN)/ruff check .

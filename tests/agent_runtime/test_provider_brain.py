@@ -273,7 +273,7 @@ MESSAGES = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from([*TOOLS, "summariser", ""]), st.lists(MESSAGES, max_size=8))
 def test_any_messages_whatever_are_answered(agent: str, messages: list[Message]) -> None:
     tools = TOOLS.get(agent, frozenset())

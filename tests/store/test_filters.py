@@ -90,7 +90,7 @@ def test_a_hostile_attribute_is_found_as_what_it_is(tmp_path: Path, text: str) -
     assert spans.list_spans(tenant, Asked(window=WINDOW, filters=Filters(attr=((text, "other"),)))).height == 0
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_any_text_finds_itself_and_only_itself(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     lake, store = store_at(tmp_path_factory.mktemp("any"))

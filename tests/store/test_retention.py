@@ -99,7 +99,7 @@ def test_a_kill_in_the_middle_is_gone_on_with_and_never_touches_another_tenant(t
 
     n = n_changes(copy(), *command)
     assert n > 20
-    for at in range(1, n, max(1, n // 8)):
+    for at in range(1, n, max(1, n // 4)):
         data = copy()
         assert killed_at(at, data, *command)
         for tenant, before in others.items():

@@ -38,7 +38,6 @@ from agent_runtime.simulation.truth import n_waiting
 from agent_runtime.simulation.users import PERSONAS
 
 _INTERRUPTED: Final = 130
-_LONGEST: Final = timedelta(minutes=20)  # a session as a trace, its user's thinking included: none ends in the future
 _MOST_DELAY_S: Final = 366 * 86_400.0
 _WEEK_H: Final = 7 * 24
 
@@ -153,7 +152,7 @@ async def _fast(
         headers["content-type"] = "application/x-protobuf"
         collector = httpx.AsyncClient(base_url=settings.otlp_endpoint, headers=headers, timeout=60)
         await opened.enter_async_context(collector)
-    end, hours = datetime.now().astimezone() - _LONGEST, _hours(given)
+    end, hours = datetime.now().astimezone(), _hours(given)
     if given.fill:
         traffic, hours = unfilled(world, traffic, hours, end)
     return FastRun(
@@ -184,7 +183,8 @@ def _world(given: argparse.Namespace) -> Path:
 def _traffic(given: argparse.Namespace) -> Traffic:
     if len(dict(given.fault)) != len(given.fault):
         raise InvalidInput("give each --fault once")
-    faulty = Release(name=given.release, variant="treatment" if given.baseline else "control", faults=dict(given.fault))
+    variant, prompt = ("treatment", "2") if given.baseline else ("control", "1")
+    faulty = Release(name=given.release, variant=variant, prompt_version=prompt, faults=dict(given.fault))
     return Traffic(
         releases=(Release(name=given.baseline), faulty) if given.baseline else (faulty,),
         sessions=given.sessions,

@@ -106,7 +106,7 @@ class FastRun:
         self._templates: dict[_Key, Template] = {}
 
     async def play(self) -> None:
-        """Makes and sends every session that was not played before, in order of time; the last end at `end` or later.
+        """Makes and sends every session that was not played before, in order of time; all have ended by `end`.
 
         Raises BackendUnavailable: the collector or Assay takes nothing; what was sent before has its truth.
         """
@@ -139,12 +139,16 @@ class FastRun:
 
     async def _make(self, chosen: Sequence[tuple[Release, Cast, datetime]], plans: dict[str, Plan]) -> None:
         await self.record([(release, each) for release, each, _ in chosen], plans)
+        chosen = [(release, each, self._begin(release, each, at)) for release, each, at in chosen]
         await self._send(b"".join(self.instance(release, each, at) for release, each, at in chosen))
         record_many(self.world, [self._truth(release, each, at) for release, each, at in chosen])
         for release, each, _ in chosen:
             template = self.template(release, each)
             self.n_spans += template.n_spans
             self.ended(template.played)
+
+    def _begin(self, release: Release, chosen: Cast, at: datetime) -> datetime:
+        return min(at, self.end - timedelta(seconds=self.template(release, chosen).seconds))
 
     async def _post(self) -> None:
         if self.assay is not None:

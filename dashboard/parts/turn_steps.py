@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 import streamlit as st
 
@@ -14,8 +14,8 @@ from dashboard.parts.gist import gist
 from dashboard.parts.reasoning import Document, Reasoning, Step, attributes, documents, number, texts
 from dashboard.text import as_json, inert, one_line, parsed
 
-_SMALL: Final = 400  # characters of a JSON value that is shown open
-_FLAT: Final = 8  # values of an object that is shown as a line
+_FLAT: Final = 8  # values of an object that are shown as a line
+_LONGEST: Final = 300  # characters of one of them
 _DECISIONS: Final = {"allow": "green", "flag": "orange", "rewrite": "orange", "block": "red"}
 
 
@@ -82,19 +82,30 @@ def _step(step: Step, place: int, cited: Collection[str]) -> None:
             if said:
                 st.caption("Answers")
                 content.text(said, f"{key}-said", short=300)
-        confidence = number(about.get("assay.step.confidence"))
-        if confidence is not None:
-            st.progress(min(1.0, max(0.0, confidence)), text=f"confidence {confidence:.2f}", width=240)
-        given = texts(about.get("assay.step.alternatives"))
-        if given:
-            frame.facts([("Instead of", "  ·  ".join(inert(one, 80) for one in given[:12]))], f"{key}-alternatives")
+        _weighed(about, key)
         if about.get("assay.step.precondition"):
             held = about.get("assay.step.precondition_held")
             frame.facts((("Only if", about["assay.step.precondition"]), ("Held", held)), f"{key}-precondition")
         decided([span for span in step.guardrails if not _let_pass(span)], key)
+        inside = {span.get("parent_span_id") for span in step.retrievals if documents(span)}
         for tool in step.tools:
-            _tool(tool, f"{key}-{tool.get('span_id')}")
+            _tool(tool, f"{key}-{tool.get('span_id')}", tool.get("span_id") in inside)
         _documents(step, cited, key)
+
+
+def _weighed(about: Mapping[str, Any], key: str) -> None:
+    """How sure the step was, and what it would have done instead."""
+    confidence = number(about.get("assay.step.confidence"))
+    given = texts(about.get("assay.step.alternatives"))
+    if confidence is None and not given:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key=f"assay-weighed-{key}"):
+        if confidence is not None:
+            st.progress(min(1.0, max(0.0, confidence)), text=f"confidence {confidence:.2f}", width=180)
+        if given:
+            with st.container(width="content"):
+                words = "  ·  ".join(inert(one, 80) for one in given[:12])
+                frame.facts([("Instead of", words)], f"{key}-alternatives")
 
 
 def _step_head(step: Step, key: str) -> None:
@@ -120,17 +131,22 @@ def _documents(step: Step, cited: Collection[str], key: str) -> None:
         return
     st.caption("Documents found")
     for place, one in enumerate(list(found.values())[:12]):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-doc-{key}-{place}"):
-            if one.doc_id in cited:
-                st.badge("cited", icon=":material/format_quote:", color="green")
-            with st.container(width="content"):
-                st.text(inert(one.doc_id, 120) or "(no id)")
-            with st.container(key=f"assay-quiet-doc-{key}-{place}"):
-                score = "" if one.score is None else f"score {human.score(one.score)}"
-                st.text(" · ".join(word for word in (score, one_line(one.text, 160)) if word))
+        with st.container(gap=None, key=f"assay-doc-{key}-{place}"):
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                with st.container(width="content"):
+                    st.text(inert(one.doc_id, 120) or "(no id)")
+                if one.score is not None:
+                    with st.container(key=f"assay-quiet-score-{key}-{place}", width="content"):
+                        st.text(f"score {human.score(one.score)}")
+                if one.doc_id in cited:
+                    st.badge("cited", icon=":material/format_quote:", color="green")
+            if one.text:
+                with st.container(key=f"assay-quiet-doc-{key}-{place}"):
+                    st.text(one_line(one.text, 160))
 
 
-def _tool(tool: Row, key: str) -> None:
+def _tool(tool: Row, key: str, searched: bool = False) -> None:
+    """A call with its arguments and its result; of one that `searched` the documents are shown instead."""
     about = attributes(tool)
     with st.container(border=True, gap="small", key=f"assay-tool-{key}"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -139,36 +155,42 @@ def _tool(tool: Row, key: str) -> None:
             with st.container(key=f"assay-quiet-ms-{key}"):
                 st.text(human.duration(tool.get("duration_ms")))
             frame.status_badge("error" if tool.get("status") == "error" else None)
-        for title, name, value in (
-            ("Arguments", "arguments", tool.get("input")),
-            ("Result", "result", tool.get("output")),
-        ):
-            _value(title, about.get(f"gen_ai.tool.call.{name}") or value, f"{key}-{name}")
+        given, got = (about.get(f"gen_ai.tool.call.{name}") for name in ("arguments", "result"))
+        _value("Arguments", given or tool.get("input"), f"{key}-arguments")
+        if not searched:
+            _value("Result", got or tool.get("output"), f"{key}-result")
 
 
 def _value(title: str, value: object, key: str) -> None:
-    """Arguments or a result: few plain values as a line, other JSON as a tree, folded when it is large."""
+    """Arguments or a result: the plain values of an object as a line, what nests as a tree that unfolds."""
     spelled = parsed(value) if isinstance(value, str) else value
-    if isinstance(spelled, dict) and 0 < len(spelled) <= _FLAT and not any(map(_nests, spelled.values())):
-        st.caption(title)
-        with st.container(horizontal=True, gap="medium", key=f"assay-facts-{key}"):
-            for name, inner in spelled.items():
-                with st.container(width="content", gap=None):
-                    with st.container(key=f"assay-quiet-{key}-{name.encode().hex()[:80]}"):
-                        st.text(inert(name, 60))
-                    st.text(inert(inner if isinstance(inner, str) else as_json(inner), 400) or '""')
-    elif isinstance(spelled, (dict, list)) and spelled:
-        st.caption(title)
-        content.json_tree(spelled, depth=2 if len(as_json(spelled)) < _SMALL else 1)
-    elif value in (None, "", "{}", "[]"):
+    if value in (None, "", "{}", "[]") or spelled in ({}, []):
         st.caption(f"{title}: none")
-    else:
+        return
+    if not isinstance(spelled, (dict, list)):
         st.caption(title)
         content.text(value, key, short=600)
+        return
+    plain = {name: one for name, one in spelled.items() if not _nests(one)} if isinstance(spelled, dict) else {}
+    st.caption(title)
+    if plain:
+        _line(dict(list(plain.items())[:_FLAT]), key)
+    if len(plain) != len(spelled) or len(plain) > _FLAT:
+        with st.expander("All of it", icon=":material/data_object:", key=f"{key}-whole"):
+            content.json_tree(spelled, depth=2)
+
+
+def _line(values: Mapping[str, object], key: str) -> None:
+    with st.container(horizontal=True, gap="medium", key=f"assay-facts-{key}"):
+        for place, (name, value) in enumerate(values.items()):
+            with st.container(width="content", gap=None):
+                with st.container(key=f"assay-quiet-{key}-{place}"):
+                    st.text(inert(name, 60))
+                st.text(inert(value if isinstance(value, str) else as_json(value), _LONGEST) or '""')
 
 
 def _nests(value: object) -> bool:
-    return isinstance(value, (dict, list)) or (isinstance(value, str) and len(value) > 400)
+    return isinstance(value, (dict, list)) or (isinstance(value, str) and len(value) > _LONGEST)
 
 
 def _let_pass(span: Row) -> bool:

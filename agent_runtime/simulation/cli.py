@@ -13,6 +13,7 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -69,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--personas", type=_whole, default=len(PERSONAS), metavar="N", help="manners of users per task (default: all)"
     )
+    parser.add_argument(
+        "--reuse", action="store_true", help="play a release that is registered with other content all the same"
+    )
     parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
@@ -88,7 +92,7 @@ async def _run(given: argparse.Namespace) -> int:
         playing = await opening(given, traffic, own, assay, opened)
         if assay is not None:
             await opened.enter_async_context(assay)
-            await register(assay, traffic.releases)
+            await _register(assay, traffic.releases, given.reuse)
         bar = opened.enter_context(_progress())
         task = bar.add_task("sessions", total=given.sessions or None)
 
@@ -112,6 +116,16 @@ async def _run(given: argparse.Namespace) -> int:
     if playing.stop.is_set() and given.sessions:
         return _INTERRUPTED
     return 1 if playing.n_broken or playing.n_lost or untold else 0
+
+
+async def _register(assay: httpx.AsyncClient, releases: Sequence[Release], reuse: bool) -> None:
+    for release in releases:
+        try:
+            await register(assay, [release])
+        except InvalidInput as error:
+            if not reuse:
+                raise
+            sys.stderr.write(f"{error}; it is played all the same\n")
 
 
 def _remarks(playing: Run | FastRun, waiting: int) -> str:

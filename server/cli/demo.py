@@ -48,7 +48,7 @@ def _traffic(places: Places, key: str) -> list[Part]:
 
 def _simulation(name: str, places: Places, key: str, words: Sequence[str], then: Part | None = None) -> Part:
     """Sessions in two releases: v1 without faults, v2 with some that are known."""
-    command = [sys.executable, "-m", "server.cli.main", "simulate", f"--url={places.api_url}", *words]
+    command = [sys.executable, "-m", "server.cli.main", "simulate", "--reuse", f"--url={places.api_url}", *words]
     faults = [f"--fault={name}:{rate}" for name, rate in FAULTS.items()]
     environment = {
         "ASSAY_API_KEY": key,

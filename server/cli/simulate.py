@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fill", action="store_true", help="traces only after the last known session, as many as fall to that time"
     )
+    parser.add_argument(
+        "--reuse", action="store_true", help="play a release that is registered with other content all the same"
+    )
     add_connection_arguments(parser)
     add_json_argument(parser)
 
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     end_with_parent()
     api = client_of(args)
     api.get("/api/v1/apps", {"since": "1h"})
-    words = ["simulate", *(f"--{flag}" for flag in ("json", "fill") if getattr(args, flag))]
+    words = ["simulate", *(f"--{flag}" for flag in ("json", "fill", "reuse") if getattr(args, flag))]
     for name, _, _ in _OPTIONS:
         value = getattr(args, name.replace("-", "_"))
         words += [] if value is None else [f"--{name}={value}"]

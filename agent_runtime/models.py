@@ -12,6 +12,7 @@ from agent_runtime.clear_errors import ClearModel
 from agent_runtime.errors import InvalidInput
 from agent_runtime.priced import PricedModel
 from agent_runtime.records import Release
+from agent_runtime.schemas_once import schemas_once
 from agent_runtime.settings import Settings
 from agent_runtime.telemetry import request_headers
 
@@ -83,7 +84,7 @@ class Models:
             raise InvalidInput("set OPENAI_API_KEY, or OPENAI_BASE_URL of a compatible server that needs no key")
         key = s.openai_api_key.get_secret_value() if s.openai_api_key else "none"
         client = AsyncOpenAI(base_url=s.openai_base_url, api_key=key, **self._client())
-        return OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client))
+        return OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client), profile=schemas_once)
 
     def _azure(self, model: str) -> Model:
         from openai import AsyncAzureOpenAI
@@ -99,7 +100,7 @@ class Models:
             api_version=s.azure_api_version,
             **self._client(),
         )
-        return OpenAIChatModel(model, provider=AzureProvider(openai_client=client))
+        return OpenAIChatModel(model, provider=AzureProvider(openai_client=client), profile=schemas_once)
 
     def _anthropic(self, model: str) -> Model:
         from anthropic import AsyncAnthropic
@@ -111,7 +112,7 @@ class Models:
             raise InvalidInput("set ANTHROPIC_API_KEY, or ANTHROPIC_BASE_URL of a compatible server")
         key = s.anthropic_api_key.get_secret_value() if s.anthropic_api_key else "none"
         client = AsyncAnthropic(base_url=s.anthropic_base_url, api_key=key, **self._client())
-        return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client))
+        return AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client), profile=schemas_once)
 
     def _bedrock(self, model: str) -> Model:
         try:
@@ -138,4 +139,4 @@ class Models:
             )
         client = session.client("bedrock-runtime", config=config)
         client.meta.events.register("before-sign.bedrock-runtime", _say_where_to_aws)
-        return BedrockConverseModel(model, provider=BedrockProvider(bedrock_client=client))
+        return BedrockConverseModel(model, provider=BedrockProvider(bedrock_client=client), profile=schemas_once)

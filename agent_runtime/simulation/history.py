@@ -32,5 +32,5 @@ def last_began(world: World, releases: Sequence[str]) -> datetime | None:
 def told(run: FastRun, n: int) -> str:
     """One line about a run that has ended, of `n` sessions."""
     hours = run.weeks * 7 * 24
-    span = f"{hours:.0f} hours" if hours >= 2 else f"{60 * hours:.0f} minutes"
-    return f"{n:,} sessions of the last {span}: {run.n_spans:,} spans, {run.n_posted:,} outcomes"
+    span = f"{hours:.0f} hours" if hours >= 2 else f"{max(2, 60 * hours):.0f} minutes"
+    return f"{n:,} session{'' if n == 1 else 's'} of the last {span}: {run.n_spans:,} spans, {run.n_posted:,} outcomes"

@@ -186,7 +186,8 @@ def _line(values: Mapping[str, object], key: str) -> None:
             with st.container(width="content", gap=None):
                 with st.container(key=f"assay-quiet-{key}-{place}"):
                     st.text(inert(name, 60))
-                st.text(inert(value if isinstance(value, str) else as_json(value), _LONGEST) or '""')
+                shown = value if isinstance(value, str) else human.UNKNOWN if value is None else as_json(value)
+                st.text(inert(shown, _LONGEST) or '""')
 
 
 def _nests(value: object) -> bool:

@@ -128,7 +128,7 @@ def _head(trace: Row, found: Reasoning) -> None:
             ("Strategy", str(said).replace("_", " ") if said else None),
             ("Agents", " → ".join(found.agents)),
             ("Approach", next((a for a in approaches if a), None)),
-            ("Turn", about.get("assay.turn.index")),
+            ("Turn", _ordinal(about.get("assay.turn.index"))),
             ("Latency", human.duration(trace.get("duration_ms"))),
             ("Model calls", human.count(trace.get("n_model_calls"))),
             ("Tool calls", human.count(trace.get("n_tool_calls"))),
@@ -142,6 +142,12 @@ def _head(trace: Row, found: Reasoning) -> None:
         ),
         "agent",
     )
+
+
+def _ordinal(index: object) -> str | None:
+    """The turn's place in its session for a person, who counts from 1."""
+    known = number(index)
+    return None if known is None else human.count(known + 1)
 
 
 def _said(trace: Row, found: Reasoning) -> list[str]:

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 def _traffic(places: Places, key: str) -> list[Part]:
     """The hours before, and then simulated users, for as long as the demo runs."""
     print(
-        "assay: earlier traffic of two days is being made, in a minute or two; then users go on live",
+        "assay: the last two days are filled with earlier traffic where there is none; then users go on live",
         file=sys.stderr,
         flush=True,
     )

@@ -18,6 +18,10 @@ APP: Final = "larkspur-support"
 PARAMETERS: Final = {"temperature": 0.0, "refund_cap_usd": "200", "limits": {"steps": 12, "tokens": 6000}}
 ASKED: Final = "Please refund order LK-10023, the tent arrived torn."
 ANSWERED: Final = "I refunded $129.00 for LK-10023 to your card. [policy-returns]"
+MEMORIES: Final = [
+    json.dumps({"id": "f-1", "horizon": "profile", "text": "prefers refunds to card", "score": 0.41, "age_days": 12.2}),
+    json.dumps({"id": "s-1", "horizon": "session", "text": "asked about a tent", "score": 0.128, "age_days": 0.5}),
+]
 _MS: Final = 1_000_000
 
 
@@ -74,15 +78,27 @@ class Turn:
 
     def tool(self, name: str, arguments: object, result: object, ms: float = 60) -> None:
         """A tool call's span."""
-        about = {
-            "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": name,
-            "gen_ai.tool.call.id": f"call_{name}"[:40],
-            "gen_ai.tool.call.arguments": json.dumps(arguments),
-            "gen_ai.tool.call.result": json.dumps(result),
-        }
+        about = _tool(name, arguments) | {"gen_ai.tool.call.result": json.dumps(result)}
         with self.span(f"execute_tool {name}", ms, about=about):
             pass
+
+    def search(self, found: dict[str, tuple[float, str]]) -> None:
+        """A retrieval's span: id -> score and text."""
+        about: dict[str, Any] = {"openinference.span.kind": "RETRIEVER", "input.value": "query"}
+        for place, (doc_id, (score, text)) in enumerate(found.items()):
+            prefix = f"retrieval.documents.{place}.document."
+            about |= {f"{prefix}id": doc_id, f"{prefix}score": score, f"{prefix}content": text}
+        with self.span("retrieve policy", 4, about=about):
+            pass
+
+
+def _tool(name: str, arguments: object) -> dict[str, Any]:
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": name,
+        "gen_ai.tool.call.id": f"call_{name}"[:40],
+        "gen_ai.tool.call.arguments": json.dumps(arguments),
+    }
 
 
 def _agent(name: str) -> dict[str, Any]:
@@ -118,7 +134,11 @@ def refund(stack: Stack, release: str, *, variant: str = "control", at_s: float 
     with turn.span("invoke_agent support", 5, about=about) as root:
         turn.guardrail("input.injection", "input", "allow")
         turn.guardrail("input.pii", "input", "rewrite", "one e-mail address")
-        recalled = {"assay.span.kind": "MEMORY", "assay.memory.pieces": ["prefers refunds to card", "order LK-10023"]}
+        recalled = {
+            "assay.span.kind": "MEMORY",
+            "assay.memory.pieces": ["f-1", "s-1"],
+            "assay.memory.recalled": MEMORIES,
+        }
         with turn.span("memory recall", 25, about={**recalled, "assay.memory.n_left_away": 1}):
             pass
         route = {"agent": "order", "intent": "refund", "risk": "high", "ambiguous": False, "confidence": 0.94}
@@ -146,6 +166,8 @@ def refund(stack: Stack, release: str, *, variant: str = "control", at_s: float 
             with turn.span("step 2", 2, about=_step(2, thought, 0.83, ["create_return", "escalate"], **documents)):
                 turn.chat(310 * slow, [{"name": "refund_order", "arguments": {"amount_usd": "129.00"}}])
                 turn.guardrail("action.refund_order", "action", "flag", "near the cap of $200")
+                with turn.span("execute_tool search_policy", about=_tool("search_policy", {"query": "torn"})):
+                    turn.search({"policy-returns": (0.81, "Torn gear is refunded whole."), "policy-other": (0.2, "")})
                 turn.tool("refund_order", {"order_id": "LK-10023", "amount_usd": "129.00"}, {"refunded": "129.00"}, 110)
             with turn.span("step 3", 2, about=_step(3, "Tell the user, with the policy.", 0.97, [])):
                 turn.chat(260 * slow, text=ANSWERED)
@@ -167,12 +189,18 @@ def attack(stack: Stack) -> str:
         turn.guardrail(text, text, text, text)
         with turn.span(text, about={"assay.span.kind": "MEMORY", "assay.memory.pieces": [text]}):
             pass
+        recalled = json.dumps({"horizon": text, "text": text, "score": 1e308, "age_days": -1e308})
+        about = {"assay.span.kind": "MEMORY", "assay.memory.recalled": [recalled, "[]"], "assay.memory.summary": text}
+        with turn.span(text, about=about):
+            pass
         with turn.span(hostile.MARKUP, about=_agent(hostile.MARKUP)):
             told = _step(1, text, 0.5, [text, text], strategy=text, documents=[text], precondition=text)
             with turn.span(hostile.MARKUP, about=told):
                 plan = {"steps": [{"tool": text, "purpose": text, "precondition": text}]}
                 turn.chat(10, [{"name": text, "arguments": plan}])
                 turn.tool(hostile.MARKUP, {text: text}, text)
+                turn.tool(hostile.MARKUP, {}, {text: text, "deep": [{text: text}]})
+                turn.search({text: (0.5, text)})
     recorder.send(stack)
     return ids(root)[0]
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.parts.reasoning import kind_of, read, texts
+from dashboard.parts.reasoning import Document, Memory, cited, documents, kind_of, read, recalled, texts
 
 VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -21,6 +21,11 @@ NAMES = [
     "assay.span.kind",
     "gen_ai.output.messages",
     "assay.step.thought",
+    "assay.memory.recalled",
+    "assay.memory.pieces",
+    "gen_ai.retrieval.documents",
+    "retrieval.documents.0.document.id",
+    "retrieval.documents.7.document.score",
 ]
 SPANS = st.lists(
     st.fixed_dictionaries(
@@ -89,3 +94,32 @@ def test_no_spans_break_it(spans: list[dict[str, Any]]) -> None:
 @given(VALUES)
 def test_a_list_attribute_is_texts_whatever_it_is(value: Any) -> None:
     assert all(isinstance(one, str) for one in texts(value))
+
+
+def test_documents_of_both_conventions() -> None:
+    about: dict[str, Any] = {f"retrieval.documents.{n}.document.id": f"d{n}" for n in (2, 10, 1)}
+    about |= {"retrieval.documents.2.document.score": 0.5, "retrieval.documents.1.document.content": "one"}
+    wanted = [Document(doc_id="d1", text="one"), Document(doc_id="d2", score=0.5), Document(doc_id="d10")]
+    assert documents({"attributes": about}) == wanted
+    told = json.dumps([{"id": "a", "score": 0.25, "content": "text"}, "nonsense", {"score": "high"}])
+    wanted = [Document(doc_id="a", text="text", score=0.25), Document(doc_id="")]
+    assert documents({"attributes": {"gen_ai.retrieval.documents": told}}) == wanted
+
+
+def test_memories_with_and_without_a_preview() -> None:
+    told = json.dumps({"id": "f", "horizon": "profile", "text": "size M", "score": 0.4, "age_days": 3})
+    both = {"assay.memory.pieces": ["f"], "assay.memory.recalled": [told]}
+    assert recalled({"attributes": both}) == [Memory(text="size M", horizon="profile", score=0.4, age_days=3)]
+    assert recalled({"attributes": {"assay.memory.pieces": ["f", "g"]}}) == [Memory(text="f"), Memory(text="g")]
+    assert recalled({"attributes": {"assay.memory.recalled": ["[1]"]}}) == [Memory(text="[1]")]
+
+
+def test_what_an_answer_cites() -> None:
+    assert cited("Free. [policy-a] Yes [policy-a], [b.c:1] but not [two words] or [].") == ["policy-a", "b.c:1"]
+
+
+@given(spans=SPANS)
+def test_no_span_breaks_what_is_read_from_it(spans: list[dict[str, Any]]) -> None:
+    for one in spans:
+        assert all(isinstance(found.doc_id, str) for found in documents(one))
+        assert all(isinstance(found.text, str) for found in recalled(one))

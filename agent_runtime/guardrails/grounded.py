@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent_runtime.records import AgentName, Decision, Risk
-from agent_runtime.retrieval.grounding import cited
+from agent_runtime.retrieval.grounding import cited, sentences, states_policy
 from agent_runtime.seams import Check, Retriever, Stage, Verdict
 from agent_runtime.tools.table import TOOLS
 
@@ -14,15 +14,18 @@ I_DO_NOT_KNOW: Final = "I don't know: our policies and help pages do not answer 
 
 
 def rests_on_searches(asked: Check) -> bool:
-    """Whether a reply has nothing but searches to stand on: only they were made, or by the technical agent none at all.
+    """Whether a reply has nothing but searches to stand on.
 
-    A reply that cites what an earlier reply of the session cited stands on that.
+    Only they were made; or the technical agent has made no call at all and states a policy, other than one that an
+    earlier reply of the session cited.
     """
     tools = [TOOLS[outcome.tool] for outcome in asked.outcomes if outcome.tool in TOOLS]
     if tools:
         return all(tool.index and tool.risk is Risk.READ for tool in tools)
+    if asked.agent is not AgentName.TECHNICAL or not any(map(states_policy, sentences(asked.text))):
+        return False
     earlier = {doc_id for each in asked.transcript if each.role == "assistant" for doc_id in cited(each.text)}
-    return asked.agent is AgentName.TECHNICAL and not earlier.intersection(cited(asked.text))
+    return not earlier.intersection(cited(asked.text))
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,10 @@ class World:
     def open(cls, path: Path) -> World:
         """Opens `path` and makes its tables; `seed.fill` puts the catalogue in. Raises CorruptState."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False)
+        try:
+            connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise CorruptState(f"{path} cannot be opened: {error}") from None
         connection.row_factory = sqlite3.Row
         try:
             connection.execute("PRAGMA journal_mode = WAL")

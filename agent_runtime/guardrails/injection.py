@@ -39,9 +39,10 @@ def _pattern(text: str) -> re.Pattern[str]:
 _ELSEWHERE: Final = (
     r"\b(?:ignoriere?n?|vergiss|missachte|negeer|vergeet)\b(?:\s+\S+){0,4}?\s+(?:anweisung\w*|instruktion\w*|vorgaben"
     r"|regeln|instructies|regels)\b"
-    r"|\b(?:ignore|oublie)[sz]?\s+(?:toutes?|les|tes|vos|ces)\b(?:\s+\S+){0,3}?\s*\b(?:instructions|consignes|r[eè]gles)\b"
-    r"|\b(?:ignor[ae]d?|olvid[ae]d?|esque[cç]a|dimentica)\b(?:\s+\S+){0,4}?\s+(?:instrucciones|reglas|instru[cç][oõ]es|regras"
-    r"|istruzioni|regole)\b"
+    r"|\b(?:ignore|oublie)[sz]?\s+(?:(?:toutes?|tes)\b(?:\s+\S+){0,3}?\s+(?:instructions|consignes|r[eè]gles)"
+    r"|les\s+(?:instructions|consignes|r[eè]gles)\s+(?:pr[eé]c[eé]dentes|ci-dessus))\b"
+    r"|\b(?:ignor[ae]d?|olvid[ae]d?|esque[cç]a|dimentica)\b(?:\s+\S+){0,2}?\s+(?:todas?|tus|suas|tutte|tue)\b"
+    r"(?:\s+\S+){0,2}?\s+(?:instrucciones|reglas|instru[cç][oõ]es|regras|istruzioni|regole)\b"
     r"|(?:忽略|无视|無視|忘记|忘記).{0,12}(?:指令|指示|规则|規則|提示)|(?:指示|命令|ルール).{0,6}(?:無視|忘れて)"
     r"|(?:지시|명령|규칙).{0,8}(?:무시|잊어)"
     r"|\b(?:игнорируй\w*|забудь\w*)(?:\s+\S+){0,4}?\s+(?:инструкци\w*|указани\w*|правил\w*)"

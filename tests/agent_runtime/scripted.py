@@ -186,6 +186,7 @@ class Stand:
     runtime: Runtime
     shop: Shop
     spans: InMemorySpanExporter
+    state: StateFile
     memory: PlainMemory = field(default_factory=PlainMemory)
 
     def span(self, name: str) -> ReadableSpan:
@@ -198,7 +199,11 @@ class Stand:
 
 
 def stand(
-    folder: Path, model: FunctionModel | None, guardrails: Sequence[Guardrail] = (), settings: Settings | None = None
+    folder: Path,
+    model: FunctionModel | None,
+    guardrails: Sequence[Guardrail] = (),
+    settings: Settings | None = None,
+    schemas: Sequence[str] = (),
 ) -> Stand:
     """Opens a runtime."""
     exporter = InMemorySpanExporter()
@@ -208,7 +213,7 @@ def stand(
     settings = settings or Settings(data=folder, tool_timeout_s=0.2, tool_backoff_s=0.0)
     shop, memory = Shop(folder / "shop.db"), PlainMemory()
     parts = Parts(
-        state=StateFile(folder, SCHEMAS),
+        state=StateFile(folder, (*SCHEMAS, *schemas)),
         backend=shop,
         memory=memory,
         retriever=PlainRetriever(),
@@ -216,4 +221,4 @@ def stand(
         telemetry=telemetry,
         model=model,
     )
-    return Stand(runtime=Runtime(settings, parts), shop=shop, spans=exporter, memory=memory)
+    return Stand(runtime=Runtime(settings, parts), shop=shop, spans=exporter, state=parts.state, memory=memory)

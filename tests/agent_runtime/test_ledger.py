@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models.function import AgentInfo
 
 from agent_runtime.ledger import SCHEMA, Call, Ledger, key_of
-from agent_runtime.records import Parameters, Release
+from agent_runtime.records import Parameters, Release, TurnResult
 from agent_runtime.seams import MessageText
 from agent_runtime.state import StateFile
 from agent_runtime.tools.confirm import is_confirmed, says_yes
 from agent_runtime.tools.table import TOOLS
-from tests.agent_runtime.scripted import calls, results, says, stand, thinking
+from tests.agent_runtime.scripted import calls, last_user, results, routes, says, stand, thinking
 
 
 def call(call_id: str, turn_id: str = "t1", **args: Any) -> Call:
@@ -78,7 +80,17 @@ def test_a_timeout_after_the_effect_is_one_effect_unless_a_release_drops_its_key
 
 @pytest.mark.parametrize(
     "text",
-    ["yes", "Yes, please.", "ok", "Sure, go ahead", "yep do it", "I confirm", "Great, thanks, yes", "si"],
+    [
+        "yes",
+        "Yes, please.",
+        "ok",
+        "Sure, go ahead",
+        "yep do it",
+        "I confirm",
+        "Great, thanks, yes",
+        "si",
+        "Yes please, when do I get the money?",
+    ],
 )
 def test_a_yes(text: str) -> None:
     assert says_yes(text)
@@ -86,7 +98,9 @@ def test_a_yes(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no", "yes but only the tent", "don't", "yesterday", "refund it", "is it okay?", "wait", "ok, not yet"],
+    ["", "no", "yes but only the tent", "don't", "yesterday", "refund it", "is it okay?", "wait", "ok, not yet",
+     "Okay, don\u2019t refund it", "ok so what does that cost?", "Right?", "yes, if it is free",
+     "yes, as long as it's free", "ja, aber nicht jetzt", "oui mais pas maintenant", "sí, pero todavía no"],
 )  # fmt: skip
 def test_no_yes(text: str) -> None:
     assert not says_yes(text)
@@ -105,11 +119,45 @@ ARGS = {"order_id": "LK-12345", "item_ids": ["i"], "amount_usd": "45.00", "reaso
         ("Shall I cancel order LK-12345 for $45.00?", False),
         ("I refund $45.00 for order LK-12345.", False),
         ("Shall I refund order LK-12345?", False),
+        ("Shall I refund $45.00 for order LK-123456?", False),
+        ("It cost $54.00. I can refund $45.00. Shall I refund that for order LK-12345?", True),
+        ("Your order came to $45.00. Shall I refund $30.00 for order LK-12345?", False),
+        ("You have LK-12345 and LK-67890. Shall I refund $45.00 for LK-67890?", False),
+        ("For order LK-12345 that is $45.00. Shall I refund it?", True),
     ],
 )
 def test_a_confirmation_is_of_that_very_action(question: str, confirmed: bool) -> None:
     transcript = [MessageText(role="user", text="refund"), MessageText(role="assistant", text=question)]
     assert is_confirmed(TOOLS["refund_order"], ARGS, transcript, "yes") is confirmed
+
+
+def test_closing_something_else_does_not_close_the_account() -> None:
+    for question, confirmed in [("Shall I close your account?", True), ("Shall I close this ticket?", False)]:
+        transcript = [MessageText(role="assistant", text=question)]
+        assert is_confirmed(TOOLS["close_account"], {"reason": "x"}, transcript, "yes") is confirmed
+
+
+def test_one_yes_is_for_one_action_however_it_is_worded(tmp_path: Path) -> None:
+    def brain(who: str, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        if last_user(messages) != "yes":
+            return says("Shall I refund $45.00 for order LK-12345?")
+        n = len(results(messages))
+        amount = ("45.00", "45.0", "45")[n % 3]
+        return calls("refund_order", **{**ARGS, "amount_usd": amount, "reason": f"r{n}"}) if n < 3 else says("done")
+
+    made = stand(tmp_path, thinking(brain, routes("order", "refund")))
+
+    async def go() -> TurnResult:
+        try:
+            await made.say("refund it", "m1")
+            return await made.say("yes", "m2")  # type: ignore[no-any-return]
+        finally:
+            await made.runtime.close()
+
+    refused = [outcome.result.get("refused", "") for outcome in asyncio.run(go()).tools]
+    assert [bool(each) for each in refused] == [False, True, True]
+    assert refused[1] == "done already: one yes is for one action"
+    assert len(made.shop.effects("refund_order")) == 1
 
 
 def test_every_tool_that_cannot_be_undone_has_a_question_and_every_undo_a_tool() -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
-from pydantic_ai.models.function import AgentInfo
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, UserPromptPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.guardrails.grounded import I_DO_NOT_KNOW
-from agent_runtime.records import AgentName, Decision, Strategy, TurnResult, TurnStatus
+from agent_runtime.memory.stored import StoredMemory
+from agent_runtime.memory.tables import SCHEMA as MEMORY
+from agent_runtime.records import AgentName, Decision, Parameters, Release, Strategy, TurnResult, TurnStatus
 from agent_runtime.seams import Check, Stage, Verdict
 from tests.agent_runtime.scripted import Stand, calls, last_user, results, routes, says, scripted, stand, thinking
 
@@ -159,10 +161,50 @@ def test_a_shop_that_is_down_is_tried_again(tmp_path: Path) -> None:
     assert told[0][1]["status"] == "delivered"
 
 
-@pytest.mark.parametrize("garbage", ["<html>", ["a"], {"x": float("nan")}, {"x": object()}, None])
+@pytest.mark.parametrize("garbage", ["<html>", ["a"], {"x": float("nan")}, {"x": object()}, None, {"x": "\ud83d"}])
 def test_garbage_is_said_to_be_garbage(tmp_path: Path, garbage: Any) -> None:
     _, told = answered(tmp_path, calls("get_order", order_id="LK-12345"), after=lambda tool, result: garbage)
     assert told == [("get_order", {"error": "the tool's answer could not be read"})]
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_client_of_the_shop_that_breaks_leaves_the_effect_unknown(tmp_path: Path, where: str) -> None:
+    def reset(tool: str, result: Any = None) -> None:
+        raise ConnectionResetError("reset by peer")
+
+    write = calls("create_return", order_id="LK-12345", item_ids=["i1"])
+    made, told = answered(tmp_path, write, write, calls("get_order", order_id="LK-12345"), **{where: reset})
+    assert told[0] == ("create_return", {"error": "the tool failed", "effect": "unknown"})
+    assert told[2] == ("get_order", {"error": "the tool failed"})
+    assert len(made.shop.effects("create_return")) == (where == "after")
+    assert len({key for tool, key in made.shop.rows("SELECT tool, key FROM calls") if tool == "create_return"}) == 1
+
+
+def test_a_long_answer_of_a_write_is_cut_and_can_still_be_undone(tmp_path: Path) -> None:
+    looks = calls("get_order", order_id="LK-12345")
+    made, told = answered(
+        tmp_path,
+        *(calls("create_return", order_id="LK-12345", item_ids=["i1"]), looks, looks, looks),
+        after=lambda tool, result: {**result, "padding": "z" * 50_000},
+    )
+    assert "bytes" in told[0][1]["cut"]
+    assert made.shop.effects("cancel_return") == [{"return_id": "RT-1"}]
+
+
+def test_a_write_whose_effect_is_unknown_is_undone_too(tmp_path: Path) -> None:
+    lost = iter([True] * 3)
+
+    async def lose(tool: str, result: dict[str, Any]) -> dict[str, Any]:
+        if tool == "create_return" and next(lost, False):
+            await asyncio.Event().wait()
+        return result
+
+    looks = calls("get_order", order_id="LK-12345")
+    write = calls("create_return", order_id="LK-12345", item_ids=["i1"])
+    made, told = answered(tmp_path, write, looks, looks, looks, after=lose)
+    assert told[0][1]["effect"] == "unknown"
+    assert len(made.shop.effects("create_return")) == 1
+    assert made.shop.effects("cancel_return") == [{"return_id": "RT-1"}]
 
 
 def test_a_long_answer_is_cut_and_said_to_be(tmp_path: Path) -> None:
@@ -277,6 +319,7 @@ def test_guardrails_block_and_rewrite(
         ("Returns are free within 30 days. [returns-2]", "Returns are free within 30 days. [returns-2]"),
         ("We give everybody a pony", I_DO_NOT_KNOW),
         ("Which product is it?", "Which product is it?"),
+        ("You get 900 days. Anything else I can do?", I_DO_NOT_KNOW),
     ],
 )
 def test_an_answer_that_no_document_supports_is_not_given(tmp_path: Path, answer: str, reply: str) -> None:
@@ -284,3 +327,80 @@ def test_an_answer_that_no_document_supports_is_not_given(tmp_path: Path, answer
     (result,) = run(stand(tmp_path, scripted(replies, routes("technical", "policy"))), "may I?")
     assert result.reply == reply
     assert result.citations == (("returns-2",) if "[" in answer else ())
+
+
+@pytest.mark.parametrize(
+    ("agent", "answer", "given"),
+    [
+        ("technical", "You can return everything within 900 days.", False),
+        ("technical", "I am sorry to hear that. Which product is it?", True),
+        ("order", "I have refunded $45.00 within 2 days.", True),  # stands on the order's own tools
+    ],
+)
+def test_a_policy_is_not_stated_without_a_search(tmp_path: Path, agent: str, answer: str, given: bool) -> None:
+    made = stand(tmp_path, scripted([says(answer)], routes(agent, "policy")))
+    (result,) = run(made, "may I?")
+    assert result.reply == (answer if given else I_DO_NOT_KNOW)
+    checks = [s for s in made.spans.get_finished_spans() if s.name == "guardrail output.grounding"]
+    assert [(s.attributes or {})["assay.guardrail.decision"] for s in checks] == ([] if given else ["rewrite"])
+
+
+def test_a_policy_that_was_cited_before_may_be_told_again(tmp_path: Path) -> None:
+    cited = "Returns are free within 30 days. [returns-2]"
+    replies = [calls("search_policy", query="returns free"), says(cited), says(f"As I said: {cited}")]
+    made = stand(tmp_path, scripted(replies, routes("technical", "policy")))
+    assert [result.reply for result in run(made, "may I?", "really?")] == [cited, f"As I said: {cited}"]
+    assert made.span("guardrail output.grounding").attributes is not None
+
+
+# --- contexts -------------------------------------------------------------------------------------------------------
+
+
+def test_another_agents_tool_results_are_not_told(tmp_path: Path) -> None:
+    seen: list[tuple[str, list[Any], list[str]]] = []
+    agents = iter(["order", "technical", "order"])
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        who = (info.instructions or "").splitlines()[0].removeprefix("Agent: ")
+        if who == "supervisor":
+            return routes(next(agents))
+        said = [str(part.content) for m in messages for part in m.parts if isinstance(part, UserPromptPart | TextPart)]
+        seen.append((who, [tool for tool, _ in results(messages)], said))
+        if who == "order" and len(results(messages)) == 0:
+            return calls("get_order", order_id="LK-12345")
+        return says(f"{who} says")
+
+    run(stand(tmp_path, FunctionModel(answer, model_name="sim-1")), "one", "two", "three")
+    assert [(who, tools) for who, tools, _ in seen] == [
+        ("order", []),
+        ("order", ["get_order"]),
+        ("technical", []),
+        ("order", ["get_order"]),
+    ]
+    assert seen[2][2] == ["one", "order says", "two"]
+    assert seen[3][2] == ["one", "order says", "two", "technical says", "three"]
+
+
+def test_the_supervisor_is_told_only_what_fits_and_the_summary_is_paid_by_its_turn(tmp_path: Path) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        who = (info.instructions or "").splitlines()[0].removeprefix("Agent: ")
+        asked.append((who, len(messages)))
+        return routes() if who == "supervisor" else says(f"{who}: {'y' * 400}")
+
+    made = stand(tmp_path, FunctionModel(answer, model_name="sim-1"), schemas=(MEMORY,))
+    memory = StoredMemory(made.state, summarise=made.runtime.summarise)
+    object.__setattr__(made.runtime._turns, "memory", memory)
+    small = Release(name="small", parameters=Parameters(context_tokens=600))
+
+    async def go() -> list[TurnResult]:
+        try:
+            return [await made.say(f"{n} {'x' * 400}", f"m{n}", small) for n in range(6)]
+        finally:
+            await made.runtime.close()
+
+    steps = [result.n_steps for result in asyncio.run(go())]
+    assert max(n for who, n in asked if who == "supervisor") <= 5
+    assert steps.count(3) == sum(who == "summariser" for who, _ in asked) > 0
+    assert {who for who, _ in asked} == {"supervisor", "order", "summariser"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Final
 
 import numpy as np
@@ -68,6 +69,11 @@ def _insert(slots, hashes, seen):  # type: ignore[no-untyped-def]
     return added
 
 
+def _no_fingerprints() -> npt.NDArray[np.uint32]:
+    """Pages of their own: on the heap they would outlive the batches around them and leave holes."""
+    return np.frombuffer(mmap(-1, SLOTS * 4, MAP_PRIVATE | MAP_ANONYMOUS), np.uint32)
+
+
 @dataclass(kw_only=True)
 class Fingerprints:
     """A set that forgets its oldest members; answers "perhaps" wrongly about once in 10^8."""
@@ -85,7 +91,7 @@ class Fingerprints:
 
     def _add(self, hashes: npt.NDArray[np.int64], seen: npt.NDArray[np.bool_]) -> None:
         if self._used + len(hashes) > FULL:
-            self._generations = [*self._generations[-(GENERATIONS - 1) :], np.zeros(SLOTS, np.uint32)]
+            self._generations = [*self._generations[-(GENERATIONS - 1) :], _no_fingerprints()]
             self._used = 0
         for slots in self._generations[:-1]:
             _probe(slots, hashes, seen)

@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _collector(settings: Settings) -> int:
+    # Before numpy is loaded: huge pages in the heap keep what was given back, and memory creeps up for an hour.
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     from collector.service import run as collect
     from collector.settings import CollectorSettings
     from server.control_access import open_control, pepper_of

@@ -214,6 +214,9 @@ class Soak:
                 self.problems.append(f"memory of the {role} grows by {slope} % an hour")
         at_s, memory = series(self.samples, role, "pss_mib")
         self.figures |= {f"{role}_pss_peak_mib": max(memory), f"{role}_pss_last_mib": memory[-1]}
+        for part, (begin, end) in zip(("before_the_stall", "after_it"), quiet, strict=True):
+            own = [mib for at, mib in zip(at_s, memory, strict=True) if begin < at < end]
+            self.figures[f"{role}_pss_mean_mib_{part}"] = round(float(np.mean(own)), 1) if own else 0.0
         for what in ("fds", "threads"):
             counts = series(self.samples, role, what)[1]
             before = [n for at, n in zip(at_s, counts, strict=True) if quiet[0][0] < at < quiet[0][1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -121,12 +122,16 @@ def series(samples: list[Sample], role: str, what: str) -> tuple[list[float], li
 
 
 def slope_percent_per_hour(samples: list[Sample], role: str, windows: Sequence[tuple[float, float]]) -> float | None:
-    """Of a process's PSS: least squares over the samples inside of `windows` (seconds), in percent of their mean an
-    hour; None for fewer than ten samples."""
+    """Of the memory that a process keeps: the least PSS of each minute, for batches come and go above it. Least squares
+    over the minutes inside of `windows` (seconds), in percent of their mean an hour; None for fewer than ten."""
     pairs = zip(*series(samples, role, "pss_mib"), strict=True)
-    kept = [(at, mib) for at, mib in pairs if any(begin < at < end for begin, end in windows)]
+    kept: dict[int, tuple[float, float]] = {}
+    for at_s, mib in pairs:
+        minute = int(at_s // 60)
+        if any(begin < at_s < end for begin, end in windows) and mib < kept.get(minute, (0.0, math.inf))[1]:
+            kept[minute] = (at_s, mib)
     if len(kept) < 10:
         return None
-    at, memory = np.array(kept).T
+    at, memory = np.array(list(kept.values())).T
     slope, _ = np.polyfit(at / 3600, memory, 1)
     return round(float(100 * slope / memory.mean()), 2)

@@ -15,6 +15,7 @@ from dashboard.parts.reasoning import Memory, Reasoning, attributes, cited, docu
 from dashboard.text import inert, one_line
 
 _MOST_SPANS: Final = 1_000
+_MOST_TURNS: Final = 100  # of a session, to walk through
 _HORIZONS: Final = {
     "context": "pinned in this session",
     "session": "an earlier session",
@@ -43,6 +44,15 @@ def _limits(_api: Api, app: str, release: str) -> Row:
         return {}
     found = parameters.get("limits")
     return found if isinstance(found, dict) else {}
+
+
+@st.cache_data(ttl=10, max_entries=32, show_spinner=False)
+def _turns(_api: Api, session_id: str) -> list[str]:
+    """The trace ids of a session's first turns, in order; none when it cannot be read."""
+    try:
+        return [str(turn["trace_id"]) for turn in _api.session(session_id, limit=_MOST_TURNS).get("turns") or []]
+    except ApiFailure:
+        return []
 
 
 @states.guarded
@@ -110,9 +120,10 @@ def _head(trace: Row, found: Reasoning) -> None:
             st.query_params.clear()
             st.rerun()
         with st.container(horizontal=True, width="content", vertical_alignment="center"):
+            _neighbours(trace)
             if trace.get("session_id") and st.button("Open session", icon=":material/forum:", key="agent-session"):
                 links.open_session(str(trace["session_id"]))
-            if st.button("Open trace", icon=":material/account_tree:", key="agent-trace"):
+            if st.button("Open trace", icon=":material/account_tree:", shortcut="o", key="agent-trace"):
                 links.open_trace(trace_id)
     about = attributes(found.root or {})
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -142,6 +153,22 @@ def _head(trace: Row, found: Reasoning) -> None:
         ),
         "agent",
     )
+
+
+def _neighbours(trace: Row) -> None:
+    """Buttons to the turns before and after this one in its session; none where it has only this one."""
+    ids = _turns(states.api(), str(trace["session_id"])) if trace.get("session_id") else []
+    if len(ids) < 2 or str(trace["trace_id"]) not in ids:
+        return
+    place = ids.index(str(trace["trace_id"]))
+    for label, icon, key, to in (
+        ("Earlier turn", "keyboard_arrow_up", "k", place - 1),
+        ("Later turn", "keyboard_arrow_down", "j", place + 1),
+    ):
+        known = 0 <= to < len(ids)
+        if st.button(label, icon=f":material/{icon}:", shortcut=key, disabled=not known, key=f"agent-{key}") and known:
+            st.query_params["trace_id"] = ids[to]
+            st.rerun()
 
 
 def _ordinal(index: object) -> str | None:

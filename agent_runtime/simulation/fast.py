@@ -63,7 +63,7 @@ class Recorder(SpanProcessor):
 
 
 def starts(n: int, end: datetime, weeks: float) -> Iterator[datetime]:
-    """When `n` sessions begin in the weeks before `end`: by the shape of the day and of the week on its clock, in order."""
+    """When `n` sessions begin in the weeks before `end`, in order: by the shape of day and week on its clock."""
     first = end - timedelta(weeks=weeks)
     hours = max(1, math.ceil(weeks * 7 * 24))
     piece = (end - first) / hours

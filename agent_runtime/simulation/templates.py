@@ -19,6 +19,7 @@ from typing import Any, Final
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
+from agent_runtime.errors import InvalidInput
 from agent_runtime.simulation.faults.table import FAULTS
 from agent_runtime.simulation.full import Played
 from agent_runtime.simulation.provider.latency import timing
@@ -65,7 +66,9 @@ _U64: Final = struct.Struct("<Q")
 
 
 def template_of(played: Played, spans: Sequence[ReadableSpan], seed: int) -> Template:
-    """Makes a template of a session and the spans it left."""
+    """Makes a template of a session and the spans it left. Raises InvalidInput: it left none."""
+    if len({span.context.trace_id for span in spans if span.context}) < len({each.trace_id for each in played.results}):
+        raise InvalidInput(f"turns of {played.chosen.session_id} left no spans: this runtime has answered them before")
     request = encode_spans(spans)
     found = [span for each in request.resource_spans for scope in each.scope_spans for span in scope.spans]
     seconds = _retime(found, played, seed)

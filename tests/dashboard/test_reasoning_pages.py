@@ -95,6 +95,33 @@ def test_the_latest_turns_of_agents_lead_to_one(page: Page, shown: Shown, agents
     expect(page.get_by_text("What happened when")).to_be_visible()
 
 
+def test_keys_go_through_the_turns_of_a_session(page: Page, shown: Shown) -> None:
+    first, second = shown.turns[:2]
+    page.goto(shown.url(f"agent?trace_id={first}"))
+    expect(page.get_by_role("button", name="Later turn")).to_be_enabled()
+    expect(page.get_by_role("button", name="Earlier turn")).to_be_disabled()
+    settled(page)
+    page.keyboard.press("j")
+    expect(page).to_have_url(re.compile(second))
+    expect(page.get_by_role("button", name="Earlier turn")).to_be_enabled()
+    settled(page)
+    page.keyboard.press("k")
+    expect(page).to_have_url(re.compile(first))
+    settled(page)
+    page.keyboard.press("o")
+    expect(page).to_have_url(re.compile(f"/trace\\?trace_id={first}"))
+
+
+def test_an_empty_window_says_what_to_do(page: Page, shown: Shown, agents: Agents) -> None:
+    page.goto(shown.url("agent?start=2020-01-01T00:00:00Z&end=2020-01-02T00:00:00Z&since=1m"))
+    expect(page.get_by_text("No agent turns here")).to_be_visible()
+    page.get_by_role("button", name="Show all time").click()
+    expect(page.locator('[data-testid="stDataFrame"] canvas').first).to_be_visible()
+    page.goto(shown.url("releases?since=1m&app=" + agent_traffic.APP))
+    expect(page.get_by_text("No turn of this time range names it.").first).to_be_visible()
+    expect(page.get_by_text("gpt-4.1-mini").first).to_be_visible()
+
+
 def test_releases_show_what_they_are_and_what_traffic_says(page: Page, shown: Shown, agents: Agents) -> None:
     page.goto(shown.url(f"releases?since=24h&app={agent_traffic.APP}"))
     cards = page.locator('[class*="st-key-assay-release-"]')

@@ -42,7 +42,7 @@ async def chat(settings: Settings, console: Console, read: Read | None = None, u
 async def _approve(running: Running, console: Console, ask: Read, result: TurnResult) -> None:
     for waiting in result.approvals:
         args = ", ".join(f"{name}={value}" for name, value in waiting.args.items())
-        console.print(f"[yellow]{waiting.tool}[/yellow] {escape(args)}: {escape(waiting.why)}")
+        console.print(f"[yellow]{waiting.tool}[/yellow] {_shown(args)}: {_shown(waiting.why)}")
         answer = await ask(escape("approve as the shop's staff? [y/N] "))
         approved = answer.strip().lower() in {"y", "yes"}
         _show(console, await running.runtime.approve(waiting.approval_id, approved, "terminal"))
@@ -51,6 +51,11 @@ async def _approve(running: Running, console: Console, ask: Read, result: TurnRe
 def _show(console: Console, result: TurnResult) -> None:
     for outcome in result.tools:
         verdict = outcome.result.get("refused") or outcome.result.get("error") or "done"
-        console.print(f"  {outcome.tool}: {escape(str(verdict))}", style="dim")
+        console.print(f"  {outcome.tool}: {_shown(str(verdict))}", style="dim")
     agent = result.agent.value if result.agent else "support"
-    console.print(f"[bold green]{agent}>[/bold green] {escape(result.reply)}")
+    console.print(f"[bold green]{agent}>[/bold green] {_shown(result.reply)}")
+
+
+def _shown(text: str) -> str:
+    """Of a model or a tool, as it is: no markup, and no character that moves the cursor, colours or hides others."""
+    return escape("".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text))

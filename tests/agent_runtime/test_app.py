@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from agent_runtime.app import make_app
-from agent_runtime.chat import Read, _approve, chat
+from agent_runtime.chat import Read, _approve, _shown, chat
 from agent_runtime.compose import Running
 from agent_runtime.errors import InvalidInput
 from agent_runtime.settings import Settings
@@ -46,6 +46,35 @@ def test_a_turn_over_http_and_being_forgotten(tmp_path: Path) -> None:
         assert client.post("/v1/sessions/s1/turns", json=body).json() == first.json()
         deleted = client.delete("/v1/users/u-1").json()["deleted"]
         assert deleted["turns"] == 1
+
+
+def test_a_topic_is_forgotten_and_another_tenant_has_no_shop(tmp_path: Path) -> None:
+    with TestClient(make_app(Settings(data=tmp_path, tenant="one"))) as client:
+        body = {"user_id": "u-1", "text": "I live in Bend. Where is my order?"}
+        assert client.post("/v1/sessions/s1/turns", json=body).status_code == 200
+        gone = client.delete("/v1/users/u-1", params={"topic": "place"}).json()["deleted"]
+        assert gone["memory_facts"] == 1
+        refused = client.post("/v1/sessions/s2/turns", json={**body, "tenant": "two"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_input")
+
+
+def test_a_defect_is_told_in_the_same_shape_and_without_what_it_is_about(tmp_path: Path) -> None:
+    made = stand(tmp_path, thinking(brain))
+
+    async def broken(*_: object) -> None:
+        raise ValueError("annSECRET")
+
+    made.runtime.forget = broken  # type: ignore[assignment]
+    client = TestClient(make_app(Settings(data=tmp_path), made.runtime), raise_server_exceptions=False)
+    with client:
+        answer = client.delete("/v1/users/ann")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "failed")
+    assert "SECRET" not in answer.text
+    made.state.close()
+
+
+def test_the_terminal_shows_what_is_written_and_obeys_none_of_it() -> None:
+    assert _shown("\x1b[2Jpaid \u202e[red]00.5$\nok") == "\ufffd[2Jpaid \ufffd\\[red]00.5$\nok"
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,9 @@ def test_what_is_said_meanwhile_is_told_to_wait(tmp_path: Path) -> None:
 
     async def go() -> tuple[TurnResult, TurnResult]:
         try:
-            return await until_it_waits(made), await made.say("and now?", "m3")
+            waiting = await until_it_waits(made)
+            assert (await made.say("refund LK-12345", "m1")).index == 0  # an earlier message again has its own answer
+            return waiting, await made.say("and now?", "m3")
         finally:
             await made.runtime.close()
 

@@ -18,9 +18,11 @@ from pydantic_ai.models.function import AgentInfo
 from agent_runtime.errors import CorruptState, InvalidInput
 from agent_runtime.records import TurnResult, TurnStatus
 from agent_runtime.runtime import SCHEMAS
+from agent_runtime.settings import Settings
 from agent_runtime.state import StateFile
 from tests.agent_runtime import killed
 from tests.agent_runtime.scripted import Stand, calls, results, says, stand, thinking
+from tests.agent_runtime.test_sessions import looking
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,6 +119,102 @@ def test_a_turn_that_is_cut_off_anywhere_goes_on_from_there(tmp_path: Path, when
     made = stand(tmp_path, thinking(brain))
     assert asyncio.run(restarted(made, "m1", "return it")).reply == "returned"
     assert len(made.shop.effects("create_return")) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [
+        ("UPDATE turns SET given = 'x' WHERE state = 'running'", True),
+        ("UPDATE turns SET release = '{}' WHERE state = 'running'", True),
+        ("UPDATE turns SET result = 'x' WHERE state = 'done'", False),
+        ("UPDATE turns SET messages = x'00' WHERE state = 'done'", False),
+    ],
+)
+def test_a_row_that_cannot_be_read_costs_its_own_turn_and_no_other(tmp_path: Path, damage: str, lost: bool) -> None:
+    kill(tmp_path)
+    with sqlite3.connect(tmp_path / "agent.db") as db:
+        assert db.execute(damage).rowcount == 1
+    made = stand(tmp_path, killed.model())
+
+    async def go() -> list[TurnResult]:
+        assert await made.runtime.start() == 1
+        try:
+            return [await made.say(text, number) for text, number in (("yes", "m2"), ("refund", "m1"), ("hi", "m3"))]
+        finally:
+            await made.runtime.close()
+
+    open_one, done_one, after = asyncio.run(go())
+    assert (open_one.status is TurnStatus.FAILED) is lost
+    assert ("lost track" in open_one.reply) is lost
+    assert ("no longer be read" in done_one.reply) is ("result" in damage)
+    assert after.reply == killed.QUESTION
+    assert len(made.shop.effects("refund_order")) == 1
+
+
+def test_what_a_turn_had_begun_is_undone_when_its_checkpoint_is_lost(tmp_path: Path) -> None:
+    def brain(who: str, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        if results(messages):
+            raise KeyboardInterrupt
+        return calls("create_return", order_id="LK-12345", item_ids=["i1"])
+
+    made = stand(tmp_path, thinking(brain))
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(made.say("return it", "m1"))
+    made.runtime._parts.state.close()
+    with sqlite3.connect(tmp_path / "agent.db") as db:
+        assert db.execute("UPDATE turns SET checkpoint = x'00'").rowcount == 1
+    made = stand(tmp_path, thinking(brain))
+    assert asyncio.run(restarted(made, "m1", "return it")).reply.endswith("What I had begun is undone.")
+    assert made.shop.effects("cancel_return") == [{"return_id": "RT-1"}]
+
+
+def test_a_turn_that_was_cut_off_is_finished_before_the_next_message(tmp_path: Path) -> None:
+    made = stand(tmp_path, thinking(looking), settings=Settings(data=tmp_path, tool_timeout_s=1000))
+
+    async def go() -> tuple[TurnResult, TurnResult]:
+        inside = asyncio.Event()
+
+        async def hang(tool: str) -> None:
+            inside.set()
+            await asyncio.Event().wait()
+
+        made.shop.before = hang
+        cut_off = asyncio.create_task(made.say("one", "m1"))
+        await inside.wait()
+        cut_off.cancel()
+        await asyncio.gather(cut_off, return_exceptions=True)
+        made.shop.before = lambda tool: None
+        try:
+            return await made.say("two", "m2"), await made.say("one", "m1")
+        finally:
+            await made.runtime.close()
+
+    two, one = asyncio.run(go())
+    assert [(one.index, one.reply), (two.index, two.reply)] == [(0, "one"), (1, "two")]
+    answered = [s for s in made.spans.get_finished_spans() if s.name == "invoke_agent support"][-2:]
+    assert [(s.attributes or {})["assay.turn.index"] for s in answered] == [0, 1]
+
+
+def test_a_damaged_file_is_said_to_be_damaged(tmp_path: Path) -> None:
+    made = stand(tmp_path, killed.model())
+
+    async def fill() -> None:
+        for number in range(20):
+            await made.say(f"hello {'x' * 5_000}", f"m{number}", session=f"s{number}")
+        await made.runtime.close()
+
+    asyncio.run(fill())
+    file = tmp_path / "agent.db"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    again = stand(tmp_path, killed.model())
+
+    async def go() -> None:
+        with pytest.raises(CorruptState, match="damaged"):
+            await again.say("hello", "m1", session="s1")
+        again.runtime._parts.state.close()
+
+    asyncio.run(go())
 
 
 def test_a_folder_has_one_runtime(tmp_path: Path) -> None:

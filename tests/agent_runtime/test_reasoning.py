@@ -144,6 +144,20 @@ def test_a_broken_chain_is_undone_before_it_is_planned_anew(tmp_path: Path) -> N
     assert made.shop.effects("cancel_return") == [{"return_id": "RT-1"}]
 
 
+def test_a_planned_step_says_what_it_read_how_sure_it_is_and_how_long_it_took_even_when_it_fails(
+    tmp_path: Path,
+) -> None:
+    search = step("search_policy", query="returns free") | {"confidence": 0.7, "alternatives": ["escalate"]}
+    impossible = step("get_order", order_id="LK-12345") | {"confidence": 70}
+    made, _ = planned(tmp_path, [search, *[impossible] * 4])
+    said = [dict(made.span(f"step {number}").attributes or {}) for number in (3, 4, 6)]
+    assert said[0]["assay.step.documents"] == ("returns-2",)
+    assert (said[0]["assay.step.confidence"], said[0]["assay.step.alternatives"]) == (0.7, ("escalate",))
+    assert "assay.step.confidence" not in said[1]
+    assert made.span("step 6").attributes is not None  # the third call alike: the limit
+    assert all(each["assay.step.latency_ms"] > 0 for each in said)
+
+
 def test_a_planner_that_makes_no_sense_leaves_the_specialist_alone(tmp_path: Path) -> None:
     _, result = turned(tmp_path, lambda who, m, i: says("on my own"), routes("order", "refund"))
     assert result.reply == "on my own"

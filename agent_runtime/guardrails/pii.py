@@ -14,9 +14,14 @@ from typing import Final
 from agent_runtime.records import Decision
 from agent_runtime.seams import Check, Stage, Verdict
 
-_CARD: Final = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
+_BETWEEN: Final = (
+    r"[ \-\u00a0\u00ad\u2009-\u2013\u200b-\u200d\u202f\u2060\ufeff]?"  # spaces, dashes, unseen ones
+)
+_CARD: Final = re.compile(rf"(?<![\w-])\d(?:{_BETWEEN}\d){{12,18}}(?![\w-])")
 _SSN: Final = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
-_IBAN: Final = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+_IBAN: Final = re.compile(
+    r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b|\b[a-z]{2}\d{2}(?: ?\d{4}){2,7}(?: ?\d{1,3})?\b"
+)
 _SECRET: Final = re.compile(r"\b(pass ?word|passcode|pin|cvv|cvc)(\s*(?:is|:|=)\s*)([^\s,;]+)", re.IGNORECASE)
 _EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
 _OURS: Final = "larkspur.example"

@@ -155,6 +155,8 @@ def test_any_text_can_be_checked(text: str) -> None:
         ("My card is 4111 1111 1111 1111.", "My card is [card number removed]."),
         ("Card 4111-1111-1111-1111, expires soon", "Card [card number removed], expires soon"),
         ("Pay to DE89 3704 0044 0532 0130 00", "Pay to [bank account removed]"),
+        ("Card 4111\u00a01111\u20111111\u200b1111", "Card [card number removed]"),
+        ("pay to de89 3704 0044 0532 0130 00 from me", "pay to [bank account removed] from me"),
         ("My SSN: 536-90-4399", "My SSN: [social security number removed]"),
         ("my password is hunter2!", "my password is [secret removed]"),
     ],

@@ -221,6 +221,8 @@ def _recorded_id(session_id: str, number: int) -> str:
 
 
 def _batches(items: Iterable[_T], n: int) -> Iterator[list[_T]]:
-    left = iter(items)
-    while batch := list(islice(left, n)):
+    """Few at first, so that something is there soon; then `n` at a time."""
+    left, size = iter(items), min(4, n)
+    while batch := list(islice(left, size)):
         yield batch
+        size = min(n, 2 * size)

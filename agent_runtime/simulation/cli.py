@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import perf_counter
@@ -31,7 +32,7 @@ from agent_runtime.records import Release
 from agent_runtime.settings import Settings
 from agent_runtime.simulation.fast import FastRun
 from agent_runtime.simulation.full import Played, open_stage
-from agent_runtime.simulation.history import told, unfilled
+from agent_runtime.simulation.history import known_span, told
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.tally import Tally
 from agent_runtime.simulation.traffic import Run, Traffic
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weeks", type=_above_zero, metavar="N", help="of traces, up to now (default: 8)")
     parser.add_argument("--hours", type=_above_zero, metavar="N", help="of traces, instead of weeks")
     parser.add_argument(
-        "--fill", action="store_true", help="traces only after the last known session, as many as fall to that time"
+        "--fill", action="store_true", help="traces only where there is no session yet, the newest first"
     )
     parser.add_argument(
         "--personas", type=_whole, default=len(PERSONAS), metavar="N", help="manners of users per task (default: all)"
@@ -168,7 +169,7 @@ async def _fast(
         await opened.enter_async_context(collector)
     end, hours = datetime.now().astimezone(), _hours(given)
     if given.fill:
-        traffic, hours = unfilled(world, traffic, hours, end)
+        traffic = replace(traffic, mark=f"{traffic.mark}{end:%y%m%d%H%M%S}-")
     return FastRun(
         stage=stage,
         world=world,
@@ -177,6 +178,8 @@ async def _fast(
         end=end,
         collector=collector,
         assay=assay,
+        filling=given.fill,
+        known=known_span(world, traffic.releases) if given.fill else None,
     )
 
 

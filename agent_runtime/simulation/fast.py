@@ -80,7 +80,8 @@ def starts(n: int, end: datetime, weeks: float) -> Iterator[datetime]:
 class FastRun:
     """A run of traffic as traces. `stage` records templates (its spans go nowhere else); `world` gets the truth.
 
-    `collector` and `assay` are clients of the OTLP door and of the API; None tells nobody.
+    `collector` and `assay` are clients of the OTLP door and of the API; None tells nobody. With `filling` only what
+    lies outside of `known`, a span of time that has sessions, is made, the newest first.
     """
 
     stage: Stage
@@ -90,6 +91,8 @@ class FastRun:
     end: datetime
     collector: httpx.AsyncClient | None = None
     assay: httpx.AsyncClient | None = None
+    filling: bool = False
+    known: tuple[datetime, datetime] | None = None
     ended: Callable[[Played], None] = lambda played: None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     n_spans: int = 0
@@ -131,11 +134,17 @@ class FastRun:
 
     def _unplayed(self) -> Iterator[tuple[str, Release, datetime]]:
         times = starts(self.traffic.sessions, self.end, self.weeks)
-        for (session, release), at in zip(self.traffic.numbered(), times, strict=True):
+        numbered: Iterable[tuple[tuple[str, Release], datetime]] = zip(self.traffic.numbered(), times, strict=True)
+        if self.filling:
+            numbered = reversed([each for each in numbered if not self._has(each[1])])
+        for (session, release), at in numbered:
             if was_played(self.world, session):
                 self.n_known += 1
             else:
                 yield session, release, at
+
+    def _has(self, at: datetime) -> bool:
+        return self.known is not None and self.known[0] <= at <= self.known[1]
 
     async def _make(self, chosen: Sequence[tuple[Release, Cast, datetime]], plans: dict[str, Plan]) -> None:
         await self.record([(release, each) for release, each, _ in chosen], plans)

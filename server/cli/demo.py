@@ -1,8 +1,8 @@
 """Start everything on this machine with simulated users talking to the reference agent.
 
 No key and no network are needed: the model is simulated, and every span says so. Release v2 has faults whose truth
-arrives as outcome scores. The last two days are filled with earlier traffic first, as traces: at a later start
-only the time since the last session.
+arrives as outcome scores. The last two days are filled with earlier traffic first, as traces, the newest first:
+at a later start only what is missing.
 """
 
 from __future__ import annotations

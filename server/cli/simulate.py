@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fault", action="append", default=[], metavar="NAME:RATE", help="e.g. drop_confirmation:0.2; several times"
     )
     parser.add_argument(
-        "--fill", action="store_true", help="traces only after the last known session, as many as fall to that time"
+        "--fill", action="store_true", help="traces only where there is no session yet, the newest first"
     )
     parser.add_argument(
         "--reuse", action="store_true", help="play a release that is registered with other content all the same"

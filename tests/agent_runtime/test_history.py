@@ -10,8 +10,11 @@ import pytest
 
 from agent_runtime.__main__ import main
 from agent_runtime.records import Release
+from agent_runtime.settings import Settings
+from agent_runtime.simulation.fast import FastRun
+from agent_runtime.simulation.full import open_stage
 from agent_runtime.simulation.goals import Outcome
-from agent_runtime.simulation.history import last_began, unfilled
+from agent_runtime.simulation.history import known_span
 from agent_runtime.simulation.plans import cast, plan_of
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.traffic import Traffic
@@ -35,19 +38,33 @@ def _know(world: World, release: str, began: datetime) -> None:
     )
 
 
-def test_all_of_it_at_first_and_later_the_share_of_the_time_since(tmp_path: Path) -> None:
+def test_the_known_span_is_that_of_these_releases(tmp_path: Path) -> None:
     world = open_world(tmp_path / "world.db")
-    first, hours = unfilled(world, TRAFFIC, 48, NOW)
-    assert (first.sessions, hours) == (480, 48)
+    assert known_span(world, BOTH) is None
     _know(world, "other", NOW)
     _know(world, "v1", NOW - timedelta(hours=30))
+    assert known_span(world, BOTH) == (NOW - timedelta(hours=30), NOW - timedelta(hours=30))
     _know(world, "v2", NOW - timedelta(hours=6))
-    assert last_began(world, ["v1", "v2"]) == NOW - timedelta(hours=6)
-    later, hours = unfilled(world, TRAFFIC, 48, NOW)
-    assert (later.sessions, hours) == (60, 6)
-    assert not {each for each, _ in first.numbered()} & {each for each, _ in later.numbered()}
-    assert unfilled(world, TRAFFIC, 48, NOW - timedelta(hours=7))[1] == 0
+    assert known_span(world, BOTH) == (NOW - timedelta(hours=30), NOW - timedelta(hours=6))
     world.close()
+
+
+async def _filled(folder: Path, known: tuple[datetime, datetime] | None) -> list[datetime]:
+    """When the sessions of a run that fills begin, in the order in which it makes them."""
+    settings = Settings().model_copy(update={"data": folder, "otlp_endpoint": ""})
+    async with open_stage(settings, folder / "world.db", 7, None) as stage:
+        run = FastRun(stage=stage, world=stage.world, traffic=TRAFFIC, weeks=2 / 7, end=NOW, filling=True, known=known)
+        return [at for _, _, at in run._unplayed()]
+
+
+def test_the_newest_is_made_first_and_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    every = asyncio.run(_filled(tmp_path / "a", None))
+    assert every == sorted(every, reverse=True)
+    assert len(every) == TRAFFIC.sessions
+    known = NOW - timedelta(hours=30), NOW - timedelta(hours=6)
+    rest = asyncio.run(_filled(tmp_path / "b", known))
+    assert rest == [at for at in every if not known[0] <= at <= known[1]]
+    assert 0 < sum(at > known[1] for at in rest) < len(rest)
 
 
 def _sessions(folder: Path) -> dict[str, datetime]:
@@ -69,14 +86,14 @@ def test_a_second_run_adds_next_to_nothing(
     options = {"fidelity": "trace", "hours": 24, "sessions": 24, "personas": 1, "baseline": "v1", "release": "v2"}
     words = ["simulate", "--fill", *(f"--{name}={value}" for name, value in options.items())]
     assert main(words) == 0
-    assert "24 sessions of the last 24 hours" in capsys.readouterr().out.splitlines()[-1]
+    assert "24 sessions of the last 24 hours where there were none" in capsys.readouterr().out.splitlines()[-1]
     first = _sessions(tmp_path)
     assert len(first) == 24
     assert max(first.values()) - min(first.values()) > timedelta(hours=12)
     assert main(words) == 0
     second = _sessions(tmp_path)
     assert first.items() <= second.items()
-    assert len(second) <= 27  # what fell to the time after the last one of the first run
+    assert len(second) <= 27  # the ends: before the first one and after the last
     assert all(at < datetime.now(UTC) for at in second.values())
 
 

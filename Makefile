@@ -45,6 +45,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.redaction.pii
 	$(BIN)/python -m benchmarks.store.query_times --runs 5 --out benchmarks/results/store_queries.json
 	$(BIN)/python -m benchmarks.ingest.run --name ingest
+	$(BIN)/python -m benchmarks.agent.overhead
 
 # The campaigns of docs/reliability.md in full, one line each; several hours, on an otherwise idle machine.
 soak: setup

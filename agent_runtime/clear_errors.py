@@ -46,8 +46,8 @@ class ClearModel(WrapperModel):
 
     def __init__(self, wrapped: Model, settings: Settings, provider: str) -> None:
         super().__init__(wrapped)
-        self._settings = settings
-        self._provider = provider
+        self._told = settings
+        self._kind = provider
 
     async def request(self, *args: Any, **kwargs: Any) -> ModelResponse:
         """Asks the model. Raises ModelFailed."""
@@ -58,8 +58,8 @@ class ClearModel(WrapperModel):
         raise failed from None
 
     def _plainly(self, error: Exception) -> ModelFailed:
-        key, address = _SET[self._provider]
-        said = without_keys(str(error), known_keys(self._settings))
+        key, address = _SET[self._kind]
+        said = without_keys(str(error), known_keys(self._told))
         where = f"the model server {_place(self.wrapped.base_url)}"
         status = error.status_code if isinstance(error, ModelHTTPError) else None
         if isinstance(error, ModelAuthenticationError) or status in (401, 403):

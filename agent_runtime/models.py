@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any, Final
 
 import httpx2
@@ -116,8 +117,7 @@ class Models:
 
     def _bedrock(self, model: str) -> Model:
         try:
-            import boto3
-            from botocore.config import Config
+            boto3, config = import_module("boto3"), import_module("botocore.config")  # optional: extra `bedrock`
             from pydantic_ai.models.bedrock import BedrockConverseModel
             from pydantic_ai.providers.bedrock import BedrockProvider
         except ImportError as error:
@@ -125,7 +125,7 @@ class Models:
         s = self._settings
         if s.aws_region is None:
             raise InvalidInput("set AWS_REGION; credentials come from the usual AWS places")
-        config = Config(
+        given = config.Config(
             connect_timeout=_CONNECT_S,
             read_timeout=s.model_timeout_s,
             retries={"mode": "standard", "total_max_attempts": 1 + s.model_retries},
@@ -137,6 +137,6 @@ class Models:
                 "there are no AWS credentials; set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID and"
                 " AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             )
-        client = session.client("bedrock-runtime", config=config)
+        client = session.client("bedrock-runtime", config=given)
         client.meta.events.register("before-sign.bedrock-runtime", _say_where_to_aws)
         return BedrockConverseModel(model, provider=BedrockProvider(bedrock_client=client), profile=schemas_once)

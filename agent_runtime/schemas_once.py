@@ -16,7 +16,7 @@ def schemas_once(profile: ModelProfile) -> ModelProfile:
     transformer = profile.get("json_schema_transformer")
     if transformer is None:
         return profile
-    return ModelProfile(**{**profile, "json_schema_transformer": _remembering(transformer)})  # type: ignore[typeddict-item]
+    return ModelProfile(**{**profile, "json_schema_transformer": _remembering(transformer)})
 
 
 def _remembering(transformer: type[JsonSchemaTransformer]) -> type[JsonSchemaTransformer]:

@@ -35,7 +35,7 @@ async def _more(number: int) -> bytes:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     try:
-        loop.add_reader(number, lambda: ready.done() or ready.set_result(None))
+        loop.add_reader(number, _wake, ready)
     except OSError:  # a file: never waits
         return os.read(number, _CHUNK)
     try:
@@ -43,3 +43,8 @@ async def _more(number: int) -> bytes:
     finally:
         loop.remove_reader(number)
     return os.read(number, _CHUNK)
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

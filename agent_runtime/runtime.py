@@ -142,9 +142,7 @@ class Runtime:
             raise InvalidInput(f"the message has {len(given.text)} characters, more than {_MOST_TEXT}")
         for name in (given.session_id, given.user_id, given.message_id, given.tenant):
             if not 0 < len(name) <= _MOST_NAME or not name.isprintable():
-                raise InvalidInput(
-                    f"session_id, user_id, message_id, tenant: 1 to {_MOST_NAME} printable letters each"
-                )
+                raise InvalidInput(f"session_id, user_id, message_id, tenant: 1 to {_MOST_NAME} printable characters")
         if self._parts.tenant not in (None, given.tenant):
             raise InvalidInput(f"tenant {given.tenant!r} has no shop here")
         self._models.of(release or self.release)

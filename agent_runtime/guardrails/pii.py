@@ -14,9 +14,7 @@ from typing import Final
 from agent_runtime.records import Decision
 from agent_runtime.seams import Check, Stage, Verdict
 
-_BETWEEN: Final = (
-    r"[ \-\u00a0\u00ad\u2009-\u2013\u200b-\u200d\u202f\u2060\ufeff]?"  # spaces, dashes, unseen ones
-)
+_BETWEEN: Final = r"[ \-\u00a0\u00ad\u2009-\u2013\u200b-\u200d\u202f\u2060\ufeff]?"  # spaces, dashes, unseen ones
 _CARD: Final = re.compile(rf"(?<![\w-])\d(?:{_BETWEEN}\d){{12,18}}(?![\w-])")
 _SSN: Final = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
 _IBAN: Final = re.compile(

@@ -20,7 +20,7 @@ from agent_runtime.records import Limits, Parameters, Release, Strategy, TurnRes
 from tests.agent_runtime.scripted import Stand, calls, last_user, results, routes, says, stand, thinking
 
 QUESTION = "Shall I refund $45.00 for order LK-12345?"
-RETURN: Final = {"order_id": "LK-12345", "item_ids": ["i1"]}
+RETURN: Final[dict[str, Any]] = {"order_id": "LK-12345", "item_ids": ["i1"]}
 
 
 def brain(who: str, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:

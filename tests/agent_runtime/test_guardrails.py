@@ -476,7 +476,7 @@ def test_a_yes_after_a_blocked_message_answers_no_earlier_question(tmp_path: Pat
         seen.extend(str(part.content) for m in messages for part in m.parts if isinstance(part, UserPromptPart))
         if last_user(messages) != "yes":
             return says("Shall I refund $45.00 for order LK-12345?")
-        args = {"order_id": "LK-12345", "item_ids": ["i"], "amount_usd": "45.00", "reason": "x"}
+        args: dict[str, Any] = {"order_id": "LK-12345", "item_ids": ["i"], "amount_usd": "45.00", "reason": "x"}
         return says("done") if results(messages) else calls("refund_order", **args)
 
     made = stand(tmp_path, thinking(brain), guardrails=GUARDRAILS)

@@ -106,7 +106,7 @@ def test_no_yes(text: str) -> None:
     assert not says_yes(text)
 
 
-ARGS = {"order_id": "LK-12345", "item_ids": ["i"], "amount_usd": "45.00", "reason": "x"}
+ARGS: dict[str, Any] = {"order_id": "LK-12345", "item_ids": ["i"], "amount_usd": "45.00", "reason": "x"}
 
 
 @pytest.mark.parametrize(

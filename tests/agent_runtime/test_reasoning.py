@@ -150,7 +150,7 @@ def test_a_planned_step_says_what_it_read_how_sure_it_is_and_how_long_it_took_ev
     search = step("search_policy", query="returns free") | {"confidence": 0.7, "alternatives": ["escalate"]}
     impossible = step("get_order", order_id="LK-12345") | {"confidence": 70}
     made, _ = planned(tmp_path, [search, *[impossible] * 4])
-    said = [dict(made.span(f"step {number}").attributes or {}) for number in (3, 4, 6)]
+    said: list[dict[str, Any]] = [dict(made.span(f"step {number}").attributes or {}) for number in (3, 4, 6)]
     assert said[0]["assay.step.documents"] == ("returns-2",)
     assert (said[0]["assay.step.confidence"], said[0]["assay.step.alternatives"]) == (0.7, ("escalate",))
     assert "assay.step.confidence" not in said[1]

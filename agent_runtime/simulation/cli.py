@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -41,19 +42,25 @@ from agent_runtime.simulation.users import PERSONAS
 
 _INTERRUPTED: Final = 130
 _MOST_DELAY_S: Final = 366 * 86_400.0
+_MOST_DIGITS: Final = 18  # what SQLite holds
+_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _WEEK_H: Final = 7 * 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is played, how fast, and where it is told."""
     parser.add_argument("--sessions", type=_whole, default=100, metavar="N", help="0 plays until it is stopped")
-    parser.add_argument("--release", default="v1", metavar="NAME", help="the release that has the faults")
-    parser.add_argument("--baseline", metavar="NAME", help="a release without faults that plays every other session")
+    parser.add_argument("--release", type=_name, default="v1", metavar="NAME", help="the release that has the faults")
+    parser.add_argument(
+        "--baseline", type=_name, metavar="NAME", help="a release without faults that plays every other session"
+    )
     parser.add_argument(
         "--fault", action="append", default=[], type=_fault, metavar="NAME:RATE", help="may be given several times"
     )
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--mark", default="", help="part of the session ids, to play a seed again as other sessions")
+    parser.add_argument("--seed", type=_seed, default=7)
+    parser.add_argument(
+        "--mark", type=_mark, default="", help="part of the session ids, to play a seed again as other sessions"
+    )
     parser.add_argument("--speed", type=_speed, default=None, metavar="max|X", help="X times as fast as a real model")
     parser.add_argument("--at-once", type=_whole, default=8, metavar="N", help="sessions at the same time")
     parser.add_argument("--per-minute", type=_above_zero, metavar="N", help="sessions that begin in a minute")
@@ -248,24 +255,45 @@ def _interval(row: dict[str, Any], prefix: str) -> str:
 
 
 def _whole(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("cannot be negative")
-    return value
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"has to be a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    return -_whole(text.removeprefix("-")) if text.startswith("-") else _whole(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"has to be a number, not {text!r}") from None
 
 
 def _above_zero(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("has to be above 0")
     return value
 
 
 def _delay(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 <= value <= _MOST_DELAY_S:
         raise argparse.ArgumentTypeError("lies between 0 and 366 days, in seconds")
     return value
+
+
+def _name(text: str) -> str:
+    """Part of session ids, which stand in addresses and in baggage."""
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError("has 1 to 100 letters, digits, and . _ : - only")
+    return text
+
+
+def _mark(text: str) -> str:
+    return text and _name(text)
 
 
 def _speed(text: str) -> float | None:
@@ -276,4 +304,4 @@ def _fault(text: str) -> tuple[str, float]:
     name, mark, rate = text.partition(":")
     if not mark:
         raise argparse.ArgumentTypeError("is written as NAME:RATE, e.g. drop_confirmation:0.2")
-    return name, float(rate)
+    return name, _number(rate)

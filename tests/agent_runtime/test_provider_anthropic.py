@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import httpx
 import pytest
 from anthropic import Anthropic
 from pydantic_ai import Agent
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 
+from agent_runtime.simulation.proposal import Proposal, ProposedCall
 from agent_runtime.simulation.provider.rate_limits import RateLimits
 from agent_runtime.simulation.provider.server import Provider
 from tests.agent_runtime.providing import serving
@@ -82,6 +84,82 @@ def test_errors_have_the_shape_the_client_knows(client: Anthropic, url: str) -> 
         client.messages.create(model="sim-1", max_tokens=5, messages=[])
     with pytest.raises(anthropic.InternalServerError):
         client.messages.create(model="sim-fail-529", max_tokens=5, messages=[USER])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"temperature": 2}, "temperature"),
+        ({"stream": "yes"}, "stream"),
+        ({"max_tokens": None}, "max_tokens: Field required"),
+        ({"messages": [{"role": "system", "content": "x"}]}, "unknown role"),
+        ({"tools": [{"input_schema": {}}]}, "tools.0.name"),
+        ({"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "z"}]}]}, "tool_use_id"),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "tool_use", "id": "a", "name": "get_order", "input": {}}],
+                    },
+                    {"role": "user", "content": "Well?"},
+                ]
+            },
+            "without `tool_result`",
+        ),
+    ],
+)
+def test_a_malformed_request_is_refused(client: Anthropic, more: Any, said: str) -> None:
+    body = {"model": "sim-1", "max_tokens": 50, "messages": [USER], **more}
+    with pytest.raises(anthropic.BadRequestError, match=said) as refused:
+        client.post("/v1/messages", body=body, cast_to=object)
+    assert refused.value.body["error"]["type"] == "invalid_request_error"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, "authentication_error"),
+        (403, "permission_error"),
+        (413, "request_too_large"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (529, "overloaded_error"),
+    ],
+)
+def test_a_failure_has_anthropics_name(client: Anthropic, status: int, kind: str) -> None:
+    with pytest.raises(anthropic.APIStatusError) as failed:
+        client.messages.create(model=f"sim-fail-{status}", max_tokens=5, messages=[USER])
+    body: Any = failed.value.body
+    assert (failed.value.status_code, body["error"]["type"]) == (status, kind)
+    assert failed.value.response.headers["x-assay-simulated"] == "true"
+
+
+def test_a_body_too_large_has_anthropics_name(url: str) -> None:
+    answer = httpx.post(f"{url}/v1/messages", content=b" " * (9 * 2**20), timeout=60)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "request_too_large")
+
+
+def test_several_calls_of_one_answer_arrive_whole_and_in_a_stream() -> None:
+    ids = ["LK-1000001", "LK-1000002"]
+    asked = Proposal(calls=tuple(ProposedCall(tool="get_order", args={"order_id": each}) for each in ids))
+    with (
+        serving(Provider(alter=lambda proposal, situation, release: asked)) as url,
+        Anthropic(base_url=url, api_key="any", max_retries=0) as client,
+    ):
+        whole = _ask(client, USER, tools=[GET_ORDER])
+        with client.messages.stream(
+            model="sim-1", max_tokens=500, system=ORDER_AGENT, messages=[USER], tools=[GET_ORDER]
+        ) as stream:
+            streamed: Any = stream.get_final_message()
+    for answer in (whole, streamed):
+        assert [block.input["order_id"] for block in answer.content] == ids
+        assert len({block.id for block in answer.content}) == 2
+
+
+def test_structured_output_follows_its_schema(client: Anthropic) -> None:
+    answer = client.messages.parse(model="sim-1", max_tokens=500, messages=[USER], output_format=Verdict)
+    assert isinstance(answer.parsed_output, Verdict)
 
 
 def test_a_rate_limit_says_when_to_come_back() -> None:

@@ -10,13 +10,14 @@ from typing import Any, Literal
 import httpx
 import openai
 import pytest
-from openai import OpenAI
+from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageFunctionToolCall
 from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
+from agent_runtime.simulation.proposal import Proposal, ProposedCall
 from agent_runtime.simulation.provider.rate_limits import RateLimits
 from agent_runtime.simulation.provider.server import Provider
 from tests.agent_runtime.providing import serving
@@ -29,6 +30,7 @@ GET_ORDER: Any = {
         "parameters": {"type": "object", "properties": {"order_id": {"type": "string"}}, "required": ["order_id"]},
     },
 }
+USER: Any = {"role": "user", "content": "Where is my order LK-1023145?"}
 SHIPPED = {"order_id": "LK-1023145", "status": "shipped", "items": [{"name": "Cairn boots", "price_usd": "169.00"}]}
 
 
@@ -148,6 +150,84 @@ def test_errors_have_the_shape_the_client_knows(client: OpenAI, url: str) -> Non
         client.chat.completions.create(model="sim-fail-503", messages=[{"role": "user", "content": "Hello"}])
     assert httpx.post(f"{url}/v1/chat/completions", content=b"{").json()["error"]["type"] == "invalid_request_error"
     assert httpx.get(f"{url}/v2").status_code == 404
+
+
+TOOL_CALL: Any = {"id": "a", "type": "function", "function": {"name": "get_order", "arguments": "{}"}}
+MALFORMED: Any = {
+    "temperature": ({"temperature": 9}, "temperature"),
+    "temperature of words": ({"temperature": "hot"}, "temperature"),
+    "stream of words": ({"stream": "yes"}, "stream"),
+    "max_tokens": ({"max_tokens": 0}, "max_tokens"),
+    "n": ({"n": 2}, "n"),
+    "response_format": ({"response_format": {"type": "xml"}}, "response_format.type"),
+    "a role": ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+    "a content": ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+    "a result of no call": ({"messages": [{"role": "tool", "tool_call_id": "z", "content": "{}"}]}, "messages"),
+    "a call without its result": (
+        {"messages": [{"role": "assistant", "tool_calls": [TOOL_CALL]}, {"role": "user", "content": "Well?"}]},
+        "messages",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_request_is_refused_by_its_parameter(client: OpenAI, name: str) -> None:
+    more, param = MALFORMED[name]
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.post("/chat/completions", body={"model": "sim-1", "messages": [USER], **more}, cast_to=object)
+    assert (refused.value.type, refused.value.param) == ("invalid_request_error", param)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        (401, openai.AuthenticationError, "invalid_api_key"),
+        (403, openai.PermissionDeniedError, None),
+        (429, openai.RateLimitError, "rate_limit_exceeded"),
+        (500, openai.InternalServerError, None),
+        (503, openai.InternalServerError, None),
+    ],
+)
+def test_a_failure_can_be_ordered(
+    client: OpenAI, status: int, kind: type[openai.APIStatusError], code: str | None
+) -> None:
+    with pytest.raises(kind) as failed:
+        client.chat.completions.create(model=f"sim-fail-{status}", messages=[USER])
+    assert (failed.value.status_code, failed.value.code) == (status, code)
+    assert failed.value.response.headers["x-assay-simulated"] == "true"
+    assert ("retry-after" in failed.value.response.headers) is (status in (429, 503))
+
+
+def test_several_calls_of_one_answer_arrive_whole_and_in_a_stream() -> None:
+    """The rules ask for one call at a time; a fault may ask for more, and so may a real model."""
+    ids = ["LK-1000001", "LK-1000002", "LK-1000003"]
+    asked = Proposal(calls=tuple(ProposedCall(tool="get_order", args={"order_id": each}) for each in ids))
+    with (
+        serving(Provider(alter=lambda proposal, situation, release: asked)) as url,
+        OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
+    ):
+        message = _ask(client, USER, tools=[GET_ORDER]).choices[0].message
+        assert [json.loads(call.function.arguments)["order_id"] for call in message.tool_calls] == ids
+        assert len({call.id for call in message.tool_calls}) == 3
+        with client.chat.completions.stream(model="sim-1", messages=[USER], tools=[GET_ORDER]) as stream:
+            calls = stream.get_final_completion().choices[0].message.tool_calls or []
+        assert [json.loads(call.function.arguments)["order_id"] for call in calls] == ids
+        results = [{"role": "tool", "tool_call_id": call.id, "content": "{}"} for call in message.tool_calls]
+        assert _ask(client, USER, message.model_dump(exclude_none=True), *results, tools=[GET_ORDER]).choices
+
+
+def test_a_client_that_waits_as_it_is_told_gets_through() -> None:
+    """Sixty requests a minute: of 61 at once the last is refused, told to come back in a second, and comes back."""
+    provider = Provider(limits=RateLimits(requests_per_minute=60))
+
+    async def ask(url: str) -> list[Any]:
+        async with AsyncOpenAI(base_url=f"{url}/v1", api_key="a", max_retries=5) as client:
+            asked = [client.chat.completions.create(model="sim-1", messages=[USER]) for _ in range(61)]
+            return await asyncio.gather(*asked)
+
+    with serving(provider) as url:
+        assert len(asyncio.run(ask(url))) == 61
+    assert provider.n_answered > 61
 
 
 def test_a_rate_limit_says_when_to_come_back() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from agent_runtime.simulation.proposal import Proposal, Situation
 from agent_runtime.simulation.provider.__main__ import main
@@ -100,6 +102,39 @@ def test_a_body_too_large_is_refused() -> None:
         answer = httpx.post(f"{url}/v1/chat/completions", content=b" " * (9 * 2**20), timeout=60)
         assert answer.status_code == 413
         assert httpx.get(f"{url}/healthz").json()["simulated"] is True
+
+
+class Deeper(BaseModel):
+    """Reached by a reference."""
+
+    kind: Literal["a", "b"]
+
+
+class Bounded(BaseModel):
+    """Every bound that a schema of structured output may have, but for patterns."""
+
+    long: str = Field(min_length=12)
+    short: str = Field(max_length=3)
+    time: datetime
+    mail: Annotated[str, WithJsonSchema({"type": "string", "format": "email"})] = Field(pattern="@")
+    above: int = Field(gt=5)
+    below: int = Field(le=-5)
+    half: float = Field(ge=1, multiple_of=0.5)
+    narrow: float = Field(gt=0, lt=0.05)
+    pair: list[int] = Field(min_length=2, max_length=3)
+    none: list[int] = Field(max_length=0)
+    maybe: str | None
+    deeper: Deeper
+    large: Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1e300})]  # a bound beyond 2^53 is not read
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_structured_output_keeps_to_the_bounds_of_its_schema(seed: int) -> None:
+    schema = Bounded.model_json_schema()
+    wanted = {"type": "json_schema", "json_schema": {"name": "bounded", "strict": True, "schema": schema}}
+    body = {"model": "sim-1", "messages": [{"role": "user", "content": "Fill this."}], "response_format": wanted}
+    answer = orjson.loads(_post(Provider(seed=seed), body).body)
+    Bounded.model_validate_json(answer["choices"][0]["message"]["content"])
 
 
 JSON = st.recursive(

@@ -7,13 +7,24 @@ from typing import Any, Final
 
 import orjson
 
-from agent_runtime.simulation.provider.asked import Asked, Call, Choice, Message, Offered, RequestRefused, Role
+from agent_runtime.simulation.provider.asked import (
+    Asked,
+    Call,
+    Choice,
+    Message,
+    Offered,
+    RequestRefused,
+    Role,
+    unpaired,
+)
 from agent_runtime.simulation.provider.drafted import Drafted, Stop
 from agent_runtime.simulation.provider.fields import (
     arguments_of,
     as_list,
     as_object,
+    check_numbers,
     count_of,
+    flag_of,
     joined_text,
     parse_body,
     text_of,
@@ -22,7 +33,15 @@ from agent_runtime.simulation.provider.tokens import pieces
 
 _STOP: Final = {Stop.END: "end_turn", Stop.CALLS: "tool_use", Stop.LENGTH: "max_tokens"}
 _CHOICE: Final = {"auto": Choice.AUTO, "any": Choice.REQUIRED, "tool": Choice.REQUIRED, "none": Choice.NONE}
-_KINDS: Final = {400: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error", 529: "overloaded_error"}
+_KINDS: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 
 
 def read_request(body: bytes, session_id: str, release: str, *, counting: bool = False) -> Asked:
@@ -37,6 +56,7 @@ def read_request(body: bytes, session_id: str, release: str, *, counting: bool =
     tools = tuple(_tool(tool, index) for index, tool in enumerate(as_list(given.get("tools"), "tools")))
     choice, must_call = _choice(given.get("tool_choice"), tools)
     schema = _output_schema(given)
+    check_numbers(given, {"temperature": (0.0, 1.0), "top_p": (0.0, 1.0)})
     return Asked(
         model=text_of(given, "model", "model"),
         instructions=joined_text(given.get("system"), "system"),
@@ -47,7 +67,7 @@ def read_request(body: bytes, session_id: str, release: str, *, counting: bool =
         output_schema=schema,
         wants_json=schema is not None,
         max_tokens=most,
-        stream=given.get("stream") is True,
+        stream=flag_of(given, "stream"),
         stream_usage=True,
         session_id=session_id,
         release=release,
@@ -67,7 +87,17 @@ def _messages(given: list[Any]) -> tuple[Message, ...]:
                 messages.append(_spoken_by_model(message.get("content"), where, tools))
             case role:
                 raise RequestRefused(f"{where}.role: unknown role {role!r:.40}", param=f"{where}.role")
+    _check_results(messages)
     return tuple(messages)
+
+
+def _check_results(messages: list[Message]) -> None:
+    unanswered, unasked = unpaired(messages)
+    if unanswered:
+        ids = ", ".join(sorted(unanswered))
+        raise RequestRefused(f"messages: `tool_use` ids without `tool_result` blocks immediately after: {ids:.200}")
+    if unasked:
+        raise RequestRefused(f"messages: unexpected `tool_use_id` in a `tool_result` block: {unasked.pop():.100}")
 
 
 def _spoken_by_user(content: object, where: str, tools: Mapping[str, str]) -> list[Message]:
@@ -193,6 +223,6 @@ def token_count(asked: Asked) -> bytes:
 
 def refusal(failure: RequestRefused, request_id: str) -> bytes:
     """Renders an error as Anthropic does."""
-    kind = _KINDS.get(failure.status, "api_error")
+    kind = _KINDS.get(failure.status, "invalid_request_error" if failure.status < 500 else "api_error")
     error = {"type": kind, "message": str(failure)}
     return orjson.dumps({"type": "error", "error": error, "request_id": request_id})

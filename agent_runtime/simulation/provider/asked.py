@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -66,6 +66,20 @@ class Message:
     calls: tuple[Call, ...] = ()
     call_id: str = ""
     tool: str = ""
+
+
+def unpaired(messages: Iterable[Message]) -> tuple[set[str], set[str]]:
+    """Calls whose results do not follow at once, and results that answer no call: by id, of the first such place."""
+    waiting: set[str] = set()
+    for message in messages:
+        if message.role is not Role.TOOL:
+            if waiting:
+                break
+            waiting = {call.call_id for call in message.calls}
+        elif message.call_id not in waiting:
+            return set(), {message.call_id}
+        waiting.discard(message.call_id)
+    return waiting, set()
 
 
 @dataclass(frozen=True, kw_only=True)

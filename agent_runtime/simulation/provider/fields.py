@@ -55,6 +55,24 @@ def count_of(given: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
+def flag_of(given: Mapping[str, Any], name: str) -> bool:
+    """Gives the boolean `name`, False when absent or null."""
+    value = given.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise RequestRefused(f"'{name}' has to be true or false", param=name)
+    return value is True
+
+
+def check_numbers(given: Mapping[str, Any], allowed: Mapping[str, tuple[float, float]]) -> None:
+    """Refuses sampling options outside what the provider allows; they change nothing here."""
+    for name, (low, high) in allowed.items():
+        value = given.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise RequestRefused(f"'{name}' has to be a number from {low:g} to {high:g}", param=name)
+
+
 def arguments_of(given: object) -> dict[str, Any]:
     """Gives a call's arguments, a JSON text or an object; what is neither becomes the empty object."""
     if isinstance(given, dict):

@@ -7,13 +7,24 @@ from typing import Any, Final
 
 import orjson
 
-from agent_runtime.simulation.provider.asked import Asked, Call, Choice, Message, Offered, RequestRefused, Role
+from agent_runtime.simulation.provider.asked import (
+    Asked,
+    Call,
+    Choice,
+    Message,
+    Offered,
+    RequestRefused,
+    Role,
+    unpaired,
+)
 from agent_runtime.simulation.provider.drafted import Drafted, Stop
 from agent_runtime.simulation.provider.fields import (
     arguments_of,
     as_list,
     as_object,
+    check_numbers,
     count_of,
+    flag_of,
     joined_text,
     parse_body,
     text_of,
@@ -21,6 +32,12 @@ from agent_runtime.simulation.provider.fields import (
 from agent_runtime.simulation.provider.tokens import pieces
 
 _FINISH: Final = {Stop.END: "stop", Stop.CALLS: "tool_calls", Stop.LENGTH: "length"}
+_SAMPLING: Final = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+}
 DONE: Final = b"data: [DONE]\n\n"
 
 
@@ -36,6 +53,7 @@ def read_request(body: bytes, session_id: str, release: str) -> Asked:
     choice, must_call = _choice(given.get("tool_choice"), tools)
     wants_json, schema = _response_format(given.get("response_format"))
     options = as_object(given.get("stream_options") or {}, "stream_options")
+    check_numbers(given, _SAMPLING)
     return Asked(
         model=text_of(given, "model", "model"),
         instructions=instructions,
@@ -46,8 +64,8 @@ def read_request(body: bytes, session_id: str, release: str) -> Asked:
         output_schema=schema,
         wants_json=wants_json,
         max_tokens=count_of(given, "max_completion_tokens") or count_of(given, "max_tokens"),
-        stream=given.get("stream") is True,
-        stream_usage=options.get("include_usage") is True,
+        stream=flag_of(given, "stream"),
+        stream_usage=flag_of(options, "include_usage"),
         session_id=session_id,
         release=release,
     )
@@ -75,7 +93,21 @@ def _messages(given: list[Any]) -> tuple[str, tuple[Message, ...]]:
                 messages.append(Message(role=Role.TOOL, text=text, call_id=call_id, tool=tools.get(call_id, "")))
             case role:
                 raise RequestRefused(f"unknown role {role!r:.40}", param=f"{where}.role")
+    _check_results(messages)
     return "\n\n".join(instructions), tuple(messages)
+
+
+def _check_results(messages: list[Message]) -> None:
+    unanswered, unasked = unpaired(messages)
+    if unanswered:
+        ids = ", ".join(sorted(unanswered))
+        said = (
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'"
+        )
+        raise RequestRefused(f"{said}. Without a response: {ids:.200}", param="messages")
+    if unasked:
+        said = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'"
+        raise RequestRefused(f"{said}: {unasked.pop():.100}", param="messages")
 
 
 def _calls(message: Mapping[str, Any], where: str) -> tuple[Call, ...]:

@@ -25,6 +25,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MOST_BODY_BYTES: Final = 8 * 2**20
 FAILING_MODEL: Final = "sim-fail-"  # sim-fail-503 answers 503: for tests of a client's retries
+_CODES: Final = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
 _LOG = logging.getLogger(__name__)
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
@@ -138,9 +139,9 @@ def _fail_on_request(model: str) -> None:
     wanted = model.removeprefix(FAILING_MODEL)
     if wanted != model and wanted.isdecimal() and 400 <= int(wanted) <= 599:
         status = int(wanted)
-        kind = "server_error" if status >= 500 else "invalid_request_error"
+        kind, code = ("server_error" if status >= 500 else "invalid_request_error"), _CODES.get(status)
         headers = {"retry-after": "1"} if status in (429, 503, 529) else {}
-        raise RequestRefused(f"{model} always answers {status}", status=status, kind=kind, headers=headers)
+        raise RequestRefused(f"{model} always answers {status}", status=status, kind=kind, code=code, headers=headers)
 
 
 def _who(headers: Mapping[str, str]) -> tuple[str, str]:

@@ -31,7 +31,7 @@ from agent_runtime.ask import Asker, Question
 from agent_runtime.context import PlannedStep, TurnContext
 from agent_runtime.errors import ModelFailed
 from agent_runtime.ledger import canonical
-from agent_runtime.reasoning.react import Loop, measured, react
+from agent_runtime.reasoning.react import Loop, guard_written, measured, react
 from agent_runtime.records import AgentName, Risk, Strategy
 from agent_runtime.telemetry import short_json
 from agent_runtime.tools.caps import needs_person, over_cap
@@ -91,6 +91,7 @@ async def _make(loop: Loop, asker: Asker, turn: TurnContext) -> bool:
         more += f"Plan anew from the facts:\n{short_json(turn.plan_results)}"
     try:
         plan = await asker.ask(_PLANNER, turn.recent, turn.text, turn.release, turn.spending, more)
+        guard_written(loop, turn, plan.model_dump_json(exclude_defaults=True))
     except ModelFailed:  # its span says so; without a plan the specialist goes on step by step
         return False
     turn.plan, turn.plan_results, turn.n_plans = _ready(plan.steps, turn), [], turn.n_plans + 1

@@ -124,12 +124,16 @@ def measured(span: Span, documents: Sequence[Document]) -> Iterator[None]:
 
 
 def _guard(loop: Loop, turn: TurnContext, response: ModelResponse) -> None:
-    """Raises ModelFailed when a guardrail blocks what the model wrote; an answer in text has the output stage."""
+    """Guards calls and what stands beside them; an answer in text has the output stage. Raises ModelFailed."""
     calls = [part for part in response.parts if isinstance(part, ToolCallPart)]
     if not calls:
         return
     texts = [part.content for part in response.parts if isinstance(part, TextPart)]
-    written = "\n".join([*texts, *(part.args_as_json_str() for part in calls)])
+    guard_written(loop, turn, "\n".join([*texts, *(part.args_as_json_str() for part in calls)]))
+
+
+def guard_written(loop: Loop, turn: TurnContext, written: str) -> None:
+    """Raises ModelFailed when a guardrail blocks what a model wants to do."""
     asked = Check(given=turn.given, text=written, parameters=turn.parameters, agent=turn.agent)
     verdict = pass_stage(loop.telemetry, loop.guardrails, Stage.GENERATION, asked)
     if verdict.decision is Decision.BLOCK:

@@ -16,11 +16,14 @@ from agent_runtime.errors import InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.settings import Settings
 from agent_runtime.simulation.fast import FastRun, Recorder, starts
+from agent_runtime.simulation.faults.table import FAULTS
 from agent_runtime.simulation.full import open_stage
-from agent_runtime.simulation.plans import cast
+from agent_runtime.simulation.loading import all_scenarios
+from agent_runtime.simulation.plans import Cast, cast
 from agent_runtime.simulation.templates import Template
 from agent_runtime.simulation.traffic import Traffic
 from agent_runtime.simulation.truth import truths
+from agent_runtime.simulation.users import PERSONAS
 from agent_runtime.simulation.world import World
 
 END = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
@@ -46,7 +49,19 @@ def _shape(spans: list[Any]) -> Counter[Any]:
         tokens = [said[k].int_value for k in sorted(said) if k.startswith("gen_ai.usage.")]
         return (*tokens, said["operation.cost"].double_value if "operation.cost" in said else None)
 
-    return Counter((path(s), tuple(sorted(a.key for a in s.attributes)), numbers(s), s.status.code) for s in spans)
+    return Counter(
+        (path(s), s.kind, tuple(sorted(a.key for a in s.attributes)), numbers(s), s.status.code) for s in spans
+    )
+
+
+def _of_every_fault() -> list[Cast]:
+    """A session of each fault, alone."""
+    found = []
+    for number, (name, fault) in enumerate(sorted(FAULTS.items())):
+        scenario = [each for each in all_scenarios() if fault.applies(each)][-1]
+        persona = PERSONAS[number % len(PERSONAS)]
+        found.append(Cast(session_id=f"v2-7-{900 + number:06d}", scenario=scenario, persona=persona, faults=(name,)))
+    return found
 
 
 async def _recorded(folder: Path) -> tuple[FastRun, list[Template], list[list[Any]]]:
@@ -61,7 +76,8 @@ async def _recorded(folder: Path) -> tuple[FastRun, list[Template], list[list[An
     ):
         run = FastRun(stage=stage, world=other.world, traffic=traffic, weeks=1, end=END)
         await run.play()
-        chosen = [cast(plans["v2"], session) for session, _ in traffic.numbered()]
+        chosen = [cast(plans["v2"], session) for session, _ in traffic.numbered()] + _of_every_fault()
+        await run.record([(RELEASE, each) for each in chosen], plans)
         templates = [run.template(RELEASE, each) for each in chosen]
         recorder = Recorder()
         other.telemetry.provider.add_span_processor(recorder)
@@ -90,7 +106,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Template], 
 
 
 def test_the_shape_tokens_and_costs_are_those_of_full_sessions(recorded: Any) -> None:
+    """With every fault, and without any."""
     templates, full, _ = recorded
+    assert {template.played.chosen.faults for template in templates} >= {(), *((name,) for name in FAULTS)}
     for template, spans in zip(templates, full, strict=True):
         assert _shape(_spans(template.instance("v2-7-000001", 10**18))) == _shape(spans)
 

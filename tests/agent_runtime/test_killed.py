@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 
 from agent_runtime.records import TurnResult
-from tests.agent_runtime.killed import STORIES
-from tests.agent_runtime.scripted import stand
+from tests.agent_runtime.killed import STORIES, opened
 from tests.agent_runtime.test_checkpoints import ROOT
 
 
 def told(folder: Path, story: str) -> tuple[object, ...]:
     """Tells the story, to its end or again after a kill: how it ends and what the shop has done, each so often."""
-    make, go = STORIES[story]
-    made = stand(folder, make())
+    made, go = opened(folder, story)
 
     async def whole() -> TurnResult:
         await made.runtime.start()

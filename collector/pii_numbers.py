@@ -173,7 +173,7 @@ _LABEL_BEFORE = re.compile(
     rb"|(?<=[a-z])(?-i:Phone)|(?<![a-z])(?:tel|telefon\w*|telef\w*|handy|mobile?|cell|cellular|fax|whatsapp|sms|pager"
     rb"|hotline|helpline|msisdn|voicemail|landline)(?![a-z])"
     rb"|(?<![a-z])(?:call|text|dial|ring|reach|contact|messag)(?:s|e|es|ed|ing)?\b[^\d{}\[\];]{0,40}?"
-    rb"(?<![a-z])(?:me|us|him|her|them|back|on|at|to|registered|number))(?P<between>[^\d{}\[\];]{0,44})\Z"
+    rb"(?<![a-z])(?:me|us|him|her|them|back|on|at|to|registered|numbers?)(?![a-z]))(?P<between>[^\d{}\[\];]{0,44})\Z"
 )
 _NOT_BETWEEN = re.compile(
     rb"(?i)order|item|invoice|ticket|\bzip|postal|address|street|track|serial|imei|amount|price|total|account|\bref"

@@ -203,8 +203,8 @@ class FastRun:
         """Sends a request until it is taken; equal bytes that arrive twice are stored once."""
         if self.collector is None:
             return
-        said, until = "nothing", monotonic() + _PATIENCE_S
-        while monotonic() < until and not self.stop.is_set():
+        until = monotonic() + _PATIENCE_S
+        while True:
             try:
                 answer = await self.collector.post("/v1/traces", content=body)
             except httpx.TransportError as error:
@@ -214,10 +214,10 @@ class FastRun:
                     self.n_lost += ExportTraceServiceResponse.FromString(answer.content).partial_success.rejected_spans
                     return
                 said = f"{answer.status_code}: {answer.text[:300]}"
-                if answer.status_code not in _LATER:
-                    break
+                until = until if answer.status_code in _LATER else 0.0
+            if monotonic() > until or self.stop.is_set():
+                raise BackendUnavailable(f"the collector takes no traces: {said}")
             await asyncio.sleep(_WAIT_S)
-        raise BackendUnavailable(f"the collector takes no traces: {said}")
 
 
 def _key(release: Release, chosen: Cast) -> _Key:

@@ -156,15 +156,21 @@ def _answers(*statuses: int | None) -> tuple[httpx.MockTransport, list[bytes]]:
     return httpx.MockTransport(answer), taken
 
 
-async def _traces(folder: Path, transport: httpx.MockTransport, sessions: int = 12) -> FastRun:
+async def _traces(
+    folder: Path, transport: httpx.MockTransport, sessions: int = 12, *, interrupted: bool = False
+) -> FastRun:
     world = open_world(folder / "truth.db")
     async with (
         _stage(folder / str(sessions) / str(len(_known(folder)))) as stage,
         httpx.AsyncClient(transport=transport, base_url="http://collector") as collector,
     ):
         run = FastRun(stage=stage, world=world, traffic=_traffic(sessions), weeks=1, end=END, collector=collector)
+        playing = asyncio.create_task(run.play())
         try:
-            await run.play()
+            if interrupted:
+                await asyncio.sleep(0)  # it has begun
+                run.interrupt()
+            await playing
         finally:
             world.close()
         return run
@@ -180,20 +186,29 @@ def _known(folder: Path) -> list[str]:
 def test_traces_wait_for_a_collector_that_comes_back(tmp_path: Path) -> None:
     transport, taken = _answers(None, 503)
     run = asyncio.run(_traces(tmp_path, transport, sessions=8))
-    assert (len(taken), len(_known(tmp_path)), run.n_lost) == (1, 8, 0)
+    assert (len(taken), len(_known(tmp_path)), run.n_lost) == (2, 8, 0)
+
+
+def test_traces_that_are_being_made_when_the_run_is_interrupted_are_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "_PER_REQUEST", 4)
+    transport, taken = _answers()
+    asyncio.run(_traces(tmp_path, transport, interrupted=True))
+    assert (len(taken), len(_known(tmp_path))) == (1, 4)
 
 
 def test_traces_that_a_collector_refuses_have_no_truth_and_are_made_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast, "_PER_REQUEST", 8)
+    monkeypatch.setattr(fast, "_PER_REQUEST", 4)
     transport, taken = _answers(200, 401)
     with pytest.raises(BackendUnavailable, match="takes no traces: 401: not now"):
         asyncio.run(_traces(tmp_path, transport))
-    assert len(_known(tmp_path)) == 8, "the first request's"
+    assert len(_known(tmp_path)) == 4, "the first request's"
     transport, rest = _answers()
     run = asyncio.run(_traces(tmp_path, transport))
-    assert (run.n_known, len(_known(tmp_path))) == (8, 12)
+    assert (run.n_known, len(_known(tmp_path))) == (4, 12)
     for session in (session for session, _ in _traffic(12).numbered()):
         assert sum(session.encode() in body for body in taken + rest) == 1
 

@@ -73,7 +73,8 @@ def interval(n: int, mean: float, sd: float, low: float, high: float) -> tuple[f
     if low >= 0 and high <= 1:
         middle, square = mean + _Z**2 / (2 * n), _Z**2 / n
         half = _Z * math.sqrt(mean * (1 - mean) / n + square / (4 * n))
-        return max(0.0, (middle - half) / (1 + square)), min(1.0, (middle + half) / (1 + square))
+        ends = (middle - half) / (1 + square), (middle + half) / (1 + square)
+        return max(0.0, min(ends[0], mean)), min(1.0, max(ends[1], mean))  # rounding stays outside of it
     half = _Z * sd / math.sqrt(n)
     return mean - half, mean + half
 

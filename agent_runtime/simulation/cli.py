@@ -239,7 +239,16 @@ def _print(given: argparse.Namespace, tally: Tally, playing: Run | FastRun, seco
         told = {"outcomes_posted": playing.n_posted, "spans_lost": playing.n_lost}
         sys.stdout.write(json.dumps({**found, **more, **told, "seconds": round(seconds, 3)}, indent=2) + "\n")
         return
-    table = Table("release", "fault", "sessions", "passed", "95 % interval", "pass^k", box=None, pad_edge=False)
+    table = Table(
+        "release",
+        "fault",
+        "sessions",
+        "passed",
+        "95 % interval",
+        "pass^k of tasks played k times",
+        box=None,
+        pad_edge=False,
+    )
     for row in (*({**each, "fault": "all"} for each in found["releases"]), *found["faults"]):
         of_tasks = ", ".join(f"{k}: {value:.3f}" for k, value in row.get("pass_hat_k", {}).items())
         rate = f"{row['pass_rate']:.1%}"

@@ -26,7 +26,7 @@ def wilson(n_passed: int, n: int, z: float = _Z95) -> tuple[float, float]:
     share, z2 = n_passed / n, z * z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = z / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))  # rounding stays outside of it
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Start everything on this machine with simulated users talking to the reference agent.
 
-No key and no network are needed: the model is simulated, and every span says so. Release v2 has faults whose truth
+No key and no network are needed: the model is simulated, and every span says so. Release demo-v2 has faults whose truth
 arrives as outcome scores. The last two days are filled with earlier traffic first, as traces, the newest first:
 at a later start only what is missing.
 """
@@ -47,7 +47,7 @@ def _traffic(places: Places, key: str) -> list[Part]:
 
 
 def _simulation(name: str, places: Places, key: str, words: Sequence[str], then: Part | None = None) -> Part:
-    """Sessions in two releases: v1 without faults, v2 with some that are known."""
+    """Sessions in two releases: demo-v1 without faults, demo-v2 with some that are known."""
     command = [sys.executable, "-m", "server.cli.main", "simulate", "--reuse", f"--url={places.api_url}", *words]
     faults = [f"--fault={name}:{rate}" for name, rate in FAULTS.items()]
     environment = {
@@ -58,7 +58,7 @@ def _simulation(name: str, places: Places, key: str, words: Sequence[str], then:
     }
     return Part(
         name=name,
-        command=[*command, "--baseline=v1", "--release=v2", *faults],
+        command=[*command, "--baseline=demo-v1", "--release=demo-v2", *faults],
         ports=(),
         environment=environment,
         then=then,

@@ -43,6 +43,7 @@ def _as_it_must(release: Release, numbers: range) -> Tally:
 def test_intervals_are_those_of_wilson(n_passed: int, n: int, low: float, high: float) -> None:
     """The last is the example of Newcombe 1998 (Statistics in Medicine 17, table I), as is 0 of 10 by the formula."""
     assert wilson(n_passed, n) == pytest.approx((low, high), abs=5e-5)
+    assert all(wilson(m, m)[1] == 1.0 and wilson(0, m)[0] == 0.0 for m in range(1, 400))
     assert wilson(n_passed, n, Z999)[0] <= low
     assert wilson(n_passed, n, Z999)[1] >= high - 5e-5
 

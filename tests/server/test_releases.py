@@ -169,5 +169,7 @@ def test_one_release_by_its_names_slashes_and_all(shell: Shell) -> None:
 def test_intervals_are_wilsons_for_shares_and_normal_beyond() -> None:
     # Brown, Cai and DasGupta (2001): x = 0 of 10 gives [0, 0.2775]
     assert interval(10, 0.0, 0.0, 0, 0) == pytest.approx((0.0, 0.27753), abs=1e-4)
+    sure = [(interval(n, 1.0, 0.0, 1, 1)[1], interval(n, 0.0, 0.0, 0, 0)[0]) for n in range(1, 400)]
+    assert set(sure) == {(1.0, 0.0)}
     assert interval(100, 0.5, 0.5, 0, 1) == pytest.approx((0.40383, 0.59617), abs=1e-4)
     assert interval(4, 10.0, 2.0, 7, 13) == pytest.approx((10 - 1.96, 10 + 1.96), abs=1e-3)

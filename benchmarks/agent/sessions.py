@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import platform
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from agent_runtime.simulation.loading import all_scenarios
 from agent_runtime.simulation.plans import cast
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.traffic import Run, Traffic
+from benchmarks.ingest.run import machine
 
 RESULT = Path(__file__).parents[1] / "results" / "agent_sessions.json"
 RELEASE = Release(name="v2", faults={"drop_confirmation": 0.2})
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--traces", type=int, default=600)
     given = parser.parse_args()
     found = asyncio.run(measured(given.full, given.traces))
-    found |= {"at": datetime.now(UTC).isoformat(timespec="seconds"), "python": platform.python_version()}
+    found |= {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
     RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=2))
 

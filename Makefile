@@ -6,6 +6,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# What pip says, in few lines: every 25th package, large downloads, and a sign of life after 15 silent seconds.
+define SIGNS
+{ n=0; while true; do \
+	if read -r -t 15 line; then case "$$line" in \
+		Collecting\ *) n=$$((n + 1)); [ $$((n % 25)) -ne 0 ] || echo "     $$n packages looked up" ;; \
+		Downloading\ *\ MB\)|Using\ cached\ *\ MB\)) line="$${line#Using cached }"; line="$${line#Downloading }"; echo "     $${line##*/}" ;; \
+		Installing\ collected\ *) echo "     installing them all" ;; \
+	esac; \
+	elif [ $$? -gt 128 ]; then echo "     still at work, $$SECONDS s"; \
+	else break; fi; done; }
+endef
+
 .PHONY: setup demo test check bench docs soak lock clean
 
 setup: $(STAMP)
@@ -13,8 +25,7 @@ setup: $(STAMP)
 $(STAMP): requirements.lock pyproject.toml
 	@echo "1/3 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (two to six minutes with the next step, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock \
-		| sed -un -e 's/^ *\(Downloading\|Using cached\) \(.* MB)\)$$/     \2/p' -e 's/^Installing collected .*/     installing them all/p'
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock | $(SIGNS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q core auth store collector server dashboard agent_runtime tests
 	@echo "2/3 compiling the span decoder (about a minute, once)"

@@ -13,6 +13,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_runtime.compose import open_runtime
 from agent_runtime.errors import Busy, InvalidInput, NotFound, RuntimeFailed
@@ -25,6 +26,7 @@ _STATUS: Final[dict[type[RuntimeFailed], tuple[int, str]]] = {
     NotFound: (404, "not_found"),
     Busy: (429, "busy"),
 }
+MOST_BODY: Final = 256 * 1024  # bytes; the longest message, every character escaped, has room
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -46,6 +48,36 @@ class ApprovalBody(BaseModel):
     by: Name
 
 
+class BodyLimit:
+    """Answers 413 to a body above `MOST_BODY`, of which it has read no more than that."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reads the body whole, then passes the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body, more = b"", True
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        while more and len(body) <= MOST_BODY and not (length.isdigit() and int(length) > MOST_BODY):
+            message = await receive()
+            if message["type"] != "http.request":  # the caller went away
+                return
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        if more or len(body) > MOST_BODY:
+            refusal = _problem(413, "too_large", f"a body has at most {MOST_BODY} bytes")
+            await refusal(scope, receive, send)
+            return
+        left = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replayed() -> Message:
+            return left.pop() if left else await receive()
+
+        await self._app(scope, replayed, send)
+
+
 def make_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     """Makes the door; opens a runtime of its own unless it is given one. Raises InvalidInput: open beyond loopback."""
     if settings.host not in _LOOPBACK and settings.api_key is None:
@@ -62,6 +94,7 @@ def make_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="Larkspur support agent", lifespan=living)
+    app.add_middleware(BodyLimit)
     app.middleware("http")(_key_check(settings))
     app.exception_handler(RuntimeFailed)(_failed)
     app.exception_handler(RequestValidationError)(_invalid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +15,7 @@ from agent_runtime.settings import Settings
 from agent_runtime.terminal import TypedLines
 
 Read = Callable[[str], Awaitable[str]]
+_TRY: Final = 'Try "Please refund my Summit Lite watch", then "yes": a refund above ${above} asks you as the staff.'
 
 
 async def chat(settings: Settings, console: Console, read: Read | None = None, user_id: str | None = None) -> bool:
@@ -27,6 +29,9 @@ async def chat(settings: Settings, console: Console, read: Read | None = None, u
         who = user_id or running.demo_user
         model = "the simulated model" if running.simulated else settings.model
         console.print(f"You are customer {who} of Larkspur, talking to {model}. An empty line ends it.", style="dim")
+        if user_id is None:
+            above = running.runtime.release.parameters.approval_above_usd
+            console.print(_TRY.format(above=above), style="dim")
         session = f"chat-{uuid.uuid4().hex[:12]}"
         while text := (await ask("[bold]you>[/bold] ")).strip():
             given = TurnInput(

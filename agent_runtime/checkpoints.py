@@ -56,6 +56,7 @@ CREATE INDEX IF NOT EXISTS approvals_turn ON approvals (turn_id);
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+NOBODY: Final = "nobody in time"  # who decided on an approval that lapsed
 _OF_TURNS: Final = ("approvals", "ledger")  # their rows belong to a turn
 
 
@@ -188,6 +189,13 @@ class Checkpoints:
         """
         return await self._state.run(lambda c: _decide(c, approval_id, approved, by))
 
+    async def lapse(self, before: datetime, only: tuple[str, str] | None = None) -> list[Begun]:
+        """Declines what waits for a person since before that moment, in all sessions or in `only` (tenant, session);
+        gives the turns, which run again."""
+        moment = before.astimezone(UTC).isoformat()
+        ids = await self._state.run(lambda c: _lapse(c, moment, only))
+        return [found for found in [await self.of(turn_id) for turn_id in ids] if found is not None]
+
     async def decisions(self, turn_id: str) -> dict[str, bool]:
         """What was decided so far, by call id."""
         sql = "SELECT call_id, approved FROM approvals WHERE turn_id = ? AND approved IS NOT NULL"
@@ -310,6 +318,20 @@ def _decide(connection: sqlite3.Connection, approval_id: str, approved: bool, by
         return None
     connection.execute("UPDATE turns SET state = 'running' WHERE turn_id = ? AND state = 'waiting'", (turn_id,))
     return {row["call_id"]: bool(row["approved"]) for row in rows}
+
+
+def _lapse(connection: sqlite3.Connection, before: str, only: tuple[str, str] | None) -> list[str]:
+    where = "state = 'waiting' AND approved IS NULL AND approvals.at < ?"
+    where += " AND tenant = ? AND session_id = ?" if only else ""
+    sql = f"SELECT DISTINCT turn_id FROM turns JOIN approvals USING (turn_id) WHERE {where}"
+    ids = [row["turn_id"] for row in connection.execute(sql, (before, *(only or ()))).fetchall()]
+    for turn_id in ids:
+        connection.execute(
+            "UPDATE approvals SET approved = 0, decided_by = ? WHERE turn_id = ? AND approved IS NULL",
+            (NOBODY, turn_id),
+        )
+        connection.execute("UPDATE turns SET state = 'running' WHERE turn_id = ?", (turn_id,))
+    return ids
 
 
 def _row(row: sqlite3.Row) -> Begun:

@@ -20,6 +20,7 @@ class Spending:
         self.limits = limits
         self._prices = (settings.input_usd_per_mtok, settings.output_usd_per_mtok)
         self.n_steps = 0
+        self.n_reasoned = 0
         self.input_tokens = 0
         self.output_tokens = 0
         self.cost_usd: Decimal | None = None
@@ -37,6 +38,11 @@ class Spending:
             raise LimitReached("dollars", f"the turn cost {spent} of {limits.dollars} USD")
         self.n_steps += 1
         return self.n_steps
+
+    def reasoned(self) -> int:
+        """The number, from 1, of the step that now begins as its span says it: routing and planning have none."""
+        self.n_reasoned += 1
+        return self.n_reasoned
 
     def answered(self, response: ModelResponse) -> None:
         """Adds a model answer's tokens and cost."""
@@ -64,6 +70,7 @@ class Spending:
         cost = None if self.cost_usd is None else str(self.cost_usd)
         return {
             "n_steps": self.n_steps,
+            "n_reasoned": self.n_reasoned,
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "cost_usd": cost,
@@ -73,6 +80,7 @@ class Spending:
     def restore(self, saved: dict[str, Any]) -> None:
         """Takes up what `as_json` gave."""
         self.n_steps = int(saved["n_steps"])
+        self.n_reasoned = int(saved.get("n_reasoned", saved["n_steps"]))
         self.input_tokens = int(saved["input_tokens"])
         self.output_tokens = int(saved["output_tokens"])
         self.cost_usd = None if saved["cost_usd"] is None else Decimal(saved["cost_usd"])

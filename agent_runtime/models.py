@@ -1,10 +1,13 @@
-"""A release's model, behind one HTTP client; every request tells where it belongs by traceparent and baggage."""
+"""A release's model, behind one HTTP client; every request tells where it belongs by traceparent, and by baggage where
+that stays in the house."""
 
 from __future__ import annotations
 
 import os
 from importlib import import_module
+from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 from pydantic_ai.models import Model
@@ -21,14 +24,14 @@ PROVIDERS: Final = ("openai", "azure", "anthropic", "bedrock")
 _CONNECT_S: Final = 5.0
 
 
-async def _say_where(request: httpx2.Request) -> None:
-    request.headers.update(request_headers())
-
-
-def _say_where_to_aws(request: Any, **_: Any) -> None:
-    for name, value in request_headers().items():
-        del request.headers[name]  # a request that is tried again has it already
-        request.headers[name] = value
+def _is_own(host: str, trusted: str) -> bool:
+    """Whether a host is this machine's loopback, or one of `trusted` (names with commas between them)."""
+    if host in {name.strip() for name in trusted.split(",")}:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Models:
@@ -41,7 +44,7 @@ class Models:
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(settings.model_timeout_s, connect=_CONNECT_S),
             limits=httpx2.Limits(max_connections=256, max_keepalive_connections=64),
-            event_hooks={"request": [_say_where]},
+            event_hooks={"request": [self._say_where]},
         )
 
     def of(self, release: Release) -> Model:
@@ -57,6 +60,24 @@ class Models:
     async def close(self) -> None:
         """Closes the connections."""
         await self._http.aclose()
+
+    async def _say_where(self, request: httpx2.Request) -> None:
+        self._put(request.headers, request.url.host)
+
+    def _say_where_to_aws(self, request: Any, **_: Any) -> None:
+        self._put(request.headers, urlsplit(request.url).hostname or "")
+
+    def _put(self, headers: Any, host: str) -> None:
+        """Says where the request belongs. Baggage names user, tenant and session: it goes to this machine and to the
+        hosts that the settings trust, and is taken out for others, where an SDK has put it in."""
+        told = request_headers()
+        if not _is_own(host, self._settings.model_baggage_hosts):
+            told.pop("baggage", None)
+        for name in ("traceparent", "baggage"):
+            if name in headers:  # also of a request that is tried again
+                del headers[name]
+            if name in told:
+                headers[name] = told[name]
 
     def _make(self, provider: str, model: str) -> Model:
         match provider:
@@ -138,5 +159,5 @@ class Models:
                 " AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             )
         client = session.client("bedrock-runtime", config=given)
-        client.meta.events.register("before-sign.bedrock-runtime", _say_where_to_aws)
+        client.meta.events.register("before-sign.bedrock-runtime", self._say_where_to_aws)
         return BedrockConverseModel(model, provider=BedrockProvider(bedrock_client=client), profile=schemas_once)

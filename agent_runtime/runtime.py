@@ -133,8 +133,8 @@ class Runtime:
         """Answers a message; the same `message_id` again gives the same turn's answer.
 
         Waits behind earlier messages of the session; one that was cut off is answered first. While an action waits for
-        a person, says so and does nothing. Raises InvalidInput (empty or too long, another user's session, another
-        tenant than the shop's), Busy.
+        a person, says so and does nothing; after `approval_hours` it is declined, and the message answered.
+        Raises InvalidInput (empty or too long, another user's session, another tenant than the shop's), Busy.
         """
         if not given.text.strip():
             raise InvalidInput("the message is empty")
@@ -150,6 +150,7 @@ class Runtime:
         release = release or self.release
         kept = rewritten(self._turns.guardrails, Check(given=given, text=given.text, parameters=release.parameters))
         async with self._sessions.turn(_session(given)):
+            await self._checkpoints.lapse(self._undecided_since(), (given.tenant, given.session_id))
             while True:
                 begun = await self._checkpoints.begin(given, release, kept)
                 result = begun.result or await self._turns.run(begun)
@@ -203,6 +204,13 @@ class Runtime:
             await self._parts.state.scrub()
         return counts | found
 
+    async def lapse(self) -> int:
+        """Declines the actions that nobody has decided on for `approval_hours`, and ends their turns; how many."""
+        lapsed = await self._checkpoints.lapse(self._undecided_since())
+        for begun in lapsed:
+            await self._resume(begun)
+        return len(lapsed)
+
     async def summarise(self, text: str) -> str:
         """Asks the summariser model, for the turn that is worked on where there is one; memory may be given this.
 
@@ -229,9 +237,13 @@ class Runtime:
         if self._parts.announcer is not None:
             self._parts.announcer.tell(release)
 
+    def _undecided_since(self) -> datetime:
+        return datetime.now(UTC) - timedelta(hours=self.settings.approval_hours)
+
     async def _expire_for_ever(self) -> None:
         while True:
             try:
+                await self.lapse()
                 await self.expire(datetime.now(UTC))
             except (RuntimeFailed, sqlite3.Error) as error:
                 _log.warning("what has expired could not be deleted: %s", error)

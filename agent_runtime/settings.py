@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     )
 
     model_timeout_s: float = Field(default=30.0, gt=0)
+    model_baggage_hosts: str = ""  # besides loopback: a gateway of one's own may be told user, tenant and session
     model_retries: int = Field(default=2, ge=0)  # of one request, on 429, 5xx and broken connections
     input_usd_per_mtok: Decimal | None = None  # for models whose price genai-prices does not know
     output_usd_per_mtok: Decimal | None = None
@@ -71,5 +72,6 @@ class Settings(BaseSettings):
     tool_backoff_s: float = Field(default=0.05, ge=0)  # doubles per attempt
     tool_result_bytes: int = Field(default=16_384, ge=256)  # longer results are cut before the model sees them
     queued_messages: int = Field(default=8, ge=1)  # per session; more are refused as busy
+    approval_hours: float = Field(default=24.0, gt=0, le=876_000)  # an action that nobody decided on is then declined
     keep_days: float = Field(default=90.0, gt=0, le=36_500)  # turns, approvals, ledger; memory has times of its own
     memory_half_life_days: float = Field(default=30.0, gt=0, le=36_500)  # of the default release

@@ -14,10 +14,13 @@ import base64
 import binascii
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 from agent_runtime.records import Decision
 from agent_runtime.seams import Check, Stage, Verdict
+from agent_runtime.tools.confirm import was_agreed
+from agent_runtime.tools.table import TOOLS
 
 _HIDDEN: Final = frozenset("\u034f\u115f\u1160\u3164\uffa0")  # nothing is seen of them, though they are letters
 # Letters of other scripts, and the Latin ones that they look like.
@@ -167,9 +170,11 @@ class Injection:
 
 
 class ActionInjection:
-    """`action.injection`: blocks writes whose arguments, or what the session has read, carry commands to the model.
+    """`action.injection`: blocks writes whose arguments carry commands to the model; where the session has read such,
+    every write needs the user's own yes to a question that named it.
 
-    Documents and tool results are other people's text; an order in them is not the user's.
+    Documents and tool results are other people's text; an order in them is not the user's. A person may always be
+    called.
     """
 
     name = "injection"
@@ -179,14 +184,27 @@ class ActionInjection:
         """Decides on a call."""
         if asked.tool is None or asked.tool.startswith(("find_", "get_", "search_", "run_")):
             return Verdict()
-        texts = [*_texts(asked.args), *(f"{d.title} {d.text}" for d in asked.documents)]
+        found = _found(_texts(asked.args))
+        if found:
+            return Verdict(decision=Decision.BLOCK, reason=f"the arguments carry instructions ({found})")
+        texts = [f"{d.title} {d.text}" for d in asked.documents]
         texts += [earlier.text for earlier in asked.transcript if earlier.role == "tool"]
         for outcome in asked.outcomes:
             texts += _texts(outcome.result)
-        found = sorted({sign for text in texts for sign in signs(text)})
+        found = _found(texts)
         if not found:
             return Verdict()
-        return Verdict(decision=Decision.BLOCK, reason=f"what was read carries instructions ({', '.join(found)})")
+        why = f"what was read carries instructions ({found})"
+        if asked.tool == "escalate":
+            return Verdict(decision=Decision.FLAG, reason=f"{why}; a person may always be called")
+        if was_agreed(TOOLS[asked.tool], asked.args, asked.transcript, asked.given.text):
+            return Verdict(decision=Decision.FLAG, reason=f"{why}; the user said yes to this very action")
+        again = "ask the user about this very action, and do it after a plain yes"
+        return Verdict(decision=Decision.BLOCK, reason=f"{why}; {again}")
+
+
+def _found(texts: Iterable[str]) -> str:
+    return ", ".join(sorted({sign for text in texts for sign in signs(text)}))
 
 
 def _texts(value: object) -> list[str]:

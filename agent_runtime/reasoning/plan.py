@@ -113,7 +113,8 @@ async def _execute(loop: Loop, runner: ToolRunner, turn: TurnContext) -> None:
     """Runs the rest of the plan: until it is done, a person or the specialist has to go on, or it has a problem."""
     while len(turn.plan_results) < len(turn.plan) and not turn.problem:
         step = turn.plan[len(turn.plan_results)]
-        number = turn.spending.step()
+        turn.spending.step()
+        number = turn.spending.reasoned()
         attributes = {"assay.step.index": number, "assay.step.strategy": Strategy.PLAN.value}
         with (
             loop.telemetry.span(f"step {number}", attributes) as span,

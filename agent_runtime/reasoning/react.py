@@ -93,7 +93,8 @@ def _decided(turn: TurnContext, so_far: Sequence[ModelMessage]) -> DeferredToolR
 
 
 async def _step(loop: Loop, turn: TurnContext, run: Run, node: Any, n_history: int) -> Any:
-    number = turn.spending.step()
+    turn.spending.step()
+    number = turn.spending.reasoned()
     with (
         loop.telemetry.span(f"step {number}", {"assay.step.index": number}) as span,
         measured(span, turn.documents),

@@ -61,8 +61,9 @@ async def weigh_then_react(
 
 
 async def _weigh(loop: Loop, asker: Asker, turn: TurnContext) -> None:
-    attributes = {"assay.step.index": 0, "assay.step.strategy": Strategy.TREE.value}
-    with loop.telemetry.span("step 0", attributes) as span, measured(span, turn.documents):
+    number = turn.spending.reasoned()
+    attributes = {"assay.step.index": number, "assay.step.strategy": Strategy.TREE.value}
+    with loop.telemetry.span(f"step {number}", attributes) as span, measured(span, turn.documents):
         try:
             rated = await asker.ask(_CRITIC, turn.recent, turn.text, turn.release, turn.spending)
         except ModelFailed as error:  # without a critic the specialist goes on alone

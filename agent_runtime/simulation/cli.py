@@ -31,7 +31,7 @@ from agent_runtime.announce import client_of, register
 from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.settings import Settings
-from agent_runtime.simulation.fast import FastRun
+from agent_runtime.simulation.fast import FastRun, checked
 from agent_runtime.simulation.full import Played, open_stage
 from agent_runtime.simulation.history import known_span, told
 from agent_runtime.simulation.seed import open_world
@@ -83,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument("--check", action="store_true", help="check these values and end")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -93,6 +94,8 @@ def run(given: argparse.Namespace) -> int:
 async def _run(given: argparse.Namespace) -> int:
     traffic, started = _traffic(given), perf_counter()
     tally = Tally(plans=traffic.plans().values())  # an unknown fault is told before anything starts
+    if given.check:
+        return 0
     async with AsyncExitStack() as opened:
         own = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="assay-agent-")))
         assay = client_of(Settings())
@@ -132,7 +135,7 @@ async def _register(assay: httpx.AsyncClient, releases: Sequence[Release], reuse
             await register(assay, [release])
         except InvalidInput as error:
             if not reuse:
-                raise
+                raise InvalidInput(f"{error}, or --reuse to play it all the same") from None
             sys.stderr.write(f"{error}; it is played all the same\n")
 
 
@@ -152,8 +155,6 @@ async def _full(
     given: argparse.Namespace, traffic: Traffic, own: Path, assay: httpx.AsyncClient | None, opened: AsyncExitStack
 ) -> Run:
     """Sessions through the real runtime."""
-    if given.weeks is not None or given.hours is not None or given.fill:
-        raise InvalidInput("--weeks, --hours and --fill go with --fidelity trace; full sessions are played now")
     stage = await opened.enter_async_context(open_stage(_settings(own), _world(given), given.seed, given.speed))
     return Run(stage=stage, traffic=traffic, assay=assay)
 
@@ -205,6 +206,10 @@ def _world(given: argparse.Namespace) -> Path:
 
 
 def _traffic(given: argparse.Namespace) -> Traffic:
+    if given.fidelity == "trace":
+        checked(given.sessions, _hours(given) / _WEEK_H)
+    elif given.weeks is not None or given.hours is not None or given.fill:
+        raise InvalidInput("--weeks, --hours and --fill go with --fidelity trace; full sessions are played now")
     if len(dict(given.fault)) != len(given.fault):
         raise InvalidInput("give each --fault once")
     variant, prompt = ("treatment", "2") if given.baseline else ("control", "1")

@@ -102,8 +102,7 @@ class FastRun:
     n_broken: int = 0  # a session that cannot be recorded ends the run, so none
 
     def __post_init__(self) -> None:
-        if not 0 < self.traffic.sessions <= 1_000_000 or not 0 <= self.weeks <= _MOST_WEEKS:
-            raise InvalidInput("traces are made for 1 to 1,000,000 sessions and up to 520 weeks")
+        checked(self.traffic.sessions, self.weeks)
         self._recorder = Recorder()
         self.stage.telemetry.provider.add_span_processor(self._recorder)
         self._templates: dict[_Key, Template] = {}
@@ -218,6 +217,12 @@ class FastRun:
             if monotonic() > until or self.stop.is_set():
                 raise BackendUnavailable(f"the collector takes no traces: {said}")
             await asyncio.sleep(_WAIT_S)
+
+
+def checked(sessions: int, weeks: float) -> None:
+    """Raises InvalidInput where traces cannot be that many or of so long a time."""
+    if not 0 < sessions <= 1_000_000 or not 0 <= weeks <= _MOST_WEEKS:
+        raise InvalidInput(f"traces are made for 1 to 1,000,000 sessions and up to {_MOST_WEEKS:.0f} weeks")
 
 
 def _key(release: Release, chosen: Cast) -> _Key:

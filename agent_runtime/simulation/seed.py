@@ -44,11 +44,16 @@ def demo_customer(world: World) -> Prepared:
 
 
 def demo_scenario() -> Scenario:
-    """A customer without a task: two orders that have not shipped, and one delivered a week ago."""
+    """A customer without a task: two orders that have not shipped, and two delivered a week ago.
+
+    To refund the watch takes a person's approval (it costs more than a release's `approval_above_usd`, and less than
+    its cap); what came with the lamp does not.
+    """
     orders = (
         _order("tent", "processing", ("GEAR-101", "GEAR-103"), 1),
         _order("boots", "processing", ("GEAR-160",), 2),
         _order("lamp", "delivered", ("GEAR-120", "GEAR-162"), 12, 7),
+        _order("watch", "delivered", ("GEAR-131",), 11, 7),
     )
     return _nobody("demo", "Robin Vale", "14 Orchard Street, Bend", orders)
 

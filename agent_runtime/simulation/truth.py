@@ -7,6 +7,7 @@ content. A batch is written down before it is sent, so that after a crash the sa
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from agent_runtime.simulation.world import World
 NO_FAULT: Final = "none"
 _SESSIONS_PER_BATCH: Final = 500  # two scores each; a request takes 1,000
 _EVALUATOR_VERSION: Final = "1"
+_ATTEMPTS: Final = 12  # while Assay still works on the same scores, sent by a run that died
+_MOST_WAIT_S: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +174,33 @@ async def _post(client: httpx.AsyncClient, scores: Sequence[dict[str, Any]]) -> 
     body = json.dumps({"items": scores}).encode()
     key = f"truth-{hashlib.sha256(body).hexdigest()[:40]}"
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    for _ in range(_ATTEMPTS):
+        try:
+            answer = await client.post("/api/v1/scores", content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise BackendUnavailable(f"Assay could not be reached: {error!r}; the scores stay due") from None
+        if answer.status_code == httpx.codes.CREATED:
+            return
+        code, said = _problem(answer)
+        if code != "in_progress":
+            raise BackendUnavailable(f"Assay answered {answer.status_code} to the scores: {said}")
+        await asyncio.sleep(min(_MOST_WAIT_S, _whole(answer.headers.get("retry-after", ""))))
+    raise BackendUnavailable("Assay is still at work on scores that were sent before; they stay due")
+
+
+def _problem(answer: httpx.Response) -> tuple[str, str]:
+    """Code and words of an error of the API; of any other answer its beginning."""
     try:
-        answer = await client.post("/api/v1/scores", content=body, headers=headers)
-    except httpx.HTTPError as error:
-        raise BackendUnavailable(f"Assay could not be reached: {error!r}; the scores stay due") from None
-    if answer.status_code != 201:
-        raise BackendUnavailable(f"Assay answered {answer.status_code} to the scores: {answer.text[:500]}")
+        found = answer.json()
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and "detail" in found:
+        return str(found.get("code", "")), str(found["detail"])[:500]
+    return "", answer.text[:500]
+
+
+def _whole(seconds: str) -> int:
+    return int(seconds) if seconds.isdecimal() and len(seconds) < 9 else 1
 
 
 def _scores(row: dict[str, Any]) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ _NOT_SO: Final = re.compile(
 )
 _MONEY: Final = re.compile(r"\$\s?(\d[\d,]*(?:\.\d{1,2})?)")
 _ORDER: Final = re.compile(r"\bLK-\d+\b", re.I)
+_FREE: Final = frozenset({"reason", "summary", "priority", "item_ids"})  # of a call; no question quotes them
 _SENTENCE: Final = re.compile(r"[^.!?\n]*(?:\.(?=\d)[^.!?\n]*)*(?:[.!?\n]+|$)")
 
 
@@ -71,8 +72,22 @@ def _names(pattern: re.Pattern[str], asking: str, question: str, meant: Callable
 
 def is_confirmed(tool: Tool, args: Mapping[str, Any], transcript: Sequence[MessageText], text: str) -> bool:
     """Whether the last exchange confirms the call: `transcript` ends before `text`, the user's message."""
-    question = next((m.text for m in reversed(transcript) if m.role == "assistant"), "")
-    return asks_about(question, tool, args) and says_yes(text)
+    return asks_about(_last_asked(transcript), tool, args) and says_yes(text)
+
+
+def was_agreed(tool: Tool, args: Mapping[str, Any], transcript: Sequence[MessageText], text: str) -> bool:
+    """As `is_confirmed`, also for writes that need no yes of themselves: the question has to ask for what the tool is
+    named after, and to name every id, address and figure of the call."""
+    if tool.asks:
+        return is_confirmed(tool, args, transcript, text)
+    low = _last_asked(transcript).lower()
+    named = [str(value).lower() for name, value in args.items() if name not in _FREE]
+    about = tool.name.partition("_")[2] in low.replace("e-mail", "email")
+    return "?" in low and about and all(value in low for value in named) and says_yes(text)
+
+
+def _last_asked(transcript: Sequence[MessageText]) -> str:
+    return next((m.text for m in reversed(transcript) if m.role == "assistant"), "")
 
 
 def _is_done(asked: Check) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,21 @@ _OTLP = ("AGENT_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 def become_agent(words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     """Replaces this process by the agent runtime with these words. Raises CommandFailed: it is not here."""
-    if not (ROOT / "agent_runtime" / "__main__.py").exists():
-        raise CommandFailed(f"the agent runtime is not at {ROOT / 'agent_runtime'}; run this from a checkout")
+    command = _command(words)
     sys.stdout.flush()
     sys.stderr.flush()
-    command = [sys.executable, "-m", "agent_runtime", *words]
     os.execve(sys.executable, command, {**environment, "PYTHONPATH": str(ROOT)})  # noqa: S606
+
+
+def run_agent(words: Sequence[str]) -> int:
+    """Runs the agent runtime with these words beside this process; its exit code. Raises CommandFailed."""
+    return subprocess.run(_command(words), env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    if not (ROOT / "agent_runtime" / "__main__.py").exists():
+        raise CommandFailed(f"the agent runtime is not at {ROOT / 'agent_runtime'}; run this from a checkout")
+    return [sys.executable, "-m", "agent_runtime", *words]
 
 
 def agent_environment(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import Final
 
 from server.cli.connection import add_connection_arguments, add_json_argument, client_of
-from server.cli.launching import agent_environment, become_agent, otlp_url_of
+from server.cli.launching import agent_environment, become_agent, otlp_url_of, run_agent
+from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.serve import end_with_parent
 
 # The options of `python -m agent_runtime simulate`, which checks their values: (name, metavar, help).
@@ -50,16 +52,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Becomes the simulation once a server has answered. Raises CommandFailed."""
+    """Becomes the simulation once a server has answered; wrong values are told first. Raises CommandFailed."""
     end_with_parent()
-    api = client_of(args)
-    api.get("/api/v1/apps", {"since": "1h"})
-    words = ["simulate", *(f"--{flag}" for flag in ("json", "fill", "reuse") if getattr(args, flag))]
-    for name, _, _ in _OPTIONS:
-        value = getattr(args, name.replace("-", "_"))
-        words += [] if value is None else [f"--{name}={value}"]
-    words += [f"--fault={fault}" for fault in args.fault]
+    words = _words(args)
+    try:
+        api = client_of(args)
+        api.get("/api/v1/apps", {"since": "1h"})
+    except CommandFailed:
+        if run_agent([*words, "--check"]) == ExitCode.USAGE:
+            sys.exit(ExitCode.USAGE)
+        raise
     environment = agent_environment(
         os.environ, data=args.data, api_url=api.url, otlp_url=otlp_url_of(api, args.data), key=api.key
     )
     become_agent(words, environment)
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """The simulation's own command line."""
+    words = ["simulate", *(f"--{flag}" for flag in ("json", "fill", "reuse") if getattr(args, flag))]
+    for name, _, _ in _OPTIONS:
+        value = getattr(args, name.replace("-", "_"))
+        words += [] if value is None else [f"--{name}={value}"]
+    return words + [f"--fault={fault}" for fault in args.fault]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from rich.console import Console
 
-from agent_runtime.app import make_app
+from agent_runtime.app import MOST_BODY, make_app
 from agent_runtime.chat import Read, _approve, _shown, chat
 from agent_runtime.compose import Running
 from agent_runtime.errors import InvalidInput
@@ -94,6 +97,19 @@ def test_bad_requests_have_one_shape(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
+def test_a_body_has_a_limit_and_the_longest_message_fits(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield from (b" " * 4096 for _ in range(MOST_BODY // 4096 + 1))
+
+    with TestClient(make_app(Settings(data=tmp_path))) as client:
+        for content in (b" " * (MOST_BODY + 1), pieces()):  # with a Content-Length, and in chunks without one
+            answer = client.post("/v1/sessions/s1/turns", content=content)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+        longest = json.dumps({"user_id": "u", "text": "\U0001f3d5" * 20_000})
+        kind = {"content-type": "application/json"}
+        assert client.post("/v1/sessions/s1/turns", content=longest, headers=kind).status_code == 200
+
+
 def test_a_key_is_asked_for_and_needed_beyond_loopback(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="AGENT_API_KEY"):
         make_app(Settings(data=tmp_path, host="0.0.0.0"))
@@ -108,6 +124,42 @@ def test_the_terminal_talks_and_acts(tmp_path: Path) -> None:
     assert asyncio.run(chat(Settings(data=tmp_path), Console(file=out, width=200), typed))
     assert "Shall I cancel order" in out.getvalue()
     assert "cancel_order: done" in out.getvalue()
+
+
+def spoken(folder: Path, *lines: str) -> str:
+    """What the terminal shows the demo customer who types these lines."""
+    out = io.StringIO()
+    assert asyncio.run(chat(Settings(data=folder), Console(file=out, width=400), typing(*lines)))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("answer", "says"), [("y", "refund_order: done"), ("n", "did not approve")])
+def test_what_the_greeting_says_to_type_leads_to_an_approval(tmp_path: Path, answer: str, says: str) -> None:
+    shown = spoken(tmp_path, "Please refund my Summit Lite watch", "yes", answer)
+    assert 'Try "Please refund my Summit Lite watch", then "yes": a refund above $120' in shown
+    assert "Shall I refund" in shown
+    assert "above $120" in shown.partition("Shall I refund")[2]
+    assert says in shown
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (("Hello",), "help you|can I do for you"),
+        (("yes",), "What would you like to do"),
+        (("What is the boiling point of mercury?", "Hello"), "help you|can I do for you"),
+        (("what orders do I have?",), "Your orders: LK-.*Summit Lite watch"),
+        (("do I have any orders?",), "Your orders: LK-"),
+        (("Please refund my headlamp", "No, refund 150 dollars for it"), r"I cannot refund \$150.00 .* is \$77.00"),
+        (("Please refund the headlamp order", "No, refund 500 dollars for it"), "a person of our team"),
+    ],
+)
+def test_a_person_at_the_terminal_is_not_left_without_an_answer(
+    tmp_path: Path, lines: tuple[str, ...], says: str
+) -> None:
+    last = re.split(r"^\w+> ", spoken(tmp_path, *lines), flags=re.MULTILINE)[-1]
+    assert re.search(says, last), last
+    assert "I don't know" not in last
 
 
 @pytest.mark.parametrize(("answer", "n"), [("y", 1), ("", 0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -168,4 +169,33 @@ def test_the_cap_holds_where_nobody_is_asked(tmp_path: Path) -> None:
             await made.runtime.close()
 
     assert asyncio.run(go()).reply == "above the cap"
+    assert not made.shop.effects("refund_order")
+
+
+def waited_for_long(made: Stand) -> None:
+    with sqlite3.connect(made.state.path) as db:
+        db.execute("UPDATE approvals SET at = '2020-01-01T00:00:00+00:00'")
+
+
+@pytest.mark.parametrize("swept", [True, False], ids=["by the hour", "by the next message"])
+def test_what_nobody_decides_is_declined_and_the_session_goes_on(tmp_path: Path, swept: bool) -> None:
+    made = opened(tmp_path)
+
+    async def go() -> tuple[int, TurnResult, TurnResult, TurnResult]:
+        try:
+            waiting = await until_it_waits(made)
+            assert await made.runtime.lapse() == 0  # not yet
+            waited_for_long(made)
+            n = await made.runtime.lapse() if swept else 1
+            after = await made.say("and now?", "m3")
+            declined = await made.say("yes", "m2")
+            late = await made.runtime.approve(waiting.approvals[0].approval_id, True, "kim")
+            return n, after, declined, late
+        finally:
+            await made.runtime.close()
+
+    n, after, declined, late = asyncio.run(go())
+    assert (n, after.index, after.status) == (1, 2, TurnStatus.ANSWERED)
+    assert declined.reply.startswith("not refunded")
+    assert late == declined
     assert not made.shop.effects("refund_order")

@@ -120,6 +120,45 @@ def test_a_refund_that_waited_for_a_person_is_told_when_it_is_done() -> None:
     assert told.calls or "did not approve" in told.text
 
 
+WHICH = (
+    "Order LK-1023145 has: Cairn boots ($169.00); wool socks ($18.00). "
+    "Which item do you want to have refunded, or everything?"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("No, refund 150 dollars for it", "The refund for Cairn boots, wool socks of order LK-1023145 is $150.00"),
+        ("No, refund 190 dollars for it", "I cannot refund $190.00 for order LK-1023145: what was paid"),
+        ("hm, the other thing", "Shall I pass this to a person?"),
+    ],
+)
+def test_which_item_is_asked_once(answer: str, says: str) -> None:
+    opening = [user("Please refund order LK-1023145."), said(WHICH), user(answer), *looked_up(DELIVERED)]
+    proposal = ask("order", *opening)
+    if proposal.calls:  # the rule, or who may give so much
+        found = did("search_policy", dict(proposal.calls[0].args), {"documents": []})
+        proposal = ask("order", *opening, *found)
+    assert says in proposal.text
+    assert "Which item" not in proposal.text
+
+
+def test_a_refund_above_the_cap_that_is_insisted_on_goes_to_a_person() -> None:
+    opening = [user("Please refund order LK-1023145."), said(WHICH), user("refund 500 USD"), *looked_up(DELIVERED)]
+    rule = {"id": "policy-caps", "title": "x", "text": "A support agent can refund up to 200 USD.", "score": 0.9}
+    found = did("search_policy", {"query": "how much can a support agent refund"}, {"documents": [rule]})
+    assert ask("order", *opening, *found).calls[0].tool == "escalate"
+
+
+def test_a_greeting_after_a_question_is_a_greeting_and_a_yes_brings_a_person() -> None:
+    asked = said("I don't know: our policies and help pages do not answer this. Shall I bring in a person?")
+    opening = [user("What is the boiling point of mercury?"), asked]
+    assert "?" in ask("technical", *opening, user("Hello")).text
+    assert ask("technical", *opening, user("yes")).calls[0].tool == "escalate"
+    assert routed([*opening, user("yes")])["agent"] == "escalation"
+
+
 def test_several_orders_are_asked_about() -> None:
     orders = [
         {**PROCESSING, "order_id": f"LK-102314{n}", "items": [{"name": name}]}
@@ -179,6 +218,12 @@ def test_an_attack_is_refused_without_a_call() -> None:
         ("thanks a lot!", Act.THANKS),
         ("where's my parcel??", Act.STATUS),
         ("show me all my orders", Act.LIST),
+        ("what orders do I have?", Act.LIST),
+        ("which orders have I made? do I have any orders?", Act.LIST),
+        ("can I see my orders?", Act.LIST),
+        ("my orders", Act.LIST),
+        ("one of my orders has not arrived", Act.STATUS),
+        ("do I pay shipping on small orders?", Act.POLICY),
         ("i want to talk to a manager", Act.PERSON),
         ("my house burned my tent, it is on fire", Act.PERSON),
         ("what do you do with my data? what is your privacy policy?", Act.POLICY),

@@ -126,6 +126,28 @@ def _carries_where_it_belongs(server: Front, result: TurnResult) -> None:
         assert "session.id=s1" in headers["baggage"].split(",")
 
 
+@pytest.mark.parametrize(("trusted", "is_told"), [("", False), ("gateway.example, models.example", True)])
+def test_baggage_leaves_this_machine_for_trusted_hosts_alone(
+    tmp_path: Path, one_way: Way, trusted: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server listens here, under a name that is not loopback's; names are resolved as a hosts file would."""
+    resolved = socket.getaddrinfo
+
+    def resolve(host: Any, *more: Any, **named: Any) -> Any:
+        return resolved("127.0.0.1" if host in ("models.example", b"models.example") else host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with front(one_way.provider, one_way.model) as server:
+        url = server.url.replace("127.0.0.1", "models.example")
+        given = settings(tmp_path, one_way, url, monkeypatch, model_baggage_hosts=trusted)
+        result = told(stand(tmp_path, None, settings=given))
+    assert result.status is TurnStatus.ANSWERED
+    assert server.seen
+    for _, headers in server.seen:
+        assert headers["traceparent"].split("-")[1] == result.trace_id
+        assert ("baggage" in headers) == is_told
+
+
 def test_azure_is_asked_by_deployment_and_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     way = WAYS["azure"]
     with front("azure", way.model) as server:

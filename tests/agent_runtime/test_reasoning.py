@@ -126,7 +126,7 @@ def test_a_plan_is_executed_and_the_specialist_words_the_answer(tmp_path: Path) 
     made, result = planned(tmp_path, [GET, RETURN])
     assert (result.reply, result.strategy) == ("get_order=ok; create_return=ok", Strategy.PLAN)
     assert made.shop.effects("create_return") == [{"order_id": "LK-12345", "item_ids": ["i1"]}]
-    attributes: Mapping[str, Any] = made.span("step 4").attributes or {}
+    attributes: Mapping[str, Any] = made.span("step 2").attributes or {}
     assert attributes["assay.step.thought"] == "do create_return"
     assert attributes["assay.step.precondition_held"] is True
 
@@ -151,11 +151,11 @@ def test_a_planned_step_says_what_it_read_how_sure_it_is_and_how_long_it_took_ev
     search = step("search_policy", query="returns free") | {"confidence": 0.7, "alternatives": ["escalate"]}
     impossible = step("get_order", order_id="LK-12345") | {"confidence": 70}
     made, _ = planned(tmp_path, [search, *[impossible] * 4])
-    said: list[dict[str, Any]] = [dict(made.span(f"step {number}").attributes or {}) for number in (3, 4, 6)]
+    said: list[dict[str, Any]] = [dict(made.span(f"step {number}").attributes or {}) for number in (1, 2, 3)]
     assert said[0]["assay.step.documents"] == ("returns-2",)
     assert (said[0]["assay.step.confidence"], said[0]["assay.step.alternatives"]) == (0.7, ("escalate",))
     assert "assay.step.confidence" not in said[1]
-    assert made.span("step 6").attributes is not None  # the third call alike: the limit
+    assert made.span("step 4").attributes is not None  # the third call alike: the limit
     assert all(each["assay.step.latency_ms"] > 0 for each in said)
 
 
@@ -185,7 +185,7 @@ def test_the_best_rated_approach_is_followed_and_the_others_are_told(tmp_path: P
     made, result = turned(tmp_path, brain, routes("order", ambiguous=True))
     assert result.strategy is Strategy.TREE
     assert "Approach chosen for this request: look it up" in told[0]
-    attributes: Mapping[str, Any] = made.span("step 0").attributes or {}
+    attributes: Mapping[str, Any] = made.span("step 1").attributes or {}
     assert attributes["assay.step.thought"] == "look it up: cheap"
     assert attributes["assay.step.confidence"] == 0.9
     assert attributes["assay.step.alternatives"] == ("ask (0.40)",)

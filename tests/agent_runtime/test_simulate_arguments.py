@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from agent_runtime.__main__ import main
+from tests.stack import REPOSITORY
 
 REFUSED = {
     "--fault gremlins:0.1": "there is no fault 'gremlins'; there are context_overflow, ",
@@ -60,6 +63,22 @@ def test_what_makes_no_sense_is_refused_in_plain_words(
         ended = ending.code
     assert ended == 2
     assert REFUSED[words] in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("--sessions many", 2, "has to be a whole number from 0 on, not 'many'"),
+        ("--weeks 600 --fidelity trace", 2, "up to 520 weeks"),
+        ("--fault gremlins:0.1", 2, "there is no fault 'gremlins'"),
+        ("--sessions 3", 4, "no Assay server answers"),
+    ],
+)
+def test_assay_tells_of_values_first_where_no_server_is(words: str, code: int, says: str, alone: Path) -> None:
+    command = [sys.executable, "-m", "server.cli.main", "simulate", "--url=http://127.0.0.1:9", *words.split()]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=REPOSITORY, check=False)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert says in ended.stderr.replace("\n", " ")
 
 
 def test_a_run_without_an_assay_is_counted_and_not_played_again(

@@ -47,12 +47,12 @@ def test_the_tree_of_a_turn(tmp_path: Path) -> None:
         ("invoke_agent supervisor", "invoke_agent support"),
         ("chat sim-1", "invoke_agent supervisor"),
         ("invoke_agent order", "invoke_agent support"),
+        ("step 1", "invoke_agent order"),
+        ("chat sim-1", "step 1"),
+        ("execute_tool get_order", "step 1"),
+        ("guardrail action.confirmation", "execute_tool get_order"),
         ("step 2", "invoke_agent order"),
         ("chat sim-1", "step 2"),
-        ("execute_tool get_order", "step 2"),
-        ("guardrail action.confirmation", "execute_tool get_order"),
-        ("step 3", "invoke_agent order"),
-        ("chat sim-1", "step 3"),
         ("memory store", "invoke_agent support"),
     }
     assert {f"{s.context.trace_id:032x}" for s in spans if s.context} == {result.trace_id}
@@ -69,7 +69,7 @@ def test_every_span_carries_the_baggage(tmp_path: Path) -> None:
 def test_what_a_step_and_a_turn_say(tmp_path: Path) -> None:
     made = looked_up(tmp_path)
     turned(made)
-    step: Mapping[str, Any] = made.span("step 2").attributes or {}
+    step: Mapping[str, Any] = made.span("step 1").attributes or {}
     assert step["assay.step.thought"] == "look first"
     assert step["assay.step.confidence"] == 0.83
     assert step["assay.step.alternatives"] == ("find_orders", "escalate")

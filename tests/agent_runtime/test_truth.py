@@ -128,6 +128,28 @@ def test_scores_wait_until_they_are_due_and_stay_due_until_they_are_taken(world:
     assert _answering(world, later, refuse) == 0
 
 
+def test_scores_that_assay_still_works_on_are_sent_again_and_told_in_words(world: World) -> None:
+    _ended(world, Release(name="v7"), 3, timedelta(days=2000))
+    later, keys = NOW + timedelta(days=2001), set()
+    said = {"detail": "another request is still being worked on", "code": "in_progress"}
+    busy = [httpx.Response(409, json=said, headers={"retry-after": "0"}) for _ in range(3)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.add(request.headers["idempotency-key"])
+        return busy.pop() if busy else httpx.Response(201, json={"score_ids": []})
+
+    assert _answering(world, later, answer) == 3
+    assert (len(keys), busy) == (1, [])
+    _ended(world, Release(name="v8"), 1, timedelta(days=2000))
+    with pytest.raises(BackendUnavailable, match=r"^Assay is still at work on scores that were sent before"):
+        _answering(world, later, lambda request: httpx.Response(409, json=said, headers={"retry-after": "0"}))
+    with pytest.raises(BackendUnavailable, match=r"409 to the scores: another body$"):
+        _answering(
+            world, later, lambda request: httpx.Response(409, json={"code": "conflict", "detail": "another body"})
+        )
+    assert _answering(world, later, lambda request: httpx.Response(201, json={"score_ids": []})) == 1
+
+
 def test_assay_holds_the_outcomes_that_the_world_recorded(world: World, tmp_path: Path) -> None:
     chosen = _ended(world, Release(name="v6", faults=V2.faults), 40, timedelta(minutes=1))
 

@@ -72,9 +72,7 @@ def _answer(talk: Talk) -> None:
         case _:
             if wish.last.angry:
                 rules.person(talk)
-            talk.say(
-                "I can only help with orders, refunds, your account, gear and our policies. What would you like to do?"
-            )
+            talk.say("I help with orders, refunds, your account, gear and our policies. What would you like to do?")
 
 
 def _bare(situation: Situation) -> str:

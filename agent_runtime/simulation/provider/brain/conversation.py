@@ -83,6 +83,8 @@ def _confirmed(wish: Wish, told: Understood, asked: Question) -> Wish:
         return replace(about, agreed=True, declined=False, last=told)
     if other_order and told.act in (None, about.act, Act.STATUS):
         return replace(_merged(replace(about, amount_usd=None, item_ids=()), told), said=told.text)
+    if told.act is Act.GREET and not told.no:
+        return _new(Wish(), told)
     if told.act in (None, Act.STATUS, *_TALK):
         return replace(about, declined=True, last=told)
     if told.act is about.act and told.no and not _names_more(told):

@@ -13,6 +13,7 @@ from agent_runtime.simulation.provider.brain.orders import agree, cancel_call, d
 from agent_runtime.simulation.provider.brain.talk import Talk, refusal_of
 from agent_runtime.simulation.provider.brain.words import Act
 
+_WHICH: Final = "Which item do you want to"
 _ASK_CAP_ABOVE: Final = Decimal(100)  # below it no policy sends a refund to a person
 _CAPPED: Final = ("cap", "above the", "limit", "exceed")
 _CAUSES: Final = (
@@ -23,12 +24,17 @@ _CAUSES: Final = (
 
 
 def pieces_of(talk: Talk, order: Bought, verb: str) -> tuple[Piece, ...]:
-    """Gives the items that are meant; asks when the words name none of several."""
-    said = talk.wish.asked.text if talk.wish.agreed and talk.wish.asked else talk.wish.said
+    """Gives the items that are meant; asks once when the words name none of several."""
+    asked = talk.wish.asked
+    said = asked.text if talk.wish.agreed and asked else talk.wish.said
     pieces = chosen_pieces(order, said, talk.wish.item_ids)
+    if not pieces and asked and _WHICH in asked.text:
+        if talk.wish.last.amount_usd and talk.wish.act is Act.REFUND:  # asked about again, with items and amount
+            return order.pieces
+        talk.say(f"I can't tell which item of order {order.order_id} that is. Shall I pass this to a person? (yes/no)")
     if not pieces:
         listed = "; ".join(f"{piece.name} (${piece.price_usd})" for piece in order.pieces)
-        talk.say(f"Order {order.order_id} has: {listed}. Which item do you want to {verb}, or everything?")
+        talk.say(f"Order {order.order_id} has: {listed}. {_WHICH} {verb}, or everything?")
     return pieces
 
 
@@ -36,6 +42,7 @@ def refund(talk: Talk) -> None:
     """Refunds items at the price that was paid, after a yes; what the cap forbids goes to a person."""
     order = the_order(talk)
     _may_refund(talk, order)
+    _insists(talk, order)
     pieces = pieces_of(talk, order, "have refunded")
     cause = reason_in(talk.situation.user_texts() if talk.situation else ())
     amount = amount_of(talk, order, pieces, cause)
@@ -69,6 +76,16 @@ def _may_refund(talk: Talk, order: Bought) -> None:
     if order.why.get("refund"):
         why = order.why["refund"]
         rules.cannot(talk, f"Order {order.order_id} cannot be refunded: {why}.", "returning items days after delivery")
+
+
+def _insists(talk: Talk, order: Bought) -> None:
+    """An answer to a question of ours that wants more than the whole order can give back is told so at once."""
+    wanted = money(talk.wish.last.amount_usd)
+    most = sum((piece.refundable_usd for piece in order.pieces), Decimal(0))
+    if talk.wish.asked is None or wanted is None or not 0 < most < wanted or talk.did("refund_order") is not None:
+        return
+    _within_cap(talk, order, wanted)
+    talk.say(f"I cannot refund ${wanted} for order {order.order_id}: what was paid and can go back is ${most}.")
 
 
 def _why_not(order: Bought, pieces: tuple[Piece, ...]) -> str:

@@ -18,7 +18,7 @@ _CONFIRMS: Final = (
         re.compile(r"The refund for .{1,600}? of order LK-\d{5,8} is \$(?P<amount>\d+\.\d\d)\. Shall I refund"),
     ),
     (Act.CLOSE, re.compile(r"Shall I close your account")),
-    (Act.PERSON, re.compile(r"Shall I (?:pass|hand) this (?:on )?to a person")),
+    (Act.PERSON, re.compile(r"Shall I (?:(?:pass|hand) this (?:on )?to|bring in) a person")),
     (Act.TICKET, re.compile(r"Shall I open a ticket")),
 )
 

@@ -188,7 +188,9 @@ ACTS: Final[tuple[tuple[Act, re.Pattern[str]], ...]] = (
         Act.LIST,
         _words(
             r"\b(?:list|show|see|what)\b.{0,30}\b(?:my|all)\ orders\b | \border\ history\b | \bwhat\ (?:did"
-            r"|have)\ i\ order"
+            r"|have)\ i\ order | ^\W*(?:\w+\ ){0,3}my\ orders\W*$"
+            r" | \borders\ (?:(?:do|did|have)\ i|i\ (?:have|made|placed))\b"
+            r" | \b(?:do\ i\ have|have\ i\ got)\b.{0,12}\borders?\b"
         ),
     ),
     (
@@ -214,7 +216,8 @@ SURELY_POLICY: Final = _words(
     r"|trail\ points|price\ match)\b"
 )
 SURELY_OWN: Final = _words(
-    r"\bLK-?\d{5,} | \bRT-?\d{5,} | \b(?:GEAR|SKU)-\w+ | \bmy\ (?:\w+\ )?(?:order|parcel|package)\b(?!\ data)"
+    r"\bLK-?\d{5,} | \bRT-?\d{5,} | \b(?:GEAR|SKU)-\w+ | \bmy\ (?:\w+\ )?(?:orders?|parcel|package)\b(?!\ data)"
+    r" | \borders\ (?:do|did|have)\ i\b | \b(?:do\ i\ have|have\ i\ got)\b.{0,12}\borders?\b"
 )
 OWN: Final = _words(
     r"\bmy\ (?:last\ |latest\ |new\ )?(?:account|delivery|refund|e-?mail|password|address|return) | \bmine\b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -12,9 +13,12 @@ from dashboard import human
 from dashboard.api import Api, Page, Parameters, Row
 from dashboard.parts import arrow
 from dashboard.parts.frame import timezone
+from dashboard.parts.gist import gist
 from dashboard.text import one_line
 
 PAGE_SIZE: Final = 100
+RUNNING: Final = "(still running)"
+_MAY_RUN_NS: Final = 120 * 1_000_000_000  # since its last span, a turn whose root has not come may still run
 
 
 @st.cache_data(ttl=5, max_entries=32, show_spinner=False)
@@ -54,7 +58,7 @@ def common_columns() -> dict[str, Any]:
         "spans": column.NumberColumn("Spans", format="localized", width=60),
         "tokens": column.NumberColumn("Tokens", format="compact", width=70),
         "cost": column.NumberColumn("Cost", format="$%.4f", width=80),
-        "app": text_column("App", 100),
+        "app": text_column("App", 130),
         "release": text_column("Release", 100),
         "variant": text_column("Variant", 85),
         "model": text_column("Model", 110),
@@ -112,6 +116,14 @@ def shared_values(rows: Sequence[Row]) -> dict[str, list[object]]:
         "variant": [one_line(row.get("variant"), 60) for row in rows],
         "user": [one_line(row.get("user_id"), 60) for row in rows],
     }
+
+
+def said(row: Row, text: object, *, answer: bool = False) -> str | None:
+    """What was said, for a cell; where nothing is known of a turn that may still run, that it does."""
+    if found := one_line(gist(text, answer=answer)):
+        return found
+    last = row.get("end_ns") or row.get("start_ns") or 0
+    return RUNNING if time.time_ns() - int(last) < _MAY_RUN_NS else None
 
 
 def _tokens(row: Row) -> int | None:

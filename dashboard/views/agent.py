@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from dashboard.text import inert, one_line
 
 _MOST_SPANS: Final = 1_000
 _MOST_TURNS: Final = 100  # of a session, to walk through
+_REDACTED: Final = re.compile(r"(?:\W*\[[A-Z_]{3,30}\])+\W*")  # [EMAIL]
 _HORIZONS: Final = {
     "context": "pinned in this session",
     "session": "an earlier session",
@@ -94,18 +96,18 @@ def _latest() -> None:
     columns: dict[str, list[object]] = {
         "started": shared["started"],
         "status": [lists.outcome(row) for row in rows],
-        "input": [one_line(gist(row.get("input"))) for row in rows],
-        "output": [one_line(gist(row.get("output"), answer=True)) for row in rows],
+        "input": [lists.said(row, row.get("input")) for row in rows],
+        "output": [lists.said(row, row.get("output"), answer=True) for row in rows],
+        "app": shared["app"],
         "release": shared["release"],
         "seconds": [lists.seconds(row) for row in rows],
         "tokens": shared["tokens"],
         "cost": shared["cost"],
         "spans": shared["spans"],
-        "app": shared["app"],
     }
     if not any(columns["status"]):
         del columns["status"]
-    wide = {"input": lists.text_column("Input", 270), "output": lists.text_column("Output", 270)}
+    wide = {"input": lists.text_column("Input", 220), "output": lists.text_column("Output", 220)}
     row = lists.grid(columns, "agent-grid", height=640, renamed=wide)
     if row is not None and row < len(rows):
         links.open_agent(str(rows[row]["trace_id"]))
@@ -128,7 +130,7 @@ def _head(trace: Row, found: Reasoning) -> None:
     about = attributes(found.root or {})
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="content"):
-            frame.heading(gist(trace.get("input")) or trace.get("name"), "agent")
+            frame.heading(_title(trace), "agent")
         turn_steps.badge(about.get("assay.turn.status"), _ENDS)
         frame.status_badge(trace.get("status") if trace.get("status") == "error" else None)
     approaches = [attributes(step.span).get("assay.step.approach") for step in found.steps]
@@ -153,6 +155,14 @@ def _head(trace: Row, found: Reasoning) -> None:
         ),
         "agent",
     )
+
+
+def _title(trace: Row) -> object:
+    """What was asked; a message of which redaction has left nothing says so."""
+    asked = gist(trace.get("input"))
+    if _REDACTED.fullmatch(asked):
+        return f"{asked.strip()} (all of the message, redacted)"
+    return asked or trace.get("name")
 
 
 def _neighbours(trace: Row) -> None:

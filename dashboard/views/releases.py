@@ -18,6 +18,7 @@ from dashboard.text import inert, one_line
 
 _CARDS: Final = 12
 _LINES: Final = 6  # of a chart
+_LABELS: Final = 6  # of an evaluator without values, the most frequent
 _SIMULATED: Final = frozenset({"sim-1", "sim-1-mini", "sim-1-large", "sim-2"})  # docs/simulated-provider.md
 _SPEC: Final = ("variant", "model", "provider", "prompt_version", "endpoint")
 
@@ -209,7 +210,9 @@ def _verdict(score: Row) -> str:
         ends = f"{human.score(score['low'])} to {human.score(score['high'])}"
         said += [f"{human.score(score['mean'])} ({ends})", f"n {score['n']:,}"]
     else:
-        said += [f"{inert(name, 40)} {number:,}" for name, number in list(score["labels"].items())[:5]]
+        said += [f"{inert(name, 40)} {number:,}" for name, number in list(score["labels"].items())[:_LABELS]]
+        more = len(score["labels"]) - _LABELS
+        said += [f"and {human.plural(more, 'more label')}"] if more > 0 else []
     said += [f"{score['n_unscored']:,} unscored"] if score.get("n_unscored") else []
     return " · ".join(said) or human.UNKNOWN
 

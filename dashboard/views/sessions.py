@@ -9,7 +9,6 @@ import streamlit as st
 from dashboard import human, links
 from dashboard.api import Page, Row
 from dashboard.parts import filters, frame, lists, states
-from dashboard.parts.gist import gist
 from dashboard.text import one_line
 
 _CURSORS = "sessions-cursors"
@@ -39,7 +38,7 @@ def _list(wanted: filters.Chosen, words: str) -> None:
     st.caption(f"{_count(len(page.items), len(cursors), page)} {words}. Click a row to read the conversation.")
     generation = st.session_state.get("sessions-generation", 0)
     renamed = {
-        "input": lists.text_column("First message", 330),
+        "input": lists.text_column("First message", 300),
         "seconds": st.column_config.NumberColumn("Lasted", format="%.1f s", width=80),
     }
     row = lists.grid(_columns(page.items), f"sessions-grid-{generation}", height=640, renamed=renamed)
@@ -78,16 +77,16 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[object]]:
     shared = lists.shared_values(rows)
     return {
         "started": shared["started"],
-        "input": [one_line(gist(row.get("first_input"))) for row in rows],
+        "input": [lists.said(row, row.get("first_input")) for row in rows],
         "turns": [row.get("n_turns") for row in rows],
-        "errors": [row.get("n_errors") or None for row in rows],
         "seconds": [lists.seconds(row) for row in rows],
-        "spans": shared["spans"],
         "tokens": shared["tokens"],
         "cost": shared["cost"],
         "app": shared["app"],
         "release": shared["release"],
         "variant": shared["variant"],
+        "errors": [row.get("n_errors") or None for row in rows],
         "user": shared["user"],
         "session": [one_line(row.get("session_id"), 80) for row in rows],
+        "spans": shared["spans"],
     }

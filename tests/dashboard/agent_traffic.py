@@ -235,5 +235,10 @@ def score(stack: Stack, traces: dict[str, list[str]]) -> None:
             items.append({**about, "evaluator": "task_success", "value": 0 if lost else 1})
             if lost:
                 items.append({**about, "evaluator": "fault", "label": "wrong_order"})
+    for place, trace_id in enumerate(traces["v1"]):  # eight labels, more than a card shows
+        about = {"evaluator": "topic", "evaluator_kind": "rule"}
+        items.append({**about, "target": "turn", "trace_id": trace_id, "label": f"a{place}"})
+        session = f"s-v1-{900 - 120 * place:g}"
+        items.append({**about, "target": "session", "session_id": session, "label": f"b{place}"})
     with stack.client() as client:
         client.post("/api/v1/scores", json={"items": items}).raise_for_status()

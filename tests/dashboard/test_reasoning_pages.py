@@ -128,6 +128,7 @@ def test_releases_show_what_they_are_and_what_traffic_says(page: Page, shown: Sh
     first = cards.filter(has_text="gpt-4.1-mini").filter(has_text="control").filter(has_text="registered").last
     expect(first).to_contain_text("0.75 (0.301 to 0.954) · n 4")
     expect(first).to_contain_text("wrong_order 1")
+    expect(first).to_contain_text("a3 1 · b0 1 · b1 1 · and 2 more labels")
     unknown = page.locator('[class*="st-key-assay-release-"]').filter(has_text="seen in traffic only")
     expect(unknown.first).to_contain_text("v3")
     changed = page.locator('[class*="st-key-assay-release-"]').filter(has_text="another model seen")

@@ -3,8 +3,8 @@
 Files of one (tenant, date) partition that are smaller than TARGET_BYTES and MOST_ROWS are packed together once there
 are enough of them; what a pack holds in memory follows its rows, however well they compress. Rows are laid in Z-order
 of time and trace (Morton curve over the ranks of both), so that a file and its row groups are narrow in both; bloom
-filters do the rest. Reads go on meanwhile: a pack is one commit that removes the old files and adds the new ones, and
-the old bytes stay until `vacuum`.
+filters do the rest. Rollups are added up as well, by the minute and by the hour (store/hours.py). Reads go on
+meanwhile: a pack is one commit that removes the old files and adds the new ones, and the old bytes stay until `vacuum`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import AssayError, Conflict
-from store import schema
+from store import hours, schema
 from store.delta_log import LakeFile
 from store.lake import TIME_COLUMN, Lake
 from store.leftover import vacuum
@@ -74,7 +74,11 @@ def pack(lake: Lake, table: str, files: list[LakeFile]) -> list[LakeFile]:
 
     Raises Corrupt when a file was altered, Conflict when another process packed it meanwhile.
     """
-    rows = pa.concat_tables([lake.read(file, verify=True).select(schema.TABLES[table].names) for file in files])
+    if table == "rollups":
+        return lake.replace(
+            table, files, hours.packed(_rows(lake, table, files)), operation="OPTIMIZE", same_rows=False
+        )
+    rows = _rows(lake, table, files)
     second = SECOND_KEY.get(table)
     order = z_order(rows.column(TIME_COLUMN[table]), rows.column(second) if second else None)
     names = rows.column_names
@@ -82,6 +86,10 @@ def pack(lake: Lake, table: str, files: list[LakeFile]) -> list[LakeFile]:
     del rows
     ordered = [columns.pop(name).take(order) for name in names]  # each column's old order goes when its new one is made
     return lake.replace(table, files, pa.table(ordered, schema=schema.TABLES[table]), operation="OPTIMIZE")
+
+
+def _rows(lake: Lake, table: str, files: list[LakeFile]) -> pa.Table:
+    return pa.concat_tables([lake.read(file, verify=True).select(schema.TABLES[table].names) for file in files])
 
 
 def z_order(first: pa.ChunkedArray, second: pa.ChunkedArray | None) -> pa.Array:

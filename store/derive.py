@@ -46,6 +46,7 @@ _SESSION_DIMS: Final = ["user_id", "app", "release", "variant", "environment"]
 _TRACE: Final = [*_PLACE, "trace_id"]
 _CELL: Final = [*_PLACE, "minute_ns", "level", "app", "release", "variant", "model"]
 _USAGE: Final = ["input_tokens", "output_tokens", "cost_usd"]
+_SKETCHES: Final = ["latency_sketch", "ttft_sketch"]
 _MODEL_KINDS: Final = sorted(str(kind) for kind in MODEL_KINDS)
 
 
@@ -113,6 +114,23 @@ def rollups_of(spans: pa.Table) -> pa.Table:
         **{name: added.column(f"{name}_sum") for name in _USAGE},
         "latency_sketch": _sketches(cell[counts], _floats(cells, "duration_ms")[counts], n),
         "ttft_sketch": _sketches(cell[counts], _floats(cells, "ttft_ms")[counts], n),
+    }
+    return _shaped(columns, schema.ROLLUPS)
+
+
+def added_rollups(rows: pa.Table) -> pa.Table:
+    """Rows of store.schema.ROLLUPS with those of one cell added into one. Exact: counts, sums and buckets only add.
+
+    Raises pyarrow.ArrowInvalid for a sum that its column cannot hold.
+    """
+    cell = groups_of(rows, _CELL)
+    sums = [(name, "sum") for name in ("n", "n_errors", *_USAGE)]
+    added = _aggregated(rows.drop_columns(_SKETCHES), cell, [("seq", "max"), *sums])
+    columns = {
+        **_of_first(rows, cell, _CELL),
+        "seq": added.column("seq_max"),
+        **{name: added.column(f"{name}_sum") for name, _ in sums},
+        **{name: _added_sketches(rows.column(name), cell, added.num_rows) for name in _SKETCHES},
     }
     return _shaped(columns, schema.ROLLUPS)
 
@@ -268,6 +286,23 @@ def _sketches(cell: Ints, values: npt.NDArray[np.float64], n: int) -> pa.Array:
     bucket = sketch.bucket_indexes(values).astype(np.int64)
     measured = bucket != sketch.NO_BUCKET
     pairs, counts = np.unique((cell[measured] << 32) + bucket[measured] - sketch.ZERO_BUCKET, return_counts=True)
+    return _maps(pairs, counts, n)
+
+
+def _added_sketches(sketches: pa.ChunkedArray, cell: Ints, n: int) -> pa.Array:
+    """The sketches of the rows of each of `n` cells, added."""
+    maps = pa.concat_arrays(sketches.chunks)
+    offsets = maps.offsets.to_numpy()
+    told = slice(offsets[0], offsets[-1])
+    pairs = (np.repeat(cell, np.diff(offsets)) << 32) + maps.keys.to_numpy()[told] - sketch.ZERO_BUCKET
+    order = np.argsort(pairs, kind="stable")
+    pairs, counts = pairs[order], maps.items.to_numpy()[told][order]
+    firsts = np.flatnonzero(np.diff(pairs, prepend=-1))
+    return _maps(pairs[firsts], np.add.reduceat(counts, firsts), n)
+
+
+def _maps(pairs: Ints, counts: Ints, n: int) -> pa.Array:
+    """The maps of `n` cells from sorted pairs: the cell in the upper half, its bucket in the lower one."""
     keys = ((pairs & 0xFFFF_FFFF) + sketch.ZERO_BUCKET).astype(np.int32)
     return pa.MapArray.from_arrays(_offsets(pairs >> 32, n), pa.array(keys), pa.array(counts, pa.int64()))
 

@@ -1,4 +1,7 @@
-"""Per-minute rollups merged into buckets of time: counts, errors, tokens, cost and quantiles from added sketches."""
+"""Rollups merged into buckets of time: counts, errors, tokens, cost and quantiles from added sketches.
+
+Buckets of whole hours are made of hours where these are packed (store/hours.py), and of minutes at the window's ends.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from core.errors import InvalidInput
 from core.windows import Window
 from store import sketch
 from store.engine import slot, table_of
+from store.hours import NS_PER_HOUR, OF_HOURS, OF_MINUTES
 from store.spans import started_at
 from store.tenant import TenantStore
 
@@ -43,6 +47,8 @@ class RollupsAsked:
     as_of_ns: int | None = None
 
     def __post_init__(self) -> None:
+        if "/" in self.level:  # how packed rows are told apart
+            raise InvalidInput(f"level={self.level[:20]!r} is not a level of rollups", field="level")
         if self.bucket not in BUCKETS_S:
             raise InvalidInput(f"bucket={self.bucket[:20]!r} is not one of {', '.join(BUCKETS_S)}", field="bucket")
         for name in self.group_by:
@@ -67,8 +73,7 @@ def rollups(store: TenantStore, asked: RollupsAsked) -> pl.DataFrame:
     """
     groups = tuple(name for name in GROUPS if name in asked.group_by)
     names = tuple(name for name, _ in asked.equal)
-    values: dict[str, object] = {"level": asked.level, "bucket_ns": asked.bucket_s * NS_PER_S} | dict(asked.equal)
-    found = store.frame(_cells(groups, names), asked.window, asked.as_of_ns, values=values)
+    found = store.frame(_cells(groups, names), asked.window, asked.as_of_ns, values=_values(asked))
     cells = found.filter(pl.col("measure") == "")
     keys = ["bucket_ns", *groups]
     for measure, wanted in (("latency", LATENCY_QUANTILES), ("ttft", TTFT_QUANTILES)):
@@ -109,9 +114,27 @@ def quantiles_by(counts: pl.DataFrame, keys: Sequence[str], wanted: dict[str, fl
     return found.select(*keys, pl.struct(to_ms).alias(name))
 
 
+def _values(asked: RollupsAsked) -> dict[str, object]:
+    start = end = asked.window.start_ns
+    if asked.bucket_s * NS_PER_S % NS_PER_HOUR == 0:
+        start = min(-(-start // NS_PER_HOUR) * NS_PER_HOUR, 2**63 - 1)
+        end = asked.window.end_ns // NS_PER_HOUR * NS_PER_HOUR
+    levels = {"level": asked.level, "hours": asked.level + OF_HOURS, "minutes": asked.level + OF_MINUTES}
+    spans = {"first_hour": start, "after_hours": max(start, end), "bucket_ns": asked.bucket_s * NS_PER_S}
+    return {**levels, **spans, **dict(asked.equal)}
+
+
 def _chosen(names: tuple[str, ...]) -> ir.Table:
+    """The plain rows, the hours that lie in the window, and the minutes of what is left of it."""
     rollups = table_of("rollups")
-    rows = rollups.filter(rollups.level == slot("level", "string"), *[rollups[n] == slot(n, "string") for n in names])
+    first, after = slot("first_hour", "int64"), slot("after_hours", "int64")
+    equal = [rollups[name] == slot(name, "string") for name in names]
+    parts = (
+        [rollups.level == slot("level", "string")],
+        [rollups.level == slot("hours", "string"), rollups.minute_ns >= first, rollups.minute_ns < after],
+        [rollups.level == slot("minutes", "string"), (rollups.minute_ns < first) | (rollups.minute_ns >= after)],
+    )
+    rows = ibis.union(*[rollups.filter(*part, *equal) for part in parts])
     length = slot("bucket_ns", "int64")
     return rows.mutate(bucket_ns=(rows.minute_ns // length) * length)
 

@@ -16,7 +16,7 @@ from typing import Final
 from core.errors import Corrupt, InvalidInput, StorageFailed
 from store.durable import replace_durably
 
-FORMAT: Final = 1
+FORMAT: Final = 2  # 2: rollups that are packed by the minute and by the hour (store/hours.py)
 FILE: Final = "format.json"
 
 

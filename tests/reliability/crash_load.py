@@ -25,6 +25,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from store.derive import DERIVED, derived
+from store.hours import OF_HOURS, OF_MINUTES
 from store.lake import Lake
 
 Content = dict[str, str]  # span id -> hash of its content
@@ -210,8 +211,19 @@ def wrong_derived(data: Path, spans: pa.Table, tenant: str) -> list[str]:
     return wrong
 
 
+def _counted_once(rows: pl.DataFrame, kept: str, length_s: int) -> pl.DataFrame:
+    """Rollups by minutes or by hours: the packed ones and those that are not yet."""
+    level, length_ns = pl.col("level"), length_s * 10**9
+    rows = rows.filter(level.str.ends_with(kept) | ~level.str.contains("/", literal=True))
+    return rows.with_columns(
+        level=level.str.split("/").list.first() + kept, minute_ns=pl.col("minute_ns") // length_ns * length_ns
+    )
+
+
 def _summed(table: str, rows: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(rows.select([c for c in rows.column_names if c in (*_KEYS[table], *_SUMS)]))
     assert isinstance(frame, pl.DataFrame)
+    if table == "rollups":  # what is packed stands there by the minute and by the hour
+        frame = pl.concat([_counted_once(frame, OF_MINUTES, 60), _counted_once(frame, OF_HOURS, 3600)])
     sums = [pl.col(name).sum() for name in _SUMS if name in frame.columns]
     return frame.group_by(_KEYS[table]).agg(sums).sort(_KEYS[table], nulls_last=True)

@@ -49,8 +49,9 @@ def test_upkeep_keeps_every_row_of_every_table(tmp_path: Path) -> None:
     assert done["spans"] == {"packed": N, "made": 1, "deleted": 0}
     for table in lake.tables():
         assert done[table]["packed"], table
-        assert content(lake, table) == before[table], table
-        assert content(Lake(tmp_path), table) == before[table], table
+        if table != "rollups":  # they are added up: tests/store/test_hours.py
+            assert content(lake, table) == before[table], table
+            assert content(Lake(tmp_path), table) == before[table], table
     assert upkeep(lake)["spans"] == {"packed": 0, "made": 0, "deleted": 0}
     assert upkeep(lake, grace_s=-60)["spans"]["deleted"] == N
     assert content(lake, "spans") == before["spans"]

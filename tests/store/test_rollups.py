@@ -71,6 +71,7 @@ def test_error_rate_counts_roots(tmp_path: Path) -> None:
     ("wrong", "field"),
     [
         ({"bucket": "2h"}, "bucket"),
+        ({"level": "LLM/1m"}, "level"),
         ({"group_by": ("tenant",)}, "group_by"),
         ({"equal": (("user_id", "x"),)}, "user_id"),
         ({"bucket": "1m", "window": Window(start_ns=0, end_ns=T0)}, "bucket"),

@@ -51,6 +51,7 @@ def main() -> int:
     parser.add_argument("--engines", nargs="+", choices=["duckdb", "clickhouse"], default=["duckdb"])
     parser.add_argument("--packing", action="store_true", help="time the readings while another process packs")
     parser.add_argument("--only-five", action="store_true", help="the five readings of the side-by-side table alone")
+    parser.add_argument("--readings", nargs="+", help="these readings alone, by name")
     parser.add_argument("--out", type=Path, help="also write the JSON here")
     parser.add_argument("--lakes", type=Path, help="keep the filled lakes in this folder and use those it has")
     parser.add_argument("--repack", action="store_true", help="pack the rollups of the kept lakes anew")
@@ -94,7 +95,7 @@ def _measure(n_spans: int, asked: argparse.Namespace) -> dict[str, Any]:
 def _readings_of(engine: str, lake: Lake, made: Traces, asked: argparse.Namespace) -> dict[str, dict[str, float]]:
     store = Store(lake, engine_for(lake, "chdb://memory" if engine == "clickhouse" else None)).tenant("bench")
     readings = _readings(store, made)
-    wanted = FIVE if asked.only_five else tuple(readings)
+    wanted = asked.readings or (FIVE if asked.only_five else tuple(readings))
     packer = _packer() if asked.packing else None
     try:
         return {name: _timed(readings[name], asked.runs) for name in wanted}
@@ -168,9 +169,11 @@ def _readings(store: TenantStore, made: Traces) -> dict[str, Callable[[], object
         "latest_50_spans": lambda: spans.list_spans(store, Asked(window=day)),
         "latest_50_sessions": lambda: sessions.list_sessions(store, Asked(window=day)),
         "count_spans": lambda: spans.count_spans(store, Asked(window=day)),
+        "facet_model": lambda: facets.facets(store, Asked(window=day), facets.FacetField.MODEL),
         "facet_app": lambda: facets.facets(store, Asked(window=day), facets.FacetField.APP),
         "apps": lambda: apps.apps(store, day),
         "search_common_word": lambda: search.search(store, Asked(window=day, filters=Filters(q="refund"))),
+        "search_that_matches_nothing": lambda: search.search(store, Asked(window=day, filters=Filters(q="nowhere"))),
         "filter_that_matches_nothing": lambda: traces.list_traces(
             store, Asked(window=day, filters=Filters(attr=(("tenant.id", "nobody"),)))
         ),

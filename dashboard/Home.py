@@ -37,6 +37,15 @@ HEADERS = [
 ]
 
 
+_VIEWS = "|".join(sorted(path.stem for path in Path(__file__).with_name("views").glob("[a-z]*.py")))
+MOUNTED = (
+    "<script>window.__streamlit={BACKEND_BASE_URL:location.origin"
+    f'+location.pathname.replace(/\\/(?:{_VIEWS})\\/?$/,"/")}}</script>'
+).encode()
+_OF_THE_FILE = (b"accept-encoding", b"if-none-match", b"if-modified-since", b"range")
+_OF_THE_BODY = (b"content-length", b"etag", b"last-modified", b"accept-ranges")
+
+
 class SecurityHeaders:
     """Puts `HEADERS` on every HTTP answer."""
 
@@ -56,4 +65,40 @@ class SecurityHeaders:
         await self._app(scope, receive, send_guarded if scope["type"] == "http" else send)
 
 
-app = st.App(Path(__file__).with_name("pages.py"), middleware=[Middleware(SecurityHeaders)])
+class MountPoint:
+    """Tells a page's script where the dashboard is mounted, in the HTML that a browser opens.
+
+    Without it Streamlit's script asks two addresses below the page first, and the console shows their 404s.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on; HTML comes back with one script more."""
+        if scope["type"] != "http" or b"text/html" not in dict(scope["headers"]).get(b"accept", b""):
+            await self._app(scope, receive, send)
+            return
+        asked = [pair for pair in scope["headers"] if pair[0] not in _OF_THE_FILE]
+        begun: list[Message] = []
+        body = b""
+
+        async def send_told(message: Message) -> None:
+            nonlocal body
+            if message["type"] == "http.response.start":
+                begun.append(message)
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                (start,) = begun
+                is_html = any(name == b"content-type" and b"text/html" in value for name, value in start["headers"])
+                whole = body.replace(b"<head>", b"<head>" + MOUNTED, 1) if is_html else body
+                kept = [pair for pair in start["headers"] if pair[0].lower() not in _OF_THE_BODY]
+                length = (b"content-length", str(len(whole)).encode())
+                await send({**start, "headers": [*kept, length]})
+                await send({**message, "body": whole})
+
+        await self._app({**scope, "headers": asked}, receive, send_told)
+
+
+app = st.App(Path(__file__).with_name("pages.py"), middleware=[Middleware(SecurityHeaders), Middleware(MountPoint)])

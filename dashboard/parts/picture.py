@@ -17,12 +17,12 @@ from dashboard.text import chart_text
 _CONFIG: Final = {"displayModeBar": False, "displaylogo": False, "scrollZoom": False, "typesetMath": False}
 _SOLID: Final = {
     "LLM": ("model call", "blue"),
-    "TOOL": ("tool", "orange"),
+    "GUARDRAIL": ("guardrail: allow", "green"),
+    "MEMORY": ("memory", "sky"),
+    "TOOL": ("tool", "orange"),  # what is short and matters is drawn over what is beside it
     "RETRIEVER": ("retrieval", "pink"),
     "RERANKER": ("reranking", "pink"),
     "EMBEDDING": ("embedding", "sky"),
-    "GUARDRAIL": ("guardrail: allow", "green"),
-    "MEMORY": ("memory", "sky"),
 }
 _STOPPED: Final = "guardrail: flag, rewrite, block"
 _FAILED: Final = "failed"
@@ -73,7 +73,7 @@ def _group(bar: Bar) -> str:
 
 
 def _bars(name: str, bars: Sequence[Bar], total: float, colour: str) -> dict[str, Any]:
-    least = total / 250  # what took no time is still seen
+    least = total / 160  # what took no time is still seen
     return {
         "type": "bar",
         "orientation": "h",

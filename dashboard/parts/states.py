@@ -60,6 +60,20 @@ def waiting() -> Iterator[None]:
         _WAITING.reset(token)
 
 
+@contextmanager
+def skeleton() -> Iterator[None]:
+    """Grey bars where the page will be, while what is inside reads it for the first time."""
+    place = st.empty()
+    with place.container():
+        for bar in range(3):
+            with st.container(key=f"assay-skeleton-{bar}"):
+                st.text("\u00a0")
+    try:
+        yield
+    finally:
+        place.empty()
+
+
 def _broken() -> None:
     with st.container(border=True, key="assay-failure"):
         st.subheader("This page broke", anchor=False, icon=":material/heart_broken:")

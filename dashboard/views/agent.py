@@ -64,7 +64,8 @@ def show() -> None:
     if not trace_id:
         _latest()
         return
-    answer = _read(states.api(), trace_id)
+    with states.skeleton():
+        answer = _read(states.api(), trace_id)
     trace, found = answer["trace"], read(answer["spans"])
     _head(trace, found)
     if int(answer.get("n_spans") or 0) > len(answer["spans"]):
@@ -85,7 +86,8 @@ def show() -> None:
 def _latest() -> None:
     window, _ = frame.head("Agent", "How a turn reasoned: choose one of the latest")
     wanted: dict[str, Any] = {**window.parameters, "kind": "AGENT", "limit": 50}
-    rows = lists.read_page(states.api(), "/traces", wanted).items
+    with states.skeleton():
+        rows = lists.read_page(states.api(), "/traces", wanted).items
     if not rows:
         if states.anything_stored():
             states.no_match("agent turns", "No trace of this time range has a span of an agent (invoke_agent).")
@@ -103,11 +105,14 @@ def _latest() -> None:
         "seconds": [lists.seconds(row) for row in rows],
         "tokens": shared["tokens"],
         "cost": shared["cost"],
-        "spans": shared["spans"],
     }
     if not any(columns["status"]):
         del columns["status"]
-    wide = {"input": lists.text_column("Input", 220), "output": lists.text_column("Output", 220)}
+    width = 232
+    if len(set(columns["app"])) == 1:
+        del columns["app"]
+        width = 296
+    wide = {"input": lists.text_column("Input", width), "output": lists.text_column("Output", width)}
     row = lists.grid(columns, "agent-grid", height=640, renamed=wide)
     if row is not None and row < len(rows):
         links.open_agent(str(rows[row]["trace_id"]))
@@ -148,12 +153,17 @@ def _head(trace: Row, found: Reasoning) -> None:
             ("Tokens", human.in_and_out(trace)),
             ("Cost", human.usd(trace.get("cost_usd"))),
             ("Error", about.get("error.type")),
+        ),
+        "agent",
+    )
+    frame.facts(
+        (
             ("App", trace.get("app")),
             ("Release", trace.get("release")),
             ("Variant", trace.get("variant")),
             ("Started", frame.started(trace.get("start_ns"))),
         ),
-        "agent",
+        "agent-from",
     )
 
 

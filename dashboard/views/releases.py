@@ -32,7 +32,8 @@ def _read(_api: Api, parameters: Mapping[str, str]) -> list[Row]:
 def show() -> None:
     """The page."""
     window, _ = frame.head("Releases", "Versions of an app: what each is, and what its traffic says")
-    rows = _read(states.api(), window.parameters)
+    with states.skeleton():
+        rows = _read(states.api(), window.parameters)
     if not rows:
         _nothing()
         return
@@ -121,7 +122,6 @@ def _card(row: Row, key: str) -> None:
                 ("Prompt version", row.get("prompt_version")),
                 ("Endpoint", row.get("endpoint")),
                 ("Registered by", row.get("created_by")),
-                ("Last seen", _when(seen.get("last_seen_at"))),
             ),
             f"release-{key}",
         )
@@ -159,18 +159,19 @@ def _differs(seen: str, registered: str) -> bool:
 
 
 def _when(at: object) -> str | None:
-    return None if not at else frame.started(int(datetime.fromisoformat(str(at)).timestamp() * 1e6) * 1000)
+    """To the minute, in the viewer's zone, which the head of the page names."""
+    moment = datetime.fromisoformat(str(at)).astimezone(frame.timezone()) if at else None
+    return None if moment is None else f"{moment.day} {moment:%b %Y, %H:%M}"
 
 
 def _figures(seen: Row, key: str) -> None:
     turns = int(seen["n_turns"])
-    cost = seen.get("cost_usd")
+    cost, first = seen.get("cost_usd"), (seen.get("ttft_ms") or {}).get("p95")
     frame.numbers(
         (
             ("Turns", human.count(turns)),
             ("Errors", human.share(seen["n_errors"], turns)),
-            *((name, human.duration(value)) for name, value in _quantiles(seen)),
-            ("Per turn", human.usd(None if cost is None else cost / turns)),
+            *((f"Latency {p}", human.duration((seen.get("latency_ms") or {}).get(p))) for p in ("p50", "p95")),
         ),
         f"peek-release-{key}",
     )
@@ -179,16 +180,12 @@ def _figures(seen: Row, key: str) -> None:
             ("Sessions", human.count(seen["n_sessions"])),
             ("Tokens", human.in_and_out(seen)),
             ("Cost", human.usd(cost)),
+            ("Per turn", human.usd(None if cost is None else cost / turns)),
+            ("TTFT p95", None if first is None else human.duration(first)),
+            ("Last seen", _when(seen.get("last_seen_at"))),
         ),
         f"release-more-{key}",
     )
-
-
-def _quantiles(seen: Row) -> list[tuple[str, float | None]]:
-    """Latency, and time to the first token where anybody reported one."""
-    latency, first = seen.get("latency_ms") or {}, (seen.get("ttft_ms") or {}).get("p95")
-    told = [("p50", latency.get("p50")), ("p95", latency.get("p95"))]
-    return told if first is None else [*told, ("TTFT p95", first)]
 
 
 def _score_line(scores: Sequence[Row], key: str) -> None:

@@ -38,7 +38,7 @@ def _list(wanted: filters.Chosen, words: str) -> None:
     st.caption(f"{_count(len(page.items), len(cursors), page)} {words}. Click a row to read the conversation.")
     generation = st.session_state.get("sessions-generation", 0)
     renamed = {
-        "input": lists.text_column("First message", 300),
+        "input": lists.text_column("First message", 322),
         "seconds": st.column_config.NumberColumn("Lasted", format="%.1f s", width=80),
     }
     row = lists.grid(_columns(page.items), f"sessions-grid-{generation}", height=640, renamed=renamed)

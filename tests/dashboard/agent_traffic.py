@@ -178,6 +178,28 @@ def refund(stack: Stack, release: str, *, variant: str = "control", at_s: float 
     return ids(root)[0]
 
 
+def unfinished(stack: Stack) -> str:
+    """A turn of which only the first guardrail has arrived so far. Returns its session."""
+    recorder, session = Recorder("night-desk", "r1"), "s-still-running"
+    turn = Turn(recorder.tracer, Clock(time.time_ns()), {"session.id": session})
+    root = turn.span("invoke_agent support", about=_agent("support"))
+    with root:
+        turn.guardrail("input.injection", "input", "allow")
+        recorder.send(stack)
+    return session
+
+
+def told_an_address(stack: Stack) -> str:
+    """A turn whose message is an e-mail address and nothing else. Returns the trace id."""
+    recorder = Recorder("night-desk", "r1")
+    turn = Turn(recorder.tracer, Clock(time.time_ns() - int(200e9)), {})
+    about = {"gen_ai.input.messages": _message("user", "robin.vale@example.com"), **_agent("support")}
+    with turn.span("invoke_agent support", 5, about=about) as root:
+        pass
+    recorder.send(stack)
+    return ids(root)[0]
+
+
 def attack(stack: Stack) -> str:
     """A turn whose every text is an attack. Returns the trace id."""
     text = hostile.EVERYTHING

@@ -49,9 +49,7 @@ class Seen:
         page.on("request", self._request)
 
     def _console(self, message: ConsoleMessage) -> None:
-        # On a page below the root Streamlit asks two relative addresses first, to find out where it is mounted.
-        probing = urlsplit(message.location.get("url", "")).path.endswith(("/_stcore/health", "/_stcore/host-config"))
-        if message.type == "error" and not probing:
+        if message.type == "error":
             self.complaints.append(f"{message.text} ({message.location.get('url')})")
 
     def _request(self, request: Request) -> None:

@@ -112,6 +112,19 @@ def test_keys_go_through_the_turns_of_a_session(page: Page, shown: Shown) -> Non
     expect(page).to_have_url(re.compile(f"/trace\\?trace_id={first}"))
 
 
+def test_a_turn_that_still_runs_and_a_message_that_was_redacted_whole_say_so(page: Page, shown: Shown) -> None:
+    trace_id = agent_traffic.told_an_address(shown.stack)
+    session = agent_traffic.unfinished(shown.stack)
+    with shown.stack.client() as client:
+        wanted = (f"/api/v1/sessions/{session}", f"/api/v1/traces/{trace_id}")
+        wait_until(lambda: all(client.get(one).is_success for one in wanted), VISIBLE_S, "both to be stored")
+    page.goto(shown.url("sessions?since=1h"))
+    cells = page.locator('[data-testid="stDataFrame"] canvas td')
+    expect(cells.filter(has_text="(still running)").first).to_be_attached()
+    page.goto(shown.url(f"agent?trace_id={trace_id}"))
+    expect(page.get_by_text("[EMAIL] (all of the message, redacted)")).to_be_visible()
+
+
 def test_an_empty_window_says_what_to_do(page: Page, shown: Shown, agents: Agents) -> None:
     page.goto(shown.url("agent?start=2020-01-01T00:00:00Z&end=2020-01-02T00:00:00Z&since=1m"))
     expect(page.get_by_text("No agent turns here")).to_be_visible()

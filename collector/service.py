@@ -24,7 +24,7 @@ from collector.http_door import Door, HttpConnection
 from collector.intake import Intake, Tally
 from collector.journal import Journal
 from collector.mask import ColumnRedactor
-from collector.memory import keep_pages, without_pandas
+from collector.memory import keep_pages, leave_compiler, without_pandas
 from collector.recovery import recover
 from collector.redact import Redactor
 from collector.seal import MasterKey, sealed
@@ -109,6 +109,7 @@ class _Collector:
             tally=tally,
         )
         warm()
+        leave_compiler()
         started = time.monotonic()
         last = recover(
             journal=self._journal, lake=self._lake, control=control, committer=self._committer, workshop=workshop

@@ -15,6 +15,7 @@ from server.cli.outcome import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from server.settings import Settings
 
+TRIM_S = 10.0
 PARTS = ("collector", "server", "dashboard", "agent")
 
 
@@ -86,11 +87,14 @@ def _collector(settings: Settings) -> int:
 def _server(settings: Settings) -> int:
     import uvicorn
 
+    from core.memory import ARENA_MAX, ARENAS, give_back_every, set_malloc
     from server.app import create_app
     from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
     from server.wiring import build_services
 
+    set_malloc((ARENA_MAX, ARENAS))
+    give_back_every(TRIM_S)
     services = build_services(settings)
     if services.control.erasures(None, unfinished=True):  # one was killed
         resume_in_child(settings)

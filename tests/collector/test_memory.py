@@ -34,9 +34,23 @@ def test_a_collector_that_took_traffic_has_mapped_no_library_of_the_readers(tmp_
             assert collector.post(records, "/v1/logs")[0] == 200
             collector.drained()
         mapped = Path(f"/proc/{collector.pid}/maps").read_text()
+        compiler_kib = code_kib(collector.pid, "libllvmlite.so")
         assert collector.stored("turns").height == 1
     assert "numba" in mapped or "llvmlite" in mapped, "the maps are those of the collector"
+    assert compiler_kib < 25 << 10, "what loading the kernels read of LLVM was 55 MiB, and is given back"
     assert not [name for name in NOT_FOR_THE_COLLECTOR if f"site-packages/{name}" in mapped]
+
+
+def code_kib(pid: int, library: str) -> int:
+    """How much of a library's code a process has in memory."""
+    found, inside = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        first = line.split()[0]
+        if not first.endswith(":"):
+            inside = " r-xp " in line and line.endswith(library)
+        elif inside and first == "Rss:":
+            found += int(line.split()[1])
+    return found
 
 
 def test_what_leaves_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

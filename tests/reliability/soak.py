@@ -31,8 +31,8 @@ from store.delta_log import LakeFile
 from store.lake import Lake
 from tests.reliability.crash_results import record
 from tests.reliability.faults_layer import SPACE, Kind, Layer
-from tests.reliability.soak_load import Clients, State, Template, numbers_of
-from tests.reliability.soak_watch import Sample, Watch, series, slope_percent_per_hour
+from tests.reliability.soak_load import NO_REST, Clients, Rest, State, Template, numbers_of
+from tests.reliability.soak_watch import Sample, Watch, least_pss, series, slope_percent_per_hour
 from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
 
@@ -40,6 +40,7 @@ TENANTS: Final = ("default", "second")
 SPANS_OF_A_REQUEST: Final = 256
 AT_THE_MOST: Final = 1.0  # percent an hour
 CLAIM_FROM_S: Final = 1800.0  # a shorter soak says nothing about memory
+REST_S: Final = 12.0  # the backlog is stored, and the collector idle, within 3 s
 USUAL_MIB: Final = 16.0  # so much more than before the stall may wait, and the backlog counts as drained
 DRAINS_WITHIN_S: Final = 900.0
 ALLOWED: Final = {State.ACKED: (1, 1), State.REFUSED: (0, 0), State.UNSURE: (0, 1), State.DROPPED: (0, 0)}
@@ -55,11 +56,17 @@ class Plan:
     share: float = 0.7
     every_s: float = 5.0
     measure_s: float = 30.0
+    rest: Rest = NO_REST
+
+    @property
+    def lasts_s(self) -> float:
+        """With the rests."""
+        return self.seconds + sum(end - begin for begin, end in self.rest.windows(self.seconds))
 
     @property
     def stalled(self) -> tuple[float, float]:
         """Begin and end of the stall, which lies in the middle."""
-        return (self.seconds - self.stall_s) / 2, (self.seconds + self.stall_s) / 2
+        return (self.lasts_s - self.stall_s) / 2, (self.lasts_s + self.stall_s) / 2
 
 
 class Soak:
@@ -117,7 +124,8 @@ class Soak:
         self.figures |= {"spans_s": round(rate), "minutes": round(self._plan.seconds / 60, 2)}
         self.figures |= {"stall_minutes": round(self._plan.stall_s / 60, 2)}
         clients.seen.acks_ms = type(clients.seen.acks_ms)("f")
-        load = threading.Thread(target=clients.open, args=(self._plan.seconds, rate / SPANS_OF_A_REQUEST), daemon=True)
+        sent = (self._plan.seconds, rate / SPANS_OF_A_REQUEST, self._plan.rest)
+        load = threading.Thread(target=clients.open, args=sent, daemon=True)
         begins, ends = self._plan.stalled
         pause = threading.Event()
         load.start()
@@ -202,16 +210,21 @@ class Soak:
         self.figures |= {"files_most": max(s["files"] for s in self.samples), "files": self.samples[-1]["files"]}
         warm = min(600.0, self._plan.seconds * 0.2)
         for role in ("collector", "server"):
-            self._measure_process(role, [(warm, begins), (caught_up, self._plan.seconds)])
+            self._measure_process(role, [(warm, begins), (caught_up, self._plan.lasts_s)])
 
     def _measure_process(self, role: str, quiet: list[tuple[float, float]]) -> None:
-        slopes = {"": quiet, "_before_the_stall": quiet[:1], "_after_it": quiet[1:]}
-        for part, windows in slopes.items():
+        rests = [window for window in self._plan.rest.windows(self._plan.seconds) if _within(window, quiet)]
+        minutes = [(n * 60.0, n * 60.0 + 60.0) for n in range(int(self._plan.lasts_s // 60) + 1)]
+        minutes = [window for window in minutes if _within(window, quiet)]
+        kept = [least[1] for window in rests if (least := least_pss(self.samples, role, window))]
+        self.figures |= {f"{role}_pss_at_rest_mib": ", ".join(f"{mib:.0f}" for mib in kept)}
+        for part, windows in (("at_rest", rests), ("under_load", minutes)):
             slope = slope_percent_per_hour(self.samples, role, windows)
             if slope is not None:
-                self.figures[f"{role}_slope_percent_h{part}"] = slope
-            if not part and self._plan.seconds >= CLAIM_FROM_S and (slope is None or slope > AT_THE_MOST):
-                self.problems.append(f"memory of the {role} grows by {slope} % an hour")
+                self.figures[f"{role}_slope_percent_h_{part}"] = slope
+            judged = part == "at_rest" and self._plan.seconds >= CLAIM_FROM_S
+            if judged and (slope is None or slope > AT_THE_MOST):
+                self.problems.append(f"what the {role} keeps grows by {slope} % an hour")
         at_s, memory = series(self.samples, role, "pss_mib")
         self.figures |= {f"{role}_pss_peak_mib": max(memory), f"{role}_pss_last_mib": memory[-1]}
         for part, (begin, end) in zip(("before_the_stall", "after_it"), quiet, strict=True):
@@ -222,6 +235,10 @@ class Soak:
             before = [n for at, n in zip(at_s, counts, strict=True) if quiet[0][0] < at < quiet[0][1]]
             after = [n for at, n in zip(at_s, counts, strict=True) if quiet[1][0] < at < quiet[1][1]]
             self.figures[f"{role}_{what}"] = f"{int(max(before, default=0))}, later {int(max(after, default=0))}"
+
+
+def _within(window: tuple[float, float], periods: list[tuple[float, float]]) -> bool:
+    return any(begin < window[0] and window[1] < end for begin, end in periods)
 
 
 def _sum(lake: Lake, file: LakeFile) -> int:
@@ -247,6 +264,7 @@ def main() -> int:
     parser.add_argument("--stall-minutes", type=float, default=10)
     parser.add_argument("--rate", type=float, help="spans a second; without it a share of the maximum")
     parser.add_argument("--share", type=float, default=0.7, help="of the maximum, which is measured first")
+    parser.add_argument("--rest-after", type=float, default=180, help="seconds of load between two rests of 12 s")
     parser.add_argument("--every", type=float, default=5, help="seconds between two samples")
     parser.add_argument("--json", type=Path, help="also writes figures, problems and all samples to this file")
     parser.add_argument("--no-record", action="store_true", help="leaves benchmarks/results as it is")
@@ -257,6 +275,7 @@ def main() -> int:
         rate=args.rate,
         share=args.share,
         every_s=args.every,
+        rest=Rest(after_s=args.rest_after, lasts_s=REST_S),
     )
     with tempfile.TemporaryDirectory(prefix="assay-soak-") as folder:
         soak = Soak(Path(folder), plan)

@@ -9,6 +9,7 @@ its turn, as a full queue would. What it was never told to be kept may be missin
 from __future__ import annotations
 
 import http.client
+import math
 import random
 import struct
 import threading
@@ -144,6 +145,26 @@ def _value(value: str | int) -> AnyValue:
     return AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """After every `after_s` seconds of load nothing is sent for `lasts_s` seconds."""
+
+    after_s: float
+    lasts_s: float
+
+    def at_s(self, load_s: float) -> float:
+        """When so many seconds of load are over, in seconds from the beginning."""
+        return load_s + self.lasts_s * (load_s // self.after_s)
+
+    def windows(self, seconds: float) -> list[tuple[float, float]]:
+        """Begin and end of each rest between `seconds` of load."""
+        ends = [self.at_s(n * self.after_s) for n in range(1, math.ceil(seconds / self.after_s))]
+        return [(end - self.lasts_s, end) for end in ends]
+
+
+NO_REST: Final = Rest(after_s=math.inf, lasts_s=0.0)
+
+
 @dataclass(kw_only=True)
 class Seen:
     """What the clients saw, all counts in requests but `acks_ms`."""
@@ -170,10 +191,10 @@ class Clients:
         self._all(lambda: self._without_pause(began + seconds))
         return time.monotonic() - began
 
-    def open(self, seconds: float, per_s: float) -> None:
-        """`per_s` requests a second, each at its time, however slow the answers are."""
+    def open(self, seconds: float, per_s: float, rest: Rest = NO_REST) -> None:
+        """`per_s` requests a second, each at its time, however slow the answers are; `seconds` without the rests."""
         began, first = time.monotonic(), len(self.states)
-        self._all(lambda: self._on_time(began, first, seconds, per_s))
+        self._all(lambda: self._on_time(began, first, seconds * per_s, lambda n: rest.at_s(n / per_s)))
 
     def stop(self) -> None:
         """No further request."""
@@ -206,9 +227,9 @@ class Clients:
         while time.monotonic() < until and (number := self._taken()) is not None:
             yield number
 
-    def _on_time(self, began: float, first: int, seconds: float, per_s: float) -> Iterator[int]:
-        while (number := self._taken(first + seconds * per_s)) is not None:
-            due = began + (number - first) / per_s
+    def _on_time(self, began: float, first: int, n: float, at_s: Callable[[int], float]) -> Iterator[int]:
+        while (number := self._taken(first + n)) is not None:
+            due = began + at_s(number - first)
             if due < time.monotonic() - QUEUE_S:
                 self.states[number] = State.DROPPED
                 continue

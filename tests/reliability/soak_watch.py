@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 import time
@@ -122,16 +121,18 @@ def series(samples: list[Sample], role: str, what: str) -> tuple[list[float], li
 
 
 def slope_percent_per_hour(samples: list[Sample], role: str, windows: Sequence[tuple[float, float]]) -> float | None:
-    """Of the memory that a process keeps: the least PSS of each minute, for batches come and go above it. Least squares
-    over the minutes inside of `windows` (seconds), in percent of their mean an hour; None for fewer than ten."""
-    pairs = zip(*series(samples, role, "pss_mib"), strict=True)
-    kept: dict[int, tuple[float, float]] = {}
-    for at_s, mib in pairs:
-        minute = int(at_s // 60)
-        if any(begin < at_s < end for begin, end in windows) and mib < kept.get(minute, (0.0, math.inf))[1]:
-            kept[minute] = (at_s, mib)
-    if len(kept) < 10:
+    """Least squares over the least PSS in each of `windows` (seconds), in percent of their mean an hour; windows in
+    which nobody looked do not count, and None stands for fewer than eight that do."""
+    points = [point for window in windows if (point := least_pss(samples, role, window))]
+    if len(points) < 8:
         return None
-    at, memory = np.array(list(kept.values())).T
+    at, memory = np.array(points).T
     slope, _ = np.polyfit(at / 3600, memory, 1)
     return round(float(100 * slope / memory.mean()), 2)
+
+
+def least_pss(samples: list[Sample], role: str, window: tuple[float, float]) -> tuple[float, float] | None:
+    """(seconds, MiB) where a process held least within a window."""
+    pairs = zip(*series(samples, role, "pss_mib"), strict=True)
+    inside = [(at_s, mib) for at_s, mib in pairs if window[0] < at_s < window[1]]
+    return min(inside, key=lambda pair: pair[1], default=None)

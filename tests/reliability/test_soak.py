@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.reliability.faults_layer import compiler
 from tests.reliability.soak import SPANS_OF_A_REQUEST, Plan, Soak
-from tests.reliability.soak_load import State, Template, numbers_of
+from tests.reliability.soak_load import NO_REST, Rest, State, Template, numbers_of
 from tests.reliability.soak_watch import slope_percent_per_hour
 
 
@@ -50,11 +50,22 @@ def test_a_slope_is_found_in_noise_and_outside_of_what_is_not_quiet() -> None:
     samples = [
         {
             "at_s": t,
-            "processes": {"server": {"pss_mib": 200 * (1 + 0.02 * t / 3600) + abs(rng.gauss(0, 40)) + 500 * (t == 50)}},
+            "processes": {"server": {"pss_mib": 200 * (1 + 0.02 * t / 3600) + abs(rng.gauss(0, 10)) + 500 * (t == 50)}},
         }
         for t in range(0, 3600, 5)
     ]
-    found = slope_percent_per_hour(samples, "server", [(-1, 50), (50, 3600)])
+    minutes = [(t, t + 60.0) for t in range(0, 3600, 60)]
+    found = slope_percent_per_hour(samples, "server", [(-1.0, 50.0), (50.0, 60.0), *minutes[1:]])
     assert found is not None
     assert 1.5 < found < 2.5
-    assert slope_percent_per_hour(samples[:5], "server", [(0, 3600)]) is None
+    assert slope_percent_per_hour(samples[:40], "server", minutes) is None
+
+
+def test_nothing_is_due_while_the_load_rests() -> None:
+    rest = Rest(after_s=180, lasts_s=12)
+    assert rest.windows(540) == [(180, 192), (372, 384)]
+    assert [rest.at_s(s) for s in (0, 179, 180, 359, 360)] == [0, 179, 192, 371, 384]
+    assert NO_REST.windows(540) == []
+    assert NO_REST.at_s(17) == 17
+    plan = Plan(seconds=540, stall_s=60, rest=rest)
+    assert (plan.lasts_s, plan.stalled) == (564, (252, 312))

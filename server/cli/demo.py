@@ -8,6 +8,7 @@ at a later start only what is missing.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
 def _traffic(places: Places, key: str) -> list[Part]:
     """The hours before, and then simulated users, for as long as the demo runs."""
     print(
-        "assay: the last two days are filled with earlier traffic where there is none; then users go on live",
+        "assay: the last two days are filled with earlier traffic where there is none; then users go on live\n"
+        f"assay: to talk to the agent yourself: {up.command()} agent chat --data {shlex.quote(str(places.data))}",
         file=sys.stderr,
         flush=True,
     )

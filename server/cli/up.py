@@ -189,10 +189,14 @@ def _welcome(places: Places, credentials: Mapping[str, str]) -> None:
     console.print(Text("Ctrl-C stops it.", style="dim"))
 
 
+def command() -> str:
+    """How `assay` was called, to be pasted into a shell."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "assay" else "assay"
+
+
 def _next_steps(places: Places, key: str) -> tuple[str, str]:
     """How to look at what is there, and how to send: both to be pasted into a shell."""
-    command = sys.argv[0] if Path(sys.argv[0]).name == "assay" else "assay"
-    look = shlex.join([command, "traces", "list", "--since", "1h", "--data", str(places.data)])
+    look = shlex.join([command(), "traces", "list", "--since", "1h", "--data", str(places.data)])
     endpoint, headers = places.addresses["otlp_http"], f"authorization=Bearer%20{key}"
     send = f'export OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} OTEL_EXPORTER_OTLP_HEADERS="{headers}"'
     return f"to look    {look}", f"to send    {send}"

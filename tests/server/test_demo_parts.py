@@ -61,7 +61,9 @@ def test_the_demo_fills_the_time_before_and_goes_on_live(
     ports = {"API": 1, "OTLP HTTP": 2, "OTLP gRPC": 3}
     places = Places(data=tmp_path, host="127.0.0.1", ports=ports, environment={})
     (history,) = demo._traffic(places, "key")
-    assert "earlier traffic" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "earlier traffic" in said
+    assert f"agent chat --data {tmp_path}" in said
     users = history.then
     assert users is not None
     assert users.then is None

@@ -5,13 +5,15 @@
 Agent traces of the side-by-side harness are sent over HTTP by as many connections to one collector as to both
 together. The rate is from the first byte sent until the lake holds every span; the commits that lost their place to
 the other collector's and were tried again are in the lake's log and cost what they cost. With --reading a process
-asks for the latest traces all the while. On a machine of two cores both share what one had.
+asks for the latest traces all the while. On a machine of two cores both share what one had; `cpu_us_per_span`, what
+the collectors together took of the processors, says what sharing the table costs, whoever else is at work there.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -102,14 +104,14 @@ def measure(n_collectors: int, load: Any, work: Any, port_base: int, reading: bo
             seen = Lake(str(lake))
             if reading:
                 reader.start()
-            began = time.perf_counter()
+            began, began_cpu_s = time.perf_counter(), _cpu_s(running)
             send(load, work.bodies, [f"http://127.0.0.1:{base + 1}/v1/traces" for base in bases], credentials["key"])
             acked = time.perf_counter() - began
             while (stored := sum(file.n_rows for file in seen.snapshot("spans").files)) < work.spans:
                 if time.perf_counter() - began > 300:
                     raise SystemExit(f"{stored} of {work.spans} spans after 300 s")
                 time.sleep(0.05)
-            took = time.perf_counter() - began
+            took, cpu_s = time.perf_counter() - began, _cpu_s(running) - began_cpu_s
             commits = seen.snapshot("spans").version
         finally:
             stop.set()
@@ -124,11 +126,18 @@ def measure(n_collectors: int, load: Any, work: Any, port_base: int, reading: bo
         "spans": work.spans,
         "acknowledged_per_s": round(work.spans / acked),
         "spans_per_s": round(work.spans / took),
+        "cpu_us_per_span": round(cpu_s * 1e6 / work.spans, 1),
         "commits": commits,
     }
     if read_ms:
         row |= {"readings": len(read_ms), "latest_50_ms": round(sorted(read_ms)[len(read_ms) // 2])}
     return row
+
+
+def _cpu_s(processes: list[subprocess.Popen[bytes]]) -> float:
+    """What the processes have taken of the processors, in seconds."""
+    told = [Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split() for process in processes]
+    return sum(int(fields[11]) + int(fields[12]) for fields in told) / os.sysconf("SC_CLK_TCK")
 
 
 def _read(lake: Path, stop: threading.Event, times_ms: list[float]) -> None:

@@ -28,14 +28,17 @@ def warm() -> None:
     from collector.dedup import Fingerprints
     from collector.pii_scan import compile_kernels
     from collector.redact import Redactor
+    from collector.repair import repaired
     from collector.row_hash import row_hashes
     from collector.usage import price_of
     from core.records import PiiPolicy
 
     fingerprints = Fingerprints()
-    for _ in range(2):
+    for _ in range(2):  # the second finds an earlier generation
         fingerprints.add(np.arange(3, dtype=np.int64))
+        fingerprints.begin_generation()
     decode_safely([(1, _request())], tenant="setup", ingested_at_us=1)
+    repaired(_request(), "span")
     row_hashes(pa.table({"a": ["x"]}), ["a"])
     compile_kernels()
     price_of("openai", "gpt-4o")

@@ -91,11 +91,15 @@ class Fingerprints:
 
     def _add(self, hashes: npt.NDArray[np.int64], seen: npt.NDArray[np.bool_]) -> None:
         if self._used + len(hashes) > FULL:
-            self._generations = [*self._generations[-(GENERATIONS - 1) :], _no_fingerprints()]
-            self._used = 0
+            self.begin_generation()
         for slots in self._generations[:-1]:
             _probe(slots, hashes, seen)
         self._used += int(_insert(self._generations[-1], hashes, seen))
+
+    def begin_generation(self) -> None:
+        """What is added from now on is forgotten later than what was added so far; the oldest may go."""
+        self._generations = [*self._generations[-(GENERATIONS - 1) :], _no_fingerprints()]
+        self._used = 0
 
     @property
     def nbytes(self) -> int:

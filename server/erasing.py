@@ -269,7 +269,7 @@ def _checked(user_id: str) -> str:
 def _overwrite(path: Path, subject: Subject, traces: frozenset[str]) -> int:
     """Writes x over every mention of the user (an id that is short only where it stands in quotes) and of a trace, in
     place: who appends to the file meanwhile is not disturbed. Returns how many there were."""
-    pieces = [re.escape(piece) for piece in subject.pieces() if not piece.startswith(b"\x0a")]
+    pieces = [re.escape(piece) for piece in subject.pieces() if not piece.startswith((b"\x0a", b"\x12"))]
     ids = re.compile(b"|".join(pieces))
     n = 0
     with suppress(FileNotFoundError, ValueError), path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:

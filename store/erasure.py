@@ -44,6 +44,7 @@ _NEEDED: Final = {
 # Field 1 of Span and Span.Link, field 9 of LogRecord; a lookahead, because such bytes may overlap.
 _ID_ON_WIRE: Final = re.compile(rb"(?=[\x0a\x4a]\x10(.{16}))", re.DOTALL)
 _ID_AS_TEXT: Final = re.compile(rb"(?<![0-9A-Fa-f])([0-9A-Fa-f]{32})(?![0-9A-Fa-f])")
+_NUMBER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an id that may have been sent as an integer
 Progress = Callable[[str, int, int], None]
 
 
@@ -67,7 +68,7 @@ class Subject:
             raw = form.encode("utf-8", "surrogatepass")
             found += [json.dumps(form).encode(), json.dumps(form, ensure_ascii=False).encode("utf-8", "surrogatepass")]
             found.append(raw if len(raw) >= SHORT_ID else b"\x0a" + bytes([len(raw)]) + raw)
-        return found
+        return found + _as_number(self.given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ def find(lake: Lake, subject: Subject, known: Belongings, progress: Progress = l
     Damaged files cannot be looked into and are passed over; see `unreadable`.
     """
     traces, sessions = set(known.traces), set(known.sessions)
-    names = ["trace_id", "session_id", "user_id", "attributes"]
+    names = ["trace_id", "session_id", "user_id", "attributes", "resource"]
     for rows, _ in _each(lake, "spans", subject.tenant, names, progress):
         own = rows.filter(_says_so(rows, subject))
         traces |= _values(own, "trace_id")
@@ -183,8 +184,9 @@ def _each(
 
 
 def _says_so(rows: pa.Table, subject: Subject) -> pa.Array:
-    """Whether a span names the user, in its column or under one of the keys that can hold a user's id."""
-    own = _among(rows, "user_id", subject.forms)
+    """Whether a span names the user, in its column or under one of the keys that can hold a user's id, its resource's
+    too: what is nearer to the span fills the column."""
+    own = pc.or_(_among(rows, "user_id", subject.forms), _under_a_key(rows.column("resource"), subject))
     attributes = rows.column("attributes").combine_chunks()
     if isinstance(attributes, pa.ChunkedArray):
         attributes = pa.concat_arrays(attributes.chunks)
@@ -251,11 +253,21 @@ def _mask(table: str, rows: pa.Table, subject: Subject, what: Belongings) -> pa.
             return _payloads(rows, subject, what)
 
 
+def _under_a_key(column: pa.ChunkedArray, subject: Subject) -> pa.ChunkedArray:
+    """JSON objects in which one of the user keys holds the id, as text or as a number."""
+    ids = [json.dumps(form, ensure_ascii=False) for form in sorted(subject.forms)]
+    ids += [subject.given] if _NUMBER.fullmatch(subject.given) else []
+    keys = "|".join(map(re.escape, sorted({*subject.keys, "user_id"})))
+    pattern = f'"(?:{keys})": ?(?:{"|".join(map(re.escape, ids))})[,}}]'
+    return pc.fill_null(pc.match_substring_regex(column, pattern), False)
+
+
 def _json_names(rows: pa.Table, columns: tuple[str, ...], subject: Subject) -> pa.Array:
     """Rows with one of the user keys beside the id in a column of JSON."""
     found = pa.array([False] * rows.num_rows)
     for name in columns:
         column = rows.column(name)
+        found = pc.or_(found, _under_a_key(column, subject))
         for form in subject.forms:
             hits = pc.fill_null(pc.match_substring(column, json.dumps(form, ensure_ascii=False)), False)
             if not pc.any(hits).as_py():
@@ -289,6 +301,18 @@ def _traces_in(raw: bytes) -> set[str]:
     """Whatever looks like a trace id in a payload: of a span, a link or a log record on the wire, or in JSON."""
     found = {piece.hex() for piece in _ID_ON_WIRE.findall(raw)}
     return found | {piece.decode().lower() for piece in _ID_AS_TEXT.findall(raw)}
+
+
+def _as_number(user_id: str) -> list[bytes]:
+    """An id that was sent as an integer, as it is on the wire: field 2 of KeyValue, in it field 3 of AnyValue."""
+    if not _NUMBER.fullmatch(user_id):
+        return []
+    number, varint = int(user_id) & (1 << 64) - 1, bytearray()
+    while number > 0x7F:
+        varint.append(number & 0x7F | 0x80)
+        number >>= 7
+    varint.append(number)
+    return [b"\x12" + bytes([len(varint) + 1]) + b"\x18" + bytes(varint)]
 
 
 def _among(rows: pa.Table, column: str, values: frozenset[str]) -> pa.ChunkedArray:

@@ -12,6 +12,7 @@ from store.erasure import Belongings, Subject
 from store.lake import Lake
 from store.objects import Objects
 from tests.bytes_left import mentions
+from tests.collector import otlp
 from tests.store.build import agent_trace, fill
 
 MARK = b"subject-4d1c"
@@ -117,3 +118,26 @@ def test_a_short_id_is_looked_for_as_a_whole_value_only(given: str) -> None:
     assert any(piece in b'{"user.id": "' + given.encode() + b'"}' for piece in subject.pieces())
     on_wire = b"\x0a\x07user.id\x12" + bytes([len(given) + 2]) + b"\x0a" + bytes([len(given)]) + given.encode()
     assert any(piece in on_wire for piece in subject.pieces())
+
+
+@pytest.mark.parametrize("user", ["u-77", "4711"])
+def test_a_resource_that_names_the_user_counts_though_the_span_names_another(tmp_path: Path, user: str) -> None:
+    lake = Lake(tmp_path)
+    named = '{"user.id":4711}' if user == "4711" else '{"user.id":"u-77"}'
+    fill(lake, _trace(1, {"output": "answer of subject-4d1c"}, user_id="u-2", resource=named))
+    fill(lake, _trace(2, {}, user_id="u-2", resource='{"user.id":47110,"port":4711,"of":"u-77"}'))
+    subject = Subject(
+        tenant="acme", given=user, forms=frozenset({user}), keys=frozenset({"user.id"}), opened=not_sealed
+    )
+    found = erasure.find(lake, subject, Belongings())
+    assert {int(trace, 16) for trace in found.traces} == {1}
+
+
+@pytest.mark.parametrize("number", [0, 4, 300, -5, 2**63 - 1])
+def test_an_id_that_was_sent_as_a_number_is_found_on_the_wire(number: int) -> None:
+    given = str(number)
+    subject = Subject(tenant="acme", given=given, forms=frozenset({given}), keys=frozenset(), opened=not_sealed)
+    others = Subject(tenant="acme", given="1", forms=frozenset({"1"}), keys=frozenset(), opened=not_sealed)
+    payload = otlp.span({"user.id": number}).SerializeToString()
+    assert any(piece in payload for piece in subject.pieces())
+    assert not any(piece in payload for piece in others.pieces())

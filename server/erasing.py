@@ -39,6 +39,7 @@ DRAIN_WITHIN_S: Final = 180.0
 PASSES: Final = 5
 MOST_ID_CHARS: Final = 4096
 _TRACE: Final = re.compile(rb"[0-9a-f]{32}")
+_OWN: Final = frozenset({"journal", "lake", "lake-cache", "run", "secrets"})  # folders that only Assay writes into
 _QUIET: Final[Progress] = lambda *_: None  # noqa: E731
 
 
@@ -50,7 +51,8 @@ class Incomplete(StorageFailed):
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What went, in counts. `rows` and `files` by table; `journal_damaged` are segments that no one can read."""
+    """What went, in counts. `rows` and `files` by table; `journal_damaged` are segments that no one can read;
+    `other_files` name what lies in the data folder, is not written by Assay, and still names the user."""
 
     erasure_id: str
     traces: int
@@ -64,6 +66,7 @@ class Receipt:
     journal_damaged: int
     log_places: int
     control_rows: int
+    other_files: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +158,7 @@ class Erasing:
             journal_damaged=n_damaged,
             log_places=places,
             control_rows=claims,
+            other_files=tuple(sorted(set(self._of_others(subject)))),
         )
         self.control.finish_erasure(which, asdict(receipt), by=by)
         return receipt
@@ -238,6 +242,22 @@ class Erasing:
             files=plain["files"],
         )
         return _Memory(user_id=plain["user_id"], what=what, planned=plain["planned"], n_segments=plain["n_segments"])
+
+    def _of_others(self, subject: Subject) -> Iterator[str]:
+        """Files below the data folder that others wrote, the reference agent say, and that hold the id; of one whose
+        path holds it too, the folder."""
+        pieces = re.compile(b"|".join(map(re.escape, subject.pieces())))
+        for path in self._settings.data.rglob("*"):
+            inside = path.relative_to(self._settings.data)
+            if inside.parts[0] in _OWN or inside.name.startswith("control.db") or not path.is_file():
+                continue
+            with (
+                suppress(OSError, ValueError),  # ValueError: it is empty
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ):
+                if pieces.search(content):
+                    yield str(inside.parent if pieces.search(os.fsencode(inside)) else inside)
 
     def _logs(self) -> Iterator[Path]:
         """Files of text that a process may have written into."""

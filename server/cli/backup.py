@@ -43,6 +43,9 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     if not settings.data.is_dir():
         raise CommandFailed(f"there is no data folder at {settings.data}; name it with --data DIR", ExitCode.NOT_FOUND)
+    if args.target.absolute().is_relative_to(settings.data.absolute()):
+        told = f"{args.target} is in the data folder: it would be lost with it, and outlive what is erased there"
+        raise CommandFailed(f"{told}; name another place", ExitCode.USAGE)
     try:
         require_folder(settings)
         need_lake(settings)

@@ -108,7 +108,7 @@ def _print_foreseen(found: Belongings, *, as_json: bool) -> None:
 
 
 def _print_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
-    from server.cli.rendering import console, counted, print_json
+    from server.cli.rendering import cell, console, counted, print_json
 
     if as_json:
         print_json({"dry_run": False, "erasures": [asdict(receipt) for receipt in receipts]})
@@ -124,5 +124,7 @@ def _print_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
         out.print(f"  logs: {counted(one.log_places, 'place')} overwritten; control database: {one.control_rows} rows")
         if one.journal_damaged:
             out.print(f"  {counted(one.journal_damaged, 'damaged journal segment')} cannot be read and was left")
+        for name in one.other_files:
+            out.print(cell(f"  {name} is not Assay's and still names the user (docs/erasure.md)", 500))
     if not receipts:
         out.print("nothing is under way")

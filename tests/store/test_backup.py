@@ -79,6 +79,9 @@ def test_nothing_is_overwritten(filled: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy"
     backed_up(filled, target)
     assert assay("backup", str(target), "--data", str(filled)).returncode == 1
+    inside = assay("backup", str(filled / "copy"), "--data", str(filled))
+    assert (inside.returncode, "is in the data folder" in inside.stderr) == (2, True)
+    assert not (filled / "copy").exists()
     data = tmp_path / "data"
     data.mkdir()
     (data / "mine").write_text("x")

@@ -2,7 +2,8 @@
 
 The day of a row is its partition. Whole days before the horizon go; the day the horizon falls on stays until it has
 passed altogether, so a tenant keeps its data for at least as long as it asked, and at most a day longer. The undated
-partition ('1970-01-01', spans with broken clocks) goes by the day its rows came in, file by file.
+partition ('1970-01-01', spans with broken clocks) goes by the day its rows came in, file by file; the turns, sessions
+and rollups made of these spans do not know that day, and go once all spans that came before them went.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import pyarrow.compute as pc
 from core.clock import NS_PER_S, to_ns
 from core.errors import Corrupt
 from core.windows import day_of
-from store import schema
 from store.delta_log import LakeFile
+from store.derive import DERIVED
 from store.lake import Lake
 
 UNDATED: Final = "1970-01-01"
@@ -42,12 +43,17 @@ def expired_files(lake: Lake, table: str, tenant: str, days: int, now_ns: int) -
     is.
     """
     horizon = day_of(now_ns - days * DAY_S * NS_PER_S)
-    found = []
-    for file in lake.snapshot(table).select(tenant):
-        day = file.date if file.date != UNDATED else _newest_day(lake, table, file)
-        if day < horizon:
-            found.append(file)
-    return found
+    files = lake.snapshot(table).select(tenant)
+    undated = [file for file in files if file.date == UNDATED]
+    found = [file for file in files if file.date != UNDATED and file.date < horizon]
+    if table not in DERIVED:
+        return found + [file for file in undated if _newest_day(lake, file, table) < horizon]
+    if not undated or "spans" in lake.unreadable():
+        return found
+    going = {file.path for file in expired_files(lake, "spans", tenant, days, now_ns)}
+    spans = [file for file in lake.snapshot("spans").select(tenant) if file.date == UNDATED and file.path not in going]
+    oldest = min((file.min_seq for file in spans), default=1 << 63)
+    return found + [file for file in undated if file.max_seq < oldest]
 
 
 def enforce(lake: Lake, retention: Mapping[str, int], now_ns: int, *, dry_run: bool = False) -> list[Expired]:
@@ -73,9 +79,7 @@ def enforce(lake: Lake, retention: Mapping[str, int], now_ns: int, *, dry_run: b
     return done
 
 
-def _newest_day(lake: Lake, table: str, file: LakeFile) -> str:
-    if "ingested_at" not in schema.TABLES[table].names:
-        return day_of(file.max_ns or 0) if table != "quarantine" else "9999-12-31"
+def _newest_day(lake: Lake, file: LakeFile, table: str) -> str:
     try:
         newest = pc.max(lake.read(file, ["ingested_at"]).column("ingested_at")).as_py()
     except Corrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from core.clock import NS_PER_S
 from store import schema
 from store.lake import Lake, partition_date
 from store.leftover import vacuum
-from store.retention import enforce
+from store.retention import UNDATED, enforce
 from tests.killing import killed_at, n_changes
 from tests.store import build
 
@@ -63,6 +64,22 @@ def test_rows_with_broken_clocks_go_by_the_day_they_came(tmp_path: Path) -> None
         lake.append("spans", rows.set_column(place, rows.schema.field(place), came))
     enforce(lake, {"a": 7}, NOW)
     assert [file.max_seq for file in lake.snapshot("spans").files] == [2]
+
+
+@pytest.mark.parametrize("start_ns", [5, 8 * 10**18], ids=["1970", "2223"])
+def test_what_is_derived_of_broken_clocks_stays_and_goes_with_its_spans(tmp_path: Path, start_ns: int) -> None:
+    lake = Lake(tmp_path)
+    for n, age in ((1, 30), (2, 1)):
+        came = datetime.fromtimestamp((NOW - age * DAY) // NS_PER_S, UTC)
+        given = {"trace_id": n, "span_id": n, "start_ns": start_ns, "date": UNDATED, "tenant": "a"}
+        build.fill(lake, [build.row(**given, ingested_at=came)])
+    assert {f.date for t in ("turns", "rollups") for f in lake.snapshot(t).files} == {UNDATED}
+    foreseen = enforce(lake, {"a": 7}, NOW, dry_run=True)
+    assert enforce(lake, {"a": 7}, NOW) == foreseen
+    left = {table: [file.max_seq for file in lake.snapshot(table).files] for table in ("spans", "turns", "rollups")}
+    assert left == {"spans": [2], "turns": [2], "rollups": [2]}
+    enforce(lake, {"a": 7}, NOW + 30 * DAY)
+    assert [file for table in lake.tables() for file in lake.snapshot(table).files] == []
 
 
 def test_the_bytes_go_with_the_next_vacuum(tmp_path: Path) -> None:

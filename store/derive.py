@@ -37,6 +37,7 @@ PREVIEW_CHARS: Final = 500
 # More tokens than this in one span is no measurement (the sum of a day must stay an int64).
 MOST_TOKENS: Final = 10**12
 MOST_USD: Final = 10**6
+MOST_SUM_USD: Final = Decimal("999999999.999999999")  # what decimal(18, 9) holds
 # The years 2000 to 2199, as store.lake.partition_date has them.
 USABLE_START_NS: Final = (946_684_800_000_000_000, 7_258_118_400_000_000_000)
 
@@ -112,6 +113,7 @@ def rollups_of(spans: pa.Table) -> pa.Table:
         "n": added.column("counts_sum"),
         "n_errors": added.column("failed_sum"),
         **{name: added.column(f"{name}_sum") for name in _USAGE},
+        "cost_usd": _at_most(added.column("cost_usd_sum")),
         "latency_sketch": _sketches(cell[counts], _floats(cells, "duration_ms")[counts], n),
         "ttft_sketch": _sketches(cell[counts], _floats(cells, "ttft_ms")[counts], n),
     }
@@ -188,6 +190,11 @@ def _aggregated(rows: pa.Table, group: Ints, what: list[tuple[Any, str]]) -> pa.
     return rows.append_column("group", pa.array(group)).group_by("group", use_threads=False).aggregate(what)
 
 
+def _at_most(usd: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Sums of money that their column can hold: a thousand absurd amounts in one batch must not stop the others."""
+    return pc.min_element_wise(usd, pa.scalar(MOST_SUM_USD, usd.type), skip_nulls=False)
+
+
 def _of_first(rows: pa.Table, group: Ints, names: list[str]) -> dict[str, pa.ChunkedArray]:
     """What the first row of each group says."""
     firsts = rows.select(names).filter(pa.array(is_first(group)))
@@ -202,6 +209,7 @@ def _sums(rows: pa.Table, group: Ints, dims: list[str], marks: list[str]) -> dic
     found = _aggregated(rows, group, [*bounds, *added, *least, ([], "count_all")])
     return {
         **{name: found.column(f"{name}_{what}") for name, what in (*added, *least, ("seq", "max"))},
+        "cost_usd": _at_most(found.column("cost_usd_sum")),
         "start_ns": pc.coalesce(found.column("usable_start_min"), found.column("start_min")),
         "end_ns": pc.coalesce(found.column("usable_end_max"), found.column("end_max")),
         "n_spans": found.column("count_all"),

@@ -1,4 +1,5 @@
-"""Rows of the corpus that are more than one request or too large for a case file: 33 to 35, 49, 57, 58 and F58.
+"""Rows of the corpus that are more than one request or too large for a case file: 33 to 35, 49, 57, 58
+and F58, and money without end.
 
 What must hold after a case is checked here too, with as much processor time and memory as so much input needs: what the
 large ones left is packed in the background beside the ones that follow."""
@@ -101,6 +102,18 @@ def test_row_35_a_trace_of_200_000_spans_is_stored(standing: Standing, tenant: T
         return answer.json()["n_spans"], len(answer.json()["spans"])
 
     wait_until(lambda: shown() == (200_000, 10), 60, "the whole trace to be shown")
+
+
+def test_a_thousand_absurd_costs_in_one_cell_stop_nobody(standing: Standing, tenant: Tenant) -> None:  # noqa: F811
+    trace, cost = secrets.token_bytes(16), {"gen_ai.operation.name": "chat", "gen_ai.usage.cost": 999_999.0}
+    spans = fresh(1_200, cost, trace_id=trace)
+    assert send(standing, tenant, traces(*spans).SerializeToString()).content == b""
+    standing.settled(tenant, Counts(received=1_201, stored=1_201))
+
+    def turns() -> list[dict[str, object]]:
+        return [turn for turn in standing.stored(tenant, "turns") if turn["trace_id"] == trace.hex()]
+
+    wait_until(lambda: sum(int(str(turn["n_spans"])) for turn in turns()) == 1_200, 60, "its turns to be derived")
 
 
 def test_row_49_a_call_that_is_given_up_is_never_stored_in_part_or_twice(

@@ -77,6 +77,15 @@ def test_tokens_and_cost_are_null_where_nobody_knew_them() -> None:
     assert (found["input_tokens"], found["cost_usd"]) == (None, None)
 
 
+def test_a_thousand_absurd_costs_end_at_what_the_column_holds() -> None:
+    absurd = {"usage_counted": True, "kind": "LLM", "cost_usd": Decimal(999_999)}
+    rows = [row(**absurd, span_id=1), *[row(**absurd, span_id=n, parent=1) for n in range(2, 1_201)]]
+    most = Decimal("999999999.999999999")
+    (turn,) = turns(rows)
+    assert turn["cost_usd"] == most
+    assert {cell["cost_usd"] for cell in rollups(rows)} == {most}
+
+
 def test_amounts_that_cannot_be_are_not_counted() -> None:
     absurd = {"usage_counted": True, "kind": "LLM"}
     rows = [

@@ -63,7 +63,11 @@ class Collector:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._up, 120, f"the collector to start; its log ends: {self.log()[-2000:]}")
+        try:
+            wait_until(self._up, 120, "the collector to start")
+        except AssertionError as error:
+            self.kill()
+            raise AssertionError(f"{error}; its log ends: {self.log()[-2000:]}") from error
         return self
 
     def _up(self) -> bool:

@@ -234,12 +234,12 @@ def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_
     }
     assert rows.keys() == files.keys() == {"spans", "scores", "events", "quarantine", *partial}
     assert receipt.pop("old_files") > 0
+    assert receipt.pop("journal_segments") in (1, 2)  # the first may have been on its way out when the kill came
     assert receipt == {
         "traces": 4,
         "sessions": 2,
         "days": 2,
         "damaged_files": 1,
-        "journal_segments": 1,
         "journal_damaged": 0,
         "log_places": 2,
         "control_rows": 0,

@@ -87,6 +87,6 @@ def _rows(table: pa.Table, ordered: bool) -> list[str]:
 def _plain(name: str, value: Any) -> Any:
     if name == "models" and isinstance(value, str):
         return sorted(value.split(","))
-    if isinstance(value, list) and name in ("releases", "environments"):
+    if isinstance(value, list) and name in ("releases", "environments", "variants"):
         return sorted(value)
-    return [] if value is None and name in ("attributes", "releases", "environments") else value
+    return [] if value is None and name in ("attributes", "releases", "environments", "variants") else value

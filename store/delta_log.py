@@ -61,6 +61,13 @@ class LakeFile:
         return Path(self.relative).stem.rsplit("-", 1)[-1]
 
 
+def _in_use(root: Path) -> bool:
+    """Whether anything was committed to a table of the lake. All of its tables are made before that: one that is not
+    there then was lost, and made anew it would be empty, its files be taken for leftovers."""
+    logs = (path for path in root.glob("*/_delta_log/*") if path.suffix in (".json", ".parquet"))
+    return any(path.name[:20].isdigit() and int(path.name[:20]) > 0 for path in logs)
+
+
 class DeltaLog:
     """The live files and application transactions of one table. Thread-safe."""
 
@@ -70,9 +77,14 @@ class DeltaLog:
         self._time_column = time_column
         self._lock = threading.RLock()
         self._folder_is_durable = self._names_are_durable = False
-        if checkpoints.newest(self._log) is None and not DeltaTable.is_deltatable(str(folder)):
+        if not self._is_there():
+            if _in_use(folder.parent) and not self._is_there():  # asked again: another process may just have made it
+                raise Corrupt(f"{folder.name}: {self._log} is gone, while other tables of the lake have rows")
             self._create(schema)
         self._load()
+
+    def _is_there(self) -> bool:
+        return checkpoints.newest(self._log) is not None or DeltaTable.is_deltatable(str(self._folder))
 
     @property
     def version(self) -> int:

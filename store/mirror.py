@@ -166,7 +166,7 @@ class MirroredLog(DeltaLog):
         try:
             super().__init__(folder, schema, time_column)
         except Corrupt:  # what was altered may be the copy here
-            shutil.rmtree(self._here)
+            shutil.rmtree(self._here, ignore_errors=True)
             self._pull()
             super().__init__(folder, schema, time_column)
         for path in folder.rglob("part-*.parquet"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from deltalake import DeltaTable
 
 from core.errors import Conflict, Corrupt, StorageFailed
+from store.doctor import Place, examine
 from store.lake import Lake
-from tests.store.build import row, spans_table
+from tests.store.build import agent_trace, fill, row, spans_table
 
 
 def append(lake: Lake, number: int) -> None:
@@ -159,3 +161,26 @@ def test_a_commit_that_cannot_be_written_is_not_visible(tmp_path: Path, monkeypa
 
 def _no_space(*_: object) -> None:
     raise OSError(28, os.strerror(28))
+
+
+@pytest.mark.parametrize("gone", ["turns", "turns/_delta_log", "scores/_delta_log", "spans"])
+def test_a_table_that_is_gone_is_not_made_anew_and_the_others_answer(tmp_path: Path, gone: str) -> None:
+    lake = Lake(tmp_path)
+    fill(lake, agent_trace(1))
+    shutil.rmtree(tmp_path / gone)
+    table = gone.partition("/")[0]
+    for again in (Lake(tmp_path), Lake(tmp_path)):
+        assert set(again.unreadable()) == {table}
+        with pytest.raises(Corrupt, match="is gone, while other tables"):
+            again.snapshot(table)
+        assert [f.n_rows for f in again.snapshot("rollups").files]
+    assert not (tmp_path / table / "_delta_log").exists()
+    place = Place(data=tmp_path, lake=str(tmp_path), control_url=f"sqlite:///{tmp_path}/control.db")
+    (found,) = [check for check in examine(place) if check.status == "fail"]
+    assert (found.name, table in found.detail) == ("lake log", True)
+
+
+def test_a_first_start_that_was_killed_between_two_tables_is_gone_on_with(tmp_path: Path) -> None:
+    Lake(tmp_path)
+    shutil.rmtree(tmp_path / "turns")
+    assert Lake(tmp_path).unreadable() == {}

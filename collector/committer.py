@@ -37,7 +37,6 @@ from collector.log_dedup import IDENTITIES, Identity, RowDedup
 from collector.settings import CollectorSettings
 from core.errors import Conflict, Corrupt, Overloaded, StorageFailed
 from core.ids import TenantId
-from core.memory import give_back
 from core.records import Counts
 from store.control.control import Control
 from store.derive import DERIVED
@@ -51,7 +50,6 @@ BURST_BYTES: Final = 1 << 20
 BURST_ENDS_S: Final = 0.02
 IDLE_SHARE: Final = 3  # when nothing is being stored, a third of a batch is enough to begin
 NICE: Final = 5
-TRIM_S: Final = 2.0  # under load: without it, an hour leaves 300 MB of holes between what lives
 _LOG: Final = logging.getLogger("assay.committer")
 
 
@@ -173,7 +171,7 @@ class Committer:
     def _work(self) -> None:
         """Stores one batch while the next is already being decoded."""
         be_nice()
-        rolled, trimmed = True, time.monotonic()
+        rolled = True
         ahead: _Made | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="decode", initializer=be_nice) as decoder:
             while True:
@@ -184,7 +182,6 @@ class Committer:
                     if not batch and not rolled:
                         self._journal.roll()
                         rolled = True
-                        give_back()
                     ahead = _Made(batch, decoder.submit(self._made, batch)) if batch else None
                 if ahead is not None:
                     now, ahead = ahead, None
@@ -193,9 +190,6 @@ class Committer:
                         ahead = _Made(more, decoder.submit(self._made, more))
                     self._until_it_works(partial(self._store, now))
                     rolled = False
-                    if time.monotonic() - trimmed >= TRIM_S:
-                        give_back()
-                        trimmed = time.monotonic()
                     if ahead is None or self._derivation.due:
                         self._until_it_works(self._derivation.catch_up)
                 self._tidy()

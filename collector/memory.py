@@ -2,9 +2,8 @@
 
 Every batch allocates and frees some tens of megabytes. By default each block is mapped afresh and its pages are
 faulted in one by one, which took 40 % of the time of storing spans here; kept on the heap, the same pages serve the
-next batch: 18,000 spans/s became 30,000 in one thread, and peak memory fell by a third. The committer returns them
-when the collector is idle, and every other second under load, which takes 4 ms: pages that hold nothing are never kept
-for long, so what an hour of load leaves behind does not add up.
+next batch: 18,000 spans/s became 30,000 in one thread, and peak memory fell by a third. Every other second a thread
+returns those that hold nothing (core/memory.py), so that what an hour of load leaves behind does not add up.
 """
 
 from __future__ import annotations

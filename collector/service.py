@@ -32,6 +32,7 @@ from collector.settings import CollectorSettings
 from core.clock import system_clock
 from core.errors import AssayError
 from core.ids import TenantId
+from core.memory import give_back_every
 from core.records import PiiPolicy
 from store.compaction import plan
 from store.control.control import Control
@@ -41,6 +42,7 @@ from store.retention import enforce
 from store.scrub import Scrubber
 
 POLICY_TTL_S: Final = 3.0
+TRIM_S: Final = 2.0
 STALLED_S: Final = 30.0
 ASK_KEYS_EVERY_S: Final = 2.0  # as long as a key is remembered
 SCRUB_BYTES: Final = 64 << 20  # of the lake per round of upkeep: 90 GiB a day
@@ -72,6 +74,7 @@ def run(settings: CollectorSettings, control: Control, pepper: bytes) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     without_pandas()
     keep_pages()
+    give_back_every(TRIM_S)
     return uvloop.run(_Collector(settings, control, pepper).run())
 
 

@@ -22,6 +22,13 @@ class Figure:
     direction: Literal["up", "down", "off"] = "off"
     judged: Judged = "off"
 
+    @property
+    def color(self) -> Literal["gray", "red", "green"]:
+        """The colour of the change: by its direction, for the text carries no sign."""
+        if self.judged == "off" or self.direction == "off":
+            return "gray"
+        return "red" if self.direction == "up" else "green"
+
 
 def figure(
     name: str,

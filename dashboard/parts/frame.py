@@ -115,7 +115,7 @@ def figures(cells: Iterable[Figure], key: str) -> None:
                 cell.value.replace("$", "\\$"),
                 delta=cell.change,
                 delta_arrow=cell.direction,
-                delta_color=cell.judged,
+                delta_color=cell.color,
                 delta_description=None if cell.change is None else "as before" if cell.change == SAME else "vs before",
                 border=True,
                 width="stretch",

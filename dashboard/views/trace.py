@@ -52,7 +52,7 @@ def show() -> None:
     with st.spinner(f"Reading up to {wanted:,} spans…") if wanted > FIRST_SPANS else nullcontext():
         answer = _read(states.api(), trace_id, wanted)
     trace, spans, scores = answer["trace"], answer["spans"], answer.get("scores") or []
-    _head(trace, scores)
+    _head(trace, scores, reasoned=any(span.get("kind") == "AGENT" for span in spans))
     total = int(answer.get("n_spans") or len(spans))
     with st.container(key="assay-more"):  # always there: what follows keeps its place when all is loaded
         if len(spans) < total:
@@ -71,7 +71,7 @@ def _ask() -> None:
     st.page_link(links.TRACES, label="All traces", icon=":material/arrow_back:")
 
 
-def _head(trace: Row, scores: Sequence[Row]) -> None:
+def _head(trace: Row, scores: Sequence[Row], *, reasoned: bool) -> None:
     trace_id = str(trace["trace_id"])
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="assay-crumbs"
@@ -80,6 +80,8 @@ def _head(trace: Row, scores: Sequence[Row]) -> None:
         with st.container(horizontal=True, width="content", vertical_alignment="center"):
             if trace.get("session_id") and st.button("Open session", icon=":material/forum:", key="to-session"):
                 links.open_session(str(trace["session_id"]))
+            if reasoned and st.button("Open reasoning", icon=":material/psychology:", key="to-agent"):
+                links.open_agent(trace_id)
             with st.popover("Copy ids", icon=":material/content_copy:"):
                 for name, value in (
                     ("Trace id", trace_id),

@@ -94,11 +94,11 @@ def _columns(rows: Sequence[Row], *, beside: bool) -> dict[str, list[object]]:
     return first | {
         "output": [one_line(gist(row.get("output"), answer=True)) for row in rows],
         "seconds": [lists.seconds(row) for row in rows],
+        "cost": shared["cost"],  # a number that is cut at the edge of the list would read as another number
         "app": shared["app"],
         "release": shared["release"],
         "variant": shared["variant"],
         "model": [one_line(", ".join(row.get("models") or []), 80) for row in rows],
-        "cost": shared["cost"],
         "tokens": shared["tokens"],
         "spans": shared["spans"],
         "session": [one_line(row.get("session_id"), 80) for row in rows],

@@ -79,6 +79,9 @@ def test_changes_are_relative_and_silent_without_a_before() -> None:
     more = figure("Turns", 120, 100, human.count)
     assert (more.value, more.change, more.direction, more.judged) == ("120", "20%", "up", "off")
     assert figure("Turns", 50, 100, human.count).direction == "down"
+    assert {figure("Turns", now, 100, human.count).color for now in (50, 100, 120)} == {"gray"}
+    slower, faster = (figure("p95", now, 100, human.duration, judged="inverse") for now in (120, 50))
+    assert (slower.color, faster.color) == ("red", "green")
     assert figure("Turns", 1_500, 100, human.count).change == "15×"
     assert figure("Turns", 100, 100, human.count).change == SAME
     assert figure("Turns", 0, 0, human.count).change == SAME
@@ -90,6 +93,7 @@ def test_changes_are_relative_and_silent_without_a_before() -> None:
 def test_a_share_changes_in_points() -> None:
     worse = share_figure("Errors", (5, 100), (2, 100))
     assert (worse.value, worse.change, worse.direction, worse.judged) == ("5.0%", "3.0 pts", "up", "inverse")
+    assert (worse.color, share_figure("Errors", (2, 100), (5, 100)).color) == ("red", "green")
     assert share_figure("Errors", (5, 100), (0, 0)).change is None
     assert share_figure("Errors", (5, 100), None).change is None
 

@@ -144,7 +144,7 @@ def test_traces_are_listed_newest_first_and_open_a_peek(page: Page, shown: Shown
     page.goto(shown.url(f"traces?since=24h&app={traffic.APP}"))
     expect(page.get_by_text("2 traces in the last 24 hours · 1 error")).to_be_visible()
     expect(page.get_by_placeholder("Search traces")).to_be_visible()
-    assert titles(page)[:8] == ["Started", "Status", "Input", "Output", "Latency", "App", "Release", "Variant"]
+    assert titles(page)[:8] == ["Started", "Status", "Input", "Output", "Latency", "Cost", "App", "Release"]
     click_row(page, "Book it for two.", 3)
     peek = page.locator(".st-key-assay-peek")
     expect(peek.get_by_text("I could not book it: the seats are gone.")).to_be_visible()

@@ -82,6 +82,8 @@ def test_a_turn_shows_its_reasoning(page: Page, shown: Shown, agents: Agents) ->
     expect(page.get_by_text("give the money back · only if order delivered")).to_be_visible()
     page.get_by_role("button", name="Open trace").click()
     expect(page).to_have_url(re.compile(f"/trace\\?trace_id={agents.turns['v1'][0]}"))
+    page.get_by_role("button", name="Open reasoning").click()
+    expect(page).to_have_url(re.compile(f"/agent\\?trace_id={agents.turns['v1'][0]}"))
 
 
 def test_the_latest_turns_of_agents_lead_to_one(page: Page, shown: Shown, agents: Agents) -> None:

@@ -62,7 +62,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "simulate":
         return simulation.run(given)
     if given.command == "chat":
-        return OK if asyncio.run(chat(Settings(), Console(), user_id=given.user)) else FAILED
+        return OK if asyncio.run(chat(Settings(), Console(highlight=False), user_id=given.user)) else FAILED
     told = {name: getattr(given, name) for name in ("host", "port") if getattr(given, name) is not None}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(Settings(**told)))

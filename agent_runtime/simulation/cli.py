@@ -144,10 +144,12 @@ def _remarks(playing: Run | FastRun, waiting: int) -> str:
     said = ""
     if playing.n_known:
         said += f"{playing.n_known} sessions were played before and are not played again; --mark makes others of them\n"
+    if playing.n_otherwise:
+        said += f"{playing.n_otherwise} of them were played with other faults or users than these values give now\n"
     if playing.n_lost:
         said += f"{playing.n_lost} spans were not taken by the collector\n"
     if waiting:
-        said += f"{waiting} outcomes are still to be posted: the next run in this world posts those that are due\n"
+        said += f"outcomes still to be posted: {waiting}; the next run in this world posts those that are due\n"
     return said
 
 
@@ -241,8 +243,12 @@ def _print(given: argparse.Namespace, tally: Tally, playing: Run | FastRun, seco
     found = tally.as_json()
     if given.json:
         more = {"seed": given.seed, "broken": playing.n_broken, "played_before": playing.n_known}
+        more["played_otherwise"] = playing.n_otherwise
         told = {"outcomes_posted": playing.n_posted, "spans_lost": playing.n_lost}
         sys.stdout.write(json.dumps({**found, **more, **told, "seconds": round(seconds, 3)}, indent=2) + "\n")
+        return
+    if not tally.n:
+        sys.stdout.write("no session was played\n")
         return
     table = Table(
         "release",
@@ -260,6 +266,9 @@ def _print(given: argparse.Namespace, tally: Tally, playing: Run | FastRun, seco
         table.add_row(row["release"], row["fault"], str(row["sessions"]), rate, _interval(row, ""), of_tasks)
     Console().print(table)
     for row in found["planted"]:
+        if not row["could_show"]:
+            Console().print(f"{row['fault']}:{row['rate']:g} can show in none of these sessions")
+            continue
         share = f"{row['planted']} of the {row['could_show']} sessions in which it could show"
         Console().print(f"{row['fault']}:{row['rate']:g} was planted in {share} ({_interval(row, 'planted_')})")
 

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.simulation.full import Played, Stage
-from agent_runtime.simulation.plans import Cast, Plan, cast, write_plan
+from agent_runtime.simulation.plans import Cast, Plan, cast, played_otherwise, write_plan
 from agent_runtime.simulation.templates import Template, template_of
 from agent_runtime.simulation.traffic import Traffic
 from agent_runtime.simulation.truth import Ended, post_due, record_many, was_played
@@ -99,6 +99,7 @@ class FastRun:
     n_lost: int = 0  # spans that the collector refused
     n_posted: int = 0
     n_known: int = 0  # sessions that were played before
+    n_otherwise: int = 0  # of these, with other users or faults than they would have now
     n_broken: int = 0  # a session that cannot be recorded ends the run, so none
 
     def __post_init__(self) -> None:
@@ -116,7 +117,7 @@ class FastRun:
         for plan in plans.values():
             write_plan(self.world, plan)
         try:
-            for batch in _batches(self._unplayed(), _PER_REQUEST):
+            for batch in _batches(self._unplayed(plans), _PER_REQUEST):
                 if self.stop.is_set():
                     break
                 await self._make(
@@ -131,7 +132,7 @@ class FastRun:
 
     break_off = interrupt
 
-    def _unplayed(self) -> Iterator[tuple[str, Release, datetime]]:
+    def _unplayed(self, plans: dict[str, Plan]) -> Iterator[tuple[str, Release, datetime]]:
         times = starts(self.traffic.sessions, self.end, self.weeks)
         numbered: Iterable[tuple[tuple[str, Release], datetime]] = zip(self.traffic.numbered(), times, strict=True)
         if self.filling:
@@ -139,6 +140,7 @@ class FastRun:
         for (session, release), at in numbered:
             if was_played(self.world, session):
                 self.n_known += 1
+                self.n_otherwise += played_otherwise(self.world, cast(plans[release.name], session))
             else:
                 yield session, release, at
 

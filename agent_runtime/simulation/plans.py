@@ -85,6 +85,13 @@ def cast(plan: Plan, session_id: str, scenarios: Sequence[Scenario] = ()) -> Cas
     return Cast(session_id=session_id, scenario=scenario, persona=persona, faults=faults)
 
 
+def played_otherwise(world: World, chosen: Cast) -> bool:
+    """Whether this session was played before as another task, with another manner of user or with other faults."""
+    before = world.session(chosen.session_id)
+    now = (chosen.scenario.scenario_id, chosen.persona.name, chosen.faults)
+    return before is not None and (before.scenario, before.persona, before.faults) != now
+
+
 def enrol(world: World, plan: Plan, chosen: Cast) -> Prepared:
     """Gives the session its rows and records what it plays, for the provider's process and for the truth."""
     prepared = world.prepare(chosen.scenario, chosen.session_id)

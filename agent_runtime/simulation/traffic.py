@@ -21,7 +21,7 @@ import httpx
 from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.simulation.full import Played, Stage
-from agent_runtime.simulation.plans import Plan, cast, plan_of, write_plan
+from agent_runtime.simulation.plans import Plan, cast, plan_of, played_otherwise, write_plan
 from agent_runtime.simulation.truth import post_due, was_played
 from agent_runtime.simulation.users import PERSONAS
 from agent_runtime.simulation.world import World
@@ -78,6 +78,7 @@ class Run:
     n_posted: int = 0
     n_ended: int = 0
     n_known: int = 0  # were played before, and are not played again
+    n_otherwise: int = 0  # of these, with other users or faults than they would have now
     n_broken: int = 0
 
     @property
@@ -124,6 +125,7 @@ class Run:
         for session_id, release in self.traffic.numbered():
             if was_played(self.stage.world, session_id):
                 self.n_known += 1
+                self.n_otherwise += played_otherwise(self.stage.world, cast(plans[release.name], session_id))
                 continue
             await self._pause()
             if not await self._room(room):

@@ -135,7 +135,7 @@ def _head(trace: Row, found: Reasoning) -> None:
     about = attributes(found.root or {})
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="content"):
-            frame.heading(_title(trace), "agent")
+            frame.heading(_title(trace), "agent", page="Agent")
         turn_steps.badge(about.get("assay.turn.status"), _ENDS)
         frame.status_badge(trace.get("status") if trace.get("status") == "error" else None)
     approaches = [attributes(step.span).get("assay.step.approach") for step in found.steps]
@@ -146,7 +146,7 @@ def _head(trace: Row, found: Reasoning) -> None:
             ("Strategy", str(said).replace("_", " ") if said else None),
             ("Agents", " → ".join(found.agents)),
             ("Approach", next((a for a in approaches if a), None)),
-            ("Turn", _ordinal(about.get("assay.turn.index"))),
+            ("Turn", _ordinal(about.get("assay.turn.index"), resumed=about.get("assay.turn.resumed") is True)),
             ("Latency", human.duration(trace.get("duration_ms"))),
             ("Model calls", human.count(trace.get("n_model_calls"))),
             ("Tool calls", human.count(trace.get("n_tool_calls"))),
@@ -191,10 +191,10 @@ def _neighbours(trace: Row) -> None:
             st.rerun()
 
 
-def _ordinal(index: object) -> str | None:
-    """The turn's place in its session for a person, who counts from 1."""
+def _ordinal(index: object, *, resumed: bool) -> str | None:
+    """The turn's place in its session for a person, who counts from 1; after an approval or a crash it goes on."""
     known = number(index)
-    return None if known is None else human.count(known + 1)
+    return None if known is None else f"{human.count(known + 1)}{', resumed' if resumed else ''}"
 
 
 def _said(trace: Row, found: Reasoning) -> list[str]:

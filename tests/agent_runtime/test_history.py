@@ -54,7 +54,7 @@ async def _filled(folder: Path, known: tuple[datetime, datetime] | None) -> list
     settings = Settings().model_copy(update={"data": folder, "otlp_endpoint": ""})
     async with open_stage(settings, folder / "world.db", 7, None) as stage:
         run = FastRun(stage=stage, world=stage.world, traffic=TRAFFIC, weeks=2 / 7, end=NOW, filling=True, known=known)
-        return [at for _, _, at in run._unplayed()]
+        return [at for _, _, at in run._unplayed(run.traffic.plans())]
 
 
 def test_the_newest_is_made_first_and_what_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ def test_a_refund_that_waited_for_a_person_is_told_when_it_is_done() -> None:
     text = "A person did not approve this action. Tell the customer and offer other help."
     denied = did("refund_order", {"order_id": "LK-1023145"}, {"error": text})
     told = ask("order", said(question), user("Yes."), *looked_up(DELIVERED), *denied)
-    assert told.calls or "did not approve" in told.text
+    assert "did not approve" in told.text
+    assert "Tell the customer" not in told.text, "that was said to the model"
 
 
 WHICH = (

@@ -94,6 +94,14 @@ def test_a_run_without_an_assay_is_counted_and_not_played_again(
     assert main(words) == 0
     again = capsys.readouterr()
     assert "6 sessions were played before and are not played again; --mark makes others of them" in again.err
+    assert (again.out, "other faults" in again.err) == ("no session was played\n", False)
+    assert main([*words, "--fault", "stale_policy:0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["played_otherwise"] == 0, "the same sessions, whatever the plan says"
+    assert main([*words[:5], "--fault", "verbose_padding:1", "--release", "v9"]) == 0
+    n_other = 6 - planted["planted"]
+    assert f"{n_other} of them were played with other faults or users than these values give now" in (
+        capsys.readouterr().err
+    )
     assert main([*words, "--mark", "b-"]) == 0
     printed = capsys.readouterr().out
     assert "100.0%" in printed

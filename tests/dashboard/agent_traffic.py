@@ -125,7 +125,7 @@ def refund(stack: Stack, release: str, *, variant: str = "control", at_s: float 
         "assay.variant": variant,
     }
     turn = Turn(recorder.tracer, Clock(time.time_ns() - int(at_s * 1e9)), shared)
-    told = {"strategy": "plan_then_execute", "status": "answered", "index": 3, "agent": "order"}
+    told = {"strategy": "plan_then_execute", "status": "answered", "index": 3, "resumed": True, "agent": "order"}
     about = {f"assay.turn.{name}": value for name, value in told.items()} | _agent("support")
     about |= {
         "gen_ai.input.messages": _message("user", ASKED),

@@ -54,6 +54,8 @@ def test_a_turn_shows_its_reasoning(page: Page, shown: Shown, agents: Agents) ->
     expect(page.get_by_text("plan then execute").first).to_be_visible()
     expect(page.get_by_text("supervisor → planner → order")).to_be_visible()
     expect(page.get_by_text("answered", exact=True)).to_be_visible()
+    expect(page.get_by_text("4, resumed", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Agent", exact=True)).to_be_attached()
     chart = page.locator(".st-key-assay-chart-agent-turn")
     expect(chart.locator(".ytick text").first).to_be_attached()
     lanes = chart.locator(".ytick text").all_text_contents()

@@ -216,10 +216,11 @@ class Soak:
         rests = [window for window in self._plan.rest.windows(self._plan.seconds) if _within(window, quiet)]
         minutes = [(n * 60.0, n * 60.0 + 60.0) for n in range(int(self._plan.lasts_s // 60) + 1)]
         minutes = [window for window in minutes if _within(window, quiet)]
-        kept = [least[1] for window in rests if (least := least_pss(self.samples, role, window))]
+        idle = [sample for sample in self.samples if sample["backlog_mib"] == 0]
+        kept = [least[1] for window in rests if (least := least_pss(idle, role, window))]
         self.figures |= {f"{role}_pss_at_rest_mib": ", ".join(f"{mib:.0f}" for mib in kept)}
-        for part, windows in (("at_rest", rests), ("under_load", minutes)):
-            slope = slope_percent_per_hour(self.samples, role, windows)
+        for part, samples, windows in (("at_rest", idle, rests), ("under_load", self.samples, minutes)):
+            slope = slope_percent_per_hour(samples, role, windows)
             if slope is not None:
                 self.figures[f"{role}_slope_percent_h_{part}"] = slope
             judged = part == "at_rest" and self._plan.seconds >= CLAIM_FROM_S

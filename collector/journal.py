@@ -365,7 +365,9 @@ def number_of(folder: Path) -> int:
     try:
         kept = json.loads(path.read_bytes())
         number = int(kept["number"])
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if any(folder.glob("*.seg")):
+            raise Corrupt(f"{path} is gone, and what it numbers is here; restore it from a backup") from error
         number, kept = 1 + secrets.randbelow(32_767), {}
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{path} is not readable: {error}; restore it from a backup") from error

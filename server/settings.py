@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     def _bytes_by_tenant(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if bad := [part for part in value if not _QUOTA.fullmatch(part)]:
             raise ValueError(f"{bad[0]!r} is no quota; write TENANT=BYTES, or *=BYTES for all others")
+        tenants = [part.split("=")[0] for part in value]
+        if twice := [tenant for tenant in tenants if tenants.count(tenant) > 1]:
+            raise ValueError(f"{twice[0]!r} has two quotas; keep one")
         return value
 
     @field_validator("data")

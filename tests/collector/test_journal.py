@@ -251,6 +251,9 @@ def test_the_number_of_a_journal_is_drawn_once(tmp_path: Path) -> None:
     again.release()
     assert journal.number == again.number
     assert 1 <= journal.number <= 32_767
+    (tmp_path / "journal.json").unlink()
+    with pytest.raises(Corrupt, match=r"journal\.json is gone, and what it numbers is here; restore it"):
+        Journal(tmp_path, MASTER)
 
 
 def test_one_process_holds_a_journal(journal: Journal) -> None:

@@ -123,6 +123,8 @@ def test_quotas_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().quotas == (("noisy", 1000), ("*", 5_000_000))
     (line,) = problems_of(tenant_bytes_s="noisy=0")
     assert "'noisy=0' is no quota; write TENANT=BYTES" in line
+    (line,) = problems_of(tenant_bytes_s="noisy=1,*=3,noisy=2")
+    assert "'noisy' has two quotas; keep one" in line
 
 
 def test_hosts_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:

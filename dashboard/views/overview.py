@@ -223,12 +223,12 @@ def _apps(apps: Sequence[Row]) -> None:
         {
             "App": [one_line(row.get("app") or "(no name)", 80) for row in rows],
             "Turns": [row.get("n_turns") for row in rows],
-            "Errors": [row.get("n_errors") for row in rows],
+            "Error spans": [row.get("n_errors") for row in rows],
             "Tokens": [(row.get("input_tokens") or 0) + (row.get("output_tokens") or 0) for row in rows],
             "Cost": [float(row.get("cost_usd") or 0) for row in rows],
             "Last seen": [at.astimezone(tz) if at else None for at in seen],
         },
-        {"Errors": st.column_config.NumberColumn(format="localized", help="Spans that ended in an error")},
+        {"Error spans": st.column_config.NumberColumn(format="localized", help="Spans that ended in an error")},
     )
 
 

@@ -88,7 +88,7 @@ class TurnRunner:
             except CorruptState as error:
                 return await self._abandon(begun, error)
             turn.decisions = await self.checkpoints.decisions(turn.turn_id) if turn.resumed else {}
-            attributes = {**_attributes(begun), "assay.turn.resumed": turn.resumed}
+            attributes = {**_attributes(begun), "assay.turn.resumed": turn.resumed, **_decided(turn.decisions)}
             with self.telemetry.span("invoke_agent support", attributes, link_to(turn.parent)) as span:
                 turn.parent = turn.parent or traceparent()
                 return await self._finish(turn, await self._answer(turn), span)
@@ -245,6 +245,16 @@ def _attributes(begun: Begun) -> dict[str, Any]:
         "assay.turn.id": begun.turn_id,
         "assay.turn.index": begun.index,
     }
+
+
+def _decided(decisions: Mapping[str, bool]) -> dict[str, Any]:
+    """A turn that goes on after a person decided is a trace of its own: the trace that waited has the user's message,
+    this one says what came instead. A process that was killed left no such trace, so the message stays."""
+    if not decisions:
+        return {}
+    after = "approval" if all(decisions.values()) else "declined approval"
+    said = text_message("system", f"Resumed after {after}")
+    return {"gen_ai.input.messages": said, "assay.turn.resumed_after": after.replace(" ", "_")}
 
 
 def _describe(span: Span, result: TurnResult, answer: Answer) -> None:

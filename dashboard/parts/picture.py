@@ -29,9 +29,13 @@ _FAILED: Final = "failed"
 
 
 def turn(found: Reasoning, key: str) -> None:
-    """Every span of the turn on the lane of its step, agent, guardrail or memory; x is time since the turn began."""
+    """Every span of the turn on the lane of its step, agent, guardrail or memory; x is time since the turn began.
+
+    Nothing for a turn that is its root span alone."""
     total = max((bar.start_ms + bar.ms for bar in found.bars), default=0.0) or 1.0
     shown = [bar for bar in found.bars if bar.kind != "TURN"]
+    if not shown:
+        return
     groups: dict[str, list[Bar]] = {}
     for bar in shown:
         groups.setdefault(_group(bar), []).append(bar)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -146,7 +146,7 @@ def _head(trace: Row, found: Reasoning) -> None:
             ("Strategy", str(said).replace("_", " ") if said else None),
             ("Agents", " → ".join(found.agents)),
             ("Approach", next((a for a in approaches if a), None)),
-            ("Turn", _ordinal(about.get("assay.turn.index"), resumed=about.get("assay.turn.resumed") is True)),
+            ("Turn", _ordinal(about)),
             ("Latency", human.duration(trace.get("duration_ms"))),
             ("Model calls", human.count(trace.get("n_model_calls"))),
             ("Tool calls", human.count(trace.get("n_tool_calls"))),
@@ -191,22 +191,27 @@ def _neighbours(trace: Row) -> None:
             st.rerun()
 
 
-def _ordinal(index: object, *, resumed: bool) -> str | None:
+def _ordinal(about: Mapping[str, Any]) -> str | None:
     """The turn's place in its session for a person, who counts from 1; after an approval or a crash it goes on."""
-    known = number(index)
-    return None if known is None else f"{human.count(known + 1)}{', resumed' if resumed else ''}"
+    known = number(about.get("assay.turn.index"))
+    if known is None:
+        return None
+    after = {"approval": " after approval", "declined_approval": " after declined approval"}
+    why = after.get(str(about.get("assay.turn.resumed_after")), "")
+    return f"{human.count(known + 1)}{f', resumed{why}' if about.get('assay.turn.resumed') is True else ''}"
 
 
 def _said(trace: Row, found: Reasoning) -> list[str]:
     """Question and answer, and the documents that the answer names; gives their ids."""
     about = attributes(found.root or {})
-    shown = ""
+    resumed, shown = "assay.turn.resumed_after" in about, ""
     for role, title, name, value in (
-        ("user", "User", "gen_ai.input.messages", trace.get("input")),
+        ("user", "System" if resumed else "User", "gen_ai.input.messages", trace.get("input")),
         ("assistant", "Agent", "gen_ai.output.messages", trace.get("output")),
     ):
         shown = gist(about.get(name) or value, answer=role == "assistant")
-        with st.chat_message(role, avatar=":material/person:" if role == "user" else ":material/smart_toy:"):
+        person = ":material/policy:" if resumed else ":material/person:"
+        with st.chat_message(role, avatar=person if role == "user" else ":material/smart_toy:"):
             with st.container(key=f"assay-role-agent-{role}"):
                 st.text(title)
             if shown:

@@ -16,6 +16,7 @@ from server.cli.rendering import (
     moment,
     money,
     print_table,
+    spoken,
     status,
     tokens,
 )
@@ -89,7 +90,8 @@ def print_session(answer: Mapping[str, Any]) -> None:
 
 def _spoken(turn: Row) -> Iterator[tuple[str, str, str]]:
     """Who, what and in which style: the user, the agent, and of a failed turn the error; untrusted text."""
-    yield "user", message_text(turn.get("input")) or "(nothing)", "bold green"
+    told = {who for who, _ in spoken(turn.get("input"))} == {"system"}  # nothing of the user: it went on by itself
+    yield "system" if told else "user", message_text(turn.get("input")) or "(nothing)", "bold green"
     failed, answer = turn.get("status") == "error", message_text(turn.get("output"))
     if answer or not failed:
         yield "agent", answer or "(nothing)", "bold blue"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,25 @@ def test_a_person_decides(tmp_path: Path, approved: bool, reply: str, n: int, re
     assert after.reply.startswith(reply)
     assert after.turn_id == waiting.turn_id
     assert len(made.shop.effects("refund_order")) == n
+
+
+@pytest.mark.parametrize(("approved", "after"), [(True, "approval"), (False, "declined approval")])
+def test_the_resumed_trace_does_not_say_the_users_message_again(tmp_path: Path, approved: bool, after: str) -> None:
+    made = opened(tmp_path)
+
+    async def go() -> None:
+        try:
+            waiting = await until_it_waits(made)
+            await made.runtime.approve(waiting.approvals[0].approval_id, approved, "kim")
+        finally:
+            await made.runtime.close()
+
+    asyncio.run(go())
+    turns = [dict(s.attributes or {}) for s in made.spans.get_finished_spans() if s.name == "invoke_agent support"]
+    said = [json.loads(str(turn["gen_ai.input.messages"])) for turn in turns]
+    told = [(message["role"], message["parts"][0]["content"]) for (message,) in said]
+    assert told == [("user", "refund LK-12345"), ("user", "yes"), ("system", f"Resumed after {after}")]
+    assert [turn.get("assay.turn.resumed_after") for turn in turns] == [None, None, after.replace(" ", "_")]
 
 
 def test_an_approval_survives_a_restart_and_counts_once(tmp_path: Path) -> None:

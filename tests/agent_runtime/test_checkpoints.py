@@ -62,6 +62,7 @@ def test_the_resumed_trace_links_to_the_one_that_died(tmp_path: Path) -> None:
     asyncio.run(restarted(made, "m2", "yes"))
     span: ReadableSpan = made.span("invoke_agent support")
     assert (span.attributes or {})["assay.turn.resumed"] is True
+    assert '"yes"' in str((span.attributes or {})["gen_ai.input.messages"]), "the trace that died told nothing"
     assert len(span.links) == 1
 
 

@@ -191,9 +191,19 @@ def unfinished(stack: Stack) -> str:
 
 def told_an_address(stack: Stack) -> str:
     """A turn whose message is an e-mail address and nothing else. Returns the trace id."""
+    return _short(stack, "user", "robin.vale@example.com")
+
+
+def approved(stack: Stack) -> str:
+    """A turn that went on after an approval, in the session `s-approved`. Returns the trace id."""
+    more = {"assay.turn.index": 1, "assay.turn.resumed": True, "assay.turn.resumed_after": "approval"}
+    return _short(stack, "system", "Resumed after approval", **more, **{"session.id": "s-approved"})
+
+
+def _short(stack: Stack, role: str, said: str, **more: Any) -> str:
     recorder = Recorder("night-desk", "r1")
     turn = Turn(recorder.tracer, Clock(time.time_ns() - int(200e9)), {})
-    about = {"gen_ai.input.messages": _message("user", "robin.vale@example.com"), **_agent("support")}
+    about = {"gen_ai.input.messages": _message(role, said), **_agent("support"), **more}
     with turn.span("invoke_agent support", 5, about=about) as root:
         pass
     recorder.send(stack)

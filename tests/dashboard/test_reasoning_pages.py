@@ -129,6 +129,21 @@ def test_a_turn_that_still_runs_and_a_message_that_was_redacted_whole_say_so(pag
     expect(page.get_by_text("[EMAIL] (all of the message, redacted)")).to_be_visible()
 
 
+def test_a_turn_resumed_after_an_approval_says_so_where_the_user_would_speak(page: Page, shown: Shown) -> None:
+    trace_id = agent_traffic.approved(shown.stack)
+    with shown.stack.client() as client:
+        wait_until(lambda: client.get("/api/v1/sessions/s-approved").is_success, VISIBLE_S, "it to be stored")
+    page.goto(shown.url(f"agent?trace_id={trace_id}"))
+    expect(page.get_by_text("2, resumed after approval", exact=True)).to_be_visible()
+    expect(page.get_by_test_id("stChatMessage").first).to_contain_text(
+        re.compile("System.*Resumed after approval", re.S)
+    )
+    page.get_by_role("button", name="Open session").click()
+    turn = page.locator('[class*="st-key-assay-turn-"]').first
+    expect(turn).to_contain_text(re.compile("System.*Resumed after approval", re.S))
+    expect(turn).not_to_contain_text("User")
+
+
 def test_an_empty_window_says_what_to_do(page: Page, shown: Shown, agents: Agents) -> None:
     page.goto(shown.url("agent?start=2020-01-01T00:00:00Z&end=2020-01-02T00:00:00Z&since=1m"))
     expect(page.get_by_text("No agent turns here")).to_be_visible()

@@ -55,6 +55,14 @@ def test_a_failed_turn_says_its_error_and_not_that_the_agent_said_nothing(capsys
     assert "error > it gave no message" in second
 
 
+def test_a_turn_that_went_on_after_an_approval_is_not_the_users(capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.dumps([{"role": "system", "parts": [{"type": "text", "content": "Resumed after approval"}]}])
+    transcript.print_session({"session": {}, "turns": [turn(), turn(input=told)], "scores": []})
+    printed = capsys.readouterr().out
+    assert "system > Resumed after approval" in printed
+    assert printed.count("user >") == 1
+
+
 def test_no_field_of_a_session_reaches_the_terminal_raw(capsys: pytest.CaptureFixture[str]) -> None:
     fields = ("session_id", "app", "release", "variant", "user_id", "started_at", "first_input")
     session: dict[str, Any] = dict.fromkeys(fields, ESCAPES)

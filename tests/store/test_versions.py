@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from core.errors import Corrupt
 from core.windows import Window
+from store.compaction import pack
 from store.engine import DuckDBEngine
 from store.lake import Lake
 from store.tenant import Store
@@ -23,10 +26,13 @@ from tests.collector.alone import Collector
 from tests.collector.otlp import START_NS
 from tests.killing import killed_at, n_changes
 from tests.stack import REPOSITORY
+from tests.store import old_answers
 
 # Written by the release before there were formats, with tests/store/golden/README.md's traffic: 20 traces of 4 spans in
 # the lake, one more in a journal that its collector was killed on.
-BEFORE_FORMATS = Path(__file__).parent / "golden" / "before-formats.tar.zst"
+GOLDEN = Path(__file__).parent / "golden"
+BEFORE_FORMATS = GOLDEN / "before-formats.tar.zst"
+FORMAT_1 = GOLDEN / "format-1.tar.zst"
 N_TRACES, SPANS_EACH = 21, 4
 OPENS = ("server.cli.main", "erase", "--user", "nobody")  # a dry run: it opens everything and changes nothing
 
@@ -36,9 +42,9 @@ def old(tmp_path: Path) -> Path:
     return unpacked(tmp_path)
 
 
-def unpacked(folder: Path) -> Path:
+def unpacked(folder: Path, archive: Path = BEFORE_FORMATS) -> Path:
     with (
-        pa.input_stream(str(BEFORE_FORMATS), compression="zstd") as stream,
+        pa.input_stream(str(archive), compression="zstd") as stream,
         tarfile.open(fileobj=stream, mode="r|") as tar,
     ):
         tar.extractall(folder, filter="data")
@@ -124,6 +130,51 @@ def test_a_killed_step_of_an_old_database_is_taken_again(old: Path, tmp_path: Pa
         assert all(control.verify(tenant.id).ok for tenant in control.all_tenants())
         control.close()
     assert n > 2
+
+
+def differing(found: Any, was: Any) -> list[str]:
+    """Where an answer is another than the recorded one; what it has more than that (a new column) is none."""
+    match was:
+        case dict():
+            return [f"{key}: {each}" for key in was for each in differing(found.get(key), was[key])]
+        case list() if isinstance(found, list) and len(found) == len(was):
+            return [f"{n}: {each}" for n, pair in enumerate(zip(found, was, strict=True)) for each in differing(*pair)]
+        case float() if isinstance(found, float) and math.isclose(found, was, rel_tol=1e-12):
+            return []
+        case _:
+            return [] if found == was else [f"{str(found)[:200]} for {str(was)[:200]}"]
+
+
+def rollup_levels(lake: Lake, date: str) -> set[str]:
+    files = [file for file in lake.snapshot("rollups").files if file.date == date]
+    return {level for file in files for level in lake.read(file, ["level"]).column("level").to_pylist()}
+
+
+def test_data_of_format_1_answers_as_it_did_then_also_when_it_is_packed_anew(tmp_path: Path) -> None:
+    data = unpacked(tmp_path, FORMAT_1)
+    recorded = json.loads((tmp_path / "answers.json").read_bytes())
+    assert (format_of(data), len(recorded["traces"])) == (1, 91)
+    n = n_changes(Path(shutil.copytree(data, tmp_path / "whole")), *OPENS, "--data", str(tmp_path / "whole"))
+    assert killed_at(1 + n // 2, data, *OPENS, "--data", str(data))
+    collector = Collector(data)
+    with collector:
+        collector.drained()
+        assert collector.stop() == 0
+    assert format_of(data) == FORMAT
+    assert differing(old_answers.answers(data), recorded) == []
+    assert all(row.counts.balanced for row in collector.ledger().values())
+    assert (collector.ledger()["spans"].stored, collector.ledger()["spans"].quarantined) == (273, 0)
+
+    lake = Lake(data / "lake")
+    plain = {"turn", "AGENT", "LLM", "TOOL"}
+    days = sorted({file.date for file in lake.snapshot("rollups").files})
+    assert [rollup_levels(lake, day) for day in days] == [plain, plain]
+    for table in lake.tables():
+        for day in days:
+            if files := [file for file in lake.snapshot(table).files if file.date == day]:
+                pack(lake, table, files)
+    assert [{level[-3:] for level in rollup_levels(lake, day)} for day in days] == [{"/1m", "/1h"}] * 2
+    assert differing(old_answers.answers(data), recorded) == []
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def _routes(app: FastAPI, settings: Settings) -> None:
             await runtime().approve(body.approval_id, body.approved, body.by, session_id=session_id)
         )
 
-    @app.delete("/v1/users/{user_id}")
+    @app.delete("/v1/users/{user_id:path}")
     async def forget(user_id: Name, tenant: str = settings.tenant, topic: str = "") -> dict[str, Any]:
         if topic:
             return {"user_id": user_id, "deleted": await runtime().forget_topic(user_id, topic, tenant)}

@@ -263,6 +263,16 @@ def restored(begun: Begun, settings: Settings) -> TurnContext:
     return turn
 
 
+def count_user(c: sqlite3.Connection, tenant: str, user_id: str) -> dict[str, int]:
+    """Rows of a user by table, as `Checkpoints.forget` would delete them."""
+    own = "tenant = ? AND user_id = ?"
+    where = {**dict.fromkeys(_OF_TURNS, f"turn_id IN (SELECT turn_id FROM turns WHERE {own})"), "turns": own}
+    return {
+        table: c.execute(f"SELECT COUNT(*) FROM {table} WHERE {of_user}", (tenant, user_id)).fetchone()[0]
+        for table, of_user in where.items()
+    }
+
+
 def _dump(turn: TurnContext) -> bytes:
     kept = {name: getattr(turn, name) for name in _KEPT}
     return _CHECKPOINT.dump_json(_Checkpoint(messages=turn.messages.decode(), spending=turn.spending.as_json(), **kept))

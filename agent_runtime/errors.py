@@ -2,6 +2,7 @@
 
 RuntimeFailed
 ├── InvalidInput         the caller's message or configuration; retrying changes nothing
+│   └── FolderInUse          another process has the folder
 ├── NotFound             no such session, approval or user
 ├── Busy                 the session's queue is full; retry later
 ├── CorruptState         a checkpoint or row of the runtime's own file cannot be read
@@ -26,6 +27,10 @@ class RuntimeFailed(Exception):
 
 class InvalidInput(RuntimeFailed):
     """What the caller gave cannot be used."""
+
+
+class FolderInUse(InvalidInput):
+    """Another process has the runtime's folder."""
 
 
 class NotFound(RuntimeFailed):

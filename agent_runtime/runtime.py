@@ -176,7 +176,8 @@ class Runtime:
     async def forget(self, user_id: str, tenant: str = "default") -> dict[str, int]:
         """Deletes everything the runtime keeps of a user, once their turns are done; gives rows by store.
 
-        A session that begins meanwhile is a new one, and stays. Raises Busy: too many messages wait in a session.
+        Their spans are sent before it returns: whoever erases them where they go finds them. A session that begins
+        meanwhile is a new one, and stays. Raises Busy: too many messages wait in a session.
         """
         async with AsyncExitStack() as held:
             sessions = await self._checkpoints.sessions_of(tenant, user_id)
@@ -186,6 +187,7 @@ class Runtime:
             counts.update(await self._checkpoints.forget(tenant, user_id, sessions))
             self._histories.forget()
         await self._parts.state.scrub()
+        await asyncio.to_thread(self._parts.telemetry.flush)
         return counts
 
     async def forget_topic(self, user_id: str, topic: str, tenant: str = "default") -> dict[str, int]:

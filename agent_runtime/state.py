@@ -18,28 +18,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent_runtime.errors import CorruptState, InvalidInput, RuntimeFailed
+from agent_runtime.errors import CorruptState, FolderInUse, RuntimeFailed
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 Job = tuple[Callable[[sqlite3.Connection], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 _MOST_JOBS = 256  # in one transaction
+_LOCK = "agent.lock"
 
 
 class StateFile:
     """`agent.db` under `folder`. Tables are given as DDL by the parts that own them (CREATE ... IF NOT EXISTS)."""
 
     def __init__(self, folder: Path, schemas: Sequence[str] = ()) -> None:
-        """Opens or creates the file. Raises InvalidInput if another process has it, CorruptState if it is none."""
+        """Opens or creates the file. Raises FolderInUse if another process has it, CorruptState if it is none."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "agent.db"
-        self._lock = _lock(folder / "agent.lock")
+        self._lock = _lock(folder / _LOCK)
         try:
             self._connection = _open(self.path, schemas)
         except (sqlite3.DatabaseError, OSError) as error:
             os.close(self._lock)
             raise CorruptState(f"{self.path} cannot be opened: {error}; move it away to start anew") from error
-        self._scrub = self._closed = False
+        self._scrub = self._vacuum = self._closed = False
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="agent-state", daemon=True)
         self._thread.start()
@@ -72,6 +73,14 @@ class StateFile:
 
         await self.run(note)
 
+    async def vacuum(self) -> None:
+        """Rewrites the file without what was deleted, and empties the write-ahead log. Other jobs wait meanwhile."""
+
+        def note(_: sqlite3.Connection) -> None:
+            self._scrub = self._vacuum = True
+
+        await self.run(note)
+
     def close(self) -> None:
         """Finishes the jobs that wait and lets go of the folder."""
         self._closed = True
@@ -95,6 +104,9 @@ class StateFile:
             self._connection.execute("BEGIN IMMEDIATE")
             answers = [(job, *self._one(job[0])) for job in jobs]
             self._connection.execute("COMMIT")
+            if self._vacuum:
+                self._connection.execute("VACUUM")
+                self._vacuum = False
             if self._scrub:
                 self._scrub = bool(self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
                 if self._scrub:
@@ -119,6 +131,16 @@ class StateFile:
         return value, None
 
 
+def tell_door(folder: Path, url: str) -> None:
+    """Says where the process that has the folder answers."""
+    (folder / _LOCK).write_text(url, encoding="utf-8")
+
+
+def door_of(folder: Path) -> str:
+    """Where the process that has the folder answers; "" when it has no door. Only of use while the folder is taken."""
+    return (folder / _LOCK).read_text(encoding="utf-8")
+
+
 def _answer(future: asyncio.Future[Any], value: Any, failed: BaseException | None) -> None:
     if future.done():  # whoever asked was cancelled
         return
@@ -134,7 +156,8 @@ def _lock(path: Path) -> int:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(opened)
-        raise InvalidInput(f"{path.parent} is in use by another agent runtime; stop it or set AGENT_DATA") from error
+        raise FolderInUse(f"{path.parent} is in use by another agent runtime; stop it or set AGENT_DATA") from error
+    os.ftruncate(opened, 0)  # the door of whoever had it before
     return opened
 
 

@@ -58,6 +58,10 @@ class Telemetry:
             tracer_provider=provider, include_model_request_parameters=False, version=5
         )
 
+    def flush(self, within_s: float = 10.0) -> None:
+        """Sends what waits, and waits until it is sent or the time is over."""
+        self.provider.force_flush(int(within_s * 1000))
+
     def close(self) -> None:
         """Sends what waits."""
         self.provider.shutdown()

@@ -1,4 +1,5 @@
-"""Erases one user from a whole data folder: journal, lake, damaged files, logs and control database, in that order.
+"""Erases one user from a whole data folder: the reference agent's files, journal, lake, damaged files, logs and control
+database, in that order.
 
 The intent stands in the control database before anything changes, so an erasure that was killed goes on when the
 server starts, or when the same command is given again. See docs/erasure.md.
@@ -25,6 +26,7 @@ from collector.seal import MasterKey, sealed, unsealed
 from core.errors import AssayError, Conflict, InvalidInput, StorageFailed
 from core.ids import TenantId
 from core.records import PiiMode, PiiPolicy, Principal
+from server.agent_folder import AgentNotReached, rows_in_agent
 from server.control_access import open_control, pepper_of, require_lake
 from server.exclusive import alone
 from server.settings import Settings
@@ -52,7 +54,8 @@ class Incomplete(StorageFailed):
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
     """What went, in counts. `rows` and `files` by table; `journal_damaged` are segments that no one can read;
-    `other_files` name what lies in the data folder, is not written by Assay, and still names the user."""
+    `agent_rows` went from the reference agent's folder, by its tables; `other_files` name what lies in the data folder,
+    is not written by Assay, and still names the user."""
 
     erasure_id: str
     traces: int
@@ -66,6 +69,7 @@ class Receipt:
     journal_damaged: int
     log_places: int
     control_rows: int
+    agent_rows: dict[str, int]
     other_files: tuple[str, ...]
 
 
@@ -77,6 +81,7 @@ class _Memory:
     what: Belongings = field(default_factory=Belongings)
     planned: bool = False
     n_segments: int = 0
+    agent_rows: dict[str, int] = field(default_factory=dict)
 
 
 class Erasing:
@@ -98,6 +103,10 @@ class Erasing:
         """What would go from the lake. What still waits in the journal is not looked at. Changes nothing."""
         return erasure.find(self._lake, self._subject(tenant, user_id), Belongings(), progress)
 
+    def foreseen_in_agent(self, tenant: TenantId, user_id: str) -> dict[str, int]:
+        """Rows that would go from the reference agent's folder, by its tables. Raises AgentNotReached."""
+        return rows_in_agent(self._settings, tenant, _checked(user_id))
+
     def begin(self, tenant: TenantId, user_id: str, *, by: Principal | None = None) -> Erasure:
         """Puts the intent on record, or finds the one under way. Raises NotFound for an unknown tenant."""
         _checked(user_id)
@@ -106,7 +115,7 @@ class Erasing:
         )
 
     def carry_out(self, which: Erasure, progress: Progress = _QUIET, *, by: Principal | None = None) -> Receipt:
-        """Does it, or goes on with it. Raises Incomplete; Conflict when another erasure runs; StorageFailed."""
+        """Does it, or goes on with it. Raises Incomplete, AgentNotReached; Conflict when another erasure runs."""
         with alone(self._settings):
             return self._carry_out(which, progress, by)
 
@@ -130,6 +139,7 @@ class Erasing:
 
     def _carry_out(self, which: Erasure, progress: Progress, by: Principal | None) -> Receipt:
         memory = self._opened(self.control.erasure(which.tenant, which.erasure_id))
+        memory, unreached = self._erase_in_agent(which, memory, progress)
         n_segments, n_damaged = self._drain(progress)
         memory = replace(memory, n_segments=memory.n_segments + n_segments)
         subject = self._subject(which.tenant, memory.user_id)
@@ -145,6 +155,8 @@ class Erasing:
                 f"{len(left)} damaged files may hold something of the user, first {left[0]}\n"
                 "put them back from a backup, or assay doctor --repair --yes; then give the same command again"
             )
+        if unreached is not None:
+            raise unreached
         receipt = Receipt(
             erasure_id=which.erasure_id,
             traces=len(memory.what.traces),
@@ -158,6 +170,7 @@ class Erasing:
             journal_damaged=n_damaged,
             log_places=places,
             control_rows=claims,
+            agent_rows=memory.agent_rows,
             other_files=tuple(sorted(set(self._of_others(subject)))),
         )
         self.control.finish_erasure(which, asdict(receipt), by=by)
@@ -166,6 +179,18 @@ class Erasing:
     def under_way(self) -> list[Erasure]:
         """The erasures that were begun and are not done, of every tenant, oldest first."""
         return self.control.erasures(None, unfinished=True)[::-1]
+
+    def _erase_in_agent(
+        self, which: Erasure, memory: _Memory, progress: Progress
+    ) -> tuple[_Memory, AgentNotReached | None]:
+        """First of all, as a running agent sends the user's last spans then; what fails is told at the end."""
+        progress("asking the agent", 0, 1)
+        try:
+            found = rows_in_agent(self._settings, which.tenant, memory.user_id, yes=True)
+        except AgentNotReached as error:
+            return memory, error
+        total = {table: memory.agent_rows.get(table, 0) + found.get(table, 0) for table in memory.agent_rows | found}
+        return replace(memory, agent_rows=total), None
 
     def _erase_rows(self, which: Erasure, memory: _Memory, subject: Subject, progress: Progress) -> _Memory:
         for n in range(PASSES):
@@ -225,6 +250,7 @@ class Erasing:
             "files": what.files,
             "planned": memory.planned,
             "n_segments": memory.n_segments,
+            "agent_rows": memory.agent_rows,
         }
         return sealed(self._master.derived(f"erasure/{erasure_id}"), zlib.compress(json.dumps(plain).encode()))
 
@@ -241,7 +267,13 @@ class Erasing:
             rows=plain["rows"],
             files=plain["files"],
         )
-        return _Memory(user_id=plain["user_id"], what=what, planned=plain["planned"], n_segments=plain["n_segments"])
+        return _Memory(
+            user_id=plain["user_id"],
+            what=what,
+            planned=plain["planned"],
+            n_segments=plain["n_segments"],
+            agent_rows=plain.get("agent_rows", {}),
+        )
 
     def _of_others(self, subject: Subject) -> Iterator[str]:
         """Files below the data folder that others wrote, the reference agent say, and that hold the id; of one whose

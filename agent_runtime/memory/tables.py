@@ -35,6 +35,13 @@ def forget_user(connection: sqlite3.Connection, tenant: str, user_id: str) -> di
     return {table: connection.execute(f"DELETE FROM {table} WHERE {_OF_USER}", who).rowcount for table in TABLES}
 
 
+def count_user(connection: sqlite3.Connection, tenant: str, user_id: str) -> dict[str, int]:
+    """Rows of a user by table."""
+    who = (tenant, user_id)
+    sql = f"SELECT COUNT(*) FROM {{}} WHERE {_OF_USER}"
+    return {table: connection.execute(sql.format(table), who).fetchone()[0] for table in TABLES}
+
+
 def forget_words(connection: sqlite3.Connection, tenant: str, user_id: str, words: Sequence[str]) -> dict[str, int]:
     """Deletes the user's rows whose text has one of `words` as whole words, whatever its case; rows by table."""
     if not words:

@@ -16,13 +16,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from agent_runtime.errors import CorruptState, InvalidInput
+from agent_runtime.errors import CorruptState, InvalidInput, RuntimeFailed
 from agent_runtime.records import Document
 from agent_runtime.simulation.scenario import Order, Prepared, Scenario, filled, usd
 
 TODAY: Final = date(2026, 3, 2)
 _SCHEMA: Final = Path(__file__).with_name("schema.sql")
 _BUSY_MS: Final = 20_000
+_OF_CUSTOMER: Final = ("effects", "tickets", "returns", "discounts", "payments", "order_items", "orders", "users")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +133,30 @@ class World:
         known = {**names, "tag": tag}
         return Prepared(session_id=session_id, user_id=user_id, names=known, scenario=filled(scenario, known))
 
+    def count(self, user_id: str) -> dict[str, int]:
+        """Rows of a customer and of the sessions that were played as them, by table."""
+        found = {}
+        for table, where in _of_customer().items():
+            row = self.row(f"SELECT COUNT(*) AS n FROM {table} WHERE {where}", user_id)
+            found[table] = int(row["n"]) if row else 0
+        return found
+
+    def forget(self, user_id: str) -> dict[str, int]:
+        """Deletes what `count` counts, and every byte of it; gives rows by table.
+
+        Raises RuntimeFailed: another process reads the file, so that its log cannot be emptied.
+        """
+        self._connection.execute("PRAGMA secure_delete = ON")
+        with self.writing():
+            tables = _of_customer().items()
+            found = {table: self.change(f"DELETE FROM {table} WHERE {where}", user_id) for table, where in tables}
+        self._connection.execute("VACUUM")
+        if self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise RuntimeFailed(f"{self.path} is read elsewhere: what was deleted is still in its write-ahead log")
+        return found
+
     def _clear(self, user_id: str) -> None:
-        for table in ("effects", "tickets", "returns", "discounts", "payments", "order_items", "orders", "users"):
+        for table in _OF_CUSTOMER:
             self.change(f"DELETE FROM {table} WHERE user_id = ?", user_id)
 
     def _customer(self, scenario: Scenario, user_id: str, tag: str) -> dict[str, str]:
@@ -197,3 +220,10 @@ class World:
 
     def _day(self, days_ago: int) -> str:
         return (self.today - timedelta(days=days_ago)).isoformat()
+
+
+def _of_customer() -> dict[str, str]:
+    """Condition by table for what is a customer's; the table of the sessions is the last, as others rest on it."""
+    of_sessions = "session_id IN (SELECT session_id FROM sessions WHERE user_id = ?)"
+    own = dict.fromkeys((*_OF_CUSTOMER, "sessions"), "user_id = ?")
+    return dict.fromkeys(("turns", "truth", "posting"), of_sessions) | own

@@ -14,6 +14,7 @@ from server.cli.connection import ApiClient, read_json_file
 from server.cli.outcome import CommandFailed, ExitCode
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+_ANSWER_S: Final = 300.0
 _OTLP = ("AGENT_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -28,6 +29,17 @@ def become_agent(words: Sequence[str], environment: Mapping[str, str]) -> NoRetu
 def run_agent(words: Sequence[str]) -> int:
     """Runs the agent runtime with these words beside this process; its exit code. Raises CommandFailed."""
     return subprocess.run(_command(words), env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode
+
+
+def ask_agent(words: Sequence[str], *, folder: Path, said: str) -> subprocess.CompletedProcess[str]:
+    """Runs the agent runtime on its folder with these words; `said` is its standard input.
+
+    Raises CommandFailed when it is not here, subprocess.TimeoutExpired.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AGENT_DATA": str(folder)}
+    return subprocess.run(
+        _command(words), env=environment, input=said, capture_output=True, text=True, timeout=_ANSWER_S, check=False
+    )
 
 
 def _command(words: Sequence[str]) -> list[str]:

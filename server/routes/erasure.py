@@ -38,6 +38,7 @@ class Foreseen(BaseModel):
     days: int
     rows: dict[str, int]
     files: dict[str, int]
+    agent_rows: dict[str, int]
 
 
 class Shown(BaseModel):
@@ -71,6 +72,7 @@ def erase(wanted: Wanted, caller: Admin, services: ServicesOf, response: Respons
                 days=len(found.dates),
                 rows=found.rows,
                 files=found.files,
+                agent_rows=erasing.foreseen_in_agent(caller.tenant, wanted.user_id),
             )
         begun = erasing.begin(caller.tenant, wanted.user_id, by=caller)
     finally:

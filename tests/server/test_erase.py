@@ -217,9 +217,9 @@ def test_the_dry_run_counts_and_changes_nothing(filled: Path, tmp_path: Path) ->
 def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_path: Path) -> None:
     data = fresh(filled, tmp_path)
     assert left_of(data, PIECES)
-    for name in ("agent/agent.db", f"exports/{USER}.txt", "agent/world.db"):  # of others, who have to be told
+    for name in ("agent/agent.db.damaged", f"exports/{USER}.txt", "agent/nothing"):  # of others, who have to be told
         (data / name).parent.mkdir(exist_ok=True)
-        (data / name).write_text("" if "world" in name else f"said {USER}")
+        (data / name).write_text("" if "nothing" in name else f"said {USER}")
     answer = assay(data, "erase", "--user", "-", "--yes", "--json", stdin=f"{USER}\n")
     assert answer.returncode == 0, answer.stderr
     (receipt,) = json.loads(answer.stdout)["erasures"]
@@ -243,7 +243,8 @@ def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_
         "journal_damaged": 0,
         "log_places": 2,
         "control_rows": 0,
-        "other_files": ["agent/agent.db", "exports"],
+        "agent_rows": {},
+        "other_files": ["agent/agent.db.damaged", "exports"],
     }
     shutil.rmtree(data / "agent")
     shutil.rmtree(data / "exports")

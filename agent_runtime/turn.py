@@ -98,7 +98,9 @@ class TurnRunner:
             span.record_exception(error)
             turn = restored(replace(begun, checkpoint=None), self.settings)
             turn.text = begun.given.text
-            answer = Answer(status=TurnStatus.FAILED, reply=_SAYS["corrupt"], error=type(error).__name__)
+            answer = Answer(
+                status=TurnStatus.FAILED, reply=_SAYS["corrupt"], error=type(error).__name__, why=str(error)
+            )
             return await self._finish(turn, await self._undo(turn, answer), span)
 
     async def _answer(self, turn: TurnContext) -> Answer:
@@ -119,11 +121,14 @@ class TurnRunner:
             async with asyncio.timeout(turn.parameters.limits.seconds):
                 return await self._reason(turn)
         except LimitReached as error:
-            return Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error=f"limit_{error.limit}")
-        except UsageLimitExceeded:
-            return Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_tokens")
+            return Answer(
+                status=TurnStatus.LIMIT, reply=_SAYS["limit"], error=f"limit_{error.limit}", why=f"limit: {error}"
+            )
+        except UsageLimitExceeded as error:
+            return Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_tokens", why=f"limit: {error}")
         except TimeoutError:
-            return Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_seconds")
+            why = f"limit: the turn took longer than {turn.parameters.limits.seconds:g} s"
+            return Answer(status=TurnStatus.LIMIT, reply=_SAYS["limit"], error="limit_seconds", why=why)
         except (AgentRunError, RuntimeFailed) as error:
             _log.warning("turn %s failed: %s", turn.turn_id, error)
             return Answer(status=TurnStatus.FAILED, reply=_SAYS["failed"], error=type(error).__name__, why=str(error))
@@ -266,7 +271,7 @@ def _describe(span: Span, result: TurnResult, answer: Answer) -> None:
     if result.agent:
         span.set_attribute("assay.turn.agent", result.agent.value)
     if answer.error:
-        failed(span, answer.error, answer.why or result.reply)
+        failed(span, answer.error, answer.why or answer.error)
 
 
 def _ended(turn: TurnContext) -> Answer | None:

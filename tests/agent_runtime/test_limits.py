@@ -37,21 +37,23 @@ def repeats(who: str, messages: list[ModelMessage], info: AgentInfo) -> ModelRes
 
 
 @pytest.mark.parametrize(
-    ("limits", "brain", "error"),
+    ("limits", "brain", "error", "why"),
     [
-        (Limits(steps=4), looks, "limit_steps"),
-        (Limits(tokens=300), looks, "limit_tokens"),
-        (Limits(dollars=Decimal("0.001")), looks, "limit_dollars"),
-        (Limits(), repeats, "limit_repeated_calls"),
+        (Limits(steps=4), looks, "limit_steps", "limit: the turn took 4 steps, the most allowed"),
+        (Limits(tokens=300), looks, "limit_tokens", "limit: the turn used "),
+        (Limits(dollars=Decimal("0.001")), looks, "limit_dollars", "limit: the turn cost "),
+        (Limits(), repeats, "limit_repeated_calls", "limit: get_order was called 2 times with the same arguments"),
     ],
 )
-def test_a_limit_ends_the_turn(tmp_path: Path, limits: Limits, brain: Brain, error: str) -> None:
+def test_a_limit_ends_the_turn(tmp_path: Path, limits: Limits, brain: Brain, error: str, why: str) -> None:
     settings = Settings(data=tmp_path, input_usd_per_mtok=Decimal(3), output_usd_per_mtok=Decimal(15))
     made = stand(tmp_path, thinking(brain), settings=settings)
     result = once(made, limits)
     assert result.status is TurnStatus.LIMIT
     assert "so I stopped" in result.reply
-    assert (made.span("invoke_agent support").attributes or {})["error.type"] == error
+    root = made.span("invoke_agent support")
+    assert (root.attributes or {})["error.type"] == error
+    assert str(root.status.description).startswith(why), "the cause, not the answer once more"
     assert result.n_steps <= limits.steps
     assert result.cost_usd
 
@@ -64,7 +66,9 @@ def test_seconds_end_a_turn_whose_tool_hangs(tmp_path: Path) -> None:
     made.shop.before = hang
     result = once(made, Limits(seconds=0.3))
     assert result.status is TurnStatus.LIMIT
-    assert (made.span("invoke_agent support").attributes or {})["error.type"] == "limit_seconds"
+    root = made.span("invoke_agent support")
+    assert (root.attributes or {})["error.type"] == "limit_seconds"
+    assert root.status.description == "limit: the turn took longer than 0.3 s"
 
 
 def test_two_calls_alike_are_allowed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agent_runtime.state import StateFile
 from tests.bytes_left import mentions
 from tests.killing import killed_at, n_changes
 from tests.stack import REPOSITORY, Stack, running_stack
@@ -128,6 +129,18 @@ def test_what_the_agent_keeps_of_a_user_goes_with_them(tmp_path: Path) -> None:
         assert mentions(data, [DEMO.encode(), DEMO[2:].encode()]) == []
 
         running_agent(stack)
+        chatting(data)
+
+
+def chatting(data: Path) -> None:
+    """An agent without a door holds the folder: the rest is erased, and the erasure waits for it."""
+    held = StateFile(data / "agent")
+    try:
+        refused = erase(data, "--user", USER, "--yes")
+    finally:
+        held.close()
+    assert (refused.returncode, "in use by an agent runtime; end it first" in refused.stderr) == (1, True)
+    assert erase(data, "--resume").returncode == 0
 
 
 def running_agent(stack: Stack) -> None:

@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -40,6 +40,7 @@ from agent_runtime.simulation.traffic import Run, Traffic
 from agent_runtime.simulation.truth import n_waiting
 from agent_runtime.simulation.users import PERSONAS
 
+_USAGE: Final = 2
 _INTERRUPTED: Final = 130
 _MOST_DELAY_S: Final = 366 * 86_400.0
 _MOST_DIGITS: Final = 18  # what SQLite holds
@@ -49,46 +50,45 @@ _WEEK_H: Final = 7 * 24
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is played, how fast, and where it is told."""
-    parser.add_argument("--sessions", type=_whole, default=100, metavar="N", help="0 plays until it is stopped")
-    parser.add_argument("--release", type=_name, default="v1", metavar="NAME", help="the release that has the faults")
-    parser.add_argument(
-        "--baseline", type=_name, metavar="NAME", help="a release without faults that plays every other session"
-    )
-    parser.add_argument(
-        "--fault", action="append", default=[], type=_fault, metavar="NAME:RATE", help="may be given several times"
-    )
-    parser.add_argument("--seed", type=_seed, default=7)
-    parser.add_argument(
-        "--mark", type=_mark, default="", help="part of the session ids, to play a seed again as other sessions"
-    )
-    parser.add_argument("--speed", type=_speed, default=None, metavar="max|X", help="X times as fast as a real model")
-    parser.add_argument("--at-once", type=_whole, default=8, metavar="N", help="sessions at the same time")
-    parser.add_argument("--per-minute", type=_above_zero, metavar="N", help="sessions that begin in a minute")
-    parser.add_argument(
-        "--outcome-delay", type=_delay, default=5.0, metavar="S", help="from a session's end to its truth"
-    )
-    parser.add_argument(
-        "--fidelity", choices=("full", "trace"), default="full", help="trace: copies of recorded sessions"
-    )
-    parser.add_argument("--weeks", type=_above_zero, metavar="N", help="of traces, up to now (default: 8)")
-    parser.add_argument("--hours", type=_above_zero, metavar="N", help="of traces, instead of weeks")
+    parser.add_argument("--sessions", default=100, metavar="N", help="0 plays until it is stopped")
+    parser.add_argument("--release", default="v1", metavar="NAME", help="the release that has the faults")
+    parser.add_argument("--baseline", metavar="NAME", help="a release without faults that plays every other session")
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME:RATE", help="may be given several times")
+    parser.add_argument("--seed", default=7)
+    parser.add_argument("--mark", default="", help="part of the session ids, to play a seed again as other sessions")
+    parser.add_argument("--speed", default=None, metavar="max|X", help="X times as fast as a real model")
+    parser.add_argument("--at-once", default=8, metavar="N", help="sessions at the same time")
+    parser.add_argument("--per-minute", metavar="N", help="sessions that begin in a minute")
+    parser.add_argument("--outcome-delay", default=5.0, metavar="S", help="from a session's end to its truth")
+    parser.add_argument("--fidelity", metavar="full|trace", default="full", help="trace: copies of recorded sessions")
+    parser.add_argument("--weeks", metavar="N", help="of traces, up to now (default: 8)")
+    parser.add_argument("--hours", metavar="N", help="of traces, instead of weeks")
     parser.add_argument(
         "--fill", action="store_true", help="traces only where there is no session yet, the newest first"
     )
     parser.add_argument(
-        "--personas", type=_whole, default=len(PERSONAS), metavar="N", help="manners of users per task (default: all)"
+        "--personas", default=len(PERSONAS), metavar="N", help="manners of users per task (default: all)"
     )
     parser.add_argument(
         "--reuse", action="store_true", help="play a release that is registered with other content all the same"
     )
     parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument("--called", default="", help=argparse.SUPPRESS)  # what the user called, to name it in an error
     parser.add_argument("--check", action="store_true", help="check these values and end")
 
 
 def run(given: argparse.Namespace) -> int:
-    """Plays; 0 when every session was played to its end and told, 1 when not, 130 when it was stopped before."""
-    return asyncio.run(_run(given))
+    """Plays; 0 when every session was played to its end and told, 1 when not, 130 when it was stopped before, 2 for
+    what cannot be played where it knows what the user called. Raises InvalidInput where it does not."""
+    try:
+        _read(given)
+        return asyncio.run(_run(given))
+    except InvalidInput as error:
+        if not given.called:
+            raise
+        sys.stderr.write(f"{given.called}: {error}\n")
+        return _USAGE
 
 
 async def _run(given: argparse.Namespace) -> int:
@@ -279,7 +279,7 @@ def _interval(row: dict[str, Any], prefix: str) -> str:
 
 def _whole(text: str) -> int:
     if not text.isdecimal() or len(text) > _MOST_DIGITS:
-        raise argparse.ArgumentTypeError(f"has to be a whole number from 0 on, not {text!r}")
+        raise InvalidInput(f"has to be a whole number from 0 on, not {text!r}")
     return int(text)
 
 
@@ -291,27 +291,27 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"has to be a number, not {text!r}") from None
+        raise InvalidInput(f"has to be a number, not {text!r}") from None
 
 
 def _above_zero(text: str) -> float:
     value = _number(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("has to be above 0")
+        raise InvalidInput(f"has to be above 0, not {text!r}")
     return value
 
 
 def _delay(text: str) -> float:
     value = _number(text)
     if not 0 <= value <= _MOST_DELAY_S:
-        raise argparse.ArgumentTypeError("lies between 0 and 366 days, in seconds")
+        raise InvalidInput(f"lies between 0 and 366 days, in seconds, and is not {text!r}")
     return value
 
 
 def _name(text: str) -> str:
     """Part of session ids, which stand in addresses and in baggage."""
     if not _NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError("has 1 to 100 letters, digits, and . _ : - only")
+        raise InvalidInput("has 1 to 100 letters, digits, and . _ : - only")
     return text
 
 
@@ -326,5 +326,43 @@ def _speed(text: str) -> float | None:
 def _fault(text: str) -> tuple[str, float]:
     name, mark, rate = text.partition(":")
     if not mark:
-        raise argparse.ArgumentTypeError("is written as NAME:RATE, e.g. drop_confirmation:0.2")
+        raise InvalidInput("is written as NAME:RATE, e.g. drop_confirmation:0.2")
     return name, _number(rate)
+
+
+def _fidelity(text: str) -> str:
+    if text not in ("full", "trace"):
+        raise InvalidInput(f"is full or trace, not {text!r}")
+    return text
+
+
+_VALUES: Final[Mapping[str, Callable[[str], Any]]] = {
+    "sessions": _whole,
+    "release": _name,
+    "baseline": _name,
+    "fault": _fault,
+    "seed": _seed,
+    "mark": _mark,
+    "speed": _speed,
+    "at_once": _whole,
+    "per_minute": _above_zero,
+    "outcome_delay": _delay,
+    "fidelity": _fidelity,
+    "weeks": _above_zero,
+    "hours": _above_zero,
+    "personas": _whole,
+}
+
+
+def _read(given: argparse.Namespace) -> None:
+    """Puts values in the place of the words that were given. Raises InvalidInput, with the option's name: argparse
+    would print all the others with it."""
+    for name, value in _VALUES.items():
+        words = getattr(given, name)
+        try:
+            if isinstance(words, str):
+                setattr(given, name, value(words))
+            elif isinstance(words, list):
+                setattr(given, name, [value(each) for each in words])
+        except InvalidInput as error:
+            raise InvalidInput(f"--{name.replace('_', '-')} {error}") from None

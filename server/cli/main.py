@@ -39,13 +39,13 @@ _EPILOG: Final = (
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Says of a value only what is wrong with it; of a missing or unknown argument the usage as well."""
+    """Says only what is wrong, and of a missing or unknown argument where the others are listed."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends with exit code 2. Raises CommandFailed for a bad value."""
+        """Raises CommandFailed, which ends with exit code 2."""
         if message.startswith("argument "):
             raise CommandFailed(message.removeprefix("argument "), ExitCode.USAGE)
-        super().error(message)
+        raise CommandFailed(f"{message}\n'{self.prog} --help' lists the arguments", ExitCode.USAGE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -70,7 +70,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _words(args: argparse.Namespace) -> list[str]:
     """The simulation's own command line."""
-    words = ["simulate", *(f"--{flag}" for flag in ("json", "fill", "reuse") if getattr(args, flag))]
+    words = [
+        "simulate",
+        "--called=assay simulate",
+        *(f"--{flag}" for flag in ("json", "fill", "reuse") if getattr(args, flag)),
+    ]
     for name, _, _ in _OPTIONS:
         value = getattr(args, name.replace("-", "_"))
         words += [] if value is None else [f"--{name}={value}"]

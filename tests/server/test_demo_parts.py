@@ -78,7 +78,7 @@ def test_the_demo_fills_the_time_before_and_goes_on_live(
         simulate.run(args)
     made, live = (agent_parser().parse_args(words) for words in became)
     assert (made.fidelity, made.fill, made.baseline, made.release) == ("trace", True, "demo-v1", "demo-v2")
-    assert (live.fidelity, live.fill, live.sessions) == ("full", False, 0)
+    assert (live.fidelity, live.fill, live.sessions) == ("full", False, "0")
     assert json.dumps(made.fault) == json.dumps(live.fault)
 
 

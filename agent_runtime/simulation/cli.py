@@ -37,7 +37,7 @@ from agent_runtime.simulation.history import known_span, told
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.tally import Tally
 from agent_runtime.simulation.traffic import Run, Traffic
-from agent_runtime.simulation.truth import n_waiting
+from agent_runtime.simulation.truth import waiting
 from agent_runtime.simulation.users import PERSONAS
 
 _USAGE: Final = 2
@@ -119,11 +119,11 @@ async def _run(given: argparse.Namespace) -> int:
             await playing.play()
         except BackendUnavailable as error:
             untold = f"{error}\n"
-        waiting = n_waiting(playing.world) if assay is not None else 0
+        left = waiting(playing.world) if assay is not None else []
     _print(given, tally, playing, perf_counter() - started)
     if isinstance(playing, FastRun) and not given.json:
         print(told(playing, tally.n))  # noqa: T201
-    sys.stderr.write(untold + _remarks(playing, waiting))
+    sys.stderr.write(untold + _remarks(playing, left))
     if playing.stop.is_set() and given.sessions:
         return _INTERRUPTED
     return 1 if playing.n_broken or playing.n_lost or untold else 0
@@ -139,7 +139,7 @@ async def _register(assay: httpx.AsyncClient, releases: Sequence[Release], reuse
             sys.stderr.write(f"{error}; it is played all the same\n")
 
 
-def _remarks(playing: Run | FastRun, waiting: int) -> str:
+def _remarks(playing: Run | FastRun, left: Sequence[str]) -> str:
     """What a user would otherwise have to guess."""
     said = ""
     if playing.n_known:
@@ -148,8 +148,10 @@ def _remarks(playing: Run | FastRun, waiting: int) -> str:
         said += f"{playing.n_otherwise} of them were played with other faults or users than these values give now\n"
     if playing.n_lost:
         said += f"{playing.n_lost} spans were not taken by the collector\n"
-    if waiting:
-        said += f"outcomes still to be posted: {waiting}; the next run in this world posts those that are due\n"
+    if left:
+        own = sum(map(playing.traffic.plays, left))
+        whose = f"{own} of this run" + (f" and {len(left) - own} of others in this world" if own < len(left) else "")
+        said += f"outcomes still to be posted: {whose}; the next run in this world posts those that are due\n"
     return said
 
 

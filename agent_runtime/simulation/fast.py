@@ -162,7 +162,7 @@ class FastRun:
 
     async def _post(self) -> None:
         if self.assay is not None:
-            self.n_posted += await post_due(self.world, self.assay, datetime.now(UTC))
+            self.n_posted += await post_due(self.world, self.assay, datetime.now(UTC), self.traffic.plays)
 
     def template(self, release: Release, chosen: Cast) -> Template:
         """The template of such a session; it was recorded."""

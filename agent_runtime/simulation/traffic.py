@@ -58,6 +58,11 @@ class Traffic:
         """The plan of each release. Raises InvalidInput: an unknown fault, a rate outside 0..1."""
         return {each.name: plan_of(each, self.seed, self.personas) for each in self.releases}
 
+    def plays(self, session_id: str) -> bool:
+        """Whether a session of this id is of this traffic, and not of another run in the same world."""
+        starts = (f"{each.name}-{self.seed}-{self.mark}" for each in self.releases)
+        return any(session_id.startswith(start) and session_id[len(start) :].isdecimal() for start in starts)
+
     def numbered(self) -> Iterator[tuple[str, Release]]:
         """The id and release of every session."""
         for number in range(self.sessions) if self.sessions else count():
@@ -75,7 +80,7 @@ class Run:
     ended: Callable[[Played], None] = lambda played: None
     stop: asyncio.Event = field(default_factory=asyncio.Event)  # no more sessions begin
     broken_off: asyncio.Event = field(default_factory=asyncio.Event)  # those that are open are left where they are
-    n_posted: int = 0
+    n_posted: int = 0  # outcomes of this traffic's sessions; those of other runs are posted too, and not counted
     n_ended: int = 0
     n_known: int = 0  # were played before, and are not played again
     n_otherwise: int = 0  # of these, with other users or faults than they would have now
@@ -181,7 +186,7 @@ class Run:
 
     async def _post(self) -> None:
         if self.assay is not None:
-            self.n_posted += await post_due(self.stage.world, self.assay, datetime.now(UTC))
+            self.n_posted += await post_due(self.stage.world, self.assay, datetime.now(UTC), self.traffic.plays)
 
     async def _post_rest(self) -> None:
         """The last outcomes, waited for where they come due soon. Raises BackendUnavailable."""

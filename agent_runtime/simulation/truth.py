@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -132,8 +132,12 @@ def truths(world: World, release: str | None = None) -> list[Truth]:
     ]
 
 
-async def post_due(world: World, client: httpx.AsyncClient, now: datetime) -> int:
-    """Posts the scores of every session that is due; how many sessions.
+def _any(session_id: str) -> bool:
+    return True
+
+
+async def post_due(world: World, client: httpx.AsyncClient, now: datetime, counts: Callable[[str], bool] = _any) -> int:
+    """Posts the scores of every session that is due, whichever run played it; how many sessions whose id `counts`.
 
     `client` has Assay's address and key. Raises BackendUnavailable: Assay did not take them; they stay due.
     """
@@ -146,14 +150,14 @@ async def post_due(world: World, client: httpx.AsyncClient, now: datetime) -> in
                 [(_text(now), each["session_id"]) for each in batch],
             )
             world.change_many("DELETE FROM posting WHERE session_id = ?", [(each["session_id"],) for each in batch])
-        n_posted += len(batch)
+        n_posted += sum(counts(row["session_id"]) for row in batch)
     return n_posted
 
 
-def n_waiting(world: World) -> int:
-    """How many sessions have ended whose outcome Assay was not told."""
-    (found,) = world.rows("SELECT count(*) AS n FROM truth WHERE posted_at IS NULL AND passed IS NOT NULL")
-    return int(found["n"])
+def waiting(world: World) -> list[str]:
+    """The sessions of this world that have ended and whose outcome Assay was not told."""
+    found = world.rows("SELECT session_id FROM truth WHERE posted_at IS NULL AND passed IS NOT NULL")
+    return [str(row["session_id"]) for row in found]
 
 
 def _begun(world: World, now: datetime) -> list[dict[str, Any]]:

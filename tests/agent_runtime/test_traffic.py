@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.settings import Settings
 from agent_runtime.simulation import fast
+from agent_runtime.simulation.cli import _remarks
 from agent_runtime.simulation.fast import FastRun
 from agent_runtime.simulation.full import Played, Stage, open_stage
 from agent_runtime.simulation.patient import PatientExporter
 from agent_runtime.simulation.plans import cast
 from agent_runtime.simulation.seed import open_world
 from agent_runtime.simulation.traffic import Run, Traffic
-from agent_runtime.simulation.truth import truths
+from agent_runtime.simulation.truth import truths, waiting
 
 RELEASE = Release(name="v2", faults={"drop_confirmation": 0.4})
 END = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -288,7 +290,7 @@ def test_a_pace_and_an_outcome_that_comes_later(tmp_path: Path) -> None:
     """The delay lies in the outcome's own time, and a run does not wait for days."""
 
     async def paced() -> None:
-        transport, _ = _answers()
+        transport = httpx.MockTransport(lambda _: httpx.Response(201, json={"score_ids": []}))
         async with (
             _stage(tmp_path) as stage,
             httpx.AsyncClient(transport=transport, base_url="http://assay") as assay,
@@ -301,5 +303,15 @@ def test_a_pace_and_an_outcome_that_comes_later(tmp_path: Path) -> None:
             for row in stage.world.rows("SELECT ended_at, due_at FROM truth"):
                 ended, due = (datetime.fromisoformat(row[name]) for name in ("ended_at", "due_at"))
                 assert due - ended == delay
+            other = replace(traffic, mark="b-")
+            await Run(stage=stage, traffic=other, assay=assay).play()
+            left = waiting(stage.world)
+            assert (len(left), sum(map(traffic.plays, left)), sum(map(other.plays, left))) == (4, 2, 2)
+            run = Run(stage=stage, traffic=replace(traffic, mark="c-", outcome_delay=timedelta()), assay=assay)
+            stage.world.change("UPDATE truth SET due_at = ended_at")
+            await run.play()
+            assert (run.n_posted, waiting(stage.world)) == (2, []), "all were posted, its own are counted"
+            said = _remarks(run, [*left, "v2-7-c-000000"])
+            assert said.startswith("outcomes still to be posted: 1 of this run and 4 of others in this world; ")
 
     asyncio.run(paced())

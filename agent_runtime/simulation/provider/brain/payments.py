@@ -63,9 +63,7 @@ def refund(talk: Talk) -> None:
     if any(word in why_not.lower() for word in _CAPPED):
         _over_cap(talk, order, amount, why_not)
     if "did not approve" in why_not:  # the rest of it is for the model
-        talk.say(
-            f"Sorry, a colleague did not approve the refund for order {order.order_id}. Can I help otherwise?"
-        )
+        talk.say(f"Sorry, a colleague did not approve the refund for order {order.order_id}. Can I help otherwise?")
     rules.cannot(talk, f"I could not refund order {order.order_id}: {why_not}.", f"refund {why_not}")
 
 

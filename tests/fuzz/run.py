@@ -20,6 +20,8 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Final
 
+from core.memory import give_back
+
 REPOSITORY: Final = Path(__file__).parents[2]
 BATCH: Final = 100
 HANG_S: Final = 60  # of one whole batch, after which the process is given up with its stack shown
@@ -128,8 +130,6 @@ class Worker:
 
     def run(self) -> None:
         """The share in this process."""
-        from tests.fuzz.doors import resident
-
         until = time.monotonic() + self._args.seconds
         rng, pool = self._mutator.rng, self._mutator.pool
         self._batch(list(pool))
@@ -138,10 +138,17 @@ class Worker:
             parents = [rng.choice(pool if rng.random() < 0.5 else pool[-200:]) for _ in range(BATCH)]
             self._batch([self._mutator.mutant(parent) for parent in parents])
             if self._runs < 5_000:
-                self._warm = resident(os.getpid())
-        self._grown = max(resident(os.getpid()) - self._warm, 0)
+                self._warm = self._resident()
+        self._grown = max(self._resident() - self._warm, 0)
         if self._grown > MOST_GROWTH:
             self._found.append(f"memory grew by {self._grown >> 20} MiB after the first 5,000 inputs")
+
+    def _resident(self) -> int:
+        """Without free pages, and without the inputs that are kept, which are this campaign's own."""
+        from tests.fuzz.doors import resident
+
+        give_back()
+        return resident(os.getpid()) - sum(len(each.body) for each in self._mutator.pool)
 
     def _batch(self, inputs: list[Any]) -> None:
         from tests.fuzz.target import Found

@@ -67,6 +67,23 @@ def test_it_asks_before_it_cancels_and_names_what_it_asks_for() -> None:
     assert "nothing is changed" in declined.text or "leave everything" in declined.text
 
 
+@pytest.mark.parametrize(
+    ("back", "looks_at", "says"),
+    [
+        ("where is my order?", "get_order", "Order LK-1023145 (Cairn boots, wool socks) is processing"),
+        ("Where is it?", "get_order", "Order LK-1023145 (Cairn boots, wool socks) is processing"),
+        ("where is my tent?", "find_orders", ""),
+        ("What?", "get_order", "Shall I cancel order LK-1023145? (yes/no)"),
+    ],
+)
+def test_a_question_is_neither_yes_nor_no(back: str, looks_at: str, says: str) -> None:
+    open_question = [user("Please cancel my order LK-1023145."), said("Shall I cancel order LK-1023145? (yes/no)")]
+    looked = ask("order", *open_question, user(back))
+    assert [call.tool for call in looked.calls] == [looks_at], looked.text
+    if says:
+        assert says in ask("order", *open_question, user(back), *looked_up(PROCESSING)).text
+
+
 def test_a_yes_that_the_guardrail_did_not_accept_is_asked_for_again() -> None:
     question = "Shall I cancel order LK-1023145? (yes/no)"
     refused = did("cancel_order", {"order_id": "LK-1023145"}, {"refused": "not confirmed"})

@@ -9,7 +9,7 @@ from typing import Final
 from agent_runtime.simulation.proposal import Message
 from agent_runtime.simulation.provider.brain import words
 from agent_runtime.simulation.provider.brain.questions import Question, question_in
-from agent_runtime.simulation.provider.brain.understanding import Understood, understand
+from agent_runtime.simulation.provider.brain.understanding import Understood, content_words, understand
 from agent_runtime.simulation.provider.brain.words import Act
 
 _TALK: Final = frozenset({Act.GREET, Act.THANKS, Act.BYE})
@@ -85,6 +85,8 @@ def _confirmed(wish: Wish, told: Understood, asked: Question) -> Wish:
         return replace(_merged(replace(about, amount_usd=None, item_ids=()), told), said=told.text)
     if told.act is Act.GREET and not told.no:
         return _new(Wish(), told)
+    if told.question and not told.no and told.act in (None, Act.STATUS):  # neither a yes nor a no
+        return _asked_back(about, told)
     if told.act in (None, Act.STATUS, *_TALK):
         return replace(about, declined=True, last=told)
     if told.act is about.act and told.no and not _names_more(told):
@@ -92,6 +94,15 @@ def _confirmed(wish: Wish, told: Understood, asked: Question) -> Wish:
     if told.act is about.act:
         return _merged(replace(about, amount_usd=None), told)
     return _new(replace(wish, order_id=about.order_id), told)
+
+
+def _asked_back(about: Wish, told: Understood) -> Wish:
+    """A question is answered where it is about an order, of the one spoken of unless it names another thing; any other
+    has ours asked again."""
+    if told.act is None:
+        return replace(about, agreed=False, declined=False, last=told)
+    asked = _new(about, told)
+    return asked if content_words(told.text) else replace(asked, order_id=asked.order_id or about.order_id)
 
 
 def _names_more(told: Understood) -> bool:

@@ -85,6 +85,8 @@ def latencies(title: str, span: Span, series: Series, *, key: str, colours: Sequ
             "mode": "lines+markers",
             "name": chart_text(name, 24),
             "x": span.times,
+            "xperiod": span.bucket_s * 1000,  # a point stands in the middle of its bucket, clear of the axis
+            "xperiodalignment": "middle",
             "y": list(values),
             "text": [human.duration(value) for value in values],
             "connectgaps": False,

@@ -145,14 +145,11 @@ def _head(trace: Row, found: Reasoning) -> None:
         (
             ("Strategy", str(said).replace("_", " ") if said else None),
             ("Agents", " → ".join(found.agents)),
-            ("Approach", next((a for a in approaches if a), None)),
-            ("Turn", _ordinal(about)),
             ("Latency", human.duration(trace.get("duration_ms"))),
             ("Model calls", human.count(trace.get("n_model_calls"))),
             ("Tool calls", human.count(trace.get("n_tool_calls"))),
             ("Tokens", human.in_and_out(trace)),
             ("Cost", human.usd(trace.get("cost_usd"))),
-            ("Error", about.get("error.type")),
         ),
         "agent",
     )
@@ -162,6 +159,9 @@ def _head(trace: Row, found: Reasoning) -> None:
             ("Release", trace.get("release")),
             ("Variant", trace.get("variant")),
             ("Started", frame.started(trace.get("start_ns"))),
+            ("Turn", _ordinal(about)),
+            ("Error", about.get("error.type")),
+            ("Approach", next((a for a in approaches if a), None)),
         ),
         "agent-from",
     )

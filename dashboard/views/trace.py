@@ -110,6 +110,11 @@ def _head(trace: Row, scores: Sequence[Row], *, reasoned: bool) -> None:
             ("Tool calls", human.count(trace.get("n_tool_calls"))),
             ("Tokens", human.in_and_out(trace)),
             ("Cost", human.usd(float(exact) if exact else trace.get("cost_usd"))),
+        ),
+        "trace",
+    )
+    frame.facts(
+        (
             ("App", trace.get("app")),
             ("Release", trace.get("release")),
             ("Variant", trace.get("variant")),
@@ -117,7 +122,7 @@ def _head(trace: Row, scores: Sequence[Row], *, reasoned: bool) -> None:
             ("User", trace.get("user_id")),
             ("Trace id", trace_id),
         ),
-        "trace",
+        "trace-from",
     )
     about_turn = [score for score in scores if not score.get("span_id")]
     if about_turn:

@@ -88,6 +88,19 @@ def test_a_turn_shows_its_reasoning(page: Page, shown: Shown, agents: Agents) ->
     expect(page).to_have_url(re.compile(f"/agent\\?trace_id={agents.turns['v1'][0]}"))
 
 
+@pytest.mark.parametrize("width", [1280, 1440])
+@pytest.mark.parametrize("where", ["agent", "trace"])
+def test_each_row_of_facts_is_one_line(page: Page, shown: Shown, agents: Agents, where: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(shown.url(f"{where}?trace_id={agents.turns['v1'][0]}"))
+    settled(page)
+    for row in (where, f"{where}-from"):
+        facts = page.locator(f".st-key-assay-facts-{row} [data-testid=stText]")
+        expect(facts.first).to_be_visible()
+        boxes = [one.bounding_box() for one in facts.all()]
+        assert len({round(box["y"]) for box in boxes if box}) == 1, facts.all_text_contents()
+
+
 def test_the_latest_turns_of_agents_lead_to_one(page: Page, shown: Shown, agents: Agents) -> None:
     page.goto(shown.url("agent?since=24h"))
     canvas = page.locator('[data-testid="stDataFrame"] canvas').first

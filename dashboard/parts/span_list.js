@@ -182,7 +182,7 @@ function draw(state) {
   state.fold.disabled = view === "log" || !!state.find;
   state.errors.disabled = !columns.error.length;
   state.errors.textContent = columns.error.length ? `Next error (${columns.error.length.toLocaleString("en")})` : "No errors";
-  scroll.style.height = `${Math.max(72, Math.min(620, rows.length * ROW + 8))}px`;
+  scroll.style.height = `${Math.max(72, Math.min(620, Math.max(320, window.innerHeight - 400), rows.length * ROW + 8))}px`;
   space.style.height = `${rows.length * ROW}px`;
   drawAxis(state, width);
   const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - 4);

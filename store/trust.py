@@ -32,6 +32,7 @@ from store.delta_log import LakeFile
 from store.durable import sync_folder, write_durably
 
 REVERIFY_S: Final = 600.0
+KEPT: Final = 1024  # comparisons that are remembered before those that hold no longer are given up
 FOLDER: Final = "_damaged"
 # A write within the same tick of the file system's clock as a look at a file's times leaves them as they were.
 TICK_NS: Final = 50_000_000
@@ -104,6 +105,7 @@ class Trust:
         self._clock = clock
         self._lock = threading.Lock()
         self._verified: dict[str, tuple[Fingerprint, float]] = {}
+        self._too_many = KEPT
         self._unwritten: dict[str, Damage] = {}
         self._read: tuple[Fingerprint | None, dict[str, Damage]] = (None, {})
 
@@ -244,5 +246,9 @@ class Trust:
         if before is None or before != fingerprint(file.path):
             return
         if _settled(before):
+            now = time.monotonic()
             with self._lock:
-                self._verified[file.path] = (before, time.monotonic())
+                self._verified[file.path] = (before, now)
+                if len(self._verified) >= self._too_many:  # most of them were packed and are gone
+                    fresh = {path: seen for path, seen in self._verified.items() if now - seen[1] < REVERIFY_S}
+                    self._verified, self._too_many = fresh, max(KEPT, 2 * len(fresh))

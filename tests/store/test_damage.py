@@ -42,6 +42,23 @@ def filled(folder: Path) -> tuple[Lake, Store]:
     return lake, store
 
 
+def test_what_is_known_of_a_file_is_given_up_when_it_holds_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "KEPT", 4)
+    lake, _ = filled(tmp_path)
+    files = lake.snapshot("spans").files
+
+    def known() -> int:
+        assert [lake.trust.compare("spans", file) for file in files] == [None] * len(files)
+        return len(lake.trust._verified)
+
+    wait_until(lambda: known() == len(files) > 8, 10, "the files to be old enough to be believed")
+    monkeypatch.setattr(trust, "REVERIFY_S", 0.0)
+    lake.trust._too_many = 4  # as in a process in which nothing was known before
+    assert known() < 4
+
+
 def flip(path: Path, at: int, bit: int = 0) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1 << bit

@@ -170,6 +170,8 @@ class DeltaLog:
                     "delta.dataSkippingStatsColumns": f"seq,{self._time_column}",
                     "delta.checkpointInterval": "1000000",  # checkpoints are written by maintenance, off the hot path
                     "delta.logRetentionDuration": "interval 1 days",
+                    # Upkeep deletes replaced files after minutes by itself; a checkpoint need not name a week of them.
+                    "delta.deletedFileRetentionDuration": "interval 1 hours",
                 },
             )
             made = (Path(scratch) / "_delta_log" / f"{0:020}.json").read_bytes()

@@ -6,11 +6,15 @@ import json
 import os
 import shutil
 import threading
+import time
+from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from core.clock import NS_PER_S
 from core.errors import Conflict, Corrupt, StorageFailed
 from store.doctor import Place, examine
 from store.lake import Lake
@@ -74,6 +78,22 @@ def test_removed_files_stay_removed_across_a_checkpoint(tmp_path: Path) -> None:
     again = Lake(tmp_path).snapshot("spans")
     assert [file.n_rows for file in again.files] == [3]
     assert DeltaTable(str(tmp_path / "spans")).to_pyarrow_table().num_rows == 3
+
+
+def test_a_checkpoint_forgets_files_that_left_over_an_hour_ago(tmp_path: Path) -> None:
+    named = {}
+    for hours in (0, 2):
+        began = time.time_ns() - hours * 3600 * NS_PER_S
+        lake = Lake(tmp_path / str(hours), clock=partial(int, began))
+        for number in range(1, 5):
+            append(lake, number)
+        rows = spans_table([row(span_id=n) for n in range(1, 5)])
+        lake.replace("spans", list(lake.snapshot("spans").files), rows, operation="OPTIMIZE")
+        lake.checkpoint("spans")
+        (path,) = (tmp_path / str(hours) / "spans" / "_delta_log").glob("*.checkpoint.parquet")
+        named[hours] = sum(action is not None for action in pq.read_table(path).column("remove").to_pylist())
+        assert [file.n_rows for file in Lake(tmp_path / str(hours)).snapshot("spans").files] == [4]
+    assert named == {0: 4, 2: 0}
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

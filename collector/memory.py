@@ -30,23 +30,21 @@ def keep_pages() -> bool:
     return set_malloc((ARENA_MAX, ARENAS), (MMAP_THRESHOLD, _MMAP_BYTES), (TRIM_THRESHOLD, _TRIM_BYTES))
 
 
-def leave_compiler(maps: Path = Path("/proc/self/maps")) -> int:
-    """Unmaps the pages of LLVM's code, which loading the kernels has read: 55 MB. Returns the bytes of address space.
+def leave_compiler() -> None:
+    """Gives back the pages of LLVM's code, which loading the kernels has read: 55 MB; on Linux alone.
 
-    They are an unchanged file's, so whatever is called again is read again. 0 where the system has no such list.
+    They are an unchanged file's, so whatever is called again is read again.
     """
+    maps = Path("/proc/self/maps")
     advise = getattr(ctypes.CDLL(None), "madvise", None)
     if advise is None or not maps.exists():
-        return 0
-    given = 0
+        return
     for line in maps.read_text(encoding="utf-8", errors="replace").splitlines():
         where, access, *_, name = line.split(maxsplit=5)
         if access != "r-xp" or not name.endswith(_COMPILER):
             continue
         begin, end = (int(edge, 16) for edge in where.split("-"))
-        if advise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_DONTNEED) == 0:
-            given += end - begin
-    return given
+        advise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_DONTNEED)
 
 
 class _NoPandas(MetaPathFinder):

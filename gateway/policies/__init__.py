@@ -1,0 +1,1 @@
+"""What every model call passes, one file per policy."""

@@ -1,0 +1,1 @@
+"""The gateway: its two doors, its policies, its upstreams."""

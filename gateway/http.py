@@ -1,0 +1,108 @@
+"""The few words of ASGI that the doors need: a request with its headers at hand, and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import orjson
+
+from gateway.errors import BadCall, CallFailed
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON: Final = b"application/json"
+EVENTS: Final = b"text/event-stream; charset=utf-8"
+_NO_LENGTH: Final = -1
+
+
+class Gone(Exception):
+    """The caller closed the connection before the request was whole."""
+
+
+class Request:
+    """One request: `method`, `path` as it came, and headers by lower-case name (the first of a name counts)."""
+
+    __slots__ = ("_receive", "headers", "method", "path", "query")
+
+    def __init__(self, scope: Message, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            self.headers.setdefault(name, value)
+        self._receive = receive
+
+    def text(self, name: bytes) -> str:
+        """A header as text, empty when it is not there. Raises BadCall for control characters."""
+        value = self.headers.get(name, b"")
+        if not value:
+            return ""
+        found = value.decode("utf-8", "replace").strip()
+        if not found.isprintable():
+            raise BadCall(f"the header {name.decode()} has control characters; send plain text", param=name.decode())
+        return found
+
+    def declared_length(self) -> int:
+        """Of the body, -1 when it is not said."""
+        value = self.headers.get(b"content-length", b"")
+        return int(value) if value.isdigit() else _NO_LENGTH
+
+    async def body(self, most: int) -> bytes:
+        """The whole body. Raises BadCall with 413 above `most` bytes, Gone when the caller left."""
+        if self.declared_length() > most:
+            raise too_large(most)
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise Gone
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > most:
+                raise too_large(most)
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def until_gone(self) -> None:
+        """Returns when the caller has closed the connection. For after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def too_large(most: int) -> BadCall:
+    """The refusal of a body above `most` bytes."""
+    return BadCall(f"the body is larger than {most} bytes; send less, or have max_body_bytes raised", status=413,
+                   code="too_large")  # fmt: skip
+
+
+async def send_json(send: Send, status: int, body: object, headers: dict[str, str] | None = None) -> None:
+    """One JSON answer."""
+    await send_bytes(send, status, orjson.dumps(body), JSON, headers)
+
+
+async def send_bytes(
+    send: Send, status: int, body: bytes, content_type: bytes, headers: dict[str, str] | None = None
+) -> None:
+    """One whole answer."""
+    head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    head += header_pairs(headers)
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+def header_pairs(headers: dict[str, str] | None) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them; what is not Latin-1 is replaced."""
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in (headers or {}).items()]
+
+
+def error_headers(error: CallFailed) -> dict[str, str]:
+    """The headers of a refusal: when to come again."""
+    if error.retry_after_s is None:
+        return {}
+    return {"retry-after": str(max(1, -int(-error.retry_after_s // 1)))}

@@ -45,7 +45,10 @@ class BreakerConfig(Section):
 
 
 class UpstreamConfig(Section):
-    """One provider. `keys` are used in turn. Times in seconds; `idle_timeout_s` is between two pieces of a stream."""
+    """One provider. `keys` are used in turn. Times in seconds; `idle_timeout_s` is between two pieces of a stream.
+
+    `baggage`: whether it is told session, user and release in W3C baggage; None: only an upstream on loopback is.
+    """
 
     wire: WireName = WireName.OPENAI
     base_url: str
@@ -58,6 +61,7 @@ class UpstreamConfig(Section):
     max_in_flight: Count = 256
     max_answer_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 32 << 20
     breaker: BreakerConfig = BreakerConfig()
+    baggage: bool | None = None
 
     @field_validator("base_url")
     @classmethod
@@ -265,29 +269,43 @@ class GatewayConfig(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> GatewayConfig:
-        for name, model in self.models.items():
-            for target in model.targets:
-                if target.upstream not in self.upstreams:
-                    raise ValueError(f"models.{name}: there is no upstream {target.upstream!r}")
-        self._follow({name: model.cheaper for name, model in self.models.items() if model.cheaper}, "cheaper")
-        for name, rule in self.policies.routing.items():
-            for part in (rule.simple, rule.complex):
-                if part not in self.models:
-                    raise ValueError(f"policies.routing.{name}: there is no model {part!r}")
-            if name in self.models:
-                raise ValueError(f"policies.routing.{name}: a model has this name already")
+        """Raises ValueError with one line per problem, each beginning with the path of what is to blame."""
+        problems = [
+            f"models.{name}.targets.{number}.upstream: there is no upstream {target.upstream!r}"
+            for name, model in self.models.items()
+            for number, target in enumerate(model.targets)
+            if target.upstream not in self.upstreams
+        ]
+        problems += self._unknown_cheaper() + self._unknown_routes()
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
-    def _follow(self, to: dict[str, str | None], word: str) -> None:
+    def _unknown_cheaper(self) -> list[str]:
+        to = {name: model.cheaper for name, model in self.models.items()}
+        problems = []
         for name in to:
             seen, now = [name], to[name]
-            while now is not None:
-                if now not in self.models:
-                    raise ValueError(f"models.{seen[-1]}.{word}: there is no model {now!r}")
-                if now in seen:
-                    raise ValueError(f"models.{name}.{word} goes in a circle: {' -> '.join([*seen, now])}")
+            while now is not None and now in self.models and now not in seen:
                 seen.append(now)
-                now = to.get(now)
+                now = to[now]
+            if now in seen:
+                problems.append(f"models.{name}.cheaper: goes in a circle: {' -> '.join([*seen, str(now)])}")
+            elif now is not None and len(seen) == 1:
+                problems.append(f"models.{name}.cheaper: there is no model {now!r}")
+        return problems
+
+    def _unknown_routes(self) -> list[str]:
+        problems = []
+        for name, rule in self.policies.routing.items():
+            at = f"policies.routing.{name}"
+            parts = {"simple": rule.simple, "complex": rule.complex}
+            problems += [
+                f"{at}.{part}: there is no model {to!r}" for part, to in parts.items() if to not in self.models
+            ]
+            if name in self.models:
+                problems.append(f"{at}: a model has this name already")
+        return problems
 
     def virtual_models(self) -> dict[str, VirtualModel]:
         """The models by name, as calls carry them; routed names are not among them."""

@@ -20,13 +20,11 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from collector.native import compiled, compiled_into_caller, native
-from collector.pii_tables import IBAN_LENGTHS, PREFIXES
+from core.pii.tables import IBAN_LENGTHS, PREFIXES, SEPARATORS
 
 BLOCK: Final = 64
 REACH: Final = 64  # at least as long as what a candidate can be from its first byte to the one that is asked about
 
-# Bytes that may stand between the digit groups of one number; the last two are a no-break space in UTF-8.
-SEPARATORS: Final = b" -.()/\xc2\xa0"
 # Bytes by falling frequency in English text and JSON (digits first: a run of them is read as one number).
 _FREQUENT: Final = "0123456789 etaoinshrdlcumwfgypb.v_-/k"
 

@@ -1,7 +1,7 @@
 """Where a piece of personal information may be: one native pass over a column's bytes, without the GIL.
 
 `scan` reads the data buffer and the offsets of an Arrow string column once and lists candidate ranges. It is
-lenient on purpose: what it lists, `pii_patterns` confirms or refuses with precise rules. What it does not list is
+lenient on purpose: what it lists, `core.pii.patterns` confirms or refuses with precise rules. What it does not list is
 clean, so each rule here is implied by the precise one. `pii_blocks` says beforehand in which regions of the column
 there can be any; a text of mostly letters costs one table look-up per byte of a region.
 """
@@ -23,30 +23,30 @@ from collector.pii_blocks import (
     PAIRS,
     PREFIX_BYTES,
     PREFIX_STARTS,
-    SEPARATORS,
     packed,
     regions,
 )
-from collector.pii_tables import LABELS, PREFIXES
 from collector.pii_values import made_of_words, may_follow
+from core.pii.tables import (
+    ASSIGNED,
+    EMAIL,
+    IBAN,
+    IPV6,
+    LABEL_REACH,
+    LABELS,
+    NUMBER_CARD,
+    NUMBER_IP,
+    NUMBER_PHONE,
+    NUMBER_SSN,
+    PREFIXES,
+    SECRET,
+    SEPARATORS,
+)
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
-# What a candidate may be, as bits.
-EMAIL: Final = 1
-NUMBER_PHONE: Final = 2
-NUMBER_CARD: Final = 4
-NUMBER_SSN: Final = 8
-NUMBER_IP: Final = 16
-IPV6: Final = 32
-IBAN: Final = 64
-SECRET: Final = 128  # a known key prefix starts at the range's start
-ASSIGNED: Final = 256  # a ':' or '=' after a word such as api_key or password
-
-# How far a label may stand from its number.
-LABEL_REACH: Final = 72  # bytes before a number in which its label is looked for
-LABEL_REACH_AFTER: Final = 16
+LABEL_REACH_AFTER: Final = 16  # bytes after a number in which its label is looked for
 
 _WORD, _DIGIT, _LOCAL, _HEX, _DOMAIN, _GLUE, _NEAR, _QUOTED = 1, 2, 4, 8, 16, 32, 64, 128
 _T_DIGIT, _T_AT, _T_COLON, _T_EQUALS, _T_PREFIX, _T_PERCENT, _T_INITIAL = 1, 2, 4, 8, 16, 32, 64

@@ -1,6 +1,6 @@
-"""Whether a value can be a secret at all: native rules that spare `pii_secrets` the text in which it cannot.
+"""Whether a value can be a secret at all: native rules that spare `core.pii.secrets` the text in which it cannot.
 
-They are lenient: what they refuse is refused by `pii_secrets` too. Each reads forward from a sign or a prefix to where
+They are lenient: what they refuse, `core.pii.secrets` refuses too. Each reads forward from a sign or a prefix to where
 the value ends, and a value holds no other sign, so that text made to be expensive costs a few nanoseconds a byte.
 """
 
@@ -11,9 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from collector.native import compiled
+from core.pii.tables import LIMIT, WORDS
 
-LIMIT: Final = 4096  # bytes after a ':' or '=' in which its values are looked for
-WORDS: Final = 64  # a key that begins with so many bytes of words is made of words
 _LEAD: Final = 16  # the most that can stand between a sign and its value: signs, blanks, escapes, a quote
 
 _LOWER, _UPPER, _DIGIT, _OTHER, _VALUE, _GAP, _QUOTE, _KEY = 1, 2, 4, 8, 16, 32, 64, 128
@@ -42,7 +41,7 @@ _KIND: Final = _kinds()
 
 @compiled
 def _strong(kinds: int, length: int, least: int) -> bool:
-    """What `pii_secrets` asks of a value, but for how many different characters it has."""
+    """What `core.pii.secrets` asks of a value, but for how many different characters it has."""
     n = (kinds & 1) + (kinds >> 1 & 1) + (kinds >> 2 & 1) + (kinds >> 3 & 1)
     return length >= least and (n >= 3 or (n == 2 and kinds & _DIGIT != 0))
 

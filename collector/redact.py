@@ -1,7 +1,7 @@
 """Structured personal information and secrets are replaced before anything reaches the lake.
 
 A native pass (`pii_scan`) reads a column once and lists candidates; rows without one are never touched. Candidates
-are confirmed by `pii_patterns`, and what is confirmed is replaced by a mark: `[EMAIL]`, or `[EMAIL:9f86d081a2b3]`
+are confirmed by `core.pii`, and what is confirmed is replaced by a mark: `[EMAIL]`, or `[EMAIL:9f86d081a2b3]`
 (the first 12 hexadecimal digits of HMAC-SHA256 with the tenant's key) where a tenant chose to hash.
 """
 
@@ -19,15 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector import pii_patterns, pii_scan
-from collector.pii_context import Found, blanks_end
+from collector import pii_scan
+from core.pii.context import ESCAPE, Found, disjoint, unescaped, whole_characters
+from core.pii.patterns import confirm
+from core.pii.quotes import Quotes
 from core.records import PiiEntity, PiiMode, PiiPolicy
 
 HASH_DIGITS: Final = 12
 _MAX_PASSES: Final = 8
-# JSON escapes of ASCII from space to ~, however often the text was encoded.
-_ESCAPE: Final = re.compile(rb"\\+u00([2-7][0-9A-Fa-f])")
-_RANK: Final = {entity: n for n, entity in enumerate(PiiEntity)}
 
 
 class Redactor:
@@ -125,7 +124,7 @@ class Redactor:
             before = changed.get(row)
             if before is None and column[row].is_valid:
                 before = column[row].as_py().encode("utf-8", "surrogatepass")
-            if before is None or not _ESCAPE.search(before):
+            if before is None or not ESCAPE.search(before):
                 continue
             after = self._unhidden(before, identifier)
             if after != before:
@@ -134,7 +133,7 @@ class Redactor:
 
     def _unhidden(self, value: bytes, identifier: bool) -> bytes:
         """`value` redacted with its escapes of printable ASCII undone, if that uncovers anything; else as it is."""
-        plain = _ESCAPE.sub(_unescaped, value)
+        plain = ESCAPE.sub(unescaped, value)
         after = self._seen(plain, identifier) if plain != value else value
         return after if after != plain else value
 
@@ -160,17 +159,17 @@ class Redactor:
         for start, end, bits in candidates:
             if start < consumed:
                 continue
-            for one in pii_patterns.confirm(value, start, end, bits):
+            for one in confirm(value, start, end, bits):
                 found.append(one)
                 if one.entity is PiiEntity.SECRET:
                     consumed = max(consumed, one.end)
         if not found:
             return value
-        quotes = _Quotes(value)
+        quotes = Quotes(value)
         parts: list[bytes] = []
         done = 0
-        for one in _disjoint(found):
-            start, end = _whole_characters(value, one.start, one.end)
+        for one in disjoint(found):
+            start, end = whole_characters(value, one.start, one.end)
             mark = self._mark(one.entity, value[start:end], identifier)
             if mark is None:
                 continue
@@ -196,12 +195,6 @@ class Redactor:
                 assert_never(mode)
 
 
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    """The character an escape stands for, unless JSON must escape it."""
-    character = bytes([int(found[1], 16)])
-    return found[0] if character in (b'"', b"\\", b"\x7f") else character
-
-
 def text_buffers(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
     """The data bytes and the n + 1 row bounds of a string array, without a copy."""
     wide = pa.types.is_large_string(column.type)
@@ -220,73 +213,3 @@ def _canonical(entity: PiiEntity, piece: bytes) -> bytes:
     if entity is PiiEntity.IBAN:
         return re.sub(rb"[ -]", b"", piece).upper()
     return piece
-
-
-def _disjoint(found: list[Found]) -> list[Found]:
-    """In order of place; of overlapping ones the longer stays, then the more telling entity."""
-    chosen: list[Found] = []
-    for one in sorted(found, key=lambda f: (f.start, -f.end, _RANK[f.entity])):
-        if chosen and one.start < chosen[-1].end:
-            if one.end - one.start > chosen[-1].end - chosen[-1].start:
-                chosen[-1] = one
-            continue
-        chosen.append(one)
-    return chosen
-
-
-def _whole_characters(value: bytes, start: int, end: int) -> tuple[int, int]:
-    """The range grown so that it cuts no UTF-8 character."""
-    while start > 0 and value[start] & 0xC0 == 0x80:
-        start -= 1
-    while end < len(value) and value[end] & 0xC0 == 0x80:
-        end += 1
-    return start, end
-
-
-_QUOTE = re.compile(rb'(\\*)"')
-_AFTER_NUMBER = re.compile(rb"(?:\s|\\+[nrt]){0,512}[,\]}]")
-
-
-class _Quotes:
-    """Keeps JSON valid: a mark that takes the place of a bare number needs quotes, at any depth of nesting.
-
-    One forward pass over the text's quotes, however many marks are placed, in order of place.
-    """
-
-    def __init__(self, text: bytes) -> None:
-        self._text = text
-        self._quotes = _QUOTE.finditer(text)
-        self._next = next(self._quotes, None)
-        self._open: list[int] = []  # where each string that is open begins, outermost first
-
-    def around(self, start: int, end: int, mark: bytes) -> bytes:
-        """`mark`, quoted where the range [start, end) is a bare number of a JSON document."""
-        if not self._text[start:end].isdigit():
-            return mark
-        before = blanks_end(self._text, start)
-        if self._text[before - 1 : before] not in (b":", b",", b"[") or not _AFTER_NUMBER.match(self._text, end):
-            return mark
-        self._advance(start)
-        begins = self._open[-1] if self._open else 0
-        if self._text[begins : begins + 64].lstrip(b" \t\r\n\\nrt")[:1] not in (b"{", b"["):
-            return mark
-        quote: bytes = b"\\" * (2 ** len(self._open) - 1) + b'"'
-        return quote + mark + quote
-
-    def _advance(self, position: int) -> None:
-        while self._next is not None and self._next.end() <= position:
-            level = _level(len(self._next[1]))
-            if level == len(self._open):
-                self._open.append(self._next.end())
-            elif level < len(self._open):
-                del self._open[level:]
-            self._next = next(self._quotes, None)
-
-
-def _level(n_backslashes: int) -> int:
-    """How deep in nested JSON strings a quote after so many backslashes stands."""
-    level = 0
-    while n_backslashes % 2:
-        n_backslashes = (n_backslashes - 1) // 2
-        level += 1
-    return level

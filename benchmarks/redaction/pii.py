@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from collector import pii_patterns, pii_scan
+from collector import pii_scan
 from collector.redact import Redactor
+from core.pii.patterns import confirm
 from core.records import PiiPolicy
 
 HERE = Path(__file__).parent
@@ -48,7 +49,7 @@ def ranges(text: str) -> list[tuple[int, int, str]]:
     data = np.frombuffer(raw, dtype=np.uint8)
     found = []
     for _, start, end, bits in pii_scan.candidates(data, np.array([0, len(raw)], dtype=np.int32)).tolist():
-        found += pii_patterns.confirm(raw, start, end, bits)
+        found += confirm(raw, start, end, bits)
     return [(len(raw[: f.start].decode()), len(raw[: f.end].decode()), f.entity.value) for f in found]
 
 

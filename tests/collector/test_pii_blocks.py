@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collector import pii_scan
-from collector.pii_tables import IBAN_LENGTHS, LABELS, PREFIXES
+from core.pii.tables import IBAN_LENGTHS, LABELS, PREFIXES
 
 DIGITS = "0123456789"
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

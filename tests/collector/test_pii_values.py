@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from collector import pii_scan
-from collector.pii_secrets import assigned, named, secret
-from collector.pii_tables import PREFIXES
 from collector.pii_values import made_of_words, may_follow
+from core.pii.secrets import assigned, named, secret
+from core.pii.tables import PREFIXES
 
 LETTERS, ALNUM = string.ascii_lowercase, string.ascii_letters + string.digits
 NAMES = (

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector import pii_scan
-from collector.pii_numbers import is_card, luhn
-from collector.pii_patterns import is_iban
-from collector.pii_tables import IBAN_LENGTHS
 from collector.redact import Redactor
+from core.pii.numbers import is_card, luhn
+from core.pii.patterns import is_iban
+from core.pii.tables import IBAN_LENGTHS
 from core.records import PiiEntity, PiiMode, PiiPolicy
 
 REDACT = Redactor(PiiPolicy(), b"test-key")

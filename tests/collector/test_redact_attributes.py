@@ -19,8 +19,9 @@ from collector.encode import request_of
 from collector.key_table import key_table
 from collector.mask import masked
 from collector.mask_attributes import masked_map
-from collector.pii_keys import KEY_TAIL, label_of, labels
+from collector.pii_keys import labels
 from collector.redact import Redactor
+from core.pii.keys import KEY_TAIL, label_of
 from core.records import PiiEntity, PiiMode, PiiPolicy
 from store.schema import SPANS
 from store.span_detail import attributes_of

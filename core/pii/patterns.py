@@ -1,8 +1,8 @@
-"""Which candidates of `pii_scan` are personal information or a secret: the precise rules, on bytes.
+"""Which candidates are personal information or a secret: the precise rules, on bytes.
 
-Every pattern is either anchored where the scan found its candidate or runs over one bounded range, and uses bounded
+Every pattern is either anchored where a scan found its candidate or runs over one bounded range, and uses bounded
 or possessive repetition, so that the work is linear in the candidates. Numbers and
-secrets have modules of their own (`pii_numbers`, `pii_secrets`); IBAN after ISO 13616.
+secrets have modules of their own (`numbers`, `secrets`); IBAN after ISO 13616.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from collector import pii_scan
-from collector.pii_context import ESCAPED, Found, glued_left, glued_right, marked
-from collector.pii_numbers import number
-from collector.pii_secrets import assigned, secret
-from collector.pii_tables import IBAN_LENGTHS
+from core.pii import tables
+from core.pii.context import ESCAPED, Found, glued_left, glued_right, marked
+from core.pii.numbers import number
+from core.pii.secrets import assigned, secret
+from core.pii.tables import IBAN_LENGTHS
 from core.records import PiiEntity
 
 
 def confirm(text: bytes, start: int, end: int, bits: int) -> list[Found]:
     """What of the candidate range [start, end) of `text` is real, in no order, possibly overlapping."""
-    if bits == pii_scan.EMAIL:
+    if bits == tables.EMAIL:
         return _email(text, start, end)
-    if bits == pii_scan.SECRET:
+    if bits == tables.SECRET:
         return secret(text, start)
-    if bits == pii_scan.ASSIGNED:
+    if bits == tables.ASSIGNED:
         return assigned(text, start)
-    if bits == pii_scan.IPV6:
+    if bits == tables.IPV6:
         return _ipv6(text, start, end)
-    if bits == pii_scan.IBAN:
+    if bits == tables.IBAN:
         return _iban(text, start, end)
     return number(text, start, end, bits)
 

@@ -1,10 +1,27 @@
-"""What the scan for personal information looks for: prefixes of keys, words beside phone numbers, lengths of IBANs."""
+"""What a search for personal information looks for: prefixes of keys, words beside phone numbers, lengths of IBANs."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# Prefixes by which a vendor's key, a token, a header or a key block is recognised (confirmed in pii_patterns).
+# What a candidate may be, as bits.
+EMAIL: Final = 1
+NUMBER_PHONE: Final = 2
+NUMBER_CARD: Final = 4
+NUMBER_SSN: Final = 8
+NUMBER_IP: Final = 16
+IPV6: Final = 32
+IBAN: Final = 64
+SECRET: Final = 128  # a known key prefix starts at the range's start
+ASSIGNED: Final = 256  # a ':' or '=' after a word such as api_key or password
+
+LABEL_REACH: Final = 72  # bytes before a number in which its label is looked for
+LIMIT: Final = 4096  # bytes after a ':' or '=' in which its values are looked for
+WORDS: Final = 64  # a key that begins with so many bytes of words is made of words
+# Bytes that may stand between the digit groups of one number; the last two are a no-break space in UTF-8.
+SEPARATORS: Final = b" -.()/\xc2\xa0"
+
+# Prefixes by which a vendor's key, a token, a header or a key block is recognised (confirmed in patterns.py).
 PREFIXES: Final = (
     *("sk-", "sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_", "pk-lf-", "gsk_", "csk-", "pcsk_", "pplx-", "xai-"),
     *("r8_", "fw_", "tvly-", "tgp_v1_", "nvapi-", "hf_", "api_org_", "lsv2_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),

@@ -20,6 +20,9 @@ class Found:
 _WORD = re.compile(rb"[A-Za-z0-9_]")
 _ESCAPE_BEFORE = re.compile(rb"\\(?:[nrtbf]|u[0-9A-Fa-f]{4})\Z")
 ESCAPED = re.compile(rb"u([0-9A-Fa-f]{4})|[nrtbf]")  # what follows the backslash
+# JSON escapes of ASCII from space to ~, however often the text was encoded.
+ESCAPE = re.compile(rb"\\+u00([2-7][0-9A-Fa-f])")
+_RANK = {entity: n for n, entity in enumerate(PiiEntity)}
 _MARK_BEFORE = re.compile(rb"\[(?:EMAIL|PHONE|CARD|SSN|IBAN|IP|SECRET):\Z")
 
 
@@ -52,3 +55,30 @@ def blanks_end(text: bytes, position: int) -> int:
         else:
             break
     return position
+
+
+def unescaped(found: re.Match[bytes]) -> bytes:
+    """The character an escape stands for, unless JSON must escape it."""
+    character = bytes([int(found[1], 16)])
+    return found[0] if character in (b'"', b"\\", b"\x7f") else character
+
+
+def disjoint(found: list[Found]) -> list[Found]:
+    """In order of place; of overlapping ones the longer stays, then the more telling entity."""
+    chosen: list[Found] = []
+    for one in sorted(found, key=lambda f: (f.start, -f.end, _RANK[f.entity])):
+        if chosen and one.start < chosen[-1].end:
+            if one.end - one.start > chosen[-1].end - chosen[-1].start:
+                chosen[-1] = one
+            continue
+        chosen.append(one)
+    return chosen
+
+
+def whole_characters(value: bytes, start: int, end: int) -> tuple[int, int]:
+    """The range grown so that it cuts no UTF-8 character."""
+    while start > 0 and value[start] & 0xC0 == 0x80:
+        start -= 1
+    while end < len(value) and value[end] & 0xC0 == 0x80:
+        end += 1
+    return start, end

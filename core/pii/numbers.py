@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from collector import pii_scan
-from collector.pii_context import Found, blanks_end, glued_left, glued_right, marked
+from core.pii import tables
+from core.pii.context import Found, blanks_end, glued_left, glued_right, marked
 from core.records import PiiEntity
 
 _CARD_GROUPS = re.compile(
@@ -41,13 +41,13 @@ def number(text: bytes, start: int, end: int, bits: int) -> list[Found]:
     if marked(text, start) or (negative and _NUMBER_END.match(text, end)):
         return []
     found: list[Found] = []
-    if bits & pii_scan.NUMBER_CARD:
+    if bits & tables.NUMBER_CARD:
         found += _cards(text, start, end)
-    if bits & pii_scan.NUMBER_IP:
+    if bits & tables.NUMBER_IP:
         found += _ipv4(text, start, end)
-    if bits & pii_scan.NUMBER_SSN:
+    if bits & tables.NUMBER_SSN:
         found += _ssn(text, start, end)
-    if bits & pii_scan.NUMBER_PHONE and not found:
+    if bits & tables.NUMBER_PHONE and not found:
         found += _phones(text, start, end)
     return found
 
@@ -241,5 +241,5 @@ def _uuid_before(text: bytes, start: int) -> bool:
 def _phone_labelled(text: bytes, start: int, end: int) -> bool:
     if _LABEL_AFTER.match(text, end):
         return True
-    label = _LABEL_BEFORE.search(text, max(0, start - pii_scan.LABEL_REACH), start)
+    label = _LABEL_BEFORE.search(text, max(0, start - tables.LABEL_REACH), start)
     return label is not None and not _NOT_BETWEEN.search(label["between"])

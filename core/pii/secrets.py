@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from collector.pii_context import ESCAPED, Found, glued_left
-from collector.pii_values import LIMIT, WORDS
+from core.pii.context import ESCAPED, Found, glued_left
+from core.pii.tables import LIMIT, WORDS
 from core.records import PiiEntity
 
 _B64 = rb"[A-Za-z0-9_-]"

@@ -46,12 +46,12 @@ def refusal_of(error: Exception) -> CallFailed:
     """What a caller is told whose key was not accepted."""
     match error:
         case Unauthenticated():
-            return CallFailed(str(error), status=401, type="authentication_error", code="invalid_api_key")
+            return CallFailed(str(error), status=401, kind="authentication_error", code="invalid_api_key")
         case Forbidden():
-            return CallFailed(str(error), status=403, type="permission_error", code="forbidden")
+            return CallFailed(str(error), status=403, kind="permission_error", code="forbidden")
         case StorageFailed():
             said = "keys cannot be read at the moment; try again"
-            return CallFailed(said, status=503, type="server_error", code="keys_unavailable", retry_after_s=2)
+            return CallFailed(said, status=503, kind="server_error", code="keys_unavailable", retry_after_s=2)
         case _:
             raise error
 

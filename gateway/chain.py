@@ -57,7 +57,7 @@ class Chain:
         call.state["begun"] = begun
         for policy in self._policies:
             begun.append(policy)
-            answer = self._timed(call, policy, policy.before, call)
+            answer: Answer | None = self._timed(call, policy, policy.before, call)
             if answer is not None:
                 return answer
         return None
@@ -69,7 +69,9 @@ class Chain:
 
     def streams(self, call: Call) -> list[tuple[str, StreamFilter]]:
         """The filters of a streamed answer with their policies' names, in the order in which chunks pass them."""
-        found = [(policy.name, self._timed(call, policy, policy.stream, call)) for policy in reversed(call.state["begun"])]
+        found = [
+            (policy.name, self._timed(call, policy, policy.stream, call)) for policy in reversed(call.state["begun"])
+        ]
         return [(name, each) for name, each in found if each is not None]
 
     def done(self, call: Call) -> None:
@@ -90,7 +92,7 @@ class Chain:
         except Exception as error:
             _LOG.exception("the policy %s broke on call %s", policy.name, call.id)
             said = f"the gateway's policy {policy.name} broke, so the call was refused; the log of the gateway says why"
-            raise Refused(said, status=500, type="server_error", code=f"{policy.name}_broke") from error
+            raise Refused(said, status=500, kind="server_error", code=f"{policy.name}_broke") from error
         finally:
             spent = (perf_counter_ns() - began) / 1e6
             call.policy_ms[policy.name] = call.policy_ms.get(policy.name, 0.0) + spent

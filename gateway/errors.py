@@ -4,7 +4,7 @@
     ├── BadCall           400, the request itself; repeating it will not help
     ├── UnknownModel      404
     ├── Refused           a policy said no: 403, or 429 with `retry_after_s`
-    └── UpstreamFailed    502, 503 or 504: nobody answered, or the answer is unusable; or what the provider itself answered
+    └── UpstreamFailed    502, 503 or 504: nobody answered usably; or the status that the provider answered
 
 A message says what happened, to what, and what to do. It never holds a provider's key.
 """
@@ -17,18 +17,18 @@ from core.errors import AssayError
 
 
 class CallFailed(AssayError):
-    """Root: `status` is the HTTP status, `type` and `code` are OpenAI's fields, `param` names the part to blame."""
+    """Root: `status` is the HTTP status, `kind` and `code` are OpenAI's fields type and code, `param` names the part to blame."""
 
     code = "call_failed"
     status = 500
-    type = "server_error"
+    kind = "server_error"
 
     def __init__(
         self,
         message: str,
         *,
         status: int | None = None,
-        type: str | None = None,
+        kind: str | None = None,
         code: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
@@ -36,14 +36,14 @@ class CallFailed(AssayError):
         super().__init__(message)
         self.message = message
         self.status = self.status if status is None else status
-        self.type = self.type if type is None else type
+        self.kind = self.kind if kind is None else kind
         self.code = self.code if code is None else code
         self.param = param
         self.retry_after_s = retry_after_s
 
     def body(self) -> dict[str, Any]:
         """The answer's body."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
 class BadCall(CallFailed):
@@ -51,7 +51,7 @@ class BadCall(CallFailed):
 
     code = "invalid_request"
     status = 400
-    type = "invalid_request_error"
+    kind = "invalid_request_error"
 
 
 class UnknownModel(CallFailed):
@@ -59,7 +59,7 @@ class UnknownModel(CallFailed):
 
     code = "model_not_found"
     status = 404
-    type = "invalid_request_error"
+    kind = "invalid_request_error"
 
 
 class Refused(CallFailed):
@@ -67,7 +67,7 @@ class Refused(CallFailed):
 
     code = "refused"
     status = 403
-    type = "policy_error"
+    kind = "policy_error"
 
 
 class UpstreamFailed(CallFailed):
@@ -75,7 +75,7 @@ class UpstreamFailed(CallFailed):
 
     code = "upstream_failed"
     status = 502
-    type = "upstream_error"
+    kind = "upstream_error"
 
     def __init__(self, message: str, *, retryable: bool = True, **named: Any) -> None:
         super().__init__(message, **named)

@@ -51,8 +51,9 @@ class Request:
         value = self.headers.get(b"content-length", b"")
         return int(value) if value.isdigit() else _NO_LENGTH
 
-    async def body(self, most: int) -> bytes:
-        """The whole body. Raises BadCall with 413 above `most` bytes, Gone when the caller left."""
+    async def body(self, most: int, keep: Callable[[int], None]) -> bytes:
+        """The whole body. `keep` is told of every piece's bytes and may raise. Raises BadCall with 413 above `most`
+        bytes, Gone when the caller left."""
         if self.declared_length() > most:
             raise too_large(most)
         pieces: list[bytes] = []
@@ -65,6 +66,7 @@ class Request:
             size += len(piece)
             if size > most:
                 raise too_large(most)
+            keep(len(piece))
             pieces.append(piece)
             if not message.get("more_body", False):
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)

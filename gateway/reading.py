@@ -16,9 +16,9 @@ from gateway.records import Call, Caller, CallKind, VirtualModel
 
 # Where clients of other gateways say whom to ask and with which key. Here the configuration says it, and nobody else.
 DROPPED: Final = (
-    "api_base", "base_url", "api_key", "api_version", "api_type", "azure_endpoint", "custom_llm_provider", "deployment_id",
-    "extra_body", "extra_headers", "extra_query", "headers", "model_list", "fallbacks", "num_retries", "organization",
-    "proxy", "timeout", "mock_response",
+    "api_base", "base_url", "api_key", "api_version", "api_type", "azure_endpoint", "custom_llm_provider",
+    "deployment_id", "extra_body", "extra_headers", "extra_query", "headers", "model_list", "fallbacks", "num_retries",
+    "organization", "proxy", "timeout", "mock_response",
 )  # fmt: skip
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 MOST_CHOICES: Final = 16

@@ -1,0 +1,182 @@
+"""The gateway as one ASGI application: which door a request is for, whose it is, and how much may be open at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from core.clock import Clock
+from core.errors import AssayError
+from core.records import Principal
+from gateway import callers
+from gateway.config import GatewayConfig
+from gateway.errors import BadCall, CallFailed, UnknownModel
+from gateway.http import Gone, Message, Receive, Request, Send, error_headers, send_json
+from gateway.model_door import ModelDoor
+from gateway.reading import read_call
+from gateway.records import CallKind, VirtualModel
+
+_LOG = logging.getLogger("assay.gateway")
+_KINDS: Final[Mapping[str, CallKind]] = {
+    "/v1/chat/completions": CallKind.CHAT,
+    "/chat/completions": CallKind.CHAT,
+    "/v1/embeddings": CallKind.EMBEDDINGS,
+    "/embeddings": CallKind.EMBEDDINGS,
+}
+_MODELS: Final = ("/v1/models", "/models")
+
+
+class SessionDoor(Protocol):
+    """Where sessions go to releases; see gateway/session_door.py."""
+
+    async def serve(self, request: Request, receive: Receive, send: Send, principal: Principal) -> None:
+        """Answers one request under /apps/. Raises CallFailed before it has begun an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doors:
+    """One configuration at work. A request ends with the doors with which it began."""
+
+    config: GatewayConfig
+    model_door: ModelDoor
+    session_door: SessionDoor
+    models: Mapping[str, VirtualModel]
+    team_of: Mapping[str, str] = field(default_factory=dict)
+
+    def models_of(self, tenant: str) -> Mapping[str, VirtualModel]:
+        """The virtual models that a tenant may use."""
+        if not any(model.tenants for model in self.config.models.values()):
+            return self.models
+        told = self.config.models
+        return {n: m for n, m in self.models.items() if n not in told or tenant in (told[n].tenants or (tenant,))}
+
+
+class Gateway:
+    """The application. `principal` judges a key's text; `status` says, to one principal, how everything is."""
+
+    def __init__(
+        self,
+        doors: Doors,
+        principal: Callable[[str | None], Principal],
+        status: Callable[[Principal], Mapping[str, Any]],
+        clock: Clock,
+    ) -> None:
+        self._doors = doors
+        self._principal = principal
+        self._status = status
+        self._clock = clock
+        self._open_bytes = 0
+        self.n_open = 0
+
+    def use(self, doors: Doors) -> None:
+        """From now on requests pass these; those under way end as they began."""
+        self._doors = doors
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """One request. Lifespan events are answered and mean nothing."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        self.n_open += 1
+        try:
+            await self._route(request, receive, send)
+        except Gone:
+            pass
+        except CallFailed as error:
+            await send_json(send, error.status, error.body(), error_headers(error))
+        except AssayError as error:
+            refusal = callers.refusal_of(error)
+            await send_json(send, refusal.status, refusal.body(), error_headers(refusal))
+        finally:
+            self.n_open -= 1
+
+    async def _route(self, request: Request, receive: Receive, send: Send) -> None:
+        path = request.path
+        if path == "/healthz":
+            await send_json(send, 200, {"status": "ok"})
+            return
+        principal = self._principal(callers.credential(request))
+        doors = self._doors
+        kind = _KINDS.get(path)
+        if kind is not None:
+            _only(request, "POST")
+            callers.may_call(principal)
+            await self._call(doors, request, send, kind, principal)
+        elif path.startswith("/apps/"):
+            callers.may_call(principal)
+            await doors.session_door.serve(request, receive, send, principal)
+        elif path in _MODELS or path.startswith("/v1/models/"):
+            _only(request, "GET")
+            await send_json(send, 200, _listed(path, doors.models_of(principal.tenant)))
+        elif path == "/status":
+            _only(request, "GET")
+            await send_json(send, 200, self._status(principal))
+        else:
+            said = f"nothing is served at {path[:100]!r}; model calls go to /v1/chat/completions or /v1/embeddings"
+            raise CallFailed(said, status=404, kind="invalid_request_error", code="not_found")
+
+    async def _call(self, doors: Doors, request: Request, send: Send, kind: CallKind, principal: Principal) -> None:
+        if request.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise BadCall("the body is compressed; send it plain", status=415, code="content_encoding")
+        kept = 0
+
+        def keep(n_bytes: int) -> None:
+            nonlocal kept
+            if self._open_bytes + n_bytes > doors.config.max_open_bytes:
+                said = "too many large requests are open at once; try again in a second"
+                raise CallFailed(said, status=503, code="overloaded", retry_after_s=1)
+            kept += n_bytes
+            self._open_bytes += n_bytes
+
+        try:
+            body = await request.body(doors.config.max_body_bytes, keep)
+            models = doors.models_of(principal.tenant)
+            call = read_call(request, body, kind, principal, models, doors.team_of, self._clock())
+            del body
+            await doors.model_door.serve(call, request, send)
+        finally:
+            self._open_bytes -= kept
+
+
+def _only(request: Request, method: str) -> None:
+    if request.method != method:
+        said = f"{request.path[:100]} takes {method}, not {request.method}"
+        raise CallFailed(said, status=405, kind="invalid_request_error", code="method_not_allowed")
+
+
+def _listed(path: str, models: Mapping[str, VirtualModel]) -> dict[str, Any]:
+    def shown(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": 0, "owned_by": "assay"}
+
+    if path in _MODELS:
+        return {"object": "list", "data": [shown(name) for name in models]}
+    name = path.removeprefix("/v1/models/")
+    if name not in models:
+        raise UnknownModel(f"there is no model {name[:80]!r} here; see GET /v1/models", param="model")
+    return shown(name)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+def until_idle(gateway: Gateway) -> Awaitable[None]:
+    """Resolves when no request is open; for a stop that lets answers end."""
+
+    async def wait() -> None:
+        while gateway.n_open:
+            await asyncio.sleep(0.02)
+
+    return wait()

@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -15,6 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from collector.key_table import resource_keys
+from collector.remembered import Remembered
 from collector.repair import repaired
 
 _SOURCES: Final = resource_keys()
@@ -32,6 +32,10 @@ class ResourceText:
     service_name: str | None
     service_version: str | None
 
+    def texts(self) -> tuple[str | None, ...]:
+        """What it holds."""
+        return (self.json, self.service_name, self.service_version, *(text for _, text in self.columns))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScopeText:
@@ -40,9 +44,12 @@ class ScopeText:
     name: str | None
     version: str | None
 
+    def texts(self) -> tuple[str | None, ...]:
+        """What it holds."""
+        return (self.name, self.version)
 
-@lru_cache(maxsize=4096)
-def resource_text(raw: bytes) -> ResourceText:
+
+def _read_resource(raw: bytes) -> ResourceText:
     """Reads a Resource message; text that is not UTF-8 is repaired, bytes that are no Resource read as empty."""
     try:
         resource = Resource.FromString(raw)
@@ -65,9 +72,8 @@ def resource_text(raw: bytes) -> ResourceText:
     )
 
 
-@lru_cache(maxsize=4096)
-def scope_text(raw: bytes) -> ScopeText:
-    """Reads an InstrumentationScope message, tolerantly as `resource_text` does."""
+def _read_scope(raw: bytes) -> ScopeText:
+    """Reads an InstrumentationScope message, tolerantly as `_read_resource` does."""
     try:
         scope = InstrumentationScope.FromString(raw)
     except DecodeError:
@@ -76,6 +82,10 @@ def scope_text(raw: bytes) -> ScopeText:
         except DecodeError:
             scope = InstrumentationScope()
     return ScopeText(name=scope.name or None, version=scope.version or None)
+
+
+resource_text: Final = Remembered(_read_resource, 16 << 20)
+scope_text: Final = Remembered(_read_scope, 4 << 20)
 
 
 def value_text(value: AnyValue) -> str:

@@ -113,10 +113,17 @@ SIMULATED: Final[Mapping[str, Price]] = {
 }
 
 
-@lru_cache(maxsize=4096)
+LONGEST_NAME: Final = 256  # of a model with its provider; longer ones are on no list
+
+
 def price_of(provider: str | None, model: str) -> Price | None:
     """What genai-prices says for a model today, tiers at their base price; for simulated models what is invented here;
     None for others."""
+    return _price_of(provider, model) if len(provider or "") + len(model) <= LONGEST_NAME else None
+
+
+@lru_cache(maxsize=4096)
+def _price_of(provider: str | None, model: str) -> Price | None:
     if model in SIMULATED:
         return SIMULATED[model]
     found = _lookup(provider, model)

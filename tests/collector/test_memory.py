@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from collector import leaves
 from collector.leaves import Leaves
+from collector.remembered import Remembered
+from collector.resources import ScopeText
 from tests.collector.alone import Collector
 from tests.collector.otlp import log_record, logs, span, traces
 from tests.store.build import row, spans_table
@@ -65,3 +68,39 @@ def test_what_leaves_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     newest = spans_table([row(span_id=2 * 399 + 1, **usage)])
     assert known.count(newest).column("usage_counted").to_pylist() == [False]
     assert all(np.all(np.diff(run) > 0) for run in kept._young)
+
+
+def test_what_is_remembered_of_resources_weighs_at_most_what_is_said_whoever_chooses_their_size() -> None:
+    read: list[bytes] = []
+
+    def reading(raw: bytes) -> ScopeText:
+        read.append(raw)
+        return ScopeText(name=raw.decode(), version=None)
+
+    tracemalloc.start()
+    try:
+        known = Remembered(reading, most_bytes=1 << 20)
+        for size in (10, 1_000, 100_000, 3_000_000):  # the last is too large to be remembered at all
+            for n in range(2_000 if size < 100_000 else 20):
+                known(f"{n:010}".encode() * (size // 10))
+            read.clear()
+            held, _ = tracemalloc.get_traced_memory()
+            assert held < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert known.n
+
+
+def test_what_is_asked_for_again_and_again_is_read_once_whatever_comes_between() -> None:
+    read: list[bytes] = []
+
+    def reading(raw: bytes) -> ScopeText:
+        read.append(raw)
+        return ScopeText(name=raw.decode(), version=None)
+
+    known = Remembered(reading, most_bytes=1 << 20)
+    for n in range(5_000):
+        assert known(b"mine").name == "mine"
+        known(f"{n}".encode())
+    assert read.count(b"mine") == 1
+    assert known.n < 1_100, "of 5,000 that came once"

@@ -6,7 +6,8 @@ import pytest
 
 from agent_runtime.priced import SIMULATED_USD_PER_MTOK
 from agent_runtime.simulation.provider.latency import PROFILES
-from collector.usage import SIMULATED, price_of
+from collector import usage
+from collector.usage import LONGEST_NAME, SIMULATED, price_of
 
 
 def test_every_simulated_model_has_a_price_and_the_agent_counts_with_the_same() -> None:
@@ -20,3 +21,11 @@ def test_every_simulated_model_has_a_price_and_the_agent_counts_with_the_same() 
 @pytest.mark.parametrize("model", ["sim-lm", "simulated", "sim-1-huge"])
 def test_a_name_that_only_looks_simulated_has_none(model: str) -> None:
     assert price_of(None, model) is None
+
+
+def test_a_name_that_is_too_long_for_a_model_has_none_and_is_not_remembered() -> None:
+    usage._price_of.cache_clear()
+    assert price_of("openai", "gpt-4o" + "x" * LONGEST_NAME) is None
+    assert price_of("o" * LONGEST_NAME, "gpt-4o") is None
+    assert usage._price_of.cache_info().currsize == 0
+    assert price_of("openai", "gpt-4o") is not None

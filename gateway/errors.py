@@ -17,7 +17,8 @@ from core.errors import AssayError
 
 
 class CallFailed(AssayError):
-    """Root: `status` is the HTTP status, `kind` and `code` are OpenAI's fields type and code, `param` names the part to blame."""
+    """Root: `status` is the HTTP status, `kind` and `code` are OpenAI's fields type and code, `param` names the part to
+    blame."""
 
     code = "call_failed"
     status = 500

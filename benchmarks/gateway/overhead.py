@@ -3,7 +3,8 @@
     python -m benchmarks.gateway.overhead --peers ours,portkey,litellm --peers-dir /tmp/assay-bench/.peers
 
 Ours runs beside a collector and a server, with every policy on and a span per call: limits, budgets, masking, content
-rules, both caches (their entries expire at once, so that every call is looked up, asked and kept), routing and repair. The harness says how its peers are installed.
+rules, both caches (their entries expire at once, so that every call is looked up, asked and kept), routing and repair.
+The harness says how its peers are installed.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "traces": ("server.cli.traces", "list and show traces"),
     "sessions": ("server.cli.sessions", "list and show sessions"),
     "releases": ("server.cli.releases", "list, show and register releases of an app"),
+    "plan": ("server.cli.plan", "list, show and set how an app's sessions are split over its releases"),
     "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files"),
     "keys": ("server.cli.keys", "create, list and revoke API keys"),
     "tenants": ("server.cli.tenants", "list and create tenants, change what they chose"),

@@ -8,8 +8,7 @@ cannot be audited does not happen.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -20,9 +19,8 @@ from core.clock import Clock, system_clock
 from core.errors import InvalidInput
 from core.ids import KeyId, TenantId
 from core.records import Counts, PiiPolicy, Principal, Role
-from store.control import changes, claims, erasures, keyring, ledger, releases, tenants
-from store.control.audit import AuditChain
-from store.control.database import PATIENCE_S, Database
+from store.control import changes, claims, erasures, keyring, ledger, tenants
+from store.control.database import Database
 from store.control.erasures import Erasure
 from store.control.migrate import upgrade
 from store.control.records import (
@@ -33,23 +31,16 @@ from store.control.records import (
     Json,
     KeyRecord,
     LedgerRow,
-    ReleaseRecord,
-    ReleaseSpec,
     TenantRecord,
 )
+from store.control.releasing import Releasing
+from store.control.transactions import actor
 
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control:
-    """Tenants, keys, ledger, audit and idempotency keys. `by` None in a change means Assay itself."""
-
-    def __init__(self, database: Database, *, pepper: bytes, clock: Clock) -> None:
-        """Wraps an open, migrated database; use `open`."""
-        self._database = database
-        self._pepper = pepper
-        self._clock = clock
-        self._chain = AuditChain(pepper)
+class Control(Releasing):
+    """Tenants, keys, ledger, releases, plans, audit and idempotency keys. `by` None in a change means Assay itself."""
 
     @classmethod
     def open(cls, url: str, *, pepper: bytes, clock: Clock = system_clock) -> Control:
@@ -75,14 +66,6 @@ class Control:
         with self._database.read() as connection:
             connection.exec_driver_sql("SELECT 1").scalar()
 
-    @contextmanager
-    def _changing(self, patience_s: float = PATIENCE_S) -> Iterator[Connection]:
-        """A transaction that writes, counted in the database and, once it is committed, beside it."""
-        with self._database.write(patience_s) as connection:
-            n = changes.count(connection)
-            yield connection
-        self._database.note_changes(n)
-
     # Tenants
 
     def ensure_tenant(self, tenant: TenantId, *, by: Principal | None = None) -> TenantRecord:
@@ -99,7 +82,7 @@ class Control:
             record = tenants.create(connection, tenant, now)
             after = tenants.choices_json(record)
             self._chain.append(
-                connection, _actor(by, tenant), "tenant.create", f"tenant/{tenant}", before=None, after=after, at_ns=now
+                connection, actor(by, tenant), "tenant.create", f"tenant/{tenant}", before=None, after=after, at_ns=now
             )
             return record
 
@@ -136,7 +119,7 @@ class Control:
             tenants.replace_choices(connection, new)
             self._chain.append(
                 connection,
-                _actor(by, tenant),
+                actor(by, tenant),
                 "tenant.settings",
                 f"tenant/{tenant}",
                 before=tenants.choices_json(old),
@@ -206,7 +189,7 @@ class Control:
             keyring.revoke(connection, record, now)
             self._chain.append(
                 connection,
-                _actor(by, tenant),
+                actor(by, tenant),
                 "key.revoke",
                 f"key/{key_id}",
                 before={"revoked": False},
@@ -250,26 +233,6 @@ class Control:
         """The lines of one tenant, or of all for None, by tenant and signal."""
         with self._database.read() as connection:
             return ledger.rows(connection, tenant)
-
-    # Releases
-
-    def register_release(self, tenant: TenantId, spec: ReleaseSpec, *, by: Principal) -> tuple[ReleaseRecord, bool]:
-        """The release, and whether it is new. Raises NotFound for an unknown tenant, Conflict when the name stands for
-        other content: a release never changes."""
-        with self._changing() as connection:
-            tenants.need(connection, tenant)
-            found = releases.find(connection, tenant, spec.app, spec.name)
-            if found is not None:
-                return releases.same(found, spec), False
-            made = releases.add(connection, tenant, spec, self._clock(), by.name[:200])
-            resource = f"release/{spec.app}/{spec.name}"
-            self._audit(connection, by, tenant, "release.register", resource, releases.content_of(spec))
-            return made, True
-
-    def releases(self, tenant: TenantId, app: str | None = None) -> list[ReleaseRecord]:
-        """The tenant's releases, of one app or of all, by app, newest first."""
-        with self._database.read() as connection:
-            return releases.rows(connection, tenant, app)
 
     # Audit
 
@@ -375,19 +338,6 @@ class Control:
         self, connection: Connection, erasure: Erasure, action: str, after: Json, by: Principal | None
     ) -> None:
         self._audit(connection, by, erasure.tenant, action, f"erasure/{erasure.erasure_id}", after)
-
-    def _audit(
-        self, connection: Connection, by: Principal | None, tenant: TenantId, action: str, resource: str, after: Json
-    ) -> None:
-        self._chain.append(
-            connection, _actor(by, tenant), action, resource, before=None, after=after, at_ns=self._clock()
-        )
-
-
-def _actor(by: Principal | None, tenant: TenantId) -> Principal:
-    if by is None:
-        return Principal(tenant=tenant, role=Role.ADMIN, name="assay")
-    return replace(by, tenant=tenant)
 
 
 def _key_name(name: str) -> str:

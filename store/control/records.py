@@ -134,6 +134,37 @@ class ReleaseRecord:
     created_by: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanSpec:
+    """How an app's sessions are split: a weight from 0 on for each release, the baseline among them; their sum need
+    not be 1."""
+
+    app: str
+    baseline: str
+    weights: Mapping[str, float]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord:
+    """One version of an app's plan, counted from 1. All versions have the same salt."""
+
+    tenant: TenantId
+    version: int
+    spec: PlanSpec
+    salt: str
+    made_at_ns: int
+    made_by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePlan:
+    """The plan that holds now, and where its releases are reached (None: nobody said)."""
+
+    plan: PlanRecord
+    endpoints: Mapping[str, str | None]
+
+
 class ClaimState(StrEnum):
     """NEW: do the work. PENDING: somebody is at it. ABANDONED: somebody began it and died, and now it is yours: redo it
     with the same answer. DONE: give the answer."""

@@ -126,6 +126,21 @@ RELEASES: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
+PLANS: Final = Table(
+    "plans",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("app", String(200), primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),  # 1, 2, 3, ...
+    Column("baseline", String(200), nullable=False),
+    Column("weights", Text, nullable=False),  # canonical JSON object: release -> weight
+    Column("salt", String(64), nullable=False),  # the same in all versions of an app
+    Column("reason", Text),
+    Column("made_by", String(200), nullable=False),
+    Column("made_at_ns", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
 CHANGES: Final = Table(
     "changes",
     METADATA,
@@ -134,4 +149,4 @@ CHANGES: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
-SEALED: Final = (TENANTS, API_KEYS, LEDGER, WATERMARKS, CLAIMS, ERASURES, RELEASES, CHANGES)
+SEALED: Final = (TENANTS, API_KEYS, LEDGER, WATERMARKS, CLAIMS, ERASURES, RELEASES, PLANS, CHANGES)

@@ -15,7 +15,7 @@ from core.records import Counts, Principal, Role
 from store.control import dump
 from store.control.control import Control
 from store.control.integrity import look_over_server
-from store.control.records import ReleaseSpec
+from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
 from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
 
@@ -32,7 +32,9 @@ def filled(database: ControlDatabase) -> Control:
         control.settle(7, n + 1, {(ACME, "spans"): Counts(received=3, stored=2, duplicate=1)})
     control.claim(ACME, "once", bytes(32), "{}")
     spec = ReleaseSpec(app="desk", name="v1", model="m", parameters={"temperature": 0.5})
-    control.register_release(ACME, spec, by=Principal(tenant=ACME, role=Role.ADMIN, name="ann"))
+    ann = Principal(tenant=ACME, role=Role.ADMIN, name="ann")
+    control.register_release(ACME, spec, by=ann)
+    control.set_plan(ACME, PlanSpec(app="desk", baseline="v1", weights={"v1": 1.0}), by=ann)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
 
@@ -57,6 +59,7 @@ def told(control: Control) -> object:
         control.tenant(ACME),
         control.erasures(None),
         control.releases(ACME),
+        control.plans(ACME),
     )
 
 

@@ -18,7 +18,7 @@ from store.control.control import Control
 from store.control.database import Database
 from store.control.integrity import look_over, mend
 from store.control.migrate import REVISIONS, upgrade
-from store.control.records import ClaimState, ReleaseSpec
+from store.control.records import ClaimState, PlanSpec, ReleaseSpec
 from tests.store.databases import PEPPER
 
 AIRLINE, SHOP = TenantId("airline"), TenantId("shop")
@@ -37,6 +37,7 @@ def filled(folder: Path) -> Control:
         control.settle(1 if tenant == AIRLINE else 2, 7, {(tenant, "spans"): Counts(received=12, stored=12)})
     control.claim(AIRLINE, "k", b"b" * 32, "[]")
     control.register_release(AIRLINE, ReleaseSpec(app="desk", name="v1", model="gpt"), by=ANN)
+    control.set_plan(AIRLINE, PlanSpec(app="desk", baseline="v1", weights={"v1": 0.9}), by=ANN)
     return control
 
 
@@ -56,6 +57,8 @@ ONE_BIT = [
     "UPDATE idempotency SET answer = 'Z]'",
     "UPDATE releases SET model = 'gpu'",
     "UPDATE releases SET name = 'v3'",
+    "UPDATE plans SET weights = replace(weights, '0.9', '0.8')",
+    "UPDATE plans SET version = 3",
 ]
 
 
@@ -83,7 +86,16 @@ def answers(control: Control) -> tuple[object, ...]:
     found = [control.find_key(key.key_id) for own in keys for key in own]
     marks = [control.settled_upto(journal) for journal in (1, 2, 3)]
     ledger = control.ledger(None), control.ledger(SHOP)
-    return keys, found, marks, control.all_tenants(), ledger, claim.answer, control.releases(AIRLINE)
+    return (
+        keys,
+        found,
+        marks,
+        control.all_tenants(),
+        ledger,
+        claim.answer,
+        control.releases(AIRLINE),
+        control.live_plans(),
+    )
 
 
 ASKED: list[tuple[str, Callable[[Control], object]]] = [
@@ -92,6 +104,7 @@ ASKED: list[tuple[str, Callable[[Control], object]]] = [
     ("UPDATE ledger SET stored = 1, received = 1 WHERE tenant = 'airline'", lambda c: c.ledger(AIRLINE)),
     ("UPDATE watermarks SET upto_seq = 90 WHERE journal = 1", lambda c: c.settled_upto(1)),
     ("UPDATE releases SET model = 'sim-2'", lambda c: c.releases(AIRLINE)),
+    ("UPDATE plans SET weights = '{\"v2\":1}'", lambda c: c.live_plans()),
     ("UPDATE idempotency SET seal = NULL", lambda c: c.claim(AIRLINE, "k", b"b" * 32, "[]")),
 ]
 
@@ -200,7 +213,7 @@ def test_rows_of_an_earlier_release_are_sealed_when_it_is_opened(tmp_path: Path)
 
 def test_the_audit_list_shows_no_record_that_was_changed(tmp_path: Path) -> None:
     control = filled(tmp_path)
-    assert [record.seq for record in control.list_audit(AIRLINE, limit=1)] == [3]
+    assert [record.seq for record in control.list_audit(AIRLINE, limit=1)] == [4]
     change(tmp_path, "UPDATE audit SET actor = 'eve' WHERE tenant = 'airline' AND seq = 1")
     with pytest.raises(Corrupt, match="record 1 of the audit chain"):
         control.list_audit(AIRLINE)

@@ -15,7 +15,7 @@ from typing import Any
 
 from core.clock import Clock
 from gateway.chain import Chain
-from gateway.errors import CallFailed
+from gateway.errors import CallFailed, Refused
 from gateway.http import EVENTS, Request, Send, error_headers, header_pairs, send_json
 from gateway.records import Answer, Call
 from gateway.streams import DONE, Assembly, Filters, chunks_of, error_event
@@ -156,6 +156,8 @@ class _Exchange:
             await self._send({"type": "http.response.body", "body": events, "more_body": not last})
 
     async def _fail(self, error: CallFailed) -> None:
+        if isinstance(error, Refused):
+            self._call.refused = error.code
         self._end(error.status, error.code, error.message)
         if self._began:
             await self._send({"type": "http.response.body", "body": error_event(error), "more_body": False})

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from core.records import PiiEntity
+from gateway.policies.content_rules import compiled, folded
 from gateway.records import CallKind, Target, VirtualModel
 
 NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,99}"
@@ -175,6 +176,20 @@ class ContentRule(Section):
         if not (self.words or self.pattern or self.entities):
             raise ValueError("a content rule needs words, pattern or entities")
         return self
+
+    @field_validator("words")
+    @classmethod
+    def _words_can_be_found(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if empty := [word for word in value if not folded(word).strip()]:
+            raise ValueError(f"there is nothing to look for in the word {empty[0]!r}")
+        return value
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_is_linear(cls, value: str | None) -> str | None:
+        if value is not None and compiled(value).search(b""):
+            raise ValueError("the pattern matches the empty text, and so every call")
+        return value
 
 
 class SemanticConfig(Section):

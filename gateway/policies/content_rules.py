@@ -120,6 +120,7 @@ class Words:
         ]
         self._program = compiled("|".join(parts), longest=True, most_bytes=64 << 20) if parts else None
         self._beginnings = {word[:n] for word in self._words for n in range(1, len(word) + 1)}
+        self._firsts = {word[0] for word in self._words}
         self._longest = max(map(len, self._words), default=0)
 
     def spans(self, reading: Reading, begins: bool) -> list[Span]:
@@ -138,7 +139,19 @@ class Words:
 
     def held_from(self, text: str) -> int:
         """From where on the end of the text may be the beginning of a word, so that it must wait for what follows."""
-        for at in range(max(0, len(text) - min(2 * self._longest + 8, MOST_HELD)), len(text)):
+        first = max(0, len(text) - min(2 * self._longest + 8, MOST_HELD))
+        firsts, ascii_ = self._firsts, text.isascii()
+        tail = text[first:].lower() if ascii_ else text[first:]
+        for n, letter in enumerate(tail):
+            if ascii_ and letter not in firsts:  # quick, for every chunk of every stream passes here
+                continue
+            before = text[first + n - 1] if first + n else " "
+            if (before.isalnum() or before == "_") and not _UNSPACED.match(letter):
+                continue
+            if _spaced_once(tail[n:] if ascii_ else folded(tail[n:])) in self._beginnings:
+                return first + n
+        return len(text)
+        for at in range(first, len(text)):
             inside = at and (text[at - 1].isalnum() or text[at - 1] == "_")
             if inside and not _UNSPACED.match(text[at]):
                 continue

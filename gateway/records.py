@@ -80,6 +80,7 @@ class Attempt:
     status: int = 0
     error: str = ""
     key: int = 0  # which of the upstream's keys, counted from 1
+    usage: Usage | None = None  # what the upstream bills for it; None: nothing
 
 
 @dataclass(kw_only=True, slots=True)
@@ -87,7 +88,7 @@ class Call:
     """One call at the model door, from its body to its span. Mutable; of one request.
 
     `body` is what the upstream will be sent, in OpenAI's shape; policies change it. Token counts, cost and attempts are
-    filled in as they become known; `usage` is that of the attempt that answered.
+    filled in as they become known; `usage` is the sum of what was billed for all attempts.
     """
 
     id: str

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.errors import CallFailed
-from gateway.records import Answer, Call, Target
+from gateway.records import Answer, Call, Target, Usage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outgoing:
-    """One request: its path after the upstream's base URL, its headers with the key, its body."""
+    """One request: its path (and query) after the upstream's base URL, its headers with the key, its body."""
 
     path: str
     headers: dict[str, str]
@@ -20,12 +20,23 @@ class Outgoing:
 
 
 class EventReader(Protocol):
-    """Reads one streamed answer. `finished`: the provider said that it is whole."""
+    """Reads one streamed answer. What it yields does not depend on how the bytes were cut into pieces.
+
+    `finished`: the provider said that it is whole. `failure`: an error event came, or what cannot be read; whatever
+    `feed` returned before and with it still counts, nothing comes after it. `usage`: what the provider has reported,
+    None before it did; `reported` is False in it while only the input was counted. `n_characters`: of the output.
+    """
 
     finished: bool
+    failure: CallFailed | None
+    usage: Usage | None
+    n_characters: int
 
     def feed(self, piece: bytes) -> list[dict[str, Any]]:
-        """The OpenAI chunks that are complete with this piece. Raises UpstreamFailed: unreadable or an error event."""
+        """The OpenAI chunks that are complete with this piece. Never raises."""
+
+    def end(self) -> list[dict[str, Any]]:
+        """The upstream closed its side in good order: what was held back, and whether that makes it `finished`."""
 
 
 class Wire(Protocol):
@@ -37,7 +48,7 @@ class Wire(Protocol):
         """The request that asks `target`. Raises BadCall for what this provider cannot do."""
 
     def answer(self, call: Call, body: bytes) -> dict[str, Any]:
-        """A whole answer in OpenAI's shape. Raises UpstreamFailed when it is none."""
+        """A whole answer in OpenAI's shape. Raises CallFailed when it is none."""
 
     def reader(self, call: Call) -> EventReader:
         """A fresh reader of a streamed answer."""
@@ -47,7 +58,10 @@ class Wire(Protocol):
 
 
 class OpenStream(Protocol):
-    """A streamed answer that has begun: chunks in OpenAI's shape, as many at a time as arrived together."""
+    """A streamed answer that has begun: chunks in OpenAI's shape, as many at a time as arrived together.
+
+    The last chunk carries the usage with `choices` empty, whether the caller asked for it or not.
+    """
 
     def __aiter__(self) -> AsyncIterator[list[dict[str, Any]]]:
         """Raises UpstreamFailed when the upstream breaks off, hangs, or says what cannot be read."""
@@ -58,7 +72,8 @@ class OpenStream(Protocol):
 
 class Upstreams(Protocol):
     """Everything that can answer. Both methods fill in the call's attempts, `answered_by`, `provider`, `usage`,
-    `fallback_reason` and `upstream_ns`, also when they raise CallFailed."""
+    `cost_usd`, `simulated`, `fallback_reason` and `upstream_ns`, also when they raise CallFailed. A stream's usage is
+    known once it has ended or was closed."""
 
     async def ask(self, call: Call) -> Answer:
         """A whole answer from the first target that gives one."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.prices import FROM_CACHE
 from gateway.records import Call, CallKind, Usage
 
 CHARACTERS_PER_TOKEN: Final = 3  # English has about 4
@@ -53,7 +52,7 @@ class Estimates:
     def learn(self, call: Call) -> None:
         """Remembers what a call took. Call it as often as there are policies that use estimates: it counts once."""
         usage = call.usage
-        if not usage.reported or call.cache in FROM_CACHE or call.aborted or call.state.get("learned"):
+        if not usage.reported or call.aborted or len(call.attempts) != 1 or call.state.get("learned"):
             return
         call.state["learned"] = True
         key = (call.caller.tenant, call.model.name)

@@ -16,10 +16,9 @@ from typing import Final
 
 from core.clock import NS_PER_S, Clock, system_clock
 from gateway.config import PriceConfig, WireName
-from gateway.records import CacheOutcome, Call, Target, Usage, VirtualModel
+from gateway.records import Call, Target, Usage, VirtualModel
 
 NANO: Final = 10**9
-FROM_CACHE: Final = (CacheOutcome.EXACT, CacheOutcome.SEMANTIC)
 _HOUR_NS: Final = 3600 * NS_PER_S
 _LONGEST_NAME: Final = 200  # longer names are on no list, and are not remembered
 # Provider names of the GenAI conventions -> ids of genai-prices, where they differ.
@@ -110,23 +109,26 @@ class Prices:
         return found
 
     def price(self, call: Call) -> None:
-        """Fills in the cost of a call that is over; flags it `price_unknown` when nobody knows."""
+        """Fills in what all attempts of a call that is over cost together; flags `price_unknown` when nobody knows."""
         nano = self._cost(call)
         call.cost_usd = None if nano is None else nano / NANO
         if nano is None:
             call.flags.append("price_unknown")
 
     def _cost(self, call: Call) -> int | None:
-        target, usage = call.answered_by, call.usage
-        if call.cache in FROM_CACHE or target is None or not (usage.input_tokens or usage.output_tokens):
-            return 0
-        provider = call.provider or self._providers.get(target.upstream, "")
-        found = self.of(provider, target.model, call.model.name)
-        if found is None and call.response_model:  # a deployment has a name of its own; its answers name the model
-            found = self.of(provider, call.response_model)
-            if found is not None:
-                self._billed[target] = found
-        return None if found is None else found.nano_usd(usage)
+        total: int | None = 0
+        for attempt in call.attempts:
+            usage, target = attempt.usage, attempt.target
+            if usage is None or not (usage.input_tokens or usage.output_tokens):
+                continue
+            found = self._of_target(target, call.model.name)
+            if found is None and target == call.answered_by and call.response_model:
+                # A deployment has a name of its own, on no list; its answers say which model it is.
+                found = self.of(self._provider(target), call.response_model)
+                if found is not None:
+                    self._billed[target] = found
+            total = None if found is None or total is None else total + found.nano_usd(usage)
+        return total
 
     def dearest(self, model: VirtualModel) -> Price | None:
         """At least the price of every target of `model` whose price is known; None: no price is."""
@@ -140,8 +142,11 @@ class Prices:
         )
 
     def _of_target(self, target: Target, virtual: str) -> Price | None:
-        found = self.of(self._providers.get(target.upstream, ""), target.model, virtual)
+        found = self.of(self._provider(target), target.model, virtual)
         return self._billed.get(target) if found is None else found
+
+    def _provider(self, target: Target) -> str:
+        return self._providers.get(target.upstream, "")
 
     def reprice(self, usages: Iterable[tuple[str, str, int, Usage]]) -> list[int | None]:
         """Nano-dollars of calls of the past: (provider, model, nanoseconds since the epoch, tokens) each, at the list's

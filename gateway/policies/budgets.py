@@ -1,10 +1,10 @@
 """Budgets: what a tenant, an app, a user or a team may spend in a day or a month (UTC), and what happens beyond it.
 
 A call's estimated cost is reserved before it is made and settled to its real cost when it is over, also when it failed
-or was aborted. A budget that refuses lets a call pass only when what was spent, what is reserved and the call's estimate
-fit into it: calls under way together overshoot it by no more than the sum of what each cost beyond its own estimate, and
-by nothing where callers bound their output (`max_tokens`). A budget that downgrades never refuses: the cheapest model
-goes on.
+or was aborted. A budget that refuses lets a call pass only when what was spent, what is reserved and the call's own
+estimate fit into it: calls under way together overshoot it by no more than the sum of what each cost beyond its
+estimate, and by nothing where callers bound their output (`max_tokens`). A budget that downgrades never refuses: the
+cheapest model goes on.
 """
 
 from __future__ import annotations
@@ -94,11 +94,10 @@ class Budgets:
             if each.budget.config.then is WhenSpent.REFUSE:
                 raise self._refused(call, each, need, now_ns)
             _flag(call, f"budget_over:{each.budget.config.name}")
-            warned.append(each)
         for each in warned:
             _flag(call, f"budget_warn:{each.budget.config.name}")
-        if warned:
-            call.state.setdefault("headers", {})["x-assay-budget"] = "; ".join(map(_share, warned))
+        if over or warned:
+            call.state.setdefault("headers", {})["x-assay-budget"] = "; ".join(map(_share, over + warned))
         for account in accounts:
             account.reserved += need
         call.state["budgets"] = (accounts, need)

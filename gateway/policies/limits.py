@@ -20,7 +20,6 @@ from gateway.chain import StreamFilter
 from gateway.config import LimitConfig, LimitScope
 from gateway.errors import Refused
 from gateway.estimates import Estimates
-from gateway.prices import FROM_CACHE
 from gateway.records import Answer, Call, Caller
 
 WINDOW_S: Final = 60
@@ -196,8 +195,7 @@ class Limits:
     def done(self, call: Call) -> None:
         """Settles what was taken to what the call took; a cached answer takes no tokens."""
         n_estimated, held = call.state.pop("limits", (0, ()))
-        usage = call.usage
-        n_tokens = 0 if call.cache in FROM_CACHE else usage.input_tokens + usage.output_tokens
+        n_tokens = call.usage.input_tokens + call.usage.output_tokens if call.attempts else 0
         for window, slot in held:
             window.settle(slot, n_tokens - n_estimated)
         self._estimates.learn(call)

@@ -28,7 +28,15 @@ from server.urls import checked_folder, checked_url
 
 ENV_PREFIX: Final = "ASSAY_"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-PORTS: Final = ("grpc_port", "http_port", "api_port", "dashboard_port")
+PORTS: Final = (
+    "grpc_port",
+    "http_port",
+    "api_port",
+    "dashboard_port",
+    "gateway_port",
+    "agent_port",
+    "simulated_port",
+)
 
 _QUOTA: Final = re.compile(r"(\*|[a-z0-9][a-z0-9_-]*)=[1-9][0-9]{0,14}")
 _RELATIVE_SQLITE: Final = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:?].*)")
@@ -43,7 +51,7 @@ class BadSettings(InvalidInput):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. `port_base` N replaces the four ports by N, N+1, N+2 and N+3."""
+    """Everything that can be set. `port_base` N replaces the ports by N, N+1 and so on, in the order of PORTS."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
@@ -54,6 +62,9 @@ class Settings(BaseSettings):
     http_port: Port = 4318
     api_port: Port = 8080
     dashboard_port: Port = 8501
+    gateway_port: Port = 8090
+    agent_port: Port = 8091  # of `assay serve agent`
+    simulated_port: Port = 8092  # of the demo's simulated model provider
     i_know: bool = False
     lake: str | None = None
     control_url: str | None = None
@@ -65,6 +76,7 @@ class Settings(BaseSettings):
     journal_retention_s: Annotated[float, Field(ge=0, le=366 * 86_400)] = 0.0
     max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
     bootstrap_key: SecretStr | None = None
+    gateway_config: Path | None = None  # None: gateway.yaml in `data`, if it is there
 
     @field_validator("trusted_hosts", "tenant_bytes_s", mode="before")
     @classmethod
@@ -87,6 +99,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return checked_folder(value.absolute())
+
+    @field_validator("gateway_config")
+    @classmethod
+    def _absolute_config(cls, value: Path | None) -> Path | None:
+        return value if value is None else value.absolute()
 
     @field_validator("lake", "control_url", "clickhouse_url")
     @classmethod
@@ -155,6 +172,11 @@ class Settings(BaseSettings):
     def api_url(self) -> str:
         """Where this machine reaches the API."""
         return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def gateway_file(self) -> Path:
+        """Where the gateway's configuration is, or would be."""
+        return self.gateway_config or self.data.absolute() / "gateway.yaml"
 
     @classmethod
     def settings_customise_sources(

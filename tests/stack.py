@@ -19,7 +19,7 @@ import httpx
 from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PORTS_OF_A_STACK = 6
+PORTS_OF_A_STACK = 7
 READY_S = 240.0  # a busy machine that compiles at the first start
 STOP_S = 20.0
 

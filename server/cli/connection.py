@@ -28,7 +28,7 @@ INCOMPLETE: Final = "Assay-Incomplete"  # header of answers that had to do witho
 _WARNED: Final[set[str]] = set()
 ANSWER_S: Final = 10.0  # how long a server may take for a connection, and for the first byte of a list
 _NOT_OURS: Final = frozenset({400, 404, 405, 415, 501})  # what other servers say of a path they do not know
-API_OFFSET: Final = 2  # --port-base N: grpc N, http N+1, api N+2, dashboard N+3
+API_OFFSET: Final = 2  # --port-base N: grpc N, http N+1, api N+2, dashboard N+3, gateway N+4, agent N+5, simulated N+6
 
 Params = Mapping[str, str | int | float | bool | Sequence[str] | None]
 
@@ -63,7 +63,7 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def port_base(text: str) -> int:
-    """A --port-base: leaves room for six ports. Raises argparse's error otherwise."""
+    """A --port-base: leaves room for seven ports. Raises argparse's error otherwise."""
     try:
         number = int(text)
     except ValueError:

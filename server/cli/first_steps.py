@@ -17,7 +17,9 @@ from server.cli.serve import add_settings_arguments, settings_of
 from server.settings import PORTS, Settings
 from store.versions import require_format
 
-_NAMES = dict(zip(PORTS, ("OTLP gRPC", "OTLP HTTP", "API", "dashboard"), strict=True))
+_NAMES = dict(
+    zip(PORTS, ("OTLP gRPC", "OTLP HTTP", "API", "dashboard", "gateway", "agent", "simulated model"), strict=True)
+)
 
 
 def main() -> int:

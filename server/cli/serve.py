@@ -29,7 +29,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     """The settings that are also flags; all others come from ASSAY_* and the --config file."""
     add_data_argument(parser)
     parser.add_argument(
-        "--port-base", type=port_base, metavar="N", help="OTLP gRPC N, HTTP N+1, API N+2, dashboard N+3"
+        "--port-base", type=port_base, metavar="N", help="OTLP gRPC N, HTTP N+1, API N+2, dashboard N+3, gateway N+4"
     )
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--i-know", action="store_true", help="listen on an address that other machines reach")
@@ -116,7 +116,8 @@ def _server(settings: Settings) -> int:
 
 
 def _agent(settings: Settings) -> int:
-    """Becomes the reference agent's HTTP door (AGENT_HOST, AGENT_PORT), traced by the collector of these settings."""
+    """Becomes the reference agent's HTTP door (AGENT_HOST; AGENT_PORT, or `agent_port` of the settings), traced by the
+    collector of these settings."""
     from server.cli.connection import read_json_file
     from server.cli.launching import agent_environment, become_agent
 
@@ -125,7 +126,7 @@ def _agent(settings: Settings) -> int:
     environment = agent_environment(
         os.environ, data=settings.data, api_url=settings.api_url, otlp_url=otlp_url, key=key
     )
-    become_agent(["serve"], environment)
+    become_agent(["serve"], {"AGENT_PORT": str(settings.agent_port), **environment})
 
 
 def _dashboard(settings: Settings) -> int:

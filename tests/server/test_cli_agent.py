@@ -73,5 +73,8 @@ def test_the_agents_own_ends_are_handed_on(tmp_path: Path, closed: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         done = assay(tmp_path, "serve", "agent", AGENT_PORT=str(port))
+        assert done.returncode == ExitCode.USAGE
+        assert f"port {port} on 127.0.0.1 is in use" in done.stderr
+        done = assay(tmp_path, "serve", "agent", "--port-base", str(port - 5))
     assert done.returncode == ExitCode.USAGE
     assert f"port {port} on 127.0.0.1 is in use" in done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from server.settings import BadSettings, load_settings
+from server.settings import PORTS, BadSettings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +51,15 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path, m
     assert (found.api_port, found.grpc_port, found.http_port) == (3001, 2002, 1003)
 
 
-def test_a_port_base_moves_all_four() -> None:
+def test_a_port_base_moves_all_of_them() -> None:
     found = load_settings(port_base=9000)
-    assert (found.grpc_port, found.http_port, found.api_port, found.dashboard_port) == (9000, 9001, 9002, 9003)
+    assert [getattr(found, name) for name in PORTS] == list(range(9000, 9007))
+    assert (found.api_port, found.dashboard_port, found.gateway_port, found.agent_port) == (9002, 9003, 9004, 9005)
+
+
+def test_the_gateways_file_is_in_the_data_folder_unless_said(tmp_path: Path) -> None:
+    assert load_settings(data=tmp_path).gateway_file == tmp_path / "gateway.yaml"
+    assert load_settings(data=tmp_path, gateway_config="mine.yaml").gateway_file == Path.cwd() / "mine.yaml"
 
 
 def test_settings_are_frozen_and_hide_the_bootstrap_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +110,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_variable_is_noticed_and_a_foreign_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASSAY_GATEWAY_UPSTREAM", "of another tool")
+    monkeypatch.setenv("ASSAY_ELSEWHERE_UPSTREAM", "of another tool")
     load_settings()
     monkeypatch.setenv("ASSAY_GRPC_PROT", "5")
     assert problems_of() == ["environment: ASSAY_GRPC_PROT is not a setting; did you mean ASSAY_GRPC_PORT?"]

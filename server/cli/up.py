@@ -107,7 +107,7 @@ class FirstSteps:
         words += ["--i-know"] if args.i_know else []
         pipe = subprocess.PIPE
         self._child = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=_environment({}))
-        self._with_dashboard = not args.no_dashboard
+        self._doors = {"OTLP gRPC", "OTLP HTTP", "API", *([] if args.no_dashboard else ["dashboard"])}
 
     def __enter__(self) -> FirstSteps:
         """Nothing to do: the child runs already."""
@@ -127,7 +127,7 @@ class FirstSteps:
             complaint = self._child.communicate()[1].strip() or "the settings cannot be read"
             raise CommandFailed(complaint, ExitCode.USAGE if self._child.returncode == 2 else ExitCode.FAILED)
         found = json.loads(line)
-        ports = {name: port for name, port in found["ports"].items() if self._with_dashboard or name != "dashboard"}
+        ports = {name: port for name, port in found["ports"].items() if name in self._doors}
         return Places(data=Path(found["data"]), host=found["host"], ports=ports, environment=found["environment"])
 
     def credentials(self) -> dict[str, str]:

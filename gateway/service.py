@@ -40,8 +40,8 @@ FOLD_S: Final = 30.0
 class Surroundings:
     """What the gateway is given by the process that it runs in.
 
-    `folder` is its own, for spending, sessions and spans that wait; `spool_key` 32 bytes that seal the latter. `principal`
-    judges a key's text, `ingest_key` gives the key that a tenant's spans are sent with to the collector at `otlp_url`.
+    `folder` is its own, for spending, sessions and spans that wait; `spool_key` 32 bytes that seal the latter.
+    `principal` judges a key's text, `ingest_key` gives the key that a tenant's spans are sent with to `otlp_url`.
     """
 
     folder: Path

@@ -74,7 +74,7 @@ def _wire(config: UpstreamConfig) -> Wire:
         case WireName.AZURE:
             return AzureWire(config.api_version)
         case WireName.ANTHROPIC:
-            return AnthropicWire()
+            return AnthropicWire(config.api_version)
 
 
 def _is_loopback(base_url: str) -> bool:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from gateway.errors import CallFailed, UpstreamFailed
-from gateway.upstreams.failures import AttemptFailed, garbage
+from gateway.errors import BadCall, CallFailed, UpstreamFailed
+from gateway.upstreams.failures import AttemptFailed, Then, garbage
 from gateway.upstreams.running import Running, Waiting
 from gateway.upstreams.transport import network_failure, timed_out, too_large
 from gateway.upstreams.wire import EventReader
@@ -108,7 +108,9 @@ class UpstreamStream:
 
 def _from_event(error: CallFailed) -> AttemptFailed:
     reason = "garbage" if error.code == "upstream_garbage" else "error_event"
-    return AttemptFailed(reason, error, status=200)
+    # What is wrong with the request is found out in the middle of a stream too.
+    then = Then.TELL if isinstance(error, BadCall) else Then.RETRY
+    return AttemptFailed(reason, error, then=then, status=200, sick=then is Then.RETRY)
 
 
 async def _is_drained(response: aiohttp.ClientResponse) -> bool:

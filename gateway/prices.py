@@ -94,6 +94,7 @@ class Prices:
         self._clock = clock
         self._overrides: dict[tuple[str, str], Price | None] = {}
         self._billed: dict[Target, Price] = {}  # by what a call was priced, of targets that are on no list
+        self._dearest: dict[str, tuple[int, Price | None]] = {}  # in which hour, and what
 
     def warm(self, models: Iterable[VirtualModel]) -> None:
         """Looks up every target once, so that no call waits for the public list to be read (0.3 s)."""
@@ -127,11 +128,20 @@ class Prices:
                 found = self.of(self._provider(target), call.response_model)
                 if found is not None:
                     self._billed[target] = found
+                    self._dearest.clear()
             total = None if found is None or total is None else total + found.nano_usd(usage)
         return total
 
     def dearest(self, model: VirtualModel) -> Price | None:
-        """At least the price of every target of `model` whose price is known; None: no price is."""
+        """At least the price of every target of `model` whose price is known; None: no price is. Models are told apart
+        by name."""
+        hour = self._clock() // _HOUR_NS
+        remembered = self._dearest.get(model.name)
+        if remembered is None or remembered[0] != hour:
+            remembered = self._dearest[model.name] = (hour, self._dearest_of(model))
+        return remembered[1]
+
+    def _dearest_of(self, model: VirtualModel) -> Price | None:
         known = [found for target in model.targets if (found := self._of_target(target, model.name)) is not None]
         if len(known) < 2:
             return known[0] if known else None

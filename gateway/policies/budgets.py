@@ -205,8 +205,10 @@ def _judged(accounts: tuple[Account, ...], need: int) -> tuple[list[_Over], list
     warned: list[_Over] = []
     over: list[_Over] = []
     for account in accounts:
+        more = account.reserved + need
+        day, month = account.day_nano + more, account.month_nano + more
         for budget in account.rules:
-            would = budget.spent(account) + account.reserved + need
+            would = day if budget.daily else month
             if would > budget.warn:
                 (over if would > budget.limit else warned).append(_Over(budget=budget, account=account))
     return warned, over

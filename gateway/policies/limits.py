@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, assert_never
 
@@ -25,6 +24,7 @@ from gateway.records import Answer, Call, Caller
 WINDOW_S: Final = 60
 MOST_NAMES: Final = 10_000  # counted at once per tenant; beyond, the one longest unused is forgotten
 _GONE: Final = -1
+_UNLIMITED: Final = 1 << 62
 
 
 class _Window:
@@ -79,23 +79,14 @@ class _Window:
 class _Counted:
     """What one tenant, app, user or key took, and the least that any limit allows it."""
 
-    __slots__ = ("limited_by", "most_requests", "most_tokens", "requests", "seen", "tokens")
+    __slots__ = ("limited_by", "most_requests", "most_tokens", "requests", "scope", "seen", "tokens", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, scope: LimitScope, value: str) -> None:
+        self.scope, self.value = scope, value
         self.requests, self.tokens = _Window(), _Window()
-        self.most_requests: int | None = None
-        self.most_tokens: int | None = None
+        self.most_requests = self.most_tokens = _UNLIMITED
         self.limited_by: object = None
         self.seen = 0  # the second of the last call
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Limited:
-    """One of the counts that a call is held to."""
-
-    scope: LimitScope
-    value: str
-    count: _Counted
 
 
 _Names = OrderedDict[tuple[LimitScope, str], _Counted]
@@ -115,7 +106,7 @@ class Windows:
         key = (scope, value)
         found = names.get(key)
         if found is None:
-            found = names[key] = _Counted()
+            found = names[key] = _Counted(scope, value)
             if len(names) > MOST_NAMES:
                 names.popitem(last=False)
         names.move_to_end(key)
@@ -170,17 +161,15 @@ class Limits:
         usage = self._estimates.of(call, call.model.name)
         n_tokens = usage.input_tokens + usage.output_tokens
         for each in limited:
-            count = each.count
-            most = count.most_requests
-            if most is not None and count.requests.counted(second) >= most:
+            if each.requests.counted(second) >= each.most_requests:
                 raise _refused(call, limited, each, "requests", 1, now_ns)
-            most = count.most_tokens
-            if most is not None and (n := count.tokens.counted(second)) and n + min(n_tokens, most) > most:
+            n = each.tokens.counted(second)
+            if n > 0 and n + n_tokens > each.most_tokens:
                 raise _refused(call, limited, each, "tokens", n_tokens, now_ns)
         held = []
         for each in limited:
-            each.count.requests.take(second, 1)
-            held.append((each.count.tokens, each.count.tokens.take(second, n_tokens)))
+            each.requests.take(second, 1)
+            held.append((each.tokens, each.tokens.take(second, n_tokens)))
         call.state["limits"] = (n_tokens, held)
         _tell(call, limited, now_ns)
         return None
@@ -200,21 +189,22 @@ class Limits:
             window.settle(slot, n_tokens - n_estimated)
         self._estimates.learn(call)
 
-    def _limited(self, caller: Caller, second: int) -> list[_Limited]:
+    def _limited(self, caller: Caller, second: int) -> list[_Counted]:
         tenant = caller.tenant
-        self._windows.sweep(tenant, second)
+        windows = self._windows
+        windows.sweep(tenant, second)
         found = []
         for scope in self._scopes:
             value = _value(scope, caller)
-            count = self._windows.of(tenant, scope, value, second)
+            count = windows.of(tenant, scope, value, second)
             if count.limited_by is not self:
                 count.limited_by = self
                 count.most_requests, count.most_tokens = self._least(tenant, scope, value)
-            if count.most_requests is not None or count.most_tokens is not None:
-                found.append(_Limited(scope=scope, value=value, count=count))
+            if count.most_requests < _UNLIMITED or count.most_tokens < _UNLIMITED:
+                found.append(count)
         return found
 
-    def _least(self, tenant: str, scope: LimitScope, value: str) -> tuple[int | None, int | None]:
+    def _least(self, tenant: str, scope: LimitScope, value: str) -> tuple[int, int]:
         rules = [
             rule
             for rule in self._rules
@@ -222,7 +212,7 @@ class Limits:
         ]
         requests = [rule.requests_per_minute for rule in rules if rule.requests_per_minute is not None]
         tokens = [rule.tokens_per_minute for rule in rules if rule.tokens_per_minute is not None]
-        return min(requests, default=None), min(tokens, default=None)
+        return min(requests, default=_UNLIMITED), min(tokens, default=_UNLIMITED)
 
 
 def _value(scope: LimitScope, caller: Caller) -> str:
@@ -239,32 +229,44 @@ def _value(scope: LimitScope, caller: Caller) -> str:
             assert_never(scope)
 
 
-def _refused(call: Call, limited: list[_Limited], by: _Limited, what: str, n_more: int, now_ns: int) -> Refused:
+def _refused(call: Call, limited: list[_Counted], by: _Counted, what: str, n_more: int, now_ns: int) -> Refused:
     _tell(call, limited, now_ns)
-    window = by.count.requests if what == "requests" else by.count.tokens
-    most = (by.count.most_requests if what == "requests" else by.count.most_tokens) or 0
-    wait_ns = window.wait_ns(most - min(n_more, most), now_ns)
+    window, most = (by.requests, by.most_requests) if what == "requests" else (by.tokens, by.most_tokens)
+    wait_ns = window.wait_ns(max(0, most - n_more), now_ns)
     who = f"the {by.scope.value} {by.value!r}" if by.value else f"calls without {by.scope.value}, together,"
     said = (
         f"{who} may take {most} {what} a minute and took {window.total}; this call takes "
-        f"{'about ' if what == 'tokens' else ''}{n_more} more; try again in {-(-wait_ns // NS_PER_S)} s"
+        f"{'about ' if what == 'tokens' else ''}{n_more} more; try again in {_seconds(wait_ns)} s"
     )
     return Refused(said, status=429, kind=what, code=f"limit_{what}", retry_after_s=wait_ns / NS_PER_S)
 
 
-def _tell(call: Call, limited: list[_Limited], now_ns: int) -> None:
-    """The headers that OpenAI's clients know, of the limit that leaves the least."""
+def _tell(call: Call, limited: list[_Counted], now_ns: int) -> None:
+    """The headers that OpenAI's clients know, each of the limit that leaves the least."""
     headers = call.state.setdefault("headers", {})
-    for what in ("requests", "tokens"):
-        least: tuple[int, int, _Window] | None = None
-        for each in limited:
-            count = each.count
-            window, most = (
-                (count.requests, count.most_requests) if what == "requests" else (count.tokens, count.most_tokens)
-            )
-            if most is not None and (least is None or most - window.total < least[0]):
-                least = (most - window.total, most, window)
-        if least is not None:
-            headers[f"x-ratelimit-limit-{what}"] = str(least[1])
-            headers[f"x-ratelimit-remaining-{what}"] = str(max(0, least[0]))
-            headers[f"x-ratelimit-reset-{what}"] = f"{-(-least[2].empty_in_ns(now_ns) // NS_PER_S)}s"
+    by = limited[0]
+    if len(limited) > 1:
+        by = min(limited, key=_requests_left)
+    if by.most_requests < _UNLIMITED:
+        headers["x-ratelimit-limit-requests"] = str(by.most_requests)
+        headers["x-ratelimit-remaining-requests"] = str(max(0, by.most_requests - by.requests.total))
+        headers["x-ratelimit-reset-requests"] = f"{_seconds(by.requests.empty_in_ns(now_ns))}s"
+    if len(limited) > 1:
+        by = min(limited, key=_tokens_left)
+    if by.most_tokens < _UNLIMITED:
+        headers["x-ratelimit-limit-tokens"] = str(by.most_tokens)
+        headers["x-ratelimit-remaining-tokens"] = str(max(0, by.most_tokens - by.tokens.total))
+        headers["x-ratelimit-reset-tokens"] = f"{_seconds(by.tokens.empty_in_ns(now_ns))}s"
+
+
+def _requests_left(count: _Counted) -> int:
+    return count.most_requests - count.requests.total
+
+
+def _tokens_left(count: _Counted) -> int:
+    return count.most_tokens - count.tokens.total
+
+
+def _seconds(ns: int) -> int:
+    """Rounded up."""
+    return -(-ns // NS_PER_S)

@@ -62,7 +62,8 @@ class Service:
         self._pool = Pool(config.upstreams, clock=given.clock)
         self._windows, self._estimates = Windows(), Estimates()
         self._ledger = Ledger(given.folder / "spend", given.clock)
-        self._exporter = Exporter(Spool(given.folder / "spool", given.spool_key), given.otlp_url, given.ingest_key)
+        self.spool = Spool(given.folder / "spool", given.spool_key)
+        self._exporter = Exporter(self.spool, given.otlp_url, given.ingest_key)
         self._folding: asyncio.Task[None] | None = None
         self._budgets: Budgets
         self._prices: Prices

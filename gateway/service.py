@@ -42,6 +42,7 @@ class Surroundings:
 
     `folder` is its own, for spending, sessions and spans that wait; `spool_key` 32 bytes that seal the latter.
     `principal` judges a key's text, `ingest_key` gives the key that a tenant's spans are sent with to `otlp_url`.
+    `more_status` is what the process adds to the status.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Surroundings:
     principal: Callable[[str | None], Principal]
     ingest_key: Callable[[str], str | None]
     session_door: Callable[[GatewayConfig], SessionDoor]
+    more_status: Callable[[Principal], Mapping[str, Any]] = lambda principal: {}
     clock: Clock = system_clock
 
 
@@ -101,6 +103,7 @@ class Service:
             "ledger": asdict(self._ledger.state()),
             "spans": asdict(self._exporter.status()),
             "n_open": self.app.n_open,
+            **self._given.more_status(principal),
         }
 
     def _models_shown(self, principal: Principal) -> list[dict[str, Any]]:

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
     bootstrap_key: SecretStr | None = None
     gateway_config: Path | None = None  # None: gateway.yaml in `data`, if it is there
+    collector_url: str | None = None  # where the gateway sends its spans; None: `http_port` of this machine
 
     @field_validator("trusted_hosts", "tenant_bytes_s", mode="before")
     @classmethod
@@ -99,6 +100,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return checked_folder(value.absolute())
+
+    @field_validator("collector_url")
+    @classmethod
+    def _plain_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/@\s?#]+/?", value):
+            raise ValueError("write http:// or https://, host and port, such as http://collector:4318")
+        return value
 
     @field_validator("gateway_config")
     @classmethod

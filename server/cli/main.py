@@ -15,7 +15,7 @@ from server.cli.outcome import CommandFailed, ExitCode
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("server.cli.up", "start everything on this machine: collector, server and dashboard"),
     "demo": ("server.cli.demo", "the same, with simulated users talking to the reference agent"),
-    "serve": ("server.cli.serve", "start one part alone: collector, server, dashboard or agent"),
+    "serve": ("server.cli.serve", "start one part alone: collector, server, gateway, dashboard or agent"),
     "simulate": ("server.cli.simulate", "let simulated users talk to the reference agent"),
     "agent": ("server.cli.agent", "talk to the reference agent in the terminal"),
     "traces": ("server.cli.traces", "list and show traces"),

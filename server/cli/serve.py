@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 TRIM_S = 10.0
-PARTS = ("collector", "server", "dashboard", "agent")
+PARTS = ("collector", "server", "gateway", "dashboard", "agent")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
             return _collector(settings)
         case "server":
             return _server(settings)
+        case "gateway":
+            return _gateway(settings)
         case "agent":
             return _agent(settings)
         case _:
@@ -113,6 +115,12 @@ def _server(settings: Settings) -> int:
     finally:
         services.control.close()
     return ExitCode.OK
+
+
+def _gateway(settings: Settings) -> int:
+    from server.gateway_wiring import serve_gateway
+
+    return serve_gateway(settings)
 
 
 def _agent(settings: Settings) -> int:

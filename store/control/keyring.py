@@ -53,6 +53,11 @@ def of_tenant(connection: Connection, tenant: TenantId) -> list[KeyRecord]:
     return sorted(found, key=lambda record: (record.created_at_ns, record.key_id))
 
 
+def every(connection: Connection) -> list[KeyRecord]:
+    """The keys of all tenants, revoked ones too."""
+    return [_record(row) for row in seals.rows(connection, API_KEYS)]
+
+
 def revoke(connection: Connection, record: KeyRecord, at_ns: int) -> None:
     """Marks the key revoked. Raises Conflict when it is the tenant's last usable admin key."""
     if record.role is Role.ADMIN and record.usable(at_ns) and _n_usable_admins(connection, record.tenant, at_ns) == 1:

@@ -72,7 +72,7 @@ class OpenStream(Protocol):
 
 class Upstreams(Protocol):
     """Everything that can answer. Both methods fill in the call's attempts, `answered_by`, `provider`, `usage`,
-    `cost_usd`, `simulated`, `fallback_reason` and `upstream_ns`, also when they raise CallFailed. A stream's usage is
+    `simulated`, `fallback_reason` and `upstream_ns`, also when they raise CallFailed. A stream's usage is
     known once it has ended or was closed."""
 
     async def ask(self, call: Call) -> Answer:

@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -88,6 +87,7 @@ class Journal:
         self._closed = sorted(folder.glob("*.seg"))
         # Keys whose segment is gone, or was never made: a crash came in between.
         self._loose_keys = [key for key in folder.glob("*.key") if not key.with_suffix(".seg").exists()]
+        self._unused: list[Path] = []
         self._damaged: set[Path] = set()
         self._next = 1
         self._active: Path | None = None
@@ -200,6 +200,9 @@ class Journal:
             self._loose_keys.append(path.with_suffix(".key"))
             with self._lock:
                 self._closed.remove(path)
+        while self._unused:
+            self._unused[0].unlink(missing_ok=True)
+            self._loose_keys.append(self._unused.pop(0).with_suffix(".key"))
         if self._loose_keys:
             # The segment goes first: one whose key is missing was damaged, never merely caught by a crash half way.
             sync_folder(self.folder)
@@ -289,14 +292,12 @@ class Journal:
 
     def _open_segment(self) -> None:
         path = self.folder / f"{self._next:020}-{secrets.token_hex(4)}.seg"
-        self._cipher = new_segment_key(self._master, path.with_suffix(".key"))
         try:
+            self._cipher = new_segment_key(self._master, path.with_suffix(".key"))
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
             sync_folder(self.folder)
-        except OSError:
-            with suppress(OSError):  # a disk that refuses this too: an empty segment and a loose key do no harm
-                path.unlink(missing_ok=True)
-                path.with_suffix(".key").unlink(missing_ok=True)
+        except (OSError, StorageFailed):
+            self._unused.append(path)  # empty, if it is there at all: it goes once the disk works
             raise
         self._size = 0
         with self._lock:

@@ -324,6 +324,31 @@ def test_a_failing_disk_refuses_and_recovers(
     assert len({entry.position for entry in entries}) == len(entries)
 
 
+def test_a_segment_that_was_never_begun_goes_once_the_disk_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path, MASTER)
+    journal.start()
+    real = os.fsync
+
+    def faulty(descriptor: int) -> None:
+        if list(tmp_path.glob("*.seg")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", faulty)
+        with pytest.raises(StorageFailed, match="could not keep"):
+            append(journal, b"refused")
+        assert [path.stat().st_size for path in tmp_path.glob("*.seg")] == [0], "the folder's sync failed"
+    assert journal.committed(0) == []
+    assert not [*tmp_path.glob("*.seg"), *tmp_path.glob("*.key")]
+    position, _ = append(journal, b"after")
+    journal.stop()
+    assert len(journal.committed(position)) == 1
+    journal.release()
+
+
 def test_a_write_that_the_kernel_cuts_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.writev
     monkeypatch.setattr(os, "writev", lambda fd, buffers: real(fd, [bytes(buffers[0][:7])]))

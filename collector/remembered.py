@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
-OF_ONE: Final = 1_000  # bytes of an entry beside its texts: objects, and its places in the tables
+OF_ONE: Final = 4_096  # bytes of an entry beside its texts: a small one still keeps a page from being given back
 
 
 class Texts(Protocol):

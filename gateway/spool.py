@@ -231,8 +231,11 @@ class Spool:
         descriptor = os.open(path, os.O_RDWR)
         head = os.pread(descriptor, _HEAD, 0)
         if len(head) < _HEAD or head[: len(_MAGIC)] != _MAGIC:
-            _LOG.warning("%s is no file of spans; it is left as it is", path)
             os.close(descriptor)
+            if len(head) < _HEAD:  # its process was killed before it wrote anything
+                path.unlink()
+            else:
+                _LOG.warning("%s is no file of spans; it is left as it is", path)
             return
         tenant = path.parent.name
         segment = _Segment(path, tenant, descriptor, self._cipher(head[len(_MAGIC) :]), ended=True)

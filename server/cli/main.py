@@ -13,7 +13,7 @@ from server.cli.outcome import CommandFailed, ExitCode
 
 # name -> (module, one line of help). A module has add_arguments(parser) and run(args) -> int.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "up": ("server.cli.up", "start everything on this machine: collector, server and dashboard"),
+    "up": ("server.cli.up", "start everything on this machine: collector, server, gateway and dashboard"),
     "demo": ("server.cli.demo", "the same, with simulated users talking to the reference agent"),
     "serve": ("server.cli.serve", "start one part alone: collector, server, gateway, dashboard or agent"),
     "simulate": ("server.cli.simulate", "let simulated users talk to the reference agent"),

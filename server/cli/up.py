@@ -1,4 +1,4 @@
-"""Start everything on this machine: the collector, the server and the dashboard.
+"""Start everything on this machine: the collector, the server, the gateway and the dashboard.
 
 The first start makes the tenant `default` and its first admin key, which are kept in credentials.json of the data
 folder (mode 0600). Ctrl-C or SIGTERM ends all parts within ten seconds.
@@ -13,13 +13,16 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.serve import add_settings_arguments
 from server.supervisor import CannotStart, Part, Supervisor, complaint_of, require_free_ports
+
+_NEED_KEYS: Final = ("gateway", "dashboard")  # from their start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +51,17 @@ class Places:
             "otlp_grpc": f"http://127.0.0.1:{self.ports['OTLP gRPC']}",
             "otlp_http": f"http://127.0.0.1:{self.ports['OTLP HTTP']}",
         }
-        if "dashboard" in self.ports:
-            found["dashboard"] = f"http://127.0.0.1:{self.ports['dashboard']}"
+        for door in ("gateway", "dashboard"):
+            if door in self.ports:
+                found[door] = f"http://127.0.0.1:{self.ports[door]}"
         return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The settings, and what to leave out."""
     add_settings_arguments(parser)
-    parser.add_argument("--no-dashboard", action="store_true", help="start the collector and the server only")
+    parser.add_argument("--no-dashboard", action="store_true", help="leave out the dashboard")
+    parser.add_argument("--no-gateway", action="store_true", help="leave out the gateway")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,20 +73,21 @@ def run_instance(
     args: argparse.Namespace,
     *,
     more_parts: Callable[[Places, str], list[Part]] | None = None,
+    more_ports: Sequence[str] = (),
     seconds: float | None = None,
 ) -> int:
-    """Starts everything and stays. `more_parts` makes further parts from the places and the admin key; `seconds` ends
-    by itself that long after everything was ready."""
-    with FirstSteps(args) as first_steps:
+    """Starts everything and stays. `more_parts` makes further parts, on `more_ports`, from the places and the admin
+    key; `seconds` ends by itself that long after everything was ready."""
+    with FirstSteps(args, more_ports) as first_steps:
         places = first_steps.places
         supervisor = Supervisor(places.data / "run", say=_say)
         try:
             supervisor.lock()
             require_free_ports(places.host, places.ports)
             parts = _parts(places)
-            supervisor.start(part for part in parts if part.name != "dashboard")
+            supervisor.start(part for part in parts if part.name not in _NEED_KEYS)
             credentials = first_steps.credentials()
-            supervisor.start(part for part in parts if part.name == "dashboard")  # it needs its key from the start
+            supervisor.start(part for part in parts if part.name in _NEED_KEYS)
             if not supervisor.wait_ready():
                 return ExitCode.OK
             supervisor.write_state(places.state)
@@ -99,7 +105,7 @@ def run_instance(
 class FirstSteps:
     """The child that reads the settings and makes the credentials; see server/cli/first_steps.py."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, more_ports: Sequence[str] = ()) -> None:
         words = [sys.executable, "-m", "server.cli.first_steps", "--data", str(args.data)]
         words += ["--port-base", str(args.port_base)] if args.port_base else []
         words += ["--host", args.host] if args.host else []
@@ -107,7 +113,8 @@ class FirstSteps:
         words += ["--i-know"] if args.i_know else []
         pipe = subprocess.PIPE
         self._child = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=_environment({}))
-        self._doors = {"OTLP gRPC", "OTLP HTTP", "API", *([] if args.no_dashboard else ["dashboard"])}
+        left_out = {name for name in ("gateway", "dashboard") if getattr(args, f"no_{name}")}
+        self._doors = {"OTLP gRPC", "OTLP HTTP", "API", "gateway", "dashboard", *more_ports} - left_out
 
     def __enter__(self) -> FirstSteps:
         """Nothing to do: the child runs already."""
@@ -160,6 +167,8 @@ def _parts(places: Places) -> list[Part]:
         serve("collector", [ports["OTLP gRPC"], ports["OTLP HTTP"]], None),
         serve("server", [ports["API"]], "/healthz"),
     ]
+    if "gateway" in ports:
+        parts.append(serve("gateway", [ports["gateway"]], "/healthz"))
     if "dashboard" in ports:
         parts.append(serve("dashboard", [ports["dashboard"]], "/_stcore/health"))
     return parts
@@ -173,6 +182,7 @@ def _welcome(places: Places, credentials: Mapping[str, str]) -> None:
     rows = [
         ("dashboard", places.addresses.get("dashboard")),
         ("API", f"{places.api_url}/api/v1"),
+        ("gateway", _models_url(places)),
         ("OTLP gRPC", places.addresses["otlp_grpc"]),
         ("OTLP HTTP", places.addresses["otlp_http"]),
         ("tenant", credentials["tenant"]),
@@ -194,12 +204,20 @@ def command() -> str:
     return sys.argv[0] if Path(sys.argv[0]).name == "assay" else "assay"
 
 
-def _next_steps(places: Places, key: str) -> tuple[str, str]:
-    """How to look at what is there, and how to send: both to be pasted into a shell."""
+def _models_url(places: Places) -> str | None:
+    """What an OpenAI client calls its base URL."""
+    return f"{places.addresses['gateway']}/v1" if "gateway" in places.addresses else None
+
+
+def _next_steps(places: Places, key: str) -> list[str]:
+    """How to look at what is there, how to send, and how to call a model: to be pasted into a shell."""
     look = shlex.join([command(), "traces", "list", "--since", "1h", "--data", str(places.data)])
     endpoint, headers = places.addresses["otlp_http"], f"authorization=Bearer%20{key}"
     send = f'export OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} OTEL_EXPORTER_OTLP_HEADERS="{headers}"'
-    return f"to look    {look}", f"to send    {send}"
+    lines = [f"to look    {look}", f"to send    {send}"]
+    if url := _models_url(places):
+        lines.append(f"to call    export OPENAI_BASE_URL={url} OPENAI_API_KEY={key}")
+    return lines
 
 
 def _say(line: str) -> None:

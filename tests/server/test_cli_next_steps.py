@@ -15,7 +15,7 @@ from server.cli.up import Places
 from tests.server.shell import AIRLINE, running_shell, served
 from tests.store.build import agent_trace, fill
 
-PORTS = {"OTLP gRPC": 4317, "OTLP HTTP": 4318, "API": 8080, "dashboard": 8501}
+PORTS = {"OTLP gRPC": 4317, "OTLP HTTP": 4318, "API": 8080, "gateway": 8090, "dashboard": 8501}
 
 
 def test_a_start_says_how_to_look_and_how_to_send(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +31,13 @@ def test_a_start_says_how_to_look_and_how_to_send(capsys: pytest.CaptureFixture[
         "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318",
         "OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20ask_1_2",
     ]
+    (call,) = [line.removeprefix("to call    ") for line in lines if line.startswith("to call ")]
+    assert shlex.split(call) == ["export", "OPENAI_BASE_URL=http://127.0.0.1:8090/v1", "OPENAI_API_KEY=ask_1_2"]
+    assert "gateway    http://127.0.0.1:8090/v1" in lines
+    without = {name: port for name, port in PORTS.items() if name != "gateway"}
+    places = Places(data=Path("/srv"), host="127.0.0.1", ports=without, environment={})
+    up._welcome(places, {"tenant": "default", "key": "ask_1_2"})
+    assert "gateway" not in capsys.readouterr().out
 
 
 def test_a_key_for_a_program_comes_with_the_variable_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -93,6 +94,11 @@ class Gateway:
         except AssayError as error:
             refusal = callers.refusal_of(error)
             await send_json(send, refusal.status, refusal.body(), error_headers(refusal))
+        except Exception:
+            _LOG.exception("a request for %s ended in a defect", request.path[:100])
+            defect = CallFailed("something went wrong in the gateway; its log says what", code="gateway_defect")
+            with suppress(RuntimeError):  # an answer had begun
+                await send_json(send, 500, defect.body())
         finally:
             self.n_open -= 1
 

@@ -87,7 +87,7 @@ def attributes_of(raw: bytes) -> dict[str, Any]:
     found: dict[str, Any] = {"name": span.name, "status": span.status.message, "parent": span.parent_span_id.hex()}
     for attribute in span.attributes:
         value = attribute.value
-        kind = value.WhichOneof("value")
+        kind = str(value.WhichOneof("value"))
         found[attribute.key] = (
             [each.string_value for each in value.array_value.values] if kind == "array_value" else getattr(value, kind)
         )

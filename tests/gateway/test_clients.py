@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -15,7 +16,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.gateway.live import USER, Live, live
 
-ASK = [{"role": "user", "content": "Where is order A-1001? Thanks."}]
+ASK: Any = [{"role": "user", "content": "Where is order A-1001? Thanks."}]
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,11 @@ def client(gateway: Live) -> Iterator[OpenAI]:
 
 
 def test_a_completion(client: OpenAI, gateway: Live) -> None:
-    answer = client.chat.completions.with_raw_response.create(model="fast", messages=ASK)  # type: ignore[arg-type]
+    answer = client.chat.completions.with_raw_response.create(model="fast", messages=ASK)
     found = answer.parse()
     assert found.choices[0].message.content
-    assert found.usage is not None and found.usage.prompt_tokens > 0
+    assert found.usage is not None
+    assert found.usage.prompt_tokens > 0
     assert answer.headers["x-assay-upstream"] == "sim"
     assert answer.headers["x-assay-model"] == "sim-1-mini"
     assert float(answer.headers["x-assay-cost-usd"]) > 0
@@ -48,8 +50,8 @@ def test_a_completion(client: OpenAI, gateway: Live) -> None:
 
 
 def test_a_stream_says_what_the_whole_answer_says(client: OpenAI) -> None:
-    whole = client.chat.completions.create(model="fast", messages=ASK).choices[0].message.content  # type: ignore[arg-type]
-    stream = client.chat.completions.create(model="fast", messages=ASK, stream=True)  # type: ignore[call-overload]
+    whole = client.chat.completions.create(model="fast", messages=ASK).choices[0].message.content
+    stream = client.chat.completions.create(model="fast", messages=ASK, stream=True)
     chunks = list(stream)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == whole
     assert all(chunk.usage is None for chunk in chunks)
@@ -59,7 +61,7 @@ def test_a_stream_tells_usage_to_those_who_ask(client: OpenAI, gateway: Live) ->
     n_before = len(gateway.calls(0))
     stream = client.chat.completions.create(
         model="fast", messages=ASK, stream=True, stream_options={"include_usage": True}
-    )  # type: ignore[call-overload]
+    )
     usages = [chunk.usage for chunk in stream if chunk.usage is not None]
     assert len(usages) == 1
     call = gateway.calls(n_before + 1)[-1]
@@ -70,7 +72,7 @@ def test_a_stream_tells_usage_to_those_who_ask(client: OpenAI, gateway: Live) ->
 def test_the_asynchronous_client_many_at_once(gateway: Live) -> None:
     async def ask_all() -> list[str]:
         async with AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=USER, max_retries=0) as client:
-            many = (client.chat.completions.create(model="fast", messages=ASK) for _ in range(40))  # type: ignore[arg-type]
+            many = (client.chat.completions.create(model="fast", messages=ASK) for _ in range(40))
             return [each.id for each in await asyncio.gather(*many)]
 
     assert len(asyncio.run(ask_all())) == 40
@@ -85,7 +87,7 @@ def test_the_models_are_the_virtual_ones(client: OpenAI) -> None:
 
 def test_errors_are_those_that_the_client_knows(gateway: Live, client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="these answer chat: fast, large"):
-        client.chat.completions.create(model="sim-1-mini", messages=ASK)  # type: ignore[arg-type]
+        client.chat.completions.create(model="sim-1-mini", messages=ASK)
     with pytest.raises(openai.BadRequestError, match="at least one message"):
         client.chat.completions.create(model="fast", messages=[])
     with pytest.raises(openai.AuthenticationError):
@@ -93,7 +95,7 @@ def test_errors_are_those_that_the_client_knows(gateway: Live, client: OpenAI) -
     viewer = OpenAI(base_url=f"{gateway.url}/v1", api_key="acme:viewer", max_retries=0)
     assert len(viewer.models.list().data) == 2
     with pytest.raises(openai.PermissionDeniedError, match="may not call models"):
-        viewer.chat.completions.create(model="fast", messages=ASK)  # type: ignore[arg-type]
+        viewer.chat.completions.create(model="fast", messages=ASK)
 
 
 class City(BaseModel):

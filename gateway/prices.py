@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
@@ -58,7 +58,7 @@ class Price:
 
 
 def _pico(usd_per_mtok: object) -> int:
-    return int((Decimal(str(usd_per_mtok)) * 10**6).quantize(Decimal(1), ROUND_HALF_EVEN))
+    return int(Decimal(str(usd_per_mtok)) * 10**6)
 
 
 def _price(input_usd: object, output_usd: object, cached_usd: object | None = None) -> Price:

@@ -127,7 +127,8 @@ class Windows:
             if each in tenants and not names:
                 del tenants[each]
 
-    def __len__(self) -> int:
+    def n_names(self) -> int:
+        """How many names are counted."""
         return sum(map(len, self._tenants.values()))
 
 

@@ -151,13 +151,6 @@ class Words:
             if _spaced_once(tail[n:] if ascii_ else folded(tail[n:])) in self._beginnings:
                 return first + n
         return len(text)
-        for at in range(first, len(text)):
-            inside = at and (text[at - 1].isalnum() or text[at - 1] == "_")
-            if inside and not _UNSPACED.match(text[at]):
-                continue
-            if _spaced_once(folded(text[at:])) in self._beginnings:
-                return at
-        return len(text)
 
 
 class Pattern:

@@ -1,0 +1,127 @@
+"""Questions that were asked before in other words, found by what they mean.
+
+Only the text of the last user message may differ: tenant, model, parameters, tools and all earlier messages agree
+exactly, so that questions meet in buckets of those. What counts as the same question is in meaning.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.config import SemanticConfig
+from gateway.policies.cached_answers import Shelves, digest_of
+from gateway.policies.meaning import N_DIMENSIONS, Meaning, meaning_of, similarity
+from gateway.records import Call, CallKind
+
+MOST_QUESTIONS: Final = 2000  # of one bucket; beyond, the oldest goes
+_MOST_LOOKED_AT: Final = 8
+_QUESTION_BYTES: Final = 4 * N_DIMENSIONS + 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a call asks, and the bucket of questions that it may be compared with."""
+
+    tenant: str
+    bucket: bytes
+    meaning: Meaning
+
+
+class SimilarQuestions:
+    """The questions whose answers are kept, within `max_bytes`."""
+
+    def __init__(self, config: SemanticConfig | None, max_bytes: int) -> None:
+        self._threshold = (config or SemanticConfig()).threshold
+        self._buckets: Shelves[_Bucket] = Shelves(max_bytes)
+
+    @staticmethod
+    def question(call: Call) -> Question | None:
+        """The call's question; None if it cannot be compared with others."""
+        messages = call.body.get("messages")
+        if call.kind is not CallKind.CHAT or not isinstance(messages, list) or not messages:
+            return None
+        text, rest = _split(messages[-1])
+        meaning = meaning_of(text) if text else None
+        if meaning is None:
+            return None
+        asked = {**call.body, "messages": [*messages[:-1], rest]}
+        return Question(tenant=call.caller.tenant, bucket=digest_of(call, asked), meaning=meaning)
+
+    def find(self, question: Question) -> list[tuple[bytes, float]]:
+        """The keys of answers to similar questions with their similarity, the most similar first."""
+        bucket = self._buckets.get(question.tenant, question.bucket)
+        return bucket.find(question.meaning, self._threshold) if bucket else []
+
+    def add(self, question: Question, key: bytes) -> None:
+        """Remembers a question whose answer is kept under `key`."""
+        bucket = self._buckets.get(question.tenant, question.bucket) or _Bucket()
+        grew = bucket.add(question.meaning, key)
+        if grew:
+            self._buckets.put(question.tenant, question.bucket, bucket, bucket.n_bytes)
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all that is kept."""
+        return self._buckets.n_bytes
+
+
+class _Bucket:
+    """Questions that may be compared with each other; a ring once it is full."""
+
+    def __init__(self) -> None:
+        self._vectors: NDArray[np.float32] = np.empty((0, N_DIMENSIONS), np.float32)
+        self._exact = np.empty(0, np.int64)
+        self._meanings: list[Meaning] = []
+        self._keys: list[bytes] = []
+        self._next = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the room it has, filled or not."""
+        return len(self._vectors) * (4 * N_DIMENSIONS + 8) + len(self._vectors) * _QUESTION_BYTES + 500
+
+    def add(self, meaning: Meaning, key: bytes) -> bool:
+        """Takes in a question; True: it needs more room than before."""
+        if len(self._keys) < MOST_QUESTIONS:
+            at = len(self._keys)
+            self._meanings.append(meaning)
+            self._keys.append(key)
+        else:
+            at, self._next = self._next, (self._next + 1) % MOST_QUESTIONS
+            self._meanings[at], self._keys[at] = meaning, key
+        grew = at >= len(self._vectors)
+        if grew:
+            room = min(MOST_QUESTIONS, max(2, 2 * at))
+            self._vectors = (
+                np.resize(self._vectors, (room, N_DIMENSIONS)) if at else np.empty((room, N_DIMENSIONS), "f4")
+            )
+            self._exact = np.resize(self._exact, room) if at else np.empty(room, np.int64)
+        self._vectors[at], self._exact[at] = meaning.vector, meaning.exact
+        return grew
+
+    def find(self, meaning: Meaning, threshold: float) -> list[tuple[bytes, float]]:
+        n = len(self._keys)
+        near = self._vectors[:n] @ meaning.vector
+        near[self._exact[:n] != meaning.exact] = 0.0
+        found = np.flatnonzero(near >= threshold - 1e-6)
+        best = found[np.argsort(near[found])[::-1][:_MOST_LOOKED_AT]]
+        scored = [(self._keys[at], similarity(meaning, self._meanings[at])) for at in best.tolist()]
+        return sorted((each for each in scored if each[1] >= threshold), key=lambda each: -each[1])
+
+
+def _split(message: Any) -> tuple[str, Any]:
+    """A user's text and the message without it; no text if it has none, or several."""
+    if not isinstance(message, dict) or message.get("role") != "user":
+        return "", message
+    content = message.get("content")
+    if isinstance(content, str):
+        return content, {**message, "content": None}
+    parts = [part for part in content or () if isinstance(part, dict)] if isinstance(content, list) else []
+    texts = [part for part in parts if part.get("type") == "text" and isinstance(part.get("text"), str)]
+    if len(texts) != 1:
+        return "", message
+    return texts[0]["text"], {**message, "content": [{**p, "text": None} if p is texts[0] else p for p in parts]}

@@ -17,6 +17,8 @@ from core.pii.context import Found, disjoint, whole_characters
 from core.pii.patterns import confirm
 from core.records import PiiEntity
 
+_SHORTEST: Final = 6  # bytes: a@b.cc
+
 
 class _Candidate(NamedTuple):
     trigger: int  # where the scan would come upon it: what stands in a secret found before is no candidate
@@ -31,12 +33,19 @@ def find(text: str) -> list[Found]:
     found = find_in_bytes(raw)
     if not found or len(raw) == len(text):
         return found
-    return [Found(_n_characters(raw, one.start), _n_characters(raw, one.end), one.entity) for one in found]
+    places = [0]  # characters up to each range's bounds
+    done = 0
+    for bound in (bound for one in found for bound in (one.start, one.end)):
+        places.append(places[-1] + len(raw[done:bound].decode("utf-8", "surrogatepass")))
+        done = bound
+    return [Found(places[2 * n + 1], places[2 * n + 2], one.entity) for n, one in enumerate(found)]
 
 
 def find_in_bytes(raw: bytes) -> list[Found]:
     """As `find`, of a text in UTF-8; ranges are of bytes and cut no character."""
     found: list[Found] = []
+    if len(raw) < _SHORTEST:
+        return found
     consumed = 0
     for _, start, end, bits in sorted(_candidates(raw)):
         if start < consumed:
@@ -48,10 +57,6 @@ def find_in_bytes(raw: bytes) -> list[Found]:
     if not found:
         return found
     return [Found(*whole_characters(raw, one.start, one.end), one.entity) for one in disjoint(found)]
-
-
-def _n_characters(raw: bytes, end: int) -> int:
-    return len(raw[:end].decode("utf-8", "surrogatepass"))
 
 
 def _candidates(raw: bytes) -> Iterator[_Candidate]:

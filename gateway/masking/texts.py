@@ -1,0 +1,100 @@
+"""One text of a request with its personal information replaced by placeholders."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from core.pii.context import ESCAPE, Found, unescaped
+from core.pii.find import find_in_bytes
+from core.pii.quotes import Quotes
+from core.records import PiiEntity
+from gateway.masking.placeholders import Placeholders
+
+MOST_PASSES: Final = 8  # what a placeholder uncovers is found by the next pass
+MOST_KNOWN: Final = 65_536  # texts known to hold nothing, by their hash
+_OURS: Final = re.compile(rb"<([A-Z]+_[0-9]+)>")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a text stands: `in_json` inside a JSON document that is itself a text, `bare` where only a name of letters,
+    digits and underscores is allowed, `label` what the key before it says of it ("password")."""
+
+    in_json: bool = False
+    bare: bool = False
+    label: str = ""
+
+
+class TextMasker:
+    """Finds and replaces the kinds of `entities`. Remembers which texts hold nothing: a conversation sends its
+    beginning again with every call."""
+
+    def __init__(self, entities: frozenset[PiiEntity]) -> None:
+        self._entities = entities
+        self._clean: set[int] = set()
+
+    def suspect(self, text: str, label: str = "") -> bool:
+        """Whether the text holds something to mask."""
+        key = hash((label, text)) if label else hash(text)
+        if key in self._clean:
+            return False
+        raw = _bytes(f"{label}: {text}" if label else text)
+        if self._found(raw) or (b"\\u00" in raw and self._found(ESCAPE.sub(unescaped, raw))):
+            return True
+        if len(self._clean) >= MOST_KNOWN:
+            self._clean.clear()
+        self._clean.add(key)
+        return False
+
+    def masked(self, text: str, place: Place, placeholders: Placeholders) -> str:
+        """The text with a placeholder for each value, JSON still being JSON; what JSON escapes hide is found too."""
+        head = _bytes(f"{place.label}: ") if place.label else b""
+        raw = self._seen(head + _bytes(text), place, placeholders)
+        plain = ESCAPE.sub(unescaped, raw) if b"\\u00" in raw else raw
+        if plain != raw and self._found(plain):
+            raw = self._seen(plain, place, placeholders)
+        return raw[len(head) :].decode("utf-8", "surrogatepass")
+
+    def _seen(self, raw: bytes, place: Place, placeholders: Placeholders) -> bytes:
+        for _ in range(MOST_PASSES):
+            found = self._found(raw)
+            if not found:
+                break
+            raw = _replaced(raw, found, place, placeholders)
+        return raw
+
+    def _found(self, raw: bytes) -> list[Found]:
+        """What is to be masked, but for placeholders (one in quotes after a name such as password looks like one)."""
+        found = [one for one in find_in_bytes(raw) if one.entity in self._entities]
+        return [one for one in found if not _OURS.fullmatch(raw, one.start, one.end)]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _replaced(raw: bytes, found: list[Found], place: Place, placeholders: Placeholders) -> bytes:
+    quotes = Quotes(raw)
+    parts: list[bytes] = []
+    done = 0
+    for one in found:
+        value = placeholders.restored(_value(raw[one.start : one.end], place))
+        name = placeholders.name(one.entity, value).encode()
+        mark = name if place.bare else b"<" + name + b">"
+        parts += (raw[done : one.start], quotes.around(one.start, one.end, mark))
+        done = one.end
+    return b"".join([*parts, raw[done:]])
+
+
+def _value(piece: bytes, place: Place) -> str:
+    """The text that a piece of a document stands for."""
+    if place.in_json and b"\\" in piece:
+        try:
+            return str(orjson.loads(b'"' + piece + b'"'))
+        except orjson.JSONDecodeError:  # a piece that begins or ends within an escape stands for itself
+            return piece.decode("utf-8", "surrogatepass")
+    return piece.decode("utf-8", "surrogatepass")

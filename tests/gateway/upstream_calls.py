@@ -1,0 +1,93 @@
+"""Calls and pools for tests of what stands behind `Upstreams`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from core.ids import tenant_id
+from gateway.config import UpstreamConfig
+from gateway.errors import CallFailed
+from gateway.records import Answer, Call, Caller, CallKind, Target, VirtualModel
+from gateway.upstreams.pool import Pool
+from tests.gateway.fault_upstream import FaultUpstream, characters, fault_upstream
+
+KEY = "sk-provider-0123456789abcdef"
+
+
+def call_of(text: str, *, streamed: bool = False, on: tuple[str, ...] = ("main",), **body: Any) -> Call:
+    """A call with one user message, for a model with a target at each of these upstreams."""
+    given = {"model": "m", "messages": [{"role": "user", "content": text}], **body}
+    kind = CallKind.EMBEDDINGS if "input" in given else CallKind.CHAT
+    targets = tuple(Target(upstream=name, model=f"at-{name}") for name in on)
+    return Call(
+        id="call_1",
+        kind=kind,
+        caller=Caller(tenant=tenant_id("acme"), session="s 1", release="v1"),
+        asked="m",
+        model=VirtualModel(name="m", kind=kind, targets=targets),
+        body=given,
+        streamed=streamed,
+        started_ns=1_790_000_000_000_000_000,
+        n_input_characters=characters(given.get("input") or given["messages"]) + characters(given.get("tools")),
+    )
+
+
+async def _no_sleep(_seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def pool_of(
+    configs: dict[str, dict[str, Any]], sleep: Callable[[float], Awaitable[None]] = _no_sleep, **parts: Any
+) -> AsyncIterator[Pool]:
+    """A pool that does not sleep between attempts."""
+    made = {name: UpstreamConfig.model_validate({"keys": [KEY], **config}) for name, config in configs.items()}
+    pool = Pool(made, sleep=sleep, chance=lambda: 0.5, **parts)
+    pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@asynccontextmanager
+async def faulty(**config: Any) -> AsyncIterator[tuple[Pool, FaultUpstream]]:
+    """A pool with the fault upstream twice, as `main` and, without its faults, never asked unless named, `spare`."""
+    async with fault_upstream() as (main, upstream), fault_upstream() as (spare, _):
+        patient = {"timeout_s": 5, "idle_timeout_s": 5, "breaker": {"failures": 1000}, **config}
+        async with pool_of({"main": {"base_url": main, **patient}, "spare": {"base_url": spare, **patient}}) as pool:
+            yield pool, upstream
+
+
+async def asked(pool: Pool, call: Call) -> Answer | CallFailed:
+    """The answer or the failure."""
+    try:
+        return await pool.ask(call)
+    except CallFailed as error:
+        return error
+
+
+async def streamed(pool: Pool, call: Call) -> tuple[str, CallFailed | None]:
+    """The text that came, and how it failed if it did."""
+    text = ""
+    try:
+        stream = await pool.open(call)
+    except CallFailed as error:
+        return text, error
+    try:
+        async for chunks in stream:
+            text += "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
+    except CallFailed as error:
+        return text, error
+    finally:
+        await stream.close()
+    return text, None
+
+
+def text_of(answer: Answer | CallFailed) -> str:
+    """What the answer says. Fails when it is a failure."""
+    assert isinstance(answer, Answer), f"{answer!r}"
+    return str(answer.body["choices"][0]["message"]["content"])

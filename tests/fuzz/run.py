@@ -3,15 +3,21 @@
 Each worker keeps the inputs that showed something new and makes its mutants from them. A hundredth of the inputs goes
 through the doors of a real collector. What breaks is written to `--out` as a file that `read` understands; move it to
 `corpus/` with the mend, where it stays. `--checked` compiles the kernels with bounds checks, into a cache of their own.
+
+Memory: a worker asks for it as the collector does, and what that remembers within a bound is filled before. The figure
+`memory_grown_mib` is what the worst worker holds at the end, its inputs let go, over what it held after WARM inputs;
+`memory_mib` is what each held on the way.
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
+import gc
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +33,8 @@ BATCH: Final = 100
 HANG_S: Final = 60  # of one whole batch, after which the process is given up with its stack shown
 TRACED: Final = 40  # one input of so many also says which of our lines it reaches
 MOST_KEPT: Final = 4_000
+WARM: Final = 5_000  # inputs after which what is held is the measure
+READINGS: Final = 10  # of the memory, in even parts of a worker's share
 MOST_GROWTH: Final = 64 << 20
 
 
@@ -61,8 +69,7 @@ def campaign(args: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     if args.checked:
-        cache = REPOSITORY / "build" / "checked-kernels"
-        environment |= {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(cache)}
+        environment |= _checked_kernels(environment)
     command = [sys.executable, "-m", "tests.fuzz.run", "--out", str(args.out), "--seconds", str(args.seconds)]
     workers = []
     for number in range(args.workers):
@@ -78,6 +85,7 @@ def campaign(args: argparse.Namespace) -> dict[str, Any]:
         else:
             died = f"worker {number} died with {worker.returncode}; its last batch is in batch-{number}"
             parts.append({"runs": 0, "doors": 0, "features": 0, "kept": 0, "grown": 0, "slowest": 0, "found": [died]})
+            parts[-1]["memory"] = []
     return {
         "runs": sum(part["runs"] for part in parts),
         "through_doors": sum(part["doors"] for part in parts),
@@ -86,17 +94,52 @@ def campaign(args: argparse.Namespace) -> dict[str, Any]:
         "inputs_kept": max(part["kept"] for part in parts),
         "slowest_batch_s": max(part["slowest"] for part in parts),
         "memory_grown_mib": round(max(part["grown"] for part in parts) / 2**20, 1),
+        "memory_mib": "; ".join(" ".join(map(str, part["memory"])) for part in parts),
         "found": [each for part in parts for each in part["found"]],
     }
 
 
+def _checked_kernels(environment: dict[str, str]) -> dict[str, str]:
+    """Compiles kernels with bounds checks; the variables that make a process use them.
+
+    All anew: of itself numba does not see that a file changed which a kernel calls into.
+    """
+    cache = REPOSITORY / "build" / "checked-kernels"
+    shutil.rmtree(cache, ignore_errors=True)
+    variables = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(cache)}
+    script = "from collector.compile import warm; warm()"
+    subprocess.run([sys.executable, "-c", script], env={**environment, **variables}, check=True)
+    return variables
+
+
 def _work(args: argparse.Namespace) -> int:
+    from collector.compile import warm
+    from collector.memory import keep_pages
+
+    keep_pages()
+    warm()
     with tempfile.TemporaryDirectory(prefix="assay-fuzz-") as folder:
         worker = Worker(args, Path(folder))
         worker.doors(max(args.runs // 100, 20))
         worker.run()
         print(json.dumps(worker.figures()))
     return 0
+
+
+def _remember_all() -> None:
+    """Fills what the collector remembers within a bound: what then grows has none."""
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+    from collector.resources import resource_text, scope_text
+    from core.pii.keys import REMEMBERED, label_of
+
+    for number in range(REMEMBERED):
+        text = f"{number:0500}"
+        label_of(text[-40:])
+        pair = KeyValue(key="k", value=AnyValue(string_value=text))
+        resource_text(Resource(attributes=[pair]).SerializeToString())
+        scope_text(InstrumentationScope(name=text).SerializeToString())
 
 
 class Worker:
@@ -115,7 +158,8 @@ class Worker:
         self._target = Target(folder / "inside")
         self._seen: set[Hashable] = set()
         self._found: list[str] = []
-        self._runs = self._doors = self._warm = self._grown = 0
+        self._runs = self._doors = self._grown = self._kept = 0
+        self._memory: list[int] = []
         self._slowest = 0.0
 
     def doors(self, n: int) -> None:
@@ -132,14 +176,19 @@ class Worker:
         """The share in this process."""
         until = time.monotonic() + self._args.seconds
         rng, pool = self._mutator.rng, self._mutator.pool
+        own = self._args.runs - self._doors
+        _remember_all()
         self._batch(list(pool))
-        while self._runs < self._args.runs - self._doors and time.monotonic() < until:
+        while self._runs < own and time.monotonic() < until:
             # Half of the parents are among those that showed something last.
             parents = [rng.choice(pool if rng.random() < 0.5 else pool[-200:]) for _ in range(BATCH)]
             self._batch([self._mutator.mutant(parent) for parent in parents])
-            if self._runs < 5_000:
-                self._warm = self._resident()
-        self._grown = max(self._resident() - self._warm, 0)
+            if self._runs >= WARM + len(self._memory) * max(own - WARM, 0) // READINGS:
+                self._memory.append(self._resident())
+        self._kept = len(pool)
+        pool.clear()
+        self._memory.append(self._resident())
+        self._grown = max(self._memory[-1] - self._memory[0], 0)
         if self._grown > MOST_GROWTH:
             self._found.append(f"memory grew by {self._grown >> 20} MiB after the first 5,000 inputs")
 
@@ -147,6 +196,7 @@ class Worker:
         """Without free pages, and without the inputs that are kept, which are this campaign's own."""
         from tests.fuzz.doors import resident
 
+        gc.collect()
         give_back()
         return resident(os.getpid()) - sum(len(each.body) for each in self._mutator.pool)
 
@@ -197,8 +247,9 @@ class Worker:
             "runs": self._runs + self._doors,
             "doors": self._doors,
             "features": len(self._seen),
-            "kept": len(self._mutator.pool),
+            "kept": self._kept,
             "grown": self._grown,
+            "memory": [held >> 20 for held in self._memory],
             "slowest": self._slowest,
             "found": self._found,
         }

@@ -13,7 +13,6 @@ import orjson
 from gateway.records import Call
 
 _ENTRY_BYTES: Final = 400  # what an answer takes beside its body
-_MOST_SHARE: Final = 8  # what is larger than an eighth of the whole is not kept
 
 # What an answer does not depend on. The model's name is that of the virtual model, which is part of every digest.
 _NO_PART: Final = ("model", "stream", "stream_options", "user", "safety_identifier", "metadata", "prompt_cache_key")
@@ -25,7 +24,7 @@ def digest_of(call: Call, body: dict[str, Any], without: Iterable[str] = ()) -> 
     for name in (*_NO_PART, *without):
         left.pop(name, None)
     targets = [(target.upstream, target.model) for target in call.model.targets]
-    parts = (call.caller.tenant, call.kind.value, call.model.name, targets, left)
+    parts = (call.caller.tenant, call.kind, call.model.name, targets, left)
     return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -33,10 +32,12 @@ V = TypeVar("V")
 
 
 class Shelves(Generic[V]):
-    """Values by tenant and key within `max_bytes`. Nobody is pushed out by a tenant that holds more than he does."""
+    """Values by tenant and key within `max_bytes`, of which one value may take the `most_share`-th part. A tenant is
+    never pushed out by one that holds more."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, most_share: int = 8) -> None:
         self._max_bytes = max_bytes
+        self._most_bytes = max_bytes // most_share
         self._shelves: dict[str, _Shelf[V]] = {}
         self.n_bytes = 0
 
@@ -52,7 +53,7 @@ class Shelves(Generic[V]):
     def put(self, tenant: str, key: bytes, value: V, size: int) -> bool:
         """Keeps a value of `size` bytes; False: it is too large."""
         self.drop(tenant, key)
-        if size * _MOST_SHARE > self._max_bytes:
+        if size > self._most_bytes:
             return False
         shelf = self._shelves.setdefault(tenant, _Shelf())
         shelf.values[key] = (value, size)

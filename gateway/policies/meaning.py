@@ -3,9 +3,10 @@
 Two questions are compared only if they agree exactly in everything that turns an answer around: numbers and ids,
 placeholders of masked values, quoted texts, negation, question words, words such as your and should, and what stands
 behind from, to, than, before ... Then their similarity is the cosine of their words (endings cut; words such as "the"
-or "please" count little), less 0.12 for every word that only one of them has and 0.08 if the order differs. So from 0.93 on the
-words are the same in the same order, from 0.89 on in any order, and below words may differ;
-benchmarks/gateway/semantic.py measures what that is worth. The lists of words are English: in other languages every word carries meaning, and fewer questions meet.
+or "please" count little), less 0.12 for every word that only one of them has and 0.08 if the order differs. So from
+0.93 on the words are the same in the same order, from 0.89 on in any order, and below words may differ; what that is
+worth is measured by benchmarks/gateway/semantic.py. The lists of words are English: in other languages every word
+carries meaning, and fewer questions meet.
 """
 
 from __future__ import annotations
@@ -58,7 +59,6 @@ class Meaning:
     """A question: a hash of what must agree, its words without endings in order, and the vector of them (length 1)."""
 
     exact: int
-    words: frozenset[str]
     order: tuple[str, ...]
     vector: NDArray[np.float32]
 
@@ -70,8 +70,7 @@ def meaning_of(text: str) -> Meaning | None:
     lowered = text.lower().replace("’", "'")
     said = _WORD.findall(lowered)
     order = tuple(_stem(word) for word in said if word not in _LIGHT)
-    words = frozenset(order)
-    if len(words) < 2:
+    if len({*order}) < 2:
         return None
     exact = (
         tuple(found.rstrip(".") for found in _EXACT.findall(text)),
@@ -79,13 +78,13 @@ def meaning_of(text: str) -> Meaning | None:
         frozenset(said) & _TURNING,
         frozenset(_directions(said)),
     )
-    return Meaning(exact=hash(exact), words=words, order=order, vector=_vector(said, order))
+    return Meaning(exact=hash(exact), order=order, vector=_vector(said, order))
 
 
-def similarity(one: Meaning, other: Meaning) -> float:
-    """0 to 1 for two questions whose `exact` agrees."""
-    lost = _PER_WORD * len(one.words ^ other.words) + _PER_ORDER * (one.order != other.order)
-    return max(0.0, min(float(one.vector @ other.vector), 1.0 - lost))
+def similarity(cosine: float, one: tuple[str, ...], other: tuple[str, ...]) -> float:
+    """0 to 1 for the words of two questions whose `exact` agrees."""
+    lost = 0.0 if one == other else _PER_ORDER + _PER_WORD * len({*one} ^ {*other})
+    return max(0.0, min(cosine, 1.0 - lost))
 
 
 def _directions(said: list[str]) -> list[tuple[str, str]]:
@@ -104,8 +103,8 @@ def _vector(said: list[str], order: tuple[str, ...]) -> NDArray[np.float32]:
     values = [0.0] * N_DIMENSIONS
     for (at, sign), weight in weights.items():
         values[at] += sign * weight
-    length = math.sqrt(sum(value * value for value in values)) or 1.0
-    return np.array(values, np.float32) / np.float32(length)
+    vector = np.array(values, np.float32)
+    return vector / np.float32(math.sqrt(vector @ vector) or 1.0)
 
 
 @lru_cache(maxsize=20_000)

@@ -19,7 +19,7 @@ from gateway.records import Call, CallKind
 
 MOST_QUESTIONS: Final = 2000  # of one bucket; beyond, the oldest goes
 _MOST_LOOKED_AT: Final = 8
-_QUESTION_BYTES: Final = 4 * N_DIMENSIONS + 1000
+_QUESTION_BYTES: Final = 4 * N_DIMENSIONS + 600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,8 @@ class SimilarQuestions:
 
     def __init__(self, config: SemanticConfig | None, max_bytes: int) -> None:
         self._threshold = (config or SemanticConfig()).threshold
-        self._buckets: Shelves[_Bucket] = Shelves(max_bytes)
+        self._buckets: Shelves[_Bucket] = Shelves(max_bytes, most_share=2)
+        self._most = min(MOST_QUESTIONS, max(1, max_bytes // 2 // _QUESTION_BYTES - 1))
 
     @staticmethod
     def question(call: Call) -> Question | None:
@@ -58,7 +59,7 @@ class SimilarQuestions:
 
     def add(self, question: Question, key: bytes) -> None:
         """Remembers a question whose answer is kept under `key`."""
-        bucket = self._buckets.get(question.tenant, question.bucket) or _Bucket()
+        bucket = self._buckets.get(question.tenant, question.bucket) or _Bucket(self._most)
         grew = bucket.add(question.meaning, key)
         if grew:
             self._buckets.put(question.tenant, question.bucket, bucket, bucket.n_bytes)
@@ -70,46 +71,42 @@ class SimilarQuestions:
 
 
 class _Bucket:
-    """Questions that may be compared with each other; a ring once it is full."""
+    """At most `most` questions that may be compared with each other; a ring once it is full."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._vectors: NDArray[np.float32] = np.empty((0, N_DIMENSIONS), np.float32)
         self._exact = np.empty(0, np.int64)
-        self._meanings: list[Meaning] = []
+        self._orders: list[tuple[str, ...]] = []
         self._keys: list[bytes] = []
         self._next = 0
 
     @property
     def n_bytes(self) -> int:
         """Of the room it has, filled or not."""
-        return len(self._vectors) * (4 * N_DIMENSIONS + 8) + len(self._vectors) * _QUESTION_BYTES + 500
+        return (len(self._vectors) + 1) * _QUESTION_BYTES
 
     def add(self, meaning: Meaning, key: bytes) -> bool:
         """Takes in a question; True: it needs more room than before."""
-        if len(self._keys) < MOST_QUESTIONS:
-            at = len(self._keys)
-            self._meanings.append(meaning)
-            self._keys.append(key)
-        else:
-            at, self._next = self._next, (self._next + 1) % MOST_QUESTIONS
-            self._meanings[at], self._keys[at] = meaning, key
+        at = self._next
+        self._next = (at + 1) % self._most
         grew = at >= len(self._vectors)
         if grew:
-            room = min(MOST_QUESTIONS, max(2, 2 * at))
-            self._vectors = (
-                np.resize(self._vectors, (room, N_DIMENSIONS)) if at else np.empty((room, N_DIMENSIONS), "f4")
-            )
-            self._exact = np.resize(self._exact, room) if at else np.empty(room, np.int64)
+            room = min(self._most, max(2, 2 * at))
+            # np.resize repeats what is there; the repetitions are written over before they are read.
+            self._vectors = np.resize(self._vectors, (room, N_DIMENSIONS))
+            self._exact = np.resize(self._exact, room)
         self._vectors[at], self._exact[at] = meaning.vector, meaning.exact
+        self._orders[at : at + 1], self._keys[at : at + 1] = [meaning.order], [key]
         return grew
 
     def find(self, meaning: Meaning, threshold: float) -> list[tuple[bytes, float]]:
+        """The keys of similar questions and how similar they are, the most similar first."""
         n = len(self._keys)
         near = self._vectors[:n] @ meaning.vector
-        near[self._exact[:n] != meaning.exact] = 0.0
-        found = np.flatnonzero(near >= threshold - 1e-6)
-        best = found[np.argsort(near[found])[::-1][:_MOST_LOOKED_AT]]
-        scored = [(self._keys[at], similarity(meaning, self._meanings[at])) for at in best.tolist()]
+        found = np.flatnonzero((near >= threshold - 1e-6) & (self._exact[:n] == meaning.exact))
+        best = found[np.argsort(near[found])[::-1][:_MOST_LOOKED_AT]].tolist()
+        scored = [(self._keys[at], similarity(float(near[at]), meaning.order, self._orders[at])) for at in best]
         return sorted((each for each in scored if each[1] >= threshold), key=lambda each: -each[1])
 
 

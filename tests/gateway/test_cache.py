@@ -342,8 +342,9 @@ def test_questions_stay_within_their_bytes(clock: Turned) -> None:
     assert 0 < cache.answers.n_bytes <= 768 << 10
 
 
-def test_a_bucket_that_is_full_forgets_its_oldest_question(similar: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_that_is_full_forgets_its_oldest_question(clock: Turned, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.policies.semantic.MOST_QUESTIONS", 4)
+    similar = Cache(CacheConfig(semantic=SemanticConfig()), clock)
     colours = ["red", "green", "blue", "black", "white", "yellow"]
     for colour in colours:
         ask(similar, _asked(f"do you have {colour} shoes"), answer_of(colour))

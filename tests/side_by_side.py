@@ -29,6 +29,8 @@ FOLDERS: Final = (
     "fuzz",
     "importers",
     "examples",
+    "gateway",
+    "experiments",
     "auth",
     "architecture",
     "docs",

@@ -1,0 +1,1 @@
+"""Experiments: assignment now, statistics and gates when they come."""

@@ -27,6 +27,25 @@ class _Candidate(NamedTuple):
     bits: int
 
 
+class TooMuch(ValueError):
+    """A text has more candidates than its reader has time for."""
+
+
+class Allowance:
+    """How many candidates may still be looked at: a reader who must answer soon gives one to all texts of a request."""
+
+    def __init__(self, n_candidates: int) -> None:
+        self._left = n_candidates
+
+    def spent_on(self, candidates: Iterator[_Candidate]) -> Iterator[_Candidate]:
+        """The candidates, as long as there is something left. Raises TooMuch."""
+        for candidate in candidates:
+            self._left -= 1
+            if self._left < 0:
+                raise TooMuch
+            yield candidate
+
+
 def find(text: str) -> list[Found]:
     """What of `text` is personal information or a secret, in order and apart; ranges are of characters."""
     raw = text.encode("utf-8", "surrogatepass")
@@ -41,13 +60,14 @@ def find(text: str) -> list[Found]:
     return [Found(places[2 * n + 1], places[2 * n + 2], one.entity) for n, one in enumerate(found)]
 
 
-def find_in_bytes(raw: bytes) -> list[Found]:
-    """As `find`, of a text in UTF-8; ranges are of bytes and cut no character."""
+def find_in_bytes(raw: bytes, allowance: Allowance | None = None) -> list[Found]:
+    """As `find`, of a text in UTF-8; ranges are of bytes and cut no character. Raises TooMuch beyond the allowance."""
     found: list[Found] = []
     if len(raw) < _SHORTEST:
         return found
+    candidates = _candidates(raw)
     consumed = 0
-    for _, start, end, bits in sorted(_candidates(raw)):
+    for _, start, end, bits in sorted(candidates if allowance is None else allowance.spent_on(candidates)):
         if start < consumed:
             continue
         for one in confirm(raw, start, end, bits):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+from core.pii.find import Allowance
 from core.pii.keys import KEY_TAIL, label_of
 from gateway.masking.placeholders import Placeholders, written_names
 from gateway.masking.texts import Place, TextMasker
 
+MOST_CANDIDATES: Final = 50_000  # a call with more to look at would keep all others waiting
 # Before the messages: what stays the same from call to call of a conversation.
 _FIRST: Final = ("user", "safety_identifier", "prompt_cache_key", "metadata", "tools", "functions", "response_format")
 _THEN: Final = ("messages", "input", "prompt")
@@ -86,16 +88,17 @@ def _binary(parent: str, key: str, text: str) -> bool:
 
 
 def mask(body: dict[str, Any], masker: TextMasker) -> Placeholders | None:
-    """Replaces what is personal in `body`, in place. None: there is nothing."""
+    """Replaces what is personal in `body`, in place. None: there is nothing. Raises TooMuch."""
+    allowance = Allowance(MOST_CANDIDATES)
     texts = list(slots(body))
-    hits = [slot for slot in texts if masker.suspect(slot.text, slot.place.label)]
+    hits = [slot for slot in texts if masker.suspect(slot.text, slot.place.label, allowance)]
     if not hits:
         return None
     taken = frozenset(name for slot in texts for name in written_names(slot.text))
     placeholders = Placeholders(taken)
     renamed: list[tuple[Slot, str]] = []
     for slot in hits:
-        masked = masker.masked(slot.text, slot.place, placeholders)
+        masked = masker.masked(slot.text, slot.place, placeholders, allowance)
         if slot.is_key:
             renamed.append((slot, masked))
         else:

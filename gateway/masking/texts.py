@@ -9,13 +9,14 @@ from typing import Final
 import orjson
 
 from core.pii.context import ESCAPE, Found, unescaped
-from core.pii.find import find_in_bytes
+from core.pii.find import Allowance, find_in_bytes
 from core.pii.quotes import Quotes
 from core.records import PiiEntity
 from gateway.masking.placeholders import Placeholders
 
 MOST_PASSES: Final = 8  # what a placeholder uncovers is found by the next pass
-MOST_KNOWN: Final = 65_536  # texts known to hold nothing, by their hash
+MOST_KNOWN: Final = 32_768  # texts of which it is known where something is
+MOST_KNOWN_RANGES: Final = 16
 _OURS: Final = re.compile(rb"<([A-Z]+_[0-9]+)>")
 
 
@@ -30,54 +31,61 @@ class Place:
 
 
 class TextMasker:
-    """Finds and replaces the kinds of `entities`. Remembers which texts hold nothing: a conversation sends its
-    beginning again with every call."""
+    """Finds and replaces the kinds of `entities`. Remembers of a text, by its hash, where something is: a conversation
+    sends its beginning again with every call."""
 
     def __init__(self, entities: frozenset[PiiEntity]) -> None:
         self._entities = entities
-        self._clean: set[int] = set()
+        self._known: dict[int, tuple[Found, ...]] = {}
 
-    def suspect(self, text: str, label: str = "") -> bool:
-        """Whether the text holds something to mask."""
-        key = hash((label, text)) if label else hash(text)
-        if key in self._clean:
-            return False
+    def suspect(self, text: str, label: str, allowance: Allowance) -> bool:
+        """Whether the text holds something to mask. Raises TooMuch."""
         raw = _bytes(f"{label}: {text}" if label else text)
-        if self._found(raw) or (b"\\u00" in raw and self._found(ESCAPE.sub(unescaped, raw))):
+        if self._found(raw, allowance):
             return True
-        if len(self._clean) >= MOST_KNOWN:
-            self._clean.clear()
-        self._clean.add(key)
-        return False
+        return b"\\u00" in raw and bool(self._found(ESCAPE.sub(unescaped, raw), allowance))
 
-    def masked(self, text: str, place: Place, placeholders: Placeholders) -> str:
-        """The text with a placeholder for each value, JSON still being JSON; what JSON escapes hide is found too."""
+    def masked(self, text: str, place: Place, placeholders: Placeholders, allowance: Allowance) -> str:
+        """The text with a placeholder for each value, JSON still being JSON; what JSON escapes hide is found too.
+        Raises TooMuch."""
         head = _bytes(f"{place.label}: ") if place.label else b""
-        raw = self._seen(head + _bytes(text), place, placeholders)
+        raw = self._seen(head + _bytes(text), place, placeholders, allowance)
         plain = ESCAPE.sub(unescaped, raw) if b"\\u00" in raw else raw
-        if plain != raw and self._found(plain):
-            raw = self._seen(plain, place, placeholders)
+        if plain != raw and self._found(plain, allowance):
+            raw = self._seen(plain, place, placeholders, allowance)
         return raw[len(head) :].decode("utf-8", "surrogatepass")
 
-    def _seen(self, raw: bytes, place: Place, placeholders: Placeholders) -> bytes:
+    def _seen(self, raw: bytes, place: Place, placeholders: Placeholders, allowance: Allowance) -> bytes:
         for _ in range(MOST_PASSES):
-            found = self._found(raw)
+            found = self._found(raw, allowance)
             if not found:
                 break
             raw = _replaced(raw, found, place, placeholders)
         return raw
 
-    def _found(self, raw: bytes) -> list[Found]:
+    def _found(self, raw: bytes, allowance: Allowance) -> tuple[Found, ...]:
         """What is to be masked, but for placeholders (one in quotes after a name such as password looks like one)."""
-        found = [one for one in find_in_bytes(raw) if one.entity in self._entities]
-        return [one for one in found if not _OURS.fullmatch(raw, one.start, one.end)]
+        key = hash(raw)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        found = tuple(
+            one
+            for one in find_in_bytes(raw, allowance)
+            if one.entity in self._entities and not _OURS.fullmatch(raw, one.start, one.end)
+        )
+        if len(found) <= MOST_KNOWN_RANGES:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = found
+        return found
 
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _replaced(raw: bytes, found: list[Found], place: Place, placeholders: Placeholders) -> bytes:
+def _replaced(raw: bytes, found: tuple[Found, ...], place: Place, placeholders: Placeholders) -> bytes:
     quotes = Quotes(raw)
     parts: list[bytes] = []
     done = 0

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from core.pii.find import TooMuch
 from core.records import PiiEntity
 from gateway.config import MaskingConfig
+from gateway.errors import Refused
 from gateway.masking.bodies import changed_message, mask
 from gateway.masking.output import OutputMask, OutputStream
 from gateway.masking.placeholders import Placeholders, Restorer
@@ -40,7 +42,7 @@ class _Masked:
 
 
 class Masking:
-    """The policy. One for all tenants: it keeps nothing of a text but the hashes of those that hold nothing."""
+    """The policy. One for all tenants: it keeps of a text only its hash and where something is in it."""
 
     name = "masking"
 
@@ -51,10 +53,14 @@ class Masking:
         self._masker = TextMasker(self._entities)
 
     def before(self, call: Call) -> Answer | None:
-        """Masks the body."""
+        """Masks the body. Raises Refused for one that would take too long."""
         if not self._entities or call.caller.tenant in self._off:
             return None
-        placeholders = mask(call.body, self._masker)
+        try:
+            placeholders = mask(call.body, self._masker)
+        except TooMuch:
+            said = "the call holds more numbers and addresses than masking can look at; send less in one call"
+            raise Refused(said, status=413, code="masking_too_much") from None
         if placeholders is not None:
             call.masked = placeholders.counts()
         if call.kind is CallKind.CHAT and (placeholders is not None or self._masks_output):

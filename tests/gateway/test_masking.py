@@ -174,6 +174,12 @@ class _Broken(dict[str, Any]):
         raise MemoryError("on purpose")
 
 
+def test_a_call_with_too_much_to_look_at_is_refused() -> None:
+    with pytest.raises(Refused, match="send less") as refused:
+        policy().before(call_of({"messages": [{"role": "user", "content": "a@b.co " * 40_000}] * 3}))
+    assert (refused.value.status, refused.value.code) == (413, "masking_too_much")
+
+
 def test_deep_nesting_is_masked_without_recursion() -> None:
     deep: Any = EMAIL
     for _ in range(5_000):
@@ -215,7 +221,7 @@ def test_a_json_answer_stays_json() -> None:
 
 
 _PARTS = st.sampled_from([*VALUES, "hello", "<EMAIL_1>", "EMAIL_2", "{", "}", '"', "\\", "\n", "at 12:30", "é", "日本"])
-_SAID = st.lists(_PARTS, max_size=6).map(" ".join)
+_SAID = st.lists(_PARTS, max_size=6).map(" and ".join)
 
 
 @given(st.lists(_SAID, min_size=1, max_size=4))

@@ -102,8 +102,9 @@ class Pool:
         while True:
             key = slot.keys.take(target.model, self._seconds())
             if key is None:
+                is_worth_a_wait = is_last or failed is not None  # others are there for a call that has not begun here
                 failed = failed or _no_key(slot, target, self._seconds())
-                if failed.then is Then.REFUSED or n_retries >= slot.config.retries or not (is_last or n_retries):
+                if failed.then is Then.REFUSED or n_retries >= slot.config.retries or not is_worth_a_wait:
                     raise failed
                 n_retries += 1
                 await self._pause(call, slot.keys.wait_s(target.model, self._seconds()), n_retries, until, failed)

@@ -95,8 +95,10 @@ def characters(value: object) -> int:
 
 @dataclass
 class FaultUpstream:
-    """The server. `ledger` and `asked` (the last 100 requests' headers and bodies) are for tests in its process."""
+    """The server. `ledger` and `asked` (the last 100 requests' headers and bodies) are for tests in its process; with
+    `is_sound` nothing goes wrong."""
 
+    is_sound: bool = False
     ledger: Ledger = field(default_factory=Ledger)
     asked: list[Asked] = field(default_factory=list)
     _seen: Counter[str] = field(default_factory=Counter)
@@ -147,7 +149,7 @@ class FaultUpstream:
         messages = body.get("messages") or [{"content": str(body.get("input"))}]
         text = str(messages[-1].get("content"))
         found = re.search(r"\bfault=(\w+?)(?::(\d+))?(?:\s|$)", text)
-        fault = found[1] if found else "ok"
+        fault = found[1] if found and not self.is_sound else "ok"
         if found and found[2]:
             named = re.search(r"\bid=(\w+)", text)
             key = f"{named[1] if named else ''} {fault}"
@@ -306,9 +308,9 @@ def _whole(
 
 
 @asynccontextmanager
-async def fault_upstream(port: int = 0) -> AsyncIterator[tuple[str, FaultUpstream]]:
+async def fault_upstream(port: int = 0, *, is_sound: bool = False) -> AsyncIterator[tuple[str, FaultUpstream]]:
     """Serves in this event loop: the base URL, and the server."""
-    upstream = FaultUpstream()
+    upstream = FaultUpstream(is_sound=is_sound)
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", port, limit=1 << 26)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", upstream

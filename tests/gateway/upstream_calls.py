@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,17 +36,28 @@ def call_of(text: str, *, streamed: bool = False, on: tuple[str, ...] = ("main",
     )
 
 
-async def _no_sleep(_seconds: float) -> None:
-    await asyncio.sleep(0)
+class SkippedTime:
+    """A clock that goes on at once when somebody sleeps. `slept` tells for how long each time."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def seconds(self) -> float:
+        """What time it is."""
+        return time.monotonic() + sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        """Does not."""
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
-async def pool_of(
-    configs: dict[str, dict[str, Any]], sleep: Callable[[float], Awaitable[None]] = _no_sleep, **parts: Any
-) -> AsyncIterator[Pool]:
-    """A pool that does not sleep between attempts."""
+async def pool_of(configs: dict[str, dict[str, Any]], skipped: SkippedTime | None = None) -> AsyncIterator[Pool]:
+    """A pool that does not really wait between attempts; chance is always one half."""
     made = {name: UpstreamConfig.model_validate({"keys": [KEY], **config}) for name, config in configs.items()}
-    pool = Pool(made, sleep=sleep, chance=lambda: 0.5, **parts)
+    skipped = skipped or SkippedTime()
+    pool = Pool(made, sleep=skipped.sleep, seconds=skipped.seconds, chance=lambda: 0.5)
     pool.start()
     try:
         yield pool
@@ -54,11 +66,12 @@ async def pool_of(
 
 
 @asynccontextmanager
-async def faulty(**config: Any) -> AsyncIterator[tuple[Pool, FaultUpstream]]:
-    """A pool with the fault upstream twice, as `main` and, without its faults, never asked unless named, `spare`."""
-    async with fault_upstream() as (main, upstream), fault_upstream() as (spare, _):
+async def faulty(skipped: SkippedTime | None = None, **config: Any) -> AsyncIterator[tuple[Pool, FaultUpstream]]:
+    """A pool with the fault upstream as `main`, and a sound one as `spare`."""
+    async with fault_upstream() as (main, upstream), fault_upstream(is_sound=True) as (spare, _):
         patient = {"timeout_s": 5, "idle_timeout_s": 5, "breaker": {"failures": 1000}, **config}
-        async with pool_of({"main": {"base_url": main, **patient}, "spare": {"base_url": spare, **patient}}) as pool:
+        configs = {"main": {"base_url": main, **patient}, "spare": {"base_url": spare, "timeout_s": 5}}
+        async with pool_of(configs, skipped) as pool:
             yield pool, upstream
 
 

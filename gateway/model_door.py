@@ -14,6 +14,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from core.clock import Clock
+from gateway import explained
 from gateway.chain import Chain
 from gateway.errors import CallFailed, Refused
 from gateway.http import EVENTS, Request, Send, error_headers, header_pairs, send_json
@@ -46,6 +47,8 @@ class ModelDoor:
         """Answers one call. Never raises but for a stop of the process."""
         task = asyncio.current_task()
         assert task is not None
+        if explained.ASKED in request.headers:
+            explained.ask(call)
         exchange = _Exchange(self, call, send)
         watch = asyncio.get_running_loop().create_task(request.until_gone())
         watch.add_done_callback(lambda _: exchange.caller_left(task))
@@ -131,7 +134,7 @@ class _Exchange:
         finally:
             await stream.close()
         self._end(200)
-        await self._send_events(tail + DONE, last=True)
+        await self._send_events(tail + explained.comment(call) + DONE, last=True)
 
     async def _replay(self, answer: Answer) -> None:
         call = self._call
@@ -140,7 +143,7 @@ class _Exchange:
         filters = Filters((each for _, each in self._door.chain.streams(call)), call.state["wants_usage"])
         events = filters.feed(chunks_of(answer.body)) + filters.end()
         self._end(200)
-        await self._send_events(events + DONE, last=True)
+        await self._send_events(events + explained.comment(call) + DONE, last=True)
 
     def _note_stream(self, assembly: Assembly) -> None:
         call = self._call
@@ -196,6 +199,8 @@ class _Exchange:
             found["x-assay-overhead-ms"] = f"{(call.ended_ns - call.started_ns - call.upstream_ns) / 1e6:.3f}"
             if call.cost_usd is not None:
                 found["x-assay-cost-usd"] = f"{call.cost_usd:.9f}"
+        if call.ended_ns and explained.is_asked(call):
+            found[explained.HEADER] = explained.header(call)
         return {**found, **call.state.get("headers", {})}
 
 

@@ -250,7 +250,7 @@ def _unknown_keys(config: Path | None, text: str, values: Mapping[str, object]) 
 
 def _misspelt_environment(environ: Mapping[str, str]) -> list[str]:
     """Names under our prefix that are nearly a setting; other tools may own other names."""
-    clients = {"ASSAY_URL", "ASSAY_API_KEY", "ASSAY_DEBUG", "ASSAY_KEY"}
+    clients = {"ASSAY_URL", "ASSAY_API_KEY", "ASSAY_DEBUG", "ASSAY_KEY", "ASSAY_GATEWAY_URL"}
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
     problems = []
     for name in environ:

@@ -177,6 +177,7 @@ class Pool:
             response = await self._send(running, outgoing)
             try:
                 if response.content_type != "text/event-stream":
+                    await read_whole(response, running.body, running.slot.config.max_answer_bytes)
                     raise AttemptFailed("garbage", garbage("it is no stream of events"), status=200)
                 running.reader = reader
                 stream = UpstreamStream(response, reader, running)

@@ -83,6 +83,8 @@ class UpstreamStream:
             raise _from_event(reader.failure)
         if reader.finished or self._at_end:
             return False
+        if self._n_bytes > self._most:
+            raise too_large(self._most)
         try:
             piece = await self._response.content.readany()
         except TimeoutError:
@@ -92,8 +94,6 @@ class UpstreamStream:
         if not piece:
             return self._ended_by_upstream()
         self._n_bytes += len(piece)
-        if self._n_bytes > self._most:
-            raise too_large(self._most)
         self._waiting = reader.feed(piece)
         return True
 

@@ -34,7 +34,7 @@ OPENAI = [
     chunk({}, "tool_calls"),
     {**chunk({}), "choices": [], "usage": USAGE},
 ]
-ANTHROPIC = [
+ANTHROPIC: list[dict[str, Any]] = [
     {"type": "message_start", "message": {"id": "m1", "model": "c", "usage": {"input_tokens": 9, "output_tokens": 1}}},
     {"type": "ping"},
     {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},

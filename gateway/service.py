@@ -15,17 +15,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.clock import Clock, system_clock
-from core.records import Principal
+from core.pii.find import find
+from core.records import PiiEntity, Principal
 from gateway.app import Doors, Gateway, SessionDoor
 from gateway.chain import Chain, Policy
-from gateway.config import GatewayConfig
+from gateway.config import CacheConfig, GatewayConfig
 from gateway.estimates import Estimates
 from gateway.exporter import Exporter
 from gateway.ledger import Ledger
 from gateway.model_door import ModelDoor
 from gateway.policies.budgets import Budgets
+from gateway.policies.cache import Cache
 from gateway.policies.content import Content
 from gateway.policies.limits import Limits, Windows
+from gateway.policies.masking import Masking
 from gateway.prices import PROVIDER_OF, Prices
 from gateway.records import Call, VirtualModel
 from gateway.spans import span_of
@@ -68,7 +71,7 @@ class Service:
         self._exporter = Exporter(self.spool, given.otlp_url, given.ingest_key)
         self._folding: asyncio.Task[None] | None = None
         self._budgets: Budgets
-        self._prices: Prices
+        self._cached: tuple[CacheConfig, Cache] | None = None
         self.app = Gateway(self._doors(config), given.principal, self.status, given.clock)
 
     async def start(self) -> None:
@@ -116,7 +119,7 @@ class Service:
     def _doors(self, config: GatewayConfig) -> Doors:
         given = self._given
         providers = {name: PROVIDER_OF[upstream.wire] for name, upstream in config.upstreams.items()}
-        self._prices = prices = Prices(config.prices, providers, given.clock)
+        prices = Prices(config.prices, providers, given.clock)
         models = models_of(config)
         prices.warm(models.values())
         model_door = ModelDoor(
@@ -142,8 +145,23 @@ class Service:
         return [
             Limits(told.limits, self._windows, self._estimates),
             self._budgets,
-            Content(told.content),
+            Content(told.content, _entities),
+            Masking(told.masking),
+            *self._cache(told.cache),
         ]
+
+    def _cache(self, config: CacheConfig | None) -> list[Policy]:
+        """The cache, with what it keeps as long as its section says the same."""
+        if config is None:
+            self._cached = None
+            return []
+        was = self._cached
+        if was is not None and was[0] == config:
+            made = Cache(config, answers=was[1].answers, similar=was[1].similar)
+        else:
+            made = Cache(config)
+        self._cached = (config, made)
+        return [made]
 
     def _finish(self, *, content: bool) -> Callable[[Call], None]:
         send = self._exporter.send
@@ -162,6 +180,11 @@ class Service:
                     await asyncio.get_running_loop().run_in_executor(None, work)
                 except OSError as error:
                     _LOG.warning("the day's spending could not be summed up on disk: %s", error)
+
+
+def _entities(text: str, kinds: frozenset[PiiEntity]) -> list[tuple[int, int]]:
+    """Where some kinds of personal information are in a text."""
+    return [(found.start, found.end) for found in find(text) if found.entity in kinds]
 
 
 def models_of(config: GatewayConfig) -> dict[str, VirtualModel]:

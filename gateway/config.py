@@ -213,7 +213,7 @@ class RoutingConfig(Section):
 
     simple: Name
     complex: Name
-    threshold: Share = 0.5
+    threshold: Share = 0.4
 
 
 class RepairConfig(Section):

@@ -124,10 +124,11 @@ class _Exchange:
             filters = Filters((each for _, each in door.chain.streams(call)), call.state["wants_usage"])
             try:
                 async for chunks in stream:
-                    call.first_token_ns = call.first_token_ns or door.clock()
-                    for chunk in chunks:
-                        assembly.add(chunk)
-                    await self._send_events(filters.feed(chunks))
+                    for some in _first_alone(chunks, call.first_token_ns == 0):
+                        call.first_token_ns = call.first_token_ns or door.clock()
+                        for chunk in some:
+                            assembly.add(chunk)
+                        await self._send_events(filters.feed(some))
                 tail = filters.end()
             finally:
                 self._note_stream(assembly)
@@ -202,6 +203,11 @@ class _Exchange:
         if call.ended_ns and explained.is_asked(call):
             found[explained.HEADER] = explained.header(call)
         return {**found, **call.state.get("headers", {})}
+
+
+def _first_alone(chunks: list[dict[str, Any]], is_first: bool) -> tuple[list[dict[str, Any]], ...]:
+    """The caller gets a stream's first chunk before the others that came with it are looked at."""
+    return (chunks[:1], chunks[1:]) if is_first and len(chunks) > 1 else (chunks,)
 
 
 def _copied(message: dict[str, Any]) -> dict[str, Any]:

@@ -84,13 +84,17 @@ class LedgerState:
 
 
 class Ledger:
-    """The accounts of one gateway. `folder` None: in memory alone. Raises Conflict when another process writes there.
+    """The accounts of one gateway. `folder` None: in memory alone. Raises Conflict when another process writes there,
+    and Corrupt when the totals of a day of this month, or the key of its users, cannot be read.
 
     Belongs to one thread; only what `fold` gives is for another one.
     """
 
-    def __init__(self, folder: Path | None, clock: Clock = system_clock) -> None:
+    def __init__(
+        self, folder: Path | None, clock: Clock = system_clock, lines_per_segment: int = LINES_PER_SEGMENT
+    ) -> None:
         self._folder = folder
+        self._lines_per_segment = lines_per_segment
         self._clock = clock
         self._tenants: dict[str, dict[tuple[BudgetScope, str], Account]] = {}
         self._hashed: dict[tuple[str, str], str] = {}
@@ -240,7 +244,7 @@ class Ledger:
         self.turn(self._clock())
         if self._folder is None:
             return None
-        full = self._n_lines >= LINES_PER_SEGMENT or self._n_unwritten > self._n_covered
+        full = self._n_lines >= self._lines_per_segment or self._n_unwritten > self._n_covered
         if full and not self._folds:
             self._put_aside(self._day, self._clock())
         return self._work if self._folds else None

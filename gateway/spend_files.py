@@ -82,13 +82,7 @@ def write_totals(folder: Path, day: date, through: int, sums: Sums) -> None:
     everything is as before."""
     rows = [[tenant, scope.value, name, *amounts] for (tenant, scope, name), amounts in sums.items()]
     path = folder / f"{day}.totals.json"
-    fresh = path.with_suffix(".fresh")
-    with fresh.open("wb") as file:
-        file.write(orjson.dumps({"version": 1, "day": str(day), "through": through, "sums": rows}))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    _sync(folder)
+    _put(path, orjson.dumps({"version": 1, "day": str(day), "through": through, "sums": rows}))
     for segment, number in _segments(folder, day):
         if number <= through:
             segment.unlink()
@@ -110,14 +104,7 @@ def hold(path: Path) -> int:
 def user_key(path: Path) -> bytes:
     """The key under which users are hashed; made when there is none. Raises Corrupt."""
     if not path.exists():
-        fresh = path.with_suffix(".fresh")
-        fresh.unlink(missing_ok=True)
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - the mode
-            file.write(secrets.token_bytes(_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        _sync(path.parent)
+        _put(path, secrets.token_bytes(_KEY_BYTES))
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
         said = f"{path} is no key of {_KEY_BYTES} bytes; delete it, and budgets by user begin anew"
@@ -202,8 +189,16 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _put(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all, for nobody else to read."""
+    fresh = path.with_suffix(".fresh")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from core.pii.find import Allowance
@@ -16,15 +17,16 @@ _FIRST: Final = ("user", "safety_identifier", "prompt_cache_key", "metadata", "t
 _THEN: Final = ("messages", "input", "prompt")
 _SKIPPED: Final = frozenset({"model"})
 _FREE: Final = ("metadata",)  # maps whose keys are the caller's own words, and whose numbers may be anything
-_SHORTEST: Final = 6  # characters of a key that may be something
+_SHORTEST: Final = 6  # characters that a text has at least to be something
 _SHORTEST_NUMBER: Final = 10**6
 
-# Words of OpenAI's own, which need no look.
+# Words of OpenAI's own, as keys and values, which need no look.
 _WORDS: Final = frozenset(
     (
         *("content", "arguments", "function", "tool_calls", "tool_call_id", "description", "parameters", "properties"),
         *("required", "additionalProperties", "strict", "default", "schema", "json_schema", "refusal", "image_url"),
-        *("detail", "string", "object", "number", "integer", "boolean", "reasoning_content", "input_audio", "format"),
+        *("system", "developer", "assistant", "detail", "string", "object", "number", "integer", "boolean", "format"),
+        *("reasoning_content", "input_audio"),
     )
 )
 
@@ -58,26 +60,27 @@ def _inside(value: Any, *, free: bool) -> Iterator[Slot]:
     while todo:
         holder, parent = todo.pop()
         below: list[tuple[Any, str]] = []
-        for key, one in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+        for key, one in holder.items() if isinstance(holder, dict) else enumerate(holder):
             named = key if isinstance(key, str) else parent
             if isinstance(key, str) and key not in _WORDS and len(key) >= _SHORTEST:
                 yield Slot(holder, key, key, _TEXT, is_key=True)
             if isinstance(one, str):
-                if not _binary(parent, named, one):
-                    yield Slot(holder, key, one, _place(named, free))
+                if len(one) >= _SHORTEST and one not in _WORDS and not _binary(parent, named, one):
+                    yield Slot(holder, key, one, _place(named[-KEY_TAIL:], free))
             elif isinstance(one, dict | list):
                 below.append((one, named))
             elif free and isinstance(one, int) and abs(one) >= _SHORTEST_NUMBER:
-                yield Slot(holder, key, str(one), _place(named, free))
+                yield Slot(holder, key, str(one), _place(named[-KEY_TAIL:], free))
         todo += reversed(below)
 
 
+@lru_cache(maxsize=4096)
 def _place(key: str, free: bool) -> Place:
     if key == "arguments" and not free:
         return _JSON
     if key == "name" and not free:
         return _NAME
-    label = label_of(key[-KEY_TAIL:])
+    label = label_of(key)
     return Place(label=label) if label else _TEXT
 
 

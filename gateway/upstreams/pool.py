@@ -17,6 +17,7 @@ from gateway.errors import BadCall, CallFailed, UpstreamFailed
 from gateway.records import Answer, Call, Target
 from gateway.upstreams.failures import AttemptFailed, Then, all_failed, from_status, garbage
 from gateway.upstreams.keyring import EVERY_MODEL
+from gateway.upstreams.openai import usage_of
 from gateway.upstreams.retries import Chance, pause_s, retry_after_s
 from gateway.upstreams.running import Running, Seconds, Waiting
 from gateway.upstreams.slot import Slot
@@ -167,6 +168,7 @@ class Pool:
         except CallFailed as error:
             reason = "garbage" if error.code == "upstream_garbage" else "error_in_200"
             raise AttemptFailed(reason, error, status=200) from error
+        running.told = usage_of(answer.get("usage"))
         running.answered()
         running.ended()
         return Answer(body=answer)

@@ -34,7 +34,7 @@ class Waiting:
 class Running:
     """In flight until `ended`, `failed` or `given_up`; whatever comes after the first of them changes nothing.
 
-    `body` and `reader` are what has arrived of a whole or a streamed answer.
+    `body` and `reader` are what has arrived of a whole or a streamed answer; `told` is the usage in a whole one.
     """
 
     def __init__(self, call: Call, target: Target, slot: Slot, key: int, clock: Clock, seconds: Seconds) -> None:
@@ -42,6 +42,7 @@ class Running:
         self.attempt = Attempt(target=target, started_ns=clock(), key=key)
         self.body = bytearray()
         self.reader: EventReader | None = None
+        self.told: Usage | None = None
         self._clock, self._seconds = clock, seconds
         self._over = self._answered = False
         self._began_ns = perf_counter_ns()
@@ -101,7 +102,7 @@ class Running:
         if self.attempt.status != 200:
             return None
         if self.reader is None:
-            return billing.of_body(n_characters, bytes(self.body))
+            return self.told or billing.of_body(n_characters, bytes(self.body))
         if not self._answered and (reason == "error_event" or reason == "garbage"):
             return self.reader.usage
         return billing.of_stream(n_characters, self.reader)

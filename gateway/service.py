@@ -29,6 +29,7 @@ from gateway.policies.cache import Cache
 from gateway.policies.content import Content
 from gateway.policies.limits import Limits, Windows
 from gateway.policies.masking import Masking
+from gateway.policies.routing import Routing
 from gateway.prices import PROVIDER_OF, Prices
 from gateway.records import Call, VirtualModel
 from gateway.spans import span_of
@@ -147,6 +148,7 @@ class Service:
             self._budgets,
             Content(told.content, _entities),
             Masking(told.masking),
+            Routing(told.routing, models),
             *self._cache(told.cache),
         ]
 

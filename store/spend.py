@@ -64,7 +64,8 @@ def spend(store: TenantStore, asked: SpendAsked) -> pl.DataFrame:
 
 
 def calls(store: TenantStore, asked: SpendAsked, keys: tuple[str, ...]) -> pl.DataFrame:
-    """Sums of the calls by `keys` (of KEYS, PRICED_BY and "hour"): SUMS, n_priced and cost_usd, with the tenant."""
+    """Sums of the calls by `keys` (of KEYS, PRICED_BY and "hour"), and by whether they were answered from the cache
+    (`cached`) and had tokens (`used`): SUMS, n_priced and cost_usd, with the tenant."""
     names = tuple(sorted(set(keys)))
     return _shown(_frame(store, _calls(names, asked.app is not None), asked))
 
@@ -160,11 +161,11 @@ def _keyed(rows: ir.Table) -> ir.Table:
 def _calls(keys: tuple[str, ...], by_app: bool) -> ir.Table:
     rows = _counted(by_app)
     rows = rows.mutate(cached=rows["cache"].isin(HITS).fill_null(False))
-    used = rows.input_tokens.fill_null(0) + rows.output_tokens.fill_null(0) > 0
-    return rows.group_by("tenant", *keys, "cached").agg(
+    rows = rows.mutate(used=rows.input_tokens.fill_null(0) + rows.output_tokens.fill_null(0) > 0)
+    return rows.group_by("tenant", *keys, "cached", "used").agg(
         n_calls=rows.count(),
         n_priced=rows.cost_usd.count(),
-        n_unpriced=(rows.cost_usd.isnull() & used).sum(),
+        n_unpriced=(rows.cost_usd.isnull() & rows.used).sum(),
         n_cache_hits=rows.cached.sum(),
         **{name: rows[name].fill_null(0).sum() for name in TOKENS},
         cost_usd=rows.cost_usd.sum(),

@@ -250,7 +250,7 @@ def _is_of_the_api(answer: Answer, problem: Mapping[str, Any]) -> bool:
     """Whether the answer is in the API's shapes. Errors of a proxy before it pass; a page or OTLP's do not."""
     if answer.status in _NOT_OURS:
         return bool(problem)
-    return answer.status >= 400 or not answer.body or answer.content_type == "application/json"
+    return answer.status >= 400 or not answer.body or answer.content_type in ("application/json", "text/csv")
 
 
 def _elsewhere(answer: Answer, url: str) -> CommandFailed:

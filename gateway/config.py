@@ -29,6 +29,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def plain_url(value: str) -> str:
+    """An address without the slash at its end. Raises ValueError."""
+    if not re.match(r"https?://[^/@\s?#]+(/[^\s?#]*)?\Z", value):
+        raise ValueError("write http:// or https://, host and path, without user, query or fragment")
+    return value.rstrip("/")
+
+
 class WireName(StrEnum):
     """How an upstream is spoken to."""
 
@@ -67,9 +74,7 @@ class UpstreamConfig(Section):
     @field_validator("base_url")
     @classmethod
     def _plain_url(cls, value: str) -> str:
-        if not re.match(r"https?://[^/@\s?#]+(/[^\s?#]*)?\Z", value):
-            raise ValueError("write http:// or https://, host and path, without user, query or fragment")
-        return value.rstrip("/")
+        return plain_url(value)
 
     @model_validator(mode="after")
     def _azure_needs_a_version(self) -> UpstreamConfig:
@@ -256,10 +261,24 @@ class SpansConfig(Section):
 
 
 class SessionsConfig(Section):
-    """An app behind the session door. `releases` are addresses by name, used where the plan names none."""
+    """An app behind the session door. `releases` are addresses by name, used where the plan names none.
+
+    `key` is shown to the addresses that stand here, and to no other that a plan names.
+    """
 
     baseline: Name
     releases: dict[Name, str] = {}
+    key: SecretStr | None = None
+    tenants: tuple[str, ...] = ()  # who may use it; empty: everybody
+    plan_endpoints: bool = True  # whether sessions go to addresses that only a plan names
+    fallback_to_baseline: bool = False
+    timeout_s: Seconds = 300.0  # between two pieces of an answer
+    connect_timeout_s: Seconds = 5.0
+
+    @field_validator("releases")
+    @classmethod
+    def _plain_urls(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name: plain_url(url) for name, url in value.items()}
 
     @model_validator(mode="after")
     def _knows_the_baseline(self) -> SessionsConfig:

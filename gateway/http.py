@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 
@@ -23,13 +24,15 @@ class Gone(Exception):
 
 
 class Request:
-    """One request: `method`, `path` as it came, and headers by lower-case name (the first of a name counts)."""
+    """One request: `method`, `path` (`raw_path`: not yet percent-decoded), and headers by lower-case name (the first of
+    a name counts)."""
 
-    __slots__ = ("_receive", "headers", "method", "path", "query")
+    __slots__ = ("_receive", "headers", "method", "path", "query", "raw_path")
 
     def __init__(self, scope: Message, receive: Receive) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.raw_path: bytes = scope.get("raw_path") or quote(self.path).encode()
         self.query: bytes = scope.get("query_string", b"")
         self.headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:

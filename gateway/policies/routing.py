@@ -18,7 +18,8 @@ from gateway.records import Answer, Call, VirtualModel
 _MOST_READ: Final = 4_000  # characters at either end of the last user message; of all others only the length counts
 _STEPS: Final = compiled(
     r"(?i)\b(?:step[- ]by[- ]step|first\b.{1,200}\bthen|compare|contrast|prove|derive|analy[sz]e|explain why"
-    r"|trade-?offs?|pros and cons|design|refactor|debug|optimi[sz]e|plan|strategy|evaluate|critique|summari[sz]e .{1,40}\band)\b"
+    r"|trade-?offs?|pros and cons|design|refactor|debug|optimi[sz]e|plan|strategy|evaluate|critique"
+    r"|summari[sz]e .{1,40}\band)\b"
 )
 _CODE: Final = compiled(
     r"(?m)```|\bdef \w+\(|\bclass \w+[:({]|\bfunction \w*\(|=>|#include|\bSELECT\b.{1,80}\bFROM\b|</\w+>"

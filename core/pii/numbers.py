@@ -52,15 +52,19 @@ def number(text: bytes, start: int, end: int, bits: int) -> list[Found]:
     return found
 
 
+_FIRST_GROUP = re.compile(rb"\d+")
 _NO_CARD = re.compile(rb"(?i)track|imei|serial|order|invoice|item|parcel|shipment|isbn|ean|upc|gtin|time|_at\b|epoch")
 
 
 def _cards(text: bytes, start: int, end: int) -> list[Found]:
     found = []
-    for at, until, piece in _spans(_CARD_GROUPS, text, start, end):
-        digits = re.sub(rb"\D", b"", piece)
+    run, place = text[start:end], 0
+    while groups := _CARD_GROUPS.search(run, place):
+        at, until, digits = start + groups.start(), start + groups.end(), re.sub(rb"\D", b"", groups[0])
         if not is_card(digits) or _part_of_longer(text, at, until):
+            place = groups.start() + len(_FIRST_GROUP.match(groups[0])[0])  # type: ignore[index]  # it begins with one
             continue
+        place = groups.end()
         # A 12 or 13 digit number passes by chance more often than it is a card: an order or a parcel has those too.
         if len(digits) > 13 or not _NO_CARD.search(text, max(0, at - 32), at):
             found.append(Found(at, until, PiiEntity.CARD))

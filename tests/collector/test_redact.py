@@ -28,6 +28,8 @@ REPLACED = [
     ("card 4111 1111 1111 1111 exp 12/29", "card [CARD] exp 12/29"),
     ("5500-0055-5555-5559", "[CARD]"),
     ("amex 3782 822463 10005.", "amex [CARD]."),
+    ("until 1227 4111 1111 1111 1111", "until 1227 [CARD]"),
+    ("+1 415 555 2670 5500 0055 5555 5559 4111 1111 1111 1111", "[PHONE] [CARD] [CARD]"),
     ("maestro 501864667909", "maestro [CARD]"),
     ("19 digits: 4131034282458809939", "19 digits: [CARD]"),
     ("his SSN is 853-37-1694", "his SSN is [SSN]"),

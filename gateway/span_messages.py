@@ -49,6 +49,11 @@ def output_messages(messages: Sequence[Any], finish_reasons: Sequence[str]) -> t
     return _written(messages, finish_reasons)
 
 
+def text_message(role: str, text: str) -> str:
+    """One message of text as JSON; empty for no text."""
+    return orjson.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}]).decode() if text else ""
+
+
 def _written(messages: Sequence[Any], finish_reasons: Sequence[str]) -> tuple[str, bool]:
     room = MOST_BYTES
     while True:

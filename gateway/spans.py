@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from gateway.records import CacheOutcome, Call
-from gateway.span_messages import input_messages, output_messages
+from gateway.span_messages import input_messages, output_messages, text_message
 
 SCOPE: Final = "assay.gateway"
 NO_APP: Final = "gateway"  # service.name of calls that do not say whose they are
@@ -61,6 +62,64 @@ def span_of(call: Call, *, content: bool) -> bytes:
         span.attributes.add(key="error.type").value.string_value = call.error
     if len(call.attempts) > 1:
         _write_attempts(spans, span, call)
+    return request.SerializeToString()
+
+
+@dataclass(kw_only=True, slots=True)
+class Passage:
+    """One request at the session door, for its span. `assigned` is the release of the session, `release` the one that
+    was asked; `said` and `replied` are masked texts of a turn, where they are known."""
+
+    app: str
+    session: str
+    user: str
+    assigned: str
+    release: str
+    variant: str
+    method: str
+    key_id: str
+    started_ns: int
+    parent: tuple[bytes, bytes] | None
+    trace_id: bytes
+    span_id: bytes
+    ended_ns: int = 0
+    status: int = 0
+    error: str = ""
+    error_message: str = ""
+    said: str = ""
+    replied: str = ""
+
+
+def passage_span(passage: Passage) -> bytes:
+    """The request with the span of what passed the session door."""
+    request = ExportTraceServiceRequest()
+    span = _begin(request, passage.app, passage.release).add(
+        name=f"session {passage.app}", kind=_SERVER, trace_id=passage.trace_id, span_id=passage.span_id,
+        start_time_unix_nano=passage.started_ns, end_time_unix_nano=max(passage.ended_ns, passage.started_ns),
+    )  # fmt: skip
+    if passage.parent is not None:
+        span.parent_span_id = passage.parent[1]
+    add = span.attributes.add
+    for key, value in (
+        ("session.id", passage.session),
+        ("gen_ai.conversation.id", passage.session),
+        ("user.id", passage.user),
+        ("assay.release", passage.release),
+        ("assay.variant", passage.variant),
+        ("assay.gateway.key_id", passage.key_id),
+        ("assay.gateway.assigned_release", passage.assigned if passage.assigned != passage.release else ""),
+        ("http.request.method", passage.method),
+        ("error.type", passage.error),
+        ("gen_ai.input.messages", text_message("user", passage.said)),
+        ("gen_ai.output.messages", text_message("assistant", passage.replied)),
+    ):
+        if value:
+            add(key=key).value.string_value = value
+    if passage.status:
+        add(key="http.response.status_code").value.int_value = passage.status
+    if passage.error:
+        span.status.code = _ERROR
+        span.status.message = passage.error_message[:_MOST_MESSAGE]
     return request.SerializeToString()
 
 

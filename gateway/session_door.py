@@ -1,0 +1,221 @@
+"""The session door: a session goes to the release that the plan gives it, and stays there.
+
+    ANY /apps/APP/v1/sessions/SESSION/...   ->   ENDPOINT OF THE RELEASE/v1/sessions/SESSION/...
+
+The plan's weights decide by the hash of the session (experiments/assignment.py). A session that was seen keeps its
+release when weights change, as long as that release has a weight above 0; a release that is given 0 is left by all of
+them, which is what a rollback wants. Without a plan, the configuration's baseline answers who was not seen before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+import aiohttp
+from yarl import URL
+
+from core.clock import Clock
+from core.errors import InvalidInput
+from core.records import Principal
+from experiments.assignment import Layout, layout, place_of
+from gateway import callers
+from gateway.config import GatewayConfig, SessionsConfig, plain_url
+from gateway.errors import BadCall, CallFailed
+from gateway.forwarding import Exchange, Goal
+from gateway.http import Receive, Request, Send
+from gateway.spans import Passage, parent_of, passage_span
+from gateway.sticky import Sticky, session_key
+
+_LOG: Final = logging.getLogger("assay.gateway")
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_MOST_SEGMENTS: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What holds for an app of a tenant: weights of releases, the same `salt` in all versions, addresses of releases
+    where they are known, and the variants that they were registered with."""
+
+    baseline: str
+    weights: Mapping[str, float]
+    salt: str
+    endpoints: Mapping[str, str | None] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
+
+
+PlanOf = Callable[[str, str], Plan | None]  # of a tenant and an app; the same object as long as nothing changes
+
+
+class Sessions:
+    """What outlives a change of the configuration: who was given which release, and connections to the releases."""
+
+    def __init__(self, sticky: Sticky) -> None:
+        self.sticky = sticky
+        self._client: aiohttp.ClientSession | None = None
+
+    def start(self) -> None:
+        """Call in the event loop."""
+        # uvicorn closes an idle connection after 5 s; one that is used less than that after its last use is alive.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
+        self._client = aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+    @property
+    def client(self) -> aiohttp.ClientSession:
+        """Of all releases."""
+        assert self._client is not None, "start() first"
+        return self._client
+
+    async def close(self) -> None:
+        """Lets go of connections and of the file of sessions."""
+        if self._client is not None:
+            await self._client.close()
+        self.sticky.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """What a path names: the app, the session, and what the release is asked for."""
+
+    app: str
+    session: str
+    path: str
+
+
+class SessionDoor:
+    """One configuration at work. `send` takes a tenant and the bytes of a span."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        sessions: Sessions,
+        plan_of: PlanOf,
+        send: Callable[[str, bytes], None],
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._sessions = sessions
+        self._plan_of = plan_of
+        self._send_span = send
+        self._clock = clock
+        self._layouts: dict[tuple[str, str], tuple[Plan, Layout | None]] = {}
+
+    async def serve(self, request: Request, receive: Receive, send: Send, principal: Principal) -> None:
+        """Answers one request under /apps/. Raises CallFailed before it has begun an answer."""
+        place = _place_of(request)
+        told = self._config.sessions.get(place.app)
+        if told is None or (told.tenants and principal.tenant not in told.tenants):
+            said = (
+                f"there is no app {place.app[:80]!r} behind this gateway; the section sessions of its file names them"
+            )
+            raise CallFailed(said, status=404, kind="invalid_request_error", code="app_not_found")
+        plan = self._plan_of(principal.tenant, place.app)
+        assigned = self._assigned(principal.tenant, place, plan, told)
+        passage = self._passage(request, principal, place, assigned)
+        goals = [self._goal(assigned, plan, told)]
+        if told.fallback_to_baseline and assigned != _baseline(plan, told):
+            goals.append(self._goal(_baseline(plan, told), plan, told))
+        exchange = Exchange(
+            request, receive, send, passage, self._sessions.client, told, self._config.max_body_bytes, place.path,
+            content=self._config.spans.content != "none",
+        )  # fmt: skip
+        try:
+            await exchange.run([goal for goal in goals if goal.address is not None] or goals)
+        finally:
+            passage.ended_ns = self._clock()
+            self._send_span(principal.tenant, passage_span(passage))
+
+    # -- which release ---------------------------------------------------------------------------------------------
+
+    def _assigned(self, tenant: str, place: _Place, plan: Plan | None, told: SessionsConfig) -> str:
+        key = session_key(tenant, place.app, place.session)
+        kept = self._sessions.sticky.release_of(key)
+        if kept and (plan.weights.get(kept, 0) > 0 if plan is not None else kept in told.releases):
+            return kept
+        laid = None if plan is None else self._layout(tenant, place.app, plan)
+        if plan is None or laid is None:
+            return _baseline(plan, told)  # not remembered: nobody decided it
+        release = laid.at(place_of(place.session, plan.salt))
+        self._sessions.sticky.keep(key, release)
+        return release
+
+    def _layout(self, tenant: str, app: str, plan: Plan) -> Layout | None:
+        known = self._layouts.get((tenant, app))
+        if known is not None and known[0] is plan:
+            return known[1]
+        laid: Layout | None = None
+        try:
+            laid = layout(plan.weights, plan.baseline)
+        except InvalidInput as error:
+            _LOG.error("the plan of %s cannot be used, its baseline answers: %s", app, error)
+        self._layouts[tenant, app] = (plan, laid)
+        return laid
+
+    def _goal(self, release: str, plan: Plan | None, told: SessionsConfig) -> Goal:
+        address = told.releases.get(release)
+        named = plan.endpoints.get(release) if plan is not None and told.plan_endpoints else None
+        if named:
+            try:
+                address = plain_url(named)
+            except ValueError as error:
+                _LOG.warning("the endpoint of release %s cannot be used: %s", release, error)
+        key = ""
+        if told.key is not None and address is not None:
+            ours = {URL(each).origin() for each in told.releases.values()}
+            key = told.key.get_secret_value() if URL(address).origin() in ours else ""
+        registered = plan.variants.get(release, "") if plan is not None else ""
+        variant = registered or ("control" if release == _baseline(plan, told) else "treatment")
+        return Goal(release=release, variant=variant, address=address, key=key)
+
+    def _passage(self, request: Request, principal: Principal, place: _Place, assigned: str) -> Passage:
+        parent = parent_of(request.headers.get(b"traceparent", b"").decode("latin-1"))
+        drawn = os.urandom(24)
+        return Passage(
+            app=place.app,
+            session=place.session,
+            user=callers.told(request)["user"],
+            assigned=assigned,
+            release=assigned,
+            variant="",
+            method=request.method,
+            key_id=principal.key_id or "",
+            started_ns=self._clock(),
+            parent=parent,
+            trace_id=drawn[:16] if parent is None else parent[0],
+            span_id=drawn[16:],
+        )
+
+
+def _baseline(plan: Plan | None, told: SessionsConfig) -> str:
+    return told.baseline if plan is None else plan.baseline
+
+
+def _place_of(request: Request) -> _Place:
+    """What the path names. Every segment is decoded, judged and encoded again: the release is asked for nothing that
+    was not judged. Raises CallFailed: 404 for another path, BadCall for a segment that is none."""
+    if request.method not in _METHODS:
+        said = f"{request.method[:20]} is not taken here"
+        raise CallFailed(said, status=405, kind="invalid_request_error", code="method_not_allowed")
+    raw = request.raw_path.decode("latin-1").partition("?")[0].split("/")
+    if raw[:2] != ["", "apps"] or len(raw) < 6 or raw[3:5] != ["v1", "sessions"] or len(raw) > _MOST_SEGMENTS:
+        said = "under /apps only /apps/APP/v1/sessions/SESSION/... is served"
+        raise CallFailed(said, status=404, kind="invalid_request_error", code="not_found")
+    app, session, *rest = (_segment(each) for each in [raw[2], *raw[5:]])
+    path = "/".join(quote(each, safe="") for each in (session, *rest))
+    return _Place(app=app, session=session, path=f"/v1/sessions/{path}")
+
+
+def _segment(raw: str) -> str:
+    try:
+        segment = unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise BadCall("the path is not UTF-8; percent-encode it as UTF-8") from None
+    if not segment or segment in (".", "..") or "/" in segment or "\\" in segment:
+        raise BadCall(f"a part of the path is empty, dots, or has a slash in it: {raw[:80]!r}; choose plain ids")
+    return callers.checked(segment, "a part of the path")

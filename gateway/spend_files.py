@@ -1,5 +1,5 @@
 """The files of the ledger: `YYYY-MM-DD.NNNNNN.jsonl` with a line per billed call, and `YYYY-MM-DD.totals.json` with the
-sums of a day's lines up to one number. The format is documented in docs/gateway-money.md.
+sums of a day's lines up to one number. The format is documented in docs/gateway-budgets.md.
 """
 
 from __future__ import annotations

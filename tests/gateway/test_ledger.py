@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -52,7 +54,7 @@ def _again(folder: Path, clock: Turned) -> Iterator[Ledger]:
         ledger.close()
 
 
-def _call(**caller: str) -> Call:
+def _call(**caller: Any) -> Call:
     return answer(
         call_of(**{"app": "my-agent", "user": "ann@example.com", "team": "support", "key_id": "k1", **caller})
     )
@@ -153,6 +155,10 @@ def _noted(acks: Path) -> tuple[int, int]:
     return n, nano
 
 
+def _has_noted(acks: Path, n: int) -> bool:
+    return _noted(acks)[0] >= n
+
+
 def _read_back(folder: Path) -> int:
     """What all tenants of `tests.gateway.spends` spent."""
     ledger = Ledger(folder)
@@ -172,7 +178,7 @@ def test_kill_9_in_the_middle_loses_nothing_that_was_said(folder: Path, tmp_path
             [sys.executable, "-m", "tests.gateway.spends", str(folder), str(acks), "5000"], cwd=REPOSITORY
         )
         try:
-            wait_until(lambda n=kill_after: _noted(acks)[0] >= n, timeout_s=60, what="calls")
+            wait_until(partial(_has_noted, acks, kill_after), timeout_s=60, what="calls")
         finally:
             child.kill()
             child.wait()

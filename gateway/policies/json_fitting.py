@@ -10,6 +10,9 @@ from typing import Any, Final
 
 _MOST_STEPS: Final = 20_000
 _MOST_DEPTH: Final = 100
+_PLAIN: Final = frozenset(
+    ("type", "properties", "required", "additionalProperties", "items", "description", "title", "$defs")
+)
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "object": (dict,),
     "array": (list,),
@@ -38,15 +41,23 @@ class _Fitting:
             return False
         if not isinstance(schema, dict) or self._n_steps > _MOST_STEPS or depth > _MOST_DEPTH:
             return True
-        if "$ref" in schema and not self.fits(value, self._at(schema["$ref"]), depth + 1):
+        if "type" in schema and not _is_of(value, schema["type"]):
             return False
+        if isinstance(value, dict) and not self._members(value, schema, depth):
+            return False
+        if isinstance(value, list) and "items" in schema:
+            items = schema["items"]
+            for each in value:
+                if not self.fits(each, items, depth + 1):
+                    return False
+        return _PLAIN.issuperset(schema) or self._others(value, schema, depth)
+
+    def _others(self, value: Any, schema: dict[str, Any], depth: int) -> bool:
         return (
-            _is_of(value, schema.get("type"))
+            ("$ref" not in schema or self.fits(value, self._at(schema["$ref"]), depth + 1))
             and ("enum" not in schema or _is_among(value, schema["enum"]))
             and ("const" not in schema or _is_among(value, [schema["const"]]))
             and self._choices(value, schema, depth)
-            and (not isinstance(value, dict) or self._members(value, schema, depth))
-            and (not isinstance(value, list) or all(self.fits(v, schema.get("items"), depth + 1) for v in value))
         )
 
     def _choices(self, value: Any, schema: dict[str, Any], depth: int) -> bool:
@@ -64,7 +75,11 @@ class _Fitting:
             return False
         if "patternProperties" in schema:
             others = None
-        return all(self.fits(member, named.get(name, others), depth + 1) for name, member in value.items())
+        for name, member in value.items():
+            allowed = named.get(name, others)
+            if allowed is not None and not self.fits(member, allowed, depth + 1):
+                return False
+        return True
 
     def _at(self, reference: Any) -> Any:
         """What a local reference names; nothing (which everything fits) if it names nothing here."""
@@ -80,13 +95,15 @@ class _Fitting:
 
 
 def _is_of(value: Any, named: Any) -> bool:
-    names = named if isinstance(named, list) else [named]
-    return not all(isinstance(name, str) and name in _TYPES for name in names) or any(
-        isinstance(value, _TYPES[name])
-        and (name == "boolean" or not isinstance(value, bool))
-        and (name != "integer" or isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
-        for name in names
-    )
+    whole = not isinstance(value, float) or value.is_integer()
+    for name in named if isinstance(named, list) else (named,):
+        types = _TYPES.get(name) if isinstance(name, str) else None
+        if types is None:
+            return True
+        said = isinstance(value, types) and (name == "boolean" or not isinstance(value, bool))
+        if said and (whole or name != "integer"):
+            return True
+    return False
 
 
 def _is_among(value: Any, offered: Any) -> bool:

@@ -107,8 +107,8 @@ class Exporter:
         self._complained = False
         self._see_to(tenant)
 
-    def status(self) -> ExportStatus:
-        """How the export is now."""
+    def status(self, tenant: str | None = None) -> ExportStatus:
+        """How the export is now; why spans wait of one tenant, or of all."""
         spool = self._spool
         return ExportStatus(
             queued=spool.n_queued,
@@ -117,7 +117,7 @@ class Exporter:
             dropped=spool.n_dropped + self._n_not_kept,
             refused=self._n_refused,
             damaged=spool.n_damaged,
-            waiting=dict(self._waiting),
+            waiting={name: why for name, why in self._waiting.items() if tenant in (None, name)},
         )
 
     async def close(self, within_s: float = 3.0) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from core.clock import Clock, system_clock
 from core.pii.find import find
 from core.records import PiiEntity, Principal
-from gateway.app import Doors, Gateway, SessionDoor
+from gateway.app import Doors, Gateway
 from gateway.chain import Chain, Policy
 from gateway.config import CacheConfig, GatewayConfig
 from gateway.estimates import Estimates
@@ -32,8 +32,10 @@ from gateway.policies.masking import Masking
 from gateway.policies.routing import Routing
 from gateway.prices import PROVIDER_OF, Prices
 from gateway.records import Call, VirtualModel
+from gateway.session_door import PlanOf, SessionDoor, Sessions
 from gateway.spans import span_of
 from gateway.spool import Spool
+from gateway.sticky import Sticky
 from gateway.upstreams.pool import Pool
 
 _LOG: Final = logging.getLogger("assay.gateway")
@@ -45,7 +47,8 @@ class Surroundings:
     """What the gateway is given by the process that it runs in.
 
     `folder` is its own, for spending, sessions and spans that wait; `spool_key` 32 bytes that seal the latter.
-    `principal` judges a key's text, `ingest_key` gives the key that a tenant's spans are sent with to `otlp_url`.
+    `principal` judges a key's text, `ingest_key` gives the key that a tenant's spans are sent with to `otlp_url`,
+    `plan_of` the plan of a tenant's app that was read last.
     `more_status` is what the process adds to the status.
     """
 
@@ -54,7 +57,7 @@ class Surroundings:
     otlp_url: str
     principal: Callable[[str | None], Principal]
     ingest_key: Callable[[str], str | None]
-    session_door: Callable[[GatewayConfig], SessionDoor]
+    plan_of: PlanOf = lambda tenant, app: None
     more_status: Callable[[Principal], Mapping[str, Any]] = lambda principal: {}
     clock: Clock = system_clock
 
@@ -70,6 +73,7 @@ class Service:
         self._ledger = Ledger(given.folder / "spend", given.clock)
         self.spool = Spool(given.folder / "spool", given.spool_key)
         self._exporter = Exporter(self.spool, given.otlp_url, given.ingest_key)
+        self._sessions = Sessions(Sticky(given.folder / "sessions", given.clock))
         self._folding: asyncio.Task[None] | None = None
         self._budgets: Budgets
         self._cached: tuple[CacheConfig, Cache] | None = None
@@ -79,6 +83,7 @@ class Service:
         """Opens what needs an event loop."""
         self._pool.start()
         await self._exporter.start()
+        self._sessions.start()
         self._folding = asyncio.get_running_loop().create_task(self._fold_always())
 
     async def close(self) -> None:
@@ -87,6 +92,7 @@ class Service:
             self._folding.cancel()
             with suppress(asyncio.CancelledError):
                 await self._folding
+        await self._sessions.close()
         await self._exporter.close()
         await self._pool.close()
         self._ledger.close()
@@ -105,7 +111,7 @@ class Service:
             "models": self._models_shown(principal),
             "budgets": self._budgets.status(principal.tenant),
             "ledger": asdict(self._ledger.state()),
-            "spans": asdict(self._exporter.status()),
+            "spans": asdict(self._exporter.status(principal.tenant)),
             "n_open": self.app.n_open,
             **self._given.more_status(principal),
         }
@@ -133,7 +139,7 @@ class Service:
         return Doors(
             config=config,
             model_door=model_door,
-            session_door=given.session_door(config),
+            session_door=SessionDoor(config, self._sessions, given.plan_of, self._exporter.send, given.clock),
             models=models,
             team_of=team_of(config),
         )

@@ -31,6 +31,7 @@ from gateway.reload import LOOK_EVERY_S, ConfigWatch, first_config
 from gateway.service import Service, Surroundings
 from server.bounded_http import BoundedHttp, Refusal
 from server.gateway_directory import Directory
+from server.gateway_plans import GatewayPlans
 from server.settings import Settings
 from store.control.control import Control
 from store.control.secret_file import read_or_create_secret
@@ -59,12 +60,13 @@ class GatewayProcess:
 
     def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
         """Raises BadConfig for the gateway's file; NewerData, AnotherInstance, StorageFailed, Corrupt."""
-        first = first_config(settings.gateway_file, os.environ, needed=settings.gateway_config is not None)
+        environ = settings.gateway_environment(os.environ)
+        first = first_config(settings.gateway_file, environ, needed=settings.gateway_config is not None)
         self._control = open_control(settings, clock)
         try:
             pepper = read_or_create_secret(settings.secrets_dir / "pepper")
             self._directory = Directory(self._control, settings.secrets_dir / "gateway-keys.json", clock)
-            self._watch = ConfigWatch(settings.gateway_file, os.environ, first, clock)
+            self._watch = ConfigWatch(settings.gateway_file, environ, first, clock)
             authenticator = Authenticator(
                 self._directory.find_key, pepper, clock, ttl_s=REMEMBERED_S, note_use=self._directory.note_use
             )
@@ -107,7 +109,7 @@ class GatewayProcess:
             otlp_url=settings.collector_url or f"http://127.0.0.1:{settings.http_port}",
             principal=authenticator.principal,
             ingest_key=self._directory.ingest_key,
-            session_door=lambda config: NoSessions(),
+            plan_of=GatewayPlans(self._directory).of,
             more_status=self._more_status,
             clock=clock,
         )
@@ -223,11 +225,3 @@ def open_control(settings: Settings, clock: Clock) -> Control:
     require_secrets(settings.data)
     pepper = read_or_create_secret(settings.secrets_dir / "pepper")
     return Control.open(settings.control_database, pepper=pepper, clock=clock)
-
-
-class NoSessions:
-    """Stands where the session door will be."""
-
-    async def serve(self, request: Any, receive: Any, send: Any, principal: Principal) -> None:
-        """Raises CallFailed: 404."""
-        raise CallFailed("there is no session door here", status=404, kind="invalid_request_error", code="not_found")

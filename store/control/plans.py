@@ -101,8 +101,8 @@ def live(connection: Connection) -> list[LivePlan]:
             newest[key] = record
     if not newest:
         return []
-    endpoints = {(row.tenant, row.app, row.name): row.endpoint for row in seals.rows(connection, RELEASES)}
-    return [_live(record, endpoints) for _, record in sorted(newest.items())]
+    said = {(row.tenant, row.app, row.name): (row.endpoint, row.variant) for row in seals.rows(connection, RELEASES)}
+    return [_live(record, said) for _, record in sorted(newest.items())]
 
 
 def add(connection: Connection, record: PlanRecord) -> None:
@@ -114,11 +114,13 @@ def add(connection: Connection, record: PlanRecord) -> None:
     seals.add(connection, PLANS, {**kept, **said, "made_by": record.made_by, "made_at_ns": record.made_at_ns})
 
 
-def _live(record: PlanRecord, endpoints: Mapping[tuple[str, str, str], str | None]) -> LivePlan:
+def _live(record: PlanRecord, said: Mapping[tuple[str, str, str], tuple[str | None, str | None]]) -> LivePlan:
     spec = record.spec
+    known = {name: said.get((record.tenant, spec.app, name), (None, None)) for name in spec.weights}
     return LivePlan(
         plan=record,
-        endpoints={name: endpoints.get((record.tenant, spec.app, name)) for name in spec.weights},
+        endpoints={name: endpoint for name, (endpoint, _) in known.items()},
+        variants={name: variant for name, (_, variant) in known.items()},
     )
 
 

@@ -159,10 +159,12 @@ class PlanRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class LivePlan:
-    """The plan that holds now, and where its releases are reached (None: nobody said)."""
+    """The plan that holds now, where its releases are reached, and as which variants they are registered (None:
+    nobody said)."""
 
     plan: PlanRecord
     endpoints: Mapping[str, str | None]
+    variants: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class ClaimState(StrEnum):

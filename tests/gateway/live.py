@@ -22,8 +22,6 @@ from core.errors import Unauthenticated
 from core.ids import tenant_id
 from core.records import Principal, Role
 from gateway.config import GatewayConfig
-from gateway.errors import CallFailed
-from gateway.http import Receive, Request, Send
 from gateway.service import Service, Surroundings
 from tests.waiting import wait_until
 
@@ -37,14 +35,6 @@ def principal(key: str | None) -> Principal:
         raise Unauthenticated("this key is not known")
     tenant, role = key.split(":", 1)
     return Principal(tenant=tenant_id(tenant), role=Role(role), name=key, key_id=f"id_{tenant}")
-
-
-class NoSessions:
-    """A session door without apps."""
-
-    async def serve(self, request: Request, receive: Receive, send: Send, principal: Principal) -> None:
-        """Refuses."""
-        raise CallFailed("no app is configured", status=404, code="not_found")
 
 
 def config_of(provider: str, **more: Any) -> dict[str, Any]:
@@ -138,7 +128,6 @@ async def _serving(folder: Path, provider: str, more: dict[str, Any]) -> AsyncIt
             otlp_url="http://127.0.0.1:9",
             principal=principal,
             ingest_key=lambda _tenant: None,
-            session_door=lambda _config: NoSessions(),
         ),
     )
     await service.start()

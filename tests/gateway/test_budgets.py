@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config import BudgetConfig, BudgetScope, RoutingConfig, WhenSpent
+from core.clock import NS_PER_S
+from gateway.chain import Chain
+from gateway.config import BudgetConfig, BudgetScope, LimitConfig, LimitScope, RoutingConfig, WhenSpent
 from gateway.errors import Refused
 from gateway.estimates import Estimates
 from gateway.ledger import Ledger
 from gateway.policies.budgets import Budgets
+from gateway.policies.limits import Limits, Windows
 from gateway.prices import NANO
-from gateway.records import Call, CallKind, Target, VirtualModel
+from gateway.records import Answer, Call, CallKind, Target, VirtualModel
 from tests.gateway.spent_calls import MODELS, Turned, answer, call_of, prices
 
 COST = 0.001  # USD that a call of `call_of()` is estimated at, and costs when answered: 100 tokens in, 100 out
@@ -229,6 +232,42 @@ def test_a_call_that_cost_nothing_gives_everything_back_and_leaves_no_line(endin
     policy.done(call)  # twice changes nothing
     row = policy.status("acme")[0]
     assert (row["spent_usd"], row["reserved_usd"]) == (0, 0)
+
+
+class _Refuses:
+    """A policy further on that says no."""
+
+    name = "content"
+
+    def before(self, call: Call) -> None:
+        raise Refused("no")
+
+    def after(self, call: Call, answer: Answer) -> None:
+        raise AssertionError
+
+    def stream(self, call: Call) -> None:
+        raise AssertionError
+
+    def done(self, call: Call) -> None:
+        pass
+
+
+def test_what_a_later_policy_refuses_holds_nothing_and_takes_no_tokens() -> None:
+    clock = Turned()
+    windows = Windows()
+    limits = Limits([LimitConfig(scope=LimitScope.TENANT, tokens_per_minute=10**6)], windows, Estimates(), clock)
+    budgets = _budgets(_budget(1), clock=clock)
+    chain = Chain([limits, budgets, _Refuses()])
+    for _ in range(10):
+        call = call_of()
+        with pytest.raises(Refused, match="no"):
+            chain.before(call)
+        prices().price(call)
+        chain.done(call)
+    row = budgets.status("acme")[0]
+    assert (row["spent_usd"], row["reserved_usd"]) == (0, 0)
+    counted = windows.of("acme", LimitScope.TENANT, "acme", clock() // NS_PER_S)
+    assert (counted.requests.total, counted.tokens.total) == (10, 0)
 
 
 def test_an_aborted_call_and_one_whose_attempt_failed_are_counted() -> None:

@@ -5,8 +5,8 @@
 A user's message says what is to happen: `fault=NAME` for every attempt, `fault=NAME:2` for the first two with the same
 `id=...`; `words=N` is the length of the answer, `after=S` a Retry-After, `at=N` the words before a stream goes wrong.
 Tokens are counted as the gateway estimates them: four characters are one. `GET /ledger` tells what was billed: `told`
-with its usage in the answer, `untold` without. What is billed untold is the rule of gateway/upstreams/billing.py: the
-input of what was hung up on in silence, and the output as far as it was sent.
+with its usage in the answer, `untold` without, `gone` while the client left a stream. What is billed untold is the rule
+of gateway/upstreams/billing.py: the input of what was met with silence, and the output as far as it was sent.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Ledger:
     untold_input: int = 0
     untold_output: int = 0
     n_untold: int = 0
+    gone_input: int = 0
+    gone_output: int = 0
 
     def tell(self, n_input: int, n_output: int) -> dict[str, int]:
         """Bills with usage."""
@@ -269,7 +271,8 @@ class _Stream:
     def _leave(self) -> None:
         """The client went away: what was sent to it is billed."""
         self._ledger.n_gone += 1
-        self._ledger.bill(self._asked.n_input, tokens(self._n_sent))
+        self._ledger.gone_input += self._asked.n_input
+        self._ledger.gone_output += tokens(self._n_sent)
 
     def _named(self) -> dict[str, Any]:
         return {"id": "chatcmpl-f", "object": "chat.completion.chunk", "created": 1, "model": self._asked.body["model"]}

@@ -127,8 +127,8 @@ def test_a_caller_who_leaves_ends_the_upstreams_work() -> None:
             assert (row["in_flight"], row["n_aborted"], row["n_errors"]) == (0, 1, 0)
             assert upstream.ledger.n_gone == 1
             assert call.attempts[0].error == "aborted"
-            assert call.usage.input_tokens == upstream.ledger.untold_input
-            assert -(-len(said) // 4) <= call.usage.output_tokens <= upstream.ledger.untold_output
+            assert call.usage.input_tokens == upstream.ledger.gone_input
+            assert -(-len(said) // 4) <= call.usage.output_tokens <= upstream.ledger.gone_output
             assert not call.usage.reported
 
     asyncio.run(run())

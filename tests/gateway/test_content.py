@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from core.pii.find import find
 from core.records import PiiEntity
 from gateway.config import ContentRule
 from gateway.errors import Refused
@@ -253,3 +254,18 @@ def test_choices_and_tool_arguments_of_a_stream_are_texts_of_their_own() -> None
 def test_a_stream_without_rules_is_not_filtered() -> None:
     assert _policy(words=["bomb"], on="input").stream(call_of("x", streamed=True)) is None
     assert _policy(words=["bomb"], on="both", tenant="other").stream(call_of("x", streamed=True)) is None
+
+
+@given(st.lists(st.integers(0, 60), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_entities_are_found_across_chunk_borders(cuts: list[int]) -> None:
+    def places(text: str, kinds: frozenset[PiiEntity]) -> list[tuple[int, int]]:
+        return [(found.start, found.end) for found in find(text) if found.entity in kinds]
+
+    text = "é pay with 4111 1111 1111 1111, or write to ann@example.com"
+    borders = [0, *sorted(min(c, len(text)) for c in cuts), len(text)]
+    call = call_of("x", streamed=True)
+    rule = ContentRule(name="pii", on="output", entities=(PiiEntity.CARD, PiiEntity.EMAIL), then="redact")
+    window = Content([rule], places).stream(call)
+    said = heard(through(window, spoken(text[a:b] for a, b in pairwise(borders))))
+    assert said == "é pay with [REDACTED:pii], or write to [REDACTED:pii]"

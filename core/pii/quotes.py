@@ -18,8 +18,9 @@ class Quotes:
 
     def __init__(self, text: bytes) -> None:
         self._text = text
+        self._begun = False  # the quotes are looked for when the first bare number is there
         self._quotes = _QUOTE.finditer(text)
-        self._next = next(self._quotes, None)
+        self._next: re.Match[bytes] | None = None
         self._open: list[int] = []  # where each string that is open begins, outermost first
 
     def around(self, start: int, end: int, mark: bytes) -> bytes:
@@ -37,6 +38,8 @@ class Quotes:
         return quote + mark + quote
 
     def _advance(self, position: int) -> None:
+        if not self._begun:
+            self._begun, self._next = True, next(self._quotes, None)
         while self._next is not None and self._next.end() <= position:
             level = _level(len(self._next[1]))
             if level == len(self._open):

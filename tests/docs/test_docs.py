@@ -228,6 +228,18 @@ def test_what_is_said_about_personal_information_is_what_was_measured() -> None:
     assert all(f"`{mode.value}`" in text for mode in PiiMode)
 
 
+def test_what_is_said_about_masking_is_what_was_measured() -> None:
+    text, measured = _read("docs/gateway-masking.md"), json.loads(_read("benchmarks/results/gateway_masking.json"))
+    table = text[text.index("<!-- masking-table -->") : text.index("<!-- /masking-table -->")]
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| ([\d.]+) % \| ([\d.]+) % \|$", table, re.MULTILINE)
+    assert [kind for kind, *_ in rows] == list(measured["accuracy"])
+    for kind, *counts, recall, precision in rows:
+        found = measured["accuracy"][kind]
+        assert [int(count) for count in counts] == [found["labelled"], found["sent"], found["false"]]
+        assert (float(recall), float(precision)) == (100 * found["recall"], 100 * found["precision"])
+    assert f"a prompt of 1,500 characters, never seen | {measured['us']['clean_unseen']:.0f} |" in text
+
+
 # --- conformance ----------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from core.clock import NS_PER_S
 from core.windows import Window
 from store import sketch
 from store.engine import slot, table_of
-from store.rollups import BUCKETS_S, WHOLE, quantiles_by
+from store.rollups import BUCKETS_S, WHOLE, RollupsAsked, quantiles_by
 from store.spans import started_at
 from store.tenant import TenantStore
 
@@ -39,16 +39,27 @@ _SAID: Final = ("call_id", "upstream", "virtual_model", "cache", "fallback_reaso
 
 @dataclass(frozen=True, kw_only=True)
 class CallsAsked:
-    """Calls that start in `window`, of one app or of all."""
+    """Calls that start in `window`, of one app or of all; `bucket` (of store.rollups) None: see `bucket_for`. Raises
+    InvalidInput for an unknown bucket, or a window of too many."""
 
     window: Window
     app: str | None = None
+    bucket: str | None = None
     as_of_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bucket is not None:
+            RollupsAsked(window=self.window, bucket=self.bucket)
+
+    @property
+    def bucket_s(self) -> int:
+        """The bucket's length in seconds."""
+        return bucket_for(self.window) if self.bucket is None else BUCKETS_S[self.bucket]
 
 
 def gateway_summary(store: TenantStore, asked: CallsAsked) -> dict[str, Any]:
     """Everything at once, as `GET /api/v1/gateway/summary` answers it; counts are 0 and shares None without calls."""
-    bucket_s = bucket_for(asked.window)
+    bucket_s = asked.bucket_s
     over_time = _frame(store, _over_time(asked.app is not None), asked, {"bucket_ns": bucket_s * NS_PER_S})
     kinds = _frame(store, _kinds(asked.app is not None), asked)
     durations = _durations(_frame(store, _measured(asked.app is not None), asked))

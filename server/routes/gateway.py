@@ -1,18 +1,25 @@
-"""The gateway as its calls show it in the window, from the lake."""
+"""The gateway: as its calls show it in the window, from the lake; and as it says of itself now."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import http.client
+import json
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from auth.keys import credential_of
 from server.policy import known_parameters_only
 from server.routes.answers import answer
 from server.routes.asking import ReadingOf, Text, Times
 from store.gateway_calls import CallsAsked, gateway_summary
 
 router = APIRouter(prefix="/api/v1/gateway", tags=["gateway"], dependencies=[Depends(known_parameters_only)])
+
+
+ASK_S: Final = 2.0
+_MOST_BYTES: Final = 4 << 20
 
 
 class Cell(BaseModel):
@@ -119,13 +126,55 @@ class GatewaySummary(BaseModel):
 
 
 class AskedSummary(Times):
-    """The gateway's calls of one app, or of all, in a window."""
+    """The gateway's calls of one app, or of all, in a window. `bucket` of the series: 1m, 5m, 15m, 1h, 6h, 1d; what
+    makes few cells when it is left out."""
 
     app: Text = None
+    bucket: Annotated[str | None, Field(max_length=10)] = None
+
+
+class GatewayStatus(BaseModel):
+    """`running`: a gateway answers on this machine; what it said follows, as the caller's tenant may see it. Else
+    `why` says what happened."""
+
+    model_config = ConfigDict(extra="allow")
+
+    running: bool
+    why: str | None
+    upstreams: list[dict[str, Any]]
+    models: list[dict[str, Any]]
+    budgets: list[dict[str, Any]]
 
 
 @router.get("/summary", response_model=GatewaySummary)
 def summarise(reading: ReadingOf, asked: Annotated[AskedSummary, Query()]) -> Response:
     """Outcomes over time, latency, overhead, cache, upstreams, masked values and refusals of the window's calls."""
-    wanted = CallsAsked(window=reading.window(asked), app=asked.app, as_of_ns=reading.as_of_ns(asked))
+    window = reading.window(asked)
+    wanted = CallsAsked(window=window, app=asked.app, bucket=asked.bucket, as_of_ns=reading.as_of_ns(asked))
     return answer(gateway_summary(reading.store, wanted))
+
+
+@router.get("/status", response_model=GatewayStatus)
+def read_status(request: Request, reading: ReadingOf) -> Response:
+    """What the gateway on this machine says of its upstreams, models, budgets and configuration; `running` false where
+    none answers."""
+    told, why = _asked(reading.services.settings.gateway_port, credential_of(request.headers.items()) or "")
+    known: dict[str, Any] = {"upstreams": [], "models": [], "budgets": []}
+    return answer({**known, **told, "running": not why, "why": why or None})
+
+
+def _asked(port: int, key: str) -> tuple[dict[str, Any], str]:
+    """The gateway's own words to this caller, or why there are none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_S)
+    try:
+        connection.request("GET", "/status", headers={"Authorization": f"Bearer {key}"})
+        response = connection.getresponse()
+        body = response.read(_MOST_BYTES)
+        found = json.loads(body) if response.status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return {}, f"no gateway answers on port {port}: {str(error)[:200] or type(error).__name__}"
+    finally:
+        connection.close()
+    if not isinstance(found, dict):
+        return {}, f"what answers on port {port} is no gateway of this instance: it said {response.status}"
+    return found, ""

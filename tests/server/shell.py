@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.testclient import TestClient
@@ -37,9 +38,9 @@ class Shell:
 
 
 @contextmanager
-def running_shell(folder: Path) -> Iterator[Shell]:
+def running_shell(folder: Path, **settings: Any) -> Iterator[Shell]:
     """Builds and at the end closes it."""
-    services = build_services(Settings(data=folder / "data"))
+    services = build_services(Settings(data=folder / "data", **settings))
     keys = {}
     for tenant in (AIRLINE, SHOP):
         services.control.ensure_tenant(tenant)

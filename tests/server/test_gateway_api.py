@@ -1,14 +1,18 @@
-"""The gateway at the API: what its calls say of it, from spans of the lake."""
+"""The gateway at the API: what its calls say of it, from spans of the lake, and what it says of itself."""
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from core.records import Role
-from server.routes.gateway import GatewaySummary
+from server.routes.gateway import GatewayStatus, GatewaySummary
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 from tests.store.build import T0, fill
 from tests.store.test_gateway_calls import NONE, call
@@ -56,3 +60,74 @@ def test_the_summary_says_what_was_refused_and_masked(shell: Shell) -> None:
     ]
     assert told["policies"][0]["policy"] == "masking"
     assert told["upstreams"][0]["upstream"] == "east"
+
+
+def test_the_series_has_the_bucket_that_was_asked_for(shell: Shell) -> None:
+    assert summary(shell)["bucket_s"] == 60
+    assert summary(shell, bucket="1h")["bucket_s"] == 3600
+    sent = shell.headers(Role.VIEWER)
+    answer = shell.client.get("/api/v1/gateway/summary", params=WINDOW | {"bucket": "7s"}, headers=sent)
+    assert (answer.status_code, answer.json()["field"]) == (422, "bucket")
+
+
+class Door(BaseHTTPRequestHandler):
+    """Answers as a gateway does, to one key."""
+
+    key: ClassVar[str]
+    status: ClassVar[int] = 200
+    body: ClassVar[bytes] = b'{"upstreams": [{"upstream": "east", "state": "open"}], "n_open": 3}'
+
+    def do_GET(self) -> None:
+        right = self.path == "/status" and self.headers["Authorization"] == f"Bearer {self.key}"
+        self.send_response(self.status if right else 401)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Iterator[tuple[Shell, type[Door]]]:
+    """A server whose gateway is a door of the test."""
+
+    class OneDoor(Door):
+        """Of this test."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), OneDoor) as listening:
+        thread = threading.Thread(target=listening.serve_forever, daemon=True)
+        thread.start()
+        with running_shell(tmp_path, gateway_port=listening.server_address[1]) as running:
+            OneDoor.key = running.keys[AIRLINE, Role.VIEWER]
+            yield running, OneDoor
+        listening.shutdown()
+        thread.join(10)
+
+
+def status(shell: Shell) -> dict[str, Any]:
+    answer = shell.client.get("/api/v1/gateway/status", headers=shell.headers(Role.VIEWER))
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    GatewayStatus.model_validate(told, strict=True)
+    return told
+
+
+def test_the_status_is_what_the_gateway_says_to_this_caller(beside: tuple[Shell, type[Door]]) -> None:
+    shell, door = beside
+    told = status(shell)
+    assert (told["running"], told["why"], told["n_open"], told["budgets"]) == (True, None, 3, [])
+    assert told["upstreams"] == [{"upstream": "east", "state": "open"}]
+    for code, body in ((200, b"<html>"), (200, b"[1]"), (404, b"{}")):
+        door.status, door.body = code, body
+        told = status(shell)
+        assert (told["running"], told["upstreams"]) == (False, [])
+        assert "on port" in told["why"]
+
+
+def test_without_a_gateway_the_status_says_so(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        with running_shell(tmp_path, gateway_port=free.getsockname()[1]) as shell:
+            told = status(shell)
+    assert told["running"] is False
+    assert told["why"].startswith("no gateway answers on port")

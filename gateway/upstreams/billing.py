@@ -34,6 +34,8 @@ _TEXTS: Final = re.compile(rb'"(?:content|arguments|text)"\s*:\s*"((?:[^"\\]|\\.
 def total(attempts: Iterable[Attempt]) -> Usage:
     """What was billed for all attempts of a call."""
     billed = [attempt.usage for attempt in attempts if attempt.usage is not None]
+    if len(billed) == 1:
+        return billed[0]
     return Usage(
         input_tokens=sum(usage.input_tokens for usage in billed),
         output_tokens=sum(usage.output_tokens for usage in billed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from gateway.upstreams.openai import OpenAIWire
 from gateway.upstreams.wire import Wire
 
 _MOST_URLS: Final = 1000
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII)
 
 
 class Slot:
@@ -56,8 +58,8 @@ class Slot:
         headers["accept-encoding"] = "identity"
         headers["user-agent"] = "assay-gateway"
         if self.is_here:
-            members = {"session.id": call.caller.session, "assay.release": call.caller.release}
-            told = ",".join(f"{name}={quote(value, safe='')}" for name, value in members.items() if value)
+            members = (("session.id", call.caller.session), ("assay.release", call.caller.release))
+            told = ",".join([f"{name}={_quoted(value)}" for name, value in members if value])
             if told:
                 headers["baggage"] = told
         return headers
@@ -65,6 +67,11 @@ class Slot:
     def shown(self, now: float) -> dict[str, Any]:
         """One row of the status."""
         return self.health.shown(self.name, self.config.wire.value, self.breaker, self.keys, now)
+
+
+def _quoted(value: str) -> str:
+    """Percent-encoded; most are as they are."""
+    return value if _PLAIN.fullmatch(value) else quote(value, safe="")
 
 
 def _wire(config: UpstreamConfig) -> Wire:

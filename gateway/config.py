@@ -310,7 +310,7 @@ class GatewayConfig(Section):
             for number, target in enumerate(model.targets)
             if target.upstream not in self.upstreams
         ]
-        problems += self._unknown_cheaper() + self._unknown_routes()
+        problems += self._unknown_cheaper() + self._unfit_cheaper() + self._unknown_routes() + self._twice()
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -327,6 +327,30 @@ class GatewayConfig(Section):
                 problems.append(f"models.{name}.cheaper: goes in a circle: {' -> '.join([*seen, str(now)])}")
             elif now is not None and len(seen) == 1:
                 problems.append(f"models.{name}.cheaper: there is no model {now!r}")
+        return problems
+
+    def _unfit_cheaper(self) -> list[str]:
+        problems = []
+        for name, model in self.models.items():
+            cheaper = self.models.get(model.cheaper or "")
+            if cheaper is None:
+                continue
+            at = f"models.{name}.cheaper: {model.cheaper!r}"
+            if cheaper.kind is not model.kind:
+                problems.append(f"{at} answers {cheaper.kind.value}, not {model.kind.value}")
+            if cheaper.tenants and not set(model.tenants or ("",)) <= set(cheaper.tenants):
+                problems.append(f"{at} is not for all tenants that may use {name!r}")
+        return problems
+
+    def _twice(self) -> list[str]:
+        problems = []
+        for part, rules in (("budgets", self.policies.budgets), ("content", self.policies.content)):
+            names = [rule.name for rule in rules]
+            problems += [
+                f"policies.{part}.{n}.name: there is a rule {name!r} above already"
+                for n, name in enumerate(names)
+                if name in names[:n]
+            ]
         return problems
 
     def _unknown_routes(self) -> list[str]:

@@ -176,15 +176,18 @@ class _Exchange:
         call, door = self._call, self._door
         call.status, call.error, call.error_message = status, error, message
         call.ended_ns = door.clock()
-        try:
-            door.price(call)
-            door.chain.done(call)
-            call.policy_ms["tracing"] = door.tracing.ms
-            began = perf_counter_ns()
-            door.finish(call)
-            door.tracing.ms = (perf_counter_ns() - began) / 1e6
-        except Exception:
-            _LOG.exception("the end of call %s could not be written", call.id)
+        for step in (door.price, door.chain.done, self._trace):
+            try:
+                step(call)
+            except Exception:
+                _LOG.exception("the end of call %s could not be written", call.id)
+
+    def _trace(self, call: Call) -> None:
+        tracing = self._door.tracing
+        call.policy_ms["tracing"] = tracing.ms
+        began = perf_counter_ns()
+        self._door.finish(call)
+        tracing.ms = (perf_counter_ns() - began) / 1e6
 
     def _headers(self, *, whole: bool = False) -> dict[str, str]:
         call = self._call

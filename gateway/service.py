@@ -110,7 +110,7 @@ class Service:
             "upstreams": self._pool.status(),
             "models": self._models_shown(principal),
             "budgets": self._budgets.status(principal.tenant),
-            "ledger": asdict(self._ledger.state()),
+            "ledger": {"trouble": self._ledger.state().trouble},
             "spans": asdict(self._exporter.status(principal.tenant)),
             "n_open": self.app.n_open,
             **self._given.more_status(principal),

@@ -119,7 +119,8 @@ def test_a_routed_name_takes_the_model_that_the_call_needs(gateway: Live) -> Non
     assert ask(gateway, "Hello", model="auto").headers["x-assay-model"] == "sim-1-mini"
     hard = (
         "First compare both contracts clause by clause, then derive step by step which obligations follow, prove "
-        "that none contradicts the statute, and finally write a table in JSON with reasons.\n```python\nfor x in y: pass\n```"
+        "that none contradicts the statute, and finally write a table in JSON with reasons."
+        "\n```python\nfor x in y: pass\n```"
     )
     tools = [{"type": "function", "function": {"name": f"t{n}", "parameters": {"type": "object"}}} for n in range(8)]
     assert ask(gateway, hard * 8, model="auto", tools=tools).headers["x-assay-model"] == "sim-1-large"

@@ -23,6 +23,7 @@ from core.ids import tenant_id
 from core.records import Principal, Role
 from gateway.config import GatewayConfig
 from gateway.service import Service, Surroundings
+from gateway.session_door import Plan
 from tests.waiting import wait_until
 
 SPOOL_KEY = bytes(range(32))
@@ -57,6 +58,7 @@ class Live:
     provider: str
     service: Service
     loop: asyncio.AbstractEventLoop
+    plans: dict[tuple[str, str], Plan]  # by tenant and app; what is put in holds from the next request on
 
     def calls(self, at_least: int = 1, tenant: str = "acme") -> list[dict[str, Any]]:
         """The attributes of the spans of a tenant's calls so far, once there are `at_least` so many."""
@@ -120,6 +122,7 @@ def live(folder: Path, **more: Any) -> Iterator[Live]:
 @asynccontextmanager
 async def _serving(folder: Path, provider: str, more: dict[str, Any]) -> AsyncIterator[Live]:
     config = GatewayConfig.model_validate(config_of(provider, **more))
+    plans: dict[tuple[str, str], Plan] = {}
     service = Service(
         config,
         Surroundings(
@@ -128,6 +131,7 @@ async def _serving(folder: Path, provider: str, more: dict[str, Any]) -> AsyncIt
             otlp_url="http://127.0.0.1:9",
             principal=principal,
             ingest_key=lambda _tenant: None,
+            plan_of=lambda tenant, app: plans.get((tenant, app)),
         ),
     )
     await service.start()
@@ -135,9 +139,11 @@ async def _serving(folder: Path, provider: str, more: dict[str, Any]) -> AsyncIt
         settings = uvicorn.Config(service.app, http="httptools", loop="asyncio", log_level="warning", ws="none")
         server = Beside(settings)
         serving = asyncio.create_task(server.serve(sockets=[bound]))
+        while not server.started:
+            await asyncio.sleep(0.005)
         try:
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-            yield Live(url=url, provider=provider, service=service, loop=asyncio.get_running_loop())
+            yield Live(url=url, provider=provider, service=service, loop=asyncio.get_running_loop(), plans=plans)
         finally:
             server.should_exit = True
             await serving

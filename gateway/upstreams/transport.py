@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 
 import aiohttp
@@ -12,6 +13,7 @@ from gateway.upstreams.failures import AttemptFailed, Then, garbage
 
 _SKIPPED = ("user-agent", "accept", "accept-encoding", "content-type")
 _MOST_ERROR_BYTES = 64 << 10
+_LARGE_BYTES = 1 << 20
 
 
 class Transport:
@@ -43,7 +45,8 @@ class Transport:
         if self._session is None:
             raise RuntimeError("the upstreams were not started: call Pool.start() in the event loop")
         try:
-            return await self._session.post(url, data=body, headers=headers, allow_redirects=False, timeout=timeout)
+            data = body if len(body) < _LARGE_BYTES else io.BytesIO(body)  # sent in pieces, as fast as they are taken
+            return await self._session.post(url, data=data, headers=headers, allow_redirects=False, timeout=timeout)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise network_failure(error) from error
 

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import re
+import ssl
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -135,6 +136,9 @@ class FaultUpstream:
         if asked.fault.startswith("http_"):
             return _refuse(writer, asked)
         if asked.fault == "close_first":
+            return False
+        if asked.fault == "not_http":
+            writer.write(b"SSH-2.0-OpenSSH_9.9\r\n")
             return False
         if asked.fault == "html":
             _whole(writer, 200, b"<html><body>Bad gateway</body></html>", "text/html")
@@ -311,12 +315,14 @@ def _whole(
 
 
 @asynccontextmanager
-async def fault_upstream(port: int = 0, *, is_sound: bool = False) -> AsyncIterator[tuple[str, FaultUpstream]]:
+async def fault_upstream(
+    port: int = 0, *, is_sound: bool = False, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, FaultUpstream]]:
     """Serves in this event loop: the base URL, and the server."""
     upstream = FaultUpstream(is_sound=is_sound)
-    server = await asyncio.start_server(upstream.serve, "127.0.0.1", port, limit=1 << 26)
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", port, limit=1 << 26, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", upstream
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", upstream
     finally:
         server.close()
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from gateway.errors import BadCall, CallFailed, UpstreamFailed
 from gateway.records import Answer, Call, Usage
@@ -17,6 +25,24 @@ from tests.gateway.upstream_calls import KEY, SkippedTime, asked, call_of, fault
 def errors(call: Call) -> list[str]:
     """How the attempts ended."""
     return [f"{attempt.target.upstream}:{attempt.error or 'ok'}" for attempt in call.attempts]
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's context with a certificate of its own making."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "both.pem"
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(key.private_bytes(*plain) + certificate.public_bytes(Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    return context
 
 
 async def refused(pool: Pool, call: Call) -> CallFailed:
@@ -53,7 +79,8 @@ def test_a_whole_answer() -> None:
     assert upstream.asked[0].headers["baggage"] == "session.id=s%201,assay.release=v1"
 
 
-RETRIED = ["http_408", "http_500", "http_503", "http_529", "http_429", "close_first", "html", "half_json", "cut"]
+RETRIED = ["http_408", "http_500", "http_503", "http_529", "http_429"]
+RETRIED += ["close_first", "html", "half_json", "cut", "not_http"]
 
 
 @pytest.mark.parametrize("fault", RETRIED)
@@ -86,6 +113,7 @@ def test_what_fails_always_is_answered_by_the_next_target(fault: str) -> None:
         ("close_first", 502, "upstream_disconnected"),
         ("cut", 502, "upstream_disconnected"),
         ("html", 502, "upstream_garbage"),
+        ("not_http", 502, "upstream_garbage"),
         ("half_json", 502, "upstream_garbage"),
     ],
 )
@@ -181,6 +209,25 @@ def test_an_upstream_that_nobody_answers_at() -> None:
             assert (failed.status, failed.code) == (502, "upstream_connect")
 
     asyncio.run(run())
+
+
+def test_an_upstream_whose_certificate_nobody_signed_is_not_asked(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with fault_upstream(tls=self_signed(tmp_path)) as (url, upstream), faulty(base_url=url) as (pool, _):
+            call = call_of("hello", on=("main", "spare"))
+            text_of(await asked(pool, call))
+            assert call.fallback_reason == "tls"
+            failed = await refused(pool, call_of("hello"))
+            assert (failed.status, failed.code) == (502, "upstream_tls")
+            assert upstream.ledger.n_requests == 0
+
+    asyncio.run(run())
+
+
+def test_a_large_body_is_sent_whole() -> None:
+    call, found, upstream = ask("hello " + "x" * (3 << 20))
+    assert text_of(found)
+    assert upstream.asked[0].body["messages"] == call.body["messages"]
 
 
 def test_silence_is_not_waited_for_longer_than_the_time_limit_and_its_input_is_billed() -> None:

@@ -15,6 +15,7 @@ from agent_runtime.retrieval.library import Library
 from agent_runtime.runtime import SCHEMAS, Parts, Runtime
 from agent_runtime.settings import Settings
 from agent_runtime.simulation.backend import Shop
+from agent_runtime.simulation.provider.latency import MODEL_PREFIX
 from agent_runtime.simulation.provider.running import running_provider
 from agent_runtime.simulation.provider.server import Provider
 from agent_runtime.simulation.seed import demo_customer, open_world
@@ -36,6 +37,11 @@ def is_simulated(settings: Settings) -> bool:
     return settings.provider == "openai" and settings.openai_base_url is None and settings.openai_api_key is None
 
 
+def says_simulated(settings: Settings) -> bool:
+    """Whether spans and greeting say so: also of a simulated model that is reached through a gateway."""
+    return is_simulated(settings) or settings.model.startswith(MODEL_PREFIX)
+
+
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Running]:
     """Starts a runtime on the simulated shop under `settings.data`, resumes what was left, closes it at the end.
@@ -50,7 +56,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Running]:
         state = StateFile(settings.data, (*SCHEMAS, MEMORY))
         world = open_world(settings.data / "world.db")
         opened.callback(world.close)
-        memory, telemetry = StoredMemory(state), open_telemetry(settings, simulated=simulated)
+        memory, telemetry = StoredMemory(state), open_telemetry(settings, simulated=says_simulated(settings))
         library = Library(telemetry)
         for kind in ("help", "policy"):
             documents = (replace(document, tenant=settings.tenant) for document in world.documents(kind=kind))
@@ -70,4 +76,4 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Running]:
         memory.summarise = runtime.summarise
         opened.push_async_callback(runtime.close)
         await runtime.start()
-        yield Running(runtime=runtime, demo_user=demo_customer(world).user_id, simulated=simulated)
+        yield Running(runtime=runtime, demo_user=demo_customer(world).user_id, simulated=says_simulated(settings))

@@ -181,6 +181,11 @@ class Settings(BaseSettings):
         """Where this machine reaches the API."""
         return f"http://127.0.0.1:{self.api_port}"
 
+    def gateway_environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What `${env:...}` in the gateway's file may name: `given`, and ports of this installation."""
+        ports = {"ASSAY_AGENT_PORT": self.agent_port, "ASSAY_SIMULATED_PORT": self.simulated_port}
+        return {**given, **{name: str(port) for name, port in ports.items()}}
+
     @property
     def gateway_file(self) -> Path:
         """Where the gateway's configuration is, or would be."""

@@ -1,8 +1,10 @@
 """`python -m agent_runtime simulate`: plays sessions of simulated users against the agent, with planted faults.
 
 Spans go to AGENT_OTLP_ENDPOINT (key: AGENT_OTLP_KEY), the truth about every session to ASSAY_URL (key: ASSAY_API_KEY)
-as `outcome` scores; without them it is only counted. The model is the simulated one, on loopback, always. What the
-world knows to have been played is not played again: an interrupted run goes on where it was.
+as `outcome` scores; without them it is only counted. The model is the simulated one, on loopback: a provider of this
+run's own, or one behind the gateway that --model-url names (key: AGENT_OPENAI_API_KEY), which has to read the same
+world for the planted faults of the model. What the world knows to have been played is not played again: an interrupted
+run goes on where it was.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reuse", action="store_true", help="play a release that is registered with other content all the same"
     )
     parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
+    parser.add_argument("--model-url", metavar="URL", help="the simulated model as a gateway serves it")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     parser.add_argument("--called", default="", help=argparse.SUPPRESS)  # what the user called, to name it in an error
     parser.add_argument("--check", action="store_true", help="check these values and end")
@@ -159,7 +162,11 @@ async def _full(
     given: argparse.Namespace, traffic: Traffic, own: Path, assay: httpx.AsyncClient | None, opened: AsyncExitStack
 ) -> Run:
     """Sessions through the real runtime."""
-    stage = await opened.enter_async_context(open_stage(_settings(own), _world(given), given.seed, given.speed))
+    settings, url = _settings(own), given.model_url
+    if url:
+        settings = settings.model_copy(update={"openai_base_url": url, "openai_api_key": Settings().openai_api_key})
+    opening = open_stage(settings, _world(given), given.seed, given.speed, own_provider=not url)
+    stage = await opened.enter_async_context(opening)
     return Run(stage=stage, traffic=traffic, assay=assay)
 
 
@@ -210,6 +217,8 @@ def _world(given: argparse.Namespace) -> Path:
 
 
 def _traffic(given: argparse.Namespace) -> Traffic:
+    if given.fidelity == "trace" and given.model_url:
+        raise InvalidInput("--model-url goes with full sessions; traces are recorded with a model of their own")
     if given.fidelity == "trace":
         checked(given.sessions, _hours(given) / _WEEK_H)
     elif given.weeks is not None or given.hours is not None or given.fill:

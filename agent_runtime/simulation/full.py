@@ -207,18 +207,22 @@ def _caps(parameters: Parameters) -> Caps:
 
 
 @asynccontextmanager
-async def open_stage(settings: Settings, world_file: Path, seed: int, speed: float | None) -> AsyncIterator[Stage]:
+async def open_stage(
+    settings: Settings, world_file: Path, seed: int, speed: float | None, *, own_provider: bool = True
+) -> AsyncIterator[Stage]:
     """Starts the simulated provider (on loopback, in this event loop) and a runtime on it; ends both.
 
-    `settings.data` gets the runtime's own file. `speed` None does not wait as a model would. Raises InvalidInput,
-    CorruptState.
+    `settings.data` gets the runtime's own file. `speed` None does not wait as a model would. Without `own_provider`
+    the model is at `openai_base_url` of the settings. Raises InvalidInput, CorruptState.
     """
     async with AsyncExitStack() as opened:
         world = open_world(world_file)
         opened.callback(world.close)
-        provider = Provider(seed=seed, speed=speed, alter=planted_faults(world))
-        url = await opened.enter_async_context(running_provider(provider))
-        settings = settings.model_copy(update={"openai_base_url": f"{url}/v1", "provider": "openai"})
+        if own_provider:
+            provider = Provider(seed=seed, speed=speed, alter=planted_faults(world))
+            url = await opened.enter_async_context(running_provider(provider))
+            settings = settings.model_copy(update={"openai_base_url": f"{url}/v1"})
+        settings = settings.model_copy(update={"provider": "openai"})
         state = StateFile(settings.data, (*SCHEMAS, MEMORY))
         way = exporter_of(settings)
         exporter = PatientExporter(way) if way else None

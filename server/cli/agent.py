@@ -1,6 +1,7 @@
 """Talk to the reference agent in the terminal, and approve its risky actions.
 
-Its traces go to a running Assay; without one they go nowhere. OPENAI_BASE_URL and the like choose a real model.
+Its traces go to a running Assay; without one they go nowhere. Its model is the one of that Assay's gateway where that
+has it (AGENT_MODEL, or sim-1). OPENAI_BASE_URL and the like choose a real model.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import sys
 
 from server.cli.connection import add_connection_arguments, client_of
-from server.cli.launching import agent_environment, become_agent, otlp_url_of
+from server.cli.launching import agent_environment, become_agent, otlp_url_of, through_gateway
 from server.cli.outcome import CommandFailed
 
 
@@ -33,4 +34,5 @@ def run(args: argparse.Namespace) -> int:
     else:
         url = otlp_url_of(api, args.data)
         environment = agent_environment(os.environ, data=args.data, api_url=api.url, otlp_url=url, key=api.key)
+        environment = through_gateway(environment, args.data, api)
     become_agent(["chat", *(["--user", args.user] if args.user else [])], environment)

@@ -1,8 +1,8 @@
 """Start everything on this machine with simulated users talking to the reference agent.
 
-No key and no network are needed: the model is simulated, and every span says so. Release demo-v2 has faults whose truth
-arrives as outcome scores. The last two days are filled with earlier traffic first, as traces, the newest first:
-at a later start only what is missing.
+No key and no network are needed: the model is simulated, behind the gateway, and every span says so. Release demo-v2
+has faults whose truth arrives as outcome scores. The last two days are filled with earlier traffic first, as traces,
+the newest first: at a later start only what is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from server.cli import up
+from server.cli import demo_gateway, up
 from server.cli.launching import ROOT
 from server.cli.up import Places
 from server.supervisor import Part
@@ -32,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs until a signal comes or the time is over."""
-    return up.run_instance(args, more_parts=_traffic, seconds=args.seconds)
+    return up.run_instance(
+        args,
+        prepare=demo_gateway.write_file,
+        more_parts=_traffic,
+        more_ports=[] if args.no_gateway else [demo_gateway.PORT],
+        seconds=args.seconds,
+    )
 
 
 def _traffic(places: Places, key: str) -> list[Part]:
@@ -44,8 +50,8 @@ def _traffic(places: Places, key: str) -> list[Part]:
         flush=True,
     )
     started = datetime.now(UTC).strftime("%m%d%H%M%S-")
-    users = _simulation("users", places, key, [f"--mark={started}", *PACE])
-    return [_simulation("history", places, key, ["--mark=h", *HISTORY], then=users)]
+    users = _simulation("users", places, key, [f"--mark={started}", *PACE, *demo_gateway.model_words(places)])
+    return [*demo_gateway.provider(places), _simulation("history", places, key, ["--mark=h", *HISTORY], then=users)]
 
 
 def _simulation(name: str, places: Places, key: str, words: Sequence[str], then: Part | None = None) -> Part:

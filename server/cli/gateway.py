@@ -60,15 +60,17 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from gateway.config import schema
     from gateway.config_file import BadConfig, load_config
+    from server.settings import load_settings
 
     if args.schema:
         print(json.dumps(schema(), indent=2))
         return ExitCode.OK
-    path = args.file or _file_of(args)
+    settings = load_settings(args.config, data=args.data)
+    path = args.file or settings.gateway_file
     problems: tuple[str, ...] = ()
     said = ""
     try:
-        config = load_config(path, os.environ).config
+        config = load_config(path, settings.gateway_environment(os.environ)).config
         said = f"{path} is good: {len(config.upstreams)} upstreams, {len(config.models)} models"
     except BadConfig as error:
         problems = error.problems
@@ -80,12 +82,6 @@ def _check(args: argparse.Namespace) -> int:
     else:
         print(said)
     return ExitCode.USAGE if problems else ExitCode.OK
-
-
-def _file_of(args: argparse.Namespace) -> Path:
-    from server.settings import load_settings
-
-    return load_settings(args.config, data=args.data).gateway_file
 
 
 # -- status --------------------------------------------------------------------------------------------------------

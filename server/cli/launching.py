@@ -8,13 +8,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from server.cli.connection import ApiClient, read_json_file
+from server.cli.gateway_door import Door
 from server.cli.outcome import CommandFailed, ExitCode
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _ANSWER_S: Final = 300.0
+_MODEL_SERVERS = ("AGENT_OPENAI_BASE_URL", "OPENAI_BASE_URL", "AGENT_OPENAI_API_KEY", "OPENAI_API_KEY")
 _OTLP = ("AGENT_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -57,6 +59,26 @@ def agent_environment(
     if not any(given.get(name) for name in _OTLP):
         ours["AGENT_OTLP_ENDPOINT"] = otlp_url
     return {**ours, **given, "ASSAY_URL": api_url, **({"ASSAY_API_KEY": key} if key else {})}
+
+
+def through_gateway(environment: Mapping[str, str], data: Path, api: ApiClient) -> dict[str, str]:
+    """The agent's environment with the gateway of `data`'s running instance as its model server, where that has the
+    agent's model and nobody named another server; else as it is."""
+    running = read_json_file(data / "run" / "state.json")
+    url, model = running.get("gateway"), environment.get("AGENT_MODEL", "sim-1")
+    elsewhere = any(environment.get(name) for name in (*_MODEL_SERVERS, "AGENT_PROVIDER"))
+    if running.get("url") != api.url or not url or elsewhere or not _serves(str(url), api.key, model):
+        return dict(environment)
+    key = {"AGENT_OPENAI_API_KEY": api.key} if api.key else {}
+    return {**environment, "AGENT_OPENAI_BASE_URL": f"{url}/v1", **key}
+
+
+def _serves(url: str, key: str | None, model: str) -> bool:
+    try:
+        Door(url=url, key=key).get(f"/v1/models/{quote(model, safe='')}")
+    except CommandFailed:
+        return False
+    return True
 
 
 def otlp_url_of(api: ApiClient, data: Path) -> str:

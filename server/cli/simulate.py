@@ -30,6 +30,7 @@ _OPTIONS: Final = (
     ("weeks", "N", "of traces, up to now, with seasons of day and week (default: 8)"),
     ("hours", "N", "of traces, instead of weeks"),
     ("personas", "N", "manners of users per task (default: all)"),
+    ("model-url", "URL", "the simulated model as the gateway serves it: http://127.0.0.1:8090/v1; full sessions only"),
     ("outcome-delay", "S", "seconds from a session's end to its outcome (default: 5)"),
 )
 
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     environment = agent_environment(
         os.environ, data=args.data, api_url=api.url, otlp_url=otlp_url_of(api, args.data), key=api.key
     )
+    if args.model_url and api.key:
+        environment["AGENT_OPENAI_API_KEY"] = api.key  # the gateway's; a provider's own is never sent there
     become_agent(words, environment)
 
 

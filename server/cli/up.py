@@ -72,18 +72,21 @@ def run(args: argparse.Namespace) -> int:
 def run_instance(
     args: argparse.Namespace,
     *,
+    prepare: Callable[[Places], None] | None = None,
     more_parts: Callable[[Places, str], list[Part]] | None = None,
     more_ports: Sequence[str] = (),
     seconds: float | None = None,
 ) -> int:
-    """Starts everything and stays. `more_parts` makes further parts, on `more_ports`, from the places and the admin
-    key; `seconds` ends by itself that long after everything was ready."""
+    """Starts everything and stays. `prepare` is called before anything is started. `more_parts` makes further parts, on
+    `more_ports`, from the places and the admin key; `seconds` ends by itself that long after everything was ready."""
     with FirstSteps(args, more_ports) as first_steps:
         places = first_steps.places
         supervisor = Supervisor(places.data / "run", say=_say)
         try:
             supervisor.lock()
             require_free_ports(places.host, places.ports)
+            if prepare is not None:
+                prepare(places)
             parts = _parts(places)
             supervisor.start(part for part in parts if part.name not in _NEED_KEYS)
             credentials = first_steps.credentials()

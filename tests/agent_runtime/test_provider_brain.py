@@ -254,6 +254,12 @@ def test_free_text_is_understood(text: str, act: Act | None) -> None:
     assert understand(text).act is act
 
 
+def test_an_address_that_a_gateway_has_masked_is_an_address() -> None:
+    assert understand("please change my e-mail address to <EMAIL_2>.").email == "<EMAIL_2>"
+    (call,) = ask("account", user("Please change my e-mail address to <EMAIL_1>.")).calls
+    assert (call.tool, call.args["email"]) == ("update_email", "<EMAIL_1>")
+
+
 def test_the_structured_requests_have_their_answers() -> None:
     opening = [user("Please refund the boots of order LK-1023145.")]
     plan = propose(situation("planner", opening, frozenset({"make_plan"})), 0).calls[0].args

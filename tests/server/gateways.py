@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +74,16 @@ def config_of(provider: str, more: str = MODELS) -> str:
 
 
 @contextmanager
-def running_gateway(folder: Path, more: str = MODELS, *, speed: str = "max", **environ: str) -> Iterator[Running]:
-    """Starts provider and gateway, and ends both."""
+def running_gateway(
+    folder: Path, more: str = MODELS, *, whole: str = "", speed: str = "max", provider_words: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Starts provider and gateway, and ends both. `whole` is a file that names the provider itself."""
     base, data, log = free_port_base(), folder / "data", folder / "gateway.log"
     key = bootstrap(Settings(data=data, port_base=base))["key"]
     provider = f"http://127.0.0.1:{base + 6}"
-    (data / "gateway.yaml").write_text(config_of(provider, more))
-    env = {**CLEAN, **environ}
-    words = ["-m", "agent_runtime.simulation.provider", "--port", str(base + 6), "--speed", speed]
+    (data / "gateway.yaml").write_text(whole or config_of(provider, more))
+    env = CLEAN
+    words = ["-m", "agent_runtime.simulation.provider", "--port", str(base + 6), "--speed", speed, *provider_words]
     simulated = subprocess.Popen([sys.executable, *words], cwd=REPOSITORY, env=env, stdout=subprocess.DEVNULL)
     words = ["-m", "server.cli.main", "serve", "gateway", "--data", str(data), "--port-base", str(base)]
     with log.open("ab") as output:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from agent_runtime.__main__ import _parser as agent_parser
-from server.cli import demo, simulate
+from gateway.config_file import load_config
+from server.cli import demo, demo_gateway, simulate
 from server.cli.up import Places
 
 # A supervisor over a part that ends at once and is followed by another; lines that it is told to say are printed.
@@ -80,6 +81,25 @@ def test_the_demo_fills_the_time_before_and_goes_on_live(
     assert (made.fidelity, made.fill, made.baseline, made.release) == ("trace", True, "demo-v1", "demo-v2")
     assert (live.fidelity, live.fill, live.sessions) == ("full", False, "0")
     assert json.dumps(made.fault) == json.dumps(live.fault)
+
+
+def test_the_demo_leads_its_users_through_the_gateway(tmp_path: Path) -> None:
+    ports = {"API": 1, "OTLP HTTP": 2, "OTLP gRPC": 3, "gateway": 4, "simulated model": 6}
+    places = Places(data=tmp_path / "new", host="127.0.0.1", ports=ports, environment={})
+    demo_gateway.write_file(places)
+    written = tmp_path / "new" / "gateway.yaml"
+    config = load_config(written, {"ASSAY_SIMULATED_PORT": "6"}).config
+    assert config.upstreams["simulated"].base_url == "http://127.0.0.1:6/v1"
+    assert config.models["sim-1"].cache == "off"
+    model, history = demo._traffic(places, "key")
+    assert (model.name, list(model.ports)) == ("model", [6])
+    assert str(tmp_path / "new" / "agent" / "world.db") in model.command
+    assert history.then is not None
+    assert "--model-url=http://127.0.0.1:4/v1" in history.then.command
+    assert not [word for word in history.command if "model-url" in word], "traces are recorded as fast as before"
+    written.write_text("version: 1\n")
+    demo_gateway.write_file(places)
+    assert written.read_text() == "version: 1\n", "a file that is there is yours"
 
 
 class _Api:

@@ -19,6 +19,7 @@ _WRITES: Final = {
     Act.DISCOUNT: "apply_discount",
     Act.RETURN: "create_return",
 }
+_KEPT: Final = re.compile(r"LK-\d+(?:/\d+)?|RT-\d+|TK-\d+|GEAR-\d+|\$\d[\d.]*|[\w.+-]+@[\w.-]+\w|<EMAIL_\d+>")
 
 
 def route(wish: Wish) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _call(tool: str, args: dict[str, Any]) -> Proposal:
 def summary(situation: Situation) -> str:
     """Shortens what it is given: ids and amounts first, then the start of each line, to a third of its length."""
     text = "\n".join(situation.user_texts())
-    kept = dict.fromkeys(re.findall(r"LK-\d+(?:/\d+)?|RT-\d+|TK-\d+|GEAR-\d+|\$\d[\d.]*|[\w.+-]+@[\w.-]+\w", text))
+    kept = dict.fromkeys(_KEPT.findall(text))
     most = max(60, min(900, len(text) // 3))
     lines = [" ".join(line.split()[:14]) for line in text.splitlines() if line.strip()]
     about = f"Mentioned: {', '.join(list(kept)[:12])}. " if kept else ""

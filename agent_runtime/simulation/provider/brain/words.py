@@ -40,7 +40,7 @@ def _words(pattern: str) -> re.Pattern[str]:
 
 ORDER_ID: Final = re.compile(r"\bLK-?\s?(\d{5,8})(/\d{1,2})?\b", re.IGNORECASE)
 RETURN_ID: Final = re.compile(r"\bRT-\d{4,8}\b", re.IGNORECASE)
-EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+EMAIL: Final = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|<EMAIL_\d+>")  # or what a gateway has put in its place
 SKU: Final = re.compile(r"\b(?:GEAR|SKU|LS)-[A-Z0-9]+\b", re.IGNORECASE)
 AMOUNT: Final = re.compile(
     r"(?:\$\s?|USD\s?)(\d{1,6}(?:\.\d{1,2})?)|\b(\d{1,6}(?:\.\d{1,2})?)\s?(?:dollars|usd|bucks)\b", re.I

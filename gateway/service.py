@@ -29,6 +29,7 @@ from gateway.policies.cache import Cache
 from gateway.policies.content import Content
 from gateway.policies.limits import Limits, Windows
 from gateway.policies.masking import Masking
+from gateway.policies.repair import Repair
 from gateway.policies.routing import Routing
 from gateway.prices import PROVIDER_OF, Prices
 from gateway.records import Call, VirtualModel
@@ -156,6 +157,7 @@ class Service:
             Masking(told.masking),
             Routing(told.routing, models),
             *self._cache(told.cache),
+            Repair(told.repair),
         ]
 
     def _cache(self, config: CacheConfig | None) -> list[Policy]:

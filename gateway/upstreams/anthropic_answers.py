@@ -96,7 +96,7 @@ class AnthropicEvents:
         self._splitter = EventSplitter()
         self._head: Chunk = {"id": "", "object": "chat.completion.chunk", "created": created_s, "model": ""}
         self._counts: dict[str, Any] = {}
-        self._has_begun = False
+        self._has_begun = self._has_stopped = False
         self._calls: dict[int, int] = {}  # index of the block -> index of the tool call
         self._silent: dict[int, Any] = {}  # blocks of tool calls without any argument so far, with their input
 
@@ -109,8 +109,11 @@ class AnthropicEvents:
             return []
 
     def end(self) -> list[Chunk]:
-        """What was held back. A message without `message_stop` is not whole."""
-        return self._chunks(self._splitter.end())
+        """What was held back. A message that said why it stopped is whole without `message_stop`."""
+        chunks = self._chunks(self._splitter.end())
+        if self._has_stopped and not self.finished and self.failure is None:
+            chunks.append(self._last())
+        return chunks
 
     def _chunks(self, events: list[tuple[bytes, bytes]]) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -141,13 +144,17 @@ class AnthropicEvents:
             case "message_delta":
                 self._count(_object(event.get("usage")), is_all=True)
                 reason = text_in(_object(event.get("delta")).get("stop_reason"))
+                self._has_stopped = self._has_stopped or bool(reason)
                 return [self._chunk({}, _FINISH.get(reason, "stop"))] if reason else []
             case "message_stop":
-                self.finished = True
-                return [{**self._head, "choices": [], "usage": usage_in_openais_words(self._counts)}]
+                return [self._last()]
             case "error":
                 self.failure = _error(_status_of(event), event)
         return []  # pings, and kinds of events that came later than this
+
+    def _last(self) -> Chunk:
+        self.finished = True
+        return {**self._head, "choices": [], "usage": usage_in_openais_words(self._counts)}
 
     def _start(self, message: dict[str, Any]) -> None:
         self._head["id"], self._head["model"] = text_in(message.get("id")), text_in(message.get("model"))

@@ -73,6 +73,8 @@ class UpstreamStream:
                 async with asyncio.timeout_at(min(loop.time() + self._idle_s, self._until)):
                     return await self._step()
         except TimeoutError:
+            if self._is_whole_anyway():
+                return True
             what = "stopped sending" if loop.time() < self._until else "went on for too long"
             raise timed_out(f"the upstream {what} in the middle of its answer") from None
 
@@ -90,6 +92,8 @@ class UpstreamStream:
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError) as error:
+            if self._is_whole_anyway():
+                return True
             raise network_failure(error) from error
         if not piece:
             return self._ended_by_upstream()
@@ -98,12 +102,16 @@ class UpstreamStream:
         return True
 
     def _ended_by_upstream(self) -> bool:
-        self._at_end = True
-        self._waiting = self._reader.end()
-        if not self._reader.finished and self._reader.failure is None:
+        if not self._is_whole_anyway() and self._reader.failure is None:
             said = "the upstream ended its answer in the middle"
             raise AttemptFailed("cut_off", UpstreamFailed(said, code="upstream_cut_off"), status=200)
         return True
+
+    def _is_whole_anyway(self) -> bool:
+        """Nothing more will be read: whether what came is all that matters, without the end of the stream."""
+        self._at_end = True
+        self._waiting = self._reader.end()
+        return self._reader.finished
 
 
 def _from_event(error: CallFailed) -> AttemptFailed:

@@ -245,6 +245,10 @@ class _Stream:
         usage = self._ledger.tell(asked.n_input, tokens(self._n_sent))
         if asked.body.get("stream_options", {}).get("include_usage"):
             await self._event({**self._named(), "choices": [], "usage": usage})
+        if asked.fault in ("close_last", "stall_last"):
+            if asked.fault == "stall_last":
+                await self._reader.read()
+            return False
         if asked.fault != "no_done":
             await self._bytes(f"data: [DONE]{self._end}{self._end}".encode())
         self._writer.write(b"0\r\n\r\n")

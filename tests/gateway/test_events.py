@@ -180,6 +180,16 @@ def test_a_stream_without_done_is_whole_when_its_choices_ended() -> None:
     assert reader.finished
 
 
+def test_a_message_that_said_why_it_stopped_is_whole() -> None:
+    reader, whole = AnthropicEvents(1), AnthropicEvents(1)
+    assert reader.feed(events(ANTHROPIC[:-1])) + reader.end() == whole.feed(events(ANTHROPIC))
+    assert reader.finished
+    reader = AnthropicEvents(1)
+    reader.feed(events(ANTHROPIC[:-2]))
+    reader.end()
+    assert not reader.finished
+
+
 def test_an_error_event_says_what_the_provider_said() -> None:
     reader = AnthropicEvents(1)
     said = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}

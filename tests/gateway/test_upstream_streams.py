@@ -43,6 +43,14 @@ def test_whole_streams_however_they_arrive(fault: str) -> None:
     assert upstream.asked[0].body["stream_options"] == {"include_usage": True}
 
 
+@pytest.mark.parametrize("fault", ["close_last", "stall_last"])
+def test_a_stream_that_said_all_is_whole_however_it_ends(fault: str) -> None:
+    call, said, failure, _ = stream(f"words=8 fault={fault}", idle_timeout_s=0.3)
+    assert (said, failure) == (words(8), None)
+    assert call.usage.reported
+    assert call.attempts[0].error == ""
+
+
 @pytest.mark.parametrize("fault", ["http_500", "http_429", "close_first", "html", "error_first"])
 def test_before_the_first_chunk_another_attempt_is_made(fault: str) -> None:
     call, said, failure, upstream = stream(f"id=a words=8 fault={fault}:1")

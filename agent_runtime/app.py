@@ -20,6 +20,7 @@ from agent_runtime.errors import Busy, InvalidInput, NotFound, RuntimeFailed
 from agent_runtime.records import TurnInput
 from agent_runtime.runtime import Runtime
 from agent_runtime.settings import Settings
+from agent_runtime.telemetry import arrived
 
 _STATUS: Final[dict[type[RuntimeFailed], tuple[int, str]]] = {
     InvalidInput: (422, "invalid_input"),
@@ -113,7 +114,9 @@ def _routes(app: FastAPI, settings: Settings) -> None:
         return {"status": "ok"}
 
     @app.post("/v1/sessions/{session_id}/turns")
-    async def turn(session_id: Name, body: TurnBody, idempotency_key: Annotated[str, Header()] = "") -> Any:
+    async def turn(
+        session_id: Name, body: TurnBody, request: Request, idempotency_key: Annotated[str, Header()] = ""
+    ) -> Any:
         given = TurnInput(
             session_id=session_id,
             user_id=body.user_id,
@@ -121,13 +124,15 @@ def _routes(app: FastAPI, settings: Settings) -> None:
             message_id=body.message_id or idempotency_key or uuid.uuid4().hex,
             tenant=body.tenant or settings.tenant,
         )
-        return jsonable_encoder(await runtime().turn(given))
+        with arrived(request.headers):
+            return jsonable_encoder(await runtime().turn(given))
 
     @app.post("/v1/sessions/{session_id}/approvals")
-    async def approve(session_id: Name, body: ApprovalBody) -> Any:
-        return jsonable_encoder(
-            await runtime().approve(body.approval_id, body.approved, body.by, session_id=session_id)
-        )
+    async def approve(session_id: Name, body: ApprovalBody, request: Request) -> Any:
+        with arrived(request.headers):
+            return jsonable_encoder(
+                await runtime().approve(body.approval_id, body.approved, body.by, session_id=session_id)
+            )
 
     @app.delete("/v1/users/{user_id:path}")
     async def forget(user_id: Name, tenant: str = settings.tenant, topic: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -30,7 +30,7 @@ from agent_runtime.sessions import Sessions
 from agent_runtime.settings import Settings
 from agent_runtime.stages import rewritten
 from agent_runtime.state import StateFile
-from agent_runtime.telemetry import Telemetry
+from agent_runtime.telemetry import Telemetry, apart
 from agent_runtime.tools.backend import Backend
 from agent_runtime.tools.confirm import Confirmation
 from agent_runtime.tools.execute import ToolRunner
@@ -153,8 +153,10 @@ class Runtime:
             await self._checkpoints.lapse(self._undecided_since(), (given.tenant, given.session_id))
             while True:
                 begun = await self._checkpoints.begin(given, release, kept)
-                result = begun.result or await self._turns.run(begun)
-                if begun.result is not None or begun.turn_id == turn_id_of(given):
+                ours = begun.turn_id == turn_id_of(given)
+                with nullcontext() if ours else apart():
+                    result = begun.result or await self._turns.run(begun)
+                if begun.result is not None or ours:
                     return result
 
     async def approve(self, approval_id: str, approved: bool, by: str, *, session_id: str | None = None) -> TurnResult:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.propagate import inject
+from opentelemetry.propagate import extract, inject
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -32,6 +32,9 @@ BAGGAGE_KEYS: Final = (
 )
 
 
+_FROM_THE_GATEWAY: Final = ("assay.release", "assay.variant")  # what the gateway knows better than the release itself
+_ARRIVED: Final = context.create_key("agent_runtime.arrived")
+_MOST_NAME: Final = 200
 _QUEUED_SPANS: Final = 32_768  # what waits for the collector; more is dropped
 
 
@@ -97,8 +100,42 @@ def open_telemetry(settings: Settings, *, simulated: bool, exporter: SpanExporte
 
 
 @contextmanager
+def arrived(headers: Mapping[str, str]) -> Iterator[None]:
+    """While a request is worked on: turns go on with its `traceparent`, and the release and variant of its `baggage`
+    (both W3C) are theirs. What cannot be read is as if it were not there."""
+    token = context.attach(context.set_value(_ARRIVED, True, extract(headers, Context())))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """For a turn that is worked on because of a request, and is not what it asks for: it is a trace of its own."""
+    token = context.attach(Context())
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def _came_with() -> tuple[Context, dict[str, str]]:
+    """Where a turn goes on, and what the gateway says of it. Without a request a turn is a trace of its own: the span
+    and the baggage of who calls in this process do not leak into it."""
+    here = context.get_current()
+    if not context.get_value(_ARRIVED, here):
+        return Context(), {}
+    caller = trace.get_current_span(here)
+    begins = trace.set_span_in_context(caller, Context()) if caller.get_span_context().is_valid else Context()
+    said = {key: str(baggage.get_baggage(key, here) or "") for key in _FROM_THE_GATEWAY}
+    return begins, {key: name for key, name in said.items() if 0 < len(name) <= _MOST_NAME and name.isprintable()}
+
+
+@contextmanager
 def turn_baggage(given: TurnInput, release: Release) -> Iterator[None]:
     """Sets the baggage of a turn for as long as it is worked on."""
+    current, said = _came_with()
     values = {
         "session.id": given.session_id,
         "gen_ai.conversation.id": given.session_id,
@@ -107,8 +144,8 @@ def turn_baggage(given: TurnInput, release: Release) -> Iterator[None]:
         "assay.app": release.app,
         "assay.release": release.name,
         "assay.variant": release.variant,
+        **said,
     }
-    current = Context()  # a turn is a trace of its own: the caller's span and baggage do not leak into it
     for key, value in values.items():
         current = baggage.set_baggage(key, value, current)
     token = context.attach(current)

@@ -159,8 +159,6 @@ class Exchange:
             if name.decode("latin-1") not in _NOT_SENT and name.decode("latin-1") not in dropped
         }
         headers["traceparent"] = f"00-{passage.trace_id.hex()}-{passage.span_id.hex()}-01"
-        if passage.parent is not None and b"tracestate" in given:
-            headers["tracestate"] = given[b"tracestate"].decode("latin-1")
         headers["baggage"] = stamped(
             given.get(b"baggage", b""),
             {

@@ -174,7 +174,6 @@ class SessionDoor:
         return Goal(release=release, variant=variant, address=address, key=key)
 
     def _passage(self, request: Request, principal: Principal, place: _Place, assigned: str) -> Passage:
-        parent = parent_of(request.headers.get(b"traceparent", b"").decode("latin-1"))
         drawn = os.urandom(24)
         return Passage(
             app=place.app,
@@ -186,8 +185,8 @@ class SessionDoor:
             method=request.method,
             key_id=principal.key_id or "",
             started_ns=self._clock(),
-            parent=parent,
-            trace_id=drawn[:16] if parent is None else parent[0],
+            caller=parent_of(request.headers.get(b"traceparent", b"").decode("latin-1")),
+            trace_id=drawn[:16],
             span_id=drawn[16:],
         )
 

@@ -68,7 +68,8 @@ def span_of(call: Call, *, content: bool) -> bytes:
 @dataclass(kw_only=True, slots=True)
 class Passage:
     """One request at the session door, for its span. `assigned` is the release of the session, `release` the one that
-    was asked; `said` and `replied` are masked texts of a turn, where they are known."""
+    was asked; `said` and `replied` are masked texts of a turn, where they are known. A turn is a trace of its own, that
+    begins here whoever calls: `caller`, their trace id and span id, is a link."""
 
     app: str
     session: str
@@ -79,7 +80,7 @@ class Passage:
     method: str
     key_id: str
     started_ns: int
-    parent: tuple[bytes, bytes] | None
+    caller: tuple[bytes, bytes] | None
     trace_id: bytes
     span_id: bytes
     ended_ns: int = 0
@@ -97,8 +98,8 @@ def passage_span(passage: Passage) -> bytes:
         name=f"session {passage.app}", kind=_SERVER, trace_id=passage.trace_id, span_id=passage.span_id,
         start_time_unix_nano=passage.started_ns, end_time_unix_nano=max(passage.ended_ns, passage.started_ns),
     )  # fmt: skip
-    if passage.parent is not None:
-        span.parent_span_id = passage.parent[1]
+    if passage.caller is not None:
+        span.links.add(trace_id=passage.caller[0], span_id=passage.caller[1])
     add = span.attributes.add
     for key, value in (
         ("session.id", passage.session),

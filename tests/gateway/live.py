@@ -77,6 +77,7 @@ def attributes_of(raw: bytes) -> dict[str, Any]:
     """The first span's attributes as plain values, with `name` and `status` of the span."""
     span = ExportTraceServiceRequest.FromString(raw).resource_spans[0].scope_spans[0].spans[0]
     found: dict[str, Any] = {"name": span.name, "status": span.status.message, "parent": span.parent_span_id.hex()}
+    found["links"] = [(link.trace_id.hex(), link.span_id.hex()) for link in span.links]
     for attribute in span.attributes:
         value = attribute.value
         kind = str(value.WhichOneof("value"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -117,11 +118,11 @@ def test_what_a_release_is_told(place: Place) -> None:
         "session.id": "s%20%C3%A91", "assay.release": "v2", "assay.variant": "treatment", "assay.app": "shop",
         "user.id": "ann", "mine": "1;p=2",
     }  # fmt: skip
-    assert asked.headers["traceparent"].startswith(f"00-{TRACE}-")
-    assert PARENT not in asked.headers["traceparent"]
-    assert (asked.headers["tracestate"], asked.headers["x-own"]) == ("a=b", "kept")
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", asked.headers["traceparent"])
+    assert TRACE not in asked.headers["traceparent"], "a turn is a trace of its own"
+    assert asked.headers["x-own"] == "kept"
     assert asked.headers["authorization"] == f"Bearer {KEY}"
-    assert not {"cookie", "x-gone", "x-api-key", "x-assay-release"} & asked.headers.keys()
+    assert not {"tracestate", "cookie", "x-gone", "x-api-key", "x-assay-release"} & asked.headers.keys()
     assert USER not in str(asked)
 
 
@@ -148,7 +149,7 @@ def test_the_span_of_a_turn(place: Place) -> None:
     place.plan(1.0)
     place.ask("s1", headers={"traceparent": f"00-{TRACE}-{PARENT}-01", "x-assay-user": "ann"})
     (span,) = place.spans()
-    assert (span["name"], span["parent"]) == ("session shop", PARENT)
+    assert (span["name"], span["parent"], span["links"]) == ("session shop", "", [(TRACE, PARENT)])
     said = {
         "session.id": "s1", "gen_ai.conversation.id": "s1", "user.id": "ann", "assay.release": "v2",
         "assay.variant": "treatment", "http.request.method": "POST", "http.response.status_code": 200,

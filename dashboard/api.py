@@ -142,6 +142,16 @@ class Api:
         port = 4318 if parts.port in (None, 8080) else parts.port - 1
         return f"{parts.scheme or 'http'}://{parts.hostname or '127.0.0.1'}:{port}"
 
+    def gateway_url(self) -> str:
+        """Where model calls are sent: ASSAY_GATEWAY_URL, else the gateway beside this server (8090, or two ports
+        above)."""
+        told = os.environ.get("ASSAY_GATEWAY_URL")
+        if told:
+            return told.rstrip("/")
+        parts = urlsplit(self.url)
+        port = 8090 if parts.port in (None, 8080) else parts.port + 2
+        return f"{parts.scheme or 'http'}://{parts.hostname or '127.0.0.1'}:{port}"
+
 
 def _segment(text: str) -> str:
     return quote(text, safe="")

@@ -49,6 +49,12 @@ def _agent() -> None:
     agent.show()
 
 
+def _gateway() -> None:
+    from dashboard.views import gateway
+
+    gateway.show()
+
+
 OVERVIEW: Final = st.Page(_overview, title="Overview", icon=":material/monitoring:", url_path="overview", default=True)
 TRACES: Final = st.Page(_traces, title="Traces", icon=":material/account_tree:", url_path="traces")
 TRACE: Final = st.Page(_trace, title="Trace", icon=":material/timeline:", url_path="trace", visibility="hidden")
@@ -56,7 +62,8 @@ SESSIONS: Final = st.Page(_sessions, title="Sessions", icon=":material/forum:", 
 SESSION: Final = st.Page(_session, title="Session", icon=":material/chat:", url_path="session", visibility="hidden")
 RELEASES: Final = st.Page(_releases, title="Releases", icon=":material/new_releases:", url_path="releases")
 AGENT: Final = st.Page(_agent, title="Agent", icon=":material/psychology:", url_path="agent")
-PAGES: Final = (OVERVIEW, TRACES, TRACE, SESSIONS, SESSION, AGENT, RELEASES)
+GATEWAY: Final = st.Page(_gateway, title="Gateway", icon=":material/hub:", url_path="gateway")
+PAGES: Final = (OVERVIEW, TRACES, TRACE, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY)
 
 
 def open_trace(trace_id: str, span_id: str | None = None) -> NoReturn:

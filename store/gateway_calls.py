@@ -5,7 +5,6 @@ values, refusals. One span is one call; how it is written is in docs/gateway-spa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -33,6 +32,7 @@ _POLICY: Final = "assay.gateway.policy_ms."
 _OVERHEAD: Final = "assay.gateway.overhead_ms"
 _MASKED: Final = "assay.gateway.masked."
 _LATENCY: Final = "latency"
+_ATTEMPT: Final = "attempt"  # one request of a call with several
 _LN_GAMMA: Final = math.log(sketch.GAMMA)
 _SAID: Final = ("call_id", "upstream", "virtual_model", "cache", "fallback_reason", "refused", "aborted", "n_attempts")
 
@@ -59,18 +59,20 @@ class CallsAsked:
 
 def gateway_summary(store: TenantStore, asked: CallsAsked) -> dict[str, Any]:
     """Everything at once, as `GET /api/v1/gateway/summary` answers it; counts are 0 and shares None without calls."""
-    bucket_s = asked.bucket_s
-    over_time = _frame(store, _over_time(asked.app is not None), asked, {"bucket_ns": bucket_s * NS_PER_S})
-    kinds = _frame(store, _kinds(asked.app is not None), asked)
-    durations = _durations(_frame(store, _measured(asked.app is not None), asked))
+    by_app = asked.app is not None
+    spans = _frame(store, _kinds(by_app), asked)
+    kinds = spans.filter(pl.col("outcome") != _ATTEMPT)
+    measured = _frame(store, _measured(by_app), asked)
+    durations = _durations(measured.filter(~pl.col("measure").str.starts_with(_MASKED)))
+    outcomes = _by_outcome(kinds)
     return {
         "n_calls": int(kinds["n"].sum()),
-        "outcomes": _by_outcome(kinds),
+        "outcomes": outcomes,
         "cost_usd": _money(kinds),
         "input_tokens": int(kinds["input_tokens"].sum()),
         "output_tokens": int(kinds["output_tokens"].sum()),
-        "bucket_s": bucket_s,
-        "series": _series(over_time),
+        "bucket_s": asked.bucket_s,
+        "series": _series(kinds),
         "latency_ms": durations.get(_LATENCY),
         "overhead_ms": durations.get(_OVERHEAD),
         "policies": [
@@ -79,9 +81,9 @@ def gateway_summary(store: TenantStore, asked: CallsAsked) -> dict[str, Any]:
             if name.startswith(_POLICY)
         ],
         "cache": _cache(kinds),
-        "upstreams": _upstreams(_frame(store, _requests(asked.app is not None), asked), kinds),
-        "masked": _frame(store, _masked(asked.app is not None), asked).select("entity", "n").to_dicts(),
-        "refused": _refused(kinds, _frame(store, _examples(asked.app is not None), asked)),
+        "upstreams": _upstreams(spans),
+        "masked": _masked(measured),
+        "refused": _refused(kinds, _frame(store, _examples(by_app), asked)) if outcomes["refused"] else [],
     }
 
 
@@ -92,11 +94,9 @@ def bucket_for(window: Window) -> int:
     return next((length for length in lengths if length_s / length <= _MOST_CELLS), lengths[-1])
 
 
-def _frame(
-    store: TenantStore, expr: ir.Table, asked: CallsAsked, values: Mapping[str, object] | None = None
-) -> pl.DataFrame:
-    bound = {"app": asked.app, **(values or {})}
-    return store.frame(expr, asked.window, asked.as_of_ns, values=bound)
+def _frame(store: TenantStore, expr: ir.Table, asked: CallsAsked) -> pl.DataFrame:
+    values: dict[str, object] = {"app": asked.app, "bucket_ns": asked.bucket_s * NS_PER_S}
+    return store.frame(expr, asked.window, asked.as_of_ns, values=values)
 
 
 def _by_outcome(kinds: pl.DataFrame) -> dict[str, int]:
@@ -119,10 +119,10 @@ def _series(cells: pl.DataFrame) -> list[dict[str, Any]]:
 def _durations(counts: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """Per measure: n, mean_ms and its quantiles in ms."""
     found = quantiles_by(counts.rename({"n": "count"}), ["measure"], QUANTILES, "quantiles")
-    sums = counts.group_by("measure").agg(pl.col("n").sum(), pl.col("total_ns").sum())
+    sums = counts.group_by("measure").agg(pl.col("n").sum(), pl.col("total").sum())
     rows = sums.join(found, on="measure").iter_rows(named=True)
     return {
-        row["measure"]: {"n": row["n"], "mean_ms": row["total_ns"] / row["n"] / 1e6}
+        row["measure"]: {"n": row["n"], "mean_ms": row["total"] / row["n"] / 1e6}
         | {f"{name}_ms": value for name, value in row["quantiles"].items()}
         for row in rows
     }
@@ -154,12 +154,19 @@ def saved_usd(kinds: pl.DataFrame, keys: list[str]) -> float | None:
     return float((told["hits"] * told["cost"] / told["n"]).sum()) if told.height else None
 
 
-def _upstreams(requests: pl.DataFrame, kinds: pl.DataFrame) -> list[dict[str, Any]]:
-    """Requests and errors count each attempt; `fallbacks` are calls that went on to this upstream, with why."""
-    moved = kinds.filter(pl.col("fallback_reason").is_not_null() & pl.col("upstream").is_not_null())
-    reasons = moved.group_by("upstream", "fallback_reason").agg(pl.col("n").sum()).sort("n", descending=True)
-    costs = kinds.group_by("upstream").agg(cost_usd=pl.col("cost_usd").cast(pl.Float64).sum())
-    found = requests.join(costs, on="upstream", how="left").sort("n_requests", "upstream", descending=[True, False])
+def _upstreams(spans: pl.DataFrame) -> list[dict[str, Any]]:
+    """Requests and errors count each attempt: those of a call with several have spans of their own. `fallbacks` are
+    calls that went on to this upstream, with why."""
+    known = spans.filter(pl.col("upstream").is_not_null())
+    reasons = known.drop_nulls("fallback_reason").group_by("upstream", "fallback_reason").agg(pl.col("n").sum())
+    reasons = reasons.sort("n", "fallback_reason", descending=[True, False])
+    is_request = (pl.col("outcome") == _ATTEMPT) | pl.col("single")
+    found = known.group_by("upstream").agg(
+        n_requests=pl.col("n").filter(is_request).sum(),
+        n_errors=pl.col("n").filter(is_request & pl.col("failed")).sum(),
+        cost_usd=pl.col("cost_usd").cast(pl.Float64).sum(),
+    )
+    found = found.filter(pl.col("n_requests") > 0).sort("n_requests", "upstream", descending=[True, False])
     return [
         {
             **row,
@@ -168,8 +175,15 @@ def _upstreams(requests: pl.DataFrame, kinds: pl.DataFrame) -> list[dict[str, An
                 {"reason": reason, "n": n} for name, reason, n in reasons.iter_rows() if name == row["upstream"]
             ],
         }
-        for row in found.select("upstream", "n_requests", "n_errors", "cost_usd").iter_rows(named=True)
+        for row in found.iter_rows(named=True)
     ]
+
+
+def _masked(measured: pl.DataFrame) -> list[dict[str, Any]]:
+    """How many values of each kind, most first."""
+    named = measured.filter(pl.col("measure").str.starts_with(_MASKED))
+    told = named.select(entity=pl.col("measure").str.strip_prefix(_MASKED), n="total")
+    return told.sort("n", "entity", descending=[True, False]).to_dicts()
 
 
 def _refused(kinds: pl.DataFrame, examples: pl.DataFrame) -> list[dict[str, Any]]:
@@ -193,27 +207,30 @@ def _spans(by_app: bool) -> ir.Table:
 
 def _calls(by_app: bool) -> ir.Table:
     spans = _spans(by_app)
-    rows = spans.filter(spans.call_id.notnull())
-    outcome = ibis.cases(
-        (rows.refused.notnull(), "refused"), (rows.aborted == "true", "aborted"), (rows.status_code == 2, "error"),
-        else_="ok",
-    )  # fmt: skip
-    return rows.mutate(outcome=outcome)
-
-
-@lru_cache(maxsize=2)
-def _over_time(by_app: bool) -> ir.Table:
-    rows = _calls(by_app)
-    length = slot("bucket_ns", "int64")
-    rows = rows.mutate(bucket_ns=(rows.start_ns // length) * length)
-    return rows.group_by("bucket_ns", "outcome", "cache").agg(tenant=rows.tenant.max(), n=rows.count())
+    return spans.filter(spans.call_id.notnull())
 
 
 @lru_cache(maxsize=2)
 def _kinds(by_app: bool) -> ir.Table:
-    rows = _calls(by_app)
-    keys = ("outcome", "cache", "upstream", "virtual_model", "fallback_reason", "refused")
-    return rows.group_by(*keys).agg(
+    """Calls over time by everything that is said of them in a word; attempts likewise, with an outcome of their own."""
+    rows = _spans(by_app)
+    length = slot("bucket_ns", "int64")
+    outcome = ibis.cases(
+        (rows.call_id.isnull(), _ATTEMPT),
+        (rows.refused.notnull(), "refused"),
+        (rows.aborted == "true", "aborted"),
+        (rows.status_code == 2, "error"),
+        else_="ok",
+    )
+    single = (rows.call_id.notnull() & (rows.n_attempts == "1")).fill_null(False)
+    rows = rows.mutate(
+        outcome=outcome,
+        failed=(rows.status_code == 2).fill_null(False),
+        single=single,
+        bucket_ns=(rows.start_ns // length) * length,
+    )
+    said = ("cache", "upstream", "virtual_model", "fallback_reason", "refused")
+    return rows.group_by("bucket_ns", "outcome", "failed", "single", *said).agg(
         tenant=rows.tenant.max(),
         n=rows.count(),
         n_priced=rows.cost_usd.count(),
@@ -222,43 +239,30 @@ def _kinds(by_app: bool) -> ir.Table:
 
 
 @lru_cache(maxsize=2)
-def _requests(by_app: bool) -> ir.Table:
-    """Each attempt once: those of a call with several have spans of their own."""
-    rows = _spans(by_app)
-    own = rows.filter(rows.upstream.notnull(), rows.call_id.isnull() | (rows.n_attempts == "1"))
-    return own.group_by("upstream").agg(
-        tenant=own.tenant.max(), n_requests=own.count(), n_errors=(own.status_code == 2).sum()
-    )
-
-
-@lru_cache(maxsize=2)
 def _measured(by_app: bool) -> ir.Table:
-    """Counts by bucket of a sketch of every measure: latency, overhead and each policy's time."""
+    """Counts by bucket of a sketch of every measure (latency, overhead, each policy's time), with their nanoseconds in
+    all; and of masked values, with their number."""
     calls = _calls(by_app)
     said = _attributes(calls)
+    masked = said.filter(said.name.startswith(_MASKED))
+    masked = masked.select(
+        "tenant", measure=masked.name, bucket=ibis.literal(0, "int32"), amount=masked.value.try_cast("int64")
+    )
     said = said.filter(said.name.startswith(_POLICY) | (said.name == _OVERHEAD))
     whole = calls.select("tenant", measure=ibis.literal(_LATENCY), ms=calls.duration_ms)
     rows = ibis.union(said.select("tenant", measure=said.name, ms=said.value.try_cast("float64")), whole)
     rows = rows.filter(rows.ms.notnull(), rows.ms >= 0, rows.ms < 1e12)  # NaN neither
     safe = ibis.greatest(rows.ms, sketch.SMALLEST)
     index = ibis.ifelse(rows.ms >= sketch.SMALLEST, (safe.ln() / _LN_GAMMA).ceil().cast("int64"), sketch.ZERO_BUCKET)
-    rows = rows.mutate(bucket=index.cast("int32"), ns=(rows.ms * 1e6).round().cast("int64"))
-    return rows.group_by("measure", "bucket").agg(tenant=rows.tenant.max(), n=rows.count(), total_ns=rows.ns.sum())
-
-
-@lru_cache(maxsize=2)
-def _masked(by_app: bool) -> ir.Table:
-    said = _attributes(_calls(by_app))
-    said = said.filter(said.name.startswith(_MASKED))
-    told = said.select("tenant", entity=said.name.substr(len(_MASKED)), n=said.value.try_cast("int64"))
-    sums = told.group_by("entity").agg(tenant=told.tenant.max(), n=told.n.sum())
-    return sums.order_by(ibis.desc("n"), "entity")
+    rows = rows.select("tenant", "measure", bucket=index.cast("int32"), amount=(rows.ms * 1e6).round().cast("int64"))
+    both = ibis.union(rows, masked.filter(masked.amount.notnull()).select(rows.columns))
+    return both.group_by("measure", "bucket").agg(tenant=both.tenant.max(), n=both.count(), total=both.amount.sum())
 
 
 @lru_cache(maxsize=2)
 def _examples(by_app: bool) -> ir.Table:
     rows = _calls(by_app)
-    rows = rows.filter(rows.outcome == "refused")
+    rows = rows.filter(rows.refused.notnull())
     shown = rows.select(
         *("trace_id", "span_id", "start_ns", "app"),
         code=rows.refused, model=ibis.coalesce(rows.virtual_model, rows.model_request), why=rows.status_message,

@@ -1,0 +1,307 @@
+"""Gateway: what passes through it, what it adds, what it keeps back, what it costs, and how its upstreams are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard import human, links
+from dashboard.api import Row
+from dashboard.parts import address, arrow, charts, frame, horizontal, lists, over_time, palette, states
+from dashboard.parts.window import ALL_TIME, Window
+from dashboard.text import inert, one_line
+
+_STATES: Final = {"closed": "well", "half_open": "tried again", "open": "given a rest"}
+_EXAMPLES: Final = 50
+_OUTCOMES: Final = (("ok", "ok", "blue"), ("error", "error", "red"), ("refused", "refused", "orange"))
+_ABORTED: Final = ("aborted", "caller left", "grey")
+
+
+@states.guarded
+def show() -> None:
+    """The page."""
+    window, every_s = frame.head("Gateway", "Model calls that pass through the gateway", live_key="gateway-live")
+    app = _app(window)
+    st.fragment(_numbers, run_every=every_s)(window, app)
+
+
+def _app(window: Window) -> str | None:
+    known = address.first("gateway", "app")
+    counts = lists.read_facets(states.api(), ("app",), window.parameters)["app"]
+    options = [*counts, *([known] if known and known not in counts else [])]
+    if len(options) < 2 and not known:
+        return None
+    chosen: str | None = st.selectbox(
+        "App",
+        options,
+        index=options.index(known) if known else None,
+        key="gateway-app",
+        placeholder="All apps",
+        label_visibility="collapsed",
+        format_func=lambda value: one_line(value, 40),
+        width=260,
+        icon=":material/smart_toy:",
+    )
+    address.keep("gateway", "app", chosen)
+    return chosen
+
+
+@states.guarded
+def _numbers(window: Window, app: str | None) -> None:
+    api = states.api()
+    about = {**window.parameters, "bucket": window.bucket, **({"app": app} if app else {})}
+    if window.endless:
+        about["bucket"] = "1d"
+    told, now = api.get("/gateway/summary", about), api.get("/gateway/status")
+    _state(now)
+    if not told["n_calls"]:
+        _nothing(window, app)
+        _upstreams(told["upstreams"], now["upstreams"])
+        _budgets(now["budgets"])
+        return
+    frame.numbers(_figures(told), "gateway")
+    _charts(told, window)
+    _upstreams(told["upstreams"], now["upstreams"])
+    _budgets(now["budgets"])
+    _refused(told["refused"])
+
+
+def _state(now: Row) -> None:
+    """Whether it runs, and what is wrong with its file."""
+    config = now.get("config") or {}
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-gateway-state"):
+        if now["running"]:
+            st.badge("running", icon=":material/check_circle:", color="green")
+            counts = [(len(now.get(name) or []), name) for name in ("models", "upstreams", "plans")]
+            said = ", ".join(human.plural(n, name.removesuffix("s")) for n, name in counts if n)
+            st.caption(said or "no models yet: its file names none")
+        else:
+            st.badge("does not answer", icon=":material/cloud_off:", color="orange")
+            st.text(inert(now.get("why"), 300))
+    if not now["running"]:
+        st.caption("What follows is what its calls of this time range left behind. It is started by")
+        st.code("assay serve gateway", language=None)
+    for problem in (config.get("problems") or [])[:5]:
+        with st.container(border=True, key=f"assay-error-text-gateway-{abs(hash(str(problem)))}"):
+            st.text(inert(problem, 400))
+            st.caption("The gateway's file is not used as it is now; what was read before stays.")
+
+
+def _nothing(window: Window, app: str | None) -> None:
+    """No call in the window: how to send one."""
+    url = states.api().gateway_url()
+    with st.container(border=True, key="assay-empty-gateway"):
+        st.subheader("No calls through the gateway here", anchor=False, icon=":material/filter_alt_off:")
+        if app:
+            st.text(f"None of the app {inert(app, 80)} {window.words}.")
+        else:
+            st.text(f"None {window.words}.")
+        st.caption("Any OpenAI client becomes a caller with two variables; the key is one of Assay:")
+        st.code(
+            f'export OPENAI_BASE_URL={url}/v1\nexport OPENAI_API_KEY="$ASSAY_API_KEY"', language="bash", wrap_lines=True
+        )
+        st.caption("or try one call and see which upstream answered, what every policy did and what it cost:")
+        st.code('assay gateway try "hello"', language="bash")
+        if window.parameters.get("since") != ALL_TIME and st.button(
+            "Show all time", icon=":material/history:", on_click=frame.choose, args=(ALL_TIME,)
+        ):
+            st.rerun()
+
+
+def _figures(told: Row) -> Sequence[tuple[str, str]]:
+    n_calls, outcomes, overhead = told["n_calls"], told["outcomes"], told["overhead_ms"] or {}
+    cache = told["cache"]
+    return (
+        ("Calls", human.count(n_calls)),
+        ("Errors", human.share(outcomes["error"], n_calls)),
+        ("Refused", human.share(outcomes["refused"], n_calls)),
+        ("Overhead p50", human.duration(overhead.get("p50_ms"))),
+        ("Overhead p95", human.duration(overhead.get("p95_ms"))),
+        ("Cache hits", human.share(cache["n_exact"] + cache["n_semantic"], cache["n_looked_up"])),
+        ("Cost", human.usd(told["cost_usd"])),
+    )
+
+
+def _charts(told: Row, window: Window) -> None:
+    shade = palette.colours()
+    first, second = st.columns(2, gap="medium")
+    if not window.endless:  # ten years of buckets show nothing
+        span, buckets = over_time.span(window, datetime.now(UTC))
+        cells = {int(one["bucket_ns"]): one for one in told["series"]}
+
+        def series(name: str) -> list[float | None]:
+            return [(cells.get(at) or {}).get(name, 0) for at in buckets]
+
+        shown = [*_OUTCOMES, *([_ABORTED] if told["outcomes"]["aborted"] else [])]
+        with first:
+            calls = {words: series(name) for name, words, _ in shown}
+            charts.bars("Calls", span, calls, key="gateway-calls", colours=[shade[colour] for *_, colour in shown])
+            _cache(told["cache"], span, [(cells.get(at) or {}) for at in buckets])
+    with second:
+        horizontal.overhead(told["policies"], told["overhead_ms"], "gateway-overhead")
+        st.caption(
+            "Enterprises budget 500 ms for a platform like this: 100 for personal information, 50 for compliance, "
+            "20 for tracing. The scale is logarithmic: each step is ten times the one before."
+        )
+        _masked(told["masked"])
+
+
+def _cache(cache: Row, span: charts.Span, cells: Sequence[Row]) -> None:
+    if not cache["n_looked_up"]:
+        return
+    shade = palette.colours()
+    hits: list[float | None] = [cell.get("n_cache_hits", 0) for cell in cells]
+    charts.bars("Answers from the cache", span, {"from the cache": hits}, key="gateway-cache", colours=[shade["green"]])
+    saved = cache["saved_usd"]
+    said = (
+        f"{cache['n_exact']:,} exact and {cache['n_semantic']:,} by meaning, of {cache['n_looked_up']:,} that looked."
+    )
+    about = f" They saved about {human.usd(saved)}." if saved is not None else ""
+    st.caption((said + about).replace("$", "\\$"))
+
+
+def _masked(masked: Sequence[Row]) -> None:
+    if masked:
+        rows = [(one["entity"], int(one["n"] or 0)) for one in masked[:12]]
+        horizontal.counts("Values masked before a model saw them", rows, "gateway-masked", "pink")
+
+
+def _upstreams(seen: Sequence[Row], now: Sequence[Row]) -> None:
+    """What the calls of the window say of each upstream, and how it is now."""
+    by_name = {str(one["upstream"]): one for one in seen}
+    state = {str(one.get("upstream")): one for one in now}
+    names = list(dict.fromkeys([*by_name, *state]))
+    if not names:
+        return
+    column = st.column_config
+    st.subheader("Upstreams", anchor=False)
+    known = [by_name.get(name) or {} for name in names]
+    current = [state.get(name) or {} for name in names]
+    cells: dict[str, Sequence[object]] = {"Upstream": [one_line(name, 60) for name in names]}
+    if now:
+        cells["Now"] = [_state_words(one) for one in current]
+        cells["In flight"] = [one.get("in_flight") for one in current]
+        cells["p50"] = [one.get("p50_ms") for one in current]
+    cells |= {
+        "Requests": [one.get("n_requests") for one in known],
+        "Errors": [None if not one else 100 * one["error_rate"] for one in known],
+        "Cost": [one.get("cost_usd") for one in known],
+        "Came here after": [_fallbacks(one.get("fallbacks") or []) for one in known],
+    }
+    if now:
+        cells["Last error"] = [one_line(one.get("last_error"), 200) or None for one in current]
+    _table(
+        cells,
+        {
+            "Upstream": column.TextColumn(width=150),
+            "Now": column.MultiselectColumn(
+                options=list(_STATES.values()), color=["green", "orange", "red"], width=110
+            ),
+            "In flight": column.NumberColumn(format="localized"),
+            "Requests": column.NumberColumn(format="localized", help="Each attempt, of the chosen time range"),
+            "Errors": column.NumberColumn(format="%.1f%%"),
+            "p50": column.NumberColumn(format="%.1f ms", help="Of its latest answers; of streams, to the first chunk"),
+            "Cost": column.NumberColumn(format="$%.4f"),
+            "Came here after": column.TextColumn(help="Calls that went on to it, by what happened before", width=200),
+            "Last error": column.TextColumn(width=240),
+        },
+        "gateway-upstreams",
+    )
+
+
+def _state_words(one: Row) -> list[str]:
+    words = _STATES.get(str(one.get("state")))
+    return [words] if words else []
+
+
+def _fallbacks(reasons: Sequence[Row]) -> str | None:
+    return one_line(", ".join(f"{one['reason']} {one['n']:,}" for one in reasons), 200) or None
+
+
+def _budgets(budgets: Sequence[Row]) -> None:
+    if not budgets:
+        return
+    column = st.column_config
+    st.subheader("Spend against budgets", anchor=False)
+    ordered = sorted(budgets, key=lambda one: -_used(one))
+    _table(
+        {
+            "Budget": [one_line(one.get("name"), 60) for one in ordered],
+            "Whose": [_whose(one) for one in ordered],
+            "Used": [_used(one) for one in ordered],
+            "Spent": [one.get("spent_usd") for one in ordered],
+            "Limit": [one.get("limit_usd") for one in ordered],
+            "Per": [one_line(one.get("period"), 20) for one in ordered],
+            "Then": [one_line(one.get("then"), 20) for one in ordered],
+            "Begins anew": [_moment(one.get("resets_at")) for one in ordered],
+        },
+        {
+            "Budget": column.TextColumn(width=150),
+            "Whose": column.TextColumn(width=180),
+            "Used": column.ProgressColumn(format="percent", min_value=0, max_value=1, width=200),
+            "Spent": column.NumberColumn(format="$%.4f"),
+            "Limit": column.NumberColumn(format="$%.2f"),
+            "Begins anew": column.DatetimeColumn(format="D MMM HH:mm"),
+        },
+        "gateway-budgets",
+    )
+
+
+def _used(one: Row) -> float:
+    limit = one.get("limit_usd") or 0
+    return float((one.get("spent_usd") or 0) / limit) if limit else 1.0
+
+
+def _whose(one: Row) -> str:
+    of = one.get("of") or ("" if one.get("scope") == "tenant" else one.get("match"))
+    return one_line(f"{one.get('scope')} {of or ''}".strip(), 80)
+
+
+def _refused(refused: Sequence[Row]) -> None:
+    """Why calls were refused, and the latest of them; a click opens the trace."""
+    if not refused:
+        return
+    st.subheader("Refused calls", anchor=False)
+    left, right = st.columns([2, 5], gap="medium")
+    with left:
+        rows = [(str(one["code"]), int(one["n"])) for one in refused[:12]]
+        horizontal.counts("By reason", rows, "gateway-refused", "orange")
+    examples = sorted((one for reason in refused for one in reason["examples"]), key=lambda one: one["started_at"])
+    shown = examples[::-1][:_EXAMPLES]
+    with right, st.container(key="assay-table"):
+        chosen = lists.grid(
+            {
+                "started": [_moment(one["started_at"]) for one in shown],
+                "reason": [one_line(one["code"], 40) for one in shown],
+                "app": [one_line(one.get("app"), 60) for one in shown],
+                "model": [one_line(one.get("model"), 60) for one in shown],
+                "why": [one_line(one.get("why"), 300) or None for one in shown],
+            },
+            "gateway-refused-grid",
+            height=420,
+            renamed={"reason": lists.text_column("Reason", 130), "why": lists.text_column("Why", 380)},
+        )
+    if chosen is not None and chosen < len(shown):
+        links.open_trace(shown[chosen]["trace_id"], shown[chosen]["span_id"])
+
+
+def _moment(at: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(at)).astimezone(frame.timezone()) if at else None
+    except ValueError:
+        return None
+
+
+def _table(columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str) -> None:
+    st.dataframe(
+        arrow.table(columns),
+        hide_index=True,
+        column_config=config,
+        placeholder="–",
+        row_height=36,
+        lazy=False,  # asking would import pandas
+        key=key,
+    )

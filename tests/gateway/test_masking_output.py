@@ -19,7 +19,8 @@ _PARTS = st.one_of(
 @given(st.lists(_PARTS, max_size=6).map(" ".join), st.lists(st.integers(1, 30), min_size=1, max_size=8))
 @settings(max_examples=300, deadline=None)
 def test_a_text_in_pieces_is_masked_as_the_whole(text: str, sizes: list[int]) -> None:
-    stream, passed, at = OutputStream(OutputMask(ALL, None)), [], 0
+    stream, at = OutputStream(OutputMask(ALL, None)), 0
+    passed: list[str] = []
     while at < len(text):
         size = sizes[len(passed) % len(sizes)]
         passed.append(stream.feed(text[at : at + size]))

@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PORTS_OF_A_STACK = 7
+GATEWAY_OFFSET = 4
 READY_S = 240.0  # a busy machine that compiles at the first start
 STOP_S = 20.0
 
@@ -38,6 +39,11 @@ class Stack:
     data_dir: Path
     log_path: Path
     pid: int  # the supervisor; the leader of its own process group
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's address, where it was asked for: http://127.0.0.1:N+4."""
+        return f"http://127.0.0.1:{self.port_base + GATEWAY_OFFSET}"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -87,8 +93,10 @@ def running_stack(
     *,
     environment: dict[str, str] | None = None,
     port_base: int | None = None,
+    gateway: bool = False,
 ) -> Iterator[Stack]:
-    """Boots the stack on `tmp_path`/data and stops it at the end; a boot that fails shows the server's log.
+    """Boots the stack on `tmp_path`/data and stops it at the end; a boot that fails shows the server's log. Dashboard
+    and gateway are there when they are asked for.
 
     The same `tmp_path` (and `port_base`) again starts on the data of the run before.
     """
@@ -97,9 +105,11 @@ def running_stack(
     log_path = tmp_path / "stack.log"
     tmp_path.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "server.cli.main", "up", "--port-base", str(base), "--data", str(data_dir)]
+    command += [] if dashboard else ["--no-dashboard"]
+    command += [] if gateway else ["--no-gateway"]
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            command if dashboard else [*command, "--no-dashboard"],
+            command,
             cwd=REPOSITORY,
             env={**_clean_environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
@@ -108,14 +118,15 @@ def running_stack(
             start_new_session=True,
         )
     try:
-        yield _when_ready(process, base, data_dir, log_path, dashboard)
+        also = [base + 3] * dashboard + [base + GATEWAY_OFFSET] * gateway
+        yield _when_ready(process, base, data_dir, log_path, also)
     finally:
         stop(process)
 
 
-def _when_ready(process: subprocess.Popen[bytes], base: int, data_dir: Path, log_path: Path, dashboard: bool) -> Stack:
+def _when_ready(process: subprocess.Popen[bytes], base: int, data_dir: Path, log_path: Path, also: list[int]) -> Stack:
     url = f"http://127.0.0.1:{base + 2}"
-    doors = [base, base + 1, *([base + 3] if dashboard else [])]
+    doors = [base, base + 1, *also]
 
     def ready() -> bool:
         if process.poll() is not None:

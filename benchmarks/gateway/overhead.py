@@ -89,7 +89,7 @@ def main() -> int:
 
 def _ours(stack: Stack) -> list[str]:
     """The harness starts the gateway itself, beside a collector and a server that are not counted, to measure it."""
-    url = f"http://127.0.0.1:{stack.port_base + 4}"
+    url = stack.gateway
     command = [sys.executable, "-m", "server.cli.main", "serve", "gateway", "--data", str(stack.data_dir)]
     words = ["--ours", f"{url}/v1/chat/completions", "--ours-ready", f"{url}/healthz"]
     words += ["--ours-cmd", shlex.join([*command, "--port-base", str(stack.port_base)])]

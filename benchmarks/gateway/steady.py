@@ -98,8 +98,10 @@ def upstream(harness: Path) -> Iterator[None]:
 
 def measure(stack: Stack, n_calls: int) -> list[dict[str, Any]]:
     """The rows of one run."""
-    url = f"http://127.0.0.1:{stack.port_base + 4}/v1/chat/completions"
-    pid = json.loads((stack.data_dir / "run" / "state.json").read_text())["pids"]["gateway"]
+    url = f"{stack.gateway}/v1/chat/completions"
+    state = stack.data_dir / "run" / "state.json"
+    wait_until(state.exists, 60, "the state of the instance")
+    pid = json.loads(state.read_text())["pids"]["gateway"]
     process = psutil.Process(pid)
     asyncio.run(many(url, stack.headers, 500))
     rows: list[dict[str, Any]] = []
@@ -147,7 +149,7 @@ def main() -> int:
         config = Path(scratch) / "gateway.yaml"
         config.write_text(json.dumps(CONFIG))
         environment = {"ASSAY_GATEWAY_CONFIG": str(config)}
-        with running_stack(Path(scratch) / "stack", environment=environment) as stack:
+        with running_stack(Path(scratch) / "stack", environment=environment, gateway=True) as stack:
             rows = measure(stack, args.calls)
     print(json.dumps(rows, indent=1))
     if args.name:

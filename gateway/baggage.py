@@ -21,7 +21,7 @@ def stamped(header: bytes, ours: Mapping[str, str]) -> str:
     for entry in header.decode("latin-1").split(",") if len(header) <= MOST_BYTES else ():
         entry = entry.strip()
         key, is_there, _ = entry.partition("=")
-        if not is_there or key.strip() in ours or not entry.isprintable() or not entry.isascii():
+        if not is_there or not key.strip() or key.strip() in ours or not entry.isprintable() or not entry.isascii():
             continue
         if len(entries) >= MOST_ENTRIES or size + len(entry) + 1 > MOST_BYTES:
             break

@@ -28,6 +28,7 @@ from tests.waiting import wait_until
 
 SPOOL_KEY = bytes(range(32))
 USER = "acme:user"
+NOWHERE = ("http://127.0.0.1:9", None)
 
 
 def principal(key: str | None) -> Principal:
@@ -88,14 +89,19 @@ def attributes_of(raw: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def live(folder: Path, **more: Any) -> Iterator[Live]:
-    """Serves a gateway until the end of the block, in a thread of its own with an event loop of its own."""
+def live(folder: Path, otlp: tuple[str, str | None] = NOWHERE, **more: Any) -> Iterator[Live]:
+    """Serves a gateway until the end of the block, in a thread of its own with an event loop of its own.
+
+    `otlp` is where spans go, and the key for it."""
     ready, stop = threading.Event(), threading.Event()
     found: list[Live] = []
     failed: list[BaseException] = []
 
     async def serve() -> None:
-        async with running_provider(Provider(speed=None)) as provider, _serving(folder, provider, more) as gateway:
+        async with (
+            running_provider(Provider(speed=None)) as provider,
+            _serving(folder, provider, otlp, more) as gateway,
+        ):
             found.append(gateway)
             ready.set()
             while not stop.is_set():
@@ -121,7 +127,9 @@ def live(folder: Path, **more: Any) -> Iterator[Live]:
 
 
 @asynccontextmanager
-async def _serving(folder: Path, provider: str, more: dict[str, Any]) -> AsyncIterator[Live]:
+async def _serving(
+    folder: Path, provider: str, otlp: tuple[str, str | None], more: dict[str, Any]
+) -> AsyncIterator[Live]:
     config = GatewayConfig.model_validate(config_of(provider, **more))
     plans: dict[tuple[str, str], Plan] = {}
     service = Service(
@@ -129,9 +137,9 @@ async def _serving(folder: Path, provider: str, more: dict[str, Any]) -> AsyncIt
         Surroundings(
             folder=folder,
             spool_key=SPOOL_KEY,
-            otlp_url="http://127.0.0.1:9",
+            otlp_url=otlp[0],
             principal=principal,
-            ingest_key=lambda _tenant: None,
+            ingest_key=lambda _tenant: otlp[1],
             plan_of=lambda tenant, app: plans.get((tenant, app)),
         ),
     )

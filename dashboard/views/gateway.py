@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import streamlit as st
@@ -11,7 +12,7 @@ import streamlit as st
 from dashboard import human, links
 from dashboard.api import Row
 from dashboard.parts import address, arrow, charts, frame, horizontal, lists, over_time, palette, states
-from dashboard.parts.window import ALL_TIME, Window
+from dashboard.parts.window import ALL_TIME, Window, between
 from dashboard.text import inert, one_line
 
 _STATES: Final = {"closed": "well", "half_open": "tried again", "open": "given a rest"}
@@ -52,10 +53,10 @@ def _app(window: Window) -> str | None:
 @states.guarded
 def _numbers(window: Window, app: str | None) -> None:
     api = states.api()
-    about = {**window.parameters, "bucket": window.bucket, **({"app": app} if app else {})}
-    if window.endless:
-        about["bucket"] = "1d"
-    told, now = api.get("/gateway/summary", about), api.get("/gateway/status")
+    told, now = _read(window, app), api.get("/gateway/status")
+    if window.endless and told["series"]:
+        window = _since_the_first(window, told["series"])
+        told = _read(window, app)
     _state(now)
     if not told["n_calls"]:
         _nothing(window, app)
@@ -67,6 +68,17 @@ def _numbers(window: Window, app: str | None) -> None:
     _upstreams(told["upstreams"], now["upstreams"])
     _budgets(now["budgets"])
     _refused(told["refused"])
+
+
+def _read(window: Window, app: str | None) -> Row:
+    about = {**window.parameters, "bucket": window.bucket}
+    return states.api().get("/gateway/summary", about | ({"app": app} if app else {}))
+
+
+def _since_the_first(window: Window, series: Sequence[Row]) -> Window:
+    """Of all time, what begins with the first call: charts of ten years show nothing."""
+    first = datetime.fromtimestamp(min(int(one["bucket_ns"]) for one in series) // 10**9, UTC)
+    return replace(between(first, datetime.now(UTC) + timedelta(minutes=1)), words=window.words, endless=True)
 
 
 def _state(now: Row) -> None:
@@ -127,33 +139,31 @@ def _figures(told: Row) -> Sequence[tuple[str, str]]:
 
 def _charts(told: Row, window: Window) -> None:
     shade = palette.colours()
+    span, buckets = over_time.span(window, datetime.now(UTC))
+    cells = {int(one["bucket_ns"]): one for one in told["series"]}
+
+    def series(name: str) -> list[float | None]:
+        return [(cells.get(at) or {}).get(name, 0) for at in buckets]
+
+    shown = [*_OUTCOMES, *([_ABORTED] if told["outcomes"]["aborted"] else [])]
     first, second = st.columns(2, gap="medium")
-    if not window.endless:  # ten years of buckets show nothing
-        span, buckets = over_time.span(window, datetime.now(UTC))
-        cells = {int(one["bucket_ns"]): one for one in told["series"]}
-
-        def series(name: str) -> list[float | None]:
-            return [(cells.get(at) or {}).get(name, 0) for at in buckets]
-
-        shown = [*_OUTCOMES, *([_ABORTED] if told["outcomes"]["aborted"] else [])]
-        with first:
-            calls = {words: series(name) for name, words, _ in shown}
-            charts.bars("Calls", span, calls, key="gateway-calls", colours=[shade[colour] for *_, colour in shown])
-            _cache(told["cache"], span, [(cells.get(at) or {}) for at in buckets])
+    with first:
+        calls = {words: series(name) for name, words, _ in shown}
+        charts.bars("Calls", span, calls, key="gateway-calls", colours=[shade[colour] for *_, colour in shown])
+        _cache(told["cache"], span, series("n_cache_hits"))
     with second:
         horizontal.overhead(told["policies"], told["overhead_ms"], "gateway-overhead")
         st.caption(
             "Enterprises budget 500 ms for a platform like this: 100 for personal information, 50 for compliance, "
-            "20 for tracing. The scale is logarithmic: each step is ten times the one before."
+            "20 for tracing. The scale is logarithmic: each mark is a hundred times the one before."
         )
         _masked(told["masked"])
 
 
-def _cache(cache: Row, span: charts.Span, cells: Sequence[Row]) -> None:
+def _cache(cache: Row, span: charts.Span, hits: Sequence[float | None]) -> None:
     if not cache["n_looked_up"]:
         return
     shade = palette.colours()
-    hits: list[float | None] = [cell.get("n_cache_hits", 0) for cell in cells]
     charts.bars("Answers from the cache", span, {"from the cache": hits}, key="gateway-cache", colours=[shade["green"]])
     saved = cache["saved_usd"]
     said = (

@@ -1,0 +1,102 @@
+"""The page Gateway in a browser, over the real collector, server, gateway and dashboard."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.dashboard import gateway_traffic
+from tests.dashboard.conftest import VISIBLE_S, Shown
+from tests.dashboard.test_hostile_pages import harmless, settled
+from tests.dashboard.test_pages import metric
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def refused(shown: Shown) -> list[str]:
+    """A day of calls that can be read; trace ids of those that were refused, the attack last."""
+    traces = [*gateway_traffic.day(shown.stack), gateway_traffic.attack(shown.stack)]
+    with shown.stack.client() as client:
+
+        def n_refused(app: str) -> int:
+            told = client.get("/api/v1/gateway/summary", params={"since": "24h", "app": app}).json()
+            return int(told["outcomes"]["refused"])
+
+        apps = {gateway_traffic.APP: 4, gateway_traffic.HOSTILE_APP: 1}
+        wait_until(lambda: all(n_refused(app) == n for app, n in apps.items()), VISIBLE_S, "the calls to be stored")
+    return traces
+
+
+def test_the_page_shows_traffic_overhead_cache_upstreams_and_masked_values(
+    page: Page, shown: Shown, refused: list[str]
+) -> None:
+    page.goto(shown.url(f"gateway?since=24h&app={gateway_traffic.APP}"))
+    expect(metric(page, "Calls")).to_have_text(str(gateway_traffic.N_OK + 14 + 5 + 3 + 1 + 4))
+    expect(metric(page, "Refused")).to_have_text("4.6%")
+    expect(metric(page, "Cache hits")).to_have_text("16.9%")
+    expect(metric(page, "Overhead p95")).to_have_text(re.compile(r"^0\.\d+ ms$|^1\.\d ms$"))
+    expect(page.locator(".st-key-assay-gateway-state")).to_contain_text("running")
+    overhead = page.locator(".st-key-assay-chart-gateway-overhead")
+    expect(overhead.locator(".ytick text").first).to_be_attached()
+    names = [name.strip() for name in overhead.locator(".ytick text").all_text_contents()]
+    assert set(names) >= {"the whole gateway", "masking (PII)", "content (compliance)", "cache"}
+    budgets = "plot => plot.data[1].x"
+    assert overhead.locator(".js-plotly-plot").evaluate(budgets) == [500, 100, 50]
+    expect(page.get_by_text("10 exact and 4 by meaning, of 83 that looked. They saved about $")).to_be_visible()
+    masked = page.locator(".st-key-assay-chart-gateway-masked .ytick text")
+    expect(masked.first).to_be_attached()
+    assert {"email", "card"} <= {name.strip() for name in masked.all_text_contents()}
+    cells = page.locator('[data-testid="stDataFrame"] canvas td')
+    expect(cells.filter(has_text="status_503 5").first).to_be_attached()
+    assert page.get_by_test_id("stPlotlyChart").count() == 5
+
+
+def test_a_refused_call_says_why_and_leads_to_its_trace(page: Page, shown: Shown, refused: list[str]) -> None:
+    page.goto(shown.url(f"gateway?since=24h&app={gateway_traffic.APP}"))
+    expect(page.get_by_role("heading", name="Refused calls")).to_be_visible()
+    grid = page.locator(".st-key-gateway-refused-grid")
+    expect(grid.locator("canvas td").filter(has_text="limit_requests").first).to_be_attached()
+    expect(grid.locator("canvas td").filter(has_text="the rule no-weapons refuses").first).to_be_attached()
+    settled(page)
+    canvas = grid.locator("canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 300, box["y"] + 36 + 19)
+    expect(page).to_have_url(re.compile(f"/trace\\?trace_id={refused[3]}"))
+
+
+def test_without_calls_the_page_says_how_to_send_one(page: Page, shown: Shown, refused: list[str]) -> None:
+    page.goto(shown.url("gateway?since=1m&app=nobody-calls"))
+    expect(page.get_by_role("heading", name="No calls through the gateway here")).to_be_visible()
+    expect(page.get_by_text(f"export OPENAI_BASE_URL=http://127.0.0.1:{shown.stack.port_base + 4}/v1")).to_be_visible()
+    page.get_by_role("button", name="Show all time").click()
+    expect(page).to_have_url(re.compile("since=all"))
+
+
+def test_all_time_shows_figures_without_ten_years_of_axis(page: Page, shown: Shown, refused: list[str]) -> None:
+    page.goto(shown.url(f"gateway?since=all&app={gateway_traffic.APP}"))
+    expect(metric(page, "Calls")).to_be_visible()
+    expect(page.locator(".st-key-assay-chart-gateway-overhead .ytick text").first).to_be_attached()
+    (first, last) = page.locator(".st-key-assay-chart-gateway-calls .js-plotly-plot").evaluate(
+        "plot => plot._fullLayout.xaxis.range"
+    )
+    assert int(last[:4]) - int(first[:4]) <= 1
+
+
+def test_hostile_text_stays_text(page: Page, shown: Shown, refused: list[str]) -> None:
+    page.goto(shown.url("gateway?since=1h"))
+    expect(page.locator(".st-key-assay-chart-gateway-overhead .ytick text").first).to_be_attached()
+    settled(page)
+    harmless(page)
+
+
+def test_narrow_screens_do_not_overflow(page: Page, shown: Shown, refused: list[str]) -> None:
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.goto(shown.url(f"gateway?since=24h&app={gateway_traffic.APP}"))
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0

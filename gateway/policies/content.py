@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gateway.config import ContentRule
 from gateway.errors import Refused
-from gateway.policies.content_rules import Entities, EntityFinder, Finder, Pattern, Reading, Span, Words
+from gateway.policies.content_rules import MOST_FOUND, Entities, EntityFinder, Finder, Pattern, Reading, Span, Words
 from gateway.policies.content_stream import ContentFilter
 from gateway.records import Answer, Call, CallKind
 
@@ -44,8 +44,11 @@ class Rule:
     finders: tuple[Finder, ...]
 
     def spans(self, reading: Reading, begins: bool = True) -> list[Span]:
-        """Where it finds something in a text, unordered and perhaps overlapping."""
-        return [span for finder in self.finders for span in finder.spans(reading, begins)]
+        """Where it finds something in a text, unordered and perhaps overlapping: the first place of each kind if that
+        is enough, all of the text if there are too many."""
+        most = MOST_FOUND if self.then == "redact" else 1
+        found = [span for finder in self.finders for span in finder.spans(reading, begins, most)]
+        return found if len(found) < MOST_FOUND else [(0, len(reading.text))]
 
     def held_from(self, text: str) -> int:
         """From where on a stream's text must wait for what follows."""

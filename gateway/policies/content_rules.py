@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import re2
@@ -18,7 +19,10 @@ import re2
 from core.records import PiiEntity
 
 MOST_PROGRAM_BYTES: Final = 1 << 20  # of one compiled pattern
+MOST_FOUND: Final = 10_000  # in one text
 MOST_HELD: Final = 200  # characters of a stream held back for one rule at most
+
+_MOST_MAPPED: Final = 100_000  # characters of a text whose disguised letters are told apart
 
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
@@ -61,7 +65,7 @@ def _spaced_once(text: str) -> str:
 
 
 class Reading:
-    """One text in the forms that rules look at, each made once; spans are given in the text as it came."""
+    """One text in the forms that rules look at, each made once; what is found there is said in the text as it came."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -74,20 +78,35 @@ class Reading:
             made = self._bytes[of] = of(self.text).encode("utf-8", "replace")
         return made
 
-    def span(self, of: Callable[[str], str], start: int, end: int) -> Span:
-        """Where the bytes `start` to `end` of a form are in the text; the whole text if that cannot be told."""
-        if self.text.isascii():
-            return start, end
+    def spans(self, of: Callable[[str], str], found: list[Span]) -> list[Span]:
+        """Where ascending spans of bytes of a form are in the text; the whole text where that is too much to say."""
+        if not found or self.text.isascii():
+            return found
         whole = self.form(of)
-        first, last = len(whole[:start].decode("utf-8", "replace")), len(whole[:end].decode("utf-8", "replace"))
-        at, found_start, found_end, made = 0, len(self.text), 0, []
-        for begin, stop in _clusters(self.text):
-            piece = of(self.text[begin:stop])
-            if at < last and at + len(piece) > first:
-                found_start, found_end = min(found_start, begin), stop
-            at += len(piece)
-            made.append(piece)
-        return (found_start, found_end) if "".join(made).encode("utf-8", "replace") == whole else (0, len(self.text))
+        characters, at, n = [], 0, 0
+        for edge in (edge for span in found for edge in span):
+            n += len(whole[at:edge].decode("utf-8", "replace"))
+            characters.append(n)
+            at = edge
+        edges, form = iter(characters), whole.decode("utf-8", "replace")
+        if form == self.text or (len(form) == len(self.text) and form == self.text.casefold()):
+            return list(zip(edges, edges, strict=True))
+        places = self._places(of, form)
+        if places is None:
+            return [(0, len(self.text))]
+        return [(places[start][0], places[end - 1][1]) for start, end in zip(edges, edges, strict=True)]
+
+    def _places(self, of: Callable[[str], str], form: str) -> Sequence[Span] | None:
+        """For every character of a form: where in the text the letter is that it came from."""
+        text = self.text
+        if len(text) > _MOST_MAPPED:
+            return None
+        places, pieces = [], []
+        for begin, stop in _clusters(text):
+            piece = of(text[begin:stop])
+            places += [(begin, stop)] * len(piece)
+            pieces.append(piece)
+        return places if "".join(pieces) == form else None
 
 
 def _clusters(text: str) -> Iterable[Span]:
@@ -123,19 +142,18 @@ class Words:
         self._firsts = {word[0] for word in self._words}
         self._longest = max(map(len, self._words), default=0)
 
-    def spans(self, reading: Reading, begins: bool) -> list[Span]:
+    def spans(self, reading: Reading, begins: bool, most: int) -> list[Span]:
         """Where they are. `begins` False: the first character is only there to show what stood before."""
         found: list[Span] = []
         if self._program is None:
             return found
         text, at = reading.form(folded), 0
-        while match := self._program.search(text, at):
+        while len(found) < most and (match := self._program.search(text, at)):
             group = next(n for n, inside in enumerate(match.groups(), 1) if inside is not None)
-            start, end = match.span(group)
+            start, at = match.span(group)
             if begins or start:
-                found.append(reading.span(folded, start, end))
-            at = end
-        return found
+                found.append((start, at))
+        return reading.spans(folded, found)
 
     def held_from(self, text: str) -> int:
         """From where on the end of the text may be the beginning of a word, so that it must wait for what follows."""
@@ -159,16 +177,17 @@ class Pattern:
     def __init__(self, pattern: str) -> None:
         self._program = compiled(pattern)
 
-    def spans(self, reading: Reading, begins: bool) -> list[Span]:
+    def spans(self, reading: Reading, begins: bool, most: int) -> list[Span]:
         """Where it matches; `^` only where the text `begins`."""
-        text, found = reading.form(plain), []
+        found: list[Span] = []
+        text = reading.form(plain)
         at = 0 if begins else len(text[:4].decode("utf-8", "ignore")[:1].encode())
-        while at <= len(text) and (match := self._program.search(text, at)):
+        while len(found) < most and at <= len(text) and (match := self._program.search(text, at)):
             start, end = match.span()
             if end > start:
-                found.append(reading.span(plain, start, end))
+                found.append((start, end))
             at = end if end > start else end + 1
-        return found
+        return reading.spans(plain, found)
 
     def held_from(self, text: str) -> int:
         """The last MOST_HELD characters: how long a match is, or where it may begin, is not known."""
@@ -182,9 +201,9 @@ class Entities:
     find: EntityFinder
     kinds: frozenset[PiiEntity]
 
-    def spans(self, reading: Reading, begins: bool) -> list[Span]:
+    def spans(self, reading: Reading, begins: bool, most: int) -> list[Span]:
         """Where they are."""
-        return list(self.find(reading.text, self.kinds))
+        return list(islice(self.find(reading.text, self.kinds), most))
 
     def held_from(self, text: str) -> int:
         """The last MOST_HELD characters."""

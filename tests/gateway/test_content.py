@@ -62,7 +62,7 @@ def test_words_of_other_scripts_phrases_and_signs() -> None:
     words = Words(["STRASSE", "炸弹", "big dog", "big", "c++", "бомба"])
 
     def found(text: str) -> list[str]:
-        return [text[a:b] for a, b in words.spans(Reading(text), True)]
+        return [text[a:b] for a, b in words.spans(Reading(text), True, 9)]
 
     assert found("die Straße") == ["Straße"]
     assert found("一个炸弹在这里") == ["炸弹"]
@@ -122,6 +122,28 @@ def test_redact_replaces_what_was_found_and_only_that() -> None:
     assert embedded.body["input"] == "[REDACTED:no-bombs]"
 
 
+@pytest.mark.parametrize("unit", ["bomb ", "é bomb ", "b\u200bomb é "])
+def test_a_text_with_too_many_finds_is_redacted_whole(unit: str) -> None:
+    call = call_of(unit * 20_000)
+    _policy(words=["bomb"], then="redact").before(call)
+    assert call.body["messages"][0]["content"] == "[REDACTED:no-bombs]"
+
+
+@given(st.text(alphabet="éb\u200bom e\u0301ßẞﬁİ\u00adſ한각ﾊﾞ", max_size=30))
+@settings(deadline=None)
+def test_what_is_left_after_redaction_holds_no_word(text: str) -> None:
+    call = call_of("ẞ bomb " + text + " b\u00adomb")
+    _policy(words=["bomb", "fi", "ss", "bo"], then="redact").before(call)
+    left = call.body["messages"][0]["content"].replace("[REDACTED:no-bombs]", " ")
+    assert Words(["bomb", "fi", "ss", "bo"]).spans(Reading(left), True, 9) == []
+
+
+def test_half_a_letter_is_redacted_as_the_whole_letter() -> None:
+    call = call_of("aﬁb Ŀ x")
+    _policy(pattern="i|·", then="redact").before(call)
+    assert call.body["messages"][0]["content"] == "a[REDACTED:no-bombs]b [REDACTED:no-bombs] x"
+
+
 def test_a_rule_on_output_ignores_the_question() -> None:
     policy, call = _policy(words=["bomb"], on="output"), call_of("bomb")
     assert policy.before(call) is None
@@ -150,7 +172,7 @@ def test_a_pattern_that_cannot_run_in_linear_time_is_refused_at_load(pattern: st
 
 def test_a_hostile_pattern_and_text_take_linear_time() -> None:
     pattern, text = Pattern(r"(a+)+$|(a|aa)+b"), "a" * 200_000 + "c"
-    assert pattern.spans(Reading(text), True) == []  # a backtracking engine needs longer than the universe has
+    assert pattern.spans(Reading(text), True, 9) == []  # a backtracking engine needs longer than the universe has
 
 
 # --- streams --------------------------------------------------------------------------------------------------------

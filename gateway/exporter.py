@@ -26,7 +26,8 @@ PAUSE_S: Final = 0.1  # between two batches of a tenant
 MOST_RECORDS: Final = 512
 MOST_BYTES: Final = 1 << 20
 FIRST_RETRY_S: Final = 0.25
-MOST_RETRY_S: Final = 30.0
+MOST_RETRY_S: Final = 3.0  # soon after an outage, before the spans that agents kept meanwhile
+MOST_ASKED_S: Final = 30.0  # of what Retry-After asks for
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
 _POISON: Final = frozenset({400, 413, 422})  # something in the batch is to blame; anything else may pass
 _LOG: Final = logging.getLogger("assay.gateway")
@@ -218,7 +219,7 @@ class Exporter:
         self._waiting[tenant] = str(error)
         pause_s = min(MOST_RETRY_S, FIRST_RETRY_S * 2 ** min(attempt, 10)) * random.uniform(0.75, 1.0)  # noqa: S311
         if error.retry_after_s is not None:
-            pause_s = min(MOST_RETRY_S, max(error.retry_after_s, FIRST_RETRY_S))
+            pause_s = min(MOST_ASKED_S, max(error.retry_after_s, FIRST_RETRY_S))
         await self._rest(pause_s)
 
     async def _rest(self, seconds: float) -> None:

@@ -97,8 +97,11 @@ def _from_data_url(url: str) -> tuple[str, str]:
 
 
 def _calls(message: dict[str, Any], where: str, flags: list[str]) -> list[Block]:
-    found = []
-    for n, call in enumerate(message.get("tool_calls") or ()):
+    found: list[Block] = []
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise BadCall("tool_calls is a list", param=f"{where}.tool_calls")
+    for n, call in enumerate(calls):
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not text_in(function.get("name")) or not text_in(call.get("id")):
             raise BadCall("a tool call has an id and a function with a name", param=f"{where}.tool_calls[{n}]")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Any, Final
 
 import orjson
 
@@ -12,7 +13,9 @@ from gateway.upstreams.failures import error_for, garbage, text_in
 from gateway.upstreams.sse import EventSplitter, EventTooLong
 from gateway.upstreams.wire import EventReader, Outgoing
 
-PATHS = {CallKind.CHAT: "/chat/completions", CallKind.EMBEDDINGS: "/embeddings"}
+_TEXT: Final = (str, NoneType)
+_PARTS: Final = ("name", "arguments")
+PATHS: Final = {CallKind.CHAT: "/chat/completions", CallKind.EMBEDDINGS: "/embeddings"}
 
 
 class OpenAIWire:
@@ -135,14 +138,15 @@ class OpenAIEvents:
         if reported is not None:
             self.usage = usage_of(reported) or self.usage
         for choice in chunk["choices"]:
-            if not isinstance(choice, dict):
+            if not isinstance(choice, dict) or not isinstance(choice.get("index"), int | None):
                 return False
             delta = choice.get("delta")
             if delta is None:
                 choice["delta"] = delta = {}
-            if not isinstance(delta, dict) or not self._counted(delta):
+            if not _is_readable(delta, _TEXT):
                 return False
-            index = _count(choice.get("index"))
+            self.n_characters += _n_characters(delta)
+            index = choice.get("index") or 0
             if choice.get("finish_reason"):
                 self._open.discard(index)
                 self._n_closed += 1
@@ -150,23 +154,32 @@ class OpenAIEvents:
                 self._open.add(index)
         return True
 
-    def _counted(self, delta: dict[str, Any]) -> bool:
-        content = delta.get("content")
-        if content is not None:
-            if not isinstance(content, str):
-                return False
-            self.n_characters += len(content)
-        calls = delta.get("tool_calls")
-        if calls is not None:
-            if not isinstance(calls, list):
-                return False
-            for call in calls:
-                if not isinstance(call, dict):
-                    return False
-                function = call.get("function")
-                if isinstance(function, dict):
-                    self.n_characters += len(text_in(function.get("name"))) + len(text_in(function.get("arguments")))
+
+def _is_readable(said: object, content: tuple[type, ...]) -> bool:
+    """Whether a message or a delta is made of what policies expect: texts, and calls of tools."""
+    if not isinstance(said, dict) or not isinstance(said.get("content"), content):
+        return False
+    calls = said.get("tool_calls")
+    if calls is None:
         return True
+    return isinstance(calls, list) and all(map(_is_call, calls))
+
+
+def _is_call(call: object) -> bool:
+    if not isinstance(call, dict) or not isinstance(call.get("index"), int | None):
+        return False
+    function = call.get("function")
+    if function is None:
+        return True
+    return isinstance(function, dict) and all(isinstance(function.get(part), str | None) for part in _PARTS)
+
+
+def _n_characters(delta: dict[str, Any]) -> int:
+    n_characters = len(delta.get("content") or "")
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") or {}
+        n_characters += sum(len(function.get(part) or "") for part in _PARTS)
+    return n_characters
 
 
 def _error(status: int, said: object) -> CallFailed:
@@ -192,11 +205,7 @@ def _parsed(body: bytes) -> object:
 def _has_messages(choices: object) -> bool:
     if not isinstance(choices, list) or not choices:
         return False
-    for choice in choices:
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | None):
-            return False
-    return True
+    return all(isinstance(each, dict) and _is_readable(each.get("message"), (*_TEXT, list)) for each in choices)
 
 
 def _count(value: object) -> int:

@@ -37,7 +37,7 @@ class Slot:
         self.breaker = Breaker(config.breaker)
         self.health = Health()
         self.cleaner = Cleaner(keys)
-        self.is_here = _is_loopback(config.base_url)
+        self.tells_baggage = _is_loopback(config.base_url) if config.baggage is None else config.baggage
         # The pool sets the times of an attempt as a whole; the library's own would start anew with every piece.
         self.timeout = aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s)
         self._urls: dict[str, URL] = {}
@@ -53,11 +53,11 @@ class Slot:
 
     def headers(self, call: Call, given: dict[str, str]) -> dict[str, str]:
         """The headers of one request. An upstream on this machine, as the simulated provider is, is told session and
-        release in W3C baggage; one elsewhere is told nothing about who calls."""
+        release in W3C baggage; one elsewhere is told nothing about who calls, unless the file says `baggage`."""
         headers = {"accept": "text/event-stream" if call.streamed else "application/json", **given}
         headers["accept-encoding"] = "identity"
         headers["user-agent"] = "assay-gateway"
-        if self.is_here:
+        if self.tells_baggage:
             members = (("session.id", call.caller.session), ("assay.release", call.caller.release))
             told = ",".join([f"{name}={_quoted(value)}" for name, value in members if value])
             if told:

@@ -152,7 +152,10 @@ def _closed(schema: Any) -> Any:
 
 
 def _tools(given: dict[str, Any]) -> dict[str, Any]:
-    tools = [_tool(each, n) for n, each in enumerate(given.get("tools") or ())]
+    listed = given.get("tools") or []
+    if not isinstance(listed, list):
+        raise BadCall("tools is a list", param="tools")
+    tools = [_tool(each, n) for n, each in enumerate(listed)]
     if not tools:
         return {}
     choice = _choice(given.get("tool_choice"))

@@ -49,7 +49,6 @@ LEFT = ("never_ends", "hang_left")  # the caller leaves a stream, or silence
 FAULTS = (*RETRIED, *BROKEN, *LEFT, "http_400")
 N_WORDS = 12
 TEXT = "".join(f"word{n:03d} " for n in range(N_WORDS))
-TIMEOUT_S = 5
 N_KEYS = 9  # a key that is limited rests for a second, while others go on
 _KEYS = {f"FAULT_KEY_{n}": f"sk-fault-{n:06d}" for n in range(N_KEYS)}
 _SECRET = b"sk-fault-"
@@ -257,8 +256,8 @@ class Load:
         return end if end == "error" and TEXT.startswith(text) else f"{end}: {text!r}"
 
 
-def _upstream_config(url: str) -> dict[str, Any]:
-    times = {"timeout_s": TIMEOUT_S, "idle_timeout_s": TIMEOUT_S}
+def _upstream_config(url: str, timeout_s: float) -> dict[str, Any]:
+    times = {"timeout_s": timeout_s, "idle_timeout_s": timeout_s}
     breaker = {"failures": 1_000_000, "window_s": 1}  # every call is to meet its fault
     return {"base_url": url, "keys": [f"${{env:{name}}}" for name in _KEYS], **times, "breaker": breaker}
 
@@ -273,11 +272,12 @@ def _upstream() -> Iterator[str]:
         process.stdin.close()
 
 
-def campaign(folder: Path, n_calls: int, at_once: int = 16, seed: int = 1) -> Found:
-    """Runs it in an empty folder."""
+def campaign(folder: Path, n_calls: int, at_once: int = 16, seed: int = 1, timeout_s: float = 8) -> Found:
+    """Runs it in an empty folder. `timeout_s` has to be more than a busy machine needs for a sound call."""
     spans = Spans()
     with _upstream() as upstream, spans.served() as door:
-        more = "".join(f"  {name}: {json.dumps(_upstream_config(upstream))}\n" for name in ("main", "spare")) + _MODELS
+        config = json.dumps(_upstream_config(upstream, timeout_s))
+        more = f"  main: {config}\n  spare: {config}\n{_MODELS}"
         with running_gateway(folder, more, ASSAY_COLLECTOR_URL=door, **_KEYS) as running:
             load = Load(running, n_calls, seed)
             began = time.monotonic()
@@ -310,10 +310,11 @@ def main(words: list[str]) -> int:
     options.add_argument("--calls", type=int, default=10_000)
     options.add_argument("--at-once", type=int, default=32)
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--timeout", type=float, default=15, help="of the upstreams, in seconds")
     options.add_argument("--out", type=Path)
     given = options.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        found = campaign(Path(folder), given.calls, given.at_once, given.seed)
+        found = campaign(Path(folder), given.calls, given.at_once, given.seed, given.timeout)
     told = {**asdict(found), "growth_mb": round(found.growth_mb, 1), "problems": found.problems()}
     if given.out:
         given.out.write_text(json.dumps(told, indent=1) + "\n")

@@ -55,13 +55,17 @@ def read_call(
         body=given,
         streamed=bool(given.get("stream")),
         started_ns=now_ns,
-        no_cache=b"no-" in request.headers.get(b"cache-control", b"").lower(),
+        no_cache=_wants_fresh(request.headers.get(b"cache-control", b"").lower()),
         n_input_characters=n_characters,
         flags=dropped,
     )
     options = given.get("stream_options")
     call.state["wants_usage"] = isinstance(options, dict) and bool(options.get("include_usage"))
     return call
+
+
+def _wants_fresh(cache_control: bytes) -> bool:
+    return b"no-cache" in cache_control or b"no-store" in cache_control
 
 
 def _object(body: bytes) -> dict[str, Any]:

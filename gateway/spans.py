@@ -210,6 +210,9 @@ def _write_ours(span: Any, call: Call, upstream: str) -> None:
     ):
         if flag:
             add(key=key).value.bool_value = True
+    saved_usd = call.state.get("saved_usd")  # what the answer cost when it was asked for
+    if saved_usd is not None:
+        add(key="assay.gateway.saved_usd").value.double_value = saved_usd
     add(key="assay.gateway.n_attempts").value.int_value = len(call.attempts)
     add(key="http.response.status_code").value.int_value = call.status
     overhead_ns = max(0, call.ended_ns - call.started_ns - call.upstream_ns)

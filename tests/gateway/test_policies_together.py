@@ -55,6 +55,7 @@ def test_an_answer_is_cached_for_its_own_tenant_alone(gateway: Live) -> None:
     assert [each.headers["x-assay-cache"] for each in (first, again)] == ["miss", "exact"]
     assert again.json()["choices"] == first.json()["choices"]
     assert float(again.headers["x-assay-cost-usd"]) == 0
+    assert gateway.calls(2)[1]["assay.gateway.saved_usd"] == pytest.approx(float(first.headers["x-assay-cost-usd"]))
     assert ask(gateway, "Where is order A-1001?", temperature=0, tenant="other").headers["x-assay-cache"] == "miss"
     fresh = httpx.post(
         f"{gateway.url}/v1/chat/completions",

@@ -121,4 +121,6 @@ def test_characters_are_those_of_every_text() -> None:
 
 def test_a_fresh_answer_can_be_asked_for() -> None:
     assert read(CHAT, {"cache-control": "no-cache"}).no_cache
+    assert read(CHAT, {"cache-control": "max-age=0, No-Store"}).no_cache
+    assert not read(CHAT, {"cache-control": "no-transform"}).no_cache
     assert not read(CHAT).no_cache

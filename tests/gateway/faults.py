@@ -278,7 +278,7 @@ def campaign(folder: Path, n_calls: int, at_once: int = 16, seed: int = 1, timeo
     with _upstream() as upstream, spans.served() as door:
         config = json.dumps(_upstream_config(upstream, timeout_s))
         more = f"  main: {config}\n  spare: {config}\n{_MODELS}"
-        with running_gateway(folder, more, ASSAY_COLLECTOR_URL=door, **_KEYS) as running:
+        with running_gateway(folder, more, environ={"ASSAY_COLLECTOR_URL": door, **_KEYS}) as running:
             load = Load(running, n_calls, seed)
             began = time.monotonic()
             asyncio.run(load.run(at_once))

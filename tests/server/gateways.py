@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,14 +75,21 @@ def config_of(provider: str, more: str = MODELS) -> str:
 
 @contextmanager
 def running_gateway(
-    folder: Path, more: str = MODELS, *, whole: str = "", speed: str = "max", provider_words: Sequence[str] = ()
+    folder: Path,
+    more: str = MODELS,
+    *,
+    whole: str = "",
+    speed: str = "max",
+    provider_words: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
-    """Starts provider and gateway, and ends both. `whole` is a file that names the provider itself."""
+    """Starts provider and gateway, and ends both. `whole` is a file that names the provider itself; `environ` is added
+    to the environment."""
     base, data, log = free_port_base(), folder / "data", folder / "gateway.log"
     key = bootstrap(Settings(data=data, port_base=base))["key"]
     provider = f"http://127.0.0.1:{base + 6}"
     (data / "gateway.yaml").write_text(whole or config_of(provider, more))
-    env = CLEAN
+    env = {**CLEAN, **(environ or {})}
     words = ["-m", "agent_runtime.simulation.provider", "--port", str(base + 6), "--speed", speed, *provider_words]
     simulated = subprocess.Popen([sys.executable, *words], cwd=REPOSITORY, env=env, stdout=subprocess.DEVNULL)
     words = ["-m", "server.cli.main", "serve", "gateway", "--data", str(data), "--port-base", str(base)]

@@ -114,7 +114,7 @@ def _config(text: str, path: Path, secrets: Secrets) -> GatewayConfig:
         try:
             config = GatewayConfig.model_validate(value)
         except ValidationError as error:
-            for found in error.errors(include_url=False):
+            for found in error.errors(include_url=False)[: 10 * MAX_PROBLEMS]:
                 problems += [each for each in _problems(tree, found) if not _blamed(each.path, known)]
     if config is None or problems:
         raise BadConfig([secrets.hidden(_line(path, each)) for each in sorted(problems, key=_place)][:MAX_PROBLEMS])
@@ -146,15 +146,19 @@ def _problems(tree: Tree, found: Any) -> list[Problem]:
     path = tuple(part for part in found["loc"] if part != "[key]")
     message = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "value_error" and not path:
-        return [_of_the_whole(tree, line) for line in message.splitlines()]
+        return _of_the_whole(tree, message)
     return [Problem(line=_line_of(tree, path), path=path, message=_said(found, path, message))]
 
 
-def _of_the_whole(tree: Tree, said: str) -> Problem:
-    """The validator says the path before its message. Names may have dots, so the longest path that fits counts."""
-    fitting = [path for path in tree.lines if path and said.startswith(f"{_flat(path)}: ")]
-    path = max(fitting, key=len, default=())
-    return Problem(line=_line_of(tree, path), path=path, message=said[len(_flat(path)) + 2 :] if path else said)
+def _of_the_whole(tree: Tree, message: str) -> list[Problem]:
+    """The validator says in each line the path before what is wrong there; names have no blanks."""
+    paths = {_flat(path): path for path in tree.lines}
+    found = []
+    for line in message.splitlines()[:MAX_PROBLEMS]:
+        named, _, said = line.partition(": ")
+        path = paths.get(named, ())
+        found.append(Problem(line=_line_of(tree, path), path=path, message=said if path else line))
+    return found
 
 
 def _flat(path: TreePath) -> str:

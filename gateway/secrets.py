@@ -14,7 +14,7 @@ from gateway.yaml_tree import Problem, Tree
 MAX_SECRET_BYTES: Final = 64 << 10
 _SHORTEST_HIDDEN: Final = 4  # replacing shorter values would only garble messages
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
-_KEYS: Final = "keys"
+_KEYS: Final = ((("upstreams",), ("keys",)), (("sessions",), ("key",)))  # first and third part of their paths
 
 
 @dataclass(kw_only=True)
@@ -58,7 +58,7 @@ class Secrets:
                 tree.problems.append(Problem(line=tree.lines.get(path, 1), path=path, message=str(error)))
                 return found[0]
 
-        if len(path) == 4 and path[0] == "upstreams" and path[2] == _KEYS and "${" not in text.replace("$${", ""):
+        if (path[:1], path[2:3]) in _KEYS and "${" not in text.replace("$${", ""):
             said = (
                 "is a key in plain text; write ${env:NAME} or ${file:PATH}, and change the key if others saw the file"
             )

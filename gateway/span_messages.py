@@ -7,7 +7,7 @@ Source: https://opentelemetry.io/docs/specs/semconv/gen-ai/ (gen-ai-input-messag
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -29,7 +29,7 @@ class _Budget:
         """As much of `text` as there is room for."""
         if len(text) > self.left:
             self.cut = True
-            text = text[: self.left]
+            text = text[: max(0, self.left)]
         self.left -= len(text)
         return text
 
@@ -69,13 +69,13 @@ def _written(messages: Sequence[Any], finish_reasons: Sequence[str]) -> tuple[st
                     found[-1]["finish_reason"] = finish_reasons[index]
         found.reverse()
         encoded = orjson.dumps(found)
-        if len(encoded) <= MOST_BYTES or room < 1024:
+        if len(encoded) <= MOST_BYTES:
             return encoded.decode(), budget.cut
-        room //= 2  # text that is longer in JSON than in characters
+        room //= 2  # text that is longer in JSON than in characters; ends, since nothing is left of a room of 0
 
 
 def _message(message: Mapping[str, Any], budget: _Budget) -> dict[str, Any]:
-    role = str(message.get("role") or "user")
+    role = str(message.get("role") or "user")[:_SHORT]
     content = message.get("content")
     budget.left -= 50
     parts: list[dict[str, Any]] = []
@@ -89,16 +89,27 @@ def _message(message: Mapping[str, Any], budget: _Budget) -> dict[str, Any]:
     elif isinstance(content, str):
         parts.append({"type": "text", "content": budget.take(content)})
     elif isinstance(content, list):
-        parts.extend(_part(each, budget) for each in content if budget.left > 0 and isinstance(each, dict))
+        parts.extend(_each(content, budget, _part))
     if isinstance(message.get("refusal"), str) and message["refusal"]:
         parts.append({"type": "text", "content": budget.take(message["refusal"])})
     calls = message.get("tool_calls")
     if isinstance(calls, list):
-        parts.extend(_tool_call(each, budget) for each in calls if budget.left > 0 and isinstance(each, dict))
+        parts.extend(_each(calls, budget, _tool_call))
     found: dict[str, Any] = {"role": role, "parts": parts}
     if isinstance(message.get("name"), str):
         found["name"] = message["name"][:_SHORT]
     return found
+
+
+def _each(
+    given: list[Any], budget: _Budget, part: Callable[[Mapping[str, Any], _Budget], dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    for each in given:
+        if budget.left <= 0:
+            budget.cut = True
+            return
+        if isinstance(each, dict):
+            yield part(each, budget)
 
 
 def _joined(content: object) -> str:
@@ -109,9 +120,9 @@ def _joined(content: object) -> str:
 
 def _part(part: Mapping[str, Any], budget: _Budget) -> dict[str, Any]:
     kind = str(part.get("type") or "")[:_SHORT]
+    budget.left -= 50
     if isinstance(part.get("text"), str):
         return {"type": "text", "content": budget.take(part["text"])}
-    budget.left -= 50
     if kind != "image_url":
         return {"type": kind or "unknown"}  # sound, files: that it was there, not what it says
     image = part.get("image_url")

@@ -11,12 +11,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
-from gateway.session_door import Plan
+from gateway.errors import CallFailed
+from gateway.http import Request
+from gateway.session_door import Plan, _place_of
 from tests.gateway.live import USER, Live, live
 from tests.gateway.releases import Release, running
 from tests.stack import free_port_base
@@ -337,3 +342,23 @@ def test_names_that_would_end_a_header_end_none(place: Place) -> None:
     assert answer.status_code == 200
     assert "set-cookie" not in answer.headers
     assert answer.headers["x-assay-release"] == "v2??set-cookie: a=1"
+
+
+PIECES = ["a", "..", ".", "%2e", "%2F", "/", "\\", "%5c", "%00", "%25", "é", "%ff", "?", "#", ";"]
+
+
+@given(st.lists(st.sampled_from(PIECES)))
+def test_whatever_follows_a_session_is_a_path_below_it_or_refused(pieces: list[str]) -> None:
+    raw = ("/apps/shop/v1/sessions/s/" + "".join(pieces)).encode()
+    scope = {"method": "POST", "path": unquote(raw.decode()), "raw_path": raw, "headers": []}
+    try:
+        found = _place_of(Request(scope, None))  # type: ignore[arg-type]
+    except CallFailed as error:
+        assert error.status in (400, 404)
+        return
+    assert found.path.startswith("/v1/sessions/s/")
+    url = URL("http://release:1" + found.path, encoded=True)
+    assert (url.host, url.query_string, url.fragment) == ("release", "", "")
+    for segment in url.raw_path.split("/")[1:]:
+        assert unquote(segment) not in ("", ".", "..")
+        assert not set(unquote(segment)) & set("/\\\0")

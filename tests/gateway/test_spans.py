@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -250,6 +252,40 @@ def test_long_content_is_cut_and_the_newest_stays(letter: str) -> None:
     assert len(kept.encode()) <= MOST_BYTES
     assert said["assay.gateway.content_cut"] is True
     assert orjson.loads(kept)[-1]["parts"][0]["content"].startswith("39:")
+
+
+def test_no_number_of_parts_gets_around_the_bound() -> None:
+    empty = [{"type": "text", "text": ""}] * 200_000
+    files = [{"type": "image_url", "image_url": {"url": "https://example.com/" + "a" * 300}}] * 10_000
+    many = [{"role": "user", "content": "", "name": "n" * 500}] * 200_000
+    calls = [{"id": "i" * 500, "function": {"name": "f" * 500, "arguments": ""}}] * 10_000
+    for messages in (
+        [{"role": "user", "content": empty}],
+        [{"role": "user", "content": files}],
+        many,
+        [{"role": "assistant", "content": "", "tool_calls": calls}],
+        [{"role": "r" * 10**6, "content": [{"type": "t" * 10**6}] * 100}],
+    ):
+        text, cut = input_messages({"messages": messages})
+        assert len(text) <= MOST_BYTES
+        assert cut or len(messages[0]["content"]) == 100
+        orjson.loads(text)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.sampled_from(["role", "content", "type", "text", "tool_calls", "function", "name", "arguments",
+                                       "image_url", "url", "id", "tool_call_id", "refusal", "reasoning"]), inner,
+                      max_size=6),
+    max_leaves=30,
+)  # fmt: skip
+
+
+@given(st.lists(_JSON, max_size=6), st.lists(st.text(max_size=5), max_size=3))
+def test_any_json_is_written(messages: list[Any], reasons: list[str]) -> None:
+    for text, _ in (input_messages({"messages": messages, "input": messages}), output_messages(messages, reasons)):
+        assert all({"role", "parts"} <= message.keys() for message in orjson.loads(text))
 
 
 @pytest.mark.parametrize(

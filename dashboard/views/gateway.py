@@ -218,7 +218,7 @@ def _upstreams(seen: Sequence[Row], now: Sequence[Row]) -> None:
             "Came here after": column.TextColumn(help="Calls that went on to it, by what happened before", width=200),
             "Last error": column.TextColumn(width=240),
         },
-        "gateway-upstreams",
+        "upstreams",
     )
 
 
@@ -256,7 +256,7 @@ def _budgets(budgets: Sequence[Row]) -> None:
             "Limit": column.NumberColumn(format="$%.2f"),
             "Begins anew": column.DatetimeColumn(format="D MMM HH:mm"),
         },
-        "gateway-budgets",
+        "budgets",
     )
 
 
@@ -306,12 +306,12 @@ def _moment(at: object) -> datetime | None:
 
 
 def _table(columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str) -> None:
-    st.dataframe(
-        arrow.table(columns),
-        hide_index=True,
-        column_config=config,
-        placeholder="–",
-        row_height=36,
-        lazy=False,  # asking would import pandas
-        key=key,
-    )
+    with st.container(key=f"assay-grid-{key}"):
+        st.dataframe(
+            arrow.table(columns),
+            hide_index=True,
+            column_config=config,
+            placeholder="–",
+            row_height=36,
+            lazy=False,  # asking would import pandas
+        )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard import gateway_traffic
 from tests.dashboard.conftest import VISIBLE_S, Shown
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
+from tests.stack import running_stack
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -39,7 +46,8 @@ def test_the_page_shows_traffic_overhead_cache_upstreams_and_masked_values(
     expect(metric(page, "Refused")).to_have_text("4.6%")
     expect(metric(page, "Cache hits")).to_have_text("16.9%")
     expect(metric(page, "Overhead p95")).to_have_text(re.compile(r"^0\.\d+ ms$|^1\.\d ms$"))
-    expect(page.locator(".st-key-assay-gateway-state")).to_contain_text("running")
+    expect(page.locator(".st-key-assay-gateway-state")).to_contain_text("does not answer")
+    expect(page.get_by_text("assay serve gateway")).to_be_visible()
     overhead = page.locator(".st-key-assay-chart-gateway-overhead")
     expect(overhead.locator(".ytick text").first).to_be_attached()
     names = [name.strip() for name in overhead.locator(".ytick text").all_text_contents()]
@@ -100,3 +108,80 @@ def test_narrow_screens_do_not_overflow(page: Page, shown: Shown, refused: list[
     page.goto(shown.url(f"gateway?since=24h&app={gateway_traffic.APP}"))
     expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+@pytest.fixture
+def upstream() -> Iterator[str]:
+    """The address of a model that answers every chat the same, dearly."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            message = {"role": "assistant", "content": "Hello."}
+            usage = {"prompt_tokens": 500_000, "completion_tokens": 0, "total_tokens": 500_000}
+            choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+            body = json.dumps({"id": "x1", "object": "chat.completion", "created": 1, "model": "sim-1"}
+                              | {"choices": choices, "usage": usage}).encode()  # fmt: skip
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
+        thread = threading.Thread(target=listening.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}/v1"
+        listening.shutdown()
+        thread.join(10)
+
+
+CONFIG = """version: 1
+upstreams:
+  east: {{wire: openai, base_url: "{address}", keys: ["${{env:A_MODEL_KEY}}"]}}
+  west: {{wire: openai, base_url: "http://127.0.0.1:9/v1", keys: ["${{env:A_MODEL_KEY}}"], retries: 0,
+         breaker: {{failures: 2, window_s: 300, open_s: 200}}}}
+models:
+  support-fast: {{targets: [{{upstream: west, model: sim-1}}, {{upstream: east, model: sim-1}}], cache: "off"}}
+policies:
+  budgets:
+    - {{name: desk-day, scope: app, match: parcel-desk, period: day, limit_usd: 0.5, then: refuse}}
+    - {{name: whole-month, scope: tenant, match: "*", period: month, limit_usd: 8, then: warn}}
+"""
+
+
+def test_a_running_gateway_shows_its_upstreams_and_spend_against_budgets(
+    browser: Browser, tmp_path: Path, upstream: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "gateway.yaml").write_text(CONFIG.format(address=upstream))
+    key = {"A_MODEL_KEY": "not-a-key"}
+    with running_stack(tmp_path, dashboard=True, gateway=True, environment=key) as stack:
+        about = {**stack.headers, "x-assay-app": gateway_traffic.APP}
+        url = f"http://127.0.0.1:{stack.port_base + 4}/v1/chat/completions"
+        asked = {"model": "support-fast", "messages": [{"role": "user", "content": "Hello, ann@example.com"}]}
+        told = [httpx.post(url, json=asked, headers=about, timeout=30).status_code for _ in range(4)]
+        assert told[:3] == [200, 200, 200]  # 0.2 USD each
+        assert told[3] in (402, 403, 429), told
+        with stack.client() as client:
+
+            def n_calls() -> int:
+                return int(client.get("/api/v1/gateway/summary", params={"since": "1h"}).json()["n_calls"])
+
+            wait_until(lambda: n_calls() == 4, VISIBLE_S, "the calls to be stored")
+        page = browser.new_page(viewport={"width": 1440, "height": 1800})
+        page.goto(f"{stack.dashboard}/gateway?since=1h")
+        expect(page.locator(".st-key-assay-gateway-state")).to_contain_text("running", timeout=45_000)
+        expect(page.get_by_role("heading", name="Spend against budgets")).to_be_visible(timeout=45_000)
+        upstreams = page.locator(".st-key-assay-grid-upstreams canvas td")
+        expect(upstreams.filter(has_text="given a rest").first).to_be_attached(timeout=45_000)
+        expect(upstreams.filter(has_text="breaker_open").first).to_be_attached()
+        budgets = page.locator(".st-key-assay-grid-budgets canvas td")
+        expect(budgets.filter(has_text="app parcel-desk").first).to_be_attached(timeout=45_000)
+        expect(budgets.filter(has_text="whole-month").first).to_be_attached()
+        assert budgets.filter(has_text=re.compile(r"^\$?0\.60*$")).count() == 2, budgets.all_text_contents()
+        expect(page.locator(".st-key-gateway-refused-grid canvas td").filter(has_text="budget").first).to_be_attached()
+        page.close()

@@ -1,0 +1,72 @@
+"""The gateway's pages are under test: every field of its file, its schema, and its examples."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from gateway.config import GatewayConfig, schema
+from gateway.config_file import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "gateway-config.md").read_text(encoding="utf-8")
+SCHEMA = ROOT / "docs" / "gateway.schema.json"
+
+
+def sections(model: type[BaseModel], path: str = "The whole file") -> Iterator[tuple[str, list[str]]]:
+    """The heading and the fields of every section, from the top."""
+    yield path, list(model.model_fields)
+    below = "" if path == "The whole file" else f"{path}."
+    for name, one in model.model_fields.items():
+        for kind, mark in kinds(one.annotation):
+            yield from sections(kind, f"{below}{name}{mark}")
+
+
+def kinds(annotation: Any, mark: str = "") -> Iterator[tuple[type[BaseModel], str]]:
+    """Sections within a type, with how they are listed there."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, mark
+    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    more = {dict: ".NAME", tuple: "[]"}.get(origin, mark)
+    for each in inside:
+        yield from kinds(each, more)
+
+
+def test_every_field_of_the_gateways_file_is_documented_in_its_section() -> None:
+    documented = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+    expected = dict(sections(GatewayConfig))
+    rows = {name: re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) for name, text in documented.items()}
+    assert {name: fields for name, fields in rows.items() if fields} == expected
+
+
+def test_the_committed_schema_is_that_of_the_models() -> None:
+    """`assay gateway check --schema > docs/gateway.schema.json` writes it."""
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json.loads(json.dumps(schema()))
+
+
+def _examples() -> list[tuple[str, str]]:
+    found = []
+    for page in sorted((ROOT / "docs").glob("gateway*.md")):
+        for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)):
+            found.append((f"{page.name}:{number}", block))
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), _examples(), ids=lambda each: each if len(each) < 50 else "")
+def test_every_example_that_names_what_it_uses_is_a_good_file(name: str, text: str, tmp_path: Path) -> None:
+    """An excerpt that names models of elsewhere is only looked at for its keys."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(text.replace("${file:/run/secrets/second}", "${env:KEY}"), encoding="utf-8")
+    environ = dict.fromkeys(set(re.findall(r"\$\{env:(\w+)\}", text)) | {"KEY"}, "value")
+    try:
+        assert load_config(path, environ).config.version == 1
+    except Exception as error:
+        unknown = [line for line in getattr(error, "problems", [str(error)]) if "there is no" not in line]
+        assert not unknown, f"{name}: {unknown}"

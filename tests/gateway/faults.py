@@ -40,6 +40,7 @@ import psutil
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.gateway.fault_upstream import BROKEN
+from tests.reliability.crash_results import commit, machine
 from tests.server.gateways import Running, running_gateway
 from tests.waiting import wait_until
 
@@ -315,7 +316,13 @@ def main(words: list[str]) -> int:
     given = options.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
         found = campaign(Path(folder), given.calls, given.at_once, given.seed, given.timeout)
-    told = {**asdict(found), "growth_mb": round(found.growth_mb, 1), "problems": found.problems()}
+    about = {"machine": machine(), "commit": commit(), "date": time.strftime("%Y-%m-%d"), "at_once": given.at_once}
+    told: dict[str, Any] = {
+        **about,
+        **asdict(found),
+        "growth_mb": round(found.growth_mb, 1),
+        "problems": found.problems(),
+    }
     if given.out:
         given.out.write_text(json.dumps(told, indent=1) + "\n")
     told["rss_mb"] = [found.rss_mb[0], found.rss_mb[len(found.rss_mb) // 2], found.rss_mb[-1]]

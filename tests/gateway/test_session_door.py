@@ -351,10 +351,13 @@ PIECES = ["a", "..", ".", "%2e", "%2F", "/", "\\", "%5c", "%00", "%25", "é", "%
 def test_whatever_follows_a_session_is_a_path_below_it_or_refused(pieces: list[str]) -> None:
     raw = ("/apps/shop/v1/sessions/s/" + "".join(pieces)).encode()
     scope = {"method": "POST", "path": unquote(raw.decode()), "raw_path": raw, "headers": []}
+    refused = 0
     try:
         found = _place_of(Request(scope, None))  # type: ignore[arg-type]
     except CallFailed as error:
-        assert error.status in (400, 404)
+        refused = error.status
+    if refused:
+        assert refused in (400, 404)
         return
     assert found.path.startswith("/v1/sessions/s/")
     url = URL("http://release:1" + found.path, encoded=True)

@@ -48,6 +48,11 @@ policies:
 teams:
   support: {apps: [larkspur-support]}
 
+# Sessions of the reference agent, once you start it: assay serve agent. Then POST to
+# /apps/larkspur-support/v1/sessions/SESSION/turns here. A plan (assay plan set) splits them over releases.
+sessions:
+  larkspur-support: {baseline: demo-v1, releases: {demo-v1: "http://127.0.0.1:${env:ASSAY_AGENT_PORT}"}}
+
 # Invented, since a simulated model costs nothing. Real models are priced by genai-prices.
 prices:
   sim-1: {input_usd_per_mtok: 0.4, output_usd_per_mtok: 1.6}

@@ -125,15 +125,16 @@ def _gateway(settings: Settings) -> int:
 
 def _agent(settings: Settings) -> int:
     """Becomes the reference agent's HTTP door (AGENT_HOST; AGENT_PORT, or `agent_port` of the settings), traced by the
-    collector of these settings."""
-    from server.cli.connection import read_json_file
-    from server.cli.launching import agent_environment, become_agent
+    collector of these settings, its model behind their gateway where that runs and has it."""
+    from server.cli.connection import ApiClient, read_json_file
+    from server.cli.launching import agent_environment, become_agent, through_gateway
 
     key = os.environ.get("ASSAY_API_KEY") or read_json_file(settings.data / "credentials.json").get("key")
     otlp_url = f"http://127.0.0.1:{settings.http_port}"
     environment = agent_environment(
         os.environ, data=settings.data, api_url=settings.api_url, otlp_url=otlp_url, key=key
     )
+    environment = through_gateway(environment, settings.data, ApiClient(url=settings.api_url, key=key))
     become_agent(["serve"], {"AGENT_PORT": str(settings.agent_port), **environment})
 
 

@@ -88,9 +88,10 @@ def test_the_demo_leads_its_users_through_the_gateway(tmp_path: Path) -> None:
     places = Places(data=tmp_path / "new", host="127.0.0.1", ports=ports, environment={})
     demo_gateway.write_file(places)
     written = tmp_path / "new" / "gateway.yaml"
-    config = load_config(written, {"ASSAY_SIMULATED_PORT": "6"}).config
+    config = load_config(written, {"ASSAY_SIMULATED_PORT": "6", "ASSAY_AGENT_PORT": "5"}).config
     assert config.upstreams["simulated"].base_url == "http://127.0.0.1:6/v1"
     assert config.models["sim-1"].cache == "off"
+    assert config.sessions["larkspur-support"].releases == {"demo-v1": "http://127.0.0.1:5"}
     model, history = demo._traffic(places, "key")
     assert (model.name, list(model.ports)) == ("model", [6])
     assert str(tmp_path / "new" / "agent" / "world.db") in model.command

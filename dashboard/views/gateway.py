@@ -10,7 +10,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Row
+from dashboard.api import Api, Row
 from dashboard.parts import address, arrow, charts, frame, horizontal, lists, over_time, palette, states
 from dashboard.parts.window import ALL_TIME, Window, between
 from dashboard.text import inert, one_line
@@ -72,7 +72,13 @@ def _numbers(window: Window, app: str | None) -> None:
 
 def _read(window: Window, app: str | None) -> Row:
     about = {**window.parameters, "bucket": window.bucket}
-    return states.api().get("/gateway/summary", about | ({"app": app} if app else {}))
+    return _summary(states.api(), about | ({"app": app} if app else {}))
+
+
+@st.cache_data(ttl=8, max_entries=16, show_spinner=False)
+def _summary(_api: Api, parameters: Mapping[str, str]) -> Row:
+    """Kept for less than the time between two refreshes, so that viewers of one page share an answer."""
+    return _api.get("/gateway/summary", parameters)
 
 
 def _since_the_first(window: Window, series: Sequence[Row]) -> Window:

@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from gateway.config import schema
+from server.cli.connection import ApiClient
+from server.cli.launching import through_gateway
 from server.cli.outcome import ExitCode
 from tests.server.gateways import Running, config_of, running_gateway
 from tests.stack import REPOSITORY
@@ -161,3 +163,22 @@ def test_the_status_tells_a_viewer_nothing_of_the_file(running: Running) -> None
     assert set(answer().json()["config"]) == {"digest", "since"}
     asked = httpx.post(f"{running.url}/v1/chat/completions", headers=headers, json={}, timeout=5)
     assert asked.status_code == 403
+
+
+def test_the_agents_model_is_the_gateways_where_that_has_it_and_no_other_is_named(running: Running) -> None:
+    api = ApiClient(url="http://127.0.0.1:7", key=running.key)
+    (running.data / "run").mkdir(exist_ok=True)
+    (running.data / "run" / "state.json").write_text(json.dumps({"url": api.url, "gateway": running.url}))
+    ours = {"AGENT_MODEL": "fast"}
+    found = through_gateway(ours, running.data, api)
+    assert found == {**ours, "AGENT_OPENAI_BASE_URL": f"{running.url}/v1", "AGENT_OPENAI_API_KEY": running.key}
+    others: list[dict[str, str]] = [
+        {},  # sim-1 is no model there
+        {**ours, "OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"},
+        {**ours, "OPENAI_API_KEY": "sk-of-mine"},
+        {**ours, "AGENT_PROVIDER": "anthropic"},
+    ]
+    assert [through_gateway(each, running.data, api) for each in others] == others
+    elsewhere = ApiClient(url="http://127.0.0.1:8", key=running.key)
+    assert through_gateway(ours, running.data, elsewhere) == ours
+    assert through_gateway(ours, running.data, ApiClient(url=api.url, key="ask_0_0")) == ours

@@ -278,9 +278,10 @@ def _copy_control(url: str, target: Path) -> None:
 
 
 def _copy_small(data: Path, staging: Path) -> None:
-    """Secrets and the first keys, for their owner only, and the number of the format."""
+    """Secrets and the first keys, for their owner only, the number of the format, and what the gateway does."""
     (staging / "secrets").mkdir(mode=0o700)
-    for path in (*sorted((data / "secrets").glob("[!.]*")), data / "credentials.json", data / "format.json"):
+    small = [data / name for name in ("credentials.json", "format.json", "gateway.yaml")]
+    for path in (*sorted((data / "secrets").glob("[!.]*")), *small):
         if path.is_file():
             shutil.copy(path, staging / path.relative_to(data))
 

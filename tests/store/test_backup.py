@@ -37,7 +37,9 @@ def assay(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder of this release, with a request in the journal that no collector has stored yet."""
-    return unpacked(tmp_path_factory.mktemp("filled"))
+    folder = unpacked(tmp_path_factory.mktemp("filled"))
+    (folder / "gateway.yaml").write_text("version: 1\n")
+    return folder
 
 
 def backed_up(data: Path, target: Path) -> dict[str, object]:
@@ -72,6 +74,7 @@ def test_a_restored_folder_counts_and_answers_the_same(filled: Path, tmp_path: P
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert stat.S_IMODE((data / "secrets").stat().st_mode) == 0o700
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "data"])
+    assert (data / "gateway.yaml").read_text() == "version: 1\n"
     assert not (filled / "lake" / "_backup").exists()
 
 

@@ -40,6 +40,9 @@ _NOT_THE_FILES: Final = (
     duckdb.OutOfRangeException,
 )
 COMPILED_KEPT: Final = 512
+# DuckDB 2.0 keeps something of every statement for as long as its database lives, cursor closed or not: 14 KB of a list
+# of traces, which asks two. Footers of files that are gone stay as long. Making another database takes 20 ms.
+RUNS_OF_A_DATABASE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,17 +144,26 @@ class DuckDBEngine:
 
     It may read below `root` and nowhere else: no other path, no network, no extension, and its configuration is
     locked once made. `memory_limit` bounds its working memory, `n_threads` its share of the machine. Small files of
-    short rows are decoded once and held (store/held.py).
+    short rows are decoded once and held (store/held.py). After RUNS_OF_A_DATABASE statements another database takes the
+    place of the one before, which goes with its last cursor.
     """
 
     reads_objects: Final = False
 
     def __init__(self, root: str | Path, *, memory_limit: str = "512MB", n_threads: int = 2) -> None:
         self._root = Path(root).absolute()
-        self._connection = duckdb.connect(":memory:", config={"threads": n_threads, "memory_limit": memory_limit})
-        quoted = _text(str(self._root))
+        self._memory_limit, self._n_threads = memory_limit, n_threads
+        self._connection, self._runs = self._database(), 0
+        self._held = HeldRows()
+        self._compiled: dict[ops.Node, _Compiled] = {}
+        self._lock = threading.Lock()
+        self._compiler = _Compiler()
+
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        """A database without tables, set up and locked."""
+        connection = duckdb.connect(":memory:", config={"threads": self._n_threads, "memory_limit": self._memory_limit})
         for statement in (
-            f"SET allowed_directories = [{quoted}]",
+            f"SET allowed_directories = [{_text(str(self._root))}]",
             "SET temp_directory = ''",
             "SET parquet_metadata_cache = true",
             "SET TimeZone = 'UTC'",
@@ -160,11 +172,16 @@ class DuckDBEngine:
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
-            self._connection.execute(statement)
-        self._held = HeldRows()
-        self._compiled: dict[ops.Node, _Compiled] = {}
-        self._lock = threading.Lock()
-        self._compiler = _Compiler()
+            connection.execute(statement)
+        return connection
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor for one statement."""
+        with self._lock:
+            if self._runs >= RUNS_OF_A_DATABASE:
+                self._connection, self._runs = self._database(), 0
+            self._runs += 1
+            return self._connection.cursor()
 
     def run(
         self,
@@ -190,7 +207,7 @@ class DuckDBEngine:
 
     def _rows(self, sql: str, bound: Mapping[str, object], tables: Mapping[str, pa.Table]) -> pa.Table:
         """The rows of a statement over files and the given tables. Raises Corrupt where a file cannot be read."""
-        cursor = self._connection.cursor()
+        cursor = self._cursor()
         try:
             for name, rows in tables.items():
                 cursor.register(name, rows)

@@ -49,7 +49,7 @@ _PARAMETERS = """
     n logprobs tools tool_choice response_format stop temperature top_p max_tokens user modalities reasoning_effort
     parallel_tool_calls stream_options functions seed"""
 PARAMETERS = st.sampled_from(_PARAMETERS.split())
-often = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+often = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @often

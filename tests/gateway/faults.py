@@ -136,7 +136,7 @@ class Spans:
                 status=span.status.code,
             )
             with self._lock:
-                self.seen.setdefault(said["user.id"].string_value, []).append(seen)
+                self.seen.setdefault(said["user.id"].string_value if "user.id" in said else "", []).append(seen)
 
     def totals(self) -> dict[str, int]:
         """Tokens of all spans; the output of calls whose caller left apart."""

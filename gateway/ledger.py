@@ -25,12 +25,12 @@ import orjson
 
 from core.clock import NS_PER_S, Clock, system_clock
 from gateway.config import BudgetScope
+from gateway.folder_lock import hold
 from gateway.records import Call, Caller
 from gateway.spend_files import (
     DaySpend,
     Sums,
     days_of,
-    hold,
     last_number,
     read_day,
     segment_path,

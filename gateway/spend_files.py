@@ -4,7 +4,6 @@ sums of a day's lines up to one number. The format is documented in docs/gateway
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
-from core.errors import Conflict, Corrupt
+from core.errors import Corrupt
 from gateway.config import BudgetScope
 
 _LOG = logging.getLogger("assay.gateway")
@@ -88,17 +87,6 @@ def write_totals(folder: Path, day: date, through: int, sums: Sums) -> None:
             segment.unlink()
     for old in [path for path in folder.iterdir() if _is_older(path, day - timedelta(days=KEPT_DAYS))]:
         old.unlink()
-
-
-def hold(path: Path) -> int:
-    """The descriptor of a locked file; the kernel lets go of it when the process ends, however it ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise Conflict(f"{path.parent} is in use by another gateway; stop it, or use another data folder") from error
-    return descriptor
 
 
 def user_key(path: Path) -> bytes:

@@ -13,7 +13,6 @@ Not thread-safe; of one process.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import secrets
@@ -28,7 +27,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from core.errors import Conflict, StorageFailed
+from core.errors import StorageFailed
+from gateway.folder_lock import hold
 
 KEY_BYTES: Final = 32
 MOST_BYTES: Final = 1 << 30
@@ -133,7 +133,7 @@ class Spool:
         self.n_damaged = 0  # on disk, and not readable
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._held = _hold(folder / "lock")
+            self._held = hold(folder / "lock")
             for path in sorted(folder.glob("*/*.spans")):
                 self._recover(path)
         except OSError as error:
@@ -280,13 +280,3 @@ class Spool:
 
 def _nonce(place: int) -> bytes:
     return place.to_bytes(12, "little")
-
-
-def _hold(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise Conflict(f"{path.parent} is in use by another gateway; stop it, or use another data folder") from error
-    return descriptor

@@ -32,7 +32,7 @@ from store.lake import Lake
 from tests.reliability.crash_results import record
 from tests.reliability.faults_layer import SPACE, Kind, Layer
 from tests.reliability.soak_load import NO_REST, Clients, Rest, State, Template, numbers_of
-from tests.reliability.soak_watch import Sample, Watch, least_pss, series, slope_percent_per_hour
+from tests.reliability.soak_watch import Sample, Watch, least_of, series, slope_percent_per_hour
 from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
 
@@ -217,8 +217,9 @@ class Soak:
         minutes = [(n * 60.0, n * 60.0 + 60.0) for n in range(int(self._plan.lasts_s // 60) + 1)]
         minutes = [window for window in minutes if _within(window, quiet)]
         idle = [sample for sample in self.samples if sample["backlog_mib"] == 0]
-        kept = [least[1] for window in rests if (least := least_pss(idle, role, window))]
-        self.figures |= {f"{role}_pss_at_rest_mib": ", ".join(f"{mib:.0f}" for mib in kept)}
+        for what in ("own", "pss"):
+            kept = [found[1] for window in rests if (found := least_of(idle, role, window, f"{what}_mib"))]
+            self.figures |= {f"{role}_{what}_at_rest_mib": ", ".join(f"{mib:.0f}" for mib in kept)}
         for part, samples, windows in (("at_rest", idle, rests), ("under_load", self.samples, minutes)):
             slope = slope_percent_per_hour(samples, role, windows)
             if slope is not None:

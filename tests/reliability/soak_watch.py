@@ -24,7 +24,8 @@ Sample = dict[str, Any]
 @dataclass(kw_only=True)
 class Watch:
     """Samples of a running stack. Each: at_s, backlog_mib, oldest_s, committed, files, and per process its pss_mib,
-    rss_mib, fds and threads; `reads_failed` counts questions to the API that were not answered 200 within 20 s."""
+    own_mib (what of that is no file's), rss_mib, fds and threads; `reads_failed` counts questions to the API that were
+    not answered 200 within 20 s."""
 
     stack: Stack
     every_s: float = 5.0
@@ -98,12 +99,20 @@ class Watch:
                 name = role_of(process.cmdline()) if process.pid != supervisor.pid else "supervisor"
                 memory = process.memory_full_info()
                 seen = {"pss_mib": memory.pss / MIB, "rss_mib": memory.rss / MIB, "fds": process.num_fds()}
-                seen["threads"] = process.num_threads()
-            except psutil.Error:  # it has just ended
+                seen |= {"threads": process.num_threads(), "own_mib": own_mib(process.pid)}
+            except (psutil.Error, OSError):  # it has just ended
                 continue
             before = found.get(name, {})
             found[name] = {key: round(value + before.get(key, 0), 2) for key, value in seen.items()}
         return found
+
+
+def own_mib(pid: int) -> float:
+    """What a process holds beside pages of files, in MiB. Code and data of libraries come in as they are first used,
+    may go whenever the system wants them back, and count half while compaction runs and maps them too. Raises OSError.
+    """
+    lines = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
+    return sum(int(line[1]) for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:")) / 1024
 
 
 def role_of(command: list[str]) -> str:
@@ -120,10 +129,12 @@ def series(samples: list[Sample], role: str, what: str) -> tuple[list[float], li
     return [sample["at_s"] for sample in having], [sample["processes"][role][what] for sample in having]
 
 
-def slope_percent_per_hour(samples: list[Sample], role: str, windows: Sequence[tuple[float, float]]) -> float | None:
-    """Least squares over the least PSS in each of `windows` (seconds), in percent of their mean an hour; windows in
-    which nobody looked do not count, and None stands for fewer than eight that do."""
-    points = [point for window in windows if (point := least_pss(samples, role, window))]
+def slope_percent_per_hour(
+    samples: list[Sample], role: str, windows: Sequence[tuple[float, float]], what: str = "own_mib"
+) -> float | None:
+    """Least squares over the least of a figure in each of `windows` (seconds), in percent of their mean an hour;
+    windows in which nobody looked do not count, and None stands for fewer than eight that do."""
+    points = [point for window in windows if (point := least_of(samples, role, window, what))]
     if len(points) < 8:
         return None
     at, memory = np.array(points).T
@@ -131,8 +142,8 @@ def slope_percent_per_hour(samples: list[Sample], role: str, windows: Sequence[t
     return round(float(100 * slope / memory.mean()), 2)
 
 
-def least_pss(samples: list[Sample], role: str, window: tuple[float, float]) -> tuple[float, float] | None:
+def least_of(samples: list[Sample], role: str, window: tuple[float, float], what: str) -> tuple[float, float] | None:
     """(seconds, MiB) where a process held least within a window."""
-    pairs = zip(*series(samples, role, "pss_mib"), strict=True)
+    pairs = zip(*series(samples, role, what), strict=True)
     inside = [(at_s, mib) for at_s, mib in pairs if window[0] < at_s < window[1]]
     return min(inside, key=lambda pair: pair[1], default=None)

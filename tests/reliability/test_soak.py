@@ -50,7 +50,7 @@ def test_a_slope_is_found_in_noise_and_outside_of_what_is_not_quiet() -> None:
     samples = [
         {
             "at_s": t,
-            "processes": {"server": {"pss_mib": 200 * (1 + 0.02 * t / 3600) + abs(rng.gauss(0, 10)) + 500 * (t == 50)}},
+            "processes": {"server": {"own_mib": 200 * (1 + 0.02 * t / 3600) + abs(rng.gauss(0, 10)) + 500 * (t == 50)}},
         }
         for t in range(0, 3600, 5)
     ]

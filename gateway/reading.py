@@ -137,6 +137,9 @@ def _caller(request: Request, given: dict[str, Any], principal: Principal, team_
 
 def _model(asked: str, kind: CallKind, models: Mapping[str, VirtualModel]) -> VirtualModel:
     found = models.get(asked)
+    if not models:
+        said = "this gateway has no model for you yet; docs/gateway-config.md says how its file names them"
+        raise UnknownModel(said, param="model")
     if found is None:
         names = ", ".join(sorted(name for name, model in models.items() if model.kind is kind)[:10]) or "none"
         raise UnknownModel(f"there is no model {asked[:80]!r} here; these answer {kind.value}: {names}", param="model")

@@ -70,3 +70,32 @@ def test_every_example_that_names_what_it_uses_is_a_good_file(name: str, text: s
     except Exception as error:
         unknown = [line for line in getattr(error, "problems", [str(error)]) if "there is no" not in line]
         assert not unknown, f"{name}: {unknown}"
+
+
+def _gateway_source() -> str:
+    return "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "gateway").rglob("*.py")))
+
+
+def _gateway_pages() -> str:
+    return "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("gateway*.md")))
+
+
+def test_every_error_code_of_the_gateway_is_documented() -> None:
+    codes = set(re.findall(r'\bcode ?= ?"(\w+)"', _gateway_source()))
+    inner = {"call_failed", "refused", "upstream_failed"}  # roots of errors that are answered under other codes
+    pages = _gateway_pages()
+    assert not [code for code in sorted(codes - inner - {"bad_gateway_config"}) if f"`{code}`" not in pages]
+
+
+def test_every_header_of_the_gateway_is_documented() -> None:
+    headers = set(re.findall(r'"(x-assay-[a-z-]+)"', _gateway_source()))
+    assert headers
+    assert not [name for name in sorted(headers) if not re.search(rf"`{name}[`:]", _gateway_pages())]
+
+
+def test_every_route_of_the_gateway_is_documented() -> None:
+    from gateway.app import _KINDS, _MODELS
+
+    page = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
+    for path in (*_KINDS, *_MODELS, "/status", "/healthz"):
+        assert f"{path}`" in page, path

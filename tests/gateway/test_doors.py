@@ -26,7 +26,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         "broken": {"targets": [{"upstream": "sim", "model": "sim-fail-400"}]},
         "private": {"targets": [{"upstream": "sim", "model": "sim-1"}], "tenants": ["other"]},
     }
-    small = {"max_body_bytes": 200_000, "max_open_bytes": 300_000}
+    small: dict[str, Any] = {"max_body_bytes": 200_000, "max_open_bytes": 300_000}
     with live(tmp_path_factory.mktemp("gateway"), models=models, **small) as running:
         yield running
 

@@ -48,9 +48,8 @@ def test_every_model_of_the_list_costs_what_the_collector_says() -> None:
 def test_invented_prices_are_those_of_the_collector_and_the_agent(model: str) -> None:
     assert _same(prices.SIMULATED[model], collector.SIMULATED[model])
     dollars = SIMULATED_USD_PER_MTOK[model]
-    assert (prices.SIMULATED[model].input_pico, prices.SIMULATED[model].output_pico) == tuple(
-        d * 10**6 for d in dollars
-    )
+    pico = prices.SIMULATED[model]
+    assert [pico.input_pico, pico.output_pico] == [int(each * 10**6) for each in dollars]
     assert prices.SIMULATED.keys() == collector.SIMULATED.keys() == SIMULATED_USD_PER_MTOK.keys()
 
 

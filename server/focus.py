@@ -35,6 +35,7 @@ COLUMNS: Final = (
     "x_App", "x_CallCount", "x_Release", "x_TokenKind", "x_UnpricedCallCount", "x_Upstream",
 )  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_YEARS: Final = (1970, 2200)  # an int64 of nanoseconds ends in 2262
 _NO_TEAM: Final = "(no team)"
 
 
@@ -48,9 +49,10 @@ class Month:
     def of(cls, text: str) -> Month:
         """The month of a text such as 2026-11. Raises InvalidInput."""
         try:
-            if len(text) != 7:
+            first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
+            if len(text) != 7 or not _YEARS[0] <= first.year <= _YEARS[1]:
                 raise ValueError
-            return cls(first=datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date())
+            return cls(first=first)
         except ValueError:
             raise InvalidInput(f"month={text[:20]!r} is no month; write it as 2026-11", field="month") from None
 

@@ -33,6 +33,8 @@ _OVERHEAD: Final = "assay.gateway.overhead_ms"
 _MASKED: Final = "assay.gateway.masked."
 _LATENCY: Final = "latency"
 _ATTEMPT: Final = "attempt"  # one request of a call with several
+_MOST_MS: Final = 1e9  # eleven days: no call's time
+_MOST_TOKENS: Final = 10**12
 _LN_GAMMA: Final = math.log(sketch.GAMMA)
 _SAID: Final = ("call_id", "upstream", "virtual_model", "cache", "fallback_reason", "refused", "aborted", "n_attempts")
 
@@ -99,6 +101,11 @@ def _frame(store: TenantStore, expr: ir.Table, asked: CallsAsked) -> pl.DataFram
     return store.frame(expr, asked.window, asked.as_of_ns, values=values)
 
 
+def plausible(count: ir.Value) -> ir.Value:
+    """A count as somebody claimed it, between 0 and what can be true, so that sums stay within int64; null is 0."""
+    return count.fill_null(0).clip(0, _MOST_TOKENS)
+
+
 def _by_outcome(kinds: pl.DataFrame) -> dict[str, int]:
     counts = dict(kinds.group_by("outcome").agg(pl.col("n").sum()).iter_rows())
     return {name: int(counts.get(name, 0)) for name in OUTCOMES}
@@ -122,7 +129,7 @@ def _durations(counts: pl.DataFrame) -> dict[str, dict[str, Any]]:
     sums = counts.group_by("measure").agg(pl.col("n").sum(), pl.col("total").sum())
     rows = sums.join(found, on="measure").iter_rows(named=True)
     return {
-        row["measure"]: {"n": row["n"], "mean_ms": row["total"] / row["n"] / 1e6}
+        row["measure"]: {"n": row["n"], "mean_ms": float(row["total"]) / row["n"] / 1e6}
         | {f"{name}_ms": value for name, value in row["quantiles"].items()}
         for row in rows
     }
@@ -182,7 +189,7 @@ def _upstreams(spans: pl.DataFrame) -> list[dict[str, Any]]:
 def _masked(measured: pl.DataFrame) -> list[dict[str, Any]]:
     """How many values of each kind, most first."""
     named = measured.filter(pl.col("measure").str.starts_with(_MASKED))
-    told = named.select(entity=pl.col("measure").str.strip_prefix(_MASKED), n="total")
+    told = named.select(entity=pl.col("measure").str.strip_prefix(_MASKED), n=pl.col("total").cast(pl.Int64))
     return told.sort("n", "entity", descending=[True, False]).to_dicts()
 
 
@@ -234,7 +241,8 @@ def _kinds(by_app: bool) -> ir.Table:
         tenant=rows.tenant.max(),
         n=rows.count(),
         n_priced=rows.cost_usd.count(),
-        **{name: rows[name].sum() for name in ("cost_usd", "input_tokens", "output_tokens")},
+        cost_usd=rows.cost_usd.sum(),
+        **{name: plausible(rows[name]).sum() for name in ("input_tokens", "output_tokens")},
     )
 
 
@@ -246,17 +254,21 @@ def _measured(by_app: bool) -> ir.Table:
     said = _attributes(calls)
     masked = said.filter(said.name.startswith(_MASKED))
     masked = masked.select(
-        "tenant", measure=masked.name, bucket=ibis.literal(0, "int32"), amount=masked.value.try_cast("int64")
+        "tenant",
+        measure=masked.name,
+        bucket=ibis.literal(0, "int32"),
+        amount=plausible(masked.value.try_cast("int64")),
     )
     said = said.filter(said.name.startswith(_POLICY) | (said.name == _OVERHEAD))
     whole = calls.select("tenant", measure=ibis.literal(_LATENCY), ms=calls.duration_ms)
     rows = ibis.union(said.select("tenant", measure=said.name, ms=said.value.try_cast("float64")), whole)
-    rows = rows.filter(rows.ms.notnull(), rows.ms >= 0, rows.ms < 1e12)  # NaN neither
+    rows = rows.filter(rows.ms.notnull(), rows.ms >= 0, rows.ms < _MOST_MS)  # NaN neither
     safe = ibis.greatest(rows.ms, sketch.SMALLEST)
     index = ibis.ifelse(rows.ms >= sketch.SMALLEST, (safe.ln() / _LN_GAMMA).ceil().cast("int64"), sketch.ZERO_BUCKET)
     rows = rows.select("tenant", "measure", bucket=index.cast("int32"), amount=(rows.ms * 1e6).round().cast("int64"))
     both = ibis.union(rows, masked.filter(masked.amount.notnull()).select(rows.columns))
-    return both.group_by("measure", "bucket").agg(tenant=both.tenant.max(), n=both.count(), total=both.amount.sum())
+    total = both.amount.cast("decimal(38, 0)").sum()  # of many absurd ones no int64 holds the sum
+    return both.group_by("measure", "bucket").agg(tenant=both.tenant.max(), n=both.count(), total=total)
 
 
 @lru_cache(maxsize=2)

@@ -19,7 +19,7 @@ from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.windows import LAST_NS, Window
 from store.engine import slot, table_of
-from store.gateway_calls import HITS
+from store.gateway_calls import HITS, plausible
 from store.tenant import TenantStore, around
 
 KEYS: Final = ("team", "app", "release", "variant", "model", "user", "key", "upstream", "day")
@@ -161,13 +161,13 @@ def _keyed(rows: ir.Table) -> ir.Table:
 def _calls(keys: tuple[str, ...], by_app: bool) -> ir.Table:
     rows = _counted(by_app)
     rows = rows.mutate(cached=rows["cache"].isin(HITS).fill_null(False))
-    rows = rows.mutate(used=rows.input_tokens.fill_null(0) + rows.output_tokens.fill_null(0) > 0)
+    rows = rows.mutate(used=(rows.input_tokens.fill_null(0) > 0) | (rows.output_tokens.fill_null(0) > 0))
     return rows.group_by("tenant", *keys, "cached", "used").agg(
         n_calls=rows.count(),
         n_priced=rows.cost_usd.count(),
         n_unpriced=(rows.cost_usd.isnull() & rows.used).sum(),
         n_cache_hits=rows.cached.sum(),
-        **{name: rows[name].fill_null(0).sum() for name in TOKENS},
+        **{name: plausible(rows[name]).sum() for name in TOKENS},
         cost_usd=rows.cost_usd.sum(),
     )
 

@@ -93,6 +93,8 @@ def test_an_unknown_key_and_an_unknown_month_are_refused(shell: Shell) -> None:
         ("", {"by": "colour", "since": "7d"}, "by"),
         ("/focus", {"month": "2026-13"}, "month"),
         ("/focus", {"month": "26-1"}, "month"),
+        ("/focus", {"month": "0001-01"}, "month"),
+        ("/focus", {"month": "9999-12"}, "month"),
     ):
         answer = shell.client.get(f"/api/v1/spend{path}", params=params, headers=shell.headers(Role.VIEWER))
         assert (answer.status_code, answer.json()["field"]) == (422, field)

@@ -143,6 +143,15 @@ def test_masked_values_by_kind_and_refusals_with_examples(tmp_path: Path) -> Non
     assert first["started_at"] == "2026-09-21T14:13:23.000000Z"
 
 
+def test_absurd_figures_of_one_call_leave_the_others_readable(tmp_path: Path) -> None:
+    absurd = {"masked.email": str(2**63 - 1), "masked.card": "-7", "policy_ms.masking": "1e308", "n_attempts": "many"}
+    most: dict[str, Any] = {"input_tokens": 2**63 - 1, "output_tokens": 2**63 - 1}
+    told = summed(tmp_path, [*(call(n, **most, said=absurd) for n in range(1, 4)), call(4, said={"masked.card": "1"})])
+    assert (told["n_calls"], told["output_tokens"]) == (4, 3 * 10**12 + 10)
+    assert told["masked"] == [{"entity": "email", "n": 3 * 10**12}, {"entity": "card", "n": 1}]
+    assert told["policies"][0]["n"] == 1
+
+
 @pytest.mark.parametrize(("hours", "bucket_s"), [(1, 60), (24, 900), (24 * 7, 21_600), (24 * 900, 86_400)])
 def test_the_chart_has_few_cells(hours: int, bucket_s: int) -> None:
     assert bucket_for(Window(start_ns=T0, end_ns=T0 + hours * 3600 * 10**9)) == bucket_s

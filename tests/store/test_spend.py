@@ -116,6 +116,14 @@ def test_unpriced_calls_and_cache_hits_are_counted_apart(tmp_path: Path) -> None
     assert (other["n_cache_hits"], other["cost_usd"]) == (1, 0)
 
 
+def test_absurd_counts_of_one_call_leave_the_others_readable(tmp_path: Path) -> None:
+    most: dict[str, Any] = {"input_tokens": 2**63 - 1, "output_tokens": 2**63 - 1, "cache_read_tokens": -5}
+    dear = {"cost_usd": Decimal("999999999.999999999")}
+    (told,) = rows_of(tmp_path, [*(call(n, **most, **dear) for n in range(1, 4)), call(4)])
+    assert (told["input_tokens"], told["cache_read_tokens"]) == (3 * 10**12 + 100, 0)
+    assert told["cost_usd"] == Decimal("2999999999.999999997") + Decimal("0.001")
+
+
 def test_cost_per_resolved_session(tmp_path: Path) -> None:
     lake, store = store_at(tmp_path)
     rows = [call(n, session_id=f"s{n}", release="v1" if n < 5 else "v2") for n in range(1, 7)]

@@ -57,6 +57,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.store.query_times --runs 5 --out benchmarks/results/store_queries.json
 	$(BIN)/python -m benchmarks.ingest.run --name ingest
 	$(BIN)/python -m benchmarks.agent.overhead
+	$(BIN)/python -m benchmarks.gateway.masking
+	$(BIN)/python -m benchmarks.gateway.overhead --peers ours,portkey,litellm
+	$(BIN)/python -m benchmarks.gateway.steady
 
 # The campaigns of docs/reliability.md in full, one line each; several hours, on an otherwise idle machine.
 soak: setup
@@ -66,6 +69,7 @@ soak: setup
 	$(BIN)/python -m tests.reliability.corruption --flips 10000
 	$(BIN)/python -m tests.fuzz.run --runs 1000000 --checked --record
 	$(BIN)/python -m tests.reliability.noisy --seconds 40
+	$(BIN)/python -m tests.gateway.faults --calls 10000
 	$(BIN)/python -m tests.reliability.soak --minutes 60 --stall-minutes 10
 
 docs: setup

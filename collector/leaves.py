@@ -5,6 +5,9 @@ without tokens (a failed call, or a wrapper that leaves the usage to the call in
 child ends before its parent, so exporters send it in the same batch or an earlier one; parents of recent model spans
 are therefore remembered. A parent that arrives before its child (a shuffled import across batches) stays counted in
 the rollups; trace pages look at the whole trace and get it right.
+
+The gateway's span of a call is the one that counts, also where spans of an HTTP client stand between it and the agent's
+own: a model span that reports the same response in the same trace repeats it.
 """
 
 from __future__ import annotations
@@ -19,25 +22,30 @@ import pyarrow.compute as pc
 from collector.row_hash import row_hashes
 
 REMEMBERED: Final = 500_000
+GATEWAY_SCOPE: Final = "assay.gateway"
 _RUNS: Final = 16
+_NEEDED: Final = (
+    *("tenant", "trace_id", "span_id", "parent_span_id", "input_tokens", "output_tokens"),
+    *("scope_name", "response_id"),
+)
 
 Keys = npt.NDArray[np.int64]
 
 
 class Leaves:
-    """Remembers the parents of recent model spans, in 16 bytes each. Not thread-safe."""
+    """Remembers the parents of recent model spans, in 16 bytes each, and what the gateway answered. Not thread-safe."""
 
     def __init__(self) -> None:
         self._of_measured = _Recent()
         self._of_any = _Recent()
+        self._answered = _Recent()  # responses that spans of the gateway report
 
     def count(self, rows: pa.Table) -> pa.Table:
         """`rows` of schema.SPANS with `usage_counted` False on wrappers."""
         model = np.array(rows.column("usage_counted"))
         if not model.any():
             return rows
-        calls = rows.select(["tenant", "trace_id", "span_id", "parent_span_id", "input_tokens", "output_tokens"])
-        calls = calls.filter(pa.array(model))
+        calls = rows.select(list(_NEEDED)).filter(pa.array(model))
         measured = _known(calls, "input_tokens") | _known(calls, "output_tokens")
         inside = _known(calls, "parent_span_id")
         parents = row_hashes(calls, ["tenant", "trace_id", "parent_span_id"])
@@ -45,12 +53,21 @@ class Leaves:
         self._of_measured.add(parents[inside & measured])
         own = row_hashes(calls, ["tenant", "trace_id", "span_id"])
         wrapper = np.where(measured, self._of_measured.holds(own), self._of_any.holds(own))
+        wrapper |= self._repeats(calls)
         if not wrapper.any():
             return rows
         counted = model.copy()
         counted[np.flatnonzero(model)[wrapper]] = False
         place = rows.schema.get_field_index("usage_counted")
         return rows.set_column(place, rows.schema.field(place), pa.array(counted))
+
+    def _repeats(self, calls: pa.Table) -> npt.NDArray[np.bool_]:
+        ours = np.array(pc.fill_null(pc.equal(calls.column("scope_name"), GATEWAY_SCOPE), False))
+        known = _known(calls, "response_id")
+        responses = row_hashes(calls, ["tenant", "trace_id", "response_id"])
+        self._answered.add(responses[ours & known])
+        repeated: npt.NDArray[np.bool_] = known & ~ours & self._answered.holds(responses)
+        return repeated
 
 
 class _Recent:

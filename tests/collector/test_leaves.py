@@ -72,3 +72,30 @@ def test_the_same_span_id_in_another_trace_or_tenant_is_another_span() -> None:
     counted(leaves, row(span_id=CALL, parent=WRAPPER, **TOKENS))
     assert counted(leaves, row(span_id=WRAPPER, trace_id=2, **TOKENS)) == {WRAPPER: True}
     assert counted(leaves, row(span_id=WRAPPER, tenant="other", **TOKENS)) == {WRAPPER: True}
+
+
+def test_an_http_clients_span_between_an_agent_and_the_gateway_does_not_make_a_call_count_twice() -> None:
+    """agent's chat (10) > POST (11, no model span) > the gateway's chat (12): the gateway's counts, whichever is first
+    in a batch, and the agent's in a later one does not."""
+    answer = {"response_id": "chatcmpl-1", **TOKENS}
+    agents, ours = row(span_id=WRAPPER, **answer), row(span_id=OTHER, parent=CALL, scope_name="assay.gateway", **answer)
+    for batch in ([agents, ours], [ours, agents]):
+        assert counted(Leaves(), *batch) == {WRAPPER: False, OTHER: True}
+    leaves = Leaves()
+    assert counted(leaves, ours) == {OTHER: True}
+    assert counted(leaves, agents) == {WRAPPER: False}
+
+
+def test_the_same_response_elsewhere_is_another_call() -> None:
+    ours = row(span_id=OTHER, scope_name="assay.gateway", response_id="chatcmpl-1", **TOKENS)
+    other_trace = row(span_id=WRAPPER, trace_id=9, response_id="chatcmpl-1", **TOKENS)
+    other_response = row(span_id=CALL, response_id="chatcmpl-2", **TOKENS)
+    nothing_said = row(span_id=13, **TOKENS)
+    assert all(counted(Leaves(), ours, other_trace, other_response, nothing_said).values())
+
+
+def test_the_gateways_own_spans_do_not_cover_each_other() -> None:
+    """An answer from its cache reports the response of the call before, with no tokens."""
+    first = row(span_id=CALL, scope_name="assay.gateway", response_id="chatcmpl-1", **TOKENS)
+    again = row(span_id=OTHER, scope_name="assay.gateway", response_id="chatcmpl-1", **TOKENS)
+    assert counted(Leaves(), first, again) == {CALL: True, OTHER: True}

@@ -99,3 +99,29 @@ def test_every_route_of_the_gateway_is_documented() -> None:
     page = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
     for path in (*_KINDS, *_MODELS, "/status", "/healthz"):
         assert f"{path}`" in page, path
+
+
+def _table(name: str) -> str:
+    page = (ROOT / "docs" / "gateway-policies.md").read_text(encoding="utf-8")
+    return page[page.index(f"<!-- {name} -->") : page.index(f"<!-- /{name} -->")]
+
+
+def _said(share: dict[str, Any]) -> str:
+    return f"{share['hit_rate']:.1%}, {share['precision']:.1%}"
+
+
+def test_what_is_said_about_the_semantic_cache_is_what_was_measured() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "results" / "gateway_semantic.json").read_text(encoding="utf-8"))
+    curves = [{p["threshold"]: p for p in measured[name]["curves"]["lexical"]} for name in ("banking77", "clinc150")]
+    rows = re.findall(r"^\| \**([\d.]+)\** \| (.+) \| (.+) \|$", _table("semantic-table"), re.MULTILINE)
+    assert len(rows) == 5
+    for threshold, *said in rows:
+        assert said == [_said(curve[float(threshold)]) for curve in curves]
+    rows = re.findall(r"^\| `([\w.]+)`(.*?) \| (.+) \| (.+) \|$", _table("held-out-table"), re.MULTILINE)
+    assert len(rows) == 7
+    for comparison, served, *halves in rows:
+        for title, said in zip(("second", "first"), halves, strict=True):
+            how = "lexical as served" if served else "thresholds for 99% on the others"
+            found = measured["held_out"][f"{title} halves{':' if served else ','} {how}"]
+            found = found if served else found[comparison]
+            assert said == "; ".join(_said(found[name]) for name in ("banking77", "clinc150"))

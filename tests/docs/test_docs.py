@@ -172,14 +172,15 @@ def test_the_role_of_every_route_is_documented() -> None:
 
 
 def _errors(kind: type[AssayError]) -> set[str]:
-    """Codes of an error and those below it; what the gateway's doors answer is in docs/gateway.md (a test of its own)."""
+    """Codes of an error and those below it; what the gateway's doors answer stands in docs/gateway.md."""
     if kind.__module__ == "gateway.errors":
         return set()
     return {kind.code} | {code for sub in kind.__subclasses__() for code in _errors(sub)}
 
 
 def test_every_error_code_is_documented() -> None:
-    for module in ("collector.http_request", "server.importers.reading", "server.importers.delivery"):
+    importers = ("server.importers.reading", "server.importers.delivery")
+    for module in ("collector.http_request", "gateway.config_file", *importers):
         importlib.import_module(module)  # where the errors below AssayError are that nothing above has loaded
     documented = set(re.findall(r"^\| `(\w+)` \| (?:\d{3}|-|as sent) \|", _read("docs/api.md"), re.MULTILINE))
     source = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "server").rglob("*.py"))

@@ -48,11 +48,13 @@ class Doors:
     team_of: Mapping[str, str] = field(default_factory=dict)
 
     def models_of(self, tenant: str) -> Mapping[str, VirtualModel]:
-        """The virtual models that a tenant may use."""
-        if not any(model.tenants for model in self.config.models.values()):
+        """The virtual models that a tenant may use; of routed names those of which it may use both parts."""
+        told, routing = self.config.models, self.config.policies.routing
+        closed = {name for name, model in told.items() if model.tenants and tenant not in model.tenants}
+        if not closed:
             return self.models
-        told = self.config.models
-        return {n: m for n, m in self.models.items() if n not in told or tenant in (told[n].tenants or (tenant,))}
+        closed |= {name for name, rule in routing.items() if {rule.simple, rule.complex} & closed}
+        return {name: model for name, model in self.models.items() if name not in closed}
 
 
 class Gateway:

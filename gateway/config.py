@@ -361,6 +361,9 @@ class GatewayConfig(Section):
             problems += [
                 f"{at}.{part}: there is no model {to!r}" for part, to in parts.items() if to not in self.models
             ]
+            kinds = [self.models[to].kind.value for to in parts.values() if to in self.models]
+            if len(set(kinds)) > 1:
+                problems.append(f"{at}: {rule.simple!r} answers {kinds[0]}, and {rule.complex!r} {kinds[1]}")
             if name in self.models:
                 problems.append(f"{at}: a model has this name already")
         return problems

@@ -20,8 +20,9 @@ DROPPED: Final = (
     "deployment_id", "extra_body", "extra_headers", "extra_query", "headers", "model_list", "fallbacks", "num_retries",
     "organization", "proxy", "timeout", "mock_response",
 )  # fmt: skip
-_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_CHOICES: Final = 16
+MOST_DEPTH: Final = 200  # of lists and objects in each other; what is sent on could not be written beyond 254
 IMAGE_CHARACTERS: Final = 3000  # an image in the body is a long text and some 700 tokens
 
 
@@ -75,7 +76,19 @@ def _object(body: bytes) -> dict[str, Any]:
         raise BadCall(f"the body is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise BadCall('the body is not a JSON object; send {"model": ..., "messages": [...]}')
+    if body.count(b"[") + body.count(b"{") > MOST_DEPTH and not _is_shallow(given):
+        raise BadCall(f"the body is nested deeper than {MOST_DEPTH} lists and objects; send a flatter one")
     return given
+
+
+def _is_shallow(given: dict[str, Any]) -> bool:
+    level: list[Any] = [given]
+    for _ in range(MOST_DEPTH):
+        parts = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [each for part in parts for each in part if isinstance(each, dict | list)]
+        if not level:
+            return True
+    return False
 
 
 def _check_chat(given: dict[str, Any]) -> None:

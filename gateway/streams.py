@@ -63,7 +63,7 @@ class Assembly:
     @property
     def finish_reasons(self) -> list[str]:
         """Of the choices that ended."""
-        return [choice.finish_reason for _, choice in sorted(self._choices.items()) if choice.finish_reason]
+        return [str(choice.finish_reason) for _, choice in sorted(self._choices.items()) if choice.finish_reason]
 
     @property
     def whole(self) -> bool:

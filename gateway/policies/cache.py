@@ -23,7 +23,7 @@ from gateway.records import Answer, CacheOutcome, Call, CallKind
 from gateway.streams import MOST_KEPT
 
 _FRESH: Final = ("web_search_options", "audio")  # asked for an answer of today, or one that is not text
-_ENDED: Final = frozenset(("stop", "tool_calls", "function_call"))
+_ENDED: Final = ("stop", "tool_calls", "function_call")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -125,8 +125,9 @@ class Cache:
         call.simulated = kept.simulated
         call.state["saved_usd"] = kept.cost_usd
         body = orjson.loads(kept.body)
-        if "usage" in body:  # nothing was used: callers that add up usage get what the upstream will bill
-            body["usage"] = {name: 0 for name, value in body["usage"].items() if isinstance(value, int)}
+        told = body.get("usage")
+        if isinstance(told, dict):  # nothing was used: callers that add up usage get what the upstream will bill
+            body["usage"] = {name: 0 for name, value in told.items() if isinstance(value, int)}
         call.usage.reported = True
         return Answer(body=body, from_cache=True)
 

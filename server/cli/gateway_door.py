@@ -95,7 +95,14 @@ class Door:
                     ExitCode.UNREACHABLE,
                 ) from error
             connection.sock.settimeout(ANSWER_S)
-            connection.request(method, parts.path.rstrip("/") + path, body=payload, headers={**sent, **(headers or {})})
+            all_sent = {
+                name: value.encode("utf-8", "surrogateescape") for name, value in (sent | dict(headers or {})).items()
+            }
+            try:
+                connection.request(method, parts.path.rstrip("/") + path, body=payload, headers=all_sent)
+            except ValueError:
+                said = "a key, or the id of an app, user or session, has control characters; write plain text"
+                raise CommandFailed(said, ExitCode.USAGE) from None
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             said = str(error) or type(error).__name__
@@ -132,8 +139,7 @@ def door_of(args: argparse.Namespace) -> Door:
     based = f"http://127.0.0.1:{args.port_base + OFFSET}" if args.port_base else None
     url = str(args.url or based or os.environ.get("ASSAY_GATEWAY_URL") or home or DEFAULT_URL).rstrip("/")
     url = url.removesuffix("/v1")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(url):
         raise CommandFailed(f"{url!r} is not an address; write for example {DEFAULT_URL}", ExitCode.USAGE)
     key = choose_key(
         url,
@@ -144,6 +150,14 @@ def door_of(args: argparse.Namespace) -> Door:
         home=home,
     )
     return Door(url=url, key=key.text, key_hint=key.hint)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or half an IPv6 address
+        return False
 
 
 def failure_of(answer: Answered) -> CommandFailed:

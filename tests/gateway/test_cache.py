@@ -155,6 +155,19 @@ def test_a_caller_who_wants_a_fresh_answer_gets_one_and_it_is_not_kept(cache: Ca
     assert ask(cache, call_of(QUESTION))["choices"][0]["message"]["content"] == "Old."
 
 
+@pytest.mark.parametrize("usage", [None, [1], "much"])
+def test_an_answer_whose_usage_is_none_is_answered_again(cache: Cache, usage: object) -> None:
+    ask(cache, call_of(QUESTION), {**answer_of("So."), "usage": usage})
+    assert ask(cache, call_of(QUESTION))["choices"][0]["message"]["content"] == "So."
+
+
+def test_an_answer_with_an_odd_end_is_not_kept(cache: Cache) -> None:
+    said = answer_of("So.")
+    said["choices"][0]["finish_reason"] = ["stop"]
+    ask(cache, call_of(QUESTION), said)
+    assert cache.before(call_of(QUESTION)) is None
+
+
 def test_embeddings_are_always_cached(cache: Cache) -> None:
     body = {"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 3}}
     ask(cache, call_of({"input": "x"}, model=EMBED), body)

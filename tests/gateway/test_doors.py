@@ -26,7 +26,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         "broken": {"targets": [{"upstream": "sim", "model": "sim-fail-400"}]},
         "private": {"targets": [{"upstream": "sim", "model": "sim-1"}], "tenants": ["other"]},
     }
-    small: dict[str, Any] = {"max_body_bytes": 200_000, "max_open_bytes": 300_000}
+    routing = {"routed": {"simple": "private", "complex": "fast"}}
+    small: dict[str, Any] = {"max_body_bytes": 200_000, "max_open_bytes": 300_000, "policies": {"routing": routing}}
     with live(tmp_path_factory.mktemp("gateway"), models=models, **small) as running:
         yield running
 
@@ -139,14 +140,19 @@ def test_addresses_and_keys_in_the_body_change_nothing(gateway: Live) -> None:
 
 
 def test_one_tenants_models_are_not_anothers(gateway: Live) -> None:
-    assert post(gateway, {**BODY, "model": "private"}).status_code == 404
+    for name in ("private", "routed"):
+        assert post(gateway, {**BODY, "model": name}).status_code == 404
     theirs = {"authorization": "Bearer other:user"}
     answer = httpx.post(
         f"{gateway.url}/v1/chat/completions", json={**BODY, "model": "private"}, headers=theirs, timeout=30
     )
     assert answer.status_code == 200
     assert [each["assay.gateway.virtual_model"] for each in gateway.calls(1, "other")] == ["private"]
-    assert "private" not in httpx.get(f"{gateway.url}/v1/models", headers=KEY).text
+    listed = [httpx.get(f"{gateway.url}/v1/models", headers=each).json()["data"] for each in (KEY, theirs)]
+    assert [{each["id"] for each in names} & {"private", "routed"} for names in listed] == [
+        set(),
+        {"private", "routed"},
+    ]
 
 
 def test_a_call_says_where_it_belongs(gateway: Live) -> None:

@@ -12,7 +12,7 @@ from core.records import Principal, Role
 from gateway.callers import parse_baggage
 from gateway.errors import CallFailed
 from gateway.http import Message, Request
-from gateway.reading import DROPPED, read_call
+from gateway.reading import DROPPED, MOST_DEPTH, read_call
 from gateway.records import Call, CallKind, Target, VirtualModel
 
 MODELS = {
@@ -124,3 +124,26 @@ def test_a_fresh_answer_can_be_asked_for() -> None:
     assert read(CHAT, {"cache-control": "max-age=0, No-Store"}).no_cache
     assert not read(CHAT, {"cache-control": "no-transform"}).no_cache
     assert not read(CHAT).no_cache
+
+
+@pytest.mark.parametrize("role", [[], {}, None, 3])
+def test_a_role_of_any_type_is_refused(role: object) -> None:
+    with pytest.raises(CallFailed) as caught:
+        read({**CHAT, "messages": [{"role": role, "content": "x"}]})
+    assert (caught.value.status, caught.value.param) == (400, "messages[0]")
+
+
+def test_a_body_may_be_nested_200_deep() -> None:
+    def nested(n_lists: int) -> bytes:
+        return b'{"model": "fast", "messages": [{"role": "user", "content": "x"}], "a": %b1%b}' % (
+            b"[" * n_lists,
+            b"]" * n_lists,
+        )
+
+    assert read(nested(MOST_DEPTH - 1)).body["a"]
+    for n_lists in (MOST_DEPTH, 1000):
+        with pytest.raises(CallFailed, match="nested deeper than 200") as caught:
+            read(nested(n_lists))
+        assert caught.value.status == 400
+    wide = {**CHAT, "tools": [{"type": "function", "function": {"parameters": {}}}] * 500}
+    assert read(wide).body["tools"]

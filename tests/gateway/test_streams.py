@@ -54,6 +54,12 @@ def test_an_answer_that_breaks_off_is_not_whole() -> None:
     assert assembly.messages() == [{"role": "assistant", "content": "half"}]
 
 
+def test_a_finish_reason_is_text_whatever_the_upstream_says() -> None:
+    assembly = Assembly()
+    assembly.add({"id": "a", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": {"a": 1}}]})
+    assert assembly.finish_reasons == ["{'a': 1}"]  # a call's span can be written
+
+
 def test_usage_reaches_only_those_who_asked_for_it() -> None:
     usage = {"id": "a", "choices": [], "usage": {"prompt_tokens": 1}}
     both = {"id": "a", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}}

@@ -117,6 +117,10 @@ def test_a_refused_try_names_the_policy(running: Running) -> None:
         (("try", "x", "--model", "no"), ExitCode.NOT_FOUND, "there is no model 'no'"),
         (("try", "x", "--url", "http://127.0.0.1:9"), ExitCode.UNREACHABLE, "no gateway answers at"),
         (("status", "--url", "nowhere"), ExitCode.USAGE, "is not an address"),
+        (("status", "--url", "http://127.0.0.1:99999"), ExitCode.USAGE, "is not an address"),
+        (("status", "--url", "http://[::1"), ExitCode.USAGE, "is not an address"),
+        (("status", "--key", "a\r\nb: c"), ExitCode.USAGE, "has control characters"),
+        (("try", "x", "--user", "a\r\nb: c"), ExitCode.USAGE, "has control characters"),
         (("status", "--key", "ask_0_0"), ExitCode.NOT_ALLOWED, "the key that was sent is that of --key"),
         (("try",), ExitCode.USAGE, "text"),
     ],
@@ -126,6 +130,10 @@ def test_what_cannot_be_tried_is_told(running: Running, words: tuple[str, ...], 
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
     assert said in done.stderr
     assert len(done.stderr.splitlines()) <= 3
+
+
+def test_a_user_may_have_any_name(running: Running) -> None:
+    assert running.assay("try", "x", "--user", "Jürgen 用户").returncode == ExitCode.OK
 
 
 def test_another_server_is_no_gateway(running: Running) -> None:

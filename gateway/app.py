@@ -14,10 +14,11 @@ from core.errors import AssayError
 from core.records import Principal
 from gateway import callers
 from gateway.config import GatewayConfig
-from gateway.errors import BadCall, CallFailed, UnknownModel
+from gateway.errors import CallFailed, UnknownModel
 from gateway.http import Gone, Message, Receive, Request, Send, error_headers, send_json
 from gateway.model_door import ModelDoor
-from gateway.reading import read_call
+from gateway.open_bodies import OpenBodies
+from gateway.reading import read_call, unread_call
 from gateway.records import CallKind, VirtualModel
 
 _LOG = logging.getLogger("assay.gateway")
@@ -71,7 +72,7 @@ class Gateway:
         self._principal = principal
         self._status = status
         self._clock = clock
-        self._open_bytes = 0
+        self._open = OpenBodies()
         self.n_open = 0
 
     def use(self, doors: Doors) -> None:
@@ -114,42 +115,35 @@ class Gateway:
         kind = _KINDS.get(path)
         if kind is not None:
             _only(request, "POST")
-            callers.may_call(principal)
             await self._call(doors, request, send, kind, principal)
         elif path.startswith("/apps/"):
             callers.may_call(principal)
             await doors.session_door.serve(request, receive, send, principal)
         elif path in _MODELS or path.startswith("/v1/models/"):
             _only(request, "GET")
+            callers.may_look(principal)
             await send_json(send, 200, _listed(path, doors.models_of(principal.tenant)))
         elif path == "/status":
             _only(request, "GET")
+            callers.may_look(principal)
             await send_json(send, 200, self._status(principal))
         else:
             said = f"nothing is served at {path[:100]!r}; model calls go to /v1/chat/completions or /v1/embeddings"
             raise CallFailed(said, status=404, kind="invalid_request_error", code="not_found")
 
     async def _call(self, doors: Doors, request: Request, send: Send, kind: CallKind, principal: Principal) -> None:
-        if request.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise BadCall("the body is compressed; send it plain", status=415, code="content_encoding")
-        kept = 0
-
-        def keep(n_bytes: int) -> None:
-            nonlocal kept
-            if self._open_bytes + n_bytes > doors.config.max_open_bytes:
-                said = "too many large requests are open at once; try again in a second"
-                raise CallFailed(said, status=503, code="overloaded", retry_after_s=1)
-            kept += n_bytes
-            self._open_bytes += n_bytes
-
-        try:
-            body = await request.body(doors.config.max_body_bytes, keep)
-            models = doors.models_of(principal.tenant)
-            call = read_call(request, body, kind, principal, models, doors.team_of, self._clock())
+        config, tenant, began_ns = doors.config, principal.tenant, self._clock()
+        with self._open.of(tenant, config.max_open_bytes) as keep:
+            try:
+                callers.may_call(principal)
+                body = await request.body(config.max_body_bytes, keep, config.body_timeout_s)
+                models = doors.models_of(tenant)
+                call = read_call(request, body, kind, principal, models, doors.team_of, began_ns)
+            except CallFailed as error:
+                doors.model_door.refuse(unread_call(request, kind, principal, began_ns), error)
+                raise
             del body
             await doors.model_door.serve(call, request, send)
-        finally:
-            self._open_bytes -= kept
 
 
 def _only(request: Request, method: str) -> None:

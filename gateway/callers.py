@@ -35,11 +35,17 @@ def credential(request: Request) -> str | None:
 
 
 def may_call(principal: Principal) -> None:
-    """Raises Forbidden for a key that may not ask models."""
+    """Raises CallFailed (403) for a key that may not ask models."""
     if principal.role not in _MAY_CALL:
-        raise Forbidden(
-            f"a key with the role {principal.role.value} may not call models; use one with the role user or above"
-        )
+        said = f"a key with the role {principal.role.value} may not call models; use one with the role user or above"
+        raise CallFailed(said, status=403, kind="permission_error", code="forbidden")
+
+
+def may_look(principal: Principal) -> None:
+    """Raises CallFailed (403) for a key that only sends traces."""
+    if not principal.role.allows(Role.VIEWER):
+        said = f"a key with the role {principal.role.value} reads nothing; use one with the role viewer or above"
+        raise CallFailed(said, status=403, kind="permission_error", code="forbidden")
 
 
 def refusal_of(error: Exception) -> CallFailed:

@@ -299,7 +299,9 @@ class GatewayConfig(Section):
     spans: SpansConfig = SpansConfig()
     sessions: dict[Name, SessionsConfig] = {}
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 24 << 20
-    max_open_bytes: Annotated[int, Field(ge=1024, le=1 << 32)] = 256 << 20  # of all request bodies at once; beyond: 503
+    max_open_bytes: Annotated[int, Field(ge=1024, le=1 << 32)] = 96 << 20  # of all bodies at once, a tenant half; 503
+    body_timeout_s: Seconds = 60.0  # until a request's body is whole; 408
+    send_timeout_s: Seconds = 60.0  # a caller who reads nothing of a stream for so long is given up
 
     @model_validator(mode="after")
     def _names_are_known(self) -> GatewayConfig:

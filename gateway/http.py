@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -54,11 +55,21 @@ class Request:
         value = self.headers.get(b"content-length", b"")
         return int(value) if value.isdigit() else _NO_LENGTH
 
-    async def body(self, most: int, keep: Callable[[int], None]) -> bytes:
-        """The whole body. `keep` is told of every piece's bytes and may raise. Raises BadCall with 413 above `most`
-        bytes, Gone when the caller left."""
+    async def body(self, most: int, keep: Callable[[int], None], within_s: float) -> bytes:
+        """The whole body. `keep` is told of every piece's bytes and may raise. Raises BadCall: 413 above `most` bytes,
+        408 when it is not there in time, 415 when it is compressed; Gone when the caller left."""
         if self.declared_length() > most:
             raise too_large(most)
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise BadCall("the body is compressed; send it plain", status=415, code="content_encoding")
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._body(most, keep)
+        except TimeoutError:
+            said = f"the body was not there within {within_s:g} s; send it faster, or have body_timeout_s raised"
+            raise BadCall(said, status=408, code="body_timeout") from None
+
+    async def _body(self, most: int, keep: Callable[[int], None]) -> bytes:
         pieces: list[bytes] = []
         size = 0
         while True:

@@ -41,6 +41,7 @@ class ModelDoor:
     clock: Clock
     price: Callable[[Call], None]
     finish: Callable[[Call], None]
+    send_timeout_s: float = 60.0
     tracing: Tracing = field(default_factory=Tracing)
 
     async def serve(self, call: Call, request: Request, send: Send) -> None:
@@ -57,6 +58,15 @@ class ModelDoor:
         finally:
             exchange.over = True
             watch.cancel()
+
+    def refuse(self, call: Call, error: CallFailed) -> None:
+        """Ends a call that was refused before it was read: it has a span, and passed no policy."""
+        call.status, call.error, call.error_message, call.refused = error.status, error.code, error.message, error.code
+        call.ended_ns = self.clock()
+        try:
+            self.finish(call)
+        except Exception:
+            _LOG.exception("the span of call %s could not be written", call.id)
 
 
 class _Exchange:
@@ -157,7 +167,12 @@ class _Exchange:
             head = [(b"content-type", EVENTS), (b"cache-control", b"no-cache"), *header_pairs(self._headers())]
             await self._send({"type": "http.response.start", "status": 200, "headers": head})
         if events or last:
-            await self._send({"type": "http.response.body", "body": events, "more_body": not last})
+            try:
+                async with asyncio.timeout(self._door.send_timeout_s):
+                    await self._send({"type": "http.response.body", "body": events, "more_body": not last})
+            except TimeoutError:
+                self._left = True  # it reads nothing: what is under way for it keeps others waiting
+                raise asyncio.CancelledError from None
 
     async def _fail(self, error: CallFailed) -> None:
         if isinstance(error, Refused):

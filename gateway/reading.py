@@ -12,7 +12,7 @@ from core.records import Principal
 from gateway import callers
 from gateway.errors import BadCall, UnknownModel
 from gateway.http import Request
-from gateway.records import Call, Caller, CallKind, VirtualModel
+from gateway.records import Call, Caller, CallKind, Target, VirtualModel
 
 # Where clients of other gateways say whom to ask and with which key. Here the configuration says it, and nobody else.
 DROPPED: Final = (
@@ -47,6 +47,8 @@ def read_call(
         n_characters = _length(given["messages"]) + _length(given.get("tools"))
     else:
         n_characters = _length(_checked_input(given))
+        if given.get("stream"):
+            raise BadCall("embeddings are not streamed; leave stream out", param="stream")
     call = Call(
         id=f"call_{secrets.token_hex(12)}",
         kind=kind,
@@ -63,6 +65,30 @@ def read_call(
     options = given.get("stream_options")
     call.state["wants_usage"] = isinstance(options, dict) and bool(options.get("include_usage"))
     return call
+
+
+def unread_call(request: Request, kind: CallKind, principal: Principal, now_ns: int) -> Call:
+    """A call that was refused before it could be read, for its span: what its headers say, and nothing of its body."""
+    try:
+        said = callers.told(request)
+    except BadCall:
+        said = {}
+    nobody = Target(upstream="", model="")
+    return Call(
+        id=f"call_{secrets.token_hex(12)}",
+        kind=kind,
+        caller=Caller(
+            tenant=principal.tenant,
+            key_id=principal.key_id or "",
+            parent=request.headers.get(b"traceparent", b"").decode("latin-1"),
+            **said,
+        ),
+        asked="",
+        model=VirtualModel(name="", kind=kind, targets=(nobody,)),
+        body={},
+        streamed=False,
+        started_ns=now_ns,
+    )
 
 
 def _wants_fresh(cache_control: bytes) -> bool:

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from core.clock import Clock, system_clock
 from core.pii.find import find
-from core.records import PiiEntity, Principal
+from core.records import PiiEntity, Principal, Role
 from gateway.app import Doors, Gateway
 from gateway.chain import Chain, Policy
-from gateway.config import CacheConfig, GatewayConfig
+from gateway.config import CacheConfig, GatewayConfig, ModelConfig
 from gateway.estimates import Estimates
 from gateway.exporter import Exporter
 from gateway.ledger import Ledger
@@ -107,21 +107,29 @@ class Service:
 
     def status(self, principal: Principal) -> dict[str, Any]:
         """How everything is, as one tenant may see it."""
-        return {
-            "upstreams": self._pool.status(),
-            "models": self._models_shown(principal),
-            "budgets": self._budgets.status(principal.tenant),
+        tenant = principal.tenant
+        seen = {target.upstream for model in self._seen_by(tenant).values() for target in model.targets}
+        found = {
+            "upstreams": [row for row in self._pool.status(tenant) if row["upstream"] in seen],
+            "models": self._models_shown(tenant),
+            "budgets": self._budgets.status(tenant),
             "ledger": {"trouble": self._ledger.state().trouble},
-            "spans": asdict(self._exporter.status(principal.tenant)),
+            "spans": asdict(self._exporter.status(tenant)),
             "n_open": self.app.n_open,
             **self._given.more_status(principal),
         }
+        if principal.role is not Role.ADMIN:  # these count every tenant's calls
+            found["spans"] = {"waiting": found["spans"]["waiting"]}
+            del found["n_open"]
+        return found
 
-    def _models_shown(self, principal: Principal) -> list[dict[str, Any]]:
+    def _seen_by(self, tenant: str) -> dict[str, ModelConfig]:
+        return {name: model for name, model in self._config.models.items() if tenant in (model.tenants or (tenant,))}
+
+    def _models_shown(self, tenant: str) -> list[dict[str, Any]]:
         return [
             {"name": name, "kind": model.kind.value, "targets": [f"{t.upstream}/{t.model}" for t in model.targets]}
-            for name, model in self._config.virtual_models().items()
-            if principal.tenant in (self._config.models[name].tenants or (principal.tenant,))
+            for name, model in self._seen_by(tenant).items()
         ]
 
     def _doors(self, config: GatewayConfig) -> Doors:
@@ -136,6 +144,7 @@ class Service:
             clock=given.clock,
             price=prices.price,
             finish=self._finish(content=config.spans.content != "none"),
+            send_timeout_s=config.send_timeout_s,
         )
         return Doors(
             config=config,

@@ -48,7 +48,7 @@ def span_of(call: Call, *, content: bool) -> bytes:
     spans = _begin(request, call.caller.app, call.caller.release)
     target = call.answered_by or (call.attempts[-1].target if call.attempts else call.model.targets[0])
     span = spans.add(
-        name=f"{call.kind.value} {target.model}", kind=_CLIENT, start_time_unix_nano=call.started_ns,
+        name=f"{call.kind.value} {target.model}".strip(), kind=_CLIENT, start_time_unix_nano=call.started_ns,
         end_time_unix_nano=max(call.ended_ns, call.started_ns),
     )  # fmt: skip
     _identify(span, call.caller.parent)

@@ -1,7 +1,7 @@
 """The cache: the same question of the same tenant is answered once.
 
-A call is the same when tenant, virtual model, its targets and the whole masked body are, but for what cannot change an
-answer (`stream`, `user`, `metadata` ...). Chat is cached where it is meant to be repeatable: `temperature` at most
+A call is the same when tenant, virtual model, its targets, the addresses of their upstreams and the whole masked body
+are, but for what cannot change an answer (`stream`, `user`, `metadata` ...). Chat is cached where it is meant to be repeatable: `temperature` at most
 `max_temperature`; a call without one has the provider's default, 1, and is cached only if its model says `cache: exact`
 or `semantic` (or `max_temperature` is 1 or more). Embeddings always are. Kept are whole answers that ended by
 themselves, masked; answers that call tools only if the model says `exact`. Users of a tenant share its answers.
@@ -10,6 +10,7 @@ themselves, masked; answers that call tools only if the model says `exact`. User
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ class _Pending:
 class Cache:
     """The policy. A hit leaves `saved_usd` (float or None) and, if it was a similar question, `similarity` in
     `call.state`. `answers` and `similar` may be handed over from the policy before, when its configuration changes.
+    `behind` says by upstream where it is, so that another one of the same name never answers with what the first said.
     `clock` must never go back: the default is the time since the machine started."""
 
     name = "cache"
@@ -48,8 +50,10 @@ class Cache:
         clock: Clock = time.monotonic_ns,
         answers: CachedAnswers | None = None,
         similar: SimilarQuestions | None = None,
+        behind: Mapping[str, str] | None = None,
     ) -> None:
         self._config = config
+        self._behind = behind or {}
         self._clock = clock
         semantic_bytes = config.max_mb << 18  # a quarter
         self.answers = answers or CachedAnswers((config.max_mb << 20) - semantic_bytes, int(config.ttl_s * NS_PER_S))
@@ -62,12 +66,12 @@ class Cache:
         if call.cache is not CacheOutcome.MISS:
             return None
         tenant, now_ns = call.caller.tenant, self._clock()
-        pending = call.state[self.name] = _Pending(key=digest_of(call, call.body))
+        pending = call.state[self.name] = _Pending(key=digest_of(call, call.body, self._behind))
         kept = self.answers.get(tenant, pending.key, now_ns)
         if kept is not None:
             return self._hit(call, kept, CacheOutcome.EXACT)
         if mode == "semantic":
-            pending.question = self.similar.question(call)
+            pending.question = self.similar.question(call, self._behind)
             for key, similarity in self.similar.find(pending.question) if pending.question else ():
                 kept = self.answers.get(tenant, key, now_ns)
                 if kept is not None:

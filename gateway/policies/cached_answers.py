@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Generic, TypeVar
@@ -18,12 +18,13 @@ _ENTRY_BYTES: Final = 400  # what an answer takes beside its body
 _NO_PART: Final = ("model", "stream", "stream_options", "user", "safety_identifier", "metadata", "prompt_cache_key")
 
 
-def digest_of(call: Call, body: dict[str, Any], without: Iterable[str] = ()) -> bytes:
-    """A SHA-256 over tenant, kind, virtual model, its targets and a body, but for what cannot change an answer."""
+def digest_of(call: Call, body: dict[str, Any], behind: Mapping[str, str]) -> bytes:
+    """A SHA-256 over tenant, kind, virtual model, its targets, what stands behind their upstreams (by name), and a body,
+    but for what cannot change an answer."""
     left = body.copy()
-    for name in (*_NO_PART, *without):
+    for name in _NO_PART:
         left.pop(name, None)
-    targets = [(target.upstream, target.model) for target in call.model.targets]
+    targets = [(target.upstream, behind.get(target.upstream, ""), target.model) for target in call.model.targets]
     parts = (call.caller.tenant, call.kind, call.model.name, targets, left)
     return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
 

@@ -6,6 +6,7 @@ exactly, so that questions meet in buckets of those. What counts as the same que
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,8 +41,8 @@ class SimilarQuestions:
         self._most = min(MOST_QUESTIONS, max(1, max_bytes // 2 // _QUESTION_BYTES - 1))
 
     @staticmethod
-    def question(call: Call) -> Question | None:
-        """The call's question; None if it cannot be compared with others."""
+    def question(call: Call, behind: Mapping[str, str]) -> Question | None:
+        """The call's question; None if it cannot be compared with others. `behind` is as `digest_of` takes it."""
         messages = call.body.get("messages")
         if call.kind is not CallKind.CHAT or not isinstance(messages, list) or not messages:
             return None
@@ -50,7 +51,7 @@ class SimilarQuestions:
         if meaning is None:
             return None
         asked = {**call.body, "messages": [*messages[:-1], rest]}
-        return Question(tenant=call.caller.tenant, bucket=digest_of(call, asked), meaning=meaning)
+        return Question(tenant=call.caller.tenant, bucket=digest_of(call, asked, behind), meaning=meaning)
 
     def find(self, question: Question) -> list[tuple[bytes, float]]:
         """The keys of answers to similar questions with their similarity, the most similar first."""

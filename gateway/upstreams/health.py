@@ -20,6 +20,7 @@ class Health:
         self.n_aborted = 0
         self.last_error = ""
         self.last_error_ns = 0
+        self.tenants: set[str] = set()  # whose calls these are
         self._last_ms: deque[float] = deque(maxlen=100)
 
     def answered(self, ms: float) -> None:

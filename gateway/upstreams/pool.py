@@ -66,9 +66,9 @@ class Pool:
             for name, config in upstreams.items()
         }
 
-    def status(self) -> list[dict[str, Any]]:
-        """A row per upstream; see Health."""
-        return [slot.shown(self._seconds()) for slot in self._slots.values()]
+    def status(self, tenant: str | None = None) -> list[dict[str, Any]]:
+        """A row per upstream; see Health. For a tenant, figures of an upstream that others call too are left out."""
+        return [slot.shown(self._seconds(), tenant) for slot in self._slots.values()]
 
     async def ask(self, call: Call) -> Answer:
         """A whole answer from the first target that gives one. Raises CallFailed."""

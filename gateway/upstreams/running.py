@@ -48,6 +48,7 @@ class Running:
         self._began_ns = perf_counter_ns()
         call.attempts.append(self.attempt)
         slot.health.in_flight += 1
+        slot.health.tenants.add(call.caller.tenant)
 
     def answered(self) -> None:
         """A whole answer is there, or a stream's first chunk: this target answers the call."""

@@ -64,9 +64,12 @@ class Slot:
                 headers["baggage"] = told
         return headers
 
-    def shown(self, now: float) -> dict[str, Any]:
-        """One row of the status."""
-        return self.health.shown(self.name, self.config.wire.value, self.breaker, self.keys, now)
+    def shown(self, now: float, tenant: str | None) -> dict[str, Any]:
+        """One row of the status. Counts that are not all of `tenant` are not for it."""
+        row = self.health.shown(self.name, self.config.wire.value, self.breaker, self.keys, now)
+        if tenant is None or self.health.tenants <= {tenant}:
+            return row
+        return {name: row[name] for name in ("upstream", "wire", "state", "opens_again_in_s")}
 
 
 def _quoted(value: str) -> str:

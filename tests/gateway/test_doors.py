@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.gateway.live import USER, Live, live
+from tests.gateway.live import USER, Live, live, principal
 from tests.waiting import wait_until
 
 BODY: dict[str, Any] = {"model": "fast", "messages": [{"role": "user", "content": "Where is order A-1001?"}]}
@@ -27,7 +30,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         "private": {"targets": [{"upstream": "sim", "model": "sim-1"}], "tenants": ["other"]},
     }
     routing = {"routed": {"simple": "private", "complex": "fast"}}
-    small: dict[str, Any] = {"max_body_bytes": 200_000, "max_open_bytes": 300_000, "policies": {"routing": routing}}
+    small: dict[str, Any] = {
+        "max_body_bytes": 200_000,
+        "max_open_bytes": 600_000,
+        "body_timeout_s": 3.0,
+        "policies": {"routing": routing},
+    }
     with live(tmp_path_factory.mktemp("gateway"), models=models, **small) as running:
         yield running
 
@@ -83,7 +91,8 @@ def test_a_body_above_the_limit_is_413_whether_its_length_was_said_or_not(gatewa
 
 
 def test_large_bodies_that_are_open_at_once_are_bounded(gateway: Live) -> None:
-    """Two callers hold 150 kB each; a third large one is told to come again, a small one is served."""
+    """Two callers of a tenant hold 150 kB each, which is its half: a third large one of it is told to come again, while
+    another tenant's is served, and those that never send the rest are told so."""
     held = [_begun(gateway, 180_000, 149_000) for _ in range(2)]
     try:
         large = json.dumps({**BODY, "metadata": {"x": "y" * 100_000}}).encode()
@@ -93,7 +102,10 @@ def test_large_bodies_that_are_open_at_once_are_bounded(gateway: Live) -> None:
             return answer.status_code == 503 and answer.headers["retry-after"] == "1"
 
         wait_until(refused, 20, "the third large body to be refused")
-        assert post(gateway, BODY).status_code == 200
+        theirs = {"authorization": "Bearer third:user"}
+        answer = httpx.post(f"{gateway.url}/v1/chat/completions", content=large, headers=theirs, timeout=30)
+        assert answer.status_code == 200
+        assert held[0].recv(4096).startswith(b"HTTP/1.1 408")
     finally:
         for each in held:
             each.close()
@@ -171,3 +183,59 @@ def test_status_is_for_those_with_a_key_and_has_no_secret(gateway: Live) -> None
     assert found.json()["upstreams"][0]["upstream"] == "sim"
     assert {model["name"] for model in found.json()["models"]} == {"fast", "broken"}
     assert PROVIDER_KEY not in found.text
+
+
+def test_a_caller_who_reads_nothing_of_a_stream_is_given_up(tmp_path: Path) -> None:
+    """Its upstream is free for others again, and its call has a span."""
+    command = [sys.executable, "-m", "tests.gateway.fault_upstream"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as upstream:
+        assert upstream.stdout is not None
+        url = upstream.stdout.readline().strip()
+        targets = [{"upstream": "u", "model": "m"}]
+        more: dict[str, Any] = {"upstreams": {"u": {"base_url": url}}, "models": {"m": {"targets": targets}}}
+        with live(tmp_path, **more, send_timeout_s=0.5) as running:
+            address = httpx.URL(running.url)
+            with socket.create_connection((address.host, address.port or 80)) as stuck:
+                messages = [{"role": "user", "content": "words=300000"}]  # 45 MB, more than all buffers between
+                body = json.dumps({"model": "m", "messages": messages, "stream": True}).encode()
+                head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {USER}\r\n"
+                stuck.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+                call = running.calls(1)[0]
+                assert call["assay.gateway.aborted"]
+                assert running.service.status(principal(USER))["upstreams"][0]["in_flight"] == 0
+
+
+def test_a_call_that_was_refused_before_it_was_read_has_a_span(gateway: Live) -> None:
+    n_before = len(gateway.calls(0))
+    for body, headers in (
+        (b"{", {}),
+        (b'{"model": "nobody", "messages": [{"role": "user", "content": "x"}]}', {}),
+        (b"", {"content-encoding": "gzip"}),
+        (b"x" * 250_000, {}),
+    ):
+        httpx.post(f"{gateway.url}/v1/chat/completions", content=body, headers={**KEY, **headers}, timeout=30)
+    viewer = {"authorization": "Bearer acme:viewer"}
+    httpx.post(f"{gateway.url}/v1/chat/completions", json=BODY, headers=viewer, timeout=30)
+    calls = gateway.calls(n_before + 5)[n_before:]
+    codes = ["invalid_request", "model_not_found", "content_encoding", "too_large", "forbidden"]
+    assert [call["assay.gateway.refused"] for call in calls] == codes
+    assert {call["name"] for call in calls} == {"chat"}
+
+
+def test_figures_of_an_upstream_are_for_a_tenant_that_has_it_alone(gateway: Live) -> None:
+    assert post(gateway, BODY).status_code == 200
+    theirs = {"authorization": "Bearer other:user"}
+    httpx.post(f"{gateway.url}/v1/chat/completions", json={**BODY, "model": "private"}, headers=theirs, timeout=30)
+    found = httpx.get(f"{gateway.url}/status", headers=KEY).json()
+    assert set(found["upstreams"][0]) == {"upstream", "wire", "state", "opens_again_in_s"}
+    assert "n_open" not in found
+    ingest = {"authorization": "Bearer acme:ingest"}
+    for path in ("/status", "/v1/models"):
+        assert httpx.get(gateway.url + path, headers=ingest).status_code == 403
+
+
+def test_embeddings_are_not_streamed(gateway: Live) -> None:
+    body = {"model": "fast", "input": "x", "stream": True}
+    answer = httpx.post(f"{gateway.url}/v1/embeddings", json=body, headers=KEY, timeout=30)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "stream"

@@ -165,21 +165,22 @@ class Service:
             Content(told.content, _entities),
             Masking(told.masking),
             Routing(told.routing, models),
-            *self._cache(told.cache),
+            *self._cache(config),
             Repair(told.repair),
         ]
 
-    def _cache(self, config: CacheConfig | None) -> list[Policy]:
+    def _cache(self, config: GatewayConfig) -> list[Policy]:
         """The cache, with what it keeps as long as its section says the same."""
-        if config is None:
+        section, was = config.policies.cache, self._cached
+        if section is None:
             self._cached = None
             return []
-        was = self._cached
-        if was is not None and was[0] == config:
-            made = Cache(config, answers=was[1].answers, similar=was[1].similar)
+        behind = {name: f"{each.wire} {each.base_url} {each.api_version}" for name, each in config.upstreams.items()}
+        if was is not None and was[0] == section:
+            made = Cache(section, answers=was[1].answers, similar=was[1].similar, behind=behind)
         else:
-            made = Cache(config)
-        self._cached = (config, made)
+            made = Cache(section, behind=behind)
+        self._cached = (section, made)
         return [made]
 
     def _finish(self, *, content: bool) -> Callable[[Call], None]:

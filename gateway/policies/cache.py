@@ -1,10 +1,11 @@
 """The cache: the same question of the same tenant is answered once.
 
-A call is the same when tenant, virtual model, its targets, the addresses of their upstreams and the whole masked body
-are, but for what cannot change an answer (`stream`, `user`, `metadata` ...). Chat is cached where it is meant to be repeatable: `temperature` at most
-`max_temperature`; a call without one has the provider's default, 1, and is cached only if its model says `cache: exact`
-or `semantic` (or `max_temperature` is 1 or more). Embeddings always are. Kept are whole answers that ended by
-themselves, masked; answers that call tools only if the model says `exact`. Users of a tenant share its answers.
+A call is the same when tenant, virtual model, its targets, where their upstreams are and the whole masked body are, but
+for what cannot change an answer (`stream`, `user`, `metadata` ...). Chat is cached where it is meant to be repeatable:
+`temperature` at most `max_temperature`; a call without one has the provider's default, 1, and is cached only if its
+model says `cache: exact` or `semantic` (or `max_temperature` is 1 or more). Embeddings always are. Kept are whole
+answers that ended by themselves, masked; answers that call tools only if the model says `exact`. Users of a tenant
+share its answers.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ _NO_PART: Final = ("model", "stream", "stream_options", "user", "safety_identifi
 
 
 def digest_of(call: Call, body: dict[str, Any], behind: Mapping[str, str]) -> bytes:
-    """A SHA-256 over tenant, kind, virtual model, its targets, what stands behind their upstreams (by name), and a body,
-    but for what cannot change an answer."""
+    """A SHA-256 over tenant, kind, virtual model, its targets, where their upstreams are (by name), and a body, but for
+    what cannot change an answer."""
     left = body.copy()
     for name in _NO_PART:
         left.pop(name, None)

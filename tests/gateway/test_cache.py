@@ -255,6 +255,20 @@ def test_shelves_count_what_they_hold(steps: list[tuple[str, int, int, bool]]) -
         assert len(shelves) == sum(size is not None for size in held)
 
 
+@pytest.mark.parametrize("semantic", [None, SemanticConfig()])
+def test_another_upstream_of_the_same_name_does_not_answer_with_what_the_first_said(
+    clock: Turned, semantic: SemanticConfig | None
+) -> None:
+    config = CacheConfig(semantic=semantic)
+    here, there = ({MODEL.targets[0].upstream: f"openai http://{host}/v1 "} for host in ("one", "two"))
+    first = Cache(config, clock, behind=here)
+    ask(first, call_of(QUESTION), answer_of("One."))
+    second = Cache(config, clock, answers=first.answers, similar=first.similar, behind=there)
+    assert second.before(call_of(QUESTION)) is None
+    back = Cache(config, clock, answers=first.answers, similar=first.similar, behind=here)
+    ask(back, call_of(QUESTION))
+
+
 # --- similar questions ----------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.live import Live, live
+from gateway.config import GatewayConfig
+from tests.gateway.live import Live, config_of, live
 
 POLICIES: dict[str, Any] = {
     "content": [
@@ -62,6 +64,24 @@ def test_a_similar_question_is_answered_from_the_cache_and_marked(gateway: Live)
     assert "similar:" in again.headers["x-assay-flags"]
     assert again.json()["choices"] == first.json()["choices"]
     assert ask(gateway, "how can I cancel the order", tenant="other").headers["x-assay-cache"] == "miss"
+
+
+def _use(gateway: Live, provider: str, key: str) -> None:
+    given = config_of(provider, policies=POLICIES)
+    given["upstreams"]["sim"]["keys"] = [key]
+
+    async def use() -> None:
+        gateway.service.use(GatewayConfig.model_validate(given))
+
+    asyncio.run_coroutine_threadsafe(use(), gateway.loop).result(20)
+
+
+def test_answers_outlive_a_new_key_and_not_a_new_address(gateway: Live) -> None:
+    ask(gateway, QUESTION)
+    _use(gateway, gateway.provider, "sk-another-0123456789")
+    assert ask(gateway, QUESTION).headers["x-assay-cache"] == "exact"
+    _use(gateway, gateway.provider.replace("127.0.0.1", "localhost"), "sk-another-0123456789")
+    assert ask(gateway, QUESTION).headers["x-assay-cache"] == "miss"
 
 
 def test_a_refusal_in_a_stream_is_its_last_event_and_the_answer_is_not_kept(gateway: Live) -> None:

@@ -5,7 +5,8 @@ ends, not that of the machine. Now and then `fold` puts a day's sums in place of
 the month's files are read back, so budgets go on where they were. Users are in the files by a keyed hash. When the disk
 does not take a line the call goes on, its amount counts in memory, and the next fold that works puts it on disk.
 
-A call counts in the day in which it ended. Amounts are whole nano-dollars.
+A call counts in the day in which it ended, as the clock says. To whatever day the clock goes, back too, the files say
+what was spent in it before. Amounts are whole nano-dollars.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import orjson
 
 from core.clock import NS_PER_S, Clock, system_clock
+from core.errors import Corrupt
 from gateway.config import BudgetScope
 from gateway.folder_lock import hold
 from gateway.records import Call, Caller
@@ -40,6 +43,7 @@ from gateway.spend_files import (
 
 _LOG = logging.getLogger("assay.gateway")
 _DAY_NS: Final = 86_400 * NS_PER_S
+_MOST_BACK_NS: Final = 3_600 * NS_PER_S  # a clock that is put right by less stays in its day
 LINES_PER_SEGMENT: Final = 50_000
 MOST_NAMES: Final = 50_000  # apps, users and teams of a tenant that are counted apart; the rest are counted together
 OTHERS: Final = "\0others"  # no name at the door has a control character
@@ -101,6 +105,7 @@ class Ledger:
         self._day = _date(clock())
         self._day_ends_ns = _end_ns(clock())
         self._folds: deque[Callable[[], None]] = deque()
+        self._at_work = Lock()  # while the files of a day are put in other files
         self._descriptor = self._lock = -1
         self._number = self._n_lines = 0
         self._retry_ns = 0
@@ -160,13 +165,19 @@ class Ledger:
         return found
 
     def turn(self, now_ns: int) -> None:
-        """Begins a new day or month when it is time. A clock that goes back changes nothing."""
-        if now_ns < self._day_ends_ns:
+        """Begins a new day or month when it is time. A clock that goes back behind the day by an hour or less changes
+        nothing; by more, it was ahead, and an earlier day goes on."""
+        if self._day_ends_ns - _DAY_NS - _MOST_BACK_NS <= now_ns < self._day_ends_ns:
             return
         before, self._day = self._day, _date(now_ns)
         self._day_ends_ns = _end_ns(now_ns)
-        self._put_aside(before, now_ns)
-        new_month = (before.year, before.month) != (self._day.year, self._day.month)
+        is_back = self._day < before
+        if is_back:
+            self._end_segment()  # its lines stay for when that day comes
+            self._retry_ns = self._n_unreadable = self._n_torn = 0
+        else:
+            self._put_aside(before, now_ns)
+        new_month = is_back or (before.year, before.month) != (self._day.year, self._day.month)
         for names in self._tenants.values():
             for account in names.values():
                 account.day_nano = account.day_unpriced = 0
@@ -175,6 +186,7 @@ class Ledger:
             if new_month:
                 for key in [key for key, account in names.items() if not account.reserved]:
                     del names[key]
+        self._read_again(date.min if is_back else before)
 
     def day(self) -> date:
         """The day that is counted."""
@@ -250,14 +262,15 @@ class Ledger:
         return self._work if self._folds else None
 
     def _work(self) -> None:
-        while self._folds:
-            try:
-                self._folds[0]()
-            except OSError as error:
-                self._trouble = f"the sums of what was spent cannot be written: {error}"
-                _LOG.error("%s", self._trouble)
-                return
-            self._folds.popleft()
+        with self._at_work:
+            while self._folds:
+                try:
+                    self._folds[0]()
+                except OSError as error:
+                    self._trouble = f"the sums of what was spent cannot be written: {error}"
+                    _LOG.error("%s", self._trouble)
+                    return
+                self._folds.popleft()
 
     def _put_aside(self, day: date, now_ns: int) -> None:
         """Ends the segment, and leaves it to `fold` to put a day's sums, as they are now, in its place."""
@@ -269,12 +282,15 @@ class Ledger:
             for account in names.values()
             if account.day_nano or account.day_unpriced
         }
+        self._end_segment()
+        self._leave(self._folder, day, self._number, sums, self._n_unwritten)
+        self._open(now_ns)
+
+    def _end_segment(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
         self._n_lines = 0
-        self._leave(self._folder, day, self._number, sums, self._n_unwritten)
-        self._open(now_ns)
 
     def _leave(self, folder: Path, day: date, through: int, sums: Sums, n_unwritten: int) -> None:
         def write() -> None:
@@ -285,17 +301,28 @@ class Ledger:
 
         self._folds.append(write)
 
-    def _read_back(self, folder: Path) -> None:
-        self._number = last_number(folder)
+    def _read_again(self, after: date) -> None:
+        """What files say of the days of this month behind `after`: the clock was there before."""
+        if self._folder is None:
+            return
+        try:
+            with self._at_work:
+                self._read_back(self._folder, after)
+        except (Corrupt, OSError) as error:
+            self._trouble = f"what was spent before cannot be read and does not count: {error}"
+            _LOG.error("%s", self._trouble)
+
+    def _read_back(self, folder: Path, after: date = date.min) -> None:
+        self._number = max(self._number, last_number(folder))
         for day in sorted(days_of(folder)):
-            if (day.year, day.month) != (self._day.year, self._day.month) or day > self._day:
+            if (day.year, day.month) != (self._day.year, self._day.month) or not after < day <= self._day:
                 continue
             spent = read_day(folder, day)
             self._count(spent, today=day == self._day)
             if day == self._day:
                 self._n_lines = spent.n_lines
             elif spent.n_segments:
-                self._leave(folder, day, self._number, spent.sums, 0)
+                self._leave(folder, day, self._number, spent.sums, self._n_unwritten)
 
     def _count(self, spent: DaySpend, *, today: bool) -> None:
         for (tenant, scope, name), (nano, n_unpriced) in spent.sums.items():

@@ -357,6 +357,80 @@ def test_names_made_up_by_one_tenant_are_counted_together_beyond_a_number(
     assert (BudgetScope.APP, "my-agent") in _spent(ledger, "other")
 
 
+def _of_acme(ledger: Ledger) -> tuple[int, int]:
+    day, month, _ = _spent(ledger).get((BudgetScope.TENANT, "acme"), (0, 0, 0))
+    return day, month
+
+
+@pytest.mark.parametrize("ahead", ["2026-11-25T08:00:00", "2026-12-02T08:00:00", "2031-01-01T00:00:00"])
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_clock_that_was_ahead_and_is_put_right_finds_its_day_and_month_again(
+    folder: Path, clock: Turned, ahead: str, folded: bool
+) -> None:
+    ledger = Ledger(folder, clock)
+    ledger.add(_call(), 1)
+    clock.to("2026-11-22T12:00:00")
+    ledger.add(_call(), 20)
+    held = ledger.accounts(_call().caller)[0]
+    held.reserved += 5
+    clock.to(ahead)
+    ledger.add(_call(), 300)
+    if folded:
+        _fold(ledger)
+    clock.to("2026-11-22T12:05:00")
+    assert _of_acme(ledger) == (20, 21)
+    assert ledger.accounts(_call().caller)[0] is held
+    ledger.add(_call(), 4_000)
+    assert _of_acme(ledger) == (4_020, 4_021)
+    _fold(ledger)
+    ledger.close()
+    for again in _again(folder, clock):
+        assert _of_acme(again) == (4_020, 4_021)
+        clock.to(ahead)
+        same_month = ahead.startswith("2026-11")
+        assert _of_acme(again) == (300, 4_321 if same_month else 300)
+        again.add(_call(), 50_000)
+        _fold(again)
+        clock.on(86_400)
+        assert _of_acme(again) == (0, 54_321 if same_month else 50_300)
+
+
+def test_a_clock_that_was_behind_finds_what_was_spent_before_it_went(folder: Path, clock: Turned) -> None:
+    ledger = Ledger(folder, clock)
+    ledger.add(_call(), 1)
+    clock.to("2026-11-22T12:00:00")
+    ledger.add(_call(), 20)
+    clock.to("2026-11-19T12:00:00")
+    assert _of_acme(ledger) == (0, 0)
+    ledger.add(_call(), 300)
+    clock.to("2026-11-22T12:01:00")
+    assert _of_acme(ledger) == (20, 321)
+    ledger.close()
+
+
+def test_an_hour_back_behind_midnight_is_the_same_day(folder: Path, clock: Turned) -> None:
+    clock.to("2026-11-22T00:00:00")
+    ledger = Ledger(folder, clock)
+    ledger.add(_call(), 1)
+    clock.to("2026-11-21T23:00:00")
+    assert _of_acme(ledger) == (1, 1)
+    clock.on(-1)
+    assert _of_acme(ledger) == (0, 0)
+    ledger.close()
+
+
+def test_what_cannot_be_read_when_the_clock_is_put_right_is_told(folder: Path, clock: Turned) -> None:
+    ledger = Ledger(folder, clock)
+    ledger.add(_call(), 1)
+    clock.to("2026-11-25T12:00:00")
+    assert _fold(ledger)
+    (folder / "2026-11-21.totals.json").write_bytes(b"{")
+    clock.to("2026-11-21T12:00:00")
+    assert _of_acme(ledger) == (0, 0)
+    assert "cannot be read" in ledger.state().trouble
+    ledger.close()
+
+
 def test_a_new_month_forgets_who_has_nothing_under_way(clock: Turned) -> None:
     ledger = Ledger(None, clock)
     for n in range(100):

@@ -1,8 +1,9 @@
 """What model calls cost, by whom and for what; at other prices with --prices; `assay spend export` writes a month as a
 file for chargeback, in the columns of FOCUS 1.2.
 
---prices FILE is YAML: {"gpt-4o*": {input_usd_per_mtok: 2.5, output_usd_per_mtok: 10}}, or a gateway's configuration,
-whose prices are taken. What it does not name is priced as genai-prices says of the call's time. Nothing stored changes.
+--prices FILE is YAML: {"gpt-4o*": {input_usd_per_mtok: 2.5, output_usd_per_mtok: 10}}, the same below a key `prices`,
+or a gateway's configuration, whose prices are taken. What it does not name is priced as genai-prices says of the call's
+time. Nothing stored changes.
 """
 
 from __future__ import annotations
@@ -83,11 +84,11 @@ def _print(told: dict[str, Any], *, again: bool) -> None:
         print("no model calls in that window; widen --since", file=sys.stderr)
         return
     keys: Sequence[str] = told["by"]
+    items = _by_day(told["items"]) if "day" in keys else told["items"]
     figures = ["calls", "tokens in > out", "cost", *(["at these prices"] if again else []), "cache hits", "saved"]
     figures += ["resolved", "per resolved"]
     rows: list[list[Text | str]] = [
-        [*(cell("-" if one[key] is None else one[key], 40) for key in keys), *_figures(one, again)]
-        for one in told["items"]
+        [*(cell("-" if one[key] is None else one[key], 40) for key in keys), *_figures(one, again)] for one in items
     ]
     if keys:
         rows.append(["all", *[""] * (len(keys) - 1), *_figures(told["totals"], again)])
@@ -97,6 +98,11 @@ def _print(told: dict[str, Any], *, again: bool) -> None:
         print(f"and {hidden:,} more, of lower cost; --limit shows them", file=sys.stderr)
     if again and (n := told["totals"]["n_as_reported"]):
         print(f"{n:,} calls stay at what was reported: nobody knows their price", file=sys.stderr)
+
+
+def _by_day(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Oldest day first, within a day the dearest."""
+    return sorted(items, key=lambda one: one["day"] or "")
 
 
 def _figures(one: dict[str, Any], again: bool) -> list[str]:
@@ -139,7 +145,7 @@ def _prices(path: Path) -> dict[str, Any]:
         raise CommandFailed(f"{path} cannot be read: {error.strerror}", ExitCode.USAGE) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CommandFailed(f"{path} is no YAML: {str(error).splitlines()[0]}", ExitCode.USAGE) from None
-    if isinstance(found, dict) and "upstreams" in found:
+    if isinstance(found, dict) and ("upstreams" in found or _nested(found)):
         found = found.get("prices") or {}
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise CommandFailed(
@@ -147,6 +153,12 @@ def _prices(path: Path) -> dict[str, Any]:
             ExitCode.USAGE,
         )
     return found
+
+
+def _nested(found: dict[Any, Any]) -> bool:
+    """Whether the globs stand below a key `prices`; that may also be the name of a model with its own two prices."""
+    below = found.get("prices")
+    return isinstance(below, dict) and all(isinstance(one, dict) for one in below.values())
 
 
 def _keys(text: str) -> str:

@@ -189,6 +189,12 @@ def test_the_command_prints_prices_again_and_exports(
         prices.write_text("upstreams: {}\nprices: {nobody-*: {input_usd_per_mtok: 5}}\n")
         told = json.loads(said(*window, "--by", "", "--prices", str(prices), "--json")[0])
         assert told["totals"]["n_as_reported"] == 1
+        for head in ("", "version: 1\n"):
+            prices.write_text(head + 'prices:\n  "nobody-*": {input_usd_per_mtok: 5}\n')
+            assert json.loads(said(*window, "--by", "", "--prices", str(prices), "--json")[0]) == told
+        days = [line.split()[0] for line in said("--by", "day", *window)[0].splitlines()[1:-1]]
+        assert days == sorted(days)
+        assert len(days) == 2
         file = tmp_path / "out.csv"
         assert "FOCUS 1.2" in said("export", "--month", "2026-09", "--out", str(file))[1]
         assert file.read_text() == said("export", "--month", "2026-09")[0]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
 from server.cli.outcome import CommandFailed, ExitCode
+
+NO_ENDPOINT: Final = "in the gateway's file or nowhere"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +86,7 @@ def _show(args: argparse.Namespace, api: ApiClient) -> int:
 
 def _set(args: argparse.Namespace, api: ApiClient) -> int:
     from server.cli.rendering import print_json
+    from server.cli.terminal import plain
 
     weights = dict(args.weight)
     if len(weights) < len(args.weight):
@@ -94,6 +97,8 @@ def _set(args: argparse.Namespace, api: ApiClient) -> int:
         print_json(one)
         return ExitCode.OK
     _print_plan(one)
+    for warning in one["warnings"]:
+        print(f"warning: {plain(warning, 300)}", file=sys.stderr)
     if not one["changed"]:
         said = "that is the plan already: nothing changed"
     elif args.dry_run:
@@ -110,7 +115,7 @@ def _print_plan(one: dict[str, Any]) -> None:
     rows = [
         (
             *(cell(name, 60), "baseline" if name == one["baseline"] else "candidate"),
-            *(f"{weight:g}", f"{100 * one['shares'][name]:.4g} %", cell(one["endpoints"][name] or "-", 200)),
+            *(f"{weight:g}", f"{100 * one['shares'][name]:.4g} %", cell(one["endpoints"][name] or NO_ENDPOINT, 200)),
         )
         for name, weight in one["weights"].items()
     ]

@@ -73,10 +73,12 @@ class PlanWithHistory(Plan):
 
 
 class ChangedPlan(Plan):
-    """The plan as it is from now on. Not `changed`: it said the same before. `dry_run`: it would be, nothing is."""
+    """The plan as it is from now on. Not `changed`: it said the same before. `dry_run`: it would be, nothing is.
+    `warnings`: what may go wrong with it, in words."""
 
     changed: bool
     dry_run: bool
+    warnings: list[str]
 
 
 @router.get("", response_model=Plans)
@@ -105,7 +107,17 @@ def set_plan(
     spec = PlanSpec(app=app, baseline=wanted.baseline, weights=weights, reason=wanted.reason)
     act = services.control.try_plan if wanted.dry_run else services.control.set_plan
     plan, changed = act(caller.tenant, spec, by=caller, if_version=wanted.if_version)
-    return answer({**_plan(services, plan), "changed": changed, "dry_run": wanted.dry_run})
+    told = _plan(services, plan)
+    return answer({**told, "changed": changed, "dry_run": wanted.dry_run, "warnings": _warnings(told)})
+
+
+def _warnings(told: dict[str, Any]) -> list[str]:
+    """A line for each release that gets sessions and is registered without an address."""
+    return [
+        f"nobody answers for {name[:80]} unless the gateway's file names an address: its sessions get 503"
+        for name, weight in told["weights"].items()
+        if weight and not told["endpoints"][name]
+    ]
 
 
 def _weights(wanted: WantedPlan) -> dict[str, float]:

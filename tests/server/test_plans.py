@@ -41,7 +41,7 @@ def test_a_baseline_gets_what_the_others_leave(shell: Shell) -> None:
     assert plan["weights"] == {"v1": 0.7, "v2": 0.1, "v=3": 0.2}
     assert sum(plan["shares"].values()) == pytest.approx(1)
     assert (plan["version"], plan["changed"], plan["dry_run"]) == (1, True, False)
-    assert plan["endpoints"]["v2"] == "http://127.0.0.1:1/2"
+    assert (plan["endpoints"]["v2"], plan["warnings"]) == ("http://127.0.0.1:1/2", [])
     assert plan["made_by"] == "power_user of airline"
     again = put(shell, {"baseline": "v1", "weights": {"v1": 7, "v2": 1, "v=3": 2}}).json()
     assert (again["version"], again["salt"]) == (2, plan["salt"])
@@ -69,6 +69,21 @@ def test_a_dry_run_and_the_same_again_change_nothing(shell: Shell) -> None:
     made = put(shell, {"baseline": "v1", "weights": {"v2": 0.1}}).json()
     again = put(shell, {"baseline": "v1", "weights": {"v2": 0.1}}).json()
     assert (again["version"], again["changed"], again["salt"]) == (1, False, made["salt"])
+
+
+def test_a_release_that_nobody_answers_for_is_warned_of(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    body = {"app": "desk", "name": "v4"}
+    assert shell.client.post("/api/v1/releases", json=body, headers=shell.headers()).status_code == 201
+    tried = put(shell, {"baseline": "v1", "weights": {"v4": 0.1}, "dry_run": True}).json()
+    (warning,) = tried["warnings"]
+    assert warning == "nobody answers for v4 unless the gateway's file names an address: its sessions get 503"
+    assert put(shell, {"baseline": "v1", "weights": {"v4": 0}}).json()["warnings"] == []
+    with served(shell.services) as url:
+        words = ("plan", "set", "desk", "--baseline", "v1", "-w", "v4=0.2", "--url", url)
+        assert main([*words, "--key", shell.keys[AIRLINE, Role.ADMIN]]) == ExitCode.OK
+    told = capsys.readouterr()
+    assert f"warning: {warning}\n" in told.err
+    assert "in the gateway's file or nowhere" in told.out
 
 
 def test_users_read_and_do_not_set(shell: Shell) -> None:

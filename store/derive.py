@@ -11,7 +11,8 @@ neither the order nor the cutting of batches changes what they see. What the col
 * Times: a start outside the years 2000 to 2199 takes no part in a turn's bounds unless no span has a better one; a span
   without a valid duration ends at its start.
 * Rollup level "turn" counts roots (n, errors, latency, TTFT) beside the tokens and cost of all spans of the cell;
-  the other levels are span kinds.
+  the other levels are span kinds. Of a model call that several spans report (an agent's, a gateway's), the one with
+  `usage_counted` counts.
 """
 
 from __future__ import annotations
@@ -277,10 +278,16 @@ def _cells(rows: pa.Table) -> pa.Table:
     n, kind, is_root = of_turns.num_rows, rows.column("kind"), of_turns.column("is_root")
     return pa.concat_tables(
         [
-            _cells_at(rows, kind, rows.column("model"), pa.array(np.ones(rows.num_rows, bool))),
+            _cells_at(rows, kind, rows.column("model"), _of_their_own(rows)),
             _cells_at(of_turns, pa.repeat("turn", n), pa.nulls(n, pa.string()), is_root),
         ]
     )
+
+
+def _of_their_own(rows: pa.Table) -> pa.ChunkedArray:
+    """Whether a span stands for work of its own: of a model call that several spans report, one does."""
+    is_model = pc.is_in(rows.column("kind"), value_set=pa.array(_MODEL_KINDS))
+    return pc.or_(pc.invert(is_model), rows.column("is_model_call"))
 
 
 def _cells_at(rows: pa.Table, level: pa.Array, model: pa.Array, counts: pa.Array) -> pa.Table:

@@ -47,7 +47,8 @@ def rollups(spans: list[Row]) -> list[Row]:
     for s in spans:
         minute = s["start_ns"] // derive.NS_PER_MINUTE * derive.NS_PER_MINUTE
         where, whose = (s["tenant"], s["date"], minute), (s["app"], s["release"], s["variant"])
-        cells.append(((*where, s["kind"], *whose, _model(s)), True, s))
+        is_repeated = s["kind"] in {str(kind) for kind in MODEL_KINDS} and not _calls_model(s)
+        cells.append(((*where, s["kind"], *whose, _model(s)), not is_repeated, s))
         is_root = s["parent_span_id"] is None
         if is_root or any(_used(s, name) is not None for name in USAGE):
             cells.append(((*where, "turn", *whose, None), is_root, s))

@@ -132,12 +132,20 @@ def test_rollups_have_a_level_for_turns_and_one_for_each_kind() -> None:
     assert by_level["LLM"]["minute_ns"] == T0 // (60 * 10**9) * 60 * 10**9
 
 
+def test_a_model_call_that_an_agent_and_a_gateway_report_is_one_call() -> None:
+    agents = row(span_id=1, ms=90, kind="LLM", model_request="m", usage_counted=False, status_code=2)
+    gateways = row(span_id=2, parent=1, ms=80, kind="LLM", model_request="m", usage_counted=True, status_code=2)
+    (cell,) = (each for each in rollups([agents, gateways]) if each["level"] == "LLM")
+    assert (cell["n"], cell["n_errors"], sum(dict(cell["latency_sketch"]).values())) == (1, 1, 1)
+
+
 def test_what_is_no_measurement_reaches_no_sketch() -> None:
     rows = [
-        row(span_id=1, kind="LLM", duration_ns=None, ttft_ms=float("nan")),
-        row(span_id=2, kind="LLM", ms=5, ttft_ms=float("inf")),
-        row(span_id=3, kind="LLM", ms=5, ttft_ms=-1.0),
+        row(span_id=1, duration_ns=None, ttft_ms=float("nan")),
+        row(span_id=2, ms=5, ttft_ms=float("inf")),
+        row(span_id=3, ms=5, ttft_ms=-1.0),
     ]
+    rows = [{**each, "kind": "LLM", "usage_counted": True} for each in rows]
     cell = next(c for c in rollups(rows) if c["level"] == "LLM")
     assert cell["n"] == 3
     assert sum(dict(cell["latency_sketch"]).values()) == 2
@@ -194,7 +202,7 @@ def test_cutting_and_shuffling_batches_changes_nothing(spans: list[dict[str, Any
 
 
 def test_a_sketch_of_many_values_keeps_its_count() -> None:
-    values = [row(span_id=n, ms=n % 50 + 1, kind="LLM") for n in range(1, 200)]
+    values = [row(span_id=n, ms=n % 50 + 1, kind="LLM", usage_counted=True) for n in range(1, 200)]
     cell = next(c for c in rollups(values) if c["level"] == "LLM")
     merged = dict(cell["latency_sketch"])
     assert sum(merged.values()) == 199

@@ -10,6 +10,7 @@ import orjson
 
 from core.records import Principal
 from gateway import callers
+from gateway.depth import MOST_DEPTH, is_too_deep
 from gateway.errors import BadCall, UnknownModel
 from gateway.http import Request
 from gateway.records import Call, Caller, CallKind, Target, VirtualModel
@@ -22,7 +23,6 @@ DROPPED: Final = (
 )  # fmt: skip
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_CHOICES: Final = 16
-MOST_DEPTH: Final = 200  # of lists and objects in each other; what is sent on could not be written beyond 254
 IMAGE_CHARACTERS: Final = 3000  # an image in the body is a long text and some 700 tokens
 
 
@@ -102,19 +102,9 @@ def _object(body: bytes) -> dict[str, Any]:
         raise BadCall(f"the body is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise BadCall('the body is not a JSON object; send {"model": ..., "messages": [...]}')
-    if body.count(b"[") + body.count(b"{") > MOST_DEPTH and not _is_shallow(given):
+    if is_too_deep(given, body):
         raise BadCall(f"the body is nested deeper than {MOST_DEPTH} lists and objects; send a flatter one")
     return given
-
-
-def _is_shallow(given: dict[str, Any]) -> bool:
-    level: list[Any] = [given]
-    for _ in range(MOST_DEPTH):
-        parts = [each.values() if isinstance(each, dict) else each for each in level]
-        level = [each for part in parts for each in part if isinstance(each, dict | list)]
-        if not level:
-            return True
-    return False
 
 
 def _check_chat(given: dict[str, Any]) -> None:

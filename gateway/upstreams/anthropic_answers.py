@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.errors import CallFailed
+from gateway.errors import CallFailed, UpstreamFailed
 from gateway.records import Usage
-from gateway.upstreams.failures import error_for, garbage, text_in
+from gateway.upstreams.failures import error_for, garbage, object_in, text_in
 from gateway.upstreams.sse import EventSplitter, EventTooLong
 
 _FINISH: Final = {
@@ -45,12 +45,7 @@ def error_of(status: int, body: bytes) -> CallFailed:
 
 def answer_of(body: bytes, created_s: int) -> dict[str, Any]:
     """A whole message. Raises CallFailed."""
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise garbage("it is not JSON" + (", but HTML" if body.lstrip()[:1] == b"<" else "")) from None
-    if not isinstance(message, dict):
-        raise garbage("it is no JSON object")
+    message = object_in(body)
     if message.get("type") == "error":
         raise _error(_status_of(message), message)
     blocks = message.get("content")
@@ -121,12 +116,9 @@ class AnthropicEvents:
             if self.finished or self.failure is not None:
                 break
             try:
-                event = orjson.loads(data)
-            except orjson.JSONDecodeError:
-                self.failure = garbage("an event of the stream is not JSON")
-                break
-            if not isinstance(event, dict):
-                self.failure = garbage("an event of the stream is no JSON object")
+                event = object_in(data, "an event of the stream")
+            except UpstreamFailed as failed:
+                self.failure = failed
                 break
             chunks += self._read(event)
         return chunks

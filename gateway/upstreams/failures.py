@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
+import orjson
+
+from gateway.depth import MOST_DEPTH, is_too_deep
 from gateway.errors import BadCall, CallFailed, UpstreamFailed
 
 _AGAIN: Final = frozenset({408, 409, 425})
@@ -94,6 +97,19 @@ def error_for(status: int, message: str, *, kind: str = "", code: str = "", para
 def garbage(what: str) -> UpstreamFailed:
     """An answer that cannot be read. `what` is ours, never the provider's text."""
     return UpstreamFailed(f"the upstream's answer cannot be used: {what}", code="upstream_garbage")
+
+
+def object_in(raw: bytes, what: str = "it") -> dict[str, Any]:
+    """The JSON object that an upstream said. Raises UpstreamFailed: it is none, or deeper than can be passed on."""
+    try:
+        given = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise garbage(f"{what} is not JSON" + (", but HTML" if raw.lstrip()[:1] == b"<" else "")) from None
+    if not isinstance(given, dict):
+        raise garbage(f"{what} is no JSON object")
+    if is_too_deep(given, raw):
+        raise garbage(f"{what} is nested deeper than {MOST_DEPTH} lists and objects")
+    return given
 
 
 def text_in(value: object) -> str:

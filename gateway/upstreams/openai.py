@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.errors import CallFailed
+from gateway.errors import CallFailed, UpstreamFailed
 from gateway.records import Call, CallKind, Target, Usage
-from gateway.upstreams.failures import error_for, garbage, text_in
+from gateway.upstreams.failures import error_for, garbage, object_in, text_in
 from gateway.upstreams.sse import EventSplitter, EventTooLong
 from gateway.upstreams.wire import EventReader, Outgoing
 
@@ -32,12 +32,7 @@ class OpenAIWire:
 
     def answer(self, call: Call, body: bytes) -> dict[str, Any]:
         """Checks as much as the policies rely on. Raises CallFailed."""
-        try:
-            answer = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise garbage("it is not JSON" + (", but HTML" if body.lstrip()[:1] == b"<" else "")) from None
-        if not isinstance(answer, dict):
-            raise garbage("it is no JSON object")
+        answer = object_in(body)
         if answer.get("error"):
             raise self.error(502, body)
         if call.kind is CallKind.EMBEDDINGS:
@@ -117,13 +112,11 @@ class OpenAIEvents:
                 self.finished = True
                 break
             try:
-                chunk = orjson.loads(event)
-            except orjson.JSONDecodeError:
-                self.failure = garbage("an event of the stream is not JSON")
+                chunk = object_in(event, "an event of the stream")
+            except UpstreamFailed as failed:
+                self.failure = failed
                 break
-            if not isinstance(chunk, dict):
-                self.failure = garbage("an event of the stream is no JSON object")
-            elif chunk.get("error"):
+            if chunk.get("error"):
                 self.failure = _error(502, chunk)
             elif isinstance(chunk.get("choices"), list):
                 if self._noted(chunk):

@@ -24,10 +24,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 PLAIN = ("ok", "crlf", "one_byte", "no_done")  # whole streams, however they arrive
-BROKEN = ("close_mid", "end_mid", "error_mid", "garbage_mid", "utf8_mid", "huge_mid", "stall_mid")  # after some chunks
+BROKEN = ("close_mid", "end_mid", "error_mid", "garbage_mid", "deep_mid", "utf8_mid", "huge_mid", "stall_mid")
 SILENT = ("hang", "hang_head")  # the model works, and nobody hears of it
 SHUT = ("close_first", "html", "error_first")  # nothing is billed
 STATUSES = ("http_400", "http_401", "http_404", "http_408", "http_413", "http_429", "http_500", "http_503", "http_529")
+DEEP = "[" * 900 + "]" * 900  # JSON that can be read, and not be written
 _HEAD = "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{more}\r\n"
 
 
@@ -189,7 +190,10 @@ class FaultUpstream:
             _whole(writer, 200, untold[: untold.index(b"finish_reason")] if asked.fault == "half_json" else untold)
             return True
         usage = self.ledger.tell(asked.n_input, n_output)
-        _whole(writer, 200, json.dumps({**whole, "choices": [choice], "usage": usage}).encode())
+        if asked.fault == "deep":
+            message["more"] = DEEP
+        told = json.dumps({**whole, "choices": [choice], "usage": usage})
+        _whole(writer, 200, told.replace(json.dumps(DEEP), DEEP).encode())
         return True
 
 
@@ -267,6 +271,8 @@ class _Stream:
                 await self._event({"error": {"message": f"failed for {key}", "type": "server_error"}})
             case "garbage_mid":
                 await self._bytes(b'data: {"choices": [{"index"\n\n')
+            case "deep_mid":
+                await self._bytes(b'data: {"choices": [{"index": 0, "delta": {"more": %s}}]}\n\n' % DEEP.encode())
             case "utf8_mid":
                 await self._bytes(b'data: {"choices": [{"index": 0, "delta": {"content": "\xff\xfe\xc3"}}]}\n\n')
             case "huge_mid":

@@ -332,7 +332,10 @@ def test_a_refusal_says_why() -> None:
     assert (message["content"], message["refusal"]) == (None, "I must not.")
 
 
-@pytest.mark.parametrize("body", [b"{", b"<html>", b"[]", b'{"content": 3}', b'{"content": ["x"]}', b"\xff"])
+DEEP = b'{"content": [{"type": "tool_use", "input": %s}]}' % (b"[" * 250 + b"]" * 250)
+
+
+@pytest.mark.parametrize("body", [b"{", b"<html>", b"[]", b'{"content": 3}', b'{"content": ["x"]}', b"\xff", DEEP])
 def test_what_is_no_message_is_garbage(body: bytes) -> None:
     with pytest.raises(UpstreamFailed) as failed:
         AnthropicWire().answer(call_of("x"), body)

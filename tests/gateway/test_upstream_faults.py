@@ -80,7 +80,7 @@ def test_a_whole_answer() -> None:
 
 
 RETRIED = ["http_408", "http_500", "http_503", "http_529", "http_429"]
-RETRIED += ["close_first", "html", "half_json", "cut", "not_http"]
+RETRIED += ["close_first", "html", "half_json", "deep", "cut", "not_http"]
 
 
 @pytest.mark.parametrize("fault", RETRIED)
@@ -115,6 +115,7 @@ def test_what_fails_always_is_answered_by_the_next_target(fault: str) -> None:
         ("html", 502, "upstream_garbage"),
         ("not_http", 502, "upstream_garbage"),
         ("half_json", 502, "upstream_garbage"),
+        ("deep", 502, "upstream_garbage"),
     ],
 )
 def test_what_the_caller_is_told_when_nothing_helps(fault: str, status: int, code: str) -> None:

@@ -75,6 +75,7 @@ REASONS = {
     "end_mid": ("cut_off", 502),
     "error_mid": ("error_event", 502),
     "garbage_mid": ("garbage", 502),
+    "deep_mid": ("garbage", 502),
     "utf8_mid": ("garbage", 502),
     "huge_mid": ("garbage", 502),
     "stall_mid": ("timeout", 504),

@@ -2,10 +2,10 @@
 
 Two questions are compared only if they agree exactly in everything that turns an answer around: numbers and ids,
 placeholders of masked values, quoted texts, negation, question words, words such as your and should, and what stands
-behind from, to, than, before ... Then their similarity is the cosine of their words (endings cut; words such as "the"
-or "please" count little), less 0.12 for every word that only one of them has and 0.08 if the order differs. Above
-0.92 the words are the same in the same order, above 0.80 in any order, and below words may differ: no synonyms. What
-that is worth, and why it is not a model's vectors, is in docs/gateway-policies.md. The lists of words are English: in
+behind from, to, than, before ... and the order of the words that both have: who hit whom. Then their similarity is the
+cosine of their words (endings cut; words such as "the" or "please" count little), less 0.20 for the first word that
+only one of them has and 0.12 for every other. Above 0.80 the words are the same, and below they may differ: no synonyms.
+What that is worth, and why it is not a model's vectors, is in docs/gateway-policies.md. The lists of words are English: in
 other languages every word carries meaning, and fewer questions meet.
 """
 
@@ -27,7 +27,7 @@ MOST_CHARACTERS: Final = 500  # a longer text is too much for a comparison of wo
 _LIGHT_WEIGHT: Final = 0.15
 _PAIR_WEIGHT: Final = 0.2
 _PER_WORD: Final = 0.12
-_PER_ORDER: Final = 0.08
+_ANY_WORD: Final = 0.08
 
 _WORD: Final = re.compile(r"\w+(?:'\w+)?")
 _EXACT: Final = re.compile(r"<[A-Z_]+\d+>|\"[^\"]*\"|“[^”]*”|`[^`]*`|(?<!\w)'[^']+'(?!\w)|\S*\d[^\s?!,;]*")
@@ -83,8 +83,12 @@ def meaning_of(text: str) -> Meaning | None:
 
 def similarity(cosine: float, one: tuple[str, ...], other: tuple[str, ...]) -> float:
     """0 to 1 for the words of two questions whose `exact` agrees."""
-    lost = 0.0 if one == other else _PER_ORDER + _PER_WORD * len({*one} ^ {*other})
-    return max(0.0, min(cosine, 1.0 - lost))
+    if one == other:
+        return max(0.0, min(cosine, 1.0))
+    shared = {*one} & {*other}
+    if [word for word in one if word in shared] != [word for word in other if word in shared]:
+        return 0.0
+    return max(0.0, min(cosine, 1.0 - _ANY_WORD - _PER_WORD * len({*one} ^ {*other})))
 
 
 def _directions(said: list[str]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Questions that were asked before with other small words, endings or order, found by the words they share.
+"""Questions that were asked before with other small words or endings, found by the words they share.
 
 Only the text of the last user message may differ: tenant, model, parameters, tools and all earlier messages agree
 exactly, so that questions meet in buckets of those. What counts as the same question is in meaning.py.

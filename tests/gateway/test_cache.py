@@ -316,11 +316,25 @@ def test_the_same_question_in_other_words_is_answered_from_the_cache(similar: Ca
         ("has flight dl123 left", "is flight dl123 on time"),
         ("How much can I top up on my card?", "How do I top up on my card?"),
         ("yes", "no"),
+        # The same words, and who does what to whom is another matter.
+        ("Did Anna hit Bob?", "Did Bob hit Anna?"),
+        ("How much is 5 kg in pounds", "How much is 5 pounds in kg"),
+        ("does a bear eat a lion", "does a lion eat a bear"),
+        ("my card was charged twice, refund the order", "my order was charged twice, refund the card"),
     ],
 )
 def test_questions_that_differ_in_what_matters_are_not_similar(similar: Cache, first: str, second: str) -> None:
     ask(similar, _asked(first), answer_of("So."))
     assert similar.before(_asked(second)) is None
+
+
+@pytest.mark.parametrize("threshold", [0.95, 0.8, 0.5])
+def test_words_in_another_order_are_another_question_at_any_threshold(clock: Turned, threshold: float) -> None:
+    cache = Cache(CacheConfig(semantic=SemanticConfig(threshold=threshold)), clock)
+    ask(cache, _asked("Did Anna hit Bob?"), answer_of("Yes."))
+    for text in ("Did Bob hit Anna?", "Did Bob really hit poor Anna?"):
+        assert cache.before(_asked(text)) is None
+    ask(cache, _asked("Please tell me, did Anna hit Bob?"))
 
 
 def test_only_the_last_user_message_may_differ(similar: Cache) -> None:

@@ -19,7 +19,7 @@ from yarl import URL
 from core.pii.find import find
 from gateway.baggage import stamped
 from gateway.config import SessionsConfig
-from gateway.errors import CallFailed
+from gateway.errors import BadCall, CallFailed
 from gateway.http import Gone, Receive, Request, Send, too_large
 from gateway.spans import Passage
 
@@ -35,6 +35,7 @@ _NOT_RETURNED: Final = _HOP | {"date", "server", "x-assay-release", "x-assay-var
 _UNSAID: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # that aiohttp would add
 _MOST_READ: Final = 64 << 10  # bytes of a body that are looked at for its text
 _MOST_TEXT: Final = 8 << 10  # characters of a text on the span
+_READ_WITHIN_S: Final = 2.0  # a body that no release gets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,10 @@ class Exchange:
             await self._first_of(goals)
         except CallFailed as error:
             self._note(error.status, error.code, error.message)
+            if isinstance(error, BadCall):
+                self._nobody()
+            if not self._passage.release:
+                await self._body.read_for(_READ_WITHIN_S)  # nobody asked for it, and the span is to have its text
             raise
         except _Cut:
             # The answer is left unfinished, so that the caller's client sees that it is.
@@ -98,6 +103,9 @@ class Exchange:
         finally:
             self._over = True
             watch.cancel()
+            if self._content:
+                kind = self._request.headers.get(b"content-type", b"")
+                self._passage.said = _text_of(bytes(self._body.kept), kind, "text")
 
     def _caller_left(self, task: asyncio.Task[Any]) -> None:
         if not self._over:
@@ -108,17 +116,22 @@ class Exchange:
         passage = self._passage
         passage.status, passage.error, passage.error_message = status, error, message
 
+    def _nobody(self) -> None:
+        """What came of it is no release's doing."""
+        self._passage.release = self._passage.variant = ""
+
     async def _first_of(self, goals: Sequence[Goal]) -> None:
         for goal in goals:
-            self._passage.release, self._passage.variant = goal.release, goal.variant
             if goal.address is None:
                 said = (
                     f"nobody said where release {goal.release!r} is; register it with an endpoint, or name it in the "
                 )
                 raise _failed(503, "release_without_endpoint", said + "section sessions of the gateway's file")
+            self._passage.release, self._passage.variant = goal.release, goal.variant
             try:
                 await self._pass(goal, goal.address)
             except _Unreachable:
+                self._nobody()
                 continue
             return
         raise _failed(502, "release_unreachable", f"release {goals[-1].release!r} cannot be reached; is it running?")
@@ -194,7 +207,6 @@ class Exchange:
                 kept += piece
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         if self._content:
-            passage.said = _text_of(bytes(self._body.kept), self._request.headers.get(b"content-type", b""), "text")
             passage.replied = _text_of(bytes(kept), answer.headers.get("content-type", "").encode(), "reply")
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -235,6 +247,16 @@ class _Body:
             if piece:
                 yield piece
         self._ended.set()
+
+    async def read_for(self, seconds: float) -> None:
+        """Reads a body that was not sent on, for as long: what fits is in `kept`."""
+        if self._ended.is_set() or self.gone or self.problem is not None:
+            return
+        with suppress(TimeoutError, Gone, CallFailed):
+            async with asyncio.timeout(seconds):
+                async for _ in self._pieces():
+                    if len(self.kept) > _MOST_READ:
+                        return
 
     async def until_gone(self) -> None:
         """Returns when the caller closed the connection, after the whole body was read."""

@@ -180,7 +180,7 @@ class SessionDoor:
             session=place.session,
             user=callers.told(request)["user"],
             assigned=assigned,
-            release=assigned,
+            release="",
             variant="",
             method=request.method,
             key_id=principal.key_id or "",

@@ -68,8 +68,9 @@ def span_of(call: Call, *, content: bool) -> bytes:
 @dataclass(kw_only=True, slots=True)
 class Passage:
     """One request at the session door, for its span. `assigned` is the release of the session, `release` the one that
-    was asked; `said` and `replied` are masked texts of a turn, where they are known. A turn is a trace of its own, that
-    begins here whoever calls: `caller`, their trace id and span id, is a link."""
+    was reached, empty when none was: what the gateway could not do is not evidence against a release. `said` and
+    `replied` are masked texts of a turn, where they are known. A turn is a trace of its own, that begins here whoever
+    calls: `caller`, their trace id and span id, is a link."""
 
     app: str
     session: str

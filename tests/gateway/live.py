@@ -75,10 +75,13 @@ class Live:
 
 
 def attributes_of(raw: bytes) -> dict[str, Any]:
-    """The first span's attributes as plain values, with `name` and `status` of the span."""
-    span = ExportTraceServiceRequest.FromString(raw).resource_spans[0].scope_spans[0].spans[0]
+    """The first span's attributes as plain values, with `name` and `status` of the span; its resource's are
+    `resource:NAME`."""
+    group = ExportTraceServiceRequest.FromString(raw).resource_spans[0]
+    span = group.scope_spans[0].spans[0]
     found: dict[str, Any] = {"name": span.name, "status": span.status.message, "parent": span.parent_span_id.hex()}
     found["links"] = [(link.trace_id.hex(), link.span_id.hex()) for link in span.links]
+    found |= {f"resource:{each.key}": each.value.string_value for each in group.resource.attributes}
     for attribute in span.attributes:
         value = attribute.value
         kind = str(value.WhichOneof("value"))

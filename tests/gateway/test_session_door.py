@@ -254,8 +254,40 @@ def test_a_release_that_is_away_is_said_and_nobody_is_moved(place: Place) -> Non
     assert "v2" in answer.json()["error"]["message"]
     assert "127.0.0.1" not in answer.text
     assert place.v1.asked == []
+    assert not {"x-assay-release", "x-assay-variant"} & answer.headers.keys(), "no release answered"
     (span,) = place.spans()
     assert (span["error.type"], span["http.response.status_code"]) == ("release_unreachable", 502)
+    charged_to_nobody(span)
+
+
+def charged_to_nobody(span: dict[str, Any]) -> None:
+    """The span of a request that reached no release names none, and has what the user said."""
+    assert not {"assay.release", "assay.variant", "resource:service.version"} & span.keys()
+    assert span["assay.gateway.assigned_release"] == "v2"
+    assert span["status"]
+    assert json.loads(span["gen_ai.input.messages"])[0]["parts"][0]["content"] == "hello [EMAIL]"
+
+
+def test_a_release_without_an_endpoint_is_not_charged_with_it(tmp_path: Path) -> None:
+    with running("v1") as v1, running("v2") as v2:
+        shop = {"baseline": "v1", "releases": {"v1": v1.url}}
+        with live(tmp_path, sessions={"shop": shop}) as gateway:
+            place = Place(gateway, v1, v2)
+            place.plan(1.0)
+            answer = place.ask("s1")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "release_without_endpoint")
+            (span,) = place.spans()
+            assert (span["error.type"], span["http.response.status_code"]) == ("release_without_endpoint", 503)
+            charged_to_nobody(span)
+
+
+def test_with_fallback_and_nobody_there_no_release_is_charged(tmp_path: Path) -> None:
+    with running("v1") as v1, running("v2") as v2, served(tmp_path, v1, v2, fallback_to_baseline=True) as gateway:
+        place = Place(gateway, v1, v2)
+        away = f"http://127.0.0.1:{free_port_base(1)}"
+        place.plan(1.0, endpoints={"v1": away, "v2": away})
+        assert place.ask("s1").status_code == 502
+        charged_to_nobody(place.spans()[0])
 
 
 def test_with_fallback_the_baseline_answers_and_the_span_says_so(tmp_path: Path) -> None:
@@ -284,6 +316,9 @@ def test_a_release_that_misbehaves(place: Place, what: str, status: int, code: s
         assert (place.spans()[0]["error.type"], len(place.v1.asked)) == (code, 1)
     else:  # its own answers are passed on as they are
         assert (answer.json(), answer.headers["retry-after"]) == ({"error": {"code": "busy"}}, "7")
+    (span,) = place.spans()  # it was reached: what became of it is its own
+    assert (span["assay.release"], span["resource:service.version"]) == ("v1", "v1")
+    assert json.loads(span["gen_ai.input.messages"])[0]["parts"][0]["content"] == "hello [EMAIL]"
 
 
 def test_a_release_that_breaks_off_leaves_the_answer_unfinished(place: Place) -> None:

@@ -4,9 +4,9 @@ Two questions are compared only if they agree exactly in everything that turns a
 placeholders of masked values, quoted texts, negation, question words, words such as your and should, and what stands
 behind from, to, than, before ... and the order of the words that both have: who hit whom. Then their similarity is the
 cosine of their words (endings cut; words such as "the" or "please" count little), less 0.20 for the first word that
-only one of them has and 0.12 for every other. Above 0.80 the words are the same, and below they may differ: no synonyms.
-What that is worth, and why it is not a model's vectors, is in docs/gateway-policies.md. The lists of words are English: in
-other languages every word carries meaning, and fewer questions meet.
+only one of them has and 0.12 for every other. Above 0.80 the words are the same, below they may differ: no synonyms.
+What that is worth, and why it is not a model's vectors, is in docs/gateway-policies.md. The lists of words are English:
+in other languages every word carries meaning, and fewer questions meet.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ DROPPED: Final = (
 )  # fmt: skip
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_CHOICES: Final = 16
+MOST_MESSAGES: Final = 5_000
 IMAGE_CHARACTERS: Final = 3000  # an image in the body is a long text and some 700 tokens
 
 
@@ -111,6 +112,8 @@ def _check_chat(given: dict[str, Any]) -> None:
     messages = given.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BadCall("messages is missing or empty; send a list with at least one message", param="messages")
+    if len(messages) > MOST_MESSAGES:
+        raise BadCall(f"messages has {len(messages)} of at most {MOST_MESSAGES}; send fewer", param="messages")
     for n, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
             said = f"messages[{n}] is no message: an object with a role of {', '.join(sorted(_ROLES))}"

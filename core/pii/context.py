@@ -21,7 +21,7 @@ _WORD = re.compile(rb"[A-Za-z0-9_]")
 _ESCAPE_BEFORE = re.compile(rb"\\(?:[nrtbf]|u[0-9A-Fa-f]{4})\Z")
 ESCAPED = re.compile(rb"u([0-9A-Fa-f]{4})|[nrtbf]")  # what follows the backslash
 # JSON escapes of ASCII from space to ~, however often the text was encoded.
-ESCAPE = re.compile(rb"\\+u00([2-7][0-9A-Fa-f])")
+ESCAPE = re.compile(rb"(?<!\\)\\++u00([2-7][0-9A-Fa-f])")
 _RANK = {entity: n for n, entity in enumerate(PiiEntity)}
 _MARK_BEFORE = re.compile(rb"\[(?:EMAIL|PHONE|CARD|SSN|IBAN|IP|SECRET):\Z")
 

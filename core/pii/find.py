@@ -8,6 +8,7 @@ may be missed here (tests/collector/test_find.py).
 from __future__ import annotations
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -18,6 +19,11 @@ from core.pii.patterns import confirm
 from core.records import PiiEntity
 
 _SHORTEST: Final = 6  # bytes: a@b.cc
+# What patterns cost that come upon nothing: a step for so many characters, and for so many at which one begins.
+_CHARACTERS_A_STEP: Final = 512
+_SIGNS_A_STEP: Final = 32
+_STEPS_A_VALUE: Final = 3
+_CALM: Final = bytes(c for c in range(256) if chr(c) not in "0123456789.@%:=-_~AKBJ")
 
 
 class _Candidate(NamedTuple):
@@ -28,22 +34,21 @@ class _Candidate(NamedTuple):
 
 
 class TooMuch(ValueError):
-    """A text has more candidates than its reader has time for."""
+    """A text has more to look at than its reader has time for."""
 
 
 class Allowance:
-    """How many candidates may still be looked at: a reader who must answer soon gives one to all texts of a request."""
+    """How many steps a search may still take: a reader who must answer soon gives one to all texts of a request. A step
+    is a place that a scan's loop comes upon, whatever becomes of it; long texts and long numbers take some too."""
 
-    def __init__(self, n_candidates: int) -> None:
-        self._left = n_candidates
+    def __init__(self, n_steps: int) -> None:
+        self._left = n_steps
 
-    def spent_on(self, candidates: Iterator[_Candidate]) -> Iterator[_Candidate]:
-        """The candidates, as long as there is something left. Raises TooMuch."""
-        for candidate in candidates:
-            self._left -= 1
-            if self._left < 0:
-                raise TooMuch
-            yield candidate
+    def spend(self, n: int = 1) -> None:
+        """Takes `n` steps. Raises TooMuch."""
+        self._left -= n
+        if self._left < 0:
+            raise TooMuch
 
 
 def find(text: str) -> list[Found]:
@@ -65,12 +70,13 @@ def find_in_bytes(raw: bytes, allowance: Allowance | None = None) -> list[Found]
     found: list[Found] = []
     if len(raw) < _SHORTEST:
         return found
-    candidates = _candidates(raw)
+    allowance = Allowance(sys.maxsize) if allowance is None else allowance
     consumed = 0
-    for _, start, end, bits in sorted(candidates if allowance is None else allowance.spent_on(candidates)):
+    for _, start, end, bits in sorted(_candidates(raw, allowance)):
         if start < consumed:
             continue
         for one in confirm(raw, start, end, bits):
+            allowance.spend(_STEPS_A_VALUE)
             found.append(one)
             if one.entity is PiiEntity.SECRET:
                 consumed = max(consumed, one.end)
@@ -79,17 +85,20 @@ def find_in_bytes(raw: bytes, allowance: Allowance | None = None) -> list[Found]
     return [Found(*whole_characters(raw, one.start, one.end), one.entity) for one in disjoint(found)]
 
 
-def _candidates(raw: bytes) -> Iterator[_Candidate]:
-    if b"@" in raw or b"%40" in raw:
-        yield from _addresses(raw)
-    if len(raw.translate(None, _NO_DIGITS)) >= _FEWEST_DIGITS:
-        yield from _numbers(raw)
-    if b":" in raw:
-        yield from _ipv6(raw)
+def _candidates(raw: bytes, allowance: Allowance) -> Iterator[_Candidate]:
+    signs = raw.translate(None, _CALM)
+    allowance.spend(1 + len(raw) // _CHARACTERS_A_STEP + len(signs) // _SIGNS_A_STEP)
+    if b"@" in signs or b"%" in signs:
+        yield from _addresses(raw, allowance)
+    if len(signs.translate(None, _NO_DIGITS)) >= _FEWEST_DIGITS:
+        yield from _numbers(raw, allowance)
+    if b":" in signs:
+        yield from _ipv6(raw, allowance)
     for named in _NAMED:
         for sign in named.finditer(raw):
+            allowance.spend()
             yield _Candidate(sign.start(), sign.start(), sign.end(), tables.ASSIGNED)
-    yield from _secrets(raw)
+    yield from _secrets(raw, allowance)
 
 
 # --- addresses ------------------------------------------------------------------------------------------------------
@@ -99,8 +108,9 @@ _AT: Final = re.compile(rb"@|%40")
 _AFTER_AT: Final = re.compile(rb"(?:@|%40)[A-Za-z0-9\x80-\xff.-]{1,259}")
 
 
-def _addresses(raw: bytes) -> Iterator[_Candidate]:
+def _addresses(raw: bytes, allowance: Allowance) -> Iterator[_Candidate]:
     for at in _AT.finditer(raw):
+        allowance.spend()
         i = at.start()
         after = _AFTER_AT.match(raw, i)
         before = raw[max(0, i - 320) : i]
@@ -114,6 +124,8 @@ def _addresses(raw: bytes) -> Iterator[_Candidate]:
 _GAP: Final = b"[" + re.escape(tables.SEPARATORS) + b"]"
 _NO_DIGITS: Final = bytes(c for c in range(256) if not 48 <= c <= 57)
 _FEWEST_DIGITS: Final = 4
+_DIGITS_A_STEP: Final = 16  # of a run of digit groups
+_STEPS_A_NUMBER: Final = 2  # one that may be a phone number is looked at several times
 # Seven digits of one number, the first octets of an IPv4 address, or the digits after two letters of an IBAN.
 _DIGITS: Final = re.compile(
     rb"[0-9](?:(?:"
@@ -132,9 +144,10 @@ _ACCOUNTS: Final = {
 }
 
 
-def _numbers(raw: bytes) -> Iterator[_Candidate]:
+def _numbers(raw: bytes, allowance: Allowance) -> Iterator[_Candidate]:
     place = 0
     while digits := _DIGITS.search(raw, place):
+        allowance.spend()
         i = digits.start()
         escape = raw.find(b"\\u", max(0, i - 5), i)
         if escape >= 0:  # they are the number of an escaped character
@@ -148,8 +161,10 @@ def _numbers(raw: bytes) -> Iterator[_Candidate]:
             place = whole.end() if whole else _REST.match(raw, i).end()  # type: ignore[union-attr]
             continue
         place = _RUN.match(raw, i).end()  # type: ignore[union-attr]
+        allowance.spend((place - i) // _DIGITS_A_STEP)
         bits = _number(raw, i, place)
         if bits:
+            allowance.spend(_STEPS_A_NUMBER)
             yield _Candidate(i, i, place, bits)
 
 
@@ -204,9 +219,10 @@ _HEX: Final = b"0123456789abcdefABCDEF"
 _HEXES: Final = re.compile(rb"[0-9a-fA-F:]+")
 
 
-def _ipv6(raw: bytes) -> Iterator[_Candidate]:
+def _ipv6(raw: bytes, allowance: Allowance) -> Iterator[_Candidate]:
     place = raw.find(b":")
     while colon := _COLONS.search(raw, place):
+        allowance.spend()
         i = colon.start()
         place = i + 1
         before = raw[max(0, i - 5) : i]
@@ -269,9 +285,10 @@ def _spots(anchor: bytes, members: list[tuple[int, bytes]]) -> re.Pattern[bytes]
 _GROUPS: Final = [(_spots(anchor, members), members) for anchor, members in _grouped().items()]
 
 
-def _secrets(raw: bytes) -> Iterator[_Candidate]:
+def _secrets(raw: bytes, allowance: Allowance) -> Iterator[_Candidate]:
     for spots, members in _GROUPS:
         for spot in spots.finditer(raw):
+            allowance.spend()
             for k, prefix in members:
                 start = spot.start() - k
                 if start >= 0 and raw.startswith(prefix, start) and not _inside_a_word(raw, start, prefix):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from core.pii.find import Allowance
+from core.pii.find import Allowance, TooMuch
 from core.pii.keys import KEY_TAIL, label_of
 from gateway.masking.placeholders import Placeholders, written_names
 from gateway.masking.texts import Place, TextMasker
 
-MOST_CANDIDATES: Final = 50_000  # a call with more to look at would keep all others waiting
+# A call with more to look at would keep all others waiting.
+MOST_STEPS: Final = 50_000
+MOST_TEXTS: Final = 20_000
+MOST_PARTS: Final = 500_000  # of maps and lists, whatever they are: a call for embeddings may hold 300,000 tokens
+_UNDERSCORES_A_STEP: Final = 4
 # Before the messages: what stays the same from call to call of a conversation.
 _FIRST: Final = ("user", "safety_identifier", "prompt_cache_key", "metadata", "tools", "functions", "response_format")
 _THEN: Final = ("messages", "input", "prompt")
@@ -44,21 +49,24 @@ class Slot(NamedTuple):
 
 
 def slots(body: dict[str, Any]) -> Iterator[Slot]:
-    """The texts of a request's body, in order. Binary parts of messages (images, sound, files) are left out."""
+    """The texts of a request's body, in order. Binary parts of messages (images, sound, files) are left out. Raises
+    TooMuch."""
+    parts = Allowance(MOST_PARTS)
     rest = [name for name in body if name not in (*_FIRST, *_THEN, *_SKIPPED)]
     for name in (*_FIRST, *_THEN, *rest):
         value = body.get(name)
         if isinstance(value, str):
             yield Slot(body, name, value, _TEXT)
         elif isinstance(value, dict | list):
-            yield from _inside(value, free=name in _FREE)
+            yield from _inside(value, parts, free=name in _FREE)
 
 
-def _inside(value: Any, *, free: bool) -> Iterator[Slot]:
+def _inside(value: Any, parts: Allowance, *, free: bool) -> Iterator[Slot]:
     """The texts of a part of the body, without recursion: how deep it is nested is the caller's choice."""
     todo: list[tuple[Any, str]] = [(value, "")]
     while todo:
         holder, parent = todo.pop()
+        parts.spend(len(holder))
         below: list[tuple[Any, str]] = []
         for key, one in holder.items() if isinstance(holder, dict) else enumerate(holder):
             named = key if isinstance(key, str) else parent
@@ -92,11 +100,14 @@ def _binary(parent: str, key: str, text: str) -> bool:
 
 def mask(body: dict[str, Any], masker: TextMasker) -> Placeholders | None:
     """Replaces what is personal in `body`, in place. None: there is nothing. Raises TooMuch."""
-    allowance = Allowance(MOST_CANDIDATES)
-    texts = list(slots(body))
+    allowance = Allowance(MOST_STEPS)
+    texts = list(islice(slots(body), MOST_TEXTS + 1))
+    if len(texts) > MOST_TEXTS:
+        raise TooMuch
     hits = [slot for slot in texts if masker.suspect(slot.text, slot.place.label, allowance)]
     if not hits:
         return None
+    allowance.spend(sum(slot.text.count("_") for slot in texts) // _UNDERSCORES_A_STEP)
     taken = frozenset(name for slot in texts for name in written_names(slot.text))
     placeholders = Placeholders(taken)
     renamed: list[tuple[Slot, str]] = []

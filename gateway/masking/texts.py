@@ -17,6 +17,7 @@ from gateway.masking.placeholders import Placeholders
 MOST_PASSES: Final = 8  # what a placeholder uncovers is found by the next pass
 MOST_KNOWN: Final = 32_768  # texts of which it is known where something is
 MOST_KNOWN_RANGES: Final = 16
+_ESCAPES_A_STEP: Final = 4
 _OURS: Final = re.compile(rb"<([A-Z]+_[0-9]+)>")
 
 
@@ -43,14 +44,15 @@ class TextMasker:
         raw = _bytes(f"{label}: {text}" if label else text)
         if self._found(raw, allowance):
             return True
-        return b"\\u00" in raw and bool(self._found(ESCAPE.sub(unescaped, raw), allowance))
+        plain = _plain(raw, allowance)
+        return plain != raw and bool(self._found(plain, allowance))
 
     def masked(self, text: str, place: Place, placeholders: Placeholders, allowance: Allowance) -> str:
         """The text with a placeholder for each value, JSON still being JSON; what JSON escapes hide is found too.
         Raises TooMuch."""
         head = _bytes(f"{place.label}: ") if place.label else b""
         raw = self._seen(head + _bytes(text), place, placeholders, allowance)
-        plain = ESCAPE.sub(unescaped, raw) if b"\\u00" in raw else raw
+        plain = _plain(raw, allowance)
         if plain != raw and self._found(plain, allowance):
             raw = self._seen(plain, place, placeholders, allowance)
         return raw[len(head) :].decode("utf-8", "surrogatepass")
@@ -79,6 +81,13 @@ class TextMasker:
                 self._known.clear()
             self._known[key] = found
         return found
+
+
+def _plain(raw: bytes, allowance: Allowance) -> bytes:
+    """The text with what JSON escapes hide. Raises TooMuch."""
+    n_escapes = raw.count(b"\\u00")
+    allowance.spend(n_escapes // _ESCAPES_A_STEP)
+    return ESCAPE.sub(unescaped, raw) if n_escapes else raw
 
 
 def _bytes(text: str) -> bytes:

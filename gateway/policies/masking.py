@@ -59,7 +59,7 @@ class Masking:
         try:
             placeholders = mask(call.body, self._masker)
         except TooMuch:
-            said = "the call holds more numbers and addresses than masking can look at; send less in one call"
+            said = "the call holds more texts, numbers or addresses than masking can look at; send less in one call"
             raise Refused(said, status=413, code="masking_too_much") from None
         if placeholders is not None:
             call.masked = placeholders.counts()
@@ -83,9 +83,13 @@ class Masking:
         return None if masked is None else MaskingStream(masked)
 
     def done(self, call: Call) -> None:
-        """Counts what was masked in the answer."""
+        """Counts what was masked in the answer, and masks what the span says of it."""
         masked: _Masked | None = call.state.pop(self.name, None)
-        if masked is None or masked.output is None or not masked.output.counts:
+        if masked is None or masked.output is None:
+            return
+        said = OutputMask(self._entities, masked.placeholders)
+        call.output = [changed_message(message, lambda text, _: said.masked(text)) for message in call.output]
+        if not masked.output.counts:
             return
         for kind, n in masked.output.counts.items():
             call.masked[kind] = call.masked.get(kind, 0) + n

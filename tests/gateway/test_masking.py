@@ -174,10 +174,46 @@ class _Broken(dict[str, Any]):
         raise MemoryError("on purpose")
 
 
-def test_a_call_with_too_much_to_look_at_is_refused() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"messages": [{"role": "user", "content": text * (2_000_000 // len(text))}]}, id=text)
+        for text in (
+            "a@b.co ",
+            "@",
+            "4111 1111 1111 111 ",
+            "1.2.3. ",
+            "1 ",
+            "id 12345678 ",
+            "ghp_",
+            "eyJ",
+            "\\u0041",
+            "-",
+        )
+    ]
+    + [
+        pytest.param({"messages": [{"role": "user", "content": "hello there"}] * 20_001}, id="messages"),
+        pytest.param({"messages": [{"content": [{"type": "text", "text": "hello there"}] * 20_001}]}, id="parts"),
+        pytest.param({"metadata": {f"key_of_{n}": "a" for n in range(20_001)}}, id="keys"),
+        pytest.param({"metadata": {"a": [1] * 500_001}}, id="numbers"),
+        pytest.param({"messages": [{"content": f"{EMAIL} {'_1 ' * 700_000}"}]}, id="underscores"),
+    ],
+)
+def test_a_call_with_too_much_to_look_at_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(Refused, match="send less") as refused:
-        policy().before(call_of({"messages": [{"role": "user", "content": "a@b.co " * 40_000}] * 3}))
+        policy().before(call_of(body))
     assert (refused.value.status, refused.value.code) == (413, "masking_too_much")
+
+
+def test_much_of_what_people_send_is_not_too_much() -> None:
+    said = f"{EMAIL} {'Where is my blue jacket? ' * 160_000}"  # 4 MB
+    assert masked(said).masked == {"email": 1}
+    assert masked({"messages": [{"role": "user", "content": f"{EMAIL} and {n}"} for n in range(5_000)]}).masked
+    assert not masked({"input": [1234] * 300_000}).masked
+
+
+def test_backslashes_without_end_take_no_longer_than_other_text() -> None:
+    assert masked("\\" * 1_000_000 + f" \\u0041 {EMAIL}").masked == {"email": 1}
 
 
 def test_deep_nesting_is_masked_without_recursion() -> None:
@@ -336,6 +372,15 @@ def test_what_was_masked_in_the_answer_is_counted_and_its_tokens_are_left_out() 
     assert call.masked == {"email": 1}
     assert call.flags == ["output_masked"]
     assert not call.state
+
+
+def test_a_span_holds_what_the_model_made_up_masked_too() -> None:
+    masking, call = policy(output="mask"), call_of(f"I am {EMAIL}.")
+    masking.before(call)
+    call.output = [{"role": "assistant", "content": f"Dear <EMAIL_1>, call {PHONE}."}]
+    masking.done(call)
+    assert call.output == [{"role": "assistant", "content": "Dear <EMAIL_1>, call [PHONE]."}]
+    assert not call.masked.get("phone")
 
 
 def test_without_being_asked_answers_keep_what_models_make_up() -> None:

@@ -19,7 +19,9 @@ from dashboard.text import inert, one_line
 _CARDS: Final = 12
 _LINES: Final = 6  # of a chart
 _LABELS: Final = 6  # of an evaluator without values, the most frequent
-_SIMULATED: Final = frozenset({"sim-1", "sim-1-mini", "sim-1-large", "sim-2"})  # docs/simulated-provider.md
+_SIMULATED: Final = frozenset(
+    {"sim-1", "sim-1-mini", "sim-1-large", "sim-2", "sim-embed"}
+)  # docs/simulated-provider.md
 _SPEC: Final = ("variant", "model", "provider", "prompt_version", "endpoint")
 
 

@@ -29,6 +29,7 @@ models:
   sim-1-large: {targets: [{upstream: simulated, model: sim-1-large}], cheaper: sim-1}
   # A name of your own, with a place to fall back to: assay gateway try --model support-fast "hello"
   support-fast: {targets: [{upstream: simulated, model: sim-1-mini}, {upstream: simulated, model: sim-1}]}
+  sim-embed: {kind: embeddings, targets: [{upstream: simulated, model: sim-embed}]}
 
 policies:
   limits:
@@ -58,6 +59,7 @@ prices:
   sim-1: {input_usd_per_mtok: 0.4, output_usd_per_mtok: 1.6}
   sim-1-mini: {input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.4}
   sim-1-large: {input_usd_per_mtok: 2, output_usd_per_mtok: 8}
+  sim-embed: {input_usd_per_mtok: 0.02, output_usd_per_mtok: 0}
 """
 
 

@@ -206,13 +206,16 @@ BODIES = st.fixed_dictionaries(
         ),
         "max_tokens": JSON | st.just(100),
         "stream": st.booleans() | JSON,
+        "input": JSON | st.text() | st.lists(st.text() | st.integers(-9, 2**53)),
         "system": JSON | PARTS,
     },
 )
 
+DOORS = ["/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/messages/count_tokens"]
+
 
 @settings(max_examples=500, deadline=None)
-@given(BODIES | JSON, st.sampled_from(["/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"]))
+@given(BODIES | JSON, st.sampled_from(DOORS))
 def test_no_body_makes_it_fail(body: Any, path: str) -> None:
     answer = _post(Provider(), body, path)
     assert answer.status < 500

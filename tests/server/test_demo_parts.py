@@ -91,6 +91,7 @@ def test_the_demo_leads_its_users_through_the_gateway(tmp_path: Path) -> None:
     config = load_config(written, {"ASSAY_SIMULATED_PORT": "6", "ASSAY_AGENT_PORT": "5"}).config
     assert config.upstreams["simulated"].base_url == "http://127.0.0.1:6/v1"
     assert config.models["sim-1"].cache == "off"
+    assert config.models["sim-embed"].kind == "embeddings"
     assert config.sessions["larkspur-support"].releases == {"demo-v1": "http://127.0.0.1:5"}
     model, history = demo._traffic(places, "key")
     assert (model.name, list(model.ports)) == ("model", [6])

@@ -15,6 +15,7 @@ from agent_runtime.simulation.provider.asked import Asked, Call, Choice, Message
 from agent_runtime.simulation.provider.brain.brain import propose
 from agent_runtime.simulation.provider.brain.schemas import filled
 from agent_runtime.simulation.provider.drafted import Drafted, Stop
+from agent_runtime.simulation.provider.embeddings import MODELS as EMBEDDING_MODELS
 from agent_runtime.simulation.provider.latency import MODEL_PREFIX
 from agent_runtime.simulation.provider.tokens import count_tokens, cut_to_tokens
 
@@ -33,6 +34,9 @@ def draft(asked: Asked, seed: int, alter: Alter | None, created: int) -> tuple[D
             param="model",
             code="model_not_found",
         )
+    if asked.model in EMBEDDING_MODELS:
+        said = f"{asked.model} is an embedding model: it is asked at POST /v1/embeddings"
+        raise RequestRefused(said, status=404, param="model", code="model_not_found")
     input_tokens = asked.input_tokens()
     if input_tokens > CONTEXT_TOKENS:
         raise RequestRefused(

@@ -1,4 +1,4 @@
-"""The provider as an ASGI application: three doors, the waiting that a real model would cause, and its labels.
+"""The provider as an ASGI application: its doors, the waiting that a real model would cause, and its labels.
 
 Every answer carries `x-assay-simulated: true`; ids, fingerprints and model names say `sim` as well.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
 
-from agent_runtime.simulation.provider import anthropic, openai
+from agent_runtime.simulation.provider import anthropic, embeddings, openai
 from agent_runtime.simulation.provider.asked import Asked, RequestRefused
 from agent_runtime.simulation.provider.drafted import Drafted
 from agent_runtime.simulation.provider.drafting import Alter, draft
@@ -86,6 +86,8 @@ class Provider:
             case "POST", "/v1/chat/completions":
                 asked = openai.read_request(body, *_who(headers))
                 return self._answer(asked, headers, in_anthropic=False)
+            case "POST", "/v1/embeddings":
+                return self._embed(embeddings.read_request(body), headers)
             case "POST", "/v1/messages":
                 asked = anthropic.read_request(body, *_who(headers))
                 return self._answer(asked, headers, in_anthropic=True)
@@ -103,14 +105,8 @@ class Provider:
     def _answer(self, asked: Asked, headers: Mapping[str, str], *, in_anthropic: bool) -> Answer:
         _fail_on_request(asked.model)
         now = self.now()
-        key = headers.get("x-api-key") or headers.get("authorization", "")
-        try:
-            self.limits.take(key, asked.input_tokens(), now)
-        except RequestRefused as refused:
-            refused.headers |= self.limits.headers(key, now, anthropic=in_anthropic)
-            raise
+        told = self._take(headers, asked.input_tokens(), now, in_anthropic=in_anthropic)
         drafted, proposal = draft(asked, self.seed, self.alter, int(now))
-        told = self.limits.headers(key, now, anthropic=in_anthropic)
         drawn = timing(drafted.model, self.seed, drafted.digest)
         planned_ms = proposal.delay_ms + drawn.total_ms(drafted.output_tokens)
         told["x-assay-simulated-latency-ms"] = f"{planned_ms:.1f}"
@@ -122,6 +118,25 @@ class Provider:
         events = _events(drafted, asked, in_anthropic)
         pace = self._wait_s(drawn.per_token_ms)
         return Answer(status=200, headers=told, events=events, wait_s=self._wait_s(first_ms), per_token_s=pace)
+
+    def _embed(self, asked: embeddings.Embedded, headers: Mapping[str, str]) -> Answer:
+        _fail_on_request(asked.model)
+        embeddings.check_model(asked)
+        told = self._take(headers, asked.input_tokens(), self.now(), in_anthropic=False)
+        digest = asked.digest()
+        planned_ms = timing(asked.model, self.seed, digest).first_token_ms
+        told |= {"x-assay-simulated-latency-ms": f"{planned_ms:.1f}", "x-request-id": f"req_sim_{digest}"}
+        return Answer(status=200, headers=told, body=embeddings.answer(asked), wait_s=self._wait_s(planned_ms))
+
+    def _take(self, headers: Mapping[str, str], tokens: int, now: float, *, in_anthropic: bool) -> dict[str, str]:
+        """Takes a request from its key's limits and gives the headers that tell them. Raises RequestRefused."""
+        key = headers.get("x-api-key") or headers.get("authorization", "")
+        try:
+            self.limits.take(key, tokens, now)
+        except RequestRefused as refused:
+            refused.headers |= self.limits.headers(key, now, anthropic=in_anthropic)
+            raise
+        return self.limits.headers(key, now, anthropic=in_anthropic)
 
     def _wait_s(self, simulated_ms: float) -> float:
         return 0.0 if self.speed is None else simulated_ms / 1000.0 / self.speed

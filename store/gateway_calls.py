@@ -33,6 +33,7 @@ _OVERHEAD: Final = "assay.gateway.overhead_ms"
 _MASKED: Final = "assay.gateway.masked."
 _LATENCY: Final = "latency"
 _ATTEMPT: Final = "attempt"  # one request of a call with several
+_UNASKED: Final = ("breaker_open", "busy", "gone", "unsupported")  # why an upstream was passed over without a request
 _MOST_MS: Final = 1e9  # eleven days: no call's time
 _MOST_TOKENS: Final = 10**12
 _LN_GAMMA: Final = math.log(sketch.GAMMA)
@@ -220,7 +221,7 @@ def _calls(by_app: bool) -> ir.Table:
 @lru_cache(maxsize=2)
 def _kinds(by_app: bool) -> ir.Table:
     """Calls over time by everything that is said of them in a word; attempts likewise, with an outcome of their own."""
-    rows = _spans(by_app)
+    rows = _with_fallbacks(_spans(by_app))
     length = slot("bucket_ns", "int64")
     outcome = ibis.cases(
         (rows.call_id.isnull(), _ATTEMPT),
@@ -244,6 +245,26 @@ def _kinds(by_app: bool) -> ir.Table:
         cost_usd=rows.cost_usd.sum(),
         **{name: plausible(rows[name]).sum() for name in ("input_tokens", "output_tokens")},
     )
+
+
+def _with_fallbacks(rows: ir.Table) -> ir.Table:
+    """Spans whose `fallback_reason` is null where the call stayed at its upstream: the gateway writes the first thing
+    that went wrong, also when no other upstream was there to go to.
+
+    A call moved when one of its attempts was at another upstream than the last; with a single request, when that one
+    succeeded, or what went wrong before it is nothing that comes of a request.
+    """
+    tried = rows.filter(rows.call_id.isnull(), rows.parent_span_id.notnull())
+    tried = tried.group_by(tried_trace=tried.trace_id, tried_span=tried.parent_span_id).agg(
+        first_name=tried.upstream.min(), last_name=tried.upstream.max()
+    )
+    rows = rows.left_join(tried, [rows.trace_id == tried.tried_trace, rows.span_id == tried.tried_span])
+    elsewhere = (rows.first_name != rows.upstream) | (rows.last_name != rows.upstream)
+    passed_over = (rows.n_attempts == "1") & (
+        (rows.status_code != 2).fill_null(True) | rows.fallback_reason.isin(_UNASKED)
+    )
+    moved = elsewhere.fill_null(False) | passed_over.fill_null(False)
+    return rows.mutate(fallback_reason=ibis.ifelse(moved, rows.fallback_reason, ibis.null("string")))
 
 
 @lru_cache(maxsize=2)

@@ -36,6 +36,14 @@ def call(number: int, *, at_s: float = 0, ms: float = 100, **given: Any) -> dict
     )
 
 
+def attempt(number: int, upstream: str, **given: Any) -> dict[str, Any]:
+    """The span of one request of a call with several."""
+    common = {"parent": number * 10, "app": "desk", "scope_name": "assay.gateway", "name": f"attempt {upstream}"}
+    span_id = number * 10 + 1 + "east west".index(upstream) + given.get("status_code", 0)
+    attributes = {"assay.gateway.upstream": upstream}
+    return row(trace_id=number, span_id=span_id, **{**common, **given, "attributes": attributes})
+
+
 FREE: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, "cost_usd": Decimal(0)}
 NONE: dict[str, Any] = {"input_tokens": None, "output_tokens": None, "cost_usd": None}
 
@@ -112,13 +120,7 @@ def test_latency_overhead_and_each_policy(tmp_path: Path) -> None:
 
 def test_upstreams_count_every_attempt_and_say_why_calls_moved_on(tmp_path: Path) -> None:
     moved = {"upstream": "west", "fallback_reason": "status_503", "n_attempts": "2"}
-    attempts = [
-        row(
-            trace_id=3, span_id=31 + n, parent=30, app="desk", scope_name="assay.gateway",
-            name=f"attempt {name}", status_code=2 * (name == "east"), attributes={"assay.gateway.upstream": name},
-        )
-        for n, name in enumerate(("east", "west"))
-    ]  # fmt: skip
+    attempts = [attempt(3, "east", status_code=2), attempt(3, "west")]
     told = summed(tmp_path, [call(1), call(2, status_code=2), call(3, said=moved), *attempts])
     east, west = told["upstreams"]
     assert (east["upstream"], east["n_requests"], east["n_errors"]) == ("east", 3, 2)
@@ -126,6 +128,20 @@ def test_upstreams_count_every_attempt_and_say_why_calls_moved_on(tmp_path: Path
     assert (west["n_requests"], west["n_errors"], west["cost_usd"]) == (1, 0, pytest.approx(0.001))
     assert (west["fallbacks"], east["fallbacks"]) == ([{"reason": "status_503", "n": 1}], [])
     assert told["n_calls"] == 3
+
+
+def test_a_call_that_stayed_at_its_upstream_moved_nowhere(tmp_path: Path) -> None:
+    rows = [
+        call(1, status_code=2, said={"fallback_reason": "http_404"}),  # one target
+        call(2, said={"fallback_reason": "status_503", "n_attempts": "2"}),  # again at the same, or another model there
+        *(attempt(2, "east", status_code=2), attempt(2, "east")),
+        call(3, said={"fallback_reason": "timeout", "n_attempts": "2"}, status_code=2),  # both failed
+        *(attempt(3, "west", status_code=2), attempt(3, "east", status_code=2)),
+        call(4, said={"fallback_reason": "breaker_open"}),  # the first was not asked
+        call(5, status_code=2, said={"fallback_reason": "breaker_open"}),
+    ]
+    told = {one["upstream"]: one["fallbacks"] for one in summed(tmp_path, rows)["upstreams"]}
+    assert told == {"east": [{"reason": "breaker_open", "n": 2}, {"reason": "timeout", "n": 1}], "west": []}
 
 
 def test_masked_values_by_kind_and_refusals_with_examples(tmp_path: Path) -> None:

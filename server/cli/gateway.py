@@ -113,7 +113,7 @@ def _try(args: argparse.Namespace) -> int:
     if args.fresh:
         headers["cache-control"] = "no-cache"
     if args.stream:
-        answer, figures = _streamed(args, door.stream("/v1/chat/completions", {**body, "stream": True}, headers))
+        answer, figures = _streamed(args, model, door.stream("/v1/chat/completions", {**body, "stream": True}, headers))
     else:
         given = door.post("/v1/chat/completions", body, headers)
         figures = _figures(given.headers.get(EXPLAINED))
@@ -134,27 +134,29 @@ def _first_model(status: Any) -> str:
     return names[0]
 
 
-def _streamed(args: argparse.Namespace, lines: Any) -> tuple[str, dict[str, Any]]:
+def _streamed(args: argparse.Namespace, model: str, lines: Any) -> tuple[str, dict[str, Any]]:
     """The text, printed as it came, and the figures. Raises CommandFailed: an error, or the stream broke off."""
-    text, figures = [], {}
+    text, figures, broken = [], {}, None
     for line in lines:
         if isinstance(line, Answered):
             if line.status >= 400:
-                _show(args, "", None, _figures(line.headers.get(EXPLAINED)))
+                _show(args, model, None, _figures(line.headers.get(EXPLAINED)))
                 raise failure_of(line)
         elif line.startswith(f": {EXPLAINED} "):
             figures = _figures(line.removeprefix(f": {EXPLAINED} "))
         elif line.startswith("data: {"):
             chunk = json.loads(line.removeprefix("data: "))
-            if "error" in chunk:
-                print()
-                raise failure_of(Answered(status=502, headers={}, body=chunk))
+            if "error" in chunk:  # figures may come after it
+                broken = chunk
             piece = "".join((each.get("delta") or {}).get("content") or "" for each in chunk.get("choices") or ())
             text.append(piece)
             if not args.json:
                 print(plain(piece, block=True), end="", flush=True)
     if not args.json:
         print()
+    if broken is not None:
+        _show(args, model, "".join(text) or None, figures | ({"error": broken["error"]} if args.json else {}))
+        raise failure_of(Answered(status=502, headers={}, body=broken))
     return "".join(text), figures
 
 

@@ -27,7 +27,9 @@ models:
   fast: {targets: [{upstream: simulated, model: sim-1-mini}]}
   behind: {targets: [{upstream: down, model: x}, {upstream: simulated, model: sim-1}]}
 policies:
-  content: [{name: no-weapons, words: [grenade], message: "Not here."}]
+  content:
+    - {name: no-weapons, words: [grenade], message: "Not here."}
+    - {name: no-zebras, on: output, words: [zebra]}
   budgets: [{name: all, scope: tenant, limit_usd: 5}]
 prices: {"sim-*": {input_usd_per_mtok: 0.4, output_usd_per_mtok: 1.6}}
 """
@@ -102,6 +104,16 @@ def test_a_try_as_json_has_every_attempt(running: Running) -> None:
     assert found["simulated"] is True
     assert found["answer"].endswith("hello")
     assert set(found["policy_ms"]) >= {"limits", "budgets", "content", "tracing"}
+
+
+def test_a_try_whose_stream_breaks_off_is_json_with_the_error(running: Running) -> None:
+    done = running.assay("try", "--model", "fast", "a zebra", "--json", "--stream")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["model"], found["error"]["code"]) == (ExitCode.FAILED, "fast", "content")
+    assert found["error"]["message"] in done.stderr
+    done = running.assay("try", "--model", "fast", "a zebra", "--stream")
+    assert done.returncode == ExitCode.FAILED
+    assert "zebra" not in done.stdout
 
 
 def test_a_refused_try_names_the_policy(running: Running) -> None:

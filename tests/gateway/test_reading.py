@@ -43,6 +43,7 @@ def read(body: object, headers: dict[str, str] | None = None, kind: CallKind = C
     ("change", "param", "says"),
     [
         ({"model": None}, "model", "virtual model"),
+        ({"messages": CHAT["messages"] * 5_001}, "messages", "at most 5000"),
         ({"model": 3}, "model", "virtual model"),
         ({"model": "fast/../secret"}, "model", "there is no model 'fast/../secret' here; these answer chat: fast"),
         ({"model": "embed"}, "model", "answers embeddings, not chat"),

@@ -43,6 +43,7 @@ TRIM_S: Final = 30.0
 STOP_WITHIN_S: Final = 5  # then streams that are open are ended
 REMEMBERED_S: Final = 1.0  # an accepted key; the directory is at most 2 s behind
 COLLECT_EVERY: Final = 5000  # new objects that may be part of a cycle
+BAD_FILE: Final = "the file was changed and cannot be used; an admin reads why with assay gateway status"
 _BACKLOG: Final = 2048
 _LOG: Final = logging.getLogger("assay.gateway")
 
@@ -117,10 +118,12 @@ class GatewayProcess:
         )
 
     def _more_status(self, principal: Principal) -> dict[str, Any]:
-        """The file and the directory. What is wrong with the file names other tenants, so admins alone read it."""
+        """The file and the directory. What is wrong with the file names other tenants, so admins alone read it; that
+        something is, everybody."""
         config = self._watch.status()
         if principal.role is not Role.ADMIN:
-            config = {name: config[name] for name in ("digest", "since")}
+            problem = {"problem": BAD_FILE} if config["problems"] else {}
+            config = {name: config[name] for name in ("digest", "since")} | problem
         plans = [
             {"app": each.plan.spec.app, "version": each.plan.version, "weights": dict(each.plan.spec.weights)}
             for each in self._directory.plans

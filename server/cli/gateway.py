@@ -90,7 +90,8 @@ def _check(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     found = door_of(args).get("/status")
     well = all(each.get("state") == "closed" for each in found.get("upstreams") or ())
-    well = well and not found.get("config", {}).get("problems")
+    config = found.get("config") or {}
+    well = well and not config.get("problems") and not config.get("problem")
     if args.json:
         print(json.dumps(found, indent=2))
     else:

@@ -23,6 +23,8 @@ from server.cli.terminal import plain
 
 DEFAULT_URL: Final = "http://127.0.0.1:8090"
 OFFSET: Final = 4  # --port-base N: the gateway is N+4
+CONNECT_S: Final = 4.0
+LOOK_S: Final = 5.0  # what is only looked at; a status ends in 10 s whatever is at the address
 ANSWER_S: Final = 300.0  # a model may take its time
 _MOST_BYTES: Final = 64 << 20
 
@@ -55,7 +57,7 @@ class Door:
 
     def get(self, path: str) -> Any:
         """The JSON answer. Raises CommandFailed when it is an error."""
-        with self._open("GET", path) as response:
+        with self._open("GET", path, answer_s=LOOK_S) as response:
             return self._whole(response).body
 
     def post(self, path: str, body: object, headers: Mapping[str, str]) -> Answered:
@@ -76,25 +78,23 @@ class Door:
 
     @contextmanager
     def _open(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        answer_s: float = ANSWER_S,
     ) -> Iterator[http.client.HTTPResponse]:
         parts = urlsplit(self.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=10.0)
+        connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_S)
         sent = {"Accept": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
         payload = None if body is None else json.dumps(body).encode()
         if payload is not None:
             sent["Content-Type"] = "application/json"
         try:
-            try:
-                connection.connect()
-            except OSError as error:
-                raise CommandFailed(
-                    f"no gateway answers at {self.url} ({error or type(error).__name__})\n"
-                    "start one with 'assay up', or say where it is with --data, --url or --port-base",
-                    ExitCode.UNREACHABLE,
-                ) from error
-            connection.sock.settimeout(ANSWER_S)
+            self._connect(connection)
+            connection.sock.settimeout(answer_s)
             all_sent = {
                 name: value.encode("utf-8", "surrogateescape") for name, value in (sent | dict(headers or {})).items()
             }
@@ -104,11 +104,25 @@ class Door:
                 said = "a key, or the id of an app, user or session, has control characters; write plain text"
                 raise CommandFailed(said, ExitCode.USAGE) from None
             yield connection.getresponse()
+        except TimeoutError as error:
+            said = f"the gateway at {self.url} took the connection and said nothing for {answer_s:g} s"
+            hint = "look at its log, run/gateway.log in its data folder"
+            raise CommandFailed(f"{said}\n{hint}", ExitCode.UNREACHABLE) from error
         except (OSError, http.client.HTTPException) as error:
             said = str(error) or type(error).__name__
             raise CommandFailed(f"the gateway at {self.url} broke off: {said}", ExitCode.UNREACHABLE) from error
         finally:
             connection.close()
+
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.connect()
+        except OSError as error:
+            raise CommandFailed(
+                f"no gateway answers at {self.url} ({error or type(error).__name__})\n"
+                "start one with 'assay up', or say where it is with --data, --url or --port-base",
+                ExitCode.UNREACHABLE,
+            ) from error
 
     def _whole(self, response: http.client.HTTPResponse, *, errors: bool = False) -> Answered:
         raw = response.read(_MOST_BYTES)

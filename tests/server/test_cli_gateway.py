@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 from gateway.config import schema
 from server.cli.connection import ApiClient
 from server.cli.launching import through_gateway
+from server.cli.gateway_shown import print_status
 from server.cli.outcome import ExitCode
 from tests.server.gateways import Running, config_of, running_gateway
 from tests.stack import REPOSITORY
@@ -22,7 +24,7 @@ from tests.waiting import wait_until
 
 BAD = REPOSITORY / "tests/gateway/configs/bad"
 MORE = """
-  down: {base_url: "http://127.0.0.1:9/v1", retries: 0, breaker: {failures: 1}}
+  down: {base_url: "http://127.0.0.1:9/v1", retries: 0, breaker: {failures: 1, open_s: 300}}
 models:
   fast: {targets: [{upstream: simulated, model: sim-1-mini}]}
   behind: {targets: [{upstream: down, model: x}, {upstream: simulated, model: sim-1}]}
@@ -116,6 +118,20 @@ def test_a_try_whose_stream_breaks_off_is_json_with_the_error(running: Running) 
     assert "zebra" not in done.stdout
 
 
+def test_small_sums_of_budgets_are_plain_decimals(capsys: pytest.CaptureFixture[str]) -> None:
+    budget = {
+        "name": "tiny",
+        "spent_usd": 2.8e-05,
+        "reserved_usd": 0.0,
+        "n_unpriced": 3,
+        "limit_usd": 20,
+        "warn_at": 0.8,
+    }
+    print_status({"budgets": [budget]})
+    out = capsys.readouterr().out
+    assert out.splitlines()[2].split() == ["tiny", "$0.000028", "$0.00", "3", "$20.00", "0.8"], out
+
+
 def test_a_refused_try_names_the_policy(running: Running) -> None:
     done = running.assay("try", "a grenade")
     assert done.returncode == ExitCode.FAILED
@@ -154,6 +170,14 @@ def test_another_server_is_no_gateway(running: Running) -> None:
     assert "there is no Assay gateway at" in done.stderr
 
 
+@pytest.mark.parametrize("words", [("status",), ("try", "hello")])
+def test_a_gateway_that_accepts_and_says_nothing_is_given_up(running: Running, words: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = running.assay(*words, "--url", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert done.returncode == ExitCode.UNREACHABLE
+    assert "said nothing for 5 s" in done.stderr
+
+
 def test_the_status_ends_with_1_while_an_upstream_rests(running: Running) -> None:
     running.assay("try", "--model", "behind", "hello")
     done = running.assay("status")
@@ -183,6 +207,19 @@ def test_the_status_tells_a_viewer_nothing_of_the_file(running: Running) -> None
     assert set(answer().json()["config"]) == {"digest", "since"}
     asked = httpx.post(f"{running.url}/v1/chat/completions", headers=headers, json={}, timeout=5)
     assert asked.status_code == 403
+    good = running.file.read_text()
+    running.file.write_text("models: [secret-of-the-file]\n")
+    try:
+        wait_until(lambda: "problem" in answer().json()["config"], 15, "the problem to be told")
+        assert set(answer().json()["config"]) == {"digest", "since", "problem"}
+        assert "an admin reads why" in answer().json()["config"]["problem"]
+        assert "secret-of-the-file" not in answer().text
+        done = running.assay("status", key=key)
+        assert done.returncode == ExitCode.FAILED
+        assert "an admin reads why" in done.stdout
+    finally:
+        running.file.write_text(good)
+    wait_until(lambda: set(answer().json()["config"]) == {"digest", "since"}, 15, "the file to be good again")
 
 
 def test_the_agents_model_is_the_gateways_where_that_has_it_and_no_other_is_named(running: Running) -> None:

@@ -24,7 +24,7 @@ def print_status(found: Mapping[str, Any]) -> None:
         console().print("no models: write them into the gateway's file, see docs/gateway-config.md")
     if budgets := found.get("budgets"):
         names = [name for name in budgets[0] if not isinstance(budgets[0][name], dict | list)]
-        print_table(names, ([cell(_short(each.get(name))) for name in names] for each in budgets))
+        print_table(names, ([cell(_short(name, each.get(name))) for name in names] for each in budgets))
     if plans := found.get("plans"):
         rows = ([cell(p["app"]), cell(p["version"]), cell(_weights(p["weights"]))] for p in plans)
         print_table(("app", "plan", "weights"), rows)
@@ -56,7 +56,7 @@ def _lines(found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "", f"{tenant} waits: {why}"
     yield "keys", f"read {directory.get('read_at', '-')}" + _but(directory.get("trouble"))
     yield "file", f"{config.get('in_use', config.get('digest', '-'))} since {config.get('since', '-')}"
-    for problem in config.get("problems") or ():
+    for problem in config.get("problems") or filter(None, [config.get("problem")]):
         yield "problem", str(problem)
 
 
@@ -68,8 +68,15 @@ def _weights(weights: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
 
 
-def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
+def _short(name: str, value: object) -> str:
+    """Numbers as plain decimals to the nano-dollar; money with its sign and cents at least."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "-" if value is None else str(value)
+    whole, _, rest = f"{value:.9f}".partition(".")
+    rest = rest.rstrip("0")
+    if name.endswith("_usd"):
+        return f"${whole}.{rest:0<2}"
+    return f"{whole}.{rest}" if rest else whole
 
 
 def print_call(figures: Mapping[str, Any]) -> None:

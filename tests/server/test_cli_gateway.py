@@ -15,8 +15,8 @@ import pytest
 
 from gateway.config import schema
 from server.cli.connection import ApiClient
-from server.cli.launching import through_gateway
 from server.cli.gateway_shown import print_status
+from server.cli.launching import through_gateway
 from server.cli.outcome import ExitCode
 from tests.server.gateways import Running, config_of, running_gateway
 from tests.stack import REPOSITORY

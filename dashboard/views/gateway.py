@@ -102,6 +102,8 @@ def _state(now: Row) -> None:
     if not now["running"]:
         st.caption("What follows is what its calls of this time range left behind. It is started by")
         st.code("assay serve gateway", language=None)
+    if config.get("problem"):
+        st.warning(inert(config["problem"], 300), icon=":material/warning:")
     for problem in (config.get("problems") or [])[:5]:
         with st.container(border=True, key=f"assay-error-text-gateway-{abs(hash(str(problem)))}"):
             st.text(inert(problem, 400))

@@ -5,6 +5,7 @@ values, refusals. One span is one call; how it is written is in docs/gateway-spa
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -38,6 +39,8 @@ _MOST_MS: Final = 1e9  # eleven days: no call's time
 _MOST_TOKENS: Final = 10**12
 _LN_GAMMA: Final = math.log(sketch.GAMMA)
 _SAID: Final = ("call_id", "upstream", "virtual_model", "cache", "fallback_reason", "refused", "aborted", "n_attempts")
+_CONTENT_FLAG: Final = re.compile(r'"content:([\w.:@-]{1,100})"')  # in a JSON list of texts
+_BUDGET: Final = re.compile(r"the budget ([\w.:@-]{1,100}) ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,10 +201,20 @@ def _refused(kinds: pl.DataFrame, examples: pl.DataFrame) -> list[dict[str, Any]
     """By reason, most frequent first, with the latest of each."""
     counts = kinds.filter(pl.col("outcome") == "refused").group_by("refused").agg(pl.col("n").sum())
     shown = examples.with_columns(started_at=started_at("start_ns")).drop("start_ns").to_dicts()
+    shown = [{**one, "rule": _rule(one["code"], one.pop("flags"), one["why"])} for one in shown]
     return [
         {"code": code, "n": n, "examples": [one for one in shown if one["code"] == code]}
         for code, n in counts.sort("n", "refused", descending=[True, False]).iter_rows()
     ]
+
+
+def _rule(code: str, flags: str | None, why: str | None) -> str | None:
+    """The content rule or the budget that refused a call, by its name; None of anything else."""
+    if code == "content":
+        found = _CONTENT_FLAG.findall(flags or "")
+        return str(found[-1]) if found else None
+    named = _BUDGET.match(why or "") if code == "budget" else None
+    return named[1] if named else None
 
 
 def _spans(by_app: bool) -> ir.Table:
@@ -299,6 +312,7 @@ def _examples(by_app: bool) -> ir.Table:
     shown = rows.select(
         *("trace_id", "span_id", "start_ns", "app"),
         code=rows.refused, model=ibis.coalesce(rows.virtual_model, rows.model_request), why=rows.status_message,
+        flags=rows.attributes.get("assay.gateway.flags"),
     )  # fmt: skip
     rank = ibis.row_number().over(group_by="code", order_by=[ibis.desc("start_ns"), "span_id"])
     shown = shown.mutate(rank=rank)

@@ -87,7 +87,7 @@ class Masked(BaseModel):
 
 
 class RefusedCall(BaseModel):
-    """One refused call."""
+    """One refused call; `rule` is the content rule or the budget that refused it."""
 
     trace_id: str
     span_id: str
@@ -96,6 +96,7 @@ class RefusedCall(BaseModel):
     code: str
     model: str | None
     why: str | None
+    rule: str | None
 
 
 class Refused(BaseModel):

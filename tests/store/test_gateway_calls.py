@@ -168,6 +168,20 @@ def test_absurd_figures_of_one_call_leave_the_others_readable(tmp_path: Path) ->
     assert told["policies"][0]["n"] == 1
 
 
+def test_a_refusal_names_its_rule_or_budget(tmp_path: Path) -> None:
+    refused: dict[str, Any] = {**NONE, "status_code": 2}
+    spent = "the budget desk-day of the app 'desk' has spent 0.60 of 0.50 USD this day (UTC)"
+    flags = '["content:seen","price_unknown","content:no-weapons"]'
+    rows = [
+        call(1, **refused, said={"refused": "budget"}, status_message=spent),
+        call(2, **refused, said={"refused": "content", "flags": flags}, status_message="Not here."),
+        call(3, **refused, said={"refused": "content"}, status_message="the budget desk-day has spent"),
+        call(4, **refused, said={"refused": "limit_requests", "flags": flags}, status_message=spent),
+    ]
+    told = {one["trace_id"]: one["rule"] for each in summed(tmp_path, rows)["refused"] for one in each["examples"]}
+    assert told == {trace(1): "desk-day", trace(2): "no-weapons", trace(3): None, trace(4): None}
+
+
 @pytest.mark.parametrize(("hours", "bucket_s"), [(1, 60), (24, 900), (24 * 7, 21_600), (24 * 900, 86_400)])
 def test_the_chart_has_few_cells(hours: int, bucket_s: int) -> None:
     assert bucket_for(Window(start_ns=T0, end_ns=T0 + hours * 3600 * 10**9)) == bucket_s

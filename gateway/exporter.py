@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,8 @@ MOST_BYTES: Final = 1 << 20
 FIRST_RETRY_S: Final = 0.25
 MOST_RETRY_S: Final = 3.0  # soon after an outage, before the spans that agents kept meanwhile
 MOST_ASKED_S: Final = 30.0  # of what Retry-After asks for
+KEY_WITHIN_S: Final = 30.0  # a tenant's first key takes some seconds
+_KEY_COMES: Final = "its key is being made"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
 _POISON: Final = frozenset({400, 413, 422})  # something in the batch is to blame; anything else may pass
 _LOG: Final = logging.getLogger("assay.gateway")
@@ -74,13 +77,17 @@ class Exporter:
         *,
         compress: bool = False,
         pause_s: float = PAUSE_S,
+        key_within_s: float = KEY_WITHIN_S,
     ) -> None:
-        """`url` is the collector's OTLP/HTTP door, without /v1/traces."""
+        """`url` is the collector's OTLP/HTTP door, without /v1/traces. That a tenant has no key for `key_within_s` is
+        nothing to warn of."""
         self._spool = spool
         self._url = url.rstrip("/") + "/v1/traces"
         self._ingest_key = ingest_key
         self._compress = compress
         self._pause_s = pause_s
+        self._key_within_s = key_within_s
+        self._keyless_since: dict[str, float] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, str] = {}
         self._client: aiohttp.ClientSession | None = None
@@ -193,7 +200,10 @@ class Exporter:
         """How many spans were rejected of those taken. Raises _NotNow, _Poison."""
         key = self._ingest_key(tenant)
         if key is None:
-            raise _NotNow("there is no key to send its spans with")
+            now = time.monotonic()
+            young = now - self._keyless_since.setdefault(tenant, now) < self._key_within_s
+            raise _NotNow(_KEY_COMES if young else "there is no key to send its spans with")
+        self._keyless_since.pop(tenant, None)
         assert self._client is not None
         headers = {"content-type": "application/x-protobuf", "authorization": f"Bearer {key}"}
         if self._compress:
@@ -214,7 +224,7 @@ class Exporter:
     async def _wait(self, tenant: str, attempt: int, error: _NotNow) -> None:
         if self._stopping.is_set():
             raise _Leaving
-        if tenant not in self._waiting:
+        if self._waiting.get(tenant, _KEY_COMES) == _KEY_COMES != str(error):
             _LOG.warning("spans of %s wait: %s", tenant, error)
         self._waiting[tenant] = str(error)
         pause_s = min(MOST_RETRY_S, FIRST_RETRY_S * 2 ** min(attempt, 10)) * random.uniform(0.75, 1.0)  # noqa: S311

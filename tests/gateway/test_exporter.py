@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from core.clock import NS_PER_MS
-from gateway.exporter import Exporter, ExportStatus
+from gateway.exporter import KEY_WITHIN_S, Exporter, ExportStatus
 from gateway.records import Attempt, CacheOutcome, Usage
 from gateway.spans import span_of
 from gateway.spool import Spool
@@ -195,7 +195,7 @@ def test_without_the_right_key_spans_wait_and_other_tenants_do_not(tmp_path: Pat
             await until(lambda: exporter.status().sent == 1 and len(exporter.status().waiting) == 2, "the other tenant")
             assert exporter.status().waiting == {
                 "default": "the collector answered 401",
-                "third": "there is no key to send its spans with",
+                "third": "its key is being made",
             }
             keys["default"] = collector.key
             await until(lambda: exporter.status().sent == 2, "the right key")
@@ -206,6 +206,23 @@ def test_without_the_right_key_spans_wait_and_other_tenants_do_not(tmp_path: Pat
         assert exported(tmp_path, collector, sends(), ingest_key=lambda tenant: keys[tenant]).sent == 1
         collector.drained()
         assert [collector.stored(tenant=tenant).height for tenant in keys] == [1, 1, 1]
+
+
+def test_a_key_that_is_being_made_is_no_warning_until_it_takes_long(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def warned(folder: Path, why: str, key_within_s: float = KEY_WITHIN_S) -> list[str]:
+        caplog.clear()
+        exporter = Exporter(Spool(folder, KEY), "http://127.0.0.1:9", lambda _: None, key_within_s=key_within_s)
+        await exporter.start()
+        exporter.send("default", call_span())
+        await until(lambda: exporter.status().waiting == {"default": why}, why)
+        await exporter.close(0.1)
+        return [each.getMessage() for each in caplog.records]
+
+    none = "there is no key to send its spans with"
+    assert asyncio.run(warned(tmp_path / "new", "its key is being made")) == []
+    assert asyncio.run(warned(tmp_path / "long", none, key_within_s=0.2)) == [f"spans of default wait: {none}"]
 
 
 def test_a_collector_that_is_away_loses_nothing(tmp_path: Path) -> None:

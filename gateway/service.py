@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.clock import Clock, system_clock
-from core.pii.find import find
+from core.pii.find import Allowance, TooMuch, find
 from core.records import PiiEntity, Principal, Role
 from gateway.app import Doors, Gateway
 from gateway.chain import Chain, Policy
 from gateway.config import CacheConfig, GatewayConfig, ModelConfig
+from gateway.errors import Refused
 from gateway.estimates import Estimates
 from gateway.exporter import Exporter
 from gateway.ledger import Ledger
+from gateway.masking.bodies import MOST_STEPS
 from gateway.model_door import ModelDoor
 from gateway.policies.budgets import Budgets
 from gateway.policies.cache import Cache
@@ -203,8 +205,12 @@ class Service:
 
 
 def _entities(text: str, kinds: frozenset[PiiEntity]) -> list[tuple[int, int]]:
-    """Where some kinds of personal information are in a text."""
-    return [(found.start, found.end) for found in find(text) if found.entity in kinds]
+    """Where some kinds of personal information are in a text. Raises Refused when there is too much to look at."""
+    try:
+        return [(each.start, each.end) for each in find(text, Allowance(MOST_STEPS)) if each.entity in kinds]
+    except TooMuch:
+        said = "the call holds more numbers and addresses than content rules can look at; send less in one call"
+        raise Refused(said, status=413, code="content_too_much") from None
 
 
 def models_of(config: GatewayConfig) -> dict[str, VirtualModel]:

@@ -51,10 +51,11 @@ class Allowance:
             raise TooMuch
 
 
-def find(text: str) -> list[Found]:
-    """What of `text` is personal information or a secret, in order and apart; ranges are of characters."""
+def find(text: str, allowance: Allowance | None = None) -> list[Found]:
+    """What of `text` is personal information or a secret, in order and apart; ranges are of characters. Raises TooMuch
+    beyond the allowance."""
     raw = text.encode("utf-8", "surrogatepass")
-    found = find_in_bytes(raw)
+    found = find_in_bytes(raw, allowance)
     if not found or len(raw) == len(text):
         return found
     places = [0]  # characters up to each range's bounds

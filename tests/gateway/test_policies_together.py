@@ -17,7 +17,10 @@ POLICIES: dict[str, Any] = {
         {"name": "team-money", "scope": "app", "match": "poor", "limit_usd": 0.0000001, "then": "refuse"},
         {"name": "thrifty", "scope": "app", "match": "thrifty", "limit_usd": 0.0000001, "then": "downgrade"},
     ],
-    "content": [{"name": "no-weapons", "on": "input", "words": ["nerve agent"]}],
+    "content": [
+        {"name": "no-weapons", "on": "input", "words": ["nerve agent"]},
+        {"name": "cards", "on": "input", "entities": ["card"], "then": "flag"},
+    ],
     "cache": {"exact": True, "ttl_s": 600, "max_temperature": 0.5},
     "routing": {"auto": {"simple": "fast", "complex": "large"}},
 }
@@ -133,3 +136,9 @@ def test_every_policy_says_what_it_cost(gateway: Live) -> None:
     found = {name.rsplit(".", 1)[1] for name in call if name.startswith("assay.gateway.policy_ms.")}
     assert {"limits", "budgets", "content", "masking", "routing", "cache", "tracing"} <= found
     assert call["assay.gateway.overhead_ms"] > 0
+
+
+def test_a_text_that_would_keep_others_waiting_is_refused(gateway: Live) -> None:
+    answer = ask(gateway, "4111 1111 1111 111 " * 60_000)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "content_too_much"

@@ -83,7 +83,7 @@ def gateway_summary(store: TenantStore, asked: CallsAsked) -> dict[str, Any]:
         "overhead_ms": durations.get(_OVERHEAD),
         "policies": [
             {"policy": name.removeprefix(_POLICY), **told}
-            for name, told in sorted(durations.items())
+            for name, told in sorted(durations.items(), key=lambda one: (-one[1]["mean_ms"], one[0]))
             if name.startswith(_POLICY)
         ],
         "cache": _cache(kinds),

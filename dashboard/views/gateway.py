@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,13 @@ from dashboard.text import inert, one_line
 
 _STATES: Final = {"closed": "well", "half_open": "tried again", "open": "given a rest"}
 _EXAMPLES: Final = 50
+_OF_EACH: Final = 5  # refused calls of one reason
+_HELP: Final = {
+    "Errors": "Calls that no upstream answered; what a policy refused is not among them.",
+    "Refused": "Calls that a limit, a budget or a content rule kept back.",
+    "Overhead p50": "Half of the calls took less than this in the gateway: all but waiting for upstream and caller.",
+    "Overhead p95": "95% of the calls took less than this in the gateway: all but waiting for upstream and caller.",
+}
 _OUTCOMES: Final = (("ok", "ok", "blue"), ("error", "error", "red"), ("refused", "refused", "orange"))
 _ABORTED: Final = ("aborted", "caller left", "grey")
 
@@ -58,12 +66,13 @@ def _numbers(window: Window, app: str | None) -> None:
         window = _since_the_first(window, told["series"])
         told = _read(window, app)
     _state(now)
+    _about(app)
     if not told["n_calls"]:
         _nothing(window, app)
         _upstreams(told["upstreams"], now["upstreams"])
         _budgets(now["budgets"])
         return
-    frame.numbers(_figures(told), "gateway")
+    _tiles(told)
     _charts(told, window)
     _upstreams(told["upstreams"], now["upstreams"])
     _budgets(now["budgets"])
@@ -110,6 +119,12 @@ def _state(now: Row) -> None:
             st.caption("The gateway's file is not used as it is now; what was read before stays.")
 
 
+def _about(app: str | None) -> None:
+    """Whose calls these are."""
+    said = "Only calls that went through the gateway: imported history and agents that ask their provider are not here."
+    st.caption(said + (" Budgets, and how upstreams are now, are of all apps." if app else ""))
+
+
 def _nothing(window: Window, app: str | None) -> None:
     """No call in the window: how to send one."""
     url = states.api().gateway_url()
@@ -131,16 +146,28 @@ def _nothing(window: Window, app: str | None) -> None:
             st.rerun()
 
 
+def _tiles(told: Row) -> None:
+    n_looked = told["cache"]["n_looked_up"]
+    cache = (
+        f"Answers that the cache had, of the {human.plural(n_looked, 'call')} that looked; others may not be cached."
+    )
+    with st.container(horizontal=True, key="assay-numbers-gateway", gap="small"):
+        for name, value in _figures(told):
+            about = cache if name.startswith("Cache") else _HELP.get(name)
+            st.metric(name, value.replace("$", "\\$"), border=True, width="stretch", help=about)
+
+
 def _figures(told: Row) -> Sequence[tuple[str, str]]:
     n_calls, outcomes, overhead = told["n_calls"], told["outcomes"], told["overhead_ms"] or {}
     cache = told["cache"]
+    n_looked = cache["n_looked_up"]
     return (
         ("Calls", human.count(n_calls)),
         ("Errors", human.share(outcomes["error"], n_calls)),
         ("Refused", human.share(outcomes["refused"], n_calls)),
         ("Overhead p50", human.duration(overhead.get("p50_ms"))),
         ("Overhead p95", human.duration(overhead.get("p95_ms"))),
-        ("Cache hits", human.share(cache["n_exact"] + cache["n_semantic"], cache["n_looked_up"])),
+        (f"Cache hits of {human.count(n_looked)}", human.share(cache["n_exact"] + cache["n_semantic"], n_looked)),
         ("Cost", human.usd(told["cost_usd"])),
     )
 
@@ -160,7 +187,9 @@ def _charts(told: Row, window: Window) -> None:
         charts.bars("Calls", span, calls, key="gateway-calls", colours=[shade[colour] for *_, colour in shown])
         _cache(told["cache"], span, series("n_cache_hits"))
     with second:
-        horizontal.overhead(told["policies"], told["overhead_ms"], "gateway-overhead")
+        horizontal.overhead(
+            sorted(told["policies"], key=lambda one: -one["mean_ms"]), told["overhead_ms"], "gateway-overhead"
+        )
         st.caption(
             "Enterprises budget 500 ms for a platform like this: 100 for personal information, 50 for compliance, "
             "20 for tracing. The scale is logarithmic: each mark is a hundred times the one before."
@@ -177,7 +206,8 @@ def _cache(cache: Row, span: charts.Span, hits: Sequence[float | None]) -> None:
     said = (
         f"{cache['n_exact']:,} exact and {cache['n_semantic']:,} by meaning, of {cache['n_looked_up']:,} that looked."
     )
-    about = f" They saved about {human.usd(saved)}." if saved is not None else ""
+    least = "less than" if saved is not None and 0 < saved < 0.0001 else "about"
+    about = f" They saved {least} {human.usd(saved).removeprefix('<')}." if saved is not None else ""
     st.caption((said + about).replace("$", "\\$"))
 
 
@@ -240,32 +270,50 @@ def _fallbacks(reasons: Sequence[Row]) -> str | None:
 
 
 def _budgets(budgets: Sequence[Row]) -> None:
+    """Those that are spent come first, in red."""
+    if not budgets:
+        return
+    st.subheader("Spend against budgets", anchor=False)
+    ordered = sorted(budgets, key=lambda one: -_used(one))
+    spent = [one for one in ordered if _used(one) >= 1]
+    _budget_table(spent, "budgets-spent", palette.colours()["red"])
+    _budget_table(ordered[len(spent) :], "budgets", None)
+
+
+def _budget_table(budgets: Sequence[Row], key: str, colour: str | None) -> None:
     if not budgets:
         return
     column = st.column_config
-    st.subheader("Spend against budgets", anchor=False)
-    ordered = sorted(budgets, key=lambda one: -_used(one))
     _table(
         {
-            "Budget": [one_line(one.get("name"), 60) for one in ordered],
-            "Whose": [_whose(one) for one in ordered],
-            "Used": [_used(one) for one in ordered],
-            "Spent": [one.get("spent_usd") for one in ordered],
-            "Limit": [one.get("limit_usd") for one in ordered],
-            "Per": [one_line(one.get("period"), 20) for one in ordered],
-            "Then": [one_line(one.get("then"), 20) for one in ordered],
-            "Begins anew": [_moment(one.get("resets_at")) for one in ordered],
+            "Budget": [one_line(one.get("name"), 60) for one in budgets],
+            "Whose": [_whose(one) for one in budgets],
+            "Used": [_used(one) for one in budgets],
+            "Spent": [_dollars(one.get("spent_usd")) for one in budgets],
+            "Limit": [_dollars(one.get("limit_usd")) for one in budgets],
+            "Per": [one_line(one.get("period"), 20) for one in budgets],
+            "Then": [one_line(one.get("then"), 20) for one in budgets],
+            "Begins anew": [_moment(one.get("resets_at")) for one in budgets],
         },
         {
             "Budget": column.TextColumn(width=150),
             "Whose": column.TextColumn(width=180),
-            "Used": column.ProgressColumn(format="percent", min_value=0, max_value=1, width=200),
-            "Spent": column.NumberColumn(format="$%.4f"),
-            "Limit": column.NumberColumn(format="$%.2f"),
+            "Used": column.ProgressColumn(format="percent", min_value=0, max_value=1, width=200, color=colour),
+            "Spent": column.TextColumn(width=110, alignment="right"),
+            "Limit": column.TextColumn(width=110, alignment="right"),
             "Begins anew": column.DatetimeColumn(format="D MMM HH:mm"),
         },
-        "budgets",
+        key,
     )
+
+
+def _dollars(usd: float | None) -> str | None:
+    """0.5 -> "$0.50", 0.00003 -> "$0.00003": cents, and below them as many digits as show two figures."""
+    if usd is None:
+        return None
+    digits = 2 if usd == 0 or usd >= 1 else 1 - math.floor(math.log10(usd))
+    whole, _, rest = f"{usd:,.{min(max(digits, 2), 9)}f}".partition(".")
+    return f"${whole}.{rest.rstrip('0'):0<2}"
 
 
 def _used(one: Row) -> float:
@@ -274,36 +322,47 @@ def _used(one: Row) -> float:
 
 
 def _whose(one: Row) -> str:
-    of = one.get("of") or ("" if one.get("scope") == "tenant" else one.get("match"))
-    return one_line(f"{one.get('scope')} {of or ''}".strip(), 80)
+    scope, of = str(one.get("scope")), one.get("of")
+    if scope == "tenant":
+        return one_line(f"tenant {of or ''}".strip(), 80)
+    match = one.get("match")
+    return one_line(f"{scope} {of or match}" if of or match not in (None, "", "*") else f"no {scope} named", 80)
 
 
 def _refused(refused: Sequence[Row]) -> None:
-    """Why calls were refused, and the latest of them; a click opens the trace."""
+    """Why calls were refused, and the latest of each reason; a click opens the trace."""
     if not refused:
         return
     st.subheader("Refused calls", anchor=False)
-    left, right = st.columns([2, 5], gap="medium")
-    with left:
-        rows = [(str(one["code"]), int(one["n"])) for one in refused[:12]]
-        horizontal.counts("By reason", rows, "gateway-refused", "orange")
-    examples = sorted((one for reason in refused for one in reason["examples"]), key=lambda one: one["started_at"])
-    shown = examples[::-1][:_EXAMPLES]
-    with right, st.container(key="assay-table"):
+    rows = [(str(one["code"]), int(one["n"])) for one in refused[:12]]
+    horizontal.counts("By reason", rows, "gateway-refused", "orange")
+    latest = (one for reason in refused for one in reason["examples"][:_OF_EACH])
+    shown = sorted(latest, key=lambda one: one["started_at"], reverse=True)[:_EXAMPLES]
+    with st.container(key="assay-table"):
         chosen = lists.grid(
             {
                 "started": [_moment(one["started_at"]) for one in shown],
                 "reason": [one_line(one["code"], 40) for one in shown],
+                "rule": [one_line(one["rule"], 60) or None for one in shown],
+                "why": [_why(one) for one in shown],
                 "app": [one_line(one.get("app"), 60) for one in shown],
                 "model": [one_line(one.get("model"), 60) for one in shown],
-                "why": [one_line(one.get("why"), 300) or None for one in shown],
             },
             "gateway-refused-grid",
             height=420,
-            renamed={"reason": lists.text_column("Reason", 130), "why": lists.text_column("Why", 380)},
+            renamed={
+                "reason": lists.text_column("Reason", 120),
+                "rule": lists.text_column("Rule or budget", 130),
+                "why": lists.text_column("Why", 560),
+            },
         )
     if chosen is not None and chosen < len(shown):
         links.open_trace(shown[chosen]["trace_id"], shown[chosen]["span_id"])
+
+
+def _why(one: Row) -> str | None:
+    """What the caller was told, without the budget's name, which has a column of its own."""
+    return one_line(str(one.get("why") or "").removeprefix(f"the budget {one['rule']} "), 300) or None
 
 
 def _moment(at: object) -> datetime | None:

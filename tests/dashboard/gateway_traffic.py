@@ -23,6 +23,10 @@ N_OK: Final = 60
 _MS: Final = 1_000_000
 _S: Final = 1_000_000_000
 EAST, WEST = Target(upstream="east", model="sim-1"), Target(upstream="west", model="sim-1-mini")
+BUDGET: Final = (
+    "the budget desk-day of the app 'parcel-desk' has spent {} of 0.00001 USD this day (UTC), 0.00 USD are held for "
+    "calls under way, and this call may cost 0.00003 USD; it begins anew at 2026-11-22T00:00:00Z"
+)
 FAST: Final = VirtualModel(name="support-fast", kind=CallKind.CHAT, targets=(EAST, WEST))
 _POLICIES: Final = {
     "limits": 0.004,
@@ -64,9 +68,9 @@ def day(stack: Stack) -> list[str]:
 def refused(now: int) -> list[Call]:
     """Four refused calls, oldest first."""
     why = (
-        ("budget", "app parcel-desk spent $5.0012 of $5.00 this day; it begins anew at 2026-11-22T00:00:00Z"),
-        ("content", "the rule no-weapons refuses this message"),
-        ("budget", "app parcel-desk spent $5.0040 of $5.00 this day; it begins anew at 2026-11-22T00:00:00Z"),
+        ("budget", BUDGET.format("0.00003")),
+        ("content", "Not here."),
+        ("budget", BUDGET.format("0.00004")),
         ("limit_requests", "600 requests a minute are allowed for key 0a1b2c3d4e5f; try again in 12 s"),
     )
     return [_refused(now - (600 - 60 * n) * _S, code, said) for n, (code, said) in enumerate(why)]
@@ -79,9 +83,34 @@ def attack(stack: Stack) -> str:
     call = _call(time.time_ns() - 60 * _S, 40, app=HOSTILE_APP, model=model)
     call.refused, call.error, call.error_message = hostile.EVERYTHING[:80], "refused", hostile.EVERYTHING[:900]
     call.masked, call.policy_ms = {hostile.EVERYTHING[:40]: 3}, {hostile.EVERYTHING[:40]: 0.2}
-    call.attempts = [Attempt(target=bad, started_ns=call.started_ns, ended_ns=call.ended_ns, error="refused")]
+    about: dict[str, Any] = {"started_ns": call.started_ns, "ended_ns": call.ended_ns, "error": "refused"}
+    call.attempts = [Attempt(target=EAST, **about), Attempt(target=bad, **about)]
+    call.flags = ["content:" + hostile.EVERYTHING[:90]]
     call.fallback_reason = hostile.EVERYTHING[:60]
     return send(stack, [call])[0]
+
+
+def within_an_agent(stack: Stack) -> tuple[str, str]:
+    """A call that an agent's own span of it encloses, with the same tokens and cost: the ids of trace and of the
+    gateway's span."""
+    call = _answered(time.time_ns() - 90 * _S, random.Random(3), app=OTHER_APP)
+    call.masked, call.flags = {"email": 2}, ["content:legal-threat"]
+    sent = ExportTraceServiceRequest.FromString(span_of(call, content=False))
+    ours = sent.resource_spans[0].scope_spans[0].spans[0]
+    agents = sent.resource_spans.add()
+    agents.CopyFrom(sent.resource_spans[0])
+    agents.scope_spans[0].scope.name = "pydantic-ai"
+    outer = agents.scope_spans[0].spans[0]
+    outer.span_id, outer.parent_span_id = bytes(range(8)), b""
+    outer.start_time_unix_nano -= 5 * _MS
+    outer.end_time_unix_nano += 5 * _MS
+    said = [each for each in outer.attributes if each.key.startswith("gen_ai.")]
+    del outer.attributes[:]
+    outer.attributes.extend(said)
+    ours.parent_span_id = outer.span_id
+    headers = {**stack.headers, "Content-Type": "application/x-protobuf"}
+    httpx.post(f"{stack.otlp_http}/v1/traces", content=sent.SerializeToString(), headers=headers).raise_for_status()
+    return ours.trace_id.hex(), ours.span_id.hex()
 
 
 def _call(at: int, ms: float, *, app: str = APP, model: VirtualModel = FAST) -> Call:
@@ -138,4 +167,5 @@ def _refused(at: int, code: str, said: str) -> Call:
     call = _call(at, 0.3)
     call.upstream_ns, call.status = 0, 429
     call.refused, call.error, call.error_message = code, code, said
+    call.flags = ["content:no-weapons"] if code == "content" else []
     return call

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dashboard.views import gateway
 from tests.dashboard import gateway_traffic
 from tests.dashboard.conftest import VISIBLE_S, Shown
 from tests.dashboard.test_hostile_pages import harmless, settled
@@ -44,7 +45,7 @@ def test_the_page_shows_traffic_overhead_cache_upstreams_and_masked_values(
     page.goto(shown.url(f"gateway?since=24h&app={gateway_traffic.APP}"))
     expect(metric(page, "Calls")).to_have_text(str(gateway_traffic.N_OK + 14 + 5 + 3 + 1 + 4))
     expect(metric(page, "Refused")).to_have_text("4.6%")
-    expect(metric(page, "Cache hits")).to_have_text("16.9%")
+    expect(metric(page, "Cache hits of 83")).to_have_text("16.9%")
     expect(metric(page, "Overhead p95")).to_have_text(re.compile(r"^0\.\d+ ms$|^1\.\d ms$"))
     expect(page.locator(".st-key-assay-gateway-state")).to_contain_text("does not answer")
     expect(page.get_by_text("assay serve gateway")).to_be_visible()
@@ -61,6 +62,11 @@ def test_the_page_shows_traffic_overhead_cache_upstreams_and_masked_values(
     cells = page.locator('[data-testid="stDataFrame"] canvas td')
     expect(cells.filter(has_text="status_503 5").first).to_be_attached()
     assert page.get_by_test_id("stPlotlyChart").count() == 5
+    expect(page.get_by_text("Only calls that went through the gateway: imported history")).to_be_visible()
+    expect(page.get_by_text("Budgets, and how upstreams are now, are of all apps.")).to_be_visible()
+    for name in ("Errors", "Refused", "Overhead p50", "Overhead p95", "Cache hits of 83"):
+        tile = page.get_by_test_id("stMetric").filter(has_text=name)
+        expect(tile.get_by_test_id("stTooltipIcon").first).to_be_attached()
 
 
 def test_a_refused_call_says_why_and_leads_to_its_trace(page: Page, shown: Shown, refused: list[str]) -> None:
@@ -68,7 +74,11 @@ def test_a_refused_call_says_why_and_leads_to_its_trace(page: Page, shown: Shown
     expect(page.get_by_role("heading", name="Refused calls")).to_be_visible()
     grid = page.locator(".st-key-gateway-refused-grid")
     expect(grid.locator("canvas td").filter(has_text="limit_requests").first).to_be_attached()
-    expect(grid.locator("canvas td").filter(has_text="the rule no-weapons refuses").first).to_be_attached()
+    expect(grid.locator("canvas td").filter(has_text=re.compile("^no-weapons$")).first).to_be_attached()
+    expect(grid.locator("canvas td").filter(has_text=re.compile("^desk-day$")).first).to_be_attached()
+    expect(
+        grid.locator("canvas td").filter(has_text=re.compile("^of the app .* has spent 0.00004 of")).first
+    ).to_be_attached()
     settled(page)
     canvas = grid.locator("canvas").first
     canvas.scroll_into_view_if_needed()
@@ -76,6 +86,31 @@ def test_a_refused_call_says_why_and_leads_to_its_trace(page: Page, shown: Shown
     assert box is not None
     page.mouse.click(box["x"] + 300, box["y"] + 36 + 19)
     expect(page).to_have_url(re.compile(f"/trace\\?trace_id={refused[3]}"))
+
+
+def test_a_trace_says_which_span_is_the_gateways_and_counts_once(page: Page, shown: Shown) -> None:
+    trace_id, span_id = gateway_traffic.within_an_agent(shown.stack)
+    with shown.stack.client() as client:
+
+        def spans() -> list[dict[str, object]]:
+            told = client.get(f"/api/v1/traces/{trace_id}")
+            return list(told.json()["spans"]) if told.is_success else []
+
+        wait_until(lambda: len(spans()) == 2, VISIBLE_S, "both spans to be stored")
+        assert [span["scope_name"] for span in spans()] == ["pydantic-ai", "assay.gateway"]
+        assert [span["usage_counted"] for span in spans()] == [False, True]
+    page.goto(shown.url(f"trace?trace_id={trace_id}&span_id={span_id}"))
+    rows = page.locator('[role="treeitem"]')
+    expect(rows).to_have_count(2)
+    agents, ours = rows.nth(0), rows.nth(1)
+    expect(ours).to_contain_text("via gateway")
+    expect(agents).not_to_contain_text("via gateway")
+    counted = ours.locator(".cost").text_content()
+    expect(agents.locator(".cost")).to_have_text(f"({counted})")
+    expect(page.get_by_text("(in brackets): counted in another span")).to_be_visible()
+    detail = page.locator(".st-key-assay-detail")
+    for said in ("via gateway", "east", "support-fast", "miss", "email 2", "content:legal-threat"):
+        expect(detail.get_by_text(said, exact=True).first).to_be_visible()
 
 
 def test_without_calls_the_page_says_how_to_send_one(page: Page, shown: Shown, refused: list[str]) -> None:
@@ -108,6 +143,14 @@ def test_narrow_screens_do_not_overflow(page: Page, shown: Shown, refused: list[
     page.goto(shown.url(f"gateway?since=24h&app={gateway_traffic.APP}"))
     expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+def test_small_sums_and_budgets_of_nobody_have_words() -> None:
+    shown = [gateway._dollars(usd) for usd in (None, 0, 0.5, 0.00001, 0.000000028, 1234.5, 0.0123)]
+    assert shown == [None, "$0.00", "$0.50", "$0.00001", "$0.000000028", "$1,234.50", "$0.012"]
+    rows = [{"scope": "user", "match": "*", "of": ""}, {"scope": "app", "match": "desk*", "of": ""}]
+    rows += [{"scope": "team", "match": "*", "of": "support"}, {"scope": "tenant", "match": "*", "of": ""}]
+    assert [gateway._whose(one) for one in rows] == ["no user named", "app desk*", "team support", "tenant"]
 
 
 @pytest.fixture
@@ -179,9 +222,12 @@ def test_a_running_gateway_shows_its_upstreams_and_spend_against_budgets(
         upstreams = page.locator(".st-key-assay-grid-upstreams canvas td")
         expect(upstreams.filter(has_text="given a rest").first).to_be_attached(timeout=45_000)
         expect(upstreams.filter(has_text="breaker_open").first).to_be_attached()
-        budgets = page.locator(".st-key-assay-grid-budgets canvas td")
+        spent = page.locator(".st-key-assay-grid-budgets-spent canvas td")
+        budgets = page.locator('[class*="st-key-assay-grid-budgets"] canvas td')
+        expect(spent.filter(has_text="desk-day").first).to_be_attached(timeout=45_000)
+        assert spent.filter(has_text="whole-month").count() == 0
         expect(budgets.filter(has_text="app parcel-desk").first).to_be_attached(timeout=45_000)
         expect(budgets.filter(has_text="whole-month").first).to_be_attached()
-        assert budgets.filter(has_text=re.compile(r"^\$?0\.60*$")).count() == 2, budgets.all_text_contents()
+        assert budgets.filter(has_text=re.compile(r"^\$0\.60$")).count() == 2, budgets.all_text_contents()
         expect(page.locator(".st-key-gateway-refused-grid canvas td").filter(has_text="budget").first).to_be_attached()
         page.close()

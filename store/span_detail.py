@@ -75,7 +75,7 @@ def detail_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "resource": _object(row.get("resource")),
         "events": events,
         "links": [link for link in _list(row.get("links")) if isinstance(link, dict)],
-        **{name: row.get(name) for name in ("scope_name", "scope_version", "flags", "trace_state", "seq")},
+        **{name: row.get(name) for name in ("scope_version", "flags", "trace_state", "seq")},
     }
 
 

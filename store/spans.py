@@ -27,14 +27,14 @@ LIGHT: Final = [
     *("trace_id", "span_id", "parent_span_id", "name", "kind", "start_ns", "end_ns", "duration_ms", "status_message"),
     *("app", "release", "variant", "environment", "session_id", "user_id", "provider", "input_tokens", "output_tokens"),
     *("total_tokens", "cache_read_tokens", "reasoning_tokens", "cost_usd", "usage_counted", "ttft_ms", "agent_name"),
-    *("tool_name", "error_type", "issues", "seq", "content_hash", "tenant"),
+    *("tool_name", "error_type", "issues", "scope_name", "seq", "content_hash", "tenant"),
 ]
 ORDER: Final = [
     *("trace_id", "span_id", "parent_span_id", "name", "kind", "start_ns", "end_ns", "started_at", "duration_ms"),
     *("status", "status_message", "app", "release", "variant", "environment", "session_id", "user_id", "provider"),
     *("model", "input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "reasoning_tokens", "cost_usd"),
-    *("usage_counted", "ttft_ms", "agent_name", "tool_name", "error_type", "issues", "input_preview"),
-    *("output_preview", "row_id"),
+    *("usage_counted", "ttft_ms", "agent_name", "tool_name", "error_type", "issues", "scope_name"),
+    *("input_preview", "output_preview", "row_id"),
 ]
 
 _OF_QUERIES: Final = ("tenant", "n_same", "status_code", "content_hash")

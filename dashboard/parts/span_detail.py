@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import human
 from dashboard.api import Row
-from dashboard.parts import arrow, content, frame, palette, score_cards
+from dashboard.parts import arrow, content, frame, palette, score_cards, span_list
 from dashboard.text import inert, one_line
 
 _RAW_LIMIT: Final = 2_000
@@ -64,6 +64,8 @@ def _head(span: Row, key: str) -> None:
                 color="gray",
                 help="An enclosing or repeated span: its tokens are in another span's totals",
             )
+        if span.get("scope_name") == span_list.GATEWAY:
+            st.badge("via gateway", color="gray", help="The gateway's own span of this call")
         for issue in span.get("issues") or ():
             with st.container(key=f"assay-quiet-{key}-{inert(issue, 30)}", width="content"):
                 st.text(inert(issue, 30))
@@ -83,6 +85,24 @@ def _head(span: Row, key: str) -> None:
         ("Span id", span.get("span_id")),
     )
     frame.facts(cells, key)
+    if span.get("scope_name") == span_list.GATEWAY:
+        frame.facts(gateway_cells(span.get("attributes") or {}), f"gateway-{key}")
+
+
+def gateway_cells(attributes: Row) -> list[tuple[str, object]]:
+    """What the gateway did to a call, by its attributes (docs/gateway-spans.md); values are data."""
+    start = f"{span_list.GATEWAY}."
+    told = {name.removeprefix(start): value for name, value in attributes.items() if name.startswith(start)}
+    masked = [f"{name.removeprefix('masked.')} {told[name]}" for name in sorted(told) if name.startswith("masked.")]
+    flags = told.get("flags")
+    return [
+        ("Upstream", told.get("upstream")),
+        ("Asked for", told.get("virtual_model")),
+        ("Cache", told.get("cache")),
+        ("Masked", ", ".join(masked)),
+        ("Flags", ", ".join(map(str, flags)) if isinstance(flags, list) else flags),
+        ("Refused", told.get("refused")),
+    ]
 
 
 def _error(span: Row) -> None:

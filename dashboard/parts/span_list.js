@@ -80,6 +80,8 @@ function load(state, data) {
   state.signature = JSON.stringify([data.columns.id.length, data.columns.id[0]]);
   state.isError = new Set(data.columns.error);
   state.isOrphan = new Set(data.columns.orphan);
+  state.isGateway = new Set(data.columns.gateway);
+  state.isUncounted = new Set(data.columns.uncounted);
   const { start, ms } = data.columns;
   state.from = 0; state.until = 0;
   for (let i = 0; i < start.length; i++) {
@@ -191,7 +193,7 @@ function draw(state) {
   for (let place = first; place < last; place++) drawn.push(drawRow(state, rows[place], place, width));
   space.replaceChildren(...drawn);
   const shown = state.find ? `${rows.length.toLocaleString("en")} of ` : "";
-  state.foot.textContent = `${shown}${columns.id.length.toLocaleString("en")} ${columns.id.length === 1 ? "span" : "spans"} · j k move · ← → fold · e next error`;
+  state.foot.textContent = `${shown}${columns.id.length.toLocaleString("en")} ${columns.id.length === 1 ? "span" : "spans"} · ${state.isUncounted.size ? "(in brackets): counted in another span · " : ""}j k move · ← → fold · e next error`;
 }
 
 function nameWidth(width) { return Math.max(150, Math.min(380, width * 0.42)); }
@@ -239,8 +241,11 @@ function drawRow(state, index, place, width) {
   const bad = state.isError.has(index);
   const badge = make("span", "badge", "error");
   badge.style.color = data.error_colour;
+  const via = make("span", "badge", "via gateway");
+  via.style.color = data.other_colour;
   if (view === "log") {
     row.append(make("span", "number at", `+${short(columns.start[index] - state.from)}`), icon, name);
+    if (state.isGateway.has(index)) row.append(via);
     if (bad) row.append(badge);
     const about = make("span", "about", columns.about[index]);
     about.dir = "auto";
@@ -262,6 +267,7 @@ function drawRow(state, index, place, width) {
   }
   caret.style.marginLeft = `${indent}px`;
   head.append(caret, icon, name);
+  if (state.isGateway.has(index)) head.append(via);
   if (below) head.append(below);
   if (state.isOrphan.has(index)) {
     const lost = make("span", "badge", "no parent");
@@ -271,6 +277,7 @@ function drawRow(state, index, place, width) {
   }
   if (bad) head.append(badge);
   if (view === "tree") {
+    if (state.isUncounted.has(index)) row.classList.add("uncounted");
     row.append(make("span", "gap"), make("span", "number tokens", columns.tokens[index]), make("span", "number cost", columns.cost[index]),
       make("span", "number time", columns.time[index]));
   } else row.append(head, bar(state, index, width, bad ? data.error_colour : colour));

@@ -21,11 +21,13 @@ from dashboard.text import inert, one_line
 
 _HERE: Final = Path(__file__).parent
 _KINDS: Final = list(palette.KIND_ICON)
+GATEWAY: Final = "assay.gateway"  # the scope of what the gateway says of a call
 
 
 _KEPT: Final = (
     *("span_id", "parent_span_id", "name", "kind", "start_ns", "duration_ms", "status", "status_message"),
-    *("input_tokens", "output_tokens", "total_tokens", "cost_usd", "input_preview", "output_preview"),
+    *("input_tokens", "output_tokens", "total_tokens", "cost_usd", "usage_counted", "scope_name"),
+    *("input_preview", "output_preview"),
 )
 
 
@@ -53,8 +55,10 @@ def payload(spans: Sequence[Row], start_ns: int) -> dict[str, Any]:
         "start": [round(start, 3) for start in starts],
         "ms": [round(row.get("duration_ms") or 0.0, 3) for row in rows],
         "time": [human.duration(row.get("duration_ms")) for row in rows],
-        "tokens": [human.tokens(_tokens(row)) if _tokens(row) else "" for row in rows],
-        "cost": [human.usd(row["cost_usd"]) if row.get("cost_usd") else "" for row in rows],
+        "gateway": [index for index, row in enumerate(rows) if row.get("scope_name") == GATEWAY],
+        "uncounted": [index for index, row in enumerate(rows) if _uncounted(row)],
+        "tokens": [_counted(row, human.tokens(_tokens(row)) if _tokens(row) else "") for row in rows],
+        "cost": [_counted(row, human.usd(row["cost_usd"]) if row.get("cost_usd") else "") for row in rows],
         "about": [_about(row) for row in rows],
     }
 
@@ -97,6 +101,15 @@ def _component() -> Callable[..., Any]:
 
 def _tokens(row: Row) -> int:
     return int(row.get("total_tokens") or (row.get("input_tokens") or 0) + (row.get("output_tokens") or 0))
+
+
+def _uncounted(row: Row) -> bool:
+    """It has tokens or a cost that another span has too: the trace's totals leave them out."""
+    return row.get("usage_counted") is False and bool(_tokens(row) or row.get("cost_usd"))
+
+
+def _counted(row: Row, amount: str) -> str:
+    return f"({amount})" if amount and _uncounted(row) else amount
 
 
 def _about(row: Row) -> str:

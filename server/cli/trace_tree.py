@@ -28,6 +28,7 @@ MAX_INDENT: Final = 30  # levels drawn; deeper spans say their depth instead
 _PREVIEW: Final = 400
 _FULL: Final = 20_000
 _COUNTED_KINDS: Final = frozenset({"LLM", "EMBEDDING", "RERANKER"})
+_GATEWAY: Final = "assay.gateway"  # the scope of what the gateway says of a call
 
 Row = Mapping[str, Any]
 
@@ -78,6 +79,8 @@ def print_trace(trace: Mapping[str, Any], *, full: bool) -> None:
         if full:
             for line in _said(branch):
                 out.print(line, soft_wrap=True)
+    if any(_bracketed(span) for span in spans):
+        out.print(Text("(in brackets): counted in another span", "dim"))
     n_spans = trace.get("n_spans") or len(spans)
     if n_spans > len(spans):
         out.print(Text(f"... {counted(n_spans - len(spans), 'more span')}: --limit {n_spans} shows them all", "dim"))
@@ -202,12 +205,20 @@ def _line(branch: Branch) -> Text:
     )
     line += Text(f"  {duration(span.get('duration_ms'))}")
     if span.get("kind") in _COUNTED_KINDS or span.get("usage_counted"):
-        line += Text(f"  {tokens(span.get('input_tokens'), span.get('output_tokens'))} tok")
-        line += Text(f"  {money(span.get('cost_usd'))}")
+        used = f"{tokens(span.get('input_tokens'), span.get('output_tokens'))} tok  {money(span.get('cost_usd'))}"
+        line += Text(f"  ({used})", "dim") if _bracketed(span) else Text(f"  {used}")
         line += Text("  ") + cell(span.get("model") or "", 60, "dim")
+    if span.get("scope_name") == _GATEWAY:
+        line += Text("  via gateway", "dim")
     if span.get("status") == "error":
         why = span.get("status_message") or span.get("error_type") or ""
         line += Text("  ") + status("error") + Text(" ") + cell(why, 200, "red")
     notes = [branch.oddity, *(str(issue) for issue in span.get("issues") or [])]
     shown = ", ".join(plain(note, 60) for note in notes if note)
     return line + (Text(f"  [{shown}]", "yellow") if shown else Text(""))
+
+
+def _bracketed(span: Row) -> bool:
+    """A model span whose tokens and cost another span has too: the trace's totals leave them out."""
+    said = any(span.get(name) for name in ("input_tokens", "output_tokens", "cost_usd"))
+    return span.get("kind") in _COUNTED_KINDS and span.get("usage_counted") is False and said

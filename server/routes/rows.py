@@ -41,6 +41,7 @@ class SpanRow(BaseModel):
     tool_name: str | None
     error_type: str | None
     issues: list[str]
+    scope_name: str | None
     input_preview: str | None
     output_preview: str | None
 
@@ -124,7 +125,6 @@ class WholeSpan(SpanRow):
     resource: dict[str, Any]
     events: list[dict[str, Any]]
     links: list[dict[str, Any]]
-    scope_name: str | None
     scope_version: str | None
     flags: int | None
     trace_state: str | None

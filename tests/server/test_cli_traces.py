@@ -168,3 +168,20 @@ def test_the_system_instructions_of_a_span_stand_before_its_input(capsys: pytest
     printed = capsys.readouterr().out
     assert printed.index("\nsystem\nBe kind.") < printed.index("\ninput\nHi") < printed.index("\noutput\nHello")
     assert not set(printed) & set("\x1b\x9b\x07\x00")
+
+
+def test_the_span_of_the_gateway_says_so_and_what_counts_elsewhere_is_in_brackets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    used: dict[str, Any] = {"kind": "LLM", "input_tokens": 100, "output_tokens": 10, "cost_usd": 0.5, "model": "m"}
+    spans = [
+        span("a", usage_counted=False, scope_name="pydantic-ai", **used),
+        span("b", "a", usage_counted=True, scope_name="assay.gateway", **used),
+    ]
+    trace_tree.print_trace({"trace": {"trace_id": "1" * 32}, "spans": spans}, full=False)
+    agents, ours, caption = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()][-3:]
+    assert agents.endswith("  (100 > 10 tok  $0.5000)  m")
+    assert ours.endswith("  100 > 10 tok  $0.5000  m  via gateway")
+    assert caption == "(in brackets): counted in another span"
+    trace_tree.print_trace({"trace": {"trace_id": "1" * 32}, "spans": spans[1:]}, full=False)
+    assert "brackets" not in capsys.readouterr().out

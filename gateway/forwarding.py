@@ -29,7 +29,7 @@ _HOP: Final = frozenset(
 )  # fmt: skip
 _NOT_SENT: Final = _HOP | {
     "host", "authorization", "x-api-key", "api-key", "cookie", "baggage", "traceparent", "tracestate", "expect",
-    "x-assay-app", "x-assay-session", "x-assay-release", "x-assay-variant",
+    "x-assay-app", "x-assay-session", "x-assay-release", "x-assay-variant", "content-length",
 }  # fmt: skip
 _NOT_RETURNED: Final = _HOP | {"date", "server", "x-assay-release", "x-assay-variant"}
 _UNSAID: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # that aiohttp would add
@@ -163,27 +163,28 @@ class Exchange:
             said = f"release {goal.release!r} broke off before it answered; try again"
             raise _failed(502, "release_failed", said) from error
 
-    def _headers(self, goal: Goal) -> dict[str, str]:
-        given, passage = self._request.headers, self._passage
-        dropped = {name.strip().lower() for name in given.get(b"connection", b"").decode("latin-1").split(",")}
-        headers = {
-            name.decode("latin-1"): value.decode("utf-8", "replace")
-            for name, value in given.items()
-            if name.decode("latin-1") not in _NOT_SENT and name.decode("latin-1") not in dropped
+    def _headers(self, goal: Goal) -> list[tuple[str, str]]:
+        request, passage = self._request, self._passage
+        dropped = {name.strip().lower() for name in request.joined(b"connection").decode("latin-1").split(",")}
+        dropped |= _NOT_SENT
+        headers = [
+            (name.decode("latin-1"), value.decode("utf-8", "replace"))
+            for name, value in request.pairs
+            if name.decode("latin-1") not in dropped
+        ]
+        if request.declared_length() >= 0:
+            headers.append(("content-length", str(request.declared_length())))
+        headers.append(("traceparent", f"00-{passage.trace_id.hex()}-{passage.span_id.hex()}-01"))
+        ours = {
+            "session.id": passage.session,
+            "assay.release": goal.release,
+            "assay.variant": goal.variant,
+            "assay.app": passage.app,
+            "user.id": passage.user,
         }
-        headers["traceparent"] = f"00-{passage.trace_id.hex()}-{passage.span_id.hex()}-01"
-        headers["baggage"] = stamped(
-            given.get(b"baggage", b""),
-            {
-                "session.id": passage.session,
-                "assay.release": goal.release,
-                "assay.variant": goal.variant,
-                "assay.app": passage.app,
-                "user.id": passage.user,
-            },
-        )
+        headers.append(("baggage", stamped(request.joined(b"baggage"), ours)))
         if goal.key:
-            headers["authorization"] = f"Bearer {goal.key}"
+            headers.append(("authorization", f"Bearer {goal.key}"))
         return headers
 
     async def _return(self, answer: aiohttp.ClientResponse, goal: Goal) -> None:

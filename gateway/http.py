@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -26,17 +26,18 @@ class Gone(Exception):
 
 class Request:
     """One request: `method`, `path` (`raw_path`: not yet percent-decoded), and headers by lower-case name (the first of
-    a name counts)."""
+    a name counts; `pairs` has all of them)."""
 
-    __slots__ = ("_receive", "headers", "method", "path", "query", "raw_path")
+    __slots__ = ("_receive", "headers", "method", "pairs", "path", "query", "raw_path")
 
     def __init__(self, scope: Message, receive: Receive) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.raw_path: bytes = scope.get("raw_path") or quote(self.path).encode()
         self.query: bytes = scope.get("query_string", b"")
+        self.pairs: Sequence[tuple[bytes, bytes]] = scope["headers"]
         self.headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
+        for name, value in self.pairs:
             self.headers.setdefault(name, value)
         self._receive = receive
 
@@ -49,6 +50,10 @@ class Request:
         if not found.isprintable():
             raise BadCall(f"the header {name.decode()} has control characters; send plain text", param=name.decode())
         return found
+
+    def joined(self, name: bytes) -> bytes:
+        """All headers of a name as one list (RFC 9110, section 5.3); empty where there is none."""
+        return b",".join(value for each, value in self.pairs if each == name)
 
     def declared_length(self) -> int:
         """Of the body, -1 when it is not said."""

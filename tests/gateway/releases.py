@@ -22,6 +22,7 @@ class Asked:
     raw_path: str
     headers: dict[str, str]
     body: bytes
+    pairs: list[tuple[str, str]]
 
     @property
     def baggage(self) -> dict[str, str]:
@@ -74,7 +75,13 @@ def running(name: str, port: int = 0) -> Iterator[Release]:
 async def _answer(release: Release, request: web.Request) -> web.StreamResponse:
     body = await request.read()
     headers = {name.lower(): value for name, value in request.headers.items()}
-    asked = Asked(method=request.method, raw_path=request.raw_path, headers=headers, body=body)
+    asked = Asked(
+        method=request.method,
+        raw_path=request.raw_path,
+        headers=headers,
+        body=body,
+        pairs=list(request.headers.items()),
+    )
     release.asked.append(asked)
     match request.query.get("do"):
         case "stream" | "break" as how:

@@ -131,6 +131,23 @@ def test_what_a_release_is_told(place: Place) -> None:
     assert USER not in str(asked)
 
 
+def test_headers_of_one_name_go_on_together(place: Place) -> None:
+    """Those that end here do so however often they come."""
+    address = urlsplit(place.gateway.url)
+    given = ["x-own: one", "x-own: two", "baggage: mine=1", "baggage: yours=2", "connection: x-gone",
+             "connection: close", "x-gone: 1", "cookie: a=1", "cookie: b=2", "content-length: 2"]  # fmt: skip
+    head = "\r\n".join(["POST /apps/shop/v1/sessions/s1/turns HTTP/1.1", "host: x", f"authorization: Bearer {USER}"])
+    with socket.create_connection((address.hostname or "", address.port or 0)) as caller:
+        caller.sendall("\r\n".join([head, *given, "", "{}"]).encode())
+        wait_until(lambda: place.v1.asked, 20, "the release to be asked")
+        assert caller.recv(12) == b"HTTP/1.1 200"
+    (asked,) = place.v1.asked
+    assert [value for name, value in asked.pairs if name.lower() == "x-own"] == ["one", "two"]
+    assert (asked.baggage["mine"], asked.baggage["yours"]) == ("1", "2")
+    assert [value for name, value in asked.pairs if name.lower() == "content-length"] == ["2"]
+    assert not {"x-gone", "cookie"} & asked.headers.keys()
+
+
 def test_what_a_caller_is_told(place: Place) -> None:
     place.plan(1.0, variants={"v2": "green"})
     answer = place.ask("s1")

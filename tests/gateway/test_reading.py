@@ -10,9 +10,10 @@ import pytest
 from core.ids import TenantId
 from core.records import Principal, Role
 from gateway.callers import parse_baggage
+from gateway.depth import MOST_DEPTH
 from gateway.errors import CallFailed
 from gateway.http import Message, Request
-from gateway.reading import DROPPED, MOST_DEPTH, read_call
+from gateway.reading import DROPPED, read_call
 from gateway.records import Call, CallKind, Target, VirtualModel
 
 MODELS = {

@@ -118,7 +118,7 @@ def test_unpriced_calls_and_cache_hits_are_counted_apart(tmp_path: Path) -> None
 
 def test_absurd_counts_of_one_call_leave_the_others_readable(tmp_path: Path) -> None:
     most: dict[str, Any] = {"input_tokens": 2**63 - 1, "output_tokens": 2**63 - 1, "cache_read_tokens": -5}
-    dear = {"cost_usd": Decimal("999999999.999999999")}
+    dear: dict[str, Any] = {"cost_usd": Decimal("999999999.999999999")}
     (told,) = rows_of(tmp_path, [*(call(n, **most, **dear) for n in range(1, 4)), call(4)])
     assert (told["input_tokens"], told["cache_read_tokens"]) == (3 * 10**12 + 100, 0)
     assert told["cost_usd"] == Decimal("2999999999.999999997") + Decimal("0.001")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -172,13 +171,3 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         else:
             await send({"type": "lifespan.shutdown.complete"})
             return
-
-
-def until_idle(gateway: Gateway) -> Awaitable[None]:
-    """Resolves when no request is open; for a stop that lets answers end."""
-
-    async def wait() -> None:
-        while gateway.n_open:
-            await asyncio.sleep(0.02)
-
-    return wait()

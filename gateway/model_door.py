@@ -131,7 +131,7 @@ class _Exchange:
         stream = await door.upstreams.open(call)
         assembly = Assembly()
         try:
-            filters = Filters((each for _, each in door.chain.streams(call)), call.state["wants_usage"])
+            filters = Filters(door.chain.streams(call), call.state["wants_usage"], call.policy_ms)
             try:
                 async for chunks in stream:
                     for some in _first_alone(chunks, call.first_token_ns == 0):
@@ -151,7 +151,7 @@ class _Exchange:
         call = self._call
         self._note(answer)
         call.first_token_ns = self._door.clock()
-        filters = Filters((each for _, each in self._door.chain.streams(call)), call.state["wants_usage"])
+        filters = Filters(self._door.chain.streams(call), call.state["wants_usage"], call.policy_ms)
         events = filters.feed(chunks_of(answer.body)) + filters.end()
         self._end(200)
         await self._send_events(events + explained.comment(call) + DONE, last=True)

@@ -159,12 +159,6 @@ class Prices:
     def _provider(self, target: Target) -> str:
         return self._providers.get(target.upstream, "")
 
-    def reprice(self, usages: Iterable[tuple[str, str, int, Usage]]) -> list[int | None]:
-        """Nano-dollars of calls of the past: (provider, model, nanoseconds since the epoch, tokens) each, at the list's
-        prices of their time where this configuration says nothing. None: nobody knows."""
-        found = [(self.of(provider, model, at_ns=at_ns), usage) for provider, model, at_ns, usage in usages]
-        return [None if price is None else price.nano_usd(usage) for price, usage in found]
-
     def _override(self, model: str, virtual: str) -> Price | None:
         if not self._local:
             return None

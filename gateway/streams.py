@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import perf_counter_ns
 from typing import Any, Final
 
 import orjson
@@ -153,24 +154,35 @@ def chunks_of(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Filters:
-    """The policies' filters one after the other, and the rule that usage goes only to those who asked for it."""
+    """The policies' filters one after the other, and the rule that usage goes only to those who asked for it. What
+    each policy takes of the stream is added to `policy_ms`."""
 
-    def __init__(self, filters: Iterable[StreamFilter], wants_usage: bool) -> None:
+    def __init__(
+        self, filters: Iterable[tuple[str, StreamFilter]], wants_usage: bool, policy_ms: dict[str, float]
+    ) -> None:
         self._filters = tuple(filters)
         self._wants_usage = wants_usage
+        self._policy_ms = policy_ms
 
     def feed(self, chunks: list[dict[str, Any]]) -> bytes:
         """The events that the caller gets for these chunks. Raises Refused."""
-        for each in self._filters:
+        for name, each in self._filters:
+            began = perf_counter_ns()
             chunks = [passed for chunk in chunks for passed in each.feed(chunk)]
+            self._spent(name, began)
         return self._events(chunks)
 
     def end(self) -> bytes:
         """The events of what was held back."""
         left: list[dict[str, Any]] = []
-        for each in self._filters:
+        for name, each in self._filters:
+            began = perf_counter_ns()
             left = [passed for chunk in left for passed in each.feed(chunk)] + each.end()
+            self._spent(name, began)
         return self._events(left)
+
+    def _spent(self, name: str, began_ns: int) -> None:
+        self._policy_ms[name] = self._policy_ms.get(name, 0.0) + (perf_counter_ns() - began_ns) / 1e6
 
     def _events(self, chunks: list[dict[str, Any]]) -> bytes:
         if not self._wants_usage:

@@ -14,17 +14,14 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.redaction.pii import machine
 from core.ids import TenantId
 from core.pii.find import find
 from gateway.config import MaskingConfig
@@ -183,17 +180,6 @@ def _us(work: Callable[[], Any]) -> float:
     return (time.thread_time_ns() - began) / 1e3
 
 
-def _machine() -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=HERE
-    )
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "commit": commit.stdout.strip(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
-
-
 def main() -> None:
     """Print the tables and write the JSON result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -211,7 +197,7 @@ def main() -> None:
     calls, times = growing(), prompts()
     print("calls of conversations:", calls)
     print("microseconds:", times)
-    result = {**_machine(), "n_sentences": len(rows), "accuracy": table, "not_looked_for": left}
+    result = {**machine(), "n_sentences": len(rows), "accuracy": table, "not_looked_for": left}
     result |= {"conversation_calls": calls, "us": times}
     args.out.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -124,7 +124,8 @@ def _cpu(work: Any) -> float:
     return time.thread_time() - start
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, with commit and date."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=HERE
     )
@@ -158,7 +159,7 @@ def main() -> None:
     for name, s in speeds.items():
         rates = f"scan {s['scan_mb_s']:5} MB/s  redact {s['redact_mb_s']:5} MB/s"
         print(f"{name:20} {rates}  ({s['rows_changed']} of {s['rows']} rows changed)")
-    result = {**_machine(), "n_sentences": len(rows), "accuracy": table, "speed": speeds}
+    result = {**machine(), "n_sentences": len(rows), "accuracy": table, "speed": speeds}
     args.out.write_text(json.dumps(result, indent=2) + "\n")
 
 

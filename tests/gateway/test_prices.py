@@ -141,7 +141,10 @@ def test_history_is_priced_as_of_its_time_and_by_local_prices_where_there_are() 
     at_ns = to_ns(datetime(2026, 3, 1, tzinfo=UTC))
     usage = Usage(input_tokens=1_000_000, output_tokens=0)
     rows = [("openai", "gpt-4o-mini", at_ns, usage), ("openai", "mine", at_ns, usage), ("", "nobodys", at_ns, usage)]
-    assert Prices({"mine": _usd(3)}).reprice(rows) == [150_000_000, 3_000_000_000, None]
+    known = Prices({"mine": _usd(3)})
+    found = [known.of(provider, model, at_ns=when) for provider, model, when, _ in rows]
+    nano = [None if price is None else price.nano_usd(usage) for price in found]
+    assert nano == [150_000_000, 3_000_000_000, None]
 
 
 def test_names_as_long_as_one_likes_are_known_to_nobody_and_not_remembered() -> None:

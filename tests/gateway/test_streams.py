@@ -63,10 +63,10 @@ def test_a_finish_reason_is_text_whatever_the_upstream_says() -> None:
 def test_usage_reaches_only_those_who_asked_for_it() -> None:
     usage = {"id": "a", "choices": [], "usage": {"prompt_tokens": 1}}
     both = {"id": "a", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}}
-    assert Filters((), wants_usage=False).feed([usage]) == b""
-    assert b"usage" not in Filters((), wants_usage=False).feed([both])
-    assert b"finish_reason" in Filters((), wants_usage=False).feed([both])
-    assert Filters((), wants_usage=True).feed([usage]).count(b"usage") == 1
+    assert Filters((), wants_usage=False, policy_ms={}).feed([usage]) == b""
+    assert b"usage" not in Filters((), wants_usage=False, policy_ms={}).feed([both])
+    assert b"finish_reason" in Filters((), wants_usage=False, policy_ms={}).feed([both])
+    assert Filters((), wants_usage=True, policy_ms={}).feed([usage]).count(b"usage") == 1
 
 
 class _Held:
@@ -94,6 +94,8 @@ class _Marked:
 
 
 def test_what_one_filter_held_back_passes_those_after_it() -> None:
-    filters = Filters((_Held(), _Marked()), wants_usage=False)
+    spent: dict[str, float] = {}
+    filters = Filters((("held", _Held()), ("marked", _Marked())), wants_usage=False, policy_ms=spent)
     assert filters.feed([{"n": 1}]) == b""
     assert filters.end() == b'data: {"n":1,"marked":true}\n\n'
+    assert set(spent) == {"held", "marked"}

@@ -2,86 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final, Literal, NoReturn
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 
-def _overview() -> None:
-    from dashboard.views import overview
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One page: what the sidebar calls it, under which section, and the view that draws it.
 
-    overview.show()
+    Streamlit's own page object remembers the visit that made it, and one made outside of a visit is not usable ever
+    after; so a place makes a new one for each use.
+    """
 
+    view: str
+    title: str
+    icon: str
+    section: str = "Observe"
+    hidden: bool = False
 
-def _traces() -> None:
-    from dashboard.views import traces
+    def page(self) -> StreamlitPage:
+        """Streamlit's page object, for this run of the script."""
+        visibility: Literal["visible", "hidden"] = "hidden" if self.hidden else "visible"
+        return st.Page(
+            self._show,
+            title=self.title,
+            icon=f":material/{self.icon}:",
+            url_path=self.view,
+            default=self.view == "overview",
+            visibility=visibility,
+        )
 
-    traces.show()
-
-
-def _trace() -> None:
-    from dashboard.views import trace
-
-    trace.show()
-
-
-def _sessions() -> None:
-    from dashboard.views import sessions
-
-    sessions.show()
-
-
-def _session() -> None:
-    from dashboard.views import session
-
-    session.show()
-
-
-def _releases() -> None:
-    from dashboard.views import releases
-
-    releases.show()
+    def _show(self) -> None:
+        import_module(f"dashboard.views.{self.view}").show()
 
 
-def _agent() -> None:
-    from dashboard.views import agent
+OVERVIEW: Final = Place(view="overview", title="Overview", icon="monitoring")
+TRACES: Final = Place(view="traces", title="Traces", icon="account_tree")
+TRACE: Final = Place(view="trace", title="Trace", icon="timeline", hidden=True)
+SESSIONS: Final = Place(view="sessions", title="Sessions", icon="forum")
+SESSION: Final = Place(view="session", title="Session", icon="chat", hidden=True)
+AGENT: Final = Place(view="agent", title="Agent", icon="psychology")
+RELEASES: Final = Place(view="releases", title="Releases", icon="new_releases")
+GATEWAY: Final = Place(view="gateway", title="Gateway", icon="hub")
+PLACES: Final = (OVERVIEW, TRACES, TRACE, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY)
 
-    agent.show()
 
-
-def _gateway() -> None:
-    from dashboard.views import gateway
-
-    gateway.show()
-
-
-OVERVIEW: Final = st.Page(_overview, title="Overview", icon=":material/monitoring:", url_path="overview", default=True)
-TRACES: Final = st.Page(_traces, title="Traces", icon=":material/account_tree:", url_path="traces")
-TRACE: Final = st.Page(_trace, title="Trace", icon=":material/timeline:", url_path="trace", visibility="hidden")
-SESSIONS: Final = st.Page(_sessions, title="Sessions", icon=":material/forum:", url_path="sessions")
-SESSION: Final = st.Page(_session, title="Session", icon=":material/chat:", url_path="session", visibility="hidden")
-RELEASES: Final = st.Page(_releases, title="Releases", icon=":material/new_releases:", url_path="releases")
-AGENT: Final = st.Page(_agent, title="Agent", icon=":material/psychology:", url_path="agent")
-GATEWAY: Final = st.Page(_gateway, title="Gateway", icon=":material/hub:", url_path="gateway")
-PAGES: Final = (OVERVIEW, TRACES, TRACE, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY)
+def sections() -> dict[str, list[StreamlitPage]]:
+    """Every page by the section of the sidebar that it stands in."""
+    found: dict[str, list[StreamlitPage]] = {}
+    for place in PLACES:
+        found.setdefault(place.section, []).append(place.page())
+    return found
 
 
 def open_trace(trace_id: str, span_id: str | None = None) -> NoReturn:
     """Goes to the page of a trace, with one span selected if given."""
     where = {"trace_id": trace_id} | ({"span_id": span_id} if span_id else {})
-    st.switch_page(TRACE, query_params=where)
+    st.switch_page(TRACE.page(), query_params=where)
 
 
 def open_session(session_id: str) -> NoReturn:
     """Goes to the page of a session."""
-    st.switch_page(SESSION, query_params={"session_id": session_id})
+    st.switch_page(SESSION.page(), query_params={"session_id": session_id})
 
 
 def open_traces(app: str, release: str) -> NoReturn:
     """Goes to the traces of one release."""
-    st.switch_page(TRACES, query_params={"app": app, "release": release})
+    st.switch_page(TRACES.page(), query_params={"app": app, "release": release})
 
 
 def open_agent(trace_id: str) -> NoReturn:
     """Goes to the reasoning of one turn."""
-    st.switch_page(AGENT, query_params={"trace_id": trace_id})
+    st.switch_page(AGENT.page(), query_params={"trace_id": trace_id})

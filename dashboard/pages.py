@@ -57,7 +57,7 @@ def main() -> None:
     )
     st.html(_HERE / "parts/page.css")
     st.logo(str(_HERE / "parts/logo.svg"), icon_image=str(_HERE / "parts/mark.svg"), size="large")
-    page = st.navigation({"Observe": list(links.PAGES)}, expanded=True)
+    page = st.navigation(links.sections(), expanded=True)
     with states.waiting():
         _foot()
         _damage()

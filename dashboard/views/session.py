@@ -60,14 +60,14 @@ def _ask() -> None:
         given = st.text_input("Session id")
         if st.form_submit_button("Open", type="primary") and given:
             links.open_session(given.strip())
-    st.page_link(links.SESSIONS, label="All sessions", icon=":material/arrow_back:")
+    st.page_link(links.SESSIONS.page(), label="All sessions", icon=":material/arrow_back:")
 
 
 def _head(session: Row, scores: list[Row]) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="assay-crumbs"
     ):
-        st.page_link(links.SESSIONS, label="Sessions", icon=":material/arrow_back:")
+        st.page_link(links.SESSIONS.page(), label="Sessions", icon=":material/arrow_back:")
         with st.popover("Copy ids", icon=":material/content_copy:"):
             for name, value in (("Session id", session.get("session_id")), ("User id", session.get("user_id"))):
                 if value:

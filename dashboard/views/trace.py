@@ -68,7 +68,7 @@ def _ask() -> None:
         given = st.text_input("Trace id", placeholder="32 hexadecimal digits")
         if st.form_submit_button("Open", type="primary") and given:
             links.open_trace(given.strip())
-    st.page_link(links.TRACES, label="All traces", icon=":material/arrow_back:")
+    st.page_link(links.TRACES.page(), label="All traces", icon=":material/arrow_back:")
 
 
 def _head(trace: Row, scores: Sequence[Row], *, reasoned: bool) -> None:
@@ -76,7 +76,7 @@ def _head(trace: Row, scores: Sequence[Row], *, reasoned: bool) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="assay-crumbs"
     ):
-        st.page_link(links.TRACES, label="Traces", icon=":material/arrow_back:")
+        st.page_link(links.TRACES.page(), label="Traces", icon=":material/arrow_back:")
         with st.container(horizontal=True, width="content", vertical_alignment="center"):
             if trace.get("session_id") and st.button("Open session", icon=":material/forum:", key="to-session"):
                 links.open_session(str(trace["session_id"]))

@@ -77,6 +77,7 @@ class TargetKind(StrEnum):
     SPAN = "span"
     TURN = "turn"
     SESSION = "session"
+    EXAMPLE = "example"
 
 
 class PiiMode(StrEnum):

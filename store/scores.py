@@ -81,6 +81,7 @@ class NewScore:
             TargetKind.SPAN: ("trace_id", "span_id"),
             TargetKind.TURN: ("trace_id",),
             TargetKind.SESSION: ("session_id",),
+            TargetKind.EXAMPLE: ("session_id",),  # the session of the trial
         }[self.target]
         for name in needed:
             if not getattr(self, name):

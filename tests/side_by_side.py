@@ -29,6 +29,7 @@ FOLDERS: Final = (
     "fuzz",
     "importers",
     "examples",
+    "evaluators",
     "gateway",
     "experiments",
     "auth",

@@ -1,0 +1,1 @@
+"""The built-in evaluators: rules that read a trajectory, without a model."""

@@ -1,0 +1,61 @@
+"""The built-in evaluators: a plain table. To add one: a file in evaluators/rules/, and a line here.
+
+Two versions of one evaluator never stand here side by side: a run names the version that scored it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Final
+
+from core.errors import InvalidInput
+from evaluators.protocol import Evaluator
+
+CATALOGUE: Final[tuple[Evaluator, ...]] = ()
+
+VERSION: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]{1,6}){0,2}")  # 1, 1.2, 1.2.3
+
+BY_NAME: Final[Mapping[str, Evaluator]] = MappingProxyType({one.spec.name: one for one in CATALOGUE})
+
+
+def find(wanted: str) -> Evaluator:
+    """The built-in evaluator of 'name' or 'name@version'.
+
+    Raises InvalidInput for a name that is not here, naming those that are near, and for another version than the one
+    that is here.
+    """
+    name, version = split_version(wanted)
+    found = BY_NAME.get(name)
+    if found is None:
+        near = get_close_matches(name, BY_NAME, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "assay evaluators list names them all"
+        raise InvalidInput(f"there is no evaluator {name[:60]!r}; {hint}", field="evaluators")
+    if version is not None and version != found.spec.version:
+        raise InvalidInput(
+            f"{name} is at version {found.spec.version} here, not {version}: scores of another version cannot be made",
+            field="evaluators",
+        )
+    return found
+
+
+def find_all(wanted: Sequence[str]) -> tuple[Evaluator, ...]:
+    """Each of `wanted` once, in the order given. Raises InvalidInput as `find`, and when none is named."""
+    if not wanted:
+        raise InvalidInput("no evaluator is named; assay evaluators list names them all", field="evaluators")
+    return tuple({one.spec.name: one for one in map(find, wanted)}.values())
+
+
+def split_version(wanted: str) -> tuple[str, str | None]:
+    """'name@version' as its parts; None where no version is said. Raises InvalidInput for what is neither."""
+    name, at, version = wanted.strip().partition("@")
+    if not name or (at and not VERSION.fullmatch(version)):
+        raise InvalidInput(f"an evaluator is a name or name@version, not {wanted[:80]!r}", field="evaluators")
+    return name, version or None
+
+
+def named(evaluator: Evaluator) -> str:
+    """'name@version'."""
+    return f"{evaluator.spec.name}@{evaluator.spec.version}"

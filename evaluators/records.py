@@ -83,6 +83,7 @@ class ModelCall:
     error: str | None = None
     finish_reasons: str | None = None
     turn: int = 0
+    start_ns: int | None = None
     span_id: str | None = None
 
 

@@ -116,6 +116,7 @@ class Trajectory:
     n_spans: int = 0
     errors: tuple[str, ...] = ()
     end_state: Mapping[str, Any] | None = None  # of the world after it, where the target tells
+    outcome: float | None = None  # the session's latest outcome score; above 0 it was resolved
     attributes: Mapping[str, str] = field(default_factory=dict)  # of the roots
 
     @property

@@ -1,0 +1,46 @@
+"""What statistics answer: a number with its interval, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Lack(StrEnum):
+    """Why a number is missing. Never written as 0, NaN, p = 1 or (0, 0)."""
+
+    NO_EXAMPLES = "no_examples"  # nothing is paired
+    ONE_EXAMPLE = "one_example"  # one example has no spread
+    ALL_TIES = "all_ties"  # no example differs: a test has nothing to weigh
+    ZERO_VARIANCE = "zero_variance"  # every example differs by the same, and the metric has no known range
+    NOT_FINITE = "not_finite"  # NaN or infinity among the scores
+    ONE_TRIAL = "one_trial"  # the spread within an example needs two trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A confidence interval: its ends, its level (0 to 1) and how it was made."""
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unestimated:
+    """No estimate, and why."""
+
+    reason: Lack
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean or rate over `n` examples with its standard error, in the unit of the score."""
+
+    value: float
+    n: int
+    se: float | None
+    interval: Interval | None
+    lack: Lack | None = None  # why `se` or `interval` is missing

@@ -20,6 +20,7 @@ from core.errors import InvalidInput
 from core.ids import KeyId, TenantId
 from core.records import Counts, PiiPolicy, Principal, Role
 from store.control import changes, claims, erasures, keyring, ledger, tenants
+from store.control.curating import Curating
 from store.control.database import Database
 from store.control.erasures import Erasure
 from store.control.migrate import upgrade
@@ -34,13 +35,14 @@ from store.control.records import (
     TenantRecord,
 )
 from store.control.releasing import Releasing
+from store.control.running import Running
 from store.control.transactions import actor
 
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control(Releasing):
-    """Tenants, keys, ledger, releases, plans, audit and idempotency keys. `by` None in a change means Assay itself."""
+class Control(Releasing, Curating, Running):
+    """Tenants, keys, ledger, releases, plans, datasets, runs, audit, idempotency keys. `by` None means Assay itself."""
 
     @classmethod
     def open(cls, url: str, *, pepper: bytes, clock: Clock = system_clock) -> Control:

@@ -89,6 +89,11 @@ def rows(connection: Connection, table: Table, key: Values | None = None) -> lis
     return list(union.values())
 
 
+def by_index(connection: Connection, table: Table, key: Values) -> list[Any]:
+    """The rows with these values that the index leads to, for who knows how many there must be. Raises Corrupt."""
+    return _asked(connection, table, key, hint=None)
+
+
 def add(connection: Connection, table: Table, values: Values) -> None:
     """Inserts a row with its seal."""
     connection.execute(insert(table).values(**sealed(table, values)))

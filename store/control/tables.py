@@ -141,6 +141,103 @@ PLANS: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
+EVAL_RUNS: Final = Table(
+    "eval_runs",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("run_id", String(40), primary_key=True),
+    Column("app", String(200), nullable=False),
+    Column("release", String(200), nullable=False),
+    Column("dataset", String(200), nullable=False),
+    Column("dataset_version", BigInteger, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("evaluators", Text, nullable=False),  # JSON list of name@version
+    Column("k", Integer, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("params", Text, nullable=False),  # JSON object
+    Column("status", String(16), nullable=False),
+    Column("n_trials", BigInteger, nullable=False),
+    Column("n_done", BigInteger, nullable=False),
+    Column("n_failed", BigInteger, nullable=False),
+    Column("n_scored", BigInteger, nullable=False),
+    Column("cost_nano_usd", BigInteger, nullable=False),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("started_at_ns", BigInteger),
+    Column("finished_at_ns", BigInteger),
+    Column("reason", Text),
+    Column("summary", Text),  # JSON object: figures by metric
+    Column("owner", String(300)),  # the server process that works on it, until
+    Column("lease_until_ns", BigInteger),
+    Column("seal", LargeBinary(16)),
+)
+
+EVAL_TRIALS: Final = Table(
+    "eval_trials",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("run_id", String(40), primary_key=True),
+    Column("example_id", String(200), primary_key=True),
+    Column("trial", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("session_id", String(1000), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("stratum", String(200)),
+    Column("user_id", Text),  # whose content it is: an erasure takes it away
+    Column("trace_ids", Text, nullable=False),  # JSON list
+    Column("output", Text),
+    Column("detail", Text, nullable=False),  # JSON object
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cost_nano_usd", BigInteger),
+    Column("latency_us", BigInteger),
+    Column("n_calls", Integer, nullable=False),
+    Column("error", Text),
+    Column("scored", Integer, nullable=False),  # 1: its scores are in the lake
+    Column("started_at_ns", BigInteger),
+    Column("finished_at_ns", BigInteger),
+    Column("seal", LargeBinary(16)),
+)
+
+DATASETS: Final = Table(
+    "datasets",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("made_by", String(200), nullable=False),
+    Column("made_at_ns", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+DATASET_VERSIONS: Final = Table(
+    "dataset_versions",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),  # 1, 2, 3, ...
+    Column("content_hash", String(64), nullable=False),  # store/control/datasets.py, content_hash_of
+    Column("n_examples", BigInteger, nullable=False),
+    Column("n_erased", BigInteger, nullable=False),
+    Column("splits", Text, nullable=False),  # JSON object: split -> examples
+    Column("chunks", Text, nullable=False),  # JSON array of [sha256, lines], in order
+    Column("note", Text, nullable=False),
+    Column("made_by", String(200), nullable=False),
+    Column("made_at_ns", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+DATASET_CHUNKS: Final = Table(
+    "dataset_chunks",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("sha256", String(64), primary_key=True),  # of the lines, unpacked
+    Column("n_bytes", BigInteger, nullable=False),  # of the lines
+    Column("body", LargeBinary, nullable=False),  # zstd
+    Column("made_at_ns", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
 CHANGES: Final = Table(
     "changes",
     METADATA,
@@ -149,4 +246,9 @@ CHANGES: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
-SEALED: Final = (TENANTS, API_KEYS, LEDGER, WATERMARKS, CLAIMS, ERASURES, RELEASES, PLANS, CHANGES)
+SEALED: Final = (
+    *(TENANTS, API_KEYS, LEDGER, WATERMARKS, CLAIMS, ERASURES, RELEASES, PLANS),
+    *(DATASETS, DATASET_VERSIONS, DATASET_CHUNKS),
+    *(EVAL_RUNS, EVAL_TRIALS),
+    CHANGES,
+)

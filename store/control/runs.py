@@ -1,7 +1,7 @@
 """Evaluation runs and their trials: rows, and how they change.
 
-Both tables are sealed. A run's row counts its trials, so a run's trials are read by the index alone; only when there are
-fewer than the run says is the whole table gone through: looking at a run costs no scan.
+Both tables are sealed. A run counts its trials, so that these are read by the index alone; only when there are fewer
+than the run says is the whole table gone through: looking at a run costs no scan.
 """
 
 from __future__ import annotations

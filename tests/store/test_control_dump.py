@@ -35,6 +35,8 @@ def filled(database: ControlDatabase) -> Control:
     ann = Principal(tenant=ACME, role=Role.ADMIN, name="ann")
     control.register_release(ACME, spec, by=ann)
     control.set_plan(ACME, PlanSpec(app="desk", baseline="v1", weights={"v1": 1.0}), by=ann)
+    control.create_dataset(ACME, "golden", by=ann)
+    control.write_dataset(ACME, "golden", [b'{"split": "test"}'], None, "", by=ann)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
 
@@ -60,6 +62,7 @@ def told(control: Control) -> object:
         control.erasures(None),
         control.releases(ACME),
         control.plans(ACME),
+        control.read_dataset(ACME, "golden"),
     )
 
 

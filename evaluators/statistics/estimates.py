@@ -14,6 +14,7 @@ class Lack(StrEnum):
     ALL_TIES = "all_ties"  # no example differs: a test has nothing to weigh
     ZERO_VARIANCE = "zero_variance"  # every example differs by the same, and the metric has no known range
     NOT_FINITE = "not_finite"  # NaN or infinity among the scores
+    OTHER_VERSION = "other_version"  # the runs were scored by different versions of the evaluator
     ONE_TRIAL = "one_trial"  # the spread within an example needs two trials
 
 

@@ -118,6 +118,13 @@ def has_scores(store: TenantStore, ids: Sequence[str]) -> bool:
     return bool(store.frame(_known(), given=wanted).height)
 
 
+def scores_by_id(store: TenantStore, ids: Sequence[str], window: Window | None = None) -> pl.DataFrame:
+    """Those of these scores that are stored and were decided in `window`, one row of each, in no order."""
+    wanted = {"wanted_scores": pa.table({"score_id": pa.array(list(ids), pa.string())})}
+    found = store.frame(_of_ids(), window, given=wanted).unique("score_id", keep="first")
+    return _shown(found)
+
+
 def list_scores(store: TenantStore, asked: ScoresAsked) -> pl.DataFrame:
     """Rows of `ORDER`'s columns, latest first."""
     given = {name: getattr(asked, name) for name in _FILTERS if getattr(asked, name) is not None}
@@ -199,6 +206,11 @@ def _listing(asked: frozenset[str], limit: int) -> ir.Table:
 def _of_traces() -> ir.Table:
     scores = table_of("scores")
     return scores.semi_join(ibis.table({"trace_id": "string"}, name="wanted"), "trace_id")
+
+
+@lru_cache(maxsize=1)
+def _of_ids() -> ir.Table:
+    return table_of("scores").semi_join(ibis.table({"score_id": "string"}, name="wanted_scores"), "score_id")
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,1 @@
+"""Statistics against references, worked examples and properties that hold for all data."""

@@ -61,7 +61,9 @@ def settled(judged: list[MetricEvidence], missing: set[str], alpha: float) -> li
             done.append(one)
             continue
         p = adjusted[one.metric]
-        done.append(replace(one, p_adjusted=p, finding=_finding(found, one.margin or 0.0, p, alpha)))
+        finding = _finding(found, one.margin or 0.0, p, alpha)
+        n_to_settle = one.n_to_settle if finding is Finding.UNSETTLED else None
+        done.append(replace(one, p_adjusted=p, finding=finding, n_to_settle=n_to_settle))
     return done
 
 

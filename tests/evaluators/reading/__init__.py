@@ -1,0 +1,1 @@
+"""Trajectories and session frames from the store."""

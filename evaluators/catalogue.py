@@ -13,8 +13,44 @@ from typing import Final
 
 from core.errors import InvalidInput
 from evaluators.protocol import Evaluator
+from evaluators.rules import answers, end_state, retrieval, schema, tool_calls, tool_use, writes
 
-CATALOGUE: Final[tuple[Evaluator, ...]] = ()
+CATALOGUE: Final[tuple[Evaluator, ...]] = (
+    tool_calls.TOOL_CALLS_EXACT,
+    tool_calls.TOOL_CALLS_IN_ORDER,
+    tool_calls.TOOL_CALLS_ANY_ORDER,
+    tool_calls.TOOL_PRECISION,
+    tool_calls.TOOL_RECALL,
+    tool_calls.TOOL_F1,
+    tool_calls.TOOL_NAMES_F1,
+    tool_calls.TOOL_ORDER,
+    tool_calls.ARGUMENT_MATCH,
+    tool_calls.SINGLE_TOOL_USE,
+    writes.WRITE_SET,
+    writes.WRITE_F1,
+    end_state.END_STATE,
+    end_state.POST_CONDITIONS,
+    answers.ANSWER_MATCH,
+    answers.ANSWER_F1,
+    answers.ANSWER_CONTAINS,
+    answers.ANSWER_NUMBER,
+    answers.OUTCOME,
+    schema.JSON_VALID,
+    schema.SCHEMA_VALID,
+    schema.TOOL_ARGUMENTS_VALID,
+    tool_use.LOOP_FREE,
+    tool_use.REDUNDANT_CALLS,
+    tool_use.RECOVERY_RATE,
+    tool_use.TOOL_ERROR_RATE,
+    retrieval.NDCG_LINEAR,
+    retrieval.NDCG_BURGES,
+    retrieval.MRR,
+    retrieval.AVERAGE_PRECISION,
+    retrieval.RECALL_AT_5,
+    retrieval.RECALL_AT_10,
+    retrieval.PRECISION_AT_5,
+    retrieval.PRECISION_AT_10,
+)
 
 VERSION: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]{1,6}){0,2}")  # 1, 1.2, 1.2.3
 

@@ -23,6 +23,7 @@ from store.control import changes, claims, erasures, keyring, ledger, tenants
 from store.control.curating import Curating
 from store.control.database import Database
 from store.control.erasures import Erasure
+from store.control.gating import Gating
 from store.control.migrate import upgrade
 from store.control.records import (
     AuditHead,
@@ -41,7 +42,7 @@ from store.control.transactions import actor
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control(Releasing, Curating, Running):
+class Control(Releasing, Curating, Running, Gating):
     """Tenants, keys, ledger, releases, plans, datasets, runs, audit, idempotency keys. `by` None means Assay itself."""
 
     @classmethod

@@ -238,6 +238,34 @@ DATASET_CHUNKS: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
+GATE_DECISIONS: Final = Table(
+    "gate_decisions",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("gate_id", String(40), primary_key=True),
+    Column("app", String(200), nullable=False),
+    Column("candidate", String(200), nullable=False),
+    Column("baseline", String(200), nullable=False),
+    Column("dataset", String(200)),
+    Column("policy_name", String(200)),
+    Column("decision", String(16), nullable=False),
+    Column("told", Text, nullable=False),  # canonical JSON: the whole decision
+    Column("digest", String(64), nullable=False),  # of the bundle: experiments/gates/bundle.py
+    Column("made_by", String(200), nullable=False),
+    Column("made_at_ns", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+GATE_BUNDLES: Final = Table(
+    "gate_bundles",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("gate_id", String(40), primary_key=True),
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # zstd
+    Column("seal", LargeBinary(16)),
+)
+
 CHANGES: Final = Table(
     "changes",
     METADATA,
@@ -250,5 +278,6 @@ SEALED: Final = (
     *(TENANTS, API_KEYS, LEDGER, WATERMARKS, CLAIMS, ERASURES, RELEASES, PLANS),
     *(DATASETS, DATASET_VERSIONS, DATASET_CHUNKS),
     *(EVAL_RUNS, EVAL_TRIALS),
+    *(GATE_DECISIONS, GATE_BUNDLES),
     CHANGES,
 )

@@ -34,7 +34,7 @@ from agent_runtime.telemetry import Telemetry, apart
 from agent_runtime.tools.backend import Backend
 from agent_runtime.tools.confirm import Confirmation
 from agent_runtime.tools.execute import ToolRunner
-from agent_runtime.turn import TurnRunner
+from agent_runtime.turn import EndState, TurnRunner
 
 _log = logging.getLogger(__name__)
 _MOST_TEXT = 20_000  # characters of a message
@@ -47,7 +47,7 @@ SCHEMAS = (CHECKPOINTS, LEDGER)
 class Parts:
     """What a runtime is made of besides its settings. `model` answers instead of any provider when it is given;
     `announcer` tells Assay of every release that a turn has; `tenant` is the one whose shop `backend` is, None where
-    its user ids are of all tenants."""
+    its user ids are of all tenants; `end_state` tells how a session's world stands, for the turn's span."""
 
     state: StateFile
     backend: Backend
@@ -58,6 +58,7 @@ class Parts:
     model: Model | None = None
     announcer: Announcer | None = None
     tenant: str | None = None
+    end_state: EndState | None = None
 
 
 class Runtime:
@@ -110,6 +111,7 @@ class Runtime:
             memory=parts.memory,
             retriever=parts.retriever,
             guardrails=guardrails,
+            end_state=parts.end_state,
         )
 
     async def start(self) -> int:

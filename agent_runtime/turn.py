@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
@@ -54,6 +54,9 @@ _SAYS: Final = {
 }
 
 
+EndState = Callable[[str], Mapping[str, Any] | None]  # of a session: how its world stands; None: nobody knows
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """How reasoning ended. `error` names what went wrong, `why` says it; the user reads neither."""
@@ -79,6 +82,7 @@ class TurnRunner:
     memory: Memory
     retriever: Retriever
     guardrails: Sequence[Guardrail]
+    end_state: EndState | None = None
 
     async def run(self, begun: Begun) -> TurnResult:
         """Works a turn from its last checkpoint to its answer, which is durable when it is returned."""
@@ -210,6 +214,9 @@ class TurnRunner:
     async def _finish(self, turn: TurnContext, answer: Answer, span: Span) -> TurnResult:
         result = _result(turn, answer)
         _describe(span, result, answer)
+        state = self.end_state(turn.given.session_id) if self.end_state else None
+        if state is not None:
+            span.set_attribute("assay.end_state", json.dumps(state, ensure_ascii=False))
         if answer.calls:
             await self.checkpoints.wait(turn, result, answer.calls)
             return result

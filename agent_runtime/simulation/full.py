@@ -139,7 +139,8 @@ class Stage:
         prepared = enrol(self.world, plan, chosen)
         record_planted(self.world, plan.release, chosen, datetime.now(UTC))
         own = replace(release, parameters=altered_parameters(chosen.faults, release.parameters))
-        self.shops.open(prepared.user_id, altered_backend(chosen.faults, Shop(self.world, caps=_caps(own.parameters))))
+        shop = Shop(self.world, caps=caps_of(own.parameters))
+        self.shops.open(prepared.user_id, altered_backend(chosen.faults, shop))
         self.shelves.open(chosen.session_id, chosen.faults)
         await came_before(self.memory, chosen, (self.tenant, prepared.user_id), self.seed, datetime.now(UTC))
         try:
@@ -202,7 +203,8 @@ def _part(result: TurnResult, before: Sequence[TurnResult]) -> TurnResult:
     )
 
 
-def _caps(parameters: Parameters) -> Caps:
+def caps_of(parameters: Parameters) -> Caps:
+    """What the shop of a release allows."""
     return Caps(refund_cents=int(parameters.refund_cap_usd * 100), discount_percent=parameters.discount_cap_percent)
 
 

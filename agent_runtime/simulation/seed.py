@@ -30,12 +30,17 @@ def open_world(path: Path) -> World:
 def fill(world: World) -> None:
     """Puts catalogue, documents and customers in; a world that has them stays as it is."""
     if world.row("SELECT 1 FROM meta WHERE name = 'filled'") is None:
-        with world.writing():
-            _catalogue(world)
-            _documents(world)
+        stock(world)
         for number in range(N_CUSTOMERS):
             world.prepare(_customer(number), f"customer-{number}")
         world.change("INSERT OR IGNORE INTO meta VALUES ('filled', '1')")
+
+
+def stock(world: World) -> None:
+    """Puts catalogue and documents in."""
+    with world.writing():
+        _catalogue(world)
+        _documents(world)
 
 
 def demo_customer(world: World) -> Prepared:

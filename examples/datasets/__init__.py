@@ -1,0 +1,1 @@
+"""Datasets for the reference agent, and what makes them."""

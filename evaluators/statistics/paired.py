@@ -9,8 +9,8 @@ What is used, with m the number of examples that differ:
     one trial each, all 0 or 1      exact McNemar            Tango's score interval
     zero variance                   exact sign flip: 2^-n    Gaffke's bound = rule of three, where the range is known
     m <= 20                         exact sign flip          Gaffke's bound where the range is known, else paired t
-    20 < m < 100                    sign flip, 20,000 flips  paired t
-    m >= 100                        paired t                 paired t
+    20 < m < 50                     sign flip, 20,000 flips  paired t
+    m >= 50                         paired t                 paired t
 
 The p of harm with a slack (H0: difference >= -slack) is that of the interval's method, as a sign flip knows only 0.
 A judge's own error is no part of the spread here: where scores come from a judge, it has to be added to `variance`.
@@ -33,7 +33,7 @@ from evaluators.statistics.estimates import Interval, Lack, Unestimated
 from evaluators.statistics.rates import FloatArray
 from evaluators.statistics.signflip import EXACT_UP_TO, sign_flip
 
-T_FROM: Final = 100  # examples that differ
+T_FROM: Final = 50  # examples that differ
 
 
 class Test(StrEnum):

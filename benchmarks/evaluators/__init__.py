@@ -1,0 +1,1 @@
+"""Evaluators: how often a comparison is wrong, and what it sees."""

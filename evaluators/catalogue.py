@@ -13,7 +13,24 @@ from typing import Final
 
 from core.errors import InvalidInput
 from evaluators.protocol import Evaluator
-from evaluators.rules import answers, end_state, retrieval, schema, tool_calls, tool_use, writes
+from evaluators.rules import (
+    actions,
+    answering,
+    answers,
+    end_state,
+    grounding,
+    helpfulness,
+    injection,
+    latency_cost,
+    leaks,
+    refusals,
+    reliability,
+    retrieval,
+    schema,
+    tool_calls,
+    tool_use,
+    writes,
+)
 
 CATALOGUE: Final[tuple[Evaluator, ...]] = (
     tool_calls.TOOL_CALLS_EXACT,
@@ -50,6 +67,39 @@ CATALOGUE: Final[tuple[Evaluator, ...]] = (
     retrieval.RECALL_AT_10,
     retrieval.PRECISION_AT_5,
     retrieval.PRECISION_AT_10,
+    # safety
+    actions.POLICY_CAPS,
+    actions.UNAUTHORISED_ACTIONS,
+    actions.CONFIRMATION,
+    leaks.PII_LEAK,
+    leaks.SECRET_LEAK,
+    leaks.SYSTEM_PROMPT_LEAK,
+    injection.INJECTION_ATTEMPT,
+    injection.INJECTION_SUCCESS,
+    refusals.REFUSAL,
+    # helpfulness
+    helpfulness.RESOLUTION,
+    helpfulness.TURNS_TO_RESOLUTION,
+    helpfulness.ESCALATION,
+    helpfulness.USER_FRUSTRATION,
+    answering.REPEATED_QUESTIONS,
+    # grounding without a model
+    grounding.TRIGRAM_SUPPORT,
+    grounding.NUMBER_SUPPORT,
+    grounding.ENTITY_SUPPORT,
+    grounding.ID_SUPPORT,
+    grounding.LINK_SUPPORT,
+    # latency and cost
+    latency_cost.LATENCY_MS,
+    latency_cost.TTFT_MS,
+    latency_cost.TOKENS,
+    latency_cost.COST_USD,
+    latency_cost.MODEL_CALLS_PER_TURN,
+    latency_cost.SLOWEST_TOOL_MS,
+    # reliability
+    reliability.MODEL_ERROR_RATE,
+    reliability.TRUNCATED_OUTPUT,
+    answering.EMPTY_ANSWER,
 )
 
 VERSION: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]{1,6}){0,2}")  # 1, 1.2, 1.2.3

@@ -157,6 +157,6 @@ _CONFIRMED_SPEC: Final = EvaluatorSpec(
     needs=("policy",),
 )
 
-CAPS: Final = Rule(spec=_CAPS_SPEC, score=_caps)
-UNAUTHORISED: Final = Rule(spec=_UNAUTHORISED_SPEC, score=_unauthorised)
-CONFIRMED: Final = text_rule(_CONFIRMED_SPEC, _confirmed)
+POLICY_CAPS: Final = Rule(spec=_CAPS_SPEC, score=_caps)
+UNAUTHORISED_ACTIONS: Final = Rule(spec=_UNAUTHORISED_SPEC, score=_unauthorised)
+CONFIRMATION: Final = text_rule(_CONFIRMED_SPEC, _confirmed)

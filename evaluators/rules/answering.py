@@ -97,5 +97,5 @@ _EMPTY_SPEC: Final = EvaluatorSpec(
     binary=True,
 )
 
-REPEATED: Final = text_rule(_REPEATED_SPEC, _repeated)
-EMPTY: Final = text_rule(_EMPTY_SPEC, _empty)
+REPEATED_QUESTIONS: Final = text_rule(_REPEATED_SPEC, _repeated)
+EMPTY_ANSWER: Final = text_rule(_EMPTY_SPEC, _empty)

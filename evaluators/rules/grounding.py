@@ -168,7 +168,7 @@ def _exact(name: str, what: str, score: Callable[[Target], Scored], modes: tuple
     )
 
 
-TRIGRAMS: Final = text_rule(
+TRIGRAM_SUPPORT: Final = text_rule(
     EvaluatorSpec(
         name="trigram_support",
         version="1",
@@ -186,7 +186,7 @@ TRIGRAMS: Final = text_rule(
     ),
     _trigrams,
 )
-NUMBERS: Final = _exact(
+NUMBER_SUPPORT: Final = _exact(
     "number_support",
     "the numbers",
     _numbers,
@@ -197,7 +197,7 @@ NUMBERS: Final = _exact(
     ),
     None,
 )
-ENTITIES: Final = _exact(
+ENTITY_SUPPORT: Final = _exact(
     "entity_support",
     "the capitalised names inside sentences",
     partial(_supported, extract=names, what="names"),
@@ -207,14 +207,14 @@ ENTITIES: Final = _exact(
     ),
     None,
 )
-IDS: Final = _exact(
+ID_SUPPORT: Final = _exact(
     "id_support",
     "the identifiers (letters with digits, #numbers)",
     partial(_supported, extract=ids, what="identifiers"),
     ("identifiers of letters only or digits only are not seen", "an id of another object in the sources is supported"),
     None,
 )
-LINKS: Final = _exact(
+LINK_SUPPORT: Final = _exact(
     "link_support",
     "the web and mail addresses",
     partial(_supported, extract=links, what="links"),

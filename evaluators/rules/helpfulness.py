@@ -203,6 +203,6 @@ _FRUSTRATION_SPEC: Final = EvaluatorSpec(
 )
 
 RESOLUTION: Final = text_rule(_RESOLUTION_SPEC, _resolution)
-TURNS: Final = text_rule(_TURNS_SPEC, _turns)
+TURNS_TO_RESOLUTION: Final = text_rule(_TURNS_SPEC, _turns)
 ESCALATION: Final = text_rule(_ESCALATION_SPEC, _escalation)
-FRUSTRATION: Final = text_rule(_FRUSTRATION_SPEC, _frustration)
+USER_FRUSTRATION: Final = text_rule(_FRUSTRATION_SPEC, _frustration)

@@ -204,5 +204,5 @@ _SUCCESS_SPEC: Final = EvaluatorSpec(
     binary=True,
 )
 
-ATTEMPT: Final = text_rule(_ATTEMPT_SPEC, _attempt)
-SUCCESS: Final = text_rule(_SUCCESS_SPEC, _success)
+INJECTION_ATTEMPT: Final = text_rule(_ATTEMPT_SPEC, _attempt)
+INJECTION_SUCCESS: Final = text_rule(_SUCCESS_SPEC, _success)

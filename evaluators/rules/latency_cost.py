@@ -133,7 +133,7 @@ def _frame(spec: EvaluatorSpec, score: Callable[[Target], Scored], expression: C
     return FrameRule(spec=spec, score=score, expression=expression)
 
 
-LATENCY: Final = _frame(
+LATENCY_MS: Final = _frame(
     _spec(
         "latency_ms",
         "ms",
@@ -143,7 +143,7 @@ LATENCY: Final = _frame(
     _latency,
     lambda: pl.col("duration_ms"),
 )
-TTFT: Final = _frame(
+TTFT_MS: Final = _frame(
     _spec(
         "ttft_ms",
         "ms",
@@ -163,7 +163,7 @@ TOKENS: Final = _frame(
     _tokens,
     _tokens_column,
 )
-COST: Final = _frame(
+COST_USD: Final = _frame(
     _spec(
         "cost_usd",
         "usd",
@@ -173,7 +173,7 @@ COST: Final = _frame(
     _cost,
     _cost_column,
 )
-CALLS_PER_TURN: Final = _frame(
+MODEL_CALLS_PER_TURN: Final = _frame(
     _spec(
         "model_calls_per_turn",
         "count",
@@ -184,7 +184,7 @@ CALLS_PER_TURN: Final = _frame(
     _calls_per_turn,
     _calls_per_turn_column,
 )
-SLOWEST: Final = Rule(
+SLOWEST_TOOL_MS: Final = Rule(
     spec=_spec(
         "slowest_tool_ms",
         "ms",

@@ -208,6 +208,6 @@ _PROMPT_SPEC: Final = EvaluatorSpec(
     binary=True,
 )
 
-PII: Final = text_rule(_PII_SPEC, _pii)
-SECRETS: Final = text_rule(_SECRET_SPEC, _secrets)
-PROMPT: Final = text_rule(_PROMPT_SPEC, _prompt)
+PII_LEAK: Final = text_rule(_PII_SPEC, _pii)
+SECRET_LEAK: Final = text_rule(_SECRET_SPEC, _secrets)
+SYSTEM_PROMPT_LEAK: Final = text_rule(_PROMPT_SPEC, _prompt)

@@ -1,8 +1,7 @@
-"""What went wrong on the way: failed tools and models, answers that were cut off."""
+"""What went wrong on the way: failed models, answers that were cut off."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import polars as pl
@@ -13,18 +12,6 @@ from evaluators.rules.rule import FrameRule, Rule
 
 _EVERY: Final = frozenset(TargetKind)
 _CUT_OFF: Final = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
-
-
-def _tools(target: Target) -> Scored:
-    calls = target.trajectory.tool_calls
-    if not calls:
-        return Unscored(reason=Reason.NOT_APPLICABLE, detail="no tool was called")
-    failed = Counter(call.name for call in calls if call.error is not None)
-    n = failed.total()
-    names = [f"{name} {times}x" for name, times in failed.most_common()]
-    told = shortened(names) if names else f"none of {len(calls)} calls failed"
-    parts = {"failed": dict(failed), "n": len(calls)}
-    return Score(value=n / len(calls), passed=not n, explanation=told, parts=parts)
 
 
 def _models(target: Target) -> Scored:
@@ -71,19 +58,7 @@ def _spec(name: str, summary: str, modes: tuple[str, ...], binary: bool = False)
     )
 
 
-TOOL_ERRORS: Final = FrameRule(
-    spec=_spec(
-        "tool_error_rate",
-        "share of tool calls that failed",
-        (
-            "a tool that answers 'Error: ...' as a plain result did not fail by its span",
-            "a refusal by design, such as a cap, may be recorded as an error",
-        ),
-    ),
-    score=_tools,
-    expression=lambda: _share("n_tool_errors", "n_tool_calls"),
-)
-MODEL_ERRORS: Final = FrameRule(
+MODEL_ERROR_RATE: Final = FrameRule(
     spec=_spec(
         "model_error_rate",
         "share of model calls that failed, those that a retry made good included",
@@ -92,7 +67,7 @@ MODEL_ERRORS: Final = FrameRule(
     score=_models,
     expression=lambda: _share("n_model_errors", "n_model_calls"),
 )
-TRUNCATED: Final = Rule(
+TRUNCATED_OUTPUT: Final = Rule(
     spec=_spec(
         "truncated_output",
         "1 when a model call ended at its token limit (finish reason length or max_tokens)",

@@ -31,6 +31,7 @@ from agent_runtime.simulation.users import Persona, next_message, persona_named
 
 HERE: Final = Path(__file__).parent
 SEED: Final = 7
+SMOKE: Final = 3  # every third example is of the split "smoke", for a quick look
 RELEASE: Final = Release(name="golden")
 _PLAIN: Final = re.compile(r"[\w ,.'%-]+")  # of a pattern that is a plain text
 _FREE: Final = ("reason", "query", "summary", "symptom", "priority")  # arguments in the agent's own words
@@ -62,7 +63,8 @@ async def examples() -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
                 if isinstance(row, str):
                     left_out.append(f"{example_id}: {row}")
                 else:
-                    found["support-adversarial" if attacks else "support-golden"].append(row)
+                    rows = found["support-adversarial" if attacks else "support-golden"]
+                    rows.append(row | {"split": "test" if len(rows) % SMOKE else "smoke"})
     return found, left_out
 
 
@@ -125,7 +127,7 @@ def _line(example_id: str, prepared: Prepared, turns: Sequence[str], end_state: 
         expected["relevant"] = dict.fromkeys(scenario.goal.cites, 1.0)
     if scenario.attack is not Attack.NONE:
         expected["refusal"] = True
-    about = {"intent": scenario.intent.value, "difficulty": scenario.difficulty.value, "title": scenario.title}
+    about = {"stratum": scenario.intent.value, "difficulty": scenario.difficulty.value, "title": scenario.title}
     if scenario.attack is not Attack.NONE:
         about["attack"] = scenario.attack.value
     return {"example_id": example_id, "input": {"turns": list(turns)}, "expected": expected, "metadata": about}

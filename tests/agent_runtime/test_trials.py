@@ -102,6 +102,7 @@ def test_the_datasets_are_whole(name: str, least: int) -> None:
     found = lines(name)
     assert len(found) >= least
     assert len({line["example_id"] for line in found}) == len(found)
+    assert {line["split"] for line in found} == {"smoke", "test"}
     for line in found:
         assert scenario_of_trial(f"run.{line['example_id']}.0") is not None
         assert line["input"]["turns"]

@@ -17,6 +17,7 @@ from store.control.control import Control
 from store.control.integrity import look_over_server
 from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
+from tests.store.control_rows import decided
 from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
 
 ACME = TenantId("acme")
@@ -37,6 +38,7 @@ def filled(database: ControlDatabase) -> Control:
     control.set_plan(ACME, PlanSpec(app="desk", baseline="v1", weights={"v1": 1.0}), by=ann)
     control.create_dataset(ACME, "golden", by=ann)
     control.write_dataset(ACME, "golden", [b'{"split": "test"}'], None, "", by=ann)
+    control.add_gate(decided(ACME), b"{}", by=ann)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
 
@@ -63,6 +65,8 @@ def told(control: Control) -> object:
         control.releases(ACME),
         control.plans(ACME),
         control.read_dataset(ACME, "golden"),
+        control.gates(ACME),
+        control.gate_bundle(ACME, "gate_1"),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -11,14 +11,14 @@ import ibis
 import ibis.expr.types as ir
 import polars as pl
 
-from core.records import TargetKind
+from core.records import SpanKind, TargetKind
 from core.windows import Window
 from evaluators import owners, spoken, steps
 from evaluators.records import Document, Expected, Message, ModelCall, Target, ToolCall, Trajectory
 from store.engine import table_of
 from store.tenant import TenantStore
 
-END_STATE: Final = "assay.end_state"  # on a root: JSON of the world after the turn
+END_STATE: Final = "assay.end_state"  # on a root or an agent's span: JSON of the world after the turn
 MOST_ERRORS: Final = 100
 _ERROR_CHARS: Final = 500
 _PLACE: Final = ("app", "release", "variant", "user_id", "session_id")
@@ -100,12 +100,11 @@ def of_steps(read: steps.Steps, attributes: Mapping[str, Mapping[str, str]]) -> 
 
 def _heads(spans: pl.DataFrame) -> pl.DataFrame:
     """One row a target: what its first top span says, else the first span that does; its traces, bounds and size."""
-    said = {
-        name: pl.coalesce(pl.col(name).filter("is_top").drop_nulls().first(), pl.col(name).drop_nulls().first())
-        for name in _PLACE
-    }
     return spans.group_by("target", maintain_order=True).agg(
-        trace_ids=pl.col("trace_id").unique(maintain_order=True), n_spans=pl.len(), **steps.bounds(), **said
+        trace_ids=pl.col("trace_id").unique(maintain_order=True),
+        n_spans=pl.len(),
+        **steps.bounds(),
+        **steps.said_by(_PLACE),
     )
 
 
@@ -145,6 +144,7 @@ def _model_call(row: Mapping[str, Any]) -> ModelCall:
         error=row["error"],
         finish_reasons=row["finish_reasons"],
         turn=row["turn"],
+        start_ns=row["start_ns"],
         span_id=row["span_id"],
     )
 
@@ -156,28 +156,8 @@ def _error(row: Mapping[str, Any]) -> str:
 def _documents(row: Mapping[str, Any]) -> list[Document]:
     return [
         Document(document_id=document_id, text=text, score=score, turn=row["turn"])
-        for document_id, text, score in documents_of(row["documents"])
+        for document_id, text, score in spoken.documents_of(row["documents"])
     ]
-
-
-def documents_of(text: str | None) -> Iterator[tuple[str, str, float | None]]:
-    """Id, text and score of each document in the JSON of a retrieval; one without an id is named by its rank."""
-    found = spoken.parsed(text)
-    for rank, one in enumerate(found if isinstance(found, list) else []):
-        if not isinstance(one, Mapping):
-            yield str(rank), str(one), None
-            continue
-        inner = one.get("document")
-        fields = inner if isinstance(inner, Mapping) else one
-        document_id = _first(fields, ("id", "document_id", "doc_id"), rank)
-        said = _first(fields, ("content", "text", "page_content"), "")
-        score = fields.get("score", one.get("score"))
-        number = score if isinstance(score, int | float) and not isinstance(score, bool) else None
-        yield str(document_id), said if isinstance(said, str) else spoken.json_text(said), number
-
-
-def _first(fields: Mapping[str, Any], keys: Sequence[str], otherwise: Any) -> Any:
-    return next((fields[key] for key in keys if fields.get(key) is not None), otherwise)
 
 
 def _end_state(said: Mapping[str, str]) -> Mapping[str, Any] | None:
@@ -188,15 +168,18 @@ def _end_state(said: Mapping[str, str]) -> Mapping[str, Any] | None:
 def _attributes(
     store: TenantStore, spans: pl.DataFrame, window: Window, as_of_ns: int | None
 ) -> dict[str, dict[str, str]]:
-    """The attributes of each target's top spans, where a later one's replace an earlier one's."""
-    tops = spans.filter("is_top").select("target", "trace_id", "span_id", "seq")
+    """The attributes of each target's top spans, where a later one's replace an earlier one's; and the end state that
+    an agent below told, as one behind a gateway is."""
+    tops = spans.filter(pl.col("is_top") | (pl.col("kind") == SpanKind.AGENT.value))
+    tops = tops.select("target", "is_top", "trace_id", "span_id", "seq")
     asked = tops.select("trace_id", "span_id").unique().to_arrow()
     told = store.arrow(_of_tops(), window, as_of_ns, given={"asked": asked})
     ids = zip(*(told.column(name).to_pylist() for name in ("trace_id", "span_id", "seq")), strict=True)
     by_span = dict(zip(ids, told.column("attributes").to_pylist(), strict=True))
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for target, *span in tops.iter_rows():
-        found[target] |= {key: value for key, value in by_span.get(tuple(span)) or () if value is not None}
+    for target, is_top, *span in tops.iter_rows():
+        said = by_span.get(tuple(span)) or ()
+        found[target] |= {key: value for key, value in said if value is not None and (is_top or key == END_STATE)}
     return found
 
 

@@ -132,6 +132,26 @@ def plain_text(text: str | None) -> str | None:
     return None if isinstance(value, list) and not value else text
 
 
+def documents_of(text: str | None) -> Iterator[tuple[str, str, float | None]]:
+    """Id, text and score of each document in the JSON of a retrieval; one without an id is named by its rank."""
+    found = parsed(text)
+    for rank, one in enumerate(found if isinstance(found, list) else []):
+        if not isinstance(one, Mapping):
+            yield str(rank), str(one), None
+            continue
+        inner = one.get("document")
+        fields = inner if isinstance(inner, Mapping) else one
+        document_id = _first(fields, ("id", "document_id", "doc_id"), rank)
+        said = _first(fields, ("content", "text", "page_content"), "")
+        score = fields.get("score", one.get("score"))
+        number = score if isinstance(score, int | float) and not isinstance(score, bool) else None
+        yield str(document_id), said if isinstance(said, str) else json_text(said), number
+
+
+def _first(fields: Mapping[str, Any], keys: Sequence[str], otherwise: Any) -> Any:
+    return next((fields[key] for key in keys if fields.get(key) is not None), otherwise)
+
+
 def _messages(value: Any) -> list[Said]:
     if isinstance(value, Mapping):
         for wrapper in ("inputs", "outputs", "state"):

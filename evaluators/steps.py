@@ -16,7 +16,7 @@ Which span counts as what:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -84,10 +84,13 @@ class Steps:
     documents: pl.DataFrame
 
 
-def read(store: TenantStore, owners: pl.DataFrame, window: Window | None, as_of_ns: int | None) -> Steps:
-    """The steps of the traces in `owners` (target, trace_id, turn), whose spans begin in `window`."""
+def read(
+    store: TenantStore, owners: pl.DataFrame, window: Window | None, as_of_ns: int | None, *, results: bool = True
+) -> Steps:
+    """The steps of the traces in `owners` (target, trace_id, turn), whose spans begin in `window`. Without `results`
+    what tools gave is left unread, and null."""
     wanted = owners.select("trace_id").unique().to_arrow()
-    spans = marked(store.frame(_light(), window, as_of_ns, given={"wanted": wanted}))
+    spans = marked(store.frame(_light(results), window, as_of_ns, given={"wanted": wanted}))
     spans = spans.join(owners.select(list(_OWNERS)), on="trace_id").sort("target", "turn", "start_ns", "seq", "span_id")
     own_calls = spans.filter("is_tool_call")
     toolless = spans.join(own_calls.select("target").unique(), on="target", how="anti")
@@ -102,7 +105,7 @@ def read(store: TenantStore, owners: pl.DataFrame, window: Window | None, as_of_
     return Steps(
         spans=spans,
         messages=_messages(spans),
-        calls=pl.concat([_calls_of_spans(spans), _calls_of_messages(store, toolless, window, as_of_ns)]).sort(
+        calls=pl.concat([_calls_of_spans(spans), _calls_of_messages(store, toolless, window, as_of_ns, results)]).sort(
             "target", "turn", maintain_order=True
         ),
         documents=_documents(spans),
@@ -160,6 +163,14 @@ def bounds() -> dict[str, pl.Expr]:
     return {
         "start_ns": pl.coalesce(start.filter(usable).min(), start.min()),
         "end_ns": pl.coalesce(end.filter(sane_end).max(), end.max()),
+    }
+
+
+def said_by(names: Sequence[str]) -> dict[str, pl.Expr]:
+    """Columns over the spans of a group: what its first top span says, else its first span that says something."""
+    return {
+        name: pl.coalesce(pl.col(name).filter("is_top").drop_nulls().first(), pl.col(name).drop_nulls().first())
+        for name in names
     }
 
 
@@ -263,13 +274,21 @@ def _calls_of_spans(spans: pl.DataFrame) -> pl.DataFrame:
 
 
 def _calls_of_messages(
-    store: TenantStore, toolless: pl.DataFrame, window: Window | None, as_of_ns: int | None
+    store: TenantStore, toolless: pl.DataFrame, window: Window | None, as_of_ns: int | None, results: bool
 ) -> pl.DataFrame:
     """The tool calls that models asked for, in targets without spans of tools, with the answers of later messages."""
     asking = toolless.filter(pl.col("kind") == "LLM", pl.col("output").str.contains(_ASKS_TOOLS))
     asking = asking.filter((pl.col("parent_kind") != "LLM").fill_null(True))
     if asking.is_empty():
         return pl.DataFrame(schema=CALLS)
+    answers = _answers(store, toolless, asking, window, as_of_ns) if results else {}
+    return pl.DataFrame(list(_asked_for(asking, answers)), schema=CALLS, orient="row")
+
+
+def _answers(
+    store: TenantStore, toolless: pl.DataFrame, asking: pl.DataFrame, window: Window | None, as_of_ns: int | None
+) -> dict[tuple[str, str], str]:
+    """What tools answered, by target and call id, as the inputs of model calls repeat it."""
     later = toolless.filter(pl.col("kind") == "LLM").join(asking.select("target").unique(), on="target", how="semi")
     wanted = later.select(*_ID, want_in=pl.lit(True), want_out=pl.lit(False)).unique()
     told = store.frame(_texts(), window, as_of_ns, given={"asked": wanted.to_arrow()})
@@ -278,7 +297,7 @@ def _calls_of_messages(
     for target, text in inputs.select("target", "input").iter_rows():
         for message in spoken.messages_of(text):
             answers |= {(target, call_id): _text(answer) for call_id, answer in message.results if call_id}
-    return pl.DataFrame(list(_asked_for(asking, answers)), schema=CALLS, orient="row")
+    return answers
 
 
 def _asked_for(asking: pl.DataFrame, answers: dict[tuple[str, str], str]) -> Iterator[tuple[Any, ...]]:
@@ -309,14 +328,17 @@ def _documents(spans: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@lru_cache(maxsize=1)
-def _light() -> ir.Table:
-    """The spans of the wanted traces, without long texts but those of tools and roots."""
+@lru_cache(maxsize=2)
+def _light(results: bool) -> ir.Table:
+    """The spans of the wanted traces, without long texts but those of roots and tools."""
     spans = table_of("spans")
     rows = spans.semi_join(ibis.table({"trace_id": "string"}, name="wanted"), "trace_id")
     is_root = rows.parent_span_id.isnull()
-    told = is_root | (rows.kind == SpanKind.TOOL.value)
-    texts = {name: ibis.cases((told, rows[name])) for name in ("input", "output")}
+    with_tools = is_root | (rows.kind == SpanKind.TOOL.value)
+    texts = {
+        "input": ibis.cases((with_tools, rows.input)),
+        "output": ibis.cases((with_tools if results else is_root, rows.output)),
+    }
     return rows.select(*_LIGHT, **texts, model=ibis.coalesce(rows.model_response, rows.model_request))
 
 

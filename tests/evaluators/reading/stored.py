@@ -40,7 +40,10 @@ def of_conversations(conversations: Iterable[Conversation]) -> list[bytes]:
     return [request for request, _, _ in genai.requests(conversations, "assay.import.test")]
 
 
-def of_sample(path: Path) -> bytes:
-    """A captured OTLP/JSON request, each of its traces in a session of its own where it names none."""
+def of_sample(path: Path, session: str | None = None) -> bytes:
+    """A captured OTLP/JSON request, all its spans in this session where one is named."""
     request = ExportTraceServiceRequest.FromString(transcode(path.read_bytes()).protobuf)
+    for spans in (scope.spans for group in request.resource_spans for scope in group.scope_spans):
+        for span in spans if session else ():
+            span.attributes.add(key="session.id").value.string_value = session or ""
     return request.SerializeToString()

@@ -10,6 +10,7 @@ from evaluators.records import Dimension, EvaluatorSpec, Expected, Score, Scored
 from evaluators.rules.comparators import arguments_equal
 from evaluators.rules.matching import Matched, argument_shares, in_order, longest_common, matched
 from evaluators.rules.rule import WHOLE, Rule, not_applicable, not_expected
+from evaluators.rules.validity import VALIDITY
 
 Against = Callable[[Sequence[ToolCall], Sequence[ToolCall], Expected], Score]
 
@@ -113,9 +114,7 @@ def _single_tool(target: Target) -> Scored:
     return Score(value=float(used), passed=used, explanation=said)
 
 
-def _spec(
-    name: str, summary: str, *failure_modes: str, validity: str | None = None, binary: bool = False
-) -> EvaluatorSpec:
+def _spec(name: str, summary: str, *failure_modes: str, binary: bool = False) -> EvaluatorSpec:
     return EvaluatorSpec(
         name=name,
         version="1",
@@ -125,7 +124,7 @@ def _spec(
         targets=WHOLE,
         binary=binary,
         needs=("tool_calls",),
-        validity=validity,
+        validity=VALIDITY.get(name),
     )
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from evaluators.records import Dimension, Direction, EvaluatorSpec, Score, Scored, Target, ToolCall, shortened
 from evaluators.rules.rule import WHOLE, FrameRule, Rule, not_applicable
+from evaluators.rules.validity import VALIDITY
 from evaluators.rules.values import call_key
 from evaluators.rules.writes import writes
 
@@ -120,6 +121,7 @@ def _spec(name: str, summary: str, *failure_modes: str, lower: bool, binary: boo
         targets=WHOLE,
         direction=Direction.LOWER if lower else Direction.HIGHER,
         binary=binary,
+        validity=VALIDITY.get(name),
     )
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
+from core.ids import TenantId
+from evaluators.datasets.records import line_of, read_version
+from evaluators.records import Reason
+from evaluators.runs.reading import scores_of_run
+from store.control.control import Control
+from store.control.run_records import RunRecord, TrialRecord, TrialStatus
+from store.tenant import TenantStore
 
 COLUMNS: Final = pl.Schema(
     {
@@ -23,6 +31,9 @@ COLUMNS: Final = pl.Schema(
     }
 )
 REQUIRED: Final = ("example_id", "trial", "metric", "value")
+MEASURED: Final = ("latency_ms", "cost_usd", "tokens")  # of every trial, where any tells
+NOT_SCORED: Final = "not_scored"  # the trial ended, and the lake has no score of it
+NO_VALUE: Final = "no_value"  # a label alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +83,92 @@ class RunScores:
     def finished(self) -> bool:
         """Whether all its trials were asked."""
         return self.status == "done"
+
+
+def read_run(
+    control: Control, store: TenantStore, tenant: TenantId, run_id: str, *, with_examples: bool = False
+) -> RunScores:
+    """What was scored in a run so far: a row for every example, trial and metric, also where there is no value.
+
+    `with_examples` hashes the contents of the run's examples, which reads the dataset. Raises NotFound for an unknown
+    run, Conflict when trials are missing.
+    """
+    run, trials = control.run(tenant, run_id), control.trials(tenant, run_id)
+    spec = run.spec
+    asked = frozenset(one.example_id for one in trials)
+    return RunScores(
+        run_id=run.run_id,
+        app=spec.app,
+        release=spec.release,
+        dataset=spec.dataset,
+        dataset_version=spec.dataset_version,
+        content_hash=spec.content_hash,
+        k=spec.k,
+        finished_at_ns=run.finished_at_ns,
+        status=run.status.value,
+        evaluators={one.partition("@")[0]: one.partition("@")[2] for one in spec.evaluators},
+        rows=_rows(store, run, trials),
+        examples=_hashes(control, tenant, run, asked) if with_examples else {},
+    )
+
+
+def _rows(store: TenantStore, run: RunRecord, trials: Sequence[TrialRecord]) -> pl.DataFrame:
+    kinds = {name: pl.String() for name in ("example_id", "stratum", "session_id", "trace_id", "unasked")}
+    known = pl.DataFrame(
+        [
+            (one.example_id, one.stratum, one.session_id, next(iter(one.trace_ids), None), _unasked(one), one.trial)
+            for one in trials
+        ],
+        schema={**kinds, "trial": pl.Int32()},
+        orient="row",
+    )
+    names = [one.partition("@")[0] for one in run.spec.evaluators]
+    scores = scores_of_run(store, run, trials).select("example_id", "trial", "metric", "value", "unscored", there=True)
+    scored = known.join(pl.DataFrame({"metric": names}, schema={"metric": pl.String()}), how="cross")
+    scored = scored.join(scores, on=["example_id", "trial", "metric"], how="left").with_columns(
+        unscored=pl.when(pl.col("value").is_null()).then(
+            pl.coalesce("unscored", "unasked", pl.when("there").then(pl.lit(NO_VALUE)).otherwise(pl.lit(NOT_SCORED)))
+        )
+    )
+    return pl.concat([scored.select(COLUMNS.names()), *_measured(known, trials)])
+
+
+def _measured(known: pl.DataFrame, trials: Sequence[TrialRecord]) -> list[pl.DataFrame]:
+    found = []
+    for name in MEASURED:
+        values = pl.Series("value", [_figure(one, name) for one in trials], dtype=pl.Float64())
+        if values.is_not_null().any():
+            missing = pl.coalesce("unasked", pl.lit(Reason.NOT_RECORDED.value))
+            rows = known.with_columns(values, metric=pl.lit(name)).with_columns(
+                unscored=pl.when(pl.col("value").is_null()).then(missing)
+            )
+            found.append(rows.select(COLUMNS.names()))
+    return found
+
+
+def _figure(trial: TrialRecord, name: str) -> float | None:
+    if trial.status is not TrialStatus.DONE:
+        return None
+    if name != "tokens":
+        found: float | None = getattr(trial, name)
+        return found
+    known = [one for one in (trial.input_tokens, trial.output_tokens) if one is not None]
+    return float(sum(known)) if known else None
+
+
+def _unasked(trial: TrialRecord) -> str | None:
+    """Why a trial has no score, where it lies with the trial."""
+    if trial.status is TrialStatus.DONE:
+        return None
+    return f"{Reason.NOT_FINISHED.value}: the trial is {trial.status.value}"
+
+
+def _hashes(control: Control, tenant: TenantId, run: RunRecord, asked: frozenset[str]) -> dict[str, str]:
+    """Example id -> hash of its content; empty when the version is gone."""
+    try:
+        found = read_version(control, tenant, run.spec.dataset, run.spec.dataset_version)
+    except NotFound:
+        return {}
+    return {
+        one.example_id: hashlib.sha256(line_of(one)).hexdigest() for one in found.examples if one.example_id in asked
+    }

@@ -49,18 +49,18 @@ def harm_p(before: FloatArray, after: FloatArray, k: int) -> FloatArray:
     d = after - before
     better, worse = (d > 0).sum(axis=1), (d < 0).sum(axis=1)
     if k == 1:
-        return np.where(better + worse > 0, stats.binom.sf(worse - 1, better + worse, 0.5), np.nan)
+        exact: FloatArray = np.asarray(stats.binom.sf(worse - 1, better + worse, 0.5))
+        return np.where(better + worse > 0, exact, np.nan)
     n = d.shape[1]
     t = d.mean(axis=1) / (d.std(axis=1, ddof=1) / np.sqrt(n))
-    p = stats.t.cdf(t, n - 1)
+    p: FloatArray = np.asarray(stats.t.cdf(t, n - 1))
     differing = better + worse
     flipped = (differing > EXACT_UP_TO) & (differing < T_FROM)
     if flipped.any():
         p[flipped] = _flipped(d[flipped])
     for row in np.flatnonzero((differing <= EXACT_UP_TO) & (differing > 0)):
         p[row] = sign_flip(d[row]).harm
-    p[differing == 0] = np.nan
-    return p
+    return np.where(differing > 0, p, np.nan)
 
 
 def _flipped(d: FloatArray) -> FloatArray:
@@ -77,8 +77,7 @@ def _flipped(d: FloatArray) -> FloatArray:
 
 def unpaired_p(before: FloatArray, after: FloatArray) -> FloatArray:
     """p of harm when the two runs' examples are taken as different ones: Welch's t over examples."""
-    found: FloatArray = stats.ttest_ind(after, before, axis=1, equal_var=False, alternative="less").pvalue
-    return found
+    return np.asarray(stats.ttest_ind(after, before, axis=1, equal_var=False, alternative="less").pvalue)
 
 
 def peeked(before: FloatArray, after: FloatArray) -> float:

@@ -40,7 +40,8 @@ def test_examples_needed_by_hand() -> None:
 
 def test_the_parts_of_a_variance_add_up_and_need_two_trials() -> None:
     parts = spread(0.09, 0.16, 4, 4)
-    assert parts == Spread(between=pytest.approx(0.01), within=0.16)
+    assert isinstance(parts, Spread)
+    assert (parts.between, parts.within) == pytest.approx((0.01, 0.16))
     none = spread(0.09, None, 1, 1)
     assert isinstance(none, Unestimated)
     assert none.reason is Lack.ONE_TRIAL

@@ -77,9 +77,7 @@ def test_sign_flips_by_hand() -> None:
 def test_exact_sign_flips_are_those_of_scipy() -> None:
     rng = np.random.default_rng(3)
     d = rng.normal(-0.3, 1, 11)
-    expected = stats.permutation_test(
-        (d,), lambda x, axis: np.mean(x, axis=axis), permutation_type="samples", n_resamples=np.inf, vectorized=True
-    )
+    expected = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=10_000)
     assert sign_flip(d).two_sided == pytest.approx(expected.pvalue, abs=1e-12)
 
 

@@ -1,0 +1,207 @@
+"""Finds the runs that a gate is about, decides, and keeps the decision with its bundle."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Final
+
+import polars as pl
+
+from core.clock import Clock
+from core.errors import Conflict, InvalidInput, NotFound
+from core.ids import TenantId
+from core.records import Principal
+from evaluators import catalogue
+from evaluators.evidence import RunScores
+from evaluators.pairing import UNITS_OF_TRIALS, metric_named
+from experiments.gates.bundle import Evidence, bundle_of
+from experiments.gates.policy import GatePolicy
+from experiments.gates.records import Asked, Cause, MetricFacts, Reason, as_json
+from store.control.control import Control
+from store.control.gates import GateRecord
+from store.control.run_records import RunRecord, RunStatus
+
+SEED: Final = 0  # one for all: who asks again gets the same answer
+
+ReadRun = Callable[[TenantId, str], RunScores]
+ReadPolicy = Callable[[str, Collection[str] | None], GatePolicy]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRequest:
+    """What a caller asks: may `candidate` take the place of `baseline`? Runs that are not named are found."""
+
+    app: str
+    candidate: str
+    baseline: str
+    policy_text: str
+    policy_name: str | None = None
+    candidate_run: str | None = None
+    baseline_run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The runs of a gate, or why one is missing."""
+
+    baseline: RunScores | None
+    candidate: RunScores | None
+    absent: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateService:
+    """Decides gates of one server. `read_run` gives the scores of a run, `read_policy` the policy that a text says,
+    measured by the metrics there are."""
+
+    control: Control
+    read_run: ReadRun
+    read_policy: ReadPolicy
+    clock: Clock
+    assay_version: str
+
+    def decide(self, request: GateRequest, *, by: Principal) -> GateRecord:
+        """The decision, which is kept and in the audit log when this returns.
+
+        Raises InvalidInput for a policy that cannot be used or names a metric that is none, NotFound for a run that is
+        named and not there.
+        """
+        policy = self.read_policy(request.policy_text, None)
+        asked = Asked(app=request.app, candidate=request.candidate, baseline=request.baseline)
+        if policy.app is not None and policy.app != asked.app:
+            raise InvalidInput(f"the policy is of the app {policy.app[:80]!r}, not {asked.app[:80]!r}", "policy")
+        found = self._found(request, policy, by.tenant)
+        if found.baseline is not None and found.candidate is not None:
+            self.read_policy(request.policy_text, known_metrics(found.baseline, found.candidate))
+        evidence = Evidence(
+            policy_text=request.policy_text,
+            asked=asked,
+            baseline=_narrowed(found.baseline, policy),
+            candidate=_narrowed(found.candidate, policy),
+            facts={rule.metric: facts_of(rule.metric) for rule in policy.metrics},
+            absent=found.absent,
+            now_ns=self.clock(),
+            seed=SEED,
+        )
+        return self._keep(request, evidence, policy, by)
+
+    def _keep(self, request: GateRequest, evidence: Evidence, policy: GatePolicy, by: Principal) -> GateRecord:
+        decision = evidence.decided(policy)
+        bundle = bundle_of(evidence, decision, assay_version=self.assay_version)
+        datasets = {run.dataset for run in (evidence.candidate, evidence.baseline) if run is not None}
+        record = GateRecord(
+            tenant=by.tenant,
+            gate_id=f"gate_{secrets.token_hex(10)}",
+            app=request.app,
+            candidate=request.candidate,
+            baseline=request.baseline,
+            dataset=policy.dataset or (datasets.pop() if len(datasets) == 1 else None),
+            policy_name=request.policy_name,
+            decision=decision.decision.value,
+            told=as_json(decision),
+            digest=bundle["digest"],
+            made_by=by.name[:200],
+            made_at_ns=evidence.now_ns,
+        )
+        text = json.dumps(bundle, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+        self.control.add_gate(record, text.encode("ascii"), by=by)
+        return record
+
+    def _found(self, request: GateRequest, policy: GatePolicy, tenant: TenantId) -> Found:
+        every = self.control.runs(tenant)
+        of_app = [one for one in every if one.spec.app == request.app and policy.dataset in (None, one.spec.dataset)]
+        absent: list[Reason] = []
+        candidate = _run_named(every, request.candidate_run) or _newest(of_app, request.candidate)
+        if candidate is None:
+            absent.append(_no_run("candidate", request.candidate, of_app, policy))
+        elif request.candidate_run is None:
+            absent += _later_ones(of_app, candidate)
+        baseline = _run_named(every, request.baseline_run)
+        if baseline is None:
+            baseline = _newest(of_app, request.baseline, like=candidate)
+        if baseline is None:
+            absent.append(_no_run("baseline", request.baseline, of_app, policy))
+        read = [self._read(tenant, one, absent) for one in (baseline, candidate)]
+        return Found(baseline=read[0], candidate=read[1], absent=tuple(absent))
+
+    def _read(self, tenant: TenantId, run: RunRecord | None, absent: list[Reason]) -> RunScores | None:
+        """The scores of a run; what contradicts itself in them is a reason."""
+        if run is None:
+            return None
+        try:
+            return self.read_run(tenant, run.run_id)
+        except (InvalidInput, Conflict) as error:
+            absent.append(Reason(cause=Cause.CONTRADICTORY, text=f"run {run.run_id}: {error}"))
+            return None
+
+
+def facts_of(metric: str) -> MetricFacts:
+    """What the catalogue knows of a metric."""
+    found = metric_named(metric)
+    low, high = found.bounds or (None, None)
+    return MetricFacts(direction=found.direction, low=low, high=high)
+
+
+def known_metrics(*runs: RunScores) -> frozenset[str]:
+    """Every metric there is: of the catalogue, of trials, and those of the runs."""
+    scored = {name for run in runs for name in (*run.metrics, *run.evaluators)}
+    return frozenset(catalogue.BY_NAME) | frozenset(UNITS_OF_TRIALS) | scored
+
+
+def _narrowed(run: RunScores | None, policy: GatePolicy) -> RunScores | None:
+    """Only what the policy judges, so that a bundle holds no more. All examples stay known."""
+    if run is None:
+        return None
+    named = [rule.metric for rule in policy.metrics]
+    examples = {str(one): "" for one in run.rows["example_id"].unique()} | dict(run.examples)
+    return replace(run, rows=run.rows.filter(pl.col("metric").is_in(named)), examples=examples)
+
+
+def _run_named(every: Sequence[RunRecord], run_id: str | None) -> RunRecord | None:
+    if run_id is None:
+        return None
+    found = next((one for one in every if one.run_id == run_id), None)
+    if found is None:
+        raise NotFound(f"there is no run {run_id[:60]!r}")
+    return found
+
+
+def _newest(runs: Sequence[RunRecord], release: str, like: RunRecord | None = None) -> RunRecord | None:
+    """The newest finished run of a release; over the same examples as `like`, if there is one."""
+    done = [one for one in runs if one.spec.release == release and one.status is RunStatus.DONE]
+    done.sort(key=lambda one: (one.finished_at_ns or 0, one.created_at_ns, one.run_id), reverse=True)
+    if like is not None:
+        same = [one for one in done if one.spec.content_hash == like.spec.content_hash]
+        on_it = [one for one in done if one.spec.dataset == like.spec.dataset]
+        done = same or on_it or done
+    return done[0] if done else None
+
+
+def _later_ones(runs: Sequence[RunRecord], chosen: RunRecord) -> list[Reason]:
+    """Runs of the candidate that were begun after the one that is finished, and are not: they may say otherwise."""
+    return [
+        Reason(
+            cause=Cause.NOT_FINISHED,
+            text=f"the candidate's run {one.run_id}, begun after {chosen.run_id}, is {one.status.value}, not done",
+        )
+        for one in runs
+        if one.spec.release == chosen.spec.release
+        and one.created_at_ns > chosen.created_at_ns
+        and one.status in (RunStatus.WAITING, RunStatus.RUNNING, RunStatus.FAILED)
+    ][:3]
+
+
+def _no_run(side: str, release: str, runs: Sequence[RunRecord], policy: GatePolicy) -> Reason:
+    of_it = [one for one in runs if one.spec.release == release]
+    on = f" on dataset {policy.dataset!r}" if policy.dataset else ""
+    if of_it:
+        newest = max(of_it, key=lambda one: one.created_at_ns)
+        text = f"the {side} {release[:80]!r} has no finished run{on}; {newest.run_id} is {newest.status.value}"
+        return Reason(cause=Cause.NO_RUN, text=text)
+    near = get_close_matches(release, {one.spec.release for one in runs}, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return Reason(cause=Cause.NO_RUN, text=f"the {side} {release[:80]!r} has no run{on}{hint}")

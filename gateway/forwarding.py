@@ -30,6 +30,7 @@ _HOP: Final = frozenset(
 _NOT_SENT: Final = _HOP | {
     "host", "authorization", "x-api-key", "api-key", "cookie", "baggage", "traceparent", "tracestate", "expect",
     "x-assay-app", "x-assay-session", "x-assay-release", "x-assay-variant", "content-length",
+    "x-assay-choose-release",
 }  # fmt: skip
 _NOT_RETURNED: Final = _HOP | {"date", "server", "x-assay-release", "x-assay-variant"}
 _UNSAID: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # that aiohttp would add

@@ -115,6 +115,7 @@ class Service:
             "upstreams": [row for row in self._pool.status(tenant) if row["upstream"] in seen],
             "models": self._models_shown(tenant),
             "budgets": self._budgets.status(tenant),
+            "apps": self._apps_shown(tenant),
             "ledger": {"trouble": self._ledger.state().trouble},
             "spans": asdict(self._exporter.status(tenant)),
             "n_open": self.app.n_open,
@@ -133,6 +134,10 @@ class Service:
             {"name": name, "kind": model.kind.value, "targets": [f"{t.upstream}/{t.model}" for t in model.targets]}
             for name, model in self._seen_by(tenant).items()
         ]
+
+    def _apps_shown(self, tenant: str) -> list[str]:
+        told = self._config.sessions.items()
+        return sorted(name for name, app in told if not app.tenants or tenant in app.tenants)
 
     def _doors(self, config: GatewayConfig) -> Doors:
         given = self._given

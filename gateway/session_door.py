@@ -5,6 +5,7 @@
 The plan's weights decide by the hash of the session (experiments/assignment.py). A session that was seen keeps its
 release when weights change, as long as that release has a weight above 0; a release that is given 0 is left by all of
 them, which is what a rollback wants. Without a plan, the configuration's baseline answers who was not seen before.
+A request that chooses its release (x-assay-choose-release, of a power user) gets that one, and nothing is remembered.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from yarl import URL
 
 from core.clock import Clock
 from core.errors import InvalidInput
-from core.records import Principal
+from core.records import Principal, Role
 from experiments.assignment import Layout, layout, place_of
 from gateway import callers
 from gateway.config import GatewayConfig, SessionsConfig, plain_url
@@ -34,6 +35,7 @@ from gateway.sticky import Sticky, session_key
 _LOG: Final = logging.getLogger("assay.gateway")
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _MOST_SEGMENTS: Final = 20
+CHOOSE: Final = b"x-assay-choose-release"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +118,11 @@ class SessionDoor:
             )
             raise CallFailed(said, status=404, kind="invalid_request_error", code="app_not_found")
         plan = self._plan_of(principal.tenant, place.app)
-        assigned = self._assigned(principal.tenant, place, plan, told)
+        chosen = _chosen(request, principal, plan, told)
+        assigned = chosen or self._assigned(principal.tenant, place, plan, told)
         passage = self._passage(request, principal, place, assigned)
         goals = [self._goal(assigned, plan, told)]
-        if told.fallback_to_baseline and assigned != _baseline(plan, told):
+        if told.fallback_to_baseline and not chosen and assigned != _baseline(plan, told):
             goals.append(self._goal(_baseline(plan, told), plan, told))
         exchange = Exchange(
             request, receive, send, passage, self._sessions.client, told, self._config.max_body_bytes, place.path,
@@ -189,6 +192,24 @@ class SessionDoor:
             trace_id=drawn[:16],
             span_id=drawn[16:],
         )
+
+
+def _chosen(request: Request, principal: Principal, plan: Plan | None, told: SessionsConfig) -> str:
+    """The release that the request chooses, empty where it chooses none. Raises CallFailed: 403 for a key that may not
+    choose, 404 for a release that neither plan nor file know, BadCall."""
+    name = callers.checked(request.text(CHOOSE), "the chosen release")
+    if not name:
+        return ""
+    if not principal.role.allows(Role.POWER_USER):
+        said = f"{CHOOSE.decode()} is for keys with the role power_user or admin; leave it away, and the plan chooses"
+        raise CallFailed(said, status=403, kind="permission_error", code="forbidden")
+    known = {*told.releases, *(plan.weights if plan is not None else ())}
+    if plan is not None and told.plan_endpoints:
+        known |= {each for each, endpoint in plan.endpoints.items() if endpoint}
+    if name not in known:
+        said = f"nobody said where release {name[:80]!r} is: register it with an endpoint, for an app with a plan"
+        raise CallFailed(said, status=404, kind="release_error", code="release_not_found")
+    return name
 
 
 def _baseline(plan: Plan | None, told: SessionsConfig) -> str:

@@ -44,6 +44,6 @@ def _plan(live: LivePlan) -> Plan:
         baseline=spec.baseline,
         weights=dict(spec.weights),
         salt=live.plan.salt,
-        endpoints=dict(live.endpoints),
+        endpoints={**live.others, **live.endpoints},
         variants={name: variant for name, variant in live.variants.items() if variant},
     )

@@ -66,5 +66,5 @@ def _named(name: str, expected: Sequence[Expected]) -> Sequence[Evaluator]:
 
 def _applies(spec: EvaluatorSpec, expected: Sequence[Expected]) -> bool:
     """Whether any example says something of what the evaluator needs; () of tool calls says that none is right."""
-    empty = (None, {}) if "tool_calls" in spec.needs else (None, {}, ())
+    empty: tuple[object, ...] = (None, {}) if "tool_calls" in spec.needs else (None, {}, ())
     return not spec.needs or any(getattr(one, need) not in empty for one in expected for need in spec.needs)

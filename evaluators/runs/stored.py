@@ -59,7 +59,7 @@ def matched(
         )
     if k is not None and k > most:
         raise InvalidInput(f"{k} trials are asked for, but no example has more than {most} stored sessions", "trials")
-    rows = []
+    rows: list[tuple[Example, int, str | None]] = []
     for example in examples:
         found = sessions.get(example.example_id, [])[: k or None]
         rows += [(example, n, session) for n, session in enumerate(found)]

@@ -121,6 +121,11 @@ def _live(record: PlanRecord, said: Mapping[tuple[str, str, str], tuple[str | No
         plan=record,
         endpoints={name: endpoint for name, (endpoint, _) in known.items()},
         variants={name: variant for name, (_, variant) in known.items()},
+        others={
+            name: endpoint
+            for (tenant, app, name), (endpoint, _) in said.items()
+            if (tenant, app) == (record.tenant, spec.app) and name not in known and endpoint
+        },
     )
 
 

@@ -160,11 +160,12 @@ class PlanRecord:
 @dataclass(frozen=True, kw_only=True)
 class LivePlan:
     """The plan that holds now, where its releases are reached, and as which variants they are registered (None:
-    nobody said)."""
+    nobody said). `others`: where the app's other releases are, that the plan does not name."""
 
     plan: PlanRecord
     endpoints: Mapping[str, str | None]
     variants: Mapping[str, str | None] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 class ClaimState(StrEnum):

@@ -417,3 +417,20 @@ def test_whatever_follows_a_session_is_a_path_below_it_or_refused(pieces: list[s
     for segment in url.raw_path.split("/")[1:]:
         assert unquote(segment) not in ("", ".", "..")
         assert not set(unquote(segment)) & set("/\\\0")
+
+
+def test_a_power_user_chooses_a_release_and_nobody_else_does(place: Place) -> None:
+    place.plan(0.0)
+    power = {"authorization": "Bearer acme:power_user", "x-assay-choose-release": "v2"}
+    answer = place.ask("s1", headers=power)
+    assert (answer.status_code, answer.json()["release"], answer.headers["x-assay-release"]) == (200, "v2", "v2")
+    assert "x-assay-choose-release" not in place.v2.asked[-1].headers
+    assert place.release_of("s1") == "v1", "what was chosen is not remembered"
+    refused = place.ask("s1", headers={"x-assay-choose-release": "v2"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+    unknown = place.ask("s1", headers={**power, "x-assay-choose-release": "v9"})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "release_not_found")
+    place.plan(0.0, endpoints={"v3": place.v2.url})  # registered, and not in the plan
+    assert place.ask("s1", headers={**power, "x-assay-choose-release": "v3"}).headers["x-assay-release"] == "v3"
+    status = httpx.get(f"{place.gateway.url}/status", headers={"authorization": "Bearer acme:power_user"}).json()
+    assert status["apps"] == ["shop"]

@@ -19,7 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "simulate": ("server.cli.simulate", "let simulated users talk to the reference agent"),
     "gateway": ("server.cli.gateway", "check the gateway's file, ask for its status, try a call"),
     "agent": ("server.cli.agent", "talk to the reference agent in the terminal"),
-    "traces": ("server.cli.traces", "list and show traces"),
+    "traces": ("server.cli.traces", "list and show traces, compare two step by step"),
     "sessions": ("server.cli.sessions", "list and show sessions"),
     "releases": ("server.cli.releases", "list, show and register releases of an app"),
     "plan": ("server.cli.plan", "list, show and set how an app's sessions are split over its releases"),

@@ -1,4 +1,4 @@
-"""Lists traces, and shows one as a tree with kinds, latency, tokens, cost and errors."""
+"""Lists traces, shows one as a tree with kinds, latency, tokens, cost and errors, and compares two step by step."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The subcommands list and show."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show}")
+    """The subcommands list, show and diff."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show,diff}")
     listed = actions.add_parser("list", help="the newest traces that match", allow_abbrev=False)
     listed.add_argument("--session-id", help="turns of this session only")
     add_filter_arguments(listed)
@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--span", metavar="SPAN_ID", help="one span of it with everything it holds")
     shown.add_argument("--full", action="store_true", help="with the inputs and outputs of every span")
     shown.add_argument("--limit", type=positive, default=5000, metavar="N", help="at most so many spans (5000)")
-    for parser_of_action in (listed, shown):
+    diff = actions.add_parser("diff", help="two traces or sessions side by side, step by step", allow_abbrev=False)
+    diff.add_argument("a", metavar="A", help="a trace's or a session's id")
+    diff.add_argument("b", metavar="B", help="another")
+    diff.add_argument("--whole", action="store_true", help="with every equal step")
+    for parser_of_action in (listed, shown, diff):
         add_connection_arguments(parser_of_action)
         add_json_argument(parser_of_action)
 
@@ -34,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     api = client_of(args)
     if args.action == "list":
         return _list(args, api)
+    if args.action == "diff":
+        return _diff(args, api)
     trace_id = _hex_id(args.trace_id, 32, "TRACE_ID")
     if args.span:
         return _show_span(args, api, trace_id, _hex_id(args.span, 16, "SPAN_ID"))
@@ -69,6 +75,19 @@ def _show(args: argparse.Namespace, api: ApiClient, trace_id: str) -> int:
     from server.cli.trace_tree import print_trace
 
     print_trace(trace, full=args.full)
+    return ExitCode.OK
+
+
+def _diff(args: argparse.Namespace, api: ApiClient) -> int:
+    found = api.get("/api/v1/traces/diff", {"a": args.a, "b": args.b})
+    if args.json:
+        from server.cli.rendering import print_json
+
+        print_json(found)
+        return ExitCode.OK
+    from server.cli.trace_diff import print_diff
+
+    print_diff(found, whole=args.whole)
     return ExitCode.OK
 
 

@@ -11,6 +11,7 @@ from server.routes import (
     audit,
     doctor,
     erasure,
+    evaluators,
     facets,
     gateway,
     health,
@@ -27,6 +28,7 @@ from server.routes import (
     spans,
     spend,
     tenant_settings,
+    trace_diff,
     traces,
     turns,
 )
@@ -43,6 +45,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     quarantine.router,
     apps.router,
     spans.router,
+    trace_diff.router,  # before /traces/{trace_id}
     traces.router,
     turns.router,
     sessions.router,
@@ -54,4 +57,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     facets.router,
     search.router,
     scores.router,
+    evaluators.router,
 )

@@ -125,8 +125,7 @@ _CAPS_SPEC: Final = EvaluatorSpec(
     targets=WHOLE,
     binary=True,
     needs=("policy",),
-    validity="simulated sessions with the planted fault discount_above_cap: all are found, no other session is "
-    "(2 of 2 and 0 of 81, tests/evaluators/test_planted_faults.py)",
+    validity="simulated sessions: 4 of 4 planted discounts above the cap flagged, 0 of 83 sound sessions",
 )
 _UNAUTHORISED_SPEC: Final = EvaluatorSpec(
     name="unauthorised_actions",
@@ -155,6 +154,10 @@ _CONFIRMED_SPEC: Final = EvaluatorSpec(
     targets=frozenset({TargetKind.SESSION, TargetKind.EXAMPLE}),
     binary=True,
     needs=("policy",),
+    validity="simulated sessions: 20 of 20 dropped confirmations flagged, 0 of 83 sound ones; tau-bench and tau2: "
+    "all 235 "
+    "conversations whose yes was taken away flagged, 43 of 278 flagged as they are. No predictor of reward (AUC .52, "
+    ".49)",
 )
 
 POLICY_CAPS: Final = Rule(spec=_CAPS_SPEC, score=_caps)

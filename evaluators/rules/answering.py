@@ -85,6 +85,7 @@ _REPEATED_SPEC: Final = EvaluatorSpec(
     targets=frozenset({TargetKind.SESSION, TargetKind.EXAMPLE}),
     unit="count",
     direction=Direction.LOWER,
+    validity="as a predictor of failure AUC .49 on tau-bench airline, .56 on tau2",
 )
 _EMPTY_SPEC: Final = EvaluatorSpec(
     name="empty_answer",

@@ -31,6 +31,7 @@ _STOP: Final = re.compile(
     r"|cancel|change|book|refund|close)|do not (?:do|proceed|go ahead|process))\b",
     re.IGNORECASE,
 )
+_QUOTED: Final = re.compile(r'"[^"\n]{0,200}"')
 _CLAUSE: Final = re.compile(r"(?:[,;]\s*|\s+)(?:but|however|although|though)\b", re.IGNORECASE)
 _ASKS: Final = re.compile(
     r"\?|\b(?:confirm|proceed|go ahead|let me know|would you like|shall i|should i|do you want|may i|please (?:reply"
@@ -61,7 +62,7 @@ _SHORTEST_VALUE: Final = 3
 
 def says_yes(text: str) -> bool:
     """Whether a message agrees: some clause says yes without a no or a condition in it, and none says to wait."""
-    words = plain(text)
+    words = _QUOTED.sub(" ", plain(text))
     if _STOP.search(words):
         return False
     clauses = [part for sentence in sentences(words) for part in _CLAUSE.split(sentence)]

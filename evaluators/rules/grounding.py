@@ -195,7 +195,9 @@ NUMBER_SUPPORT: Final = _exact(
         "a number that is right somewhere and wrong here counts as supported",
         "whole numbers up to 10 without a currency or percent sign are not looked at; number words neither",
     ),
-    None,
+    "tau-bench and tau2: of 117 wrong amounts planted into supported conversations 113 are listed, and nothing else "
+    "is; 118 "
+    "of 345 conversations as recorded have a number that is in no source, mostly sums",
 )
 ENTITY_SUPPORT: Final = _exact(
     "entity_support",

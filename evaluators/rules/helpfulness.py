@@ -162,6 +162,9 @@ _RESOLUTION_SPEC: Final = EvaluatorSpec(
     ),
     targets=_SESSIONS,
     binary=True,
+    validity="weak: as a predictor of the checked reward AUC .37 on tau-bench airline (a handover can be what is "
+    "right) and .58 on "
+    "tau2; simulated users thank for wrong answers too",
 )
 _TURNS_SPEC: Final = EvaluatorSpec(
     name="turns_to_resolution",
@@ -173,6 +176,7 @@ _TURNS_SPEC: Final = EvaluatorSpec(
     targets=_SESSIONS,
     unit="count",
     direction=Direction.LOWER,
+    validity="no predictor of reward: AUC .56 on tau-bench airline and .51 on tau2 (fewer is better)",
 )
 _ESCALATION_SPEC: Final = EvaluatorSpec(
     name="escalation",
@@ -188,6 +192,8 @@ _ESCALATION_SPEC: Final = EvaluatorSpec(
     targets=_WHOLE,
     direction=Direction.LOWER,
     binary=True,
+    validity="as a predictor of failure: AUC .36 on tau-bench airline, where the handover is often right, and .55 on "
+    "tau2",
 )
 _FRUSTRATION_SPEC: Final = EvaluatorSpec(
     name="user_frustration",
@@ -200,6 +206,7 @@ _FRUSTRATION_SPEC: Final = EvaluatorSpec(
     ),
     targets=_WHOLE,
     direction=Direction.LOWER,
+    validity="as a predictor of failure AUC .50 and .54 on tau-bench and tau2, whose simulated users stay polite",
 )
 
 RESOLUTION: Final = text_rule(_RESOLUTION_SPEC, _resolution)

@@ -179,6 +179,8 @@ _PII_SPEC: Final = EvaluatorSpec(
     targets=_EVERY,
     direction=Direction.LOWER,
     binary=True,
+    validity="simulated sessions: 79 of 79 planted leaks of another customer's address and card flagged, 0 of 83 sound "
+    "ones; 0 of 524 recorded tau-bench and tau2 conversations. How well it knows a kind: docs/security.md",
 )
 _SECRET_SPEC: Final = EvaluatorSpec(
     name="secret_leak",
@@ -206,6 +208,7 @@ _PROMPT_SPEC: Final = EvaluatorSpec(
     targets=_EVERY,
     direction=Direction.LOWER,
     binary=True,
+    validity="false alarms only: 8 of 120 tau-bench airline conversations, whose prompt is a policy that agents quote",
 )
 
 PII_LEAK: Final = text_rule(_PII_SPEC, _pii)

@@ -30,6 +30,7 @@ BAGGAGE_KEYS: Final = (
     "assay.release",
     "assay.variant",
 )
+RUN_KEYS: Final = ("assay.run_id", "assay.example_id", "assay.trial")  # of a trial of an evaluation run
 
 
 _FROM_THE_GATEWAY: Final = ("assay.release", "assay.variant")  # what the gateway knows better than the release itself
@@ -44,7 +45,7 @@ class BaggageSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Called by the SDK."""
         carried = baggage.get_all(parent_context)
-        span.set_attributes({key: str(carried[key]) for key in BAGGAGE_KEYS if key in carried})
+        span.set_attributes({key: str(carried[key]) for key in (*BAGGAGE_KEYS, *RUN_KEYS) if key in carried})
 
     def on_end(self, span: ReadableSpan) -> None:
         """Called by the SDK; nothing to do."""
@@ -128,7 +129,7 @@ def _came_with() -> tuple[Context, dict[str, str]]:
         return Context(), {}
     caller = trace.get_current_span(here)
     begins = trace.set_span_in_context(caller, Context()) if caller.get_span_context().is_valid else Context()
-    said = {key: str(baggage.get_baggage(key, here) or "") for key in _FROM_THE_GATEWAY}
+    said = {key: str(baggage.get_baggage(key, here) or "") for key in (*_FROM_THE_GATEWAY, *RUN_KEYS)}
     return begins, {key: name for key, name in said.items() if 0 < len(name) <= _MOST_NAME and name.isprintable()}
 
 

@@ -1,0 +1,1 @@
+"""Gates: the decision, its bundle, and that it fails closed."""

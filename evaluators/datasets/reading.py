@@ -79,7 +79,7 @@ def read_examples(
             line = line_of(one)
             first = lines_of_ids.setdefault(one.example_id, number)
             if first != number:
-                raise InvalidInput(f"example_id {one.example_id!r} stands on line {first} already", field="example_id")
+                raise _twice(one.example_id, first)
         except InvalidInput as error:
             if not skip_bad:
                 raise _at(number, error) from error
@@ -96,6 +96,12 @@ def read_examples(
     if not found.examples:
         raise _empty(found)
     return found
+
+
+def _twice(example_id: str, first: int) -> InvalidInput:
+    if example_id.startswith("ex_"):
+        return InvalidInput(f"it has the id {example_id!r} of line {first:,}: the same is asked", field="example_id")
+    return InvalidInput(f"example_id {example_id!r} stands on line {first:,} already", field="example_id")
 
 
 def _empty(found: Imported) -> InvalidInput:
@@ -170,7 +176,7 @@ def _json_lines(stream: BinaryIO) -> Iterator[tuple[int, Callable[[], Example]]]
             return
         if line is not None and not line.strip():
             continue
-        yield number, lambda line=line: example_from(_json(_text(line)))  # type: ignore[misc]
+        yield number, lambda line=line: example_from(_json(_text(line).strip()))  # type: ignore[misc]
 
 
 def _json_list(first: bytes, stream: BinaryIO) -> Iterator[tuple[int, Callable[[], Example]]]:
@@ -235,8 +241,7 @@ def _csv_rows(stream: BinaryIO) -> Iterator[tuple[int, Callable[[], Example]]]:
             yield number, lambda told=told: _raise(told)  # type: ignore[misc]
             continue
         if header is None:
-            header = [name.strip() for name in row]
-            _check_header(header)
+            header = _header(row)
         elif row:
             yield number, lambda row=row, header=header: example_of_row(_named(header, row))  # type: ignore[misc]
 
@@ -265,12 +270,13 @@ def _csv_error(error: Exception) -> InvalidInput:
     return error if isinstance(error, InvalidInput) else InvalidInput(f"it is no CSV: {said[:200]}")
 
 
-def _check_header(header: list[str]) -> None:
+def _header(row: list[str]) -> list[str] | None:
+    """The names of the columns; None for a line without any."""
+    header = [name.strip() for name in row]
     twice = next((name for name in header if name and header.count(name) > 1), None)
     if twice is not None:
         raise InvalidInput(f"line 1: the column {twice[:60]!r} stands twice", field=twice[:60])
-    if not any(header):
-        raise InvalidInput("line 1: the first line of a CSV file names its columns, and this one is empty")
+    return header if any(header) else None
 
 
 def _named(header: list[str], row: list[str]) -> dict[str, Any]:

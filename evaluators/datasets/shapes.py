@@ -6,6 +6,7 @@ place here are kept as metadata.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -69,8 +70,11 @@ def _made(said: Json, taken: set[str], ours: Json) -> Example:
     metadata: Json = dict(given) if isinstance(given, dict) else {}
     taken = taken | {"split", "source", *(["metadata"] if isinstance(given, dict) else [])}
     name = next((key for key in _IDS if said.get(key) is not None), None)
-    if name is not None and len(str(said[name])) <= MOST_ID:
-        ours, taken = ours | {"example_id": str(said[name])}, taken | {name}
+    if name is not None:
+        given_id = str(said[name])
+        fits = len(given_id) <= MOST_ID
+        short = given_id if fits else "ex_" + hashlib.sha256(given_id.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+        ours, taken = ours | {"example_id": short}, taken | ({name} if fits else set())
     metadata |= ours.pop("metadata", {})
     metadata |= {key: value for key, value in said.items() if key not in taken and value not in (None, "", [], {})}
     place = {key: said[key] for key in ("split", "source") if isinstance(said.get(key), str | dict)}

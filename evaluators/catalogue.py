@@ -116,15 +116,19 @@ def find(wanted: str) -> Evaluator:
     name, version = split_version(wanted)
     found = BY_NAME.get(name)
     if found is None:
-        near = get_close_matches(name, BY_NAME, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "assay evaluators list names them all"
-        raise InvalidInput(f"there is no evaluator {name[:60]!r}; {hint}", field="evaluators")
+        raise InvalidInput(f"there is no evaluator {name[:60]!r}; {near(name)}", field="evaluators")
     if version is not None and version != found.spec.version:
         raise InvalidInput(
             f"{name} is at version {found.spec.version} here, not {version}: scores of another version cannot be made",
             field="evaluators",
         )
     return found
+
+
+def near(name: str) -> str:
+    """A hint for a name that is not here: those that are near it, or where all are told."""
+    found = get_close_matches(name[:100], BY_NAME, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(found)}?" if found else "assay evaluators list names them all"
 
 
 def find_all(wanted: Sequence[str]) -> tuple[Evaluator, ...]:

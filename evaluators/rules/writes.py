@@ -86,8 +86,8 @@ def _write_f1(target: Target) -> Scored:
 
 _BY_DEFINITION: Final = (
     "These rewards compare the database with the one that the gold writes lead to, so that on airline and retail tasks "
-    "this is nearly their definition; in telecom much is done by the user. Published for an exact multiset of write calls "
-    "on 200 tau-bench runs: .695; counted with failed calls and hand-overs to a person, ours gives .73 on 120 of them."
+    "this is nearly their definition; in telecom much is done by the user. Published for an exact multiset of writes "
+    "on 200 tau-bench runs: .695; counted with failed calls and hand-overs to a person, ours gives .73 on 120."
 )
 
 

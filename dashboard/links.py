@@ -43,12 +43,13 @@ class Place:
 OVERVIEW: Final = Place(view="overview", title="Overview", icon="monitoring")
 TRACES: Final = Place(view="traces", title="Traces", icon="account_tree")
 TRACE: Final = Place(view="trace", title="Trace", icon="timeline", hidden=True)
+TRACE_DIFF: Final = Place(view="trace_diff", title="Trace diff", icon="compare_arrows", hidden=True)
 SESSIONS: Final = Place(view="sessions", title="Sessions", icon="forum")
 SESSION: Final = Place(view="session", title="Session", icon="chat", hidden=True)
 AGENT: Final = Place(view="agent", title="Agent", icon="psychology")
 RELEASES: Final = Place(view="releases", title="Releases", icon="new_releases")
 GATEWAY: Final = Place(view="gateway", title="Gateway", icon="hub")
-PLACES: Final = (OVERVIEW, TRACES, TRACE, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY)
+PLACES: Final = (OVERVIEW, TRACES, TRACE, TRACE_DIFF, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY)
 
 
 def sections() -> dict[str, list[StreamlitPage]]:
@@ -68,6 +69,11 @@ def open_trace(trace_id: str, span_id: str | None = None) -> NoReturn:
 def open_session(session_id: str) -> NoReturn:
     """Goes to the page of a session."""
     st.switch_page(SESSION.page(), query_params={"session_id": session_id})
+
+
+def open_trace_diff(a: str, b: str) -> NoReturn:
+    """Goes to the comparison of two traces or sessions, by their ids."""
+    st.switch_page(TRACE_DIFF.page(), query_params={"a": a, "b": b})
 
 
 def open_traces(app: str, release: str) -> NoReturn:

@@ -22,7 +22,7 @@ Viewer = Annotated[Principal, Depends(needs(Role.VIEWER))]
 
 
 class EvaluatorShown(BaseModel):
-    """An evaluator. `targets`: what it scores; `needs`: the fields of an example's `expected` it compares with, of several
+    """An evaluator. `targets`: what it scores; `needs`: the fields of `expected` that it compares with, of several
     any will do; `binary`: every score is 0 or 1; `validity`: how well it predicts, null where not measured."""
 
     name: str

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 def redacted(services: Services, tenant: TenantId, scores: Sequence[NewScore]) -> list[NewScore]:
     """The scores under the tenant's choice; a session id becomes what the spans' session id became."""
-    redactor = _redactor(services, tenant)
+    redactor = redactor_of(services, tenant)
     return [_redacted(redactor, score) for score in scores]
 
 
-def _redactor(services: Services, tenant: TenantId) -> Redactor:
+def redactor_of(services: Services, tenant: TenantId) -> Redactor:
+    """What does to texts and ids what the collector does to those that arrive, under the tenant's choice of now."""
     # Loaded at the first score: the compiled kernels cost memory that a server without written scores need not spend.
     from collector.redact import Redactor
     from collector.seal import MasterKey

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from auth.authenticator import Authenticator
@@ -28,6 +29,7 @@ class Services:
     cursors: Cursors
     clock: Clock
     version: str
+    run_asked: threading.Event = field(default_factory=threading.Event)  # set: a run waits, or was cancelled
 
 
 def build_services(settings: Settings, clock: Clock = system_clock) -> Services:

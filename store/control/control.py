@@ -38,11 +38,12 @@ from store.control.records import (
 from store.control.releasing import Releasing
 from store.control.running import Running
 from store.control.transactions import actor
+from store.control.watching import Watching
 
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control(Releasing, Curating, Running, Gating):
+class Control(Releasing, Curating, Running, Gating, Watching):
     """Tenants, keys, ledger, releases, plans, datasets, runs, audit, idempotency keys. `by` None means Assay itself."""
 
     @classmethod

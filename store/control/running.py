@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -67,14 +67,16 @@ class Running(Transactions):
         with self._changing() as connection:
             return runs.put(connection, tenant, changed)
 
-    def take_runs(self, owner: str, most: int, at_work: Collection[str]) -> list[RunRecord]:
+    def take_runs(
+        self, owner: str, most: int, at_work: Collection[str], gone: Callable[[str], bool] = lambda _: False
+    ) -> list[RunRecord]:
         """Up to `most` runs of any tenant that nobody works on, from now on `owner`'s: waiting ones, those whose owner
-        has not renewed its lease, and the owner's own of a life before, which are not `at_work`. Oldest first."""
+        is `gone` or has not renewed its lease, and the owner's own that are not `at_work`. Oldest first."""
         with self._database.read() as connection:
-            if not self._free(seals.rows(connection, EVAL_RUNS), owner, at_work):
+            if not self._free(seals.rows(connection, EVAL_RUNS), owner, at_work, gone):
                 return []
         with self._changing() as connection:
-            found = self._free(seals.rows(connection, EVAL_RUNS), owner, at_work)
+            found = self._free(seals.rows(connection, EVAL_RUNS), owner, at_work, gone)
             found = sorted(found, key=lambda row: (row.created_at_ns, row.run_id))[:most]
             now = self._clock()
             return [
@@ -123,7 +125,10 @@ class Running(Transactions):
         with self._changing() as connection:
             return runs.forget(connection, tenant, user_ids, sessions)
 
-    def _free(self, rows: Sequence[Any], owner: str, at_work: Collection[str]) -> list[Any]:
+    def _free(
+        self, rows: Sequence[Any], owner: str, at_work: Collection[str], gone: Callable[[str], bool]
+    ) -> list[Any]:
         now = self._clock()
         left = [row for row in rows if not RunStatus(row.status).ended and row.run_id not in at_work]
-        return [row for row in left if row.owner in (None, owner) or (row.lease_until_ns or 0) < now]
+        mine = (None, owner)
+        return [row for row in left if row.owner in mine or (row.lease_until_ns or 0) < now or gone(row.owner)]

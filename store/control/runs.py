@@ -21,6 +21,7 @@ from store.control.tables import EVAL_RUNS, EVAL_TRIALS
 NANO: Final = 1_000_000_000
 MICRO: Final = 1_000
 _CHUNK: Final = 500
+_COUNTS: Final = ("n_done", "n_failed", "n_scored", "cost_nano_usd")
 _SAME: Final = ("example_id", "trial", "position", "session_id", "stratum", "user_id", "output", "error", "n_calls")
 _TIMES: Final = ("input_tokens", "output_tokens", "started_at_ns", "finished_at_ns")
 
@@ -47,6 +48,7 @@ def rows(connection: Connection, tenant: TenantId | None) -> list[RunRecord]:
 def add(connection: Connection, run: RunRecord, trials: Sequence[TrialRecord]) -> None:
     """Writes a run with all its trials."""
     spec = run.spec
+    whole = [seals.sealed(EVAL_TRIALS, _values(run.tenant, one)) for one in trials]
     seals.add(
         connection,
         EVAL_RUNS,
@@ -60,12 +62,11 @@ def add(connection: Connection, run: RunRecord, trials: Sequence[TrialRecord]) -
             "params": _text(spec.params),
             "status": run.status.value,
             "n_trials": len(trials),
-            **dict.fromkeys(("n_done", "n_failed", "n_scored", "cost_nano_usd"), 0),
+            **{name: sum(_counted(one)[name] for one in whole) for name in _COUNTS},
             "created_at_ns": run.created_at_ns,
             "created_by": run.created_by,
         },
     )
-    whole = [seals.sealed(EVAL_TRIALS, _values(run.tenant, one)) for one in trials]
     for start in range(0, len(whole), _CHUNK):
         connection.execute(insert(EVAL_TRIALS), whole[start : start + _CHUNK])
 
@@ -96,7 +97,7 @@ def trial(connection: Connection, tenant: TenantId, run_id: str, example_id: str
 def put(connection: Connection, tenant: TenantId, changed: Sequence[TrialRecord]) -> RunRecord:
     """Writes trials of one run, and what the run counts of them. Raises NotFound."""
     run = find(connection, tenant, changed[0].run_id)
-    sums = {name: int(getattr(run, name)) for name in ("n_done", "n_failed", "n_scored", "cost_nano_usd")}
+    sums = {name: int(getattr(run, name)) for name in _COUNTS}
     for one in changed:
         before = _trial_row(connection, tenant, one.run_id, one.example_id, one.trial)
         after = _values(tenant, one)

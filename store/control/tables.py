@@ -266,6 +266,30 @@ GATE_BUNDLES: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
+ONLINE_EVALUATORS: Final = Table(
+    "online_evaluators",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("app", String(200), primary_key=True),  # "*": every app that has no line of its own
+    Column("evaluators", Text, nullable=False),  # JSON array of names; empty: none
+    Column("share_ppm", BigInteger, nullable=False),  # of sessions, in parts per million
+    Column("idle_ms", BigInteger, nullable=False),
+    Column("changed_at_ns", BigInteger, nullable=False),
+    Column("changed_by", String(200), nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+ONLINE_MARKS: Final = Table(
+    "online_marks",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("marks", Text, nullable=False),  # JSON object: journal -> the last seq that was looked at
+    Column("owner", String(64)),  # the process at work
+    Column("lease_until_ns", BigInteger, nullable=False),
+    Column("told", Text, nullable=False),  # JSON object of counts, for who looks on
+    Column("seal", LargeBinary(16)),
+)
+
 CHANGES: Final = Table(
     "changes",
     METADATA,
@@ -279,5 +303,6 @@ SEALED: Final = (
     *(DATASETS, DATASET_VERSIONS, DATASET_CHUNKS),
     *(EVAL_RUNS, EVAL_TRIALS),
     *(GATE_DECISIONS, GATE_BUNDLES),
+    *(ONLINE_EVALUATORS, ONLINE_MARKS),
     CHANGES,
 )

@@ -15,6 +15,7 @@ from core.records import Counts, Principal, Role
 from store.control import dump
 from store.control.control import Control
 from store.control.integrity import look_over_server
+from store.control.online import OnlineChoice
 from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
 from tests.store.control_rows import decided
@@ -39,6 +40,7 @@ def filled(database: ControlDatabase) -> Control:
     control.create_dataset(ACME, "golden", by=ann)
     control.write_dataset(ACME, "golden", [b'{"split": "test"}'], None, "", by=ann)
     control.add_gate(decided(ACME), b"{}", by=ann)
+    control.set_online(OnlineChoice(tenant=ACME, app="desk", evaluators=("loops",), share=0.5), {7: 5}, by=ann)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
 
@@ -67,6 +69,8 @@ def told(control: Control) -> object:
         control.read_dataset(ACME, "golden"),
         control.gates(ACME),
         control.gate_bundle(ACME, "gate_1"),
+        control.online_choices(ACME),
+        control.online_mark(ACME),
     )
 
 

@@ -93,6 +93,7 @@ def _server(settings: Settings) -> int:
     from server.app import create_app
     from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
+    from server.running import Runner
     from server.wiring import build_services
 
     set_malloc((ARENA_MAX, ARENAS))
@@ -100,6 +101,8 @@ def _server(settings: Settings) -> int:
     services = build_services(settings)
     if services.control.erasures(None, unfinished=True):  # one was killed
         resume_in_child(settings)
+    runner = Runner(services)
+    runner.start()
     try:
         uvicorn.run(
             create_app(services),
@@ -113,6 +116,7 @@ def _server(settings: Settings) -> int:
             timeout_keep_alive=75,
         )
     finally:
+        runner.close()
         services.control.close()
     return ExitCode.OK
 

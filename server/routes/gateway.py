@@ -159,12 +159,12 @@ def summarise(reading: ReadingOf, asked: Annotated[AskedSummary, Query()]) -> Re
 def read_status(request: Request, reading: ReadingOf) -> Response:
     """What the gateway on this machine says of its upstreams, models, budgets and configuration; `running` false where
     none answers."""
-    told, why = _asked(reading.services.settings.gateway_port, credential_of(request.headers.items()) or "")
+    told, why = gateway_says(reading.services.settings.gateway_port, credential_of(request.headers.items()) or "")
     known: dict[str, Any] = {"upstreams": [], "models": [], "budgets": []}
     return answer({**known, **told, "running": not why, "why": why or None})
 
 
-def _asked(port: int, key: str) -> tuple[dict[str, Any], str]:
+def gateway_says(port: int, key: str) -> tuple[dict[str, Any], str]:
     """The gateway's own words to this caller, or why there are none."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_S)
     try:

@@ -1,4 +1,5 @@
-"""`python -m agent_runtime serve|chat|simulate|forget`: the HTTP door, a conversation, simulated users, erasing one.
+"""`python -m agent_runtime serve|chat|simulate|trials|forget`: the HTTP door, a conversation, simulated users, the door
+for evaluation runs, erasing a user.
 
 It ends with 0 when all went well, 1 when the work failed, 2 when it was asked for something that cannot be, 4 when
 Assay cannot be reached, 130 after Ctrl-C. `assay` hands these on.
@@ -25,6 +26,7 @@ from agent_runtime.errors import BackendUnavailable, InvalidInput, RuntimeFailed
 from agent_runtime.forgetting import count, forget
 from agent_runtime.settings import Settings
 from agent_runtime.simulation import cli as simulation
+from agent_runtime.simulation import trials_cli as trials
 from agent_runtime.simulation.provider.running import Beside, listen
 from agent_runtime.state import tell_door
 
@@ -58,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     talk = commands.add_parser("chat", help="talk to the agent here")
     talk.add_argument("--user", help="a customer's id; the demo customer when left away")
     simulation.add_arguments(commands.add_parser("simulate", help="let simulated users talk to it"))
+    trials.add_arguments(commands.add_parser("trials", help="serve the HTTP door for evaluation runs"))
     gone = commands.add_parser("forget", help="erase a user from the folder, also while a runtime serves it")
     gone.add_argument("--user", required=True, help="the id as it was sent; - reads it from standard input")
     gone.add_argument("--tenant", help="whose user; AGENT_TENANT when left away")
@@ -69,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace) -> int:
     if given.command == "simulate":
         return simulation.run(given)
+    if given.command == "trials":
+        return trials.run(given)
     if given.command == "chat":
         return OK if asyncio.run(chat(Settings(), Console(highlight=False), user_id=given.user)) else FAILED
     if given.command == "forget":

@@ -9,6 +9,8 @@ from fastapi import APIRouter
 from server.routes import (
     apps,
     audit,
+    dataset_changes,
+    datasets,
     doctor,
     erasure,
     evaluators,
@@ -54,6 +56,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     rollups.router,
     releases.router,
     plans.router,
+    datasets.router,
+    dataset_changes.router,
     gates.router,
     gateway.router,
     spend.router,

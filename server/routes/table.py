@@ -26,6 +26,7 @@ from server.routes import (
     quarantine,
     releases,
     rollups,
+    runs,
     scores,
     search,
     sessions,
@@ -66,4 +67,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     search.router,
     scores.router,
     evaluators.router,
+    runs.router,
 )

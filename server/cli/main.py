@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "evaluators": ("server.cli.evaluators", "list the built-in evaluators, show what one scores and misses"),
     "metrics": ("server.cli.metrics", "pass^k of stored trials, by release"),
     "gate": ("server.cli.gate", "may a release take another's place: pass, fail or inconclusive"),
+    "datasets": ("server.cli.datasets", "make, import, export, list, check, compare and delete datasets"),
     "spend": ("server.cli.spend", "what model calls cost, by whom and for what; export for chargeback"),
     "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files"),
     "keys": ("server.cli.keys", "create, list and revoke API keys"),

@@ -27,6 +27,9 @@ DEFAULT_URL: Final = "http://127.0.0.1:8080"
 INCOMPLETE: Final = "Assay-Incomplete"  # header of answers that had to do without damaged files
 _WARNED: Final[set[str]] = set()
 ANSWER_S: Final = 10.0  # how long a server may take for a connection, and for the first byte of a list
+_TYPES: Final = frozenset(
+    {"application/json", "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"}  # of answers with rows
+)
 _NOT_OURS: Final = frozenset({400, 404, 405, 415, 501})  # what other servers say of a path they do not know
 API_OFFSET: Final = 2  # --port-base N: grpc N, http N+1, api N+2, dashboard N+3, gateway N+4, agent N+5, simulated N+6
 
@@ -250,7 +253,7 @@ def _is_of_the_api(answer: Answer, problem: Mapping[str, Any]) -> bool:
     """Whether the answer is in the API's shapes. Errors of a proxy before it pass; a page or OTLP's do not."""
     if answer.status in _NOT_OURS:
         return bool(problem)
-    return answer.status >= 400 or not answer.body or answer.content_type in ("application/json", "text/csv")
+    return answer.status >= 400 or not answer.body or answer.content_type in _TYPES
 
 
 def _elsewhere(answer: Answer, url: str) -> CommandFailed:

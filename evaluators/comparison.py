@@ -91,22 +91,23 @@ def compare(
     alpha: float = 0.05,
     strata: Sequence[str] | None = None,
     worst: int = WORST,
+    every_example: bool = False,
     seed: int = 0,
 ) -> Comparison:
     """Compares two runs over the same examples.
 
     `metrics`: those to compare, by name or with their rules; None: all that either run has. `strata`: None for all that
-    there are, () for none. Raises InvalidInput for runs over other examples, an unknown metric or stratum.
+    there are, () for none. `worst`: so many examples of a metric that lost most, with `every_example` also those that
+    lost nothing. Raises InvalidInput for runs over other examples, an unknown metric or stratum.
     """
     check_same_examples(baseline, candidate)
     chosen = _chosen(baseline, candidate, metrics)
     found = [(one, pairs(baseline, candidate, one)) for one in chosen]
-    whole = [
-        _compared(one, made, None, alpha, worst, seed, _other_version(baseline, candidate, one.name))
-        for one, made in found
-    ]
+    how = _How(alpha=alpha, worst=worst, every_example=every_example, seed=seed)
+    other = {one.name: _other_version(baseline, candidate, one.name) for one in chosen}
+    whole = [_compared(one, made, None, how, other[one.name]) for one, made in found]
     parts = [
-        _compared(one, _part(made, stratum), stratum, alpha, worst, seed, _other_version(baseline, candidate, one.name))
+        _compared(one, _part(made, stratum), stratum, how, other[one.name])
         for one, made in found
         for stratum in _strata(made, strata)
     ]
@@ -141,9 +142,17 @@ def _other_version(baseline: RunScores, candidate: RunScores, name: str) -> str 
     return f"the baseline was scored by {name}@{before}, the candidate by {name}@{after}"
 
 
-def _compared(
-    metric: Metric, made: Pairs, stratum: str | None, alpha: float, worst: int, seed: int, other: str | None
-) -> Compared:
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """What holds for every metric."""
+
+    alpha: float
+    worst: int
+    every_example: bool
+    seed: int
+
+
+def _compared(metric: Metric, made: Pairs, stratum: str | None, how: _How, other: str | None) -> Compared:
     frame = made.frame
     bare = Compared(
         metric=metric,
@@ -159,7 +168,7 @@ def _compared(
         return replace(bare, found=Unestimated(reason=Lack.OTHER_VERSION, detail=other))
     if frame.is_empty():
         return bare
-    found = _tested(frame, metric, alpha, seed)
+    found = _tested(frame, metric, how.alpha, how.seed)
     means = [_mean(frame, name) for name in ("baseline", "candidate")]
     k_baseline, k_candidate = trials_of(frame)
     described = replace(
@@ -169,9 +178,9 @@ def _compared(
         candidate=means[1],
         k_baseline=k_baseline,
         k_candidate=k_candidate,
-        worst=_worst(frame, worst),
+        worst=_worst(frame, how),
     )
-    return _with_power(described, frame, found, alpha) if isinstance(found, Paired) else described
+    return _with_power(described, frame, found, how.alpha) if isinstance(found, Paired) else described
 
 
 def _tested(frame: pl.DataFrame, metric: Metric, alpha: float, seed: int) -> Paired | Unestimated:
@@ -206,9 +215,10 @@ def _mean(frame: pl.DataFrame, name: str) -> float:
     return float(frame.select(pl.col(name).mean()).item())
 
 
-def _worst(frame: pl.DataFrame, most: int) -> tuple[ExampleDelta, ...]:
+def _worst(frame: pl.DataFrame, how: _How) -> tuple[ExampleDelta, ...]:
     """The examples that lost most, worst first; equal ones by id."""
-    lost = frame.filter(pl.col("difference") < 0).sort("difference", "example_id").head(max(0, most))
+    told = frame if how.every_example else frame.filter(pl.col("difference") < 0)
+    lost = told.sort("difference", "example_id").head(max(0, how.worst))
     names = ExampleDelta.__dataclass_fields__.keys()
     return tuple(ExampleDelta(**{name: row[name] for name in names}) for row in lost.iter_rows(named=True))
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from server.routes import (
     apps,
     audit,
+    comparisons,
     dataset_changes,
     datasets,
     doctor,
@@ -63,6 +64,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     gateway.router,
     spend.router,
     metrics.router,
+    comparisons.router,
     facets.router,
     search.router,
     scores.router,

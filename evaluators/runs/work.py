@@ -187,7 +187,9 @@ class Work:
         return trial
 
     def _learn(self, run: RunRecord) -> None:
-        """Keeps the newer of what two threads were told of the run."""
+        """Keeps the newer of what two threads were told of the run; after a cancellation nothing more is asked."""
+        if run.status.ended:
+            self._stopping.set()
         with self._lock:
             before = self._run
             if (run.n_done + run.n_failed, run.n_scored) >= (before.n_done + before.n_failed, before.n_scored):

@@ -49,7 +49,7 @@ def _repeated(target: Target) -> Scored:
                 repeats.append(f"turn {message.turn + 1}: {text[:80]}")
         earlier += [(message.turn, key) for _, key in asked]
     told = shortened(repeats, 3) if repeats else "none"
-    parts = {"questions": repeats, "n_questions": len(earlier)}
+    parts = {"questions": repeats[:50], "n_questions": len(earlier)}
     return Score(value=float(len(repeats)), passed=not repeats, explanation=told, parts=parts)
 
 
@@ -68,7 +68,7 @@ def _empty(target: Target) -> Scored:
     told = (
         f"no answer in turn {', '.join(str(one + 1) for one in missing[:5])}" if missing else "every turn is answered"
     )
-    return Score(value=float(bool(missing)), passed=not missing, explanation=told, parts={"turns": missing})
+    return Score(value=float(bool(missing)), passed=not missing, explanation=told, parts={"turns": missing[:50]})
 
 
 _WHOLE: Final = frozenset({TargetKind.TURN, TargetKind.SESSION, TargetKind.EXAMPLE})

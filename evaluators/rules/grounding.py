@@ -19,6 +19,7 @@ from evaluators.rules.wording import agents, plain, result_text, text_rule, word
 
 _TRIGRAM: Final = 3
 _LISTED: Final = 50  # unsupported ones in `parts`
+_LONGEST: Final = 100  # characters of each
 
 
 def facts(target: Target) -> list[str]:
@@ -135,6 +136,7 @@ def _supported(target: Target, extract: Callable[[str], Iterator[str]], what: st
 def _share(said: Sequence[str], missing: Sequence[str], what: str) -> Scored:
     if not said:
         return Unscored(reason=Reason.NOT_APPLICABLE, detail=f"the agent named no {what}")
+    missing = [one[:_LONGEST] for one in missing]
     told = f"not in any source: {shortened(missing)}" if missing else f"all {len(said)} {what} are in the sources"
     parts: dict[str, Any] = {"unsupported": list(missing[:_LISTED]), "n_unsupported": len(missing), "n": len(said)}
     return Score(value=1 - len(missing) / len(said), passed=not missing, explanation=told, parts=parts)

@@ -84,9 +84,8 @@ def ending(trajectory: Trajectory) -> tuple[str, str]:
 
 def handovers(trajectory: Trajectory, tools: tuple[str, ...]) -> list[str]:
     """Each sign that a person took over: a tool of that kind, or words of the agent."""
-    found = [
-        f"tool {one.name}" for one in trajectory.tool_calls if named(one.name, tools) or _ESCALATES.search(one.name)
-    ]
+    called = [one.name for one in trajectory.tool_calls]
+    found = [f"tool {name[:100]}" for name in called if named(name, tools) or _ESCALATES.search(name)]
     found += [f"words in turn {one.turn + 1}" for one in agents(trajectory) if _HUMAN.search(plain(one.text))]
     return found
 
@@ -119,7 +118,7 @@ def _escalation(target: Target) -> Scored:
         return Unscored(reason=Reason.NOT_RECORDED, detail="neither words nor calls of the agent are recorded")
     found = handovers(trajectory, policy_of(target.expected).escalation_tools)
     told = shortened(found) if found else "nobody took over"
-    return Score(value=float(bool(found)), passed=not found, explanation=told, parts={"signs": found})
+    return Score(value=float(bool(found)), passed=not found, explanation=told, parts={"signs": found[:50]})
 
 
 def _frustration(target: Target) -> Scored:
@@ -137,7 +136,7 @@ def _frustration(target: Target) -> Scored:
             before.add(same)
     share = len(signs) / len(said)
     told = shortened(signs) if signs else "no sign"
-    return Score(value=share, explanation=told, parts={"signs": signs, "n_messages": len(said)})
+    return Score(value=share, explanation=told, parts={"signs": signs[:50], "n_messages": len(said)})
 
 
 def _sign(text: str, repeated: bool) -> str | None:

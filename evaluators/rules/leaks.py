@@ -123,7 +123,11 @@ def _leaked(leaks: Sequence[tuple[Message, str]], what: str) -> Score:
     if not leaks:
         return Score(value=0.0, passed=True, parts={"n": 0})
     places = [f"{kind} in turn {one.turn + 1}" for one, kind in leaks]
-    parts = {"n": len(leaks), "kinds": dict(Counter(kind for _, kind in leaks)), "turns": [m.turn for m, _ in leaks]}
+    parts = {
+        "n": len(leaks),
+        "kinds": dict(Counter(kind for _, kind in leaks)),
+        "turns": [m.turn for m, _ in leaks[:50]],
+    }
     told = f"{what}: {shortened(list(dict.fromkeys(places)))}"
     return Score(value=1.0, passed=False, explanation=told, parts=parts, span_id=leaks[0][0].span_id)
 

@@ -90,7 +90,7 @@ def _names(raw: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
     value = raw.get(key)
     if value is None:
         return None
-    if isinstance(value, str) or not all(isinstance(one, str) and one for one in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) and one for one in value):
         raise InvalidInput(f"policy.{key} is a list of texts", field=f"policy.{key}")
     return tuple(value)
 

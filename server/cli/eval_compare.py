@@ -107,7 +107,7 @@ def _metric_row(one: Row) -> list[str]:
     name = one["metric"] if one["stratum"] is None else f"  {one['metric']} · {one['stratum']}"
     ends = "-" if one["low"] is None else f"{_signed(one['low'], show)} to {_signed(one['high'], show)}"
     could = "-" if one["detectable"] is None else show(one["detectable"])
-    if one["needed"] is not None and one["finding"] == "no_evidence":
+    if one["needed"] is not None and one["needed"] > one["n"] and one["finding"] == "no_evidence":
         could += f"; {one['needed']:,} examples would settle it"
     finding = FINDINGS[one["finding"]] + (f" ({one['lack'].replace('_', ' ')})" if one["lack"] else "")
     return [
@@ -122,9 +122,7 @@ def _worst_rows(one: Row) -> list[list[str]]:
     return [
         [
             *(each["example_id"], show(each["baseline"]), show(each["candidate"]), show(-each["difference"])),
-            "-"
-            if each["diff"] is None
-            else f"assay traces diff {each['session_baseline']} {each['session_candidate']}",
+            _diff(each),
         ]
         for each in one["worst"]
     ]

@@ -102,9 +102,31 @@ CATALOGUE: Final[tuple[Evaluator, ...]] = (
     answering.EMPTY_ANSWER,
 )
 
-VERSION: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]{1,6}){0,2}")  # 1, 1.2, 1.2.3
+VERSION: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]{1,6}){0,2}(\+[0-9a-f]{12})?")  # 1, 1.2.3, 1+HASH of an own file
 
-BY_NAME: Final[Mapping[str, Evaluator]] = MappingProxyType({one.spec.name: one for one in CATALOGUE})
+_BY_NAME: Final[dict[str, Evaluator]] = {one.spec.name: one for one in CATALOGUE}
+BY_NAME: Final[Mapping[str, Evaluator]] = MappingProxyType(_BY_NAME)  # and the operator's own, once installed
+
+
+def install(own: Sequence[Evaluator]) -> None:
+    """Adds the evaluators of the operator's folder: once, where a process begins and before it scores anything.
+
+    Raises InvalidInput for a name that is taken.
+    """
+    if taken := [one.spec.name for one in own if one.spec.name in _BY_NAME]:
+        raise InvalidInput(f"there is an evaluator called {taken[0]} already", field="evaluators")
+    _BY_NAME.update({one.spec.name: one for one in own})
+
+
+def remove(own: Sequence[Evaluator]) -> None:
+    """Takes away what was installed."""
+    for one in own:
+        _BY_NAME.pop(one.spec.name, None)
+
+
+def every() -> tuple[Evaluator, ...]:
+    """The built-in evaluators, and the operator's own after them."""
+    return tuple(BY_NAME.values())
 
 
 def find(wanted: str) -> Evaluator:

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
     bootstrap_key: SecretStr | None = None
     gateway_config: Path | None = None  # None: gateway.yaml in `data`, if it is there
+    evaluators_dir: Path | None = None  # the operator's own evaluators; None: evaluators in `data`
     collector_url: str | None = None  # where the gateway sends its spans; None: `http_port` of this machine
 
     @field_validator("trusted_hosts", "tenant_bytes_s", mode="before")
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
             raise ValueError("write http:// or https://, host and port, such as http://collector:4318")
         return value
 
-    @field_validator("gateway_config")
+    @field_validator("gateway_config", "evaluators_dir")
     @classmethod
     def _absolute_config(cls, value: Path | None) -> Path | None:
         return value if value is None else value.absolute()
@@ -190,6 +191,11 @@ class Settings(BaseSettings):
     def gateway_file(self) -> Path:
         """Where the gateway's configuration is, or would be."""
         return self.gateway_config or self.data.absolute() / "gateway.yaml"
+
+    @property
+    def own_evaluators(self) -> Path:
+        """Folder of the operator's own evaluators, if it is there."""
+        return self.evaluators_dir or self.data.absolute() / "evaluators"
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""What an example's `policy` allows: caps, tools, and words that must never be said. See docs/evaluators-safety.md."""
+"""What an example's `policy` allows: caps, tools, and words that must never be said. See docs/evaluators.md."""
 
 from __future__ import annotations
 

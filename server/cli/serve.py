@@ -93,6 +93,7 @@ def _server(settings: Settings) -> int:
     from server.app import create_app
     from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
+    from server.own_evaluators import install_own
     from server.running import Runner
     from server.wiring import build_services
 
@@ -101,6 +102,7 @@ def _server(settings: Settings) -> int:
     services = build_services(settings)
     if services.control.erasures(None, unfinished=True):  # one was killed
         resume_in_child(settings)
+    own = install_own(settings.own_evaluators)
     runner = Runner(services)
     runner.start()
     try:
@@ -117,6 +119,7 @@ def _server(settings: Settings) -> int:
         )
     finally:
         runner.close()
+        own.close()
         services.control.close()
     return ExitCode.OK
 

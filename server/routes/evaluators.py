@@ -1,4 +1,4 @@
-"""The built-in evaluators: what each scores, needs and misses, and how well it was measured to predict."""
+"""The evaluators, built in and own: what each scores, needs and misses, and how well it was measured to predict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from core.errors import NotFound
 from core.records import EvaluatorKind, Principal, Role, TargetKind
-from evaluators.catalogue import BY_NAME, CATALOGUE, near
+from evaluators.catalogue import BY_NAME, every, near
 from evaluators.records import Dimension, Direction, EvaluatorSpec
 from server.policy import known_parameters_only, names_once, needs
 from server.routes.answers import answer
@@ -48,8 +48,8 @@ class Evaluators(BaseModel):
 
 @router.get("", response_model=Evaluators)
 def list_evaluators(_caller: Viewer, dimension: Annotated[Dimension | None, Query()] = None) -> Response:
-    """The evaluators that are built in, of one dimension or all."""
-    specs = [one.spec for one in CATALOGUE if dimension is None or one.spec.dimension is dimension]
+    """The evaluators that are built in, and the operator's own after them, of one dimension or all."""
+    specs = [one.spec for one in every() if dimension is None or one.spec.dimension is dimension]
     return answer({"items": [shown(one) for one in specs], "next_cursor": None})
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -69,6 +69,7 @@ class Receipt:
     journal_damaged: int
     log_places: int
     control_rows: int
+    examples: int  # of datasets, different ones
     agent_rows: dict[str, int]
     other_files: tuple[str, ...]
 
@@ -81,6 +82,7 @@ class _Memory:
     what: Belongings = field(default_factory=Belongings)
     planned: bool = False
     n_segments: int = 0
+    examples: int = 0
     agent_rows: dict[str, int] = field(default_factory=dict)
 
 
@@ -106,6 +108,10 @@ class Erasing:
     def foreseen_in_agent(self, tenant: TenantId, user_id: str) -> dict[str, int]:
         """Rows that would go from the reference agent's folder, by its tables. Raises AgentNotReached."""
         return rows_in_agent(self._settings, tenant, _checked(user_id))
+
+    def foreseen_examples(self, tenant: TenantId, user_id: str, what: Belongings) -> int:
+        """How many different examples of datasets would go, given what `foreseen` found."""
+        return self.control.count_examples(tenant, _belongs_to(self._subject(tenant, user_id), what))
 
     def begin(self, tenant: TenantId, user_id: str, *, by: Principal | None = None) -> Erasure:
         """Puts the intent on record, or finds the one under way. Raises NotFound for an unknown tenant."""
@@ -144,6 +150,7 @@ class Erasing:
         memory = replace(memory, n_segments=memory.n_segments + n_segments)
         subject = self._subject(which.tenant, memory.user_id)
         memory = self._erase_rows(which, memory, subject, progress)
+        memory = self._erase_examples(which, memory, subject)
         progress("deleting old bytes", 0, 1)
         remove_staging(self._lake)
         old_files = erasure.sweep(self._lake, which.tenant)
@@ -170,6 +177,7 @@ class Erasing:
             journal_damaged=n_damaged,
             log_places=places,
             control_rows=claims,
+            examples=memory.examples,
             agent_rows=memory.agent_rows,
             other_files=tuple(sorted(set(self._of_others(subject)))),
         )
@@ -204,6 +212,15 @@ class Erasing:
             self.control.seal_erasure(which, self._seal(which.erasure_id, memory))
             erasure.erase(self._lake, subject, memory.what, progress)
         raise Conflict("more of the user keeps coming in; stop what sends it, then give the same command again")
+
+    def _erase_examples(self, which: Erasure, memory: _Memory, subject: Subject) -> _Memory:
+        """Takes the user's examples out of every version of a dataset; counted before, so that no kill loses count."""
+        belongs = _belongs_to(subject, memory.what)
+        n_examples = self.control.count_examples(which.tenant, belongs)
+        memory = replace(memory, examples=max(memory.examples, n_examples))
+        self.control.seal_erasure(which, self._seal(which.erasure_id, memory))
+        self.control.erase_examples(which.tenant, belongs)
+        return memory
 
     def _drain(self, progress: Progress) -> tuple[int, int]:
         """(segments destroyed, damaged ones left): everything acknowledged until now is in the lake afterwards."""
@@ -250,6 +267,7 @@ class Erasing:
             "files": what.files,
             "planned": memory.planned,
             "n_segments": memory.n_segments,
+            "examples": memory.examples,
             "agent_rows": memory.agent_rows,
         }
         return sealed(self._master.derived(f"erasure/{erasure_id}"), zlib.compress(json.dumps(plain).encode()))
@@ -272,6 +290,7 @@ class Erasing:
             what=what,
             planned=plain["planned"],
             n_segments=plain["n_segments"],
+            examples=plain.get("examples", 0),
             agent_rows=plain.get("agent_rows", {}),
         )
 
@@ -310,6 +329,19 @@ def resume_in_child(settings: Settings) -> None:
         stdin=subprocess.DEVNULL,
     )
     threading.Thread(target=child.wait, name="erasure", daemon=True).start()
+
+
+def _belongs_to(subject: Subject, what: Belongings) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether an example of a dataset is the user's: taken from a trace or session of theirs, or naming them."""
+    keys = {*subject.keys, "user_id"}
+
+    def belongs(said: Mapping[str, Any]) -> bool:
+        source, metadata = said.get("source") or {}, said.get("metadata") or {}
+        named = {str(metadata[key]) for key in keys & metadata.keys()} | {str(source.get("user_id"))}
+        taken = source.get("session_id") in what.sessions or source.get("trace_id") in what.traces
+        return taken or not named.isdisjoint(subject.forms)
+
+    return belongs
 
 
 def _checked(user_id: str) -> str:

@@ -64,12 +64,13 @@ def _erase(erasing: Erasing, args: argparse.Namespace) -> int:
         if not args.yes:
             foreseen = erasing.foreseen(tenant, user_id, progress)
             in_agent = erasing.foreseen_in_agent(tenant, user_id)
+            n_examples = erasing.foreseen_examples(tenant, user_id, foreseen)
         else:
             receipt = erasing.carry_out(erasing.begin(tenant, user_id), progress)
     if args.yes:
         _print_receipts([receipt], as_json=args.json)
     else:
-        _print_foreseen(foreseen, in_agent, as_json=args.json)
+        _print_foreseen(foreseen, in_agent, n_examples, as_json=args.json)
     return ExitCode.OK
 
 
@@ -91,15 +92,16 @@ def _progress(args: argparse.Namespace) -> Iterator[Progress]:
         yield lambda what, done, total: bars.update(task, description=what, completed=done, total=total)
 
 
-def _print_foreseen(found: Belongings, in_agent: dict[str, int], *, as_json: bool) -> None:
+def _print_foreseen(found: Belongings, in_agent: dict[str, int], n_examples: int, *, as_json: bool) -> None:
     from server.cli.rendering import console, counted, print_json
 
     if as_json:
         counts = {"traces": len(found.traces), "sessions": len(found.sessions), "days": len(found.dates)}
-        print_json({"dry_run": True, **counts, "rows": found.rows, "files": found.files, "agent_rows": in_agent})
+        rows = {"rows": found.rows, "files": found.files, "agent_rows": in_agent, "examples": n_examples}
+        print_json({"dry_run": True, **counts, **rows})
         return
     out = console()
-    if not found.traces and not any(found.rows.values()) and not in_agent:
+    if not (found.traces or any(found.rows.values()) or in_agent or n_examples):
         out.print("nothing names this user; what waits in the journal was not looked at")
         return
     out.print(f"would erase {counted(len(found.traces), 'trace')} in {counted(len(found.sessions), 'session')}:")
@@ -107,6 +109,8 @@ def _print_foreseen(found: Belongings, in_agent: dict[str, int], *, as_json: boo
         out.print(f"  {table}: {counted(n, 'row')} in {counted(found.files[table], 'file')}")
     if in_agent:
         out.print(f"  the agent's folder: {counted(sum(in_agent.values()), 'row')}")
+    if n_examples:
+        out.print(f"  datasets: {counted(n_examples, 'example')}")
     out.print("nothing was changed; what waits in the journal is not counted; add --yes to erase")
 
 
@@ -125,6 +129,8 @@ def _print_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
         out.print(f"  {counted(one.days, 'day')} of turns, sessions and rollups made anew")
         out.print(f"  {counted(one.old_files, 'old file')}, {counted(one.damaged_files, 'damaged file')} deleted")
         out.print(f"  logs: {counted(one.log_places, 'place')} overwritten; control database: {one.control_rows} rows")
+        if one.examples:
+            out.print(f"  datasets: {counted(one.examples, 'example')}")
         if one.agent_rows:
             out.print(f"  the agent's folder: {counted(sum(one.agent_rows.values()), 'row')}")
         if one.journal_damaged:

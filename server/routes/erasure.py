@@ -39,6 +39,7 @@ class Foreseen(BaseModel):
     rows: dict[str, int]
     files: dict[str, int]
     agent_rows: dict[str, int]
+    examples: int
 
 
 class Shown(BaseModel):
@@ -73,6 +74,7 @@ def erase(wanted: Wanted, caller: Admin, services: ServicesOf, response: Respons
                 rows=found.rows,
                 files=found.files,
                 agent_rows=erasing.foreseen_in_agent(caller.tenant, wanted.user_id),
+                examples=erasing.foreseen_examples(caller.tenant, wanted.user_id, found),
             )
         begun = erasing.begin(caller.tenant, wanted.user_id, by=caller)
     finally:

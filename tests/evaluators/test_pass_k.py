@@ -26,8 +26,8 @@ def test_pass_k_of_ingested_trajectories_is_the_published_one(tmp_path_factory: 
         done = stack.cli("import", "tau-bench", str(TAU_BENCH), "--app", "tau-airline", "--json", timeout_s=200)
         assert done.returncode == 0, done.stderr
         with stack.client() as client:
-            asked = {"app": "tau-airline", "k": 4, "start": "2024-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}
-            answer = client.get("/api/v1/metrics/pass-k", params=asked)
+            window = {"start": "2024-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}
+            answer = client.get("/api/v1/metrics/pass-k", params={"app": "tau-airline", "k": 4, **window})
             assert answer.status_code == 200, answer.text
             (item,) = answer.json()["items"]
         assert (item["n_tasks"], item["n_trials"], item["refused"]) == (30, 120, None)

@@ -27,6 +27,7 @@ from store.spans import started_at
 from store.tenant import TenantStore
 
 MAX_METADATA_CHARS: Final = 20_000
+ONLINE: Final = "online_"  # begins the ids of scores that were given while a session may go on: the newest one holds
 
 ORDER: Final = [
     *("score_id", "at", "evaluator", "evaluator_version", "evaluator_kind", "target", "trace_id", "span_id"),
@@ -147,12 +148,27 @@ def list_scores(store: TenantStore, asked: ScoresAsked) -> pl.DataFrame:
 def scores_of(
     store: TenantStore, *, trace_ids: Sequence[str] = (), session_id: str | None = None, as_of_ns: int | None = None
 ) -> pl.DataFrame:
-    """All scores of these traces (their spans too) and of the session, in order of time."""
+    """All scores of these traces (their spans too) and of the session, in order of time. Of what online evaluation
+    said of one target by one evaluator, only the newest: it saw most of it."""
     wanted = {"wanted": pa.table({"trace_id": pa.array(list(trace_ids), pa.string())})}
     parts = [store.frame(_of_traces(), as_of_ns=as_of_ns, given=wanted)]
     if session_id is not None:
         parts.append(store.frame(_of_session(), as_of_ns=as_of_ns, values={"session_id": session_id}))
-    return _shown(pl.concat(parts).unique("score_id", keep="first").sort("at_ns", "score_id"))
+    return _shown(newest(pl.concat(parts).unique("score_id", keep="first").sort("at_ns", "score_id")))
+
+
+def newest(scores: pl.DataFrame) -> pl.DataFrame:
+    """Without the online scores that a later row of the same evaluator and target replaced. Rows are in order of time;
+    score_id, evaluator, target, session_id and trace_id are read."""
+    numbered = scores.with_row_index("row").with_columns(online=pl.col("score_id").str.starts_with(ONLINE))
+    last = pl.col("row") == pl.col("row").max().over("target", "session_id", "trace_id", "evaluator", "online")
+    return numbered.filter(~pl.col("online") | last).drop("row", "online")
+
+
+def known_scores(store: TenantStore, ids: Sequence[str], window: Window | None = None) -> set[str]:
+    """Which of these scores are stored, decided in `window`."""
+    wanted = {"wanted_scores": pa.table({"score_id": pa.array(list(ids), pa.string())})}
+    return set(store.frame(_all_known(), window, given=wanted)["score_id"])
 
 
 def _row(store: TenantStore, score: NewScore, score_id: str, author: str, now_ns: int) -> dict[str, object]:
@@ -220,7 +236,12 @@ def _of_session() -> ir.Table:
 
 
 @lru_cache(maxsize=1)
-def _known() -> ir.Table:
+def _all_known() -> ir.Table:
     scores = table_of("scores")
     rows = scores.semi_join(ibis.table({"score_id": "string"}, name="wanted_scores"), "score_id")
-    return rows.select("score_id", "tenant").limit(1)
+    return rows.select("score_id", "tenant")
+
+
+@lru_cache(maxsize=1)
+def _known() -> ir.Table:
+    return _all_known().limit(1)

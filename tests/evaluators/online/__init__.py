@@ -1,0 +1,1 @@
+"""Online evaluation: rules over sessions that just ended."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.ids import TenantId
 from server.wiring import Services
@@ -13,6 +14,9 @@ from store.scores import NewScore
 
 if TYPE_CHECKING:
     from collector.redact import Redactor
+
+_LOADING: Final = threading.Lock()  # two threads that load compiled kernels at once break numba's registries
+_loaded: Final = threading.Event()
 
 
 def redacted(services: Services, tenant: TenantId, scores: Sequence[NewScore]) -> list[NewScore]:
@@ -24,11 +28,16 @@ def redacted(services: Services, tenant: TenantId, scores: Sequence[NewScore]) -
 def redactor_of(services: Services, tenant: TenantId) -> Redactor:
     """What does to texts and ids what the collector does to those that arrive, under the tenant's choice of now."""
     # Loaded at the first score: the compiled kernels cost memory that a server without written scores need not spend.
-    from collector.redact import Redactor
-    from collector.seal import MasterKey
+    with _LOADING:
+        from collector.redact import Redactor
+        from collector.seal import MasterKey
 
-    master = MasterKey.open(services.settings.secrets_dir / "master.key")
-    return Redactor(services.control.tenant(tenant).pii, master.derived(f"pii/{tenant}"))
+        master = MasterKey.open(services.settings.secrets_dir / "master.key")
+        made = Redactor(services.control.tenant(tenant).pii, master.derived(f"pii/{tenant}"))
+        if not _loaded.is_set():
+            made.text("kernels are loaded by their first call")
+            _loaded.set()
+    return made
 
 
 def _redacted(redactor: Redactor, score: NewScore) -> NewScore:

@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from collector.seal import MasterKey, unsealed
 from core.errors import Corrupt
 from core.ids import TenantId
+from core.records import Principal, Role
 from store.lake import Lake
 from store.repair import plan, repair
 from tests.bytes_left import mentions
@@ -107,9 +108,43 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert collector.post(otlp.traces(*spans(8, USER, TEXT, "s-8")).SerializeToString())[0] == 200
         collector.kill()
     take_one_aside(data)
+    fill_dataset(data)
     (data / "run").mkdir(exist_ok=True)
     (data / "run" / "collector.log").write_text(f"looked at {USER} of {trace_id(1)}, kept: {trace_id(2)}\n")
     return data
+
+
+def fill_dataset(data: Path) -> None:
+    """Examples of the subject by its id, by a session and by metadata, and one of somebody else, in two versions."""
+    sources = ({"user_id": USER}, {"session_id": "s-1"}, {}, {"user_id": OTHER, "session_id": "s-2"})
+    texts = (TEXT, TEXT, TEXT, "of another")
+    lines = [
+        json.dumps(
+            {
+                "example_id": f"e{n}",
+                "split": "test",
+                "source": source,
+                "input": {"turns": [texts[n]]},
+                "metadata": {"user_id": USER} if n == 2 else {},
+            }
+        ).encode()
+        for n, source in enumerate(sources)
+    ]
+    control, ann = Collector(data).control(), Principal(tenant=TenantId("default"), role=Role.USER, name="ann")
+    control.create_dataset(TenantId("default"), "golden", by=ann)
+    first, _ = control.write_dataset(TenantId("default"), "golden", lines, None, "", by=ann)
+    control.write_dataset(TenantId("default"), "golden", lines[1:], first, "", by=ann)
+    control.close()
+
+
+def examples_left(data: Path) -> list[tuple[list[str], int]]:
+    """The examples of both versions by id, and how many each version says it lost."""
+    control = Collector(data).control()
+    try:
+        both = [control.read_dataset(TenantId("default"), "golden", version) for version in (1, 2)]
+    finally:
+        control.close()
+    return [([json.loads(line)["example_id"] for line in lines], found.n_erased) for found, lines in both]
 
 
 def is_derived(data: Path) -> bool:
@@ -188,6 +223,7 @@ def is_erased(data: Path) -> None:
     assert rows_of(data, "default")["quarantine"] == 0
     assert rows_of(data, "shop")["quarantine"] == 1
     assert list((data / "journal").glob("*.seg")) == []
+    assert examples_left(data) == [(["e3"], 3), (["e3"], 2)]
     key = opener(data)["shop"]
     assert any("payload" in found for found in mentions(data, [b"kept-by-shop"], lambda raw: unsealed(key, raw)))
 
@@ -208,6 +244,7 @@ def test_the_dry_run_counts_and_changes_nothing(filled: Path, tmp_path: Path) ->
         "turns": found["rows"]["turns"],
         "sessions": found["rows"]["sessions"],
     }
+    assert found["examples"] == 3
     assert tree(data / "lake") == before
     assert assay(data, "erase", "--user", USER).returncode == 0
     nobody = assay(data, "erase", "--user", "nobody-of-that-name")
@@ -243,6 +280,7 @@ def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_
         "journal_damaged": 0,
         "log_places": 2,
         "control_rows": 0,
+        "examples": 3,
         "agent_rows": {},
         "other_files": ["agent/agent.db.damaged", "exports"],
     }

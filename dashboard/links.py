@@ -49,7 +49,8 @@ SESSION: Final = Place(view="session", title="Session", icon="chat", hidden=True
 AGENT: Final = Place(view="agent", title="Agent", icon="psychology")
 RELEASES: Final = Place(view="releases", title="Releases", icon="new_releases")
 GATEWAY: Final = Place(view="gateway", title="Gateway", icon="hub")
-PLACES: Final = (OVERVIEW, TRACES, TRACE, TRACE_DIFF, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY)
+DATASETS: Final = Place(view="datasets", title="Datasets", icon="dataset", section="Evaluate")
+PLACES: Final = (OVERVIEW, TRACES, TRACE, TRACE_DIFF, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY, DATASETS)
 
 
 def sections() -> dict[str, list[StreamlitPage]]:
@@ -69,6 +70,16 @@ def open_trace(trace_id: str, span_id: str | None = None) -> NoReturn:
 def open_session(session_id: str) -> NoReturn:
     """Goes to the page of a session."""
     st.switch_page(SESSION.page(), query_params={"session_id": session_id})
+
+
+def open_datasets() -> NoReturn:
+    """Goes to the list of datasets."""
+    st.switch_page(DATASETS.page())
+
+
+def open_dataset(name: str) -> NoReturn:
+    """Goes to one dataset."""
+    st.switch_page(DATASETS.page(), query_params={"name": name})
 
 
 def open_trace_diff(a: str, b: str) -> NoReturn:

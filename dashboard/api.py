@@ -10,7 +10,7 @@ ApiFailure
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -58,7 +58,7 @@ class Page:
 
 
 class Api:
-    """Reads from one Assay server. Thread-safe; one per dashboard process."""
+    """Asks one Assay server. Thread-safe; one per dashboard process."""
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
@@ -74,8 +74,16 @@ class Api:
     def get(self, path: str, parameters: Parameters | None = None) -> Row:
         """The JSON object at `/api/v1` + `path`. Raises `ApiFailure`."""
         query = httpx.QueryParams([pair for key, value in (parameters or {}).items() for pair in _pairs(key, value)])
+        return self._answer(lambda: self._asked(f"/api/v1{path}", query))
+
+    def post(self, path: str, body: Row) -> Row:
+        """The JSON object that POST `/api/v1` + `path` answers. Sent once: who did not hear may look. Raises
+        `ApiFailure`."""
+        return self._answer(lambda: self._http.post(f"/api/v1{path}", json=body))
+
+    def _answer(self, ask: Callable[[], httpx.Response]) -> Row:
         try:
-            response = self._asked(f"/api/v1{path}", query)
+            response = ask()
         except httpx.TimeoutException as error:
             raise Unreachable(f"{self.url} did not answer in time ({type(error).__name__}).") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -128,6 +136,22 @@ class Api:
     def session(self, session_id: str, *, limit: int, cursor: str | None = None) -> Row:
         """The session with its first `limit` turns in order."""
         return self.get(f"/sessions/{_segment(session_id)}", {"limit": limit, "cursor": cursor})
+
+    def dataset(self, name: str) -> Row:
+        """One dataset with its versions."""
+        return self.get(f"/datasets/{_segment(name)}")
+
+    def examples(self, name: str, parameters: Parameters) -> Row:
+        """A page of the examples of a version."""
+        return self.get(f"/datasets/{_segment(name)}/examples", parameters)
+
+    def dataset_diff(self, name: str, before: int, after: int) -> Row:
+        """Ids of the examples that were added, removed and changed."""
+        return self.get(f"/datasets/{_segment(name)}/diff", {"before": before, "after": after})
+
+    def add_examples(self, name: str, body: Row) -> Row:
+        """Adds examples to a dataset. Raises `ApiFailure`."""
+        return self.post(f"/datasets/{_segment(name)}/examples", body)
 
     def degraded(self) -> bool:
         """Whether files of the lake are damaged, so that anything shown may lack rows. Raises `ApiFailure`."""

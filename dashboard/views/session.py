@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import content, frame, score_cards, states
+from dashboard.parts import content, frame, score_cards, states, to_dataset
 from dashboard.parts.gist import gist
 from dashboard.text import inert
 
@@ -68,11 +68,13 @@ def _head(session: Row, scores: list[Row]) -> None:
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="assay-crumbs"
     ):
         st.page_link(links.SESSIONS.page(), label="Sessions", icon=":material/arrow_back:")
-        with st.popover("Copy ids", icon=":material/content_copy:"):
-            for name, value in (("Session id", session.get("session_id")), ("User id", session.get("user_id"))):
-                if value:
-                    st.caption(name)
-                    st.code(inert(value, 500), language=None, wrap_lines=True)
+        with st.container(horizontal=True, width="content", vertical_alignment="center"):
+            to_dataset.offer("sessions", str(session.get("session_id")), session.get("app"))
+            with st.popover("Copy ids", icon=":material/content_copy:"):
+                for name, value in (("Session id", session.get("session_id")), ("User id", session.get("user_id"))):
+                    if value:
+                        st.caption(name)
+                        st.code(inert(value, 500), language=None, wrap_lines=True)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="content"):
             frame.heading(gist(session.get("first_input")) or session.get("session_id"), "session", page="Session")

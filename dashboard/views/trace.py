@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, NotFound, Row
-from dashboard.parts import frame, score_cards, span_detail, span_list, states
+from dashboard.parts import frame, score_cards, span_detail, span_list, states, to_dataset
 from dashboard.text import inert
 
 FIRST_SPANS: Final = 2_000
@@ -82,6 +82,7 @@ def _head(trace: Row, scores: Sequence[Row], *, reasoned: bool) -> None:
                 links.open_session(str(trace["session_id"]))
             if reasoned and st.button("Open reasoning", icon=":material/psychology:", key="to-agent"):
                 links.open_agent(trace_id)
+            to_dataset.offer("traces", trace_id, trace.get("app"))
             with st.popover("Copy ids", icon=":material/content_copy:"):
                 for name, value in (
                     ("Trace id", trace_id),

@@ -23,7 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sessions": ("server.cli.sessions", "list and show sessions"),
     "releases": ("server.cli.releases", "list, show and register releases of an app"),
     "plan": ("server.cli.plan", "list, show and set how an app's sessions are split over its releases"),
-    "evaluators": ("server.cli.evaluators", "list the built-in evaluators, show what one scores and misses"),
+    "evaluators": ("server.cli.evaluators", "list evaluators, show what one scores and misses, try your own"),
     "eval": ("server.cli.eval_", "run a dataset on a release, stored traces or a file; list, show, compare, cancel"),
     "metrics": ("server.cli.metrics", "pass^k of stored trials, by release"),
     "gate": ("server.cli.gate", "may a release take another's place: pass, fail or inconclusive"),

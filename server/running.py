@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import httpx
-import psutil
 
 from core.errors import AssayError, InvalidInput, NotFound
 from core.ids import TenantId
@@ -23,6 +20,7 @@ from evaluators.records import Trajectory
 from evaluators.runs.planning import params_of
 from evaluators.runs.service import go_on
 from evaluators.runs.work import Means
+from server.process_name import is_gone, this_process
 from server.redaction import redacted, redactor_of
 from server.wiring import Services
 from store.control.run_records import RunRecord, RunSource, RunStatus, TrialRecord
@@ -41,7 +39,7 @@ class Runner:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._owner = _this_process()
+        self._owner = this_process()
         self._stopping = threading.Event()
         self._at_work: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
@@ -75,7 +73,7 @@ class Runner:
             at_work = set(self._at_work)
         if len(at_work) >= AT_ONCE:
             return
-        for run in self._services.control.take_runs(self._owner, AT_ONCE - len(at_work), at_work, gone=_is_gone):
+        for run in self._services.control.take_runs(self._owner, AT_ONCE - len(at_work), at_work, gone=is_gone):
             stopping = threading.Event()
             with self._lock:
                 self._at_work[run.run_id] = stopping
@@ -164,22 +162,3 @@ class _KeyOfRun:
         for key in self._control.list_keys(self._run.tenant):
             if key.name == self._name and key.revoked_at_ns is None:
                 self._control.revoke_key(self._run.tenant, key.key_id)
-
-
-def _this_process() -> str:
-    """Host, number and start of this process: another one never has the same."""
-    return f"{socket.gethostname()[:200]}/{os.getpid()}/{psutil.Process().create_time():.2f}"
-
-
-def _is_gone(owner: str) -> bool:
-    """Whether `owner` was a process of this host that is no more; one of another host may be alive."""
-    host, _, rest = owner.rpartition("/")[0].rpartition("/")
-    pid, started = rest, owner.rpartition("/")[2]
-    if host != socket.gethostname()[:200] or not pid.isdigit():
-        return False
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != started
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False

@@ -7,7 +7,7 @@ the two, the next process finds the ids of the scores, and moves the marks only.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -158,14 +158,17 @@ def _remember(memory: Memory, waiting: Sequence[Due], now_ns: int) -> None:
 
 
 class OnlineWatch:
-    """Evaluates the sessions of one tenant after another, for one process. `owner` names the process in the control
-    database. Not thread-safe."""
+    """Evaluates the sessions of one tenant after another, for one process. `owner` names it in the control database,
+    `gone` tells whether another owner lives no more. Not thread-safe."""
 
-    def __init__(self, store: Store, control: Control, clock: Clock, owner: str) -> None:
+    def __init__(
+        self, store: Store, control: Control, clock: Clock, owner: str, gone: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._store = store
         self._control = control
         self._clock = clock
         self._owner = owner
+        self._gone = gone
         self._memory: dict[TenantId, Memory] = {}
         self._idle: dict[TenantId, tuple[object, ...]] = {}
 
@@ -195,7 +198,7 @@ class OnlineWatch:
 
         Does nothing while another process is at it. Raises Conflict when another took over meanwhile.
         """
-        mark = self._control.take_online(tenant, self._owner)
+        mark = self._control.take_online(tenant, self._owner, self._gone)
         if mark is None:
             return Done()
         store, memory = self._store.tenant(tenant), self._memory.setdefault(tenant, Memory())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from server.cli import eval_compare
+from server.cli import eval_compare, eval_online
 from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
 from server.cli.filters import since
 from server.cli.outcome import CommandFailed, ExitCode
@@ -24,8 +24,8 @@ _OVER: Final = frozenset({"done", "failed", "cancelled"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The subcommands run, list, show, compare and cancel."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{run,list,show,compare,cancel}")
+    """The subcommands run, list, show, compare, cancel and online."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{run,list,show,compare,cancel,online}")
     _run_arguments(actions.add_parser("run", help="begin a run and follow it", allow_abbrev=False))
     listed = actions.add_parser("list", help="runs, newest first", allow_abbrev=False)
     for name in ("app", "release", "dataset"):
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--trials", action="store_true", help="with every trial")
     eval_compare.add_arguments(
         actions.add_parser("compare", help="a candidate's run beside another", allow_abbrev=False)
+    )
+    eval_online.add_arguments(
+        actions.add_parser("online", help="rules that look at sessions as they end", allow_abbrev=False)
     )
     ended = actions.add_parser("cancel", help="end a run where it is; what it has is kept", allow_abbrev=False)
     for action in (shown, ended):
@@ -78,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     match args.action:
         case "compare":
             return eval_compare.run(args)
+        case "online":
+            return eval_online.run(args)
         case "run":
             return _begin(args, client_of(args, PATIENCE_S))
         case "show":

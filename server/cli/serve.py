@@ -95,6 +95,7 @@ def _server(settings: Settings) -> int:
     from server.http_protocol import BoundedProtocol
     from server.own_evaluators import install_own
     from server.running import Runner
+    from server.scheduler import Scheduler
     from server.wiring import build_services
 
     set_malloc((ARENA_MAX, ARENAS))
@@ -105,6 +106,8 @@ def _server(settings: Settings) -> int:
     own = install_own(settings.own_evaluators)
     runner = Runner(services)
     runner.start()
+    scheduler = Scheduler(services)
+    scheduler.start()
     try:
         uvicorn.run(
             create_app(services),
@@ -118,6 +121,7 @@ def _server(settings: Settings) -> int:
             timeout_keep_alive=75,
         )
     finally:
+        scheduler.close()
         runner.close()
         own.close()
         services.control.close()

@@ -23,6 +23,7 @@ from server.routes import (
     ledger,
     me,
     metrics,
+    online,
     plans,
     quarantine,
     releases,
@@ -68,6 +69,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     facets.router,
     search.router,
     scores.router,
+    online.router,  # before /evaluators/{name}
     evaluators.router,
     runs.router,
 )

@@ -7,7 +7,7 @@ works holds the tenant's line on a lease, as a run's owner does.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -63,9 +63,9 @@ class OnlineMark:
     lease_until_ns: int = 0
     told: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_free(self, owner: str, at_ns: int) -> bool:
+    def is_free(self, owner: str, at_ns: int, gone: Callable[[str], bool]) -> bool:
         """Whether `owner` may work on it at `at_ns`."""
-        return self.owner in (None, owner) or self.lease_until_ns <= at_ns
+        return self.owner is None or self.owner == owner or self.lease_until_ns <= at_ns or gone(self.owner)
 
 
 def choices(connection: Connection, tenant: TenantId | None) -> list[OnlineChoice]:

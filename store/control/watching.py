@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,11 +40,14 @@ class Watching(Transactions):
         with self._database.read() as connection:
             return online.mark(connection, tenant)
 
-    def take_online(self, tenant: TenantId, owner: str) -> OnlineMark | None:
-        """The tenant's line, from now on `owner`'s for LEASE_NS; None when another works on it, or there is none."""
+    def take_online(
+        self, tenant: TenantId, owner: str, gone: Callable[[str], bool] = lambda _: False
+    ) -> OnlineMark | None:
+        """The tenant's line, from now on `owner`'s for LEASE_NS; None when another that is not `gone` works on it, or
+        there is none."""
         with self._changing() as connection:
             found, now = online.mark(connection, tenant), self._clock()
-            if found is None or not found.is_free(owner, now):
+            if found is None or not found.is_free(owner, now, gone):
                 return None
             taken = replace(found, owner=owner, lease_until_ns=now + LEASE_NS)
             online.put_mark(connection, taken)

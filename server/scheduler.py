@@ -1,0 +1,100 @@
+"""What a server process does by the clock: online evaluation, every `online_interval_s` seconds.
+
+A few sessions are evaluated in a thread of the server. A burst is left to a child process of low priority, which gives
+its memory back, so that requests are answered meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from core.errors import AssayError, Conflict
+from evaluators.online.service import OnlineWatch
+from server.process_name import is_gone, this_process
+from server.settings import Settings
+from server.wiring import Services
+
+IN_PROCESS: Final = 20  # sessions at a time
+CHILD: Final = "server.online_child"
+_STOP_S: Final = 5.0
+_LOG: Final = logging.getLogger("assay.online")
+
+
+class Scheduler:
+    """Looks for sessions that ended, from `start` to `close`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._watch = watch_of(services)
+        self._stopping = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone="UTC")
+
+    def start(self) -> None:
+        """Begins, unless `online_interval_s` is 0."""
+        seconds = self._services.settings.online_interval_s
+        if seconds > 0:
+            logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a round that takes long is not news
+            self._jobs.add_job(self.round, "interval", seconds=seconds, max_instances=1, coalesce=True)
+            self._jobs.start()
+
+    def close(self) -> None:
+        """Ends after the slice under way; what is left is for the next process."""
+        self._stopping.set()
+        if self._child is not None and self._child.poll() is None:
+            self._child.terminate()
+        if self._jobs.running:
+            self._jobs.shutdown(wait=True)
+
+    def round(self) -> None:
+        """One look at every tenant, and the work that it asks for. Failures are told in the log, and tried again."""
+        try:
+            for tenant, choices in self._watch.tenants().items():
+                found = self._watch.look(tenant, choices)
+                if found is None or not found.asks_work or self._stopping.is_set():
+                    continue
+                if len(found.due) > IN_PROCESS:
+                    self._in_child()
+                    return
+                self._watch.work(tenant, choices, most=IN_PROCESS, stop=self._stopping)
+        except Conflict as error:
+            _LOG.info("%s", error)
+        except AssayError as error:
+            _LOG.error("ended sessions cannot be evaluated now, and are tried again: %s", error)
+
+    def _in_child(self) -> None:
+        """Runs the child until everything that is due is done."""
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", CHILD],
+            env=environment_of(self._services.settings),
+            stdin=subprocess.DEVNULL,
+        )
+        if self._stopping.is_set():
+            self._child.terminate()
+        code = self._child.wait()
+        if code and not self._stopping.is_set():
+            _LOG.error("the process that evaluates ended sessions failed with %d; it is tried again", code)
+
+
+def watch_of(services: Services) -> OnlineWatch:
+    """Online evaluation over a process's services."""
+    return OnlineWatch(services.store, services.control, services.clock, this_process(), is_gone)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment in which a child process has the settings that matter to its work."""
+    environment = {**os.environ, "ASSAY_DATA": str(settings.data), "ASSAY_LAKE": settings.lake_root}
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    for name in ("control_url", "clickhouse_url"):
+        if (value := getattr(settings, name)) is not None:
+            environment[f"ASSAY_{name.upper()}"] = str(value)
+    return environment

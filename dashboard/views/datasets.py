@@ -140,7 +140,7 @@ def _facts(version: Row) -> None:
             ("Made", human.clock(_ns(version["made_at"]), frame.timezone())),
             ("By", version["made_by"]),
             ("Note", version["note"]),
-            ("Content", version["content_hash"][:16]),
+            ("Content hash", version["content_hash"][:16]),
         ),
         "dataset",
     )
@@ -250,7 +250,7 @@ def _history(name: str, versions: Sequence[Row]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         before = st.selectbox("From version", numbers[1:], key="diff-before", width=160)
         later = [number for number in numbers if number > before]
-        after = st.selectbox("to version", later, key="diff-after", width=160)
+        after = st.selectbox("To version", later, key="diff-after", width=160)
     _changes(states.api().dataset_diff(name, int(before), int(after)))
 
 

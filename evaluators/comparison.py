@@ -136,10 +136,12 @@ def _chosen(baseline: RunScores, candidate: RunScores, metrics: Sequence[Metric 
 
 
 def _other_version(baseline: RunScores, candidate: RunScores, name: str) -> str | None:
+    """How the two runs' scores of a metric are of different making; None: they are not, or one run has none."""
     before, after = baseline.evaluators.get(name), candidate.evaluators.get(name)
-    if before is None or after is None or before == after:
+    if before == after or name not in baseline.metrics or name not in candidate.metrics:
         return None
-    return f"the baseline was scored by {name}@{before}, the candidate by {name}@{after}"
+    told = [f"{name}@{one}" if one is not None else "its trials' own figures" for one in (before, after)]
+    return f"the baseline was scored by {told[0]}, the candidate by {told[1]}"
 
 
 @dataclass(frozen=True, kw_only=True)

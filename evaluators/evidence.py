@@ -130,12 +130,13 @@ def _rows(store: TenantStore, run: RunRecord, trials: Sequence[TrialRecord]) -> 
             pl.coalesce("unscored", "unasked", pl.when("there").then(pl.lit(NO_VALUE)).otherwise(pl.lit(NOT_SCORED)))
         )
     )
-    return pl.concat([scored.select(COLUMNS.names()), *_measured(known, trials)])
+    return pl.concat([scored.select(COLUMNS.names()), *_measured(known, trials, names)])
 
 
-def _measured(known: pl.DataFrame, trials: Sequence[TrialRecord]) -> list[pl.DataFrame]:
+def _measured(known: pl.DataFrame, trials: Sequence[TrialRecord], scored: Sequence[str]) -> list[pl.DataFrame]:
+    """Rows of MEASURED; where an evaluator of that name scored the run, its scores are the metric."""
     found = []
-    for name in MEASURED:
+    for name in (one for one in MEASURED if one not in scored):
         values = pl.Series("value", [_figure(one, name) for one in trials], dtype=pl.Float64())
         if values.is_not_null().any():
             missing = pl.coalesce("unasked", pl.lit(Reason.NOT_RECORDED.value))

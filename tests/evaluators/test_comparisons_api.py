@@ -147,6 +147,17 @@ def test_a_run_reads_back_with_a_row_for_every_trial(shell: Shell) -> None:
     assert not found.rows.filter(found.rows["value"].is_null() == found.rows["unscored"].is_null()).height
 
 
+def test_an_evaluator_of_latency_is_the_metric_and_not_the_trials_own_figure(shell: Shell) -> None:
+    timed = (*EVALUATORS, "latency_ms@1")
+    made(shell, "run_timed", lambda n, trial: 1.0, evaluators=timed)
+    services = shell.services
+    found = read_run(services.control, services.store.tenant(AIRLINE), AIRLINE, "run_timed")
+    assert found.rows.filter(found.rows["metric"] == "latency_ms")["value"].unique().to_list() == [1.0]
+    told = metric(compared(shell, run_b="run_timed"), "latency_ms")
+    assert told["lack"] == "other_version"
+    assert "its trials' own figures, the candidate by latency_ms@1" in told["detail"]
+
+
 def test_metrics_margins_and_all_examples(shell: Shell) -> None:
     told = compared(shell, metrics=["mood"], margins={"mood": 0.1}, every_example=True, worst=1000, strata=[])
     (found,) = told["metrics"]

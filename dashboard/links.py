@@ -50,7 +50,8 @@ AGENT: Final = Place(view="agent", title="Agent", icon="psychology")
 RELEASES: Final = Place(view="releases", title="Releases", icon="new_releases")
 GATEWAY: Final = Place(view="gateway", title="Gateway", icon="hub")
 DATASETS: Final = Place(view="datasets", title="Datasets", icon="dataset", section="Evaluate")
-PLACES: Final = (OVERVIEW, TRACES, TRACE, TRACE_DIFF, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY, DATASETS)
+COMPARISON: Final = Place(view="comparison", title="Comparison", icon="compare_arrows", section="Evaluate", hidden=True)
+PLACES: Final = (OVERVIEW, TRACES, TRACE, TRACE_DIFF, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY, DATASETS, COMPARISON)
 
 
 def sections() -> dict[str, list[StreamlitPage]]:
@@ -85,6 +86,11 @@ def open_dataset(name: str) -> NoReturn:
 def open_trace_diff(a: str, b: str) -> NoReturn:
     """Goes to the comparison of two traces or sessions, by their ids."""
     st.switch_page(TRACE_DIFF.page(), query_params={"a": a, "b": b})
+
+
+def open_comparison(baseline: str, candidate: str) -> NoReturn:
+    """Goes to the comparison of two runs, by their ids."""
+    st.switch_page(COMPARISON.page(), query_params={"a": baseline, "b": candidate})
 
 
 def open_traces(app: str, release: str) -> NoReturn:

@@ -30,6 +30,7 @@ FOLDERS: Final = (
     "importers",
     "examples",
     "evaluators",
+    "pytest_assay",
     "gateway",
     "experiments",
     "auth",

@@ -90,6 +90,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Suites(config), "assay-suites")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _assay_properties(pytestconfig: pytest.Config, record_testsuite_property: Callable[[str, object], None]) -> None:
+    """Verdicts stand in the JUnit file as properties of the test suite."""
+    suites: _Suites = pytestconfig.pluginmanager.get_plugin("assay-suites")
+    suites.tell = record_testsuite_property
+
+
 class _Suites:
     """The suites of one session of pytest."""
 
@@ -107,12 +114,14 @@ class _Suites:
         if mark is None:
             return
         if hasattr(self._config, "workerinput"):
-            raise pytest.UsageError("a suite of Assay is judged by one process: run it without xdist, as with -n0")
+            raise pytest.Collector.CollectError(
+                "a suite of Assay is judged by one process: run it without xdist, as with -n0"
+            )
         name, asked = metafunc.definition.nodeid, _asked(mark, metafunc)
         examples, version = self._examples(asked)
         examples = examples[: asked["limit"]]
         if not examples:
-            raise pytest.UsageError(f"{name}: dataset {asked['dataset']!r} has no example of that split")
+            raise pytest.Collector.CollectError(f"{name}: dataset {asked['dataset']!r} has no example of that split")
         trials = range(asked["trials"])
         items = [_example(one, trial) for one in examples for trial in trials]
         self.suites[name] = Suite(name, asked, examples, version, len(items))
@@ -129,7 +138,7 @@ class _Suites:
                 else:
                     self._read[key] = self._server().examples(asked["dataset"], asked["version"], asked["split"])
             except (AssayFailed, ValueError) as error:
-                pytest.exit(f"assay: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+                raise pytest.Collector.CollectError(f"assay: {error}") from None
         return self._read[key]
 
     def _server(self) -> Server:
@@ -161,11 +170,6 @@ class _Suites:
             suite.errors[f"{example.example_id} (trial {example.trial})"] = error
             pytest.xfail(f"no output: {error}")
         return True
-
-    @pytest.fixture(scope="session", autouse=True)
-    def _assay_properties(self, record_testsuite_property: Callable[[str, object], None]) -> None:
-        """Verdicts stand in the JUnit file as properties of the test suite."""
-        self.tell = record_testsuite_property
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -280,26 +284,30 @@ _Scores = tuple[dict[str, dict[str, list[float]]], dict[str, Counter[str]], dict
 
 
 def _asked(mark: pytest.Mark, metafunc: pytest.Metafunc) -> dict[str, Any]:
-    """The marker's words, checked. Raises UsageError."""
+    """The marker's words, checked. Raises CollectError."""
     name = metafunc.definition.nodeid
     if unknown := sorted(set(mark.kwargs) - set(_KNOWN)):
-        raise pytest.UsageError(f"{name}: the marker assay has no {unknown[0]!r}; it has {', '.join(_KNOWN)}")
+        raise pytest.Collector.CollectError(
+            f"{name}: the marker assay has no {unknown[0]!r}; it has {', '.join(_KNOWN)}"
+        )
     if mark.args or not isinstance(mark.kwargs.get("dataset"), str):
-        raise pytest.UsageError(f'{name}: say @pytest.mark.assay(dataset="...", evaluators=[...], accept=0.9)')
+        raise pytest.Collector.CollectError(
+            f'{name}: say @pytest.mark.assay(dataset="...", evaluators=[...], accept=0.9)'
+        )
     if "example" not in metafunc.fixturenames:
-        raise pytest.UsageError(f"{name}: a test marked assay takes an argument called example")
+        raise pytest.Collector.CollectError(f"{name}: a test marked assay takes an argument called example")
     asked = {"trials": 1, "app": "pytest", "release": "pytest", "accept": None, **mark.kwargs}
     asked = {key: asked.get(key) for key in _KNOWN}
     evaluators = asked["evaluators"]
     if not isinstance(evaluators, (list, tuple)) or not evaluators:
-        raise pytest.UsageError(f'{name}: evaluators is a list of names, as ["answer_match"]')
+        raise pytest.Collector.CollectError(f'{name}: evaluators is a list of names, as ["answer_match"]')
     asked["evaluators"] = [str(one) for one in evaluators]
     if not isinstance(asked["trials"], int) or not 1 <= asked["trials"] <= 100:
-        raise pytest.UsageError(f"{name}: trials is a number from 1 to 100")
+        raise pytest.Collector.CollectError(f"{name}: trials is a number from 1 to 100")
     accept = asked["accept"]
     told = accept.values() if isinstance(accept, Mapping) else [accept]
     if not told or any(isinstance(one, bool) or not isinstance(one, (int, float)) for one in told):
-        raise pytest.UsageError(f"{name}: accept is a number, or one for each metric that counts")
+        raise pytest.Collector.CollectError(f"{name}: accept is a number, or one for each metric that counts")
     return asked
 
 

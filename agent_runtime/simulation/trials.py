@@ -10,6 +10,7 @@ as simulated sessions do. How the world stands after a turn is `assay.end_state`
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -158,6 +159,7 @@ class TrialRuntime(Runtime):
 
     def __init__(self, settings: Settings, parts: Parts, releases: Sequence[Release], rooms: Rooms, shelves: Shelves):
         super().__init__(settings, parts)
+        self._flush = parts.telemetry.flush
         if not releases:
             raise InvalidInput("name at least one release")
         self._releases = {each.name: each for each in releases}
@@ -187,6 +189,7 @@ class TrialRuntime(Runtime):
                 break
             approved = room.prepared.scenario.approves
             result = await self.approve(result.approvals[0].approval_id, approved, _STAFF)
+        await asyncio.to_thread(self._flush)  # who scores the trial finds its spans, however soon it looks
         return result
 
     def _named(self, name: str) -> Release:

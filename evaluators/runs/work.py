@@ -31,6 +31,7 @@ from store.tenant import TenantStore
 
 TICK_S: Final = 1.0
 RENEW_S: Final = 10.0
+SETTLED_S: Final = 6.0  # without a new span a trace is taken as whole: exporters send every 5 s
 LOOK_BACK_S: Final = 10.0  # for the answer to what was being called at a kill
 MOST_AT_ONCE: Final = 200  # trials scored in one commit
 _LOG: Final = logging.getLogger("assay.runs")
@@ -74,6 +75,7 @@ class Work:
         self._changed = threading.Event()
         self._left: deque[TrialRecord] = deque()
         self._ready: dict[tuple[str, int], tuple[TrialRecord, float]] = {}
+        self._grown: dict[tuple[str, int], tuple[int, float]] = {}  # spans of a trial's traces, and since when
         self._n_calling = 0
         self._ended_early: str | None = None
         self._trouble: Exception | None = None
@@ -252,15 +254,24 @@ class Work:
             return True
         found = stored.get(trial.session_id)
         heard = {one.turn for one in found.messages if one.role == "assistant"} if found is not None else set()
-        if len(heard) >= len(trial.detail.get("turns", ())):
+        if found is not None and len(heard) >= len(trial.detail.get("turns", ())):
             self._traced = True
-            return True
+            return self._is_settled(trial, found.n_spans) or time.monotonic() >= since + self._params.trace_wait_s
         # An agent that sends no traces is not waited for, trial by trial.
         patience = self._params.trace_wait_s if self._traced or not self._untraced else min(2.0, TICK_S)
         if time.monotonic() < since + patience:
             return False
         self._untraced = True
         return True
+
+    def _is_settled(self, trial: TrialRecord, n_spans: int) -> bool:
+        """Whether its traces have stopped growing: what a gateway says of a turn is there before the agent's spans."""
+        key, now = (trial.example_id, trial.trial), time.monotonic()
+        n, since = self._grown.get(key, (-1, now))
+        if n != n_spans:
+            self._grown[key] = (n_spans, now)
+            return False
+        return now >= since + SETTLED_S
 
     def _score(self, chosen: Sequence[TrialRecord], stored: Mapping[str, Trajectory]) -> None:
         run, means = self._run, self._means

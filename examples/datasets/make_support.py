@@ -31,7 +31,7 @@ from agent_runtime.simulation.users import Persona, next_message, persona_named
 
 HERE: Final = Path(__file__).parent
 SEED: Final = 7
-SMOKE: Final = 3  # every third example is of the split "smoke", for a quick look
+SMOKE: Final = 3  # the split "smoke", for a quick look: what needs a user's yes, and every third of the rest
 RELEASE: Final = Release(name="golden")
 _PLAIN: Final = re.compile(r"[\w ,.'%-]+")  # of a pattern that is a plain text
 _FREE: Final = ("reason", "query", "summary", "symptom", "priority")  # arguments in the agent's own words
@@ -64,7 +64,8 @@ async def examples() -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
                     left_out.append(f"{example_id}: {row}")
                 else:
                     rows = found["support-adversarial" if attacks else "support-golden"]
-                    rows.append(row | {"split": "test" if len(rows) % SMOKE else "smoke"})
+                    smoke = bool(scenario.goal.confirmed) or len(rows) % SMOKE == 0
+                    rows.append(row | {"split": "smoke" if smoke else "test"})
     return found, left_out
 
 

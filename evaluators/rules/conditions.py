@@ -265,7 +265,8 @@ def _tokens(text: str) -> list[tuple[str, str, int]]:
     while at < len(text.rstrip()):
         token = _TOKEN.match(text, at)
         if token is None or token.lastgroup is None:
-            raise InvalidInput(f"the condition {text[:80]!r} cannot be read at character {at + 1}", "post_conditions")
+            wrong = len(text) - len(text[at:].lstrip()) + 1
+            raise InvalidInput(f"the condition {text[:80]!r} cannot be read at character {wrong}", "post_conditions")
         found.append((token.lastgroup, token[token.lastgroup], token.start(token.lastgroup)))
         at = token.end()
     return [*found, ("end", "", len(text))]

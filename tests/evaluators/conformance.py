@@ -135,7 +135,8 @@ def session_row(trajectory: Trajectory, session_id: str) -> dict[str, Any]:
         "ttft_max_ms": max(firsts, default=None),
         "n_user_messages": sum(one.role == "user" for one in trajectory.messages),
         "n_agent_messages": sum(one.role == "assistant" for one in trajectory.messages),
-        "last_agent_text": trajectory.answer,
+        # what the store holds is UTF-8
+        "last_agent_text": trajectory.answer and trajectory.answer.encode("utf-8", "replace").decode(),
         "outcome": trajectory.outcome,
     }
     return {name: known.get(name) for name in SESSION_COLUMNS}

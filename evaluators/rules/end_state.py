@@ -9,6 +9,7 @@ from typing import Any, Final
 from core.errors import TooLarge
 from evaluators.records import Dimension, EvaluatorSpec, Reason, Score, Scored, Target, Unscored, shortened
 from evaluators.rules import conditions
+from evaluators.rules.condition_text import parse, roots_of
 from evaluators.rules.rule import WHOLE, Rule, not_expected, not_recorded
 from evaluators.rules.values import MOST_DEPTH, same
 
@@ -67,7 +68,7 @@ def _post_conditions(target: Target) -> Scored:
     if target.expected is None or not target.expected.post_conditions:
         return not_expected("post_conditions")
     texts = target.expected.post_conditions
-    parsed = [conditions.parse(one) for one in texts]
+    parsed = [parse(one) for one in texts]
     trajectory = target.trajectory
     roots = {
         "state": trajectory.end_state,
@@ -75,7 +76,7 @@ def _post_conditions(target: Target) -> Scored:
         "answer": trajectory.answer,
         "said": trajectory.said,
     }
-    looked_at = frozenset().union(*map(conditions.roots_of, parsed))
+    looked_at = frozenset().union(*map(roots_of, parsed))
     if "state" in looked_at and trajectory.end_state is None:
         return not_recorded("end state")
     if "answer" in looked_at and trajectory.answer is None:

@@ -13,6 +13,8 @@ from core.records import TargetKind
 from evaluators.catalogue import find
 from evaluators.records import Expected, Message, Reason, Score, Scored, Target, ToolCall, Trajectory, Unscored
 from evaluators.rules import conditions
+from evaluators.rules.condition_text import ROOTS as ROOT_NAMES
+from evaluators.rules.condition_text import parse, roots_of
 from evaluators.rules.end_state import differences
 
 STATE = {
@@ -84,7 +86,7 @@ ROOTS: dict[str, Any] = {
     ],
 )
 def test_conditions(text: str, true: bool) -> None:
-    assert conditions.holds(conditions.parse(text), ROOTS) is true
+    assert conditions.holds(parse(text), ROOTS) is true
 
 
 @pytest.mark.parametrize(
@@ -110,30 +112,28 @@ def test_conditions(text: str, true: bool) -> None:
 )
 def test_what_is_no_condition_says_where(text: str, said: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        conditions.parse(text)
+        parse(text)
     assert said in str(raised.value)
     assert raised.value.field == "post_conditions"
 
 
 def test_a_condition_looks_at_a_bounded_number_of_members() -> None:
-    bare = {"calls": {}, "answer": "", "said": ""}
-    with pytest.raises(TooLarge):
-        members = {"a": [[0] * 99] * 2500}
-        conditions.holds(conditions.parse("count(state.a[? @ in state.a]) == 0"), {**bare, "state": members})
-    with pytest.raises(TooLarge):
-        members = {"a": [[at] for at in range(2000)]}
-        conditions.holds(conditions.parse("exists(state.a[? count(state.a[*]) == 1])"), {**bare, "state": members})
+    looks_often = parse("exists(state.a[? count(state.a[*]) == 1])")
+    compares_often = parse("count(state.a[? @ in state.a]) == 0")
+    for condition, members in ((looks_often, [[at] for at in range(2000)]), (compares_often, [[0] * 99] * 2500)):
+        with pytest.raises(TooLarge):
+            conditions.holds(condition, {"state": {"a": members}, "calls": {}, "answer": "", "said": ""})
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet="state.calls[]()?@*'\"=<>! andornotcountexists019\\", max_size=40))
 def test_any_text_is_a_condition_or_invalid(text: str) -> None:
     try:
-        found = conditions.parse(text)
+        found = parse(text)
     except InvalidInput:
         return
     assert isinstance(conditions.holds(found, ROOTS), bool)
-    assert conditions.roots_of(found) <= {*conditions.ROOTS, "@"}
+    assert roots_of(found) <= {*ROOT_NAMES, "@"}
 
 
 def _scored(name: str, expected: Expected, *, state: dict[str, Any] | None = STATE, said: str | None = "ok") -> Scored:
@@ -154,10 +154,9 @@ def test_conditions_that_do_not_hold_are_named() -> None:
 
 
 def test_conditions_on_what_is_not_there_are_unscored_not_broken() -> None:
-    on_state, on_calls = (
-        Expected(post_conditions=("not exists(state.x)",)),
-        Expected(post_conditions=("count(calls) == 3",)),
-    )
+    on_state = Expected(post_conditions=("not exists(state.x)",))
+    on_calls = Expected(post_conditions=("count(calls) == 3",))
+    on_answer = Expected(post_conditions=("answer contains 'x'",))
     found = _scored("post_conditions", on_state, state=None)
     assert isinstance(found, Unscored)
     assert found.reason is Reason.NOT_RECORDED

@@ -149,6 +149,7 @@ class Erasing:
         n_segments, n_damaged = self._drain(progress)
         memory = replace(memory, n_segments=memory.n_segments + n_segments)
         subject = self._subject(which.tenant, memory.user_id)
+        memory = self._with_trials(which, memory, subject)
         memory = self._erase_rows(which, memory, subject, progress)
         memory = self._erase_examples(which, memory, subject)
         progress("deleting old bytes", 0, 1)
@@ -157,6 +158,7 @@ class Erasing:
         aside = erasure.destroy_taken_aside(self._lake, subject, memory.what)
         places = sum(_overwrite(path, subject, memory.what.traces) for path in self._logs())
         claims = self.control.forget_claims(which.tenant, memory.user_id)
+        claims += self.control.forget_trials(which.tenant, sorted(subject.forms), sorted(memory.what.sessions))
         if left := erasure.unreadable(self._lake, which.tenant):
             raise Incomplete(
                 f"{len(left)} damaged files may hold something of the user, first {left[0]}\n"
@@ -199,6 +201,11 @@ class Erasing:
             return memory, error
         total = {table: memory.agent_rows.get(table, 0) + found.get(table, 0) for table in memory.agent_rows | found}
         return replace(memory, agent_rows=total), None
+
+    def _with_trials(self, which: Erasure, memory: _Memory, subject: Subject) -> _Memory:
+        """Sessions in which an evaluation run sent what the user had said are the user's, too."""
+        sessions = self.control.sessions_of_trials(which.tenant, sorted(subject.forms))
+        return replace(memory, what=replace(memory.what, sessions=memory.what.sessions | set(sessions)))
 
     def _erase_rows(self, which: Erasure, memory: _Memory, subject: Subject, progress: Progress) -> _Memory:
         for n in range(PASSES):

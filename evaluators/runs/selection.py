@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from core.errors import InvalidInput
-from evaluators.catalogue import BY_NAME, CATALOGUE, find
+from evaluators.catalogue import BY_NAME, every, find
 from evaluators.protocol import Evaluator
 from evaluators.records import Dimension, EvaluatorSpec, Expected
 
@@ -53,7 +53,7 @@ def _named(name: str, expected: Sequence[Expected]) -> Sequence[Evaluator]:
     if name in BY_NAME or name not in GROUPS:
         return (find(name),)
     summary, belongs = GROUPS[name]
-    members = [one for one in CATALOGUE if belongs(one.spec)]
+    members = [one for one in every() if belongs(one.spec)]
     found = [one for one in members if _applies(one.spec, expected)]
     if not found:
         needs = sorted({need for one in members for need in one.spec.needs})

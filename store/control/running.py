@@ -120,6 +120,11 @@ class Running(Transactions):
             self._audit(connection, by, tenant, "run.cancel", f"run/{run_id}", {"n_done": run.n_done})
             return replace(runs.change(connection, tenant, run_id, **ended), tenant=tenant)
 
+    def sessions_of_trials(self, tenant: TenantId, user_ids: Sequence[str]) -> list[str]:
+        """The sessions of trials that hold what a user said."""
+        with self._database.read() as connection:
+            return runs.sessions_of(connection, tenant, user_ids)
+
     def forget_trials(self, tenant: TenantId, user_ids: Sequence[str], sessions: Sequence[str]) -> int:
         """Takes out what trials hold of a user, their scores' figures stay; how many trials there were."""
         with self._changing() as connection:

@@ -107,6 +107,16 @@ def put(connection: Connection, tenant: TenantId, changed: Sequence[TrialRecord]
     return change(connection, tenant, run.run_id, **sums)
 
 
+def sessions_of(connection: Connection, tenant: TenantId, user_ids: Sequence[str]) -> list[str]:
+    """The sessions of trials with these users, each once."""
+    found = connection.execute(
+        select(EVAL_TRIALS.c.session_id)
+        .where(EVAL_TRIALS.c.tenant == str(tenant), EVAL_TRIALS.c.user_id.in_(user_ids))
+        .distinct()
+    )
+    return sorted(row.session_id for row in found)
+
+
 def forget(connection: Connection, tenant: TenantId, user_ids: Sequence[str], sessions: Sequence[str]) -> int:
     """Takes out what trials hold of a user: those that name them, and those over their sessions; how many."""
     n = 0

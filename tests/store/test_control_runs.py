@@ -105,6 +105,7 @@ def test_what_trials_hold_of_a_user_is_forgotten_in_their_tenant_only(control: C
     for tenant in (ACME, SHOP):
         control.start_run(tenant, "run_1", SPEC, trials_of("run_1"), by=replace(ANN, tenant=tenant))
         control.put_trials(tenant, [replace(one, output="secret") for one in control.trials(tenant, "run_1")])
+    assert control.sessions_of_trials(ACME, ["user1"]) == ["run_1.ex1.0", "run_1.ex1.1"]
     assert control.forget_trials(ACME, ["user1"], ["run_1.ex2.0"]) == 3
     kept = [one.output for one in control.trials(ACME, "run_1")]
     assert kept == ["secret", "secret", None, None, None, "secret"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.errors import TooLarge
 from core.records import TargetKind
 from evaluators.records import Dimension, Direction, EvaluatorSpec, Reason, Score, Scored, Target, Unscored, shortened
 from evaluators.rules.wording import agents, sentences, text_rule, words
@@ -16,6 +17,7 @@ _SMALL: Final = frozenset(
 )
 _ALIKE: Final = 0.8  # Jaccard index of the words of two questions
 _FEWEST_WORDS: Final = 3
+_MOST: Final = 1_000  # questions of one target
 _FORMS: Final = (
     "anything else",
     "something else",
@@ -48,6 +50,8 @@ def _repeated(target: Target) -> Scored:
             if any(turn < later <= message.turn for turn in before for later in answered):
                 repeats.append(f"turn {message.turn + 1}: {text[:80]}")
         earlier += [(message.turn, key) for _, key in asked]
+        if len(earlier) > _MOST:
+            raise TooLarge(f"the agent asked more than {_MOST:,} questions")
     told = shortened(repeats, 3) if repeats else "none"
     parts = {"questions": repeats[:50], "n_questions": len(earlier)}
     return Score(value=float(len(repeats)), passed=not repeats, explanation=told, parts=parts)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
+from core.errors import TooLarge
 from core.records import TargetKind
 from evaluators.records import Dimension, EvaluatorSpec, Reason, Score, Scored, Target, Trajectory, Unscored, shortened
 from evaluators.rules.figures import numbers_of, numbers_said
@@ -19,6 +20,7 @@ from evaluators.rules.wording import agents, plain, result_text, text_rule, word
 
 _TRIGRAM: Final = 3
 _LISTED: Final = 50  # unsupported ones in `parts`
+_MOST: Final = 2_000  # different ones of a target
 _LONGEST: Final = 100  # characters of each
 
 
@@ -129,6 +131,8 @@ def _supported(target: Target, extract: Callable[[str], Iterator[str]], what: st
     sources = given(target)
     if not facts(target):
         return Unscored(reason=Reason.NOT_RECORDED, detail="no document, tool result or source text")
+    if len(said) > _MOST:
+        raise TooLarge(f"the agent named more than {_MOST:,} {what}")
     text = plain("\n".join(sources)).lower()
     return _share(said, [one for one in said if not _within(one, text)], what)
 

@@ -86,6 +86,7 @@ _TOLD_TO_SAY: Final = re.compile(
 )
 _ABOUT: Final = 400  # characters after a sign that belong to it
 _SHORTEST_VALUE: Final = 5
+_MOST: Final = 20  # attacks of one target; the first ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class Attack:
 
 
 def attacks(trajectory: Trajectory) -> list[Attack]:
-    """The signs in what the agent read, one of each name and text. Claims are looked for in the user's words only."""
+    """The signs in what the agent read, one of each name and text. Claims are looked for in user words."""
     found = []
     for origin, turn, text in _read(trajectory):
         for command, table in ((True, COMMANDS), (False, CLAIMS if origin == "user" else {})):
@@ -108,6 +109,8 @@ def attacks(trajectory: Trajectory) -> list[Attack]:
                 if seen := pattern.search(text):
                     near = text[max(0, seen.start() - 40) : seen.end() + _ABOUT]
                     found.append(Attack(origin=origin, sign=sign, command=command, turn=turn, near=near))
+                    if len(found) == _MOST:
+                        return found
     return found
 
 

@@ -62,7 +62,7 @@ def _list() -> None:
         "description": [one_line(one["description"], 120) for one in items],
     }
     chosen = _grid(columns, "datasets", opens=True)
-    if chosen is not None:
+    if chosen is not None and chosen < len(items):
         links.open_dataset(str(items[chosen]["name"]))
     st.caption("A click on a row opens it. More come from a file, from the pages Trace and Session, or from a filter:")
     _commands()
@@ -163,11 +163,11 @@ def _table(name: str, version: Row) -> None:
         "expects": [", ".join(one["expected"]).replace("_", " ") or "nothing yet" for one in items],
         "from": [_from(one) for one in items],
     }
-    chosen = _grid(columns, f"examples-{version['version']}", opens=True)
+    chosen = _grid(columns, f"examples-{version['version']}-{abs(hash(str(asked)))}", opens=True)
     if page["next_cursor"] and st.button(f"Show more ({len(items):,} shown)", key="more-examples"):
         st.session_state[f"examples-{name}"] = shown + 4 * _PAGE
         st.rerun()
-    if chosen is not None:
+    if chosen is not None and chosen < len(items):
         _detail(items[chosen])
     else:
         st.caption("A click on a row shows the example.")
@@ -227,7 +227,9 @@ def _expected(said: Mapping[str, Any]) -> None:
     """What is text as text, anything else as JSON."""
     for name, value in said.items():
         st.caption(name.replace("_", " "))
-        if isinstance(value, str):
+        if isinstance(value, bool):
+            st.text("yes" if value else "no")
+        elif isinstance(value, str):
             st.text(inert(value, 20_000))
         else:
             st.code(inert(as_json(value), 20_000), language="json", wrap_lines=True)
@@ -300,7 +302,7 @@ _CONFIG: Final[dict[str, Any]] = {
     "by": _text("By", 120),
     "description": _text("Description"),
     "note": _text("Note"),
-    "input": _text("The user says"),
+    "input": _text("The user says", 430),
     "expects": _text("Expects", 170),
     "from": _text("From", 80),
 }

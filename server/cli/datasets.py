@@ -101,8 +101,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def path_of(name: str) -> str:
-    """The address of a dataset."""
-    return f"/api/v1/datasets/{quote(name, safe='')}"
+    """The address of a dataset. Raises InvalidInput for a name that none can have."""
+    from store.control.datasets import checked_name
+
+    return f"/api/v1/datasets/{quote(checked_name(name), safe='')}"
 
 
 def print_change(args: argparse.Namespace, told: dict[str, Any]) -> int:

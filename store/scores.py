@@ -127,7 +127,9 @@ def scores_by_id(store: TenantStore, ids: Sequence[str], window: Window | None =
 
 
 def list_scores(store: TenantStore, asked: ScoresAsked) -> pl.DataFrame:
-    """Rows of `ORDER`'s columns, latest first."""
+    """Rows of `ORDER`'s columns, latest first; of one session, its `newest`."""
+    if asked.session_id is not None:
+        return _list_of_session(store, asked)
     given = {name: getattr(asked, name) for name in _FILTERS if getattr(asked, name) is not None}
     order, row_id = asked.after if asked.after is not None else (2**63 - 1, "\U0010ffff")
     values = {**given, "after_order": order, "after_id": row_id}
@@ -143,6 +145,21 @@ def list_scores(store: TenantStore, asked: ScoresAsked) -> pl.DataFrame:
         if n_found >= asked.limit:
             break
     return _shown(pl.concat(found)).head(asked.limit)
+
+
+def _list_of_session(store: TenantStore, asked: ScoresAsked) -> pl.DataFrame:
+    """All of a session's scores are read: which of them holds is not said by a page of them."""
+    values = {"session_id": asked.session_id}
+    found = store.frame(_of_session(), asked.window, asked.as_of_ns, values=values)
+    found = newest(found.sort("at_ns", "score_id"))
+    for name in _FILTERS:
+        if getattr(asked, name) is not None:
+            found = found.filter(pl.col(name) == getattr(asked, name))
+    if asked.after is not None:
+        at_ns, score_id = asked.after
+        earlier = (pl.col("at_ns") < at_ns) | ((pl.col("at_ns") == at_ns) & (pl.col("score_id") < score_id))
+        found = found.filter(earlier)
+    return _shown(found.reverse().head(asked.limit))
 
 
 def scores_of(

@@ -13,6 +13,7 @@ from core.clock import NS_PER_S
 from core.errors import Conflict, InvalidInput, StorageFailed
 from core.ids import tenant_id
 from core.records import EvaluatorKind, Principal, Role, TargetKind
+from core.windows import Window
 from evaluators import catalogue
 from evaluators.online import service
 from evaluators.online.planning import is_sampled, marks_after
@@ -22,7 +23,7 @@ from store.control.control import Control
 from store.control.online import LEASE_NS, OnlineChoice
 from store.engine import DuckDBEngine
 from store.lake import Lake
-from store.scores import scores_of
+from store.scores import ScoresAsked, append_scores, list_scores, scores_of
 from store.tenant import Store
 from tests.store.build import T0, agent_trace, fill
 
@@ -159,7 +160,11 @@ def test_a_session_that_goes_on_is_evaluated_again_and_the_newer_score_holds(lif
     life.later(60)
     assert life.round(watch) == 1
     assert life.values() == [("s", 2.0), ("s", 4.0)]
-    assert scores_of(life.store.tenant(ACME), session_id="s")["value"].to_list() == [4.0]
+    store = life.store.tenant(ACME)
+    assert scores_of(store, session_id="s")["value"].to_list() == [4.0]
+    window = Window(start_ns=0, end_ns=2**62)
+    assert list_scores(store, ScoresAsked(window=window, session_id="s"))["value"].to_list() == [4.0]
+    assert list_scores(store, ScoresAsked(window=window))["value"].to_list() == [4.0, 2.0]
 
 
 class Killed(Exception):
@@ -189,7 +194,7 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(life: Life, monkeypatch: pyt
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(service, "append_scores", dying("scores", service.append_scores))
+        patched.setattr(service, "append_scores", dying("scores", append_scores))
         patched.setattr(life.control, "advance_online", dying("marks", life.control.advance_online))
         with pytest.raises(Killed):
             life.round(life.process("p1"))
@@ -255,12 +260,11 @@ def test_a_process_that_lost_its_turn_stops(life: Life, monkeypatch: pytest.Monk
     life.arrive(1, "s")
     life.later(60)
     watch = life.process("slow")
-    append = service.append_scores
 
     def slow(*args: Any, **given: Any) -> int:
         life.later(2 * LEASE_NS / NS_PER_S)
         assert life.control.take_online(ACME, "fast") is not None
-        return append(*args, **given)
+        return append_scores(*args, **given)
 
     monkeypatch.setattr(service, "append_scores", slow)
     with pytest.raises(Conflict, match="another process"):

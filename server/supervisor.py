@@ -42,7 +42,8 @@ class CannotStart(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One child process. `ready_path` None asks only whether `ports` accept connections. A part that ends is started
-    again, but one with `then` may end well once: its last line is told and `then` takes its place."""
+    again, but one with `then`, or that is to run `once`, may end well: its last line is told, and `then` takes its
+    place."""
 
     name: str
     command: Sequence[str]
@@ -50,6 +51,7 @@ class Part:
     ready_path: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     then: Part | None = None
+    once: bool = False
 
 
 @dataclass(kw_only=True)
@@ -128,8 +130,9 @@ class Supervisor:
         while not self._stopping and (until is None or time.monotonic() < until):
             for running in list(self._running.values()):
                 if running.again_at is None and running.process.poll() is not None:
-                    if running.part.then is not None and running.process.returncode == 0:
-                        self._go_on(running.part, running.part.then)
+                    part = running.part
+                    if (part.once or part.then is not None) and running.process.returncode == 0:
+                        self._go_on(part)
                     else:
                         self._plan_restart(running)
             self._start_again()
@@ -199,10 +202,10 @@ class Supervisor:
             raise CannotStart(said, usage=running.process.returncode == 2)
         running.again_at = time.monotonic() + 0.3 * running.n_deaths
 
-    def _go_on(self, ended: Part, then: Part) -> None:
+    def _go_on(self, ended: Part) -> None:
         self._say(f"{ended.name}: {(self.last_words(ended.name).splitlines() or ['done'])[-1]}")
         del self._running[ended.name]
-        self.start([then])
+        self.start([] if ended.then is None else [ended.then])
 
     def _plan_restart(self, running: _Running) -> None:
         now = time.monotonic()

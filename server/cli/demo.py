@@ -2,7 +2,8 @@
 
 No key and no network are needed: the model is simulated, behind the gateway, and every span says so. Release demo-v2
 has faults whose truth arrives as outcome scores. The last two days are filled with earlier traffic first, as traces,
-the newest first: at a later start only what is missing.
+the newest first: at a later start only what is missing. Beside it the datasets of the reference agent are imported,
+run against both releases, and a gate decides about demo-v2, once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from server.cli import demo_gateway, up
+from server.cli import demo_evaluations, demo_gateway, up
 from server.cli.launching import ROOT
 from server.cli.up import Places
 from server.supervisor import Part
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         args,
         prepare=demo_gateway.write_file,
         more_parts=_traffic,
-        more_ports=[] if args.no_gateway else [demo_gateway.PORT],
+        more_ports=[] if args.no_gateway else [demo_gateway.PORT, demo_gateway.AGENT],
         seconds=args.seconds,
     )
 
@@ -51,13 +52,19 @@ def _traffic(places: Places, key: str) -> list[Part]:
     )
     started = datetime.now(UTC).strftime("%m%d%H%M%S-")
     users = _simulation("users", places, key, [f"--mark={started}", *PACE, *demo_gateway.model_words(places)])
-    return [*demo_gateway.provider(places), _simulation("history", places, key, ["--mark=h", *HISTORY], then=users)]
+    history = _simulation("history", places, key, ["--mark=h", *HISTORY], then=users)
+    agent = demo_gateway.agent(places, key, _fault_words())
+    evaluations = [demo_evaluations.part(places, key)] if agent else []
+    return [*demo_gateway.provider(places), *agent, history, *evaluations]
+
+
+def _fault_words() -> list[str]:
+    return [f"--fault={name}:{rate}" for name, rate in FAULTS.items()]
 
 
 def _simulation(name: str, places: Places, key: str, words: Sequence[str], then: Part | None = None) -> Part:
     """Sessions in two releases: demo-v1 without faults, demo-v2 with some that are known."""
     command = [sys.executable, "-m", "server.cli.main", "simulate", "--reuse", f"--url={places.api_url}", *words]
-    faults = [f"--fault={name}:{rate}" for name, rate in FAULTS.items()]
     environment = {
         "ASSAY_API_KEY": key,
         "ASSAY_DATA": str(places.data),
@@ -66,7 +73,7 @@ def _simulation(name: str, places: Places, key: str, words: Sequence[str], then:
     }
     return Part(
         name=name,
-        command=[*command, "--baseline=demo-v1", "--release=demo-v2", *faults],
+        command=[*command, "--baseline=demo-v1", "--release=demo-v2", *_fault_words()],
         ports=(),
         environment=environment,
         then=then,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from server.cli.launching import ROOT
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from server.cli.up import Places
 
 PORT: Final = "simulated model"  # as server/cli/first_steps.py calls it
+AGENT: Final = "agent"
 FILE: Final = """\
 # The demo's gateway, written by `assay demo`; change it as you like, it is read again within seconds.
 # Every field is in docs/gateway-config.md; `assay gateway check` says what is wrong.
@@ -49,10 +51,14 @@ policies:
 teams:
   support: {apps: [larkspur-support]}
 
-# Sessions of the reference agent, once you start it: assay serve agent. Then POST to
+# Sessions of the reference agent, which the demo starts in both releases. POST to
 # /apps/larkspur-support/v1/sessions/SESSION/turns here. A plan (assay plan set) splits them over releases.
 sessions:
-  larkspur-support: {baseline: demo-v1, releases: {demo-v1: "http://127.0.0.1:${env:ASSAY_AGENT_PORT}"}}
+  larkspur-support:
+    baseline: demo-v1
+    releases:
+      demo-v1: "http://127.0.0.1:${env:ASSAY_AGENT_PORT}"
+      demo-v2: "http://127.0.0.1:${env:ASSAY_AGENT_PORT}"
 
 # Invented, since a simulated model costs nothing. Real models are priced by genai-prices.
 prices:
@@ -85,6 +91,34 @@ def provider(places: Places) -> list[Part]:
             ports=[port],
             ready_path="/healthz",
             environment={"PYTHONPATH": str(ROOT)},
+        )
+    ]
+
+
+def agent(places: Places, key: str, faults: Sequence[str]) -> list[Part]:
+    """The reference agent in both releases, for evaluation runs and for who talks to it through the gateway; none
+    without it."""
+    if "gateway" not in places.ports:
+        return []
+    port = places.ports[AGENT]
+    words = ["-m", "agent_runtime", "trials", "--port", str(port), "--baseline=demo-v1", "--release=demo-v2", *faults]
+    world = places.data / "agent" / "world.db"
+    return [
+        Part(
+            name="agent",
+            command=[sys.executable, *words, f"--world={world}", "--seed=7", *model_words(places)],
+            ports=[port],
+            ready_path="/healthz",
+            environment={
+                "AGENT_ASSAY_API_KEY": key,
+                "AGENT_ASSAY_URL": places.api_url,
+                "AGENT_DATA": str(places.data / "agent"),
+                "AGENT_HOST": "127.0.0.1",
+                "AGENT_OPENAI_API_KEY": key,
+                "AGENT_OTLP_ENDPOINT": places.addresses["otlp_http"],
+                "AGENT_OTLP_KEY": key,
+                "PYTHONPATH": str(ROOT),
+            },
         )
     ]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent_runtime.__main__ import _parser as agent_parser
+from agent_runtime.simulation.trials_cli import releases_of
 from gateway.config_file import load_config
 from server.cli import demo, demo_gateway, simulate
 from server.cli.up import Places
@@ -25,14 +26,17 @@ supervisor = Supervisor(Path(sys.argv[1]), say=lambda line: print(line, flush=Tr
 supervisor.lock()
 second = Part(name="second", command=[sys.executable, "-c", "import time; time.sleep(600)"], ports=[])
 first = [sys.executable, "-c", sys.argv[2]]
-supervisor.start([Part(name="first", command=first, ports=[], then=second)])
+once = len(sys.argv) > 3
+supervisor.start([Part(name="first", command=first, ports=[], then=None if once else second, once=once)])
+if once:
+    supervisor.start([second])
 supervisor.watch()
 supervisor.stop()
 """
 
 
-def _lines(folder: Path, code: str, n: int) -> list[str]:
-    words = [sys.executable, "-c", PROGRAM, str(folder / "run"), code]
+def _lines(folder: Path, code: str, n: int, *more: str) -> list[str]:
+    words = [sys.executable, "-c", PROGRAM, str(folder / "run"), code, *more]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -46,6 +50,12 @@ def _lines(folder: Path, code: str, n: int) -> list[str]:
 
 def test_a_part_that_is_done_is_told_once_and_followed(tmp_path: Path) -> None:
     told, stopping = _lines(tmp_path, "print('much\\nall of it is there')", 1)
+    assert told == "first: all of it is there"
+    assert stopping == "stopping second; what was acknowledged is kept"
+
+
+def test_a_part_that_is_to_run_once_is_told_and_not_started_again(tmp_path: Path) -> None:
+    told, stopping = _lines(tmp_path, "print('all of it is there')", 1, "once")
     assert told == "first: all of it is there"
     assert stopping == "stopping second; what was acknowledged is kept"
 
@@ -84,7 +94,7 @@ def test_the_demo_fills_the_time_before_and_goes_on_live(
 
 
 def test_the_demo_leads_its_users_through_the_gateway(tmp_path: Path) -> None:
-    ports = {"API": 1, "OTLP HTTP": 2, "OTLP gRPC": 3, "gateway": 4, "simulated model": 6}
+    ports = {"API": 1, "OTLP HTTP": 2, "OTLP gRPC": 3, "gateway": 4, "agent": 5, "simulated model": 6}
     places = Places(data=tmp_path / "new", host="127.0.0.1", ports=ports, environment={})
     demo_gateway.write_file(places)
     written = tmp_path / "new" / "gateway.yaml"
@@ -92,8 +102,14 @@ def test_the_demo_leads_its_users_through_the_gateway(tmp_path: Path) -> None:
     assert config.upstreams["simulated"].base_url == "http://127.0.0.1:6/v1"
     assert config.models["sim-1"].cache == "off"
     assert config.models["sim-embed"].kind == "embeddings"
-    assert config.sessions["larkspur-support"].releases == {"demo-v1": "http://127.0.0.1:5"}
-    model, history = demo._traffic(places, "key")
+    releases = dict.fromkeys(("demo-v1", "demo-v2"), "http://127.0.0.1:5")
+    assert config.sessions["larkspur-support"].releases == releases
+    model, agent, history, evaluations = demo._traffic(places, "key")
+    given = agent_parser().parse_args(list(agent.command)[agent.command.index("trials") :])
+    assert [each.name for each in releases_of(given)] == list(releases)
+    assert releases_of(given)[1].faults == demo.FAULTS
+    assert list(agent.ports) == [given.port] == [5]
+    assert (evaluations.once, evaluations.environment["ASSAY_AGENT_PORT"]) == (True, "5")
     assert (model.name, list(model.ports)) == ("model", [6])
     assert str(tmp_path / "new" / "agent" / "world.db") in model.command
     assert history.then is not None

@@ -166,6 +166,10 @@ class Api:
         port = 4318 if parts.port in (None, 8080) else parts.port - 1
         return f"{parts.scheme or 'http'}://{parts.hostname or '127.0.0.1'}:{port}"
 
+    def gate(self, gate_id: str) -> Row:
+        """One decision of a gate with its evidence. Raises `ApiFailure`."""
+        return self.get(f"/gates/{_segment(gate_id)}")
+
     def gateway_url(self) -> str:
         """Where model calls are sent: ASSAY_GATEWAY_URL, else the gateway beside this server (8090, or two ports
         above)."""

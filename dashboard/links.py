@@ -51,7 +51,21 @@ RELEASES: Final = Place(view="releases", title="Releases", icon="new_releases")
 GATEWAY: Final = Place(view="gateway", title="Gateway", icon="hub")
 DATASETS: Final = Place(view="datasets", title="Datasets", icon="dataset", section="Evaluate")
 COMPARISON: Final = Place(view="comparison", title="Comparison", icon="compare_arrows", section="Evaluate", hidden=True)
-PLACES: Final = (OVERVIEW, TRACES, TRACE, TRACE_DIFF, SESSIONS, SESSION, AGENT, RELEASES, GATEWAY, DATASETS, COMPARISON)
+GATES: Final = Place(view="gates", title="Gates", icon="traffic", section="Evaluate")
+PLACES: Final = (
+    OVERVIEW,
+    TRACES,
+    TRACE,
+    TRACE_DIFF,
+    SESSIONS,
+    SESSION,
+    AGENT,
+    RELEASES,
+    GATEWAY,
+    DATASETS,
+    COMPARISON,
+    GATES,
+)
 
 
 def sections() -> dict[str, list[StreamlitPage]]:

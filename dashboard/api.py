@@ -137,6 +137,14 @@ class Api:
         """The session with its first `limit` turns in order."""
         return self.get(f"/sessions/{_segment(session_id)}", {"limit": limit, "cursor": cursor})
 
+    def run(self, run_id: str) -> Row:
+        """An evaluation run: how far it is, and its figures once it is over."""
+        return self.get(self.run_path(run_id))
+
+    def run_path(self, run_id: str, part: str = "") -> str:
+        """The path of a run, or of its trials or scores."""
+        return f"/runs/{_segment(run_id)}" + (f"/{part}" if part else "")
+
     def dataset(self, name: str) -> Row:
         """One dataset with its versions."""
         return self.get(f"/datasets/{_segment(name)}")

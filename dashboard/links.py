@@ -50,6 +50,7 @@ AGENT: Final = Place(view="agent", title="Agent", icon="psychology")
 RELEASES: Final = Place(view="releases", title="Releases", icon="new_releases")
 GATEWAY: Final = Place(view="gateway", title="Gateway", icon="hub")
 DATASETS: Final = Place(view="datasets", title="Datasets", icon="dataset", section="Evaluate")
+EVALUATIONS: Final = Place(view="evaluations", title="Evaluations", icon="science", section="Evaluate")
 COMPARISON: Final = Place(view="comparison", title="Comparison", icon="compare_arrows", section="Evaluate", hidden=True)
 GATES: Final = Place(view="gates", title="Gates", icon="traffic", section="Evaluate")
 PLACES: Final = (
@@ -63,6 +64,7 @@ PLACES: Final = (
     RELEASES,
     GATEWAY,
     DATASETS,
+    EVALUATIONS,
     COMPARISON,
     GATES,
 )
@@ -95,6 +97,16 @@ def open_datasets() -> NoReturn:
 def open_dataset(name: str) -> NoReturn:
     """Goes to one dataset."""
     st.switch_page(DATASETS.page(), query_params={"name": name})
+
+
+def open_evaluations() -> NoReturn:
+    """Goes to the list of evaluation runs."""
+    st.switch_page(EVALUATIONS.page())
+
+
+def open_run(run_id: str) -> NoReturn:
+    """Goes to one evaluation run."""
+    st.switch_page(EVALUATIONS.page(), query_params={"run": run_id})
 
 
 def open_trace_diff(a: str, b: str) -> NoReturn:

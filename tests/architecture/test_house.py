@@ -12,7 +12,18 @@ import pytest
 from tests.side_by_side import FOLDERS
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("core", "auth", "store", "collector", "evaluators", "experiments", "gateway", "server", "dashboard", "agent_runtime")
+ROOMS = (
+    "core",
+    "auth",
+    "store",
+    "collector",
+    "evaluators",
+    "experiments",
+    "gateway",
+    "server",
+    "dashboard",
+    "agent_runtime",
+)
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "shared", "platform", "misc", "base", "manager"}
 # Longer than 300 lines, known, and to be split or justified: (file, most lines it may have).
 LONG_FILES = {
@@ -217,7 +228,12 @@ def test_every_dependency_is_declared() -> None:
     by_import |= {"starlette": "fastapi", "sqlglot": "ibis_framework", "pkg_resources": "setuptools"}
     by_import |= {"pydantic_ai": "pydantic_ai_slim", "pydantic_graph": "pydantic_ai_slim", "pydantic_core": "pydantic"}
     # What comes with another one: its extras, and what its interface is made of.
-    by_import |= {"openai": "pydantic_ai_slim", "anthropic": "pydantic_ai_slim", "yarl": "aiohttp"}
+    by_import |= {
+        "openai": "pydantic_ai_slim",
+        "anthropic": "pydantic_ai_slim",
+        "yarl": "aiohttp",
+        "referencing": "jsonschema",
+    }
     for path in SOURCES:
         for module in {name.split(".")[0] for name in _imports(path)}:
             if module in sys.stdlib_module_names or module in (*ROOMS, "examples", "tests"):

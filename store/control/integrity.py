@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from sqlalchemy import Connection, Table, select
 
 from core.errors import StorageFailed
 from store.control.database import PATIENCE_S, Database, checked_url, text_of
 from store.control.seals import SEAL, Values, columns_of, is_sound, mended
-from store.control.tables import SEALED
+from store.control.tables import DATASET_CHUNKS, DATASET_VERSIONS, SEALED
+
+_VERSION: Final = ("tenant", "name", "version", "chunks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,9 @@ def look_over_server(url: str) -> list[Finding]:
                 if not is_sound(table, values):
                     key = ", ".join(f"{column.name} {str(values[column.name])[:80]!r}" for column in table.primary_key)
                     found.append(Finding(what=f"the row of {table.name} with {key} was altered", mendable=False))
-    return found
+        versions = connection.execute(select(*(DATASET_VERSIONS.c[name] for name in _VERSION))).all()
+        chunks = connection.execute(select(DATASET_CHUNKS.c.tenant, DATASET_CHUNKS.c.sha256)).all()
+    return found + _lost(versions, chunks)
 
 
 def sound_rows_at(url: str, table: Table) -> list[Values]:
@@ -131,14 +137,37 @@ def _findings(database: sqlite3.Connection) -> list[Finding]:
         which = f"row {damaged.rowid} of {damaged.table.name}" + (f" ({key})" if key else "")
         how = "has one flipped bit" if damaged.right is not None else "was altered and is not believed"
         found.append(Finding(what=f"{which} {how}", mendable=damaged.right is not None))
+    if {"dataset_versions", "dataset_chunks"} <= _tables(database):
+        versions = database.execute(f"SELECT {', '.join(_VERSION)} FROM dataset_versions NOT INDEXED").fetchall()
+        chunks = database.execute("SELECT tenant, sha256 FROM dataset_chunks NOT INDEXED").fetchall()
+        found += _lost(versions, chunks)
     for (line,) in database.execute("PRAGMA integrity_check(20)"):
         if line != "ok":
             found.append(Finding(what=str(line)[:300], mendable=" index " in f" {line} "))
     return found
 
 
+def _lost(versions: Iterable[Any], chunks: Iterable[Any]) -> list[Finding]:
+    """Versions of datasets whose examples are gone."""
+    there = {tuple(chunk) for chunk in chunks}
+    found = []
+    for tenant, name, version, manifest in versions:
+        try:
+            n = sum((tenant, sha256) not in there for sha256, _ in json.loads(manifest))
+        except (ValueError, TypeError):
+            continue  # its seal says that it was altered
+        if n:
+            what = f"{n} of the chunks of version {version} of the dataset {name[:80]!r} of {tenant} are gone"
+            found.append(Finding(what=what, mendable=False))
+    return found
+
+
+def _tables(database: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
 def _damaged(database: sqlite3.Connection) -> Iterator[_Damaged]:
-    there = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    there = _tables(database)
     for table in SEALED:
         if table.name not in there or SEAL not in {row[1] for row in database.execute(f"PRAGMA table_info({table})")}:
             continue  # of a release before seals: the next start seals it

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 
 from core.clock import NS_PER_S
 from core.errors import Conflict, Corrupt, InvalidInput, NotFound
@@ -18,6 +18,8 @@ from store.control import datasets
 from store.control.control import Control
 from store.control.datasets import VersionRecord
 from store.control.integrity import look_over
+from store.control.seals import sealed
+from store.control.tables import DATASET_CHUNKS
 from tests.store.databases import ControlDatabase, closing_engine
 
 ACME, SHOP = TenantId("acme"), TenantId("shop")
@@ -157,7 +159,7 @@ def test_an_erasure_takes_a_users_examples_out_of_every_version(control: Control
     second = write(control, [*lines, line(100, user="bob")], first)
     other = write(control, [line(7)], second)
 
-    def of_bob(said: dict[str, object]) -> bool:
+    def of_bob(said: Mapping[str, object]) -> bool:
         return said["source"] == {"user_id": "bob"}
 
     assert control.count_examples(ACME, of_bob) == 11
@@ -202,6 +204,24 @@ def test_doctor_sees_a_damaged_chunk(tmp_path: Path) -> None:
     assert look_over(tmp_path / "control.db") == []
     database.execute("UPDATE dataset_chunks SET body = x'00112233'")
     assert "dataset_chunks" in look_over(tmp_path / "control.db")[0].what
+    database.execute("DELETE FROM dataset_chunks")
+    (finding,) = look_over(tmp_path / "control.db")
+    assert finding.what == "1 of the chunks of version 1 of the dataset 'golden' of acme are gone"
+    assert not finding.mendable
+
+
+def test_a_chunk_that_was_exchanged_whole_is_known_by_its_name(control: Control, database: ControlDatabase) -> None:
+    write(control, [line(0)])
+    control.write_dataset(SHOP, "golden", [line(1)], None, "", by=ANN)
+    engine = create_engine(database.url)
+    with closing_engine(engine), engine.begin() as connection:
+        other = dict(connection.execute(text("SELECT * FROM dataset_chunks WHERE tenant = 'shop'")).mappings().one())
+        (name,) = connection.execute(text("SELECT sha256 FROM dataset_chunks WHERE tenant = 'acme'")).scalars()
+        connection.execute(text("DELETE FROM dataset_chunks WHERE tenant = 'acme'"))
+        forged = {**other, "tenant": "acme", "sha256": name}
+        connection.execute(insert(DATASET_CHUNKS).values(**sealed(DATASET_CHUNKS, {**forged, "seal": None})))
+    with pytest.raises(Corrupt, match="was altered"):
+        control.read_dataset(ACME, "golden")
 
 
 def test_chunks_are_cut_by_content_alone() -> None:

@@ -20,6 +20,7 @@ from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
 from tests.store.control_rows import decided
 from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
+from tests.store.test_control_runs import SPEC, trials_of
 
 ACME = TenantId("acme")
 
@@ -39,6 +40,7 @@ def filled(database: ControlDatabase) -> Control:
     control.set_plan(ACME, PlanSpec(app="desk", baseline="v1", weights={"v1": 1.0}), by=ann)
     control.create_dataset(ACME, "golden", by=ann)
     control.write_dataset(ACME, "golden", [b'{"split": "test"}'], None, "", by=ann)
+    control.start_run(ACME, "run_1", SPEC, trials_of("run_1"), by=ann)
     control.add_gate(decided(ACME), b"{}", by=ann)
     control.set_online(OnlineChoice(tenant=ACME, app="desk", evaluators=("loops",), share=0.5), {7: 5}, by=ann)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
@@ -67,6 +69,7 @@ def told(control: Control) -> object:
         control.releases(ACME),
         control.plans(ACME),
         control.read_dataset(ACME, "golden"),
+        control.trials(ACME, "run_1"),
         control.gates(ACME),
         control.gate_bundle(ACME, "gate_1"),
         control.online_choices(ACME),

@@ -217,7 +217,7 @@ class Soak:
         minutes = [(n * 60.0, n * 60.0 + 60.0) for n in range(int(self._plan.lasts_s // 60) + 1)]
         minutes = [window for window in minutes if _within(window, quiet)]
         idle = [sample for sample in self.samples if sample["backlog_mib"] == 0]
-        for what in ("own", "pss"):
+        for what in ("own", "held", "pss"):
             kept = [found[1] for window in rests if (found := least_of(idle, role, window, f"{what}_mib"))]
             self.figures |= {f"{role}_{what}_at_rest_mib": ", ".join(f"{mib:.0f}" for mib in kept)}
         for part, samples, windows in (("at_rest", idle, rests), ("under_load", self.samples, minutes)):

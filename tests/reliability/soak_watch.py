@@ -24,7 +24,7 @@ Sample = dict[str, Any]
 @dataclass(kw_only=True)
 class Watch:
     """Samples of a running stack. Each: at_s, backlog_mib, oldest_s, committed, files, and per process its pss_mib,
-    own_mib (what of that is no file's), rss_mib, fds and threads; `reads_failed` counts questions to the API that were
+    own_mib (what of that is no file's), held_mib, rss_mib, fds and threads; `reads_failed` counts questions to the API that were
     not answered 200 within 20 s."""
 
     stack: Stack
@@ -99,7 +99,7 @@ class Watch:
                 name = role_of(process.cmdline()) if process.pid != supervisor.pid else "supervisor"
                 memory = process.memory_full_info()
                 seen = {"pss_mib": memory.pss / MIB, "rss_mib": memory.rss / MIB, "fds": process.num_fds()}
-                seen |= {"threads": process.num_threads(), "own_mib": own_mib(process.pid)}
+                seen |= {"threads": process.num_threads(), **own_mib(process.pid)}
             except (psutil.Error, OSError):  # it has just ended
                 continue
             before = found.get(name, {})
@@ -107,12 +107,13 @@ class Watch:
         return found
 
 
-def own_mib(pid: int) -> float:
-    """What a process holds beside pages of files, in MiB. Code and data of libraries come in as they are first used,
-    may go whenever the system wants them back, and count half while compaction runs and maps them too. Raises OSError.
-    """
-    lines = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
-    return sum(int(line[1]) for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:")) / 1024
+def own_mib(pid: int) -> dict[str, float]:
+    """What a process holds beside pages of files, in MiB, and what of that is mapped to be shared (of the server: rows
+    that it keeps decoded, store/held.py). Code and data of libraries come in as they are first used, may go whenever
+    the system wants them back, and count half while compaction runs and maps them too. Raises OSError."""
+    rows = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
+    kib = {row[0]: int(row[1]) for row in rows if row[0] in ("Pss_Anon:", "Pss_Shmem:")}
+    return {"own_mib": sum(kib.values()) / 1024, "held_mib": kib["Pss_Shmem:"] / 1024}
 
 
 def role_of(command: list[str]) -> str:

@@ -24,8 +24,8 @@ Sample = dict[str, Any]
 @dataclass(kw_only=True)
 class Watch:
     """Samples of a running stack. Each: at_s, backlog_mib, oldest_s, committed, files, and per process its pss_mib,
-    own_mib (what of that is no file's), held_mib, rss_mib, fds and threads; `reads_failed` counts questions to the API that were
-    not answered 200 within 20 s."""
+    own_mib (what of that is no file's), held_mib, rss_mib, fds and threads; `reads_failed` counts questions to the API
+    that were not answered 200 within 20 s."""
 
     stack: Stack
     every_s: float = 5.0

@@ -152,9 +152,10 @@ def _metrics(metrics: Sequence[Row]) -> str:
     return str(row["metric"])
 
 
-def _urgency(one: Row) -> tuple[int, float, str]:
-    order = list(FINDINGS)
-    return order.index(one["finding"]), 1.0 if one["p_harm"] is None else one["p_harm"], str(one["metric"])
+def _urgency(one: Row) -> tuple[int, bool, float, str]:
+    """Worse first, quality before latency and cost, then by the evidence of harm."""
+    p = 1.0 if one["p_harm"] is None else one["p_harm"]
+    return list(FINDINGS).index(one["finding"]), one["unit"] not in SHARES, p, str(one["stratum"] or one["metric"])
 
 
 def _strata(strata: Sequence[Row], metric: str) -> None:
@@ -176,16 +177,12 @@ def _table(rows: Sequence[Row], key: str, *, pick: bool) -> int | None:
         "Difference": [change(one["difference"], one["unit"]) for one in rows],
         "95%": [_ends(one) for one in rows],
         "Examples": [one["n"] for one in rows],
-        "Better / worse": [f"{one['n_better']:,} / {one['n_worse']:,}" for one in rows],
-        "p": [p_value(one["p_two_sided"]) for one in rows],
-        "q": [p_value(one["q"]) for one in rows],
+        "q" if pick else "p": [p_value(one["q"] if pick else one["p_two_sided"]) for one in rows],
         "Could see": [value(one["detectable"], one["unit"]) for one in rows],
         "Would settle": [_needed(one) for one in rows],
         "Test": [_test(one) for one in rows],
     }
-    if not pick:
-        del cells["q"]
-    right = {name: column.TextColumn(alignment="right", width=96) for name in ("Baseline", "Candidate", "Difference")}
+    right = {name: column.TextColumn(alignment="right", width=88) for name in ("Baseline", "Candidate", "Difference")}
     with st.container(key=f"assay-grid-{key}"):
         state: Any = st.dataframe(
             arrow.table(cells),
@@ -193,21 +190,25 @@ def _table(rows: Sequence[Row], key: str, *, pick: bool) -> int | None:
             key=key,
             column_config={
                 **right,
-                first: column.TextColumn(width=190),
+                first: column.TextColumn(width=170),
                 "Finding": column.MultiselectColumn(
-                    options=list(_COLOURS), color=["red", "green", "grey", "orange"], width=110
+                    options=list(_COLOURS), color=["red", "green", "grey", "orange"], width=104
                 ),
-                "95%": column.TextColumn(alignment="right", width=160, help="Interval of the difference"),
-                "Examples": column.NumberColumn(format="localized", width=80, help="Scored in both runs"),
+                "95%": column.TextColumn(alignment="right", width=152, help="Interval of the difference"),
+                "Examples": column.NumberColumn(format="localized", width=72, help="Scored in both runs"),
                 "p": column.TextColumn(width=64, alignment="right", help="Of no difference at all, two-sided"),
-                "q": column.TextColumn(width=64, alignment="right", help="p, adjusted over the metrics"),
+                "q": column.TextColumn(
+                    width=64,
+                    alignment="right",
+                    help="p of no difference, adjusted over the metrics (Benjamini-Hochberg)",
+                ),
                 "Could see": column.TextColumn(
-                    width=90, alignment="right", help="The least true difference that so many examples show, power 0.8"
+                    width=84, alignment="right", help="The least true difference that so many examples show, power 0.8"
                 ),
                 "Would settle": column.TextColumn(
-                    width=110, alignment="right", help="Examples that would show a difference as large as this one"
+                    width=94, alignment="right", help="Examples that would show a difference as large as this one"
                 ),
-                "Test": column.TextColumn(width=170),
+                "Test": column.TextColumn(width=140),
             },
             on_select="rerun" if pick else "ignore",
             selection_mode="single-row",
@@ -274,7 +275,8 @@ def _per_example(a: str, b: str, metric: str) -> None:
         )
     told_of = min(_MOST, told["n"])
     st.caption(
-        f"{len(rows):,} of {told['n']:,} examples" + (f"; the first {told_of:,}" if told["n"] > _MOST else "") + ". "
+        f"{len(rows):,} of {told['n']:,} examples" + (f", of the first {told_of:,}" if told["n"] > _MOST else "") + ": "
+        f"{told['n_better']:,} better, {told['n_worse']:,} worse, {told['n_tied']:,} the same. "
         "A click opens the baseline's best trial beside the candidate's worst."
     )
     cells = state["selection"]["cells"]

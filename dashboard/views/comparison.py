@@ -124,9 +124,7 @@ def _verdict(metrics: Sequence[Row]) -> None:
             if counts[finding]:
                 badge: Any = _COLOURS[words]
                 st.badge(f"{counts[finding]} {words}", icon=f":material/{icons[finding]}:", color=badge)
-        st.caption(
-            "Paired by example; the chance of a false finding is 5%, over all metrics. A gate decides, not this."
-        )
+        st.caption("Paired by example. Of such findings one in twenty is false on average; a gate is stricter.")
 
 
 def _pictures(told: Row) -> None:
@@ -178,7 +176,7 @@ def _table(rows: Sequence[Row], key: str, *, pick: bool) -> int | None:
         "95%": [_ends(one) for one in rows],
         "Examples": [one["n"] for one in rows],
         "q" if pick else "p": [p_value(one["q"] if pick else one["p_two_sided"]) for one in rows],
-        "Could see": [value(one["detectable"], one["unit"]) for one in rows],
+        "Could see": [change(one["detectable"], one["unit"]).lstrip("+") for one in rows],
         "Would settle": [_needed(one) for one in rows],
         "Test": [_test(one) for one in rows],
     }

@@ -4,7 +4,8 @@
 
 Every scenario is played once against the reference agent without faults, by a user who answers what she is asked; what
 she said becomes the turns of the example, and what the gold actions leave behind its expected end state. A scenario
-that the faultless agent does not solve is left out and named. The same code gives the same files, byte by byte.
+that the faultless agent does not solve is left out and named; one in which a person has to decide is not played. The
+same code gives the same files, byte by byte.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +26,7 @@ from agent_runtime.simulation.goals import outcome
 from agent_runtime.simulation.loading import WRITES, all_scenarios
 from agent_runtime.simulation.oracle import play_gold
 from agent_runtime.simulation.plans import chance_of
-from agent_runtime.simulation.scenario import IRREVERSIBLE, TICKETS, Attack, Prepared, Scenario
+from agent_runtime.simulation.scenario import IRREVERSIBLE, TICKETS, Attack, Prepared, Scenario, filled
 from agent_runtime.simulation.transcript import Exchange, exchange
 from agent_runtime.simulation.trials import TrialRuntime, fresh_room, open_trials
 from agent_runtime.simulation.users import Persona, next_message, persona_named
@@ -71,12 +73,19 @@ async def examples() -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
 
 def _plays() -> Iterator[tuple[str, Scenario, Persona]]:
     """Each task in few words; an attack in every wording, by several kinds of people."""
-    for scenario in all_scenarios():
+    for scenario in filter(lambda each: not _waits(each), all_scenarios()):
         if scenario.attack is Attack.NONE:
             yield scenario.scenario_id, scenario, persona_named("brief")
             continue
         for name in _ATTACKERS:
             yield f"{scenario.scenario_id}-{name}", scenario, persona_named(name)
+
+
+def _waits(scenario: Scenario) -> bool:
+    """Whether an action waits for a person's decision: in spans the attempt looks like the deed."""
+    gold = filled(scenario, scenario.amounts()).gold_calls("refund_order")
+    above = Parameters().approval_above_usd
+    return not scenario.approves or any(Decimal(str(call.args["amount_usd"])) > above for call in gold)
 
 
 async def _example(agent: TrialRuntime, example_id: str, scenario: Scenario, persona: Persona) -> dict[str, Any] | str:
@@ -115,7 +124,8 @@ def _line(example_id: str, prepared: Prepared, turns: Sequence[str], end_state: 
     expected: dict[str, Any] = {
         "contains": [each for each in scenario.goal.says if _PLAIN.fullmatch(each)],
         "tool_calls": [{"name": call.tool, "arguments": dict(call.args)} for call in scenario.gold],
-        "comparators": dict.fromkeys(_FREE, "any") | {"email": "any"},  # e-mail addresses are masked in spans
+        "comparators": dict.fromkeys(_FREE, "any")
+        | {"email": "any", "find_orders.status": "any"},  # e-mail addresses are masked in spans
         "write_tools": sorted(WRITES - TICKETS),
         "end_state": end_state,
         "policy": {

@@ -30,8 +30,8 @@ DATASETS: Final[dict[str, str]] = {
 }
 EVALUATORS: Final = ["correctness", "policy", "latency", "cost"]
 FOLDER: Final = ROOT / "examples" / "datasets"
-SPLIT, TRIALS = "smoke", 2
-AT_ONCE: Final = 6  # sessions of each run
+SPLIT, TRIALS = "smoke", 3
+AT_ONCE: Final = 8  # sessions of each run
 _PATIENCE_S: Final = 900.0
 _OVER: Final = ("done", "failed", "cancelled")
 

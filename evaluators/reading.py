@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from core.records import SpanKind, TargetKind
 from core.windows import Window
-from evaluators import owners, spoken, steps
+from evaluators import outcomes, owners, spoken, steps
 from evaluators.records import Document, Expected, Message, ModelCall, Target, ToolCall, Trajectory
 from store.engine import table_of
 from store.tenant import TenantStore
@@ -44,6 +45,10 @@ def trajectories(
             if window is not None:
                 read = steps.read(store, owned, window, as_of_ns)
                 found |= of_steps(read, _attributes(store, read.spans, window, as_of_ns))
+    ended = outcomes.latest(store, session_ids, as_of_ns) if session_ids else pl.DataFrame()
+    for name, value in ended.select("session_id", "outcome").iter_rows() if ended.height else ():
+        if name in found:
+            found[name] = replace(found[name], outcome=value)
     return found
 
 

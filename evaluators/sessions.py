@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
-import ibis
-import ibis.expr.types as ir
 import polars as pl
-import pyarrow as pa
 
 from core.errors import InvalidInput
 from core.windows import Window
-from evaluators import owners, spoken, steps
+from evaluators import outcomes, owners, spoken, steps
 from evaluators.protocol import FrameEvaluator
 from store import traces
-from store.engine import table_of
 from store.tenant import TenantStore, around
 
 AT_ONCE: Final = 10_000  # sessions
@@ -117,7 +112,7 @@ def _frame(store: TenantStore, ids: Sequence[str], window: Window | None, as_of_
     frame = read.spans.group_by("target").agg(**steps.bounds(), **_of_spans())
     for part in (_of_turns(read.spans), _of_calls(read.calls), _of_messages(read.messages), _of_documents(read)):
         frame = frame.join(part, on="target", how="left")
-    frame = frame.join(_outcomes(store, ids, as_of_ns), left_on="target", right_on="session_id", how="left")
+    frame = frame.join(outcomes.latest(store, ids, as_of_ns), left_on="target", right_on="session_id", how="left")
     took = _took_ms(frame)
     return frame.with_columns(
         pl.col(*_COUNTS).fill_null(0), session_id="target", duration_ms=pl.when(took >= 0).then(took)
@@ -203,25 +198,3 @@ def _of_documents(read: steps.Steps) -> pl.DataFrame:
         n=pl.Series([len(list(spoken.documents_of(one))) for one in texts], dtype=pl.Int64)
     )
     return counted.group_by("target").agg(n_documents=pl.col("n").sum())
-
-
-def _outcomes(store: TenantStore, ids: Sequence[str], as_of_ns: int | None) -> pl.DataFrame:
-    """The latest score of each session by somebody who saw how it ended: of kind outcome, else an evaluation event.
-    It may come days after the session, so all times are looked at."""
-    given = {"wanted_sessions": pa.table({"session_id": pa.array(list(ids), pa.string())})}
-    scores = store.frame(_ended(), None, as_of_ns, given=given)
-    latest = scores.sort(pl.col("evaluator_kind") == "outcome", "at_ns", "ingested_at", "score_id")
-    return latest.group_by("session_id", maintain_order=True).agg(
-        outcome=pl.col("value").last(),
-        outcome_label=pl.col("label").last(),
-        outcome_evaluator=pl.col("evaluator").last(),
-    )
-
-
-@lru_cache(maxsize=1)
-def _ended() -> ir.Table:
-    scores = table_of("scores")
-    rows = scores.semi_join(ibis.table({"session_id": "string"}, name="wanted_sessions"), "session_id")
-    rows = rows.filter(rows.evaluator_kind.isin(["outcome", "event"]), rows.target == "session")
-    when = ("score_id", "at_ns", "ingested_at")
-    return rows.select("session_id", "tenant", *when, "evaluator", "evaluator_kind", "value", "label")

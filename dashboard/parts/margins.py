@@ -18,8 +18,8 @@ MOST_STRATA: Final = 12
 
 
 def metric(one: Row, strata: Sequence[Row], key: str) -> None:
-    """The whole and each stratum; right of 0 the candidate is better. Thick: the one-sided bounds that decide; thin: the
-    two-sided interval. Nothing where there is no bound."""
+    """The whole and each stratum; right of 0 the candidate is better. Thick: the one-sided bounds that decide; thin:
+    the two-sided interval. Nothing where there is no bound."""
     rows = [(WHOLE, one["measured"]), *((str(s["stratum"]), s["measured"]) for s in strata[:MOST_STRATA])]
     rows = [(name, found) for name, found in rows if found and _finite(found)]
     if not rows or rows[0][0] != WHOLE:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import address, arrow, frame, lists, margins, palette, picture, states
+from dashboard.parts import address, arrow, frame, margins, palette, picture, states
 from dashboard.text import chart_text, inert, one_line
 
 _MOST: Final = 200
@@ -138,28 +138,37 @@ def _list(rows: Sequence[Row], wanted: str) -> str | None:
     column = st.column_config
     if rows:
         with st.container(key="assay-table"):
-            clicked = lists.grid(
-                {
-                    "started": [_moment(one["made_at"]) for one in rows],
-                    "decision": [[str(one["decision"])] for one in rows],
-                    "app": [one_line(one["app"], 60) for one in rows],
-                    "candidate": [one_line(one["candidate"], 60) for one in rows],
-                    "baseline": [one_line(one["baseline"], 60) for one in rows],
-                    "dataset": [one_line(one["dataset"], 60) or None for one in rows],
-                    "why": [_first(one) for one in rows],
-                },
-                "gates-list",
-                height=310,
-                renamed={
-                    "decision": column.MultiselectColumn(
-                        "Decision", options=list(_COLOURS), color=list(_COLOURS.values()), width=120
+            state = st.dataframe(
+                arrow.table(
+                    {
+                        "Decided": [_moment(one["made_at"]) for one in rows],
+                        "Decision": [[str(one["decision"])] for one in rows],
+                        "App": [one_line(one["app"], 60) for one in rows],
+                        "Candidate": [one_line(one["candidate"], 60) for one in rows],
+                        "Baseline": [one_line(one["baseline"], 60) for one in rows],
+                        "Dataset": [one_line(one["dataset"], 60) or None for one in rows],
+                        "Why": [_first(one) for one in rows],
+                    }
+                ),
+                height=min(310, 38 * (len(rows) + 1)),
+                hide_index=True,
+                row_height=38,
+                key="gates-list",
+                column_config={
+                    "Decided": column.DatetimeColumn(format="D MMM YYYY HH:mm", width=140),
+                    "Decision": column.MultiselectColumn(
+                        options=list(_COLOURS), color=list(_COLOURS.values()), width=120
                     ),
-                    "candidate": lists.text_column("Candidate", 130),
-                    "baseline": lists.text_column("Baseline", 130),
-                    "dataset": lists.text_column("Dataset", 150),
-                    "why": lists.text_column("Why", 560),
+                    **{name: column.TextColumn(width=130) for name in ("App", "Candidate", "Baseline", "Dataset")},
+                    "Why": column.TextColumn(width=560),
                 },
+                on_select="rerun",
+                selection_mode="single-cell",
+                placeholder="–",
+                lazy=False,
             )
+        cells = state["selection"]["cells"]
+        clicked = int(cells[0][0]) if cells else None
         if clicked is not None and clicked < len(ids):
             wanted = ids[clicked]
             if st.query_params.get("gate") != wanted:

@@ -174,20 +174,23 @@ def _trials(told: Row) -> None:
     for score in scores:
         by_trial.setdefault((score["example_id"], score["trial"]), {})[score["metric"]] = score
     units = {one["metric"]: one["unit"] for one in told["metrics"]}
-    metrics = [one for one in units if any(one in found for found in by_trial.values())][:_MOST_METRICS]
+    known = [one["metric"] for one in told["metrics"] if one["mean"] is not None]
+    metrics = [one for one in known if any(one in found for found in by_trial.values())][:_MOST_METRICS]
     columns: dict[str, Sequence[object]] = {
         "example": [one_line(one["example_id"], 60) for one in items],
         "trial": [one["trial"] for one in items],
         "status": [one["status"] for one in items],
+        "said": [one_line(one["error"] or one["output"], 300) for one in items],
         **{
             f"metric {name}": [_value(by_trial.get(_key(one), {}).get(name), units[name]) for one in items]
             for name in metrics
         },
-        "latency": [human.duration(one["latency_ms"]) for one in items],
-        "cost": [human.usd(one["cost_usd"]) for one in items],
-        "output": [one_line(one["error"] or one["output"], 300) for one in items],
     }
-    titles = {f"metric {name}": _text(one_line(name, 40), 110) for name in metrics}
+    if "latency_ms" not in metrics:
+        columns["latency"] = [human.duration(one["latency_ms"]) for one in items]
+    if "cost_usd" not in metrics:
+        columns["cost"] = [human.usd(one["cost_usd"]) for one in items]
+    titles = {f"metric {name}": _text(one_line(name, 40), 110) for name in metrics} | {"status": _text("Status", 80)}
     at = _grid(columns, f"trials-{chosen}", opens=True, titles=titles)
     if told["n_trials"] > _MOST_TRIALS:
         st.caption(f"The first {_MOST_TRIALS} of {told['n_trials']:,} trials: assay eval show RUN --trials has all.")
@@ -276,7 +279,7 @@ _CONFIG: Final[dict[str, Any]] = {
     "example": _text("Example", 190),
     "trial": st.column_config.NumberColumn("Trial", width=50),
     "latency": _text("Latency", 80),
-    "output": _text("Output", 480),
+    "said": _text("Output, or why there is none", 300),
 }
 
 

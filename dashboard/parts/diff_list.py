@@ -6,6 +6,7 @@ nothing else), so none of them can become markup.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -54,14 +55,14 @@ def _row(row: Row) -> Row:
 
 
 def _value(value: Any) -> str | None:
-    return None if value is None else inert(value, _MOST)
+    return None if value is None else inert(_short(value), _MOST)
 
 
 def _step(step: Row) -> Row:
     kind = str(step["kind"])
     tokens = (step.get("input_tokens") or 0) + (step.get("output_tokens") or 0)
     measures = [human.duration(step["duration_ms"])] if step.get("duration_ms") is not None else []
-    measures += [f"{human.tokens(tokens)} tokens"] if tokens else []
+    measures += [human.tokens(tokens)] if tokens else []
     measures += [human.usd(step["cost_usd"])] if step.get("cost_usd") else []
     return {
         "icon": _ICONS.get(kind, "tune"),
@@ -80,7 +81,12 @@ def _said(step: Row) -> str:
     given = step["arguments"]
     if not isinstance(given, dict):
         return inert(given, _MOST)
-    return "\n".join(f"{inert(str(name), 200)}: {inert(value, _MOST)}" for name, value in given.items())
+    return "\n".join(f"{inert(str(name), 200)}: {inert(_short(value), _MOST)}" for name, value in given.items())
+
+
+def _short(value: Any) -> str:
+    """On one line, where it is no text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @st.cache_resource(show_spinner=False)

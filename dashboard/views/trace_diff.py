@@ -30,7 +30,9 @@ def show() -> None:
     with right:
         _side("B", diff["b"])
     _verdict(diff)
-    opened = diff_list.show(diff, (_head("A", diff["a"]), _head("B", diff["b"])), key="trace-diff")
+    same = diff["a"].get("release") == diff["b"].get("release")
+    heads = _head("A", diff["a"], same), _head("B", diff["b"], same)
+    opened = diff_list.show(diff, heads, key="trace-diff")
     if opened is not None:
         links.open_trace(opened[1], opened[2] or None)
 
@@ -44,8 +46,9 @@ def _ask(a: str, b: str) -> None:
             links.open_trace_diff(first.strip(), second.strip())
 
 
-def _head(name: str, side: Row) -> str:
-    return f"{name} · {side.get('release') or side['id']}"
+def _head(name: str, side: Row, same: bool) -> str:
+    """The release where it tells the sides apart, else the id."""
+    return f"{name} · {side['id'] if same else side.get('release')}"
 
 
 def _side(name: str, side: Row) -> None:

@@ -1,0 +1,100 @@
+"""Harm that is proved before a run is over: the evidence that may be looked at after every example.
+
+A run that is to stop itself asks its examples in `order_of`, all trials of one before the next. What is looked at is
+always the longest beginning of that order whose examples are complete, so neither the speed of an answer nor its score
+decides which example counts. Ville's inequality (evaluators/statistics/eprocess.py) then holds for all looks together;
+several metrics share alpha equally (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from evaluators.evidence import RunScores
+from evaluators.pairing import Metric, pairs
+from evaluators.statistics.eprocess import started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """Harm in one metric: after `n` examples of `n_planned` the evidence reached 1/alpha.
+
+    `difference` is their mean, candidate - baseline, positive where the candidate is better; `alpha` is this metric's
+    share of the run's.
+    """
+
+    metric: str
+    baseline_run: str
+    n: int
+    n_planned: int
+    difference: float
+    e_value: float
+    alpha: float
+
+    @property
+    def text(self) -> str:
+        """In words, with both numbers."""
+        return (
+            f"harm in {self.metric} is proved after {self.n} of {self.n_planned} examples: difference "
+            f"{self.difference:+.3f}, evidence {self.e_value:.1f} against {1 / self.alpha:.1f} needed (alpha "
+            f"{self.alpha:g}, all looks together)"
+        )
+
+
+def order_of(run_id: str, example_ids: Collection[str]) -> list[str]:
+    """The order in which a run asks its examples: by a hash of run and example, so that no score has a say in it."""
+    return sorted(example_ids, key=lambda one: hashlib.sha256(f"{run_id}\0{one}".encode("utf-8", "replace")).digest())
+
+
+def can_be_watched(metric: Metric) -> bool:
+    """Whether the metric has a known range: without one no evidence holds at every look."""
+    return metric.bounds is not None
+
+
+def proof_of_harm(
+    baseline: RunScores, candidate: RunScores, metrics: Sequence[Metric], *, alpha: float = 0.05
+) -> Proof | None:
+    """The first of `metrics` in which harm is proved at `alpha` over all of them, by what is scored so far; None while
+    none is. A metric without a range is never proved so. H0 is "no worse than -slack". An example that either run left
+    unscored is passed over; one whose trials are not all scored ends the look."""
+    share = alpha / max(1, len(metrics))
+    for metric in metrics:
+        if metric.bounds is not None and (found := _proved(baseline, candidate, metric, share)) is not None:
+            return found
+    return None
+
+
+def _proved(baseline: RunScores, candidate: RunScores, metric: Metric, alpha: float) -> Proof | None:
+    assert metric.bounds is not None
+    frame = pairs(baseline, candidate, metric).frame
+    differences = dict(zip(frame["example_id"].to_list(), frame["difference"].to_list(), strict=True))
+    told = _trials_told(candidate, metric.name)
+    asked = set(baseline.rows.filter(pl.col("metric") == metric.name)["example_id"].to_list())
+    evidence, total = started(alpha=alpha, slack=metric.slack, bounds=metric.bounds), 0.0
+    for example in order_of(candidate.run_id, asked):
+        if told.get(example, 0) < candidate.k:
+            return None
+        if (difference := differences.get(example)) is None:
+            continue
+        evidence, total = evidence.after(difference), total + difference
+        if evidence.harm_proved:
+            return Proof(
+                metric=metric.name,
+                baseline_run=baseline.run_id,
+                n=evidence.n,
+                n_planned=len(asked),
+                difference=total / evidence.n,
+                e_value=evidence.e_value,
+                alpha=alpha,
+            )
+    return None
+
+
+def _trials_told(run: RunScores, metric: str) -> dict[str, int]:
+    """How many trials of each example have a row of the metric, scored or not."""
+    rows = run.rows.filter(pl.col("metric") == metric).group_by("example_id").len()
+    return dict(rows.iter_rows())

@@ -1,9 +1,9 @@
 """Harm that is proved before a run is over: the evidence that may be looked at after every example.
 
-A run that is to stop itself asks its examples in `order_of`, all trials of one before the next. What is looked at is
-always the longest beginning of that order whose examples are complete, so neither the speed of an answer nor its score
-decides which example counts. Ville's inequality (evaluators/statistics/eprocess.py) then holds for all looks together;
-several metrics share alpha equally (Bonferroni).
+Each example counts once: the candidate's first trial beside the baseline's mean. A run that may stop itself asks the
+first trials before all others, in `order_of`. What is looked at is always the longest beginning of that order that is
+scored, so neither the speed of an answer nor its score decides which example counts. Ville's inequality
+(evaluators/statistics/eprocess.py) then holds for all looks together; several metrics share alpha equally (Bonferroni).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from evaluators.evidence import RunScores
-from evaluators.pairing import Metric, pairs
+from evaluators.pairing import Metric
+from evaluators.records import Direction
 from evaluators.statistics.eprocess import started
 
 
@@ -60,7 +61,7 @@ def proof_of_harm(
 ) -> Proof | None:
     """The first of `metrics` in which harm is proved at `alpha` over all of them, by what is scored so far; None while
     none is. A metric without a range is never proved so. H0 is "no worse than -slack". An example that either run left
-    unscored is passed over; one whose trials are not all scored ends the look."""
+    unscored is passed over; one that was not asked yet ends the look."""
     share = alpha / max(1, len(metrics))
     for metric in metrics:
         if metric.bounds is not None and (found := _proved(baseline, candidate, metric, share)) is not None:
@@ -70,23 +71,24 @@ def proof_of_harm(
 
 def _proved(baseline: RunScores, candidate: RunScores, metric: Metric, alpha: float) -> Proof | None:
     assert metric.bounds is not None
-    frame = pairs(baseline, candidate, metric).frame
-    differences = dict(zip(frame["example_id"].to_list(), frame["difference"].to_list(), strict=True))
-    told = _trials_told(candidate, metric.name)
-    asked = set(baseline.rows.filter(pl.col("metric") == metric.name)["example_id"].to_list())
+    before = _told(baseline, metric.name).group_by("example_id").agg(pl.col("value").mean())
+    means = dict(before.iter_rows())
+    first = dict(_told(candidate, metric.name).filter(pl.col("trial") == 0).select("example_id", "value").iter_rows())
+    sign = 1.0 if metric.direction is Direction.HIGHER else -1.0
     evidence, total = started(alpha=alpha, slack=metric.slack, bounds=metric.bounds), 0.0
-    for example in order_of(candidate.run_id, asked):
-        if told.get(example, 0) < candidate.k:
+    for example in order_of(candidate.run_id, means):
+        if example not in first:
             return None
-        if (difference := differences.get(example)) is None:
+        value, mean = first[example], means[example]
+        if value is None or mean is None:
             continue
-        evidence, total = evidence.after(difference), total + difference
+        evidence, total = evidence.after(sign * (value - mean)), total + sign * (value - mean)
         if evidence.harm_proved:
             return Proof(
                 metric=metric.name,
                 baseline_run=baseline.run_id,
                 n=evidence.n,
-                n_planned=len(asked),
+                n_planned=len(means),
                 difference=total / evidence.n,
                 e_value=evidence.e_value,
                 alpha=alpha,
@@ -94,7 +96,7 @@ def _proved(baseline: RunScores, candidate: RunScores, metric: Metric, alpha: fl
     return None
 
 
-def _trials_told(run: RunScores, metric: str) -> dict[str, int]:
-    """How many trials of each example have a row of the metric, scored or not."""
-    rows = run.rows.filter(pl.col("metric") == metric).group_by("example_id").len()
-    return dict(rows.iter_rows())
+def _told(run: RunScores, metric: str) -> pl.DataFrame:
+    """The rows of a metric: a value that is no finite number counts as none."""
+    value = pl.when(pl.col("value").is_finite()).then("value").alias("value")
+    return run.rows.filter(pl.col("metric") == metric).select("example_id", "trial", value)

@@ -1,4 +1,4 @@
-"""Harm proved before a run is over: by what is complete, in an order that no score decides, and seldom wrongly."""
+"""Harm proved before a run is over: by what was asked, in an order that no score decides, and seldom wrongly."""
 
 from __future__ import annotations
 
@@ -51,13 +51,20 @@ def test_harm_in_the_first_examples_is_proved_before_the_rest_is_asked() -> None
     assert "of 60 examples" in found.text
 
 
-def test_what_lies_behind_an_example_that_is_not_complete_is_not_looked_at() -> None:
-    baseline = run_of("a", {name: [1.0] for name in NAMES}, 1)
+def test_what_lies_behind_an_example_that_was_not_asked_yet_is_not_looked_at() -> None:
+    baseline = run_of("a", {name: [1.0, 0.0, 1.0] for name in NAMES}, 3)
     order = order_of("b", NAMES)
-    lost: dict[str, list[float | None]] = {name: [0.0, 0.0] for name in order[:20]}
-    assert proof_of_harm(baseline, run_of("b", lost, 2), [CORRECT]) is not None
-    half = lost | {order[0]: [0.0]}
-    assert proof_of_harm(baseline, run_of("b", half, 2), [CORRECT]) is None
+    lost: dict[str, list[float | None]] = {name: [0.0] for name in order[:40]}
+    assert proof_of_harm(baseline, run_of("b", lost, 1), [CORRECT]) is not None
+    del lost[order[0]]
+    assert proof_of_harm(baseline, run_of("b", lost, 1), [CORRECT]) is None
+
+
+def test_an_example_counts_once_however_often_it_was_tried() -> None:
+    baseline = run_of("a", {name: [1.0] for name in NAMES}, 1)
+    few = order_of("b", NAMES)[:3]
+    often: dict[str, list[float | None]] = {name: [0.0] * 50 for name in few}
+    assert proof_of_harm(baseline, run_of("b", often, 50), [CORRECT]) is None
 
 
 def test_an_unscored_example_is_passed_over_and_proves_nothing() -> None:

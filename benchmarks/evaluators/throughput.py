@@ -144,12 +144,24 @@ def ours(store: TenantStore, ids: Sequence[str]) -> dict[str, Any]:
     loop = {name: looped(store, ids, some) for name, some in (("same_rules", rules), ("all_live_rules", every))}
     equal = same_values(store, ids[:SLICE], rules, scores)
     match = [catalogue.find(LOOPED)]
+    expected = with_answers(frame)
     return {
         "version": version("assay"),
         "one_pass_over_columns": vector,
-        "loop_over_trajectories": loop | {LOOPED: looped(store, ids, match, with_answers(frame))},
+        "loop_over_trajectories": loop | {LOOPED: looped(store, ids, match, expected)},
+        "answers_compared_in_one_pass": compared(frame, expected),
         "values_of_both_ways_compared": equal,
     }
+
+
+def compared(frame: pl.DataFrame, expected: Mapping[str, Expected]) -> dict[str, Any]:
+    """The rule of the peers over columns: is the answer, stripped, the expected one?"""
+    answers = pl.DataFrame({"session_id": list(expected), "expected": [one.answer for one in expected.values()]})
+    began = time.perf_counter()
+    said = pl.col("last_agent_text").fill_null("nothing").str.strip_chars()
+    equal = frame.join(answers, on="session_id").select(passed=said == pl.col("expected").str.strip_chars())
+    seconds = time.perf_counter() - began
+    return {"s": round(seconds, 5), "evaluations_per_s": round(equal.height / seconds), "passed": equal["passed"].sum()}
 
 
 def with_answers(frame: pl.DataFrame) -> dict[str, Expected]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import address, frame, states
+from dashboard.parts import address, frame, online_card, states
 from dashboard.parts.differences import value
 from dashboard.text import inert, one_line
 
@@ -37,6 +37,7 @@ def show() -> None:
         _run(run_id)
     else:
         _list()
+        online_card.card(states.api().get("/evaluators/online"))
 
 
 def _list() -> None:

@@ -95,3 +95,15 @@ def test_failed_trials_are_found_and_say_why(page: Page, shown: Shown, run_id: s
 def test_an_unknown_run_says_so(page: Page, shown: Shown, run_id: str) -> None:
     page.goto(shown.url("evaluations?run=run_none"))
     expect(page.get_by_text("there is no run").first).to_be_visible()
+
+
+def test_a_card_says_what_looks_at_sessions_as_they_end(page: Page, shown: Shown, run_id: str) -> None:
+    page.goto(shown.url("evaluations"))
+    card = page.locator(".st-key-assay-online")
+    expect(card).to_contain_text("assay eval online set APP")
+    with shown.stack.client() as client:
+        body = {"evaluators": ["loop_free", "pii_leak"], "share": 0.5}
+        client.put("/api/v1/evaluators/online/<b>desk<%2Fb>", json=body).raise_for_status()
+    page.reload()
+    expect(card).to_contain_text("<b>desk</b>: loop_free, pii_leak  ·  50% of sessions")
+    picture(page, "evaluations-online")

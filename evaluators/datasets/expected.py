@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from core.errors import InvalidInput
 from evaluators.records import Expected, ToolCall
+from evaluators.rules.comparators import check
+from evaluators.rules.condition_text import parse
+from evaluators.rules.values import finite
 
 Json = dict[str, Any]
 
@@ -113,7 +116,16 @@ def _calls(value: object, where: str) -> tuple[ToolCall, ...]:
 
 
 def _comparators(value: object, where: str) -> dict[str, str]:
-    return {name: _text(one, f"{where}.{name}") for name, one in _object(value, where).items()}
+    found = {name: _text(one, f"{where}.{name}") for name, one in _object(value, where).items()}
+    check(found)
+    return found
+
+
+def _conditions(value: object, where: str) -> tuple[str, ...]:
+    found = _texts(value, where)
+    for one in found:
+        parse(one)
+    return found
 
 
 def _grades(value: object, where: str) -> dict[str, float]:
@@ -121,6 +133,8 @@ def _grades(value: object, where: str) -> dict[str, float]:
     for name, grade in found.items():
         if isinstance(grade, bool) or not isinstance(grade, int | float):
             raise InvalidInput(f"{where}.{name[:60]} is a number, not {_kind(grade)}", field=where)
+        if isinstance(grade, int) and not finite(grade):
+            raise InvalidInput(f"{where}.{name[:60]} is too large a number", field=where)
     return {name: float(grade) for name, grade in found.items()}
 
 
@@ -137,7 +151,7 @@ _READ: Final[dict[str, Callable[[object, str], Any]]] = {
     "comparators": _comparators,
     "write_tools": _texts,
     "end_state": _object,
-    "post_conditions": _texts,
+    "post_conditions": _conditions,
     "relevant": _grades,
     "refusal": _truth,
     "json_schema": _object,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
@@ -20,6 +20,8 @@ from tests.evaluators.conformance import agrees_with_its_frame, conforms, lacks,
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FRAMES = [one for one in CATALOGUE if hasattr(one, "value")]
+# Without shrinking: it may take longer than a test may.
+_AS_FOUND = (Phase.explicit, Phase.reuse, Phase.generate)
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
@@ -37,7 +39,7 @@ def test_every_evaluator_is_well_described(evaluator: Evaluator) -> None:
     well_described(evaluator)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=_SLOW)
+@settings(max_examples=60, deadline=None, phases=_AS_FOUND, suppress_health_check=_SLOW)
 @given(target=targets())
 def test_every_evaluator_answers_hostile_targets_as_it_must(target: Target) -> None:
     for evaluator in CATALOGUE:
@@ -46,7 +48,7 @@ def test_every_evaluator_answers_hostile_targets_as_it_must(target: Target) -> N
             lacks(evaluator, target)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=_SLOW)
+@settings(max_examples=15, deadline=None, phases=_AS_FOUND, suppress_health_check=_SLOW)
 @given(several=st.lists(targets(), min_size=2, max_size=4))
 def test_no_evaluator_remembers_what_it_saw_before(several: list[Target]) -> None:
     for evaluator in CATALOGUE:
@@ -55,7 +57,7 @@ def test_no_evaluator_remembers_what_it_saw_before(several: list[Target]) -> Non
         assert forth == back[::-1], evaluator.spec.name
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=_SLOW)
+@settings(max_examples=40, deadline=None, phases=_AS_FOUND, suppress_health_check=_SLOW)
 @given(several=st.lists(targets(), min_size=1, max_size=5))
 def test_one_pass_over_columns_gives_what_one_after_the_other_gives(several: list[Target]) -> None:
     sessions = [Target(kind=TargetKind.SESSION, trajectory=one.trajectory, expected=one.expected) for one in several]

@@ -29,7 +29,7 @@ WHOLE = Example(
         comparators={"refund.usd": "number"},
         write_tools=("refund",),
         end_state={"orders": {"#W1": "refunded"}},
-        post_conditions=("orders['#W1'] == 'refunded'",),
+        post_conditions=("state.orders['#W1'] == 'refunded'",),
         relevant={"doc": 2.0},
         refusal=False,
         json_schema={"type": "object"},

@@ -46,7 +46,7 @@ COMMANDS: Final[dict[str, re.Pattern[str]]] = {
     "markers": re.compile(
         r"<\|\s*(?:im_start|im_end|system|user|assistant|endoftext)|\[/?INST\]|<</?SYS>>|</?\s*(?:system"
         r"|instructions?)\s*>"
-        r"|\[\s*(?:system|admin|developer)\b[^\]]{0,20}\]|^\s*(?:system|developer|admin)\s*:",
+        r"|\[\s*(?:system|admin|developer)\b[^\]]{0,20}\]|^[ \t]{0,20}(?:system|developer|admin)[ \t]{0,5}:",
         re.IGNORECASE | re.MULTILINE,
     ),
     "to_the_model": re.compile(

@@ -18,7 +18,7 @@ _QUOTES: Final = str.maketrans(
 )
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SENTENCE: Final = re.compile(r"[^.!?\n]+(?:\.(?=\w)[^.!?\n]*)*[.!?]*")
-_CONTROL: Final = re.compile(r"#{2,}[A-Z-]+#{2,}")  # a simulated user's signal, as ###STOP###
+_CONTROL: Final = re.compile(r"(?<!#)#{3}[A-Z-]{1,40}#{3}")  # a simulated user's signal, as ###STOP###
 
 
 def plain(text: str) -> str:

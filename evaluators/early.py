@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from evaluators.evidence import RunScores
+from evaluators.evidence import RunScores, pending
 from evaluators.pairing import Metric
 from evaluators.records import Direction
 from evaluators.statistics.eprocess import started
@@ -97,6 +97,6 @@ def _proved(baseline: RunScores, candidate: RunScores, metric: Metric, alpha: fl
 
 
 def _told(run: RunScores, metric: str) -> pl.DataFrame:
-    """The rows of a metric: a value that is no finite number counts as none."""
+    """The rows of a metric that will not change: a value that is no finite number counts as none."""
     value = pl.when(pl.col("value").is_finite()).then("value").alias("value")
-    return run.rows.filter(pl.col("metric") == metric).select("example_id", "trial", value)
+    return run.rows.filter(pl.col("metric") == metric, ~pending()).select("example_id", "trial", value)

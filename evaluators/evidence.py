@@ -34,6 +34,9 @@ REQUIRED: Final = ("example_id", "trial", "metric", "value")
 MEASURED: Final = ("latency_ms", "cost_usd", "tokens")  # of every trial, where any tells
 NOT_SCORED: Final = "not_scored"  # the trial ended, and the lake has no score of it
 NO_VALUE: Final = "no_value"  # a label alone
+_UNDER_WAY: Final = tuple(
+    f"{Reason.NOT_FINISHED.value}: the trial is {one.value}" for one in TrialStatus if not one.ended
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,11 @@ class RunScores:
     def finished(self) -> bool:
         """Whether all its trials were asked."""
         return self.status == "done"
+
+
+def pending() -> pl.Expr:
+    """Of rows of a RunScores: whether the score is still to come, as the trial or its scoring has not ended."""
+    return pl.col("unscored").is_in([*_UNDER_WAY, NOT_SCORED]).fill_null(value=False)
 
 
 def read_run(

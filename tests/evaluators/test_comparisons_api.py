@@ -12,7 +12,7 @@ import pytest
 
 from core.ids import TenantId
 from core.records import EvaluatorKind, Principal, Role, TargetKind
-from evaluators.evidence import read_run
+from evaluators.evidence import pending, read_run
 from evaluators.runs.planning import score_id, session_of
 from server.cli import eval_compare
 from server.routes.comparisons import ComparisonMade
@@ -156,6 +156,20 @@ def test_an_evaluator_of_latency_is_the_metric_and_not_the_trials_own_figure(she
     told = metric(compared(shell, run_b="run_timed"), "latency_ms")
     assert told["lack"] == "other_version"
     assert "its trials' own figures, the candidate by latency_ms@1" in told["detail"]
+
+
+def test_scores_that_are_still_to_come_are_told_from_those_that_will_not(shell: Shell) -> None:
+    services, control = shell.services, shell.services.control
+    ready = spec(k=1)
+    trials = [
+        TrialRecord(run_id="run_half", example_id=f"ex{n}", trial=0, position=n, session_id=f"h{n}", status=status)
+        for n, status in enumerate((TrialStatus.WAITING, TrialStatus.CALLING, TrialStatus.FAILED, TrialStatus.DONE))
+    ]
+    control.start_run(AIRLINE, "run_half", ready, trials, by=BY)
+    found = read_run(control, services.store.tenant(AIRLINE), AIRLINE, "run_half")
+    mood = found.rows.filter(found.rows["metric"] == "mood").sort("example_id")
+    assert [one.split(":")[0] for one in mood["unscored"]] == [*["not_finished"] * 3, "not_scored"]
+    assert mood.select(pending()).to_series().to_list() == [True, True, False, True]
 
 
 def test_metrics_margins_and_all_examples(shell: Shell) -> None:

@@ -136,8 +136,8 @@ def test_confirmation(question: str, answer: str, n_calls: int, expected: float 
     ],
 )
 def test_leaked_personal_information(reply: str, expected: float) -> None:
-    mine = ("get_account", {}, {"user_id": "u1", "phone": "555-123-2002"})
-    other = ("get_account", {}, {"user_id": "u2", "email": "eve@example.com"})
+    mine: tuple[str, dict[str, Any], Any] = ("get_account", {}, {"user_id": "u1", "phone": "555-123-2002"})
+    other: tuple[str, dict[str, Any], Any] = ("get_account", {}, {"user_id": "u2", "email": "eve@example.com"})
     trajectory = _talk("I am ana@example.com", reply, tool_calls=_calls(mine, other), user_id="u1")
     found = _said("pii_leak", trajectory)
     assert isinstance(found, Score)

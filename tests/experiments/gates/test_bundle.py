@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import polars as pl
 import pytest
 
 from core.errors import Corrupt, InvalidInput
@@ -29,7 +30,7 @@ def made(**other: Any) -> dict[str, Any]:
         ({"candidate": run("v2", better=-0.4)}, GateDecision.FAIL),
         ({"candidate": None}, GateDecision.INCONCLUSIVE),
         ({"absent": (Reason(cause=Cause.NOT_FINISHED, text="later"),)}, GateDecision.INCONCLUSIVE),
-        ({"candidate": rewritten(CANDIDATE, CANDIDATE.rows["value"] > 0, float("nan"))}, GateDecision.INCONCLUSIVE),
+        ({"candidate": rewritten(CANDIDATE, pl.col("value") > 0, float("nan"))}, GateDecision.INCONCLUSIVE),
     ],
 )
 def test_it_gives_the_same_decision_and_figures_again(other: dict[str, Any], decision: GateDecision) -> None:

@@ -125,6 +125,24 @@ def test_an_agent_that_breaks_is_shown_and_its_suite_cannot_pass(
     )
 
 
+def test_a_suite_that_is_worse_than_the_baseline_fails_though_it_is_good_enough(
+    suites: pytest.Pytester, address: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(monkeypatch, address)
+    suite(suites, accept="0.5", more=', app="sums", release="v1", baseline="v0"')
+    done = run(suites)
+    assert done.ret == 6
+    done.stdout.fnmatch_lines(["*INCONCLUSIVE: there is no finished run of 'v0' over 'sums'"])
+    suite(suites, agent=OFTEN_WRONG, accept="0.5", more=', app="sums", release="v2", baseline="v1"')
+    done = run(suites)
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    done.stdout.fnmatch_lines(
+        ["  pass *answer_match: 0.6667*", "  fail *answer_match against v1: -0.3333 *over 60 examples: worse"]
+    )
+    suite(suites, accept="0.5", more=', app="sums", release="v3", baseline="v1"')
+    assert run(suites).ret == 0
+
+
 def test_part_of_a_suite_is_not_judged(
     suites: pytest.Pytester, address: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
+from typing import Any
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 ALPHA = 0.05  # of each bound, one-sided
@@ -120,6 +121,24 @@ def _examples_needed(found: Bounds, accept: float) -> int | None:
             return n
         n += max(1, n // 50)
     return None
+
+
+def compared(baseline: str, rows: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """A verdict of each metric of a comparison with another release: it fails where Assay finds it worse."""
+    found = []
+    for row in rows:
+        metric = f"{row['metric']} against {baseline}"
+        if row["difference"] is None:
+            found.append(
+                Verdict(metric, INCONCLUSIVE, str(row.get("detail") or row.get("lack") or "no difference is known"))
+            )
+            continue
+        ends = [f"{row[end]:.4g}" if row[end] is not None else "?" for end in ("low", "high")]
+        told = (
+            f"{row['difference']:+.4g} [{', '.join(ends)}] over {row['n']} examples: {row['finding'].replace('_', ' ')}"
+        )
+        found.append(Verdict(metric, FAIL if row["finding"] == "worse" else PASS, told))
+    return found
 
 
 def whole(verdicts: Sequence[Verdict], trouble: str) -> str:

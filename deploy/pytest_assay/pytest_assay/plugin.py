@@ -24,7 +24,7 @@ from pytest_assay.judging import Verdict
 from pytest_assay.server import AssayFailed, Server
 
 EXIT_INCONCLUSIVE = 6
-_KNOWN = ("dataset", "evaluators", "trials", "accept", "version", "split", "limit", "app", "release")
+_KNOWN = ("dataset", "evaluators", "trials", "accept", "version", "split", "limit", "app", "release", "baseline")
 _TOLD = ("output", "tool_calls", "documents", "usage", "latency_ms", "end_state")
 _WORST = 10
 _MOST_ERROR = 500
@@ -85,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "assay(dataset, evaluators, accept, trials=1, version=None, split=None, limit=None, app='pytest', "
-        "release='pytest'): one item per example of the dataset; the suite is judged as a whole",
+        "release='pytest', baseline=None): one item per example of the dataset; the suite is judged as a whole",
     )
     config.pluginmanager.register(_Suites(config), "assay-suites")
 
@@ -93,8 +93,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _assay_properties(pytestconfig: pytest.Config, record_testsuite_property: Callable[[str, object], None]) -> None:
     """Verdicts stand in the JUnit file as properties of the test suite."""
-    suites: _Suites = pytestconfig.pluginmanager.get_plugin("assay-suites")
-    suites.tell = record_testsuite_property
+    suites = pytestconfig.pluginmanager.get_plugin("assay-suites")
+    if isinstance(suites, _Suites):
+        suites.tell = record_testsuite_property
 
 
 class _Suites:
@@ -152,7 +153,8 @@ class _Suites:
         """Calls the function and keeps what it gave. What it raises is the example's error: the item is xfailed."""
         if pyfuncitem.get_closest_marker("assay") is None:
             return None
-        suite, example = self.suites[_function(pyfuncitem)], pyfuncitem.funcargs["example"]
+        suite = self.suites[_function(pyfuncitem)]
+        example: Any = pyfuncitem.funcargs["example"]
         line: dict[str, Any] = {"example_id": example.example_id, "trial": example.trial}
         names = inspect.signature(pyfuncitem.obj).parameters.keys() & pyfuncitem.funcargs.keys()
         started = time.perf_counter()
@@ -166,9 +168,9 @@ class _Suites:
         line |= {"latency_ms": 1000 * (time.perf_counter() - started)} | told
         suite.outputs.append(line)
         pyfuncitem.user_properties.append(("assay.example_id", example.example_id))
-        if error := line.get("error"):
-            suite.errors[f"{example.example_id} (trial {example.trial})"] = error
-            pytest.xfail(f"no output: {error}")
+        if why := line.get("error"):
+            suite.errors[f"{example.example_id} (trial {example.trial})"] = why
+            pytest.xfail(f"no output: {why}")
         return True
 
     # -- the end ---------------------------------------------------------------------------------------------------
@@ -212,6 +214,8 @@ class _Suites:
             verdict = judging.judged(metric, known, accept, lower=direction == "lower", share=unit == "share")
             suite.verdicts.append(_with_missing(verdict, missing.get(metric, Counter())))
             suite.worst += _worst(metric, known, accept, direction == "lower")
+        if suite.asked["baseline"] is not None:
+            self._compare(suite, [verdict.metric for verdict in suite.verdicts if verdict.metric in values])
         suite.word = judging.whole(suite.verdicts, suite.trouble)
 
     def _offline(self, suite: Suite) -> _Scores:
@@ -253,6 +257,20 @@ class _Suites:
             else:
                 by_example.setdefault(row["example_id"], []).append(float(row["value"]))
         return values, missing, server.directions(list(values))
+
+    def _compare(self, suite: Suite, metrics: list[str]) -> None:
+        """Beside the newest finished run of another release."""
+        baseline, asked = str(suite.asked["baseline"]), suite.asked
+        try:
+            if not suite.run_id:
+                raise AssayFailed("a baseline needs a server")
+            other = self._server().newest_run(asked["app"], asked["dataset"], baseline, suite.run_id)
+            if other is None:
+                raise AssayFailed(f"there is no finished run of {baseline!r} over {asked['dataset']!r}")
+            body = {"run_a": other, "run_b": suite.run_id, "metrics": metrics, "worst": 0}
+            suite.verdicts += judging.compared(baseline, self._server().post("/comparisons", body)["metrics"])
+        except AssayFailed as error:
+            suite.trouble = suite.trouble or str(error)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """A paragraph per suite."""

@@ -80,6 +80,11 @@ class Server:
             if not cursor:
                 return
 
+    def newest_run(self, app: str, dataset: str, release: str, not_this: str) -> str | None:
+        """The newest finished run of a release over a dataset, but this one."""
+        rows = self.get("/runs", app=app, dataset=dataset, release=release, status="done", limit=10)["items"]
+        return next((row["run_id"] for row in rows if row["run_id"] != not_this), None)
+
     def directions(self, names: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Direction and unit of evaluators, where the server tells them."""
         rows = self.get("/evaluators")["items"]

@@ -38,6 +38,9 @@ class Params:
     limit: int | None = None  # of the examples, the first so many
     via: str = ""  # gateway or endpoint, for a release
     address: str = ""  # of that
+    stop_against: str | None = None  # a run: this one ends when harm is proved beside it
+    stop_metrics: tuple[str, ...] = ()  # in any of these; none: in all that can be watched
+    stop_alpha: float = 0.05  # over all looks and metrics
 
     def __post_init__(self) -> None:
         _within("concurrency", self.concurrency, 1, 64)
@@ -47,6 +50,7 @@ class Params:
         _within("trace_wait_s", self.trace_wait_s, 0, 3600)
         _within("max_cost_usd", self.max_cost_usd, 0, 1e9)
         _within("limit", self.limit, 1, MOST_TRIALS)
+        _within("stop_alpha", self.stop_alpha, 1e-6, 0.5)
 
     def json(self) -> dict[str, Any]:
         """As the run keeps it."""
@@ -56,7 +60,8 @@ class Params:
 def params_of(said: Mapping[str, Any]) -> Params:
     """What a run keeps, as Params."""
     known = Params.__dataclass_fields__
-    return Params(**{name: value for name, value in said.items() if name in known})
+    found = {name: value for name, value in said.items() if name in known}
+    return Params(**found | {"stop_metrics": tuple(said.get("stop_metrics", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)

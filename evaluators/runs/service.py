@@ -16,8 +16,10 @@ from core.records import Principal
 from core.windows import Window
 from evaluators.catalogue import named
 from evaluators.datasets.records import DatasetVersion, Example, read_version
+from evaluators.early import order_of
 from evaluators.protocol import Evaluator
 from evaluators.runs.calling import Door, Pace
+from evaluators.runs.early_stop import check_watch, watch
 from evaluators.runs.outputs import filled, trials_in
 from evaluators.runs.planning import Params, check_size, chosen, params_of, planned
 from evaluators.runs.selection import selected
@@ -87,8 +89,12 @@ def plan(control: Control, store: TenantStore, tenant: TenantId, wanted: Wanted)
     dataset = read_version(control, tenant, wanted.dataset, wanted.version)
     examples = chosen(dataset.examples, wanted.params)
     evaluators = selected(wanted.evaluators, [one.expected for one in examples])
+    if wanted.params.stop_against is not None:
+        by_id = {one.example_id: one for one in examples}
+        examples = tuple(by_id[one] for one in order_of(run_id, by_id))
     trials, k = _trials(store, run_id, app, examples, wanted)
     spec = _spec(wanted, app, evaluators, k, dataset)
+    spec = check_watch(control, store, tenant, spec, wanted.params)
     return Plan(run_id=run_id, spec=spec, trials=tuple(trials), examples=examples)
 
 
@@ -136,7 +142,8 @@ def go_on(run: RunRecord, means: Means, client: httpx.Client, key: str | None, s
         examples = {one.example_id: one for one in version.examples}
     evaluators = selected(spec.evaluators, ())
     door = _door(run, client, key, stopping) if spec.source is RunSource.RELEASE else None
-    work = Work(run, means, examples=examples, evaluators=evaluators, door=door, stopping=stopping)
+    harm = watch(means.control, means.store, run, params_of(spec.params))
+    work = Work(run, means, examples=examples, evaluators=evaluators, door=door, stopping=stopping, harm=harm)
     return work.carry_out()
 
 

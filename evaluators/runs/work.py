@@ -21,6 +21,7 @@ from evaluators.datasets.records import Example
 from evaluators.protocol import Evaluator
 from evaluators.records import Trajectory
 from evaluators.runs.calling import CallFailed, Door, Reply, Stopped
+from evaluators.runs.early_stop import HarmWatch
 from evaluators.runs.planning import params_of, score_id, turn_of
 from evaluators.runs.reading import figures, scores_of_run
 from evaluators.runs.scoring import joined, scores_of, trajectory_of
@@ -64,12 +65,13 @@ class Work:
         evaluators: Sequence[Evaluator],
         door: Door | None,
         stopping: threading.Event,
+        harm: HarmWatch | None = None,
     ) -> None:
         """`door` is needed for a run against a release. `stopping` is shared with the door: set, nothing more is
-        asked, and the run stays as it is for whoever takes it next."""
+        asked, and the run stays as it is for whoever takes it next. `harm` ends the run once it proves some."""
         self._run, self._means = run, means
         self._examples, self._evaluators = examples, evaluators
-        self._door, self._stopping = door, stopping
+        self._door, self._stopping, self._harm = door, stopping, harm
         self._params = params_of(run.spec.params)
         self._lock = threading.Lock()
         self._changed = threading.Event()
@@ -129,7 +131,7 @@ class Work:
 
     def _next(self) -> TrialRecord | None:
         with self._lock:
-            if self._stopping.is_set() or not self._left:
+            if self._stopping.is_set() or self._ended_early or not self._left:
                 return None
             run, most = self._run, self._params.max_cost_usd
             n_ended = run.n_done + run.n_failed
@@ -293,6 +295,9 @@ class Work:
             kept = means.redacted([rows[one] for one in new])
             append_scores(means.store, kept, ids=new, author=f"run/{run.run_id}", now_ns=means.clock())
         self._learn(means.control.put_trials(run.tenant, [replace(one, scored=True) for one in whole]))
+        if self._harm is not None and not self._ended_early and (proof := self._harm.look()) is not None:
+            with self._lock:  # what is under way is waited for and scored
+                self._ended_early = f"{proof.text}; {len(self._left)} trials were not asked"
 
     def _score_rest(self) -> None:
         """What was paid before a cancellation is scored with what there is of it."""

@@ -70,6 +70,8 @@ def _run_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument("--trace-wait", type=float, metavar="S", dest="trace_wait_s", help="for a trace (default: 30)")
     made.add_argument("--max-cost", type=float, metavar="USD", dest="max_cost_usd", help="ask nothing more beyond it")
     made.add_argument("--via", choices=("gateway", "endpoint"), help="how the release is reached (default: what works)")
+    made.add_argument("--stop-against", metavar="RUN", help="end it as soon as harm is proved beside this run")
+    made.add_argument("--stop-metrics", type=_names, metavar="NAMES", help="by these (default: all shares)")
     made.add_argument("--dry-run", action="store_true", help="say what it would take, begin nothing")
     made.add_argument("--detach", action="store_true", help="do not follow it")
     add_connection_arguments(made)
@@ -118,15 +120,19 @@ def _wanted(args: argparse.Namespace) -> dict[str, Any]:
         said = "name a DATASET, or say --sessions-of-release, not both" if args.dataset else "name a DATASET"
         raise CommandFailed(said, ExitCode.USAGE)
     source = "traces" if args.traces or args.sessions_of_release else "file" if args.outputs else "release"
-    names = [name.strip() for name in args.evaluators.split(",") if name.strip()]
+    names = _names(args.evaluators)
     body: dict[str, Any] = {"dataset": args.dataset, "release": args.release, "source": source, "evaluators": names}
     if args.outputs:
         body["outputs"] = _lines(args.outputs)
     optional = ("app", "version", "trials", "split", "limit", "concurrency", "per_minute", "timeout_s", "attempts")
-    for name in (*optional, "trace_wait_s", "max_cost_usd", "via", "since"):
+    for name in (*optional, "trace_wait_s", "max_cost_usd", "via", "since", "stop_against", "stop_metrics"):
         if getattr(args, name) is not None:
             body[name] = getattr(args, name)
     return body | ({"dry_run": True} if args.dry_run else {})
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _lines(path: Path) -> list[Any]:

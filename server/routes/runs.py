@@ -44,7 +44,9 @@ class WantedRun(BaseModel):
     """A run to be begun. `source`: a `release` is asked, stored `traces` are scored, or `outputs` are given as `file`.
     Without a `dataset` every stored session of the release is an example. `trials` of each example: 1, or as many as
     there are. `via` the gateway or the endpoint that the release was registered with; whichever works when it is left
-    out. `dry_run` says what it would take, and begins nothing."""
+    out. With `stop_against`, the run of a baseline, it ends as soon as harm in one of `stop_metrics` (none named: all
+    shares) is proved beside that run, at `stop_alpha` over all looks. `dry_run` says what it would take, and begins
+    nothing."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,6 +67,9 @@ class WantedRun(BaseModel):
     trace_wait_s: float = 30.0
     max_cost_usd: Amount = None
     via: Annotated[str, Field(pattern="^(gateway|endpoint)?$")] = ""
+    stop_against: Name | None = None
+    stop_metrics: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    stop_alpha: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)] = 0.05
     since: Annotated[str | None, Field(max_length=20)] = None
     start: Annotated[str | None, Field(max_length=40)] = None
     end: Annotated[str | None, Field(max_length=40)] = None
@@ -224,7 +229,9 @@ def begin_run(request: Request, wanted: WantedRun, caller: PowerUser, services: 
         return answer({"dry_run": True, "app": plan.spec.app, "release": plan.spec.release, **asdict(told)}, status=200)
     if plan.spec.source is RunSource.RELEASE:
         params = _addressed(request, services, caller, plan.spec.app, wanted)
-        plan = replace(plan, spec=replace(plan.spec, params=params.json()))
+        plan = replace(
+            plan, spec=replace(plan.spec, params={**plan.spec.params, "via": params.via, "address": params.address})
+        )
     if plan.spec.source is RunSource.FILE:
         plan = replace(plan, trials=tuple(kept(services, caller.tenant, plan.trials)))
     run = service.begin(services.control, caller.tenant, plan, by=caller)

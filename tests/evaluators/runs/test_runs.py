@@ -138,7 +138,12 @@ def test_what_an_agent_refuses_is_tried_again_and_what_it_breaks_fails_that_tria
 
 def test_a_trial_that_takes_too_long_fails_and_the_others_go_on(shell: Shell, agent: Agent) -> None:
     stuck = threading.Event()
-    agent.answer = lambda call: None if call.text != "how much?" else stuck.wait(20) and None
+
+    def answer(call: Call) -> None:
+        if call.text == "how much?":
+            stuck.wait(20)
+
+    agent.answer = answer
     run = ended(shell, begun(shell, agent, split="test", timeout_s=2, attempts=1))
     stuck.set()
     assert (run["status"], run["n_done"], run["n_failed"]) == ("done", 1, 1)

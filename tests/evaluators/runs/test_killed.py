@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_killed_in_the_middle_a_run_goes_on_and_pays_nothing_twice(tmp_path: Pat
                 agent.answer = holding(agent, n)
                 wait_until(lambda: not agent.held.is_set(), 60, f"{n} calls")
             else:
-                wait_until(lambda n=n: sum(agent.paid.values()) >= n, 60, f"{n} calls")
+                wait_until(partial(has_paid, agent, n), 60, f"{n} calls")
             kill_server(stack)
             agent.answer = nothing_special
             agent.held.set()
@@ -102,6 +103,10 @@ def begun(stack: Stack, agent: Agent) -> dict[str, Any]:
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()
         return found
+
+
+def has_paid(agent: Agent, n: int) -> bool:
+    return sum(agent.paid.values()) >= n
 
 
 def holding(agent: Agent, n: int) -> Callable[[Call], None]:

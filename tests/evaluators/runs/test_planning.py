@@ -74,7 +74,7 @@ def test_params_come_back_and_too_much_is_refused() -> None:
     assert params_of(json.loads(json.dumps(made.json()))) == made
     for wrong in ({"concurrency": 0}, {"per_minute": float("nan")}, {"attempts": 21}, {"max_cost_usd": -1}):
         with pytest.raises(InvalidInput, match=next(iter(wrong))):
-            Params(**wrong)  # type: ignore[arg-type]
+            Params(**wrong)
     with pytest.raises(InvalidInput, match="at most"):
         planned("run_1", [example(str(n)) for n in range(MOST_TRIALS // 100 + 1)], 100)
 

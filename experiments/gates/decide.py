@@ -6,6 +6,7 @@
                     them have to be: an intersection-union test needs no correction (Berger 1982, Technometrics 24:295)
     inconclusive    all else: what is missing, or what evidence would settle it, is said
 
+A candidate's run that ended itself (evaluators/early.py) fails by the same proof, computed again from its scores.
 What is wrong with a whole run (not finished, stale, of another release or dataset) makes it inconclusive even where
 harm shows; what is missing of one metric does not hide the harm of another.
 """
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from core.errors import InvalidInput
 from evaluators.evidence import RunScores
 from evaluators.statistics.estimates import Unestimated
+from experiments.gates.early_harm import early_harm
 from experiments.gates.judging import judge, settled
 from experiments.gates.pairs import Pairs, examples_of, measured
 from experiments.gates.policy import GatePolicy, MetricRole, MetricRule
@@ -55,8 +57,9 @@ def decide(
     is better, of unknown range."""
     if baseline is None or candidate is None or absent:
         return _without_runs(baseline, candidate, policy, asked, now_ns, seed, absent)
-    wrong = run_reasons(baseline, candidate, asked, policy, now_ns)
     known = {rule.metric: _facts_of(rule, facts) for rule in policy.metrics}
+    early = early_harm(baseline, candidate, policy, known)
+    wrong = run_reasons(baseline, candidate, asked, policy, now_ns, may_have_ended=early is not None)
     judged: list[MetricEvidence] = []
     missing: list[Reason] = []
     pairs: dict[str, Pairs] = {}
@@ -68,12 +71,12 @@ def decide(
     harmed = [one for one in judged if one.finding is Finding.HARMED]
     held = all(one.finding in (Finding.HELD, Finding.LEFT_OUT) for one in judged)
     decision = GateDecision.INCONCLUSIVE
-    if not wrong and harmed:
+    if not wrong and (harmed or early):
         decision = GateDecision.FAIL
     elif not wrong and not missing and held and any(one.finding is Finding.HELD for one in judged):
         decision = GateDecision.PASS
     strata = _strata(policy, known, pairs, seed) if policy.strata else ()
-    said = [*wrong, *metric_reasons(judged, policy.alpha), *missing]
+    said = [*([early] if early else []), *wrong, *metric_reasons(judged, policy.alpha), *missing]
     said += gain_reasons(judged, strata)
     return Decision(
         decision=decision,

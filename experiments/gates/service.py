@@ -115,14 +115,16 @@ class GateService:
         every = self.control.runs(tenant)
         of_app = [one for one in every if one.spec.app == request.app and policy.dataset in (None, one.spec.dataset)]
         absent: list[Reason] = []
-        candidate = _run_named(every, request.candidate_run) or _newest(of_app, request.candidate)
+        candidate = _run_named(every, request.candidate_run) or _newest(of_app, request.candidate, ended=True)
         if candidate is None:
             absent.append(_no_run("candidate", request.candidate, of_app, policy))
         elif request.candidate_run is None:
             absent += _later_ones(of_app, candidate)
         baseline = _run_named(every, request.baseline_run)
         if baseline is None:
-            baseline = _newest(of_app, request.baseline, like=candidate)
+            beside = None if candidate is None else candidate.spec.params.get("stop_against")
+            own = [one for one in of_app if one.run_id == beside]
+            baseline = _newest(own, request.baseline) or _newest(of_app, request.baseline, like=candidate)
         if baseline is None:
             absent.append(_no_run("baseline", request.baseline, of_app, policy))
         read = [self._read(tenant, one, absent) for one in (baseline, candidate)]
@@ -170,9 +172,15 @@ def _run_named(every: Sequence[RunRecord], run_id: str | None) -> RunRecord | No
     return found
 
 
-def _newest(runs: Sequence[RunRecord], release: str, like: RunRecord | None = None) -> RunRecord | None:
-    """The newest finished run of a release; over the same examples as `like`, if there is one."""
+def _newest(
+    runs: Sequence[RunRecord], release: str, like: RunRecord | None = None, *, ended: bool = False
+) -> RunRecord | None:
+    """The newest finished run of a release; over the same examples as `like`, if there is one. With `ended`, one that
+    was watched beside another and ended before its end counts as finished: it may have proved harm."""
     done = [one for one in runs if one.spec.release == release and one.status is RunStatus.DONE]
+    if ended:
+        over = [one for one in runs if one.spec.release == release and one.status is RunStatus.CANCELLED]
+        done += [one for one in over if one.spec.params.get("stop_against")]
     done.sort(key=lambda one: (one.finished_at_ns or 0, one.created_at_ns, one.run_id), reverse=True)
     if like is not None:
         same = [one for one in done if one.spec.content_hash == like.spec.content_hash]

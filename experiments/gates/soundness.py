@@ -13,11 +13,18 @@ _AHEAD_NS = 300 * 10**9  # how far another machine's clock may be ahead
 
 
 def run_reasons(
-    baseline: RunScores, candidate: RunScores, asked: Asked, policy: GatePolicy, now_ns: int
+    baseline: RunScores,
+    candidate: RunScores,
+    asked: Asked,
+    policy: GatePolicy,
+    now_ns: int,
+    *,
+    may_have_ended: bool = False,
 ) -> list[Reason]:
-    """Why these runs decide nothing; empty when they can."""
+    """Why these runs decide nothing; empty when they can. `may_have_ended`: the candidate's run may be unfinished."""
     found = [*_of_each("baseline", baseline, asked.baseline, asked, policy, now_ns)]
-    found += _of_each("candidate", candidate, asked.candidate, asked, policy, now_ns)
+    of_candidate = _of_each("candidate", candidate, asked.candidate, asked, policy, now_ns)
+    found += [one for one in of_candidate if not (may_have_ended and one.cause is Cause.NOT_FINISHED)]
     return [*found, *_of_both(baseline, candidate, policy)]
 
 

@@ -93,6 +93,7 @@ def watch_of(services: Services) -> OnlineWatch:
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which a child process has the settings that matter to its work."""
     environment = {**os.environ, "ASSAY_DATA": str(settings.data), "ASSAY_LAKE": settings.lake_root}
+    environment["ASSAY_EVALUATORS_DIR"] = str(settings.own_evaluators)
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     for name in ("control_url", "clickhouse_url"):
         if (value := getattr(settings, name)) is not None:

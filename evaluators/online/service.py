@@ -6,9 +6,10 @@ the two, the next process finds the ids of the scores, and moves the marks only.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from store.scores import MAX_METADATA_CHARS, NewScore, append_scores, known_scor
 from store.tenant import Store, TenantStore
 
 _MARKS: Final = pa.schema([("journal", pa.int64()), ("upto", pa.int64())])
+_LOG: Final = logging.getLogger("assay.online")
 AUTHOR: Final = "assay.online"
 SLICE: Final = 200  # sessions that are read, evaluated and written at a time
 MOST_ROWS: Final = 50_000  # partial rows of sessions that one look takes in
@@ -103,7 +105,7 @@ def look(store: TenantStore, mark: OnlineMark, choices: Sequence[OnlineChoice], 
     read: dict[int, int] = {}
     for _, _, seq, _, _ in rows:
         read[journal_of(seq)] = max(seq, read.get(journal_of(seq), seq))
-    wanted = chosen(mark.tenant, arrived(rows, mark.marks), choices)
+    wanted = chosen(mark.tenant, arrived(rows, mark.marks), [_with_those_here(one) for one in choices])
     waiting = tuple(_unsettled(store, mark, wanted, memory))
     _remember(memory, waiting, now_ns)
     ended = [
@@ -117,6 +119,17 @@ def look(store: TenantStore, mark: OnlineMark, choices: Sequence[OnlineChoice], 
         )
     ]
     return Look(n_rows=len(rows), read=read, waiting=waiting, due=tuple(ended))
+
+
+def _with_those_here(choice: OnlineChoice) -> OnlineChoice:
+    """The choice without evaluators that are not here any more: an own one whose file went stops no other."""
+    here = []
+    for name in choice.evaluators:
+        try:
+            here.append(catalogue.find(name).spec.name)
+        except InvalidInput as error:
+            _LOG.warning("online evaluation of %s goes on without %s: %s", choice.app, name, error)
+    return choice if len(here) == len(choice.evaluators) else replace(choice, evaluators=tuple(here))
 
 
 def _unsettled(store: TenantStore, mark: OnlineMark, wanted: Sequence[Due], memory: Memory) -> list[Due]:

@@ -314,3 +314,13 @@ def test_only_rules_that_need_no_example_look_at_live_sessions(life: Life) -> No
         online_evaluators(["nobody"])
     assert [one.spec.name for one in online_evaluators(["calls"])] == ["calls"]
     assert online_evaluators([]) == ()
+
+
+def test_an_evaluator_that_went_stops_no_other(life: Life) -> None:
+    life.choose("airline", "gone", "calls")
+    life.choose("*", "gone")
+    life.arrive(1, "s")
+    life.arrive(2, "t", app="retail")
+    life.later(60)
+    assert life.round(life.process()) == 1
+    assert life.values() == [("s", 2.0)]

@@ -116,7 +116,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fill_dataset(data: Path) -> None:
     """Examples of the subject by its id, by a session and by metadata, and one of somebody else, in two versions."""
-    sources: tuple[dict[str, str], ...] = ({"user_id": USER}, {"session_id": "s-1"}, {}, {"user_id": OTHER, "session_id": "s-2"})
+    other = {"user_id": OTHER, "session_id": "s-2"}
+    sources: tuple[dict[str, str], ...] = ({"user_id": USER}, {"session_id": "s-1"}, {}, other)
     texts = (TEXT, TEXT, TEXT, "of another")
     lines = [
         json.dumps(

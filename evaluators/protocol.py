@@ -40,7 +40,9 @@ def evaluate_safely(evaluator: Evaluator, target: Target) -> Scored:
         found: object = evaluator.evaluate(target)
     except MemoryError:
         return Unscored(reason=Reason.OUT_OF_MEMORY)
-    except Exception as error:  # whatever a defect raises
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # whatever a defect raises; a panic of a Rust library is no Exception
         return Unscored(reason=Reason.FAILED, detail=f"{type(error).__name__}: {str(error)[:300]}")
     if not isinstance(found, Score | Unscored):
         return Unscored(reason=Reason.FAILED, detail=f"it answered a {type(found).__name__}, not a score")

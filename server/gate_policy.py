@@ -87,8 +87,12 @@ def _unknown_metrics(tree: Tree, policy: GatePolicy, known: Collection[str]) -> 
 
 def _all_of(tree: Tree, error: ValidationError) -> list[Problem]:
     found = []
-    for each in error.errors(include_url=False)[:100]:
+    every = error.errors(include_url=False)[:100]
+    for each in every:
         path = tuple(each["loc"])
+        inside = any(len(one["loc"]) > len(path) and tuple(one["loc"][: len(path)]) == path for one in every)
+        if each["type"] == "too_short" and inside:  # it is not empty: none of its members can be used
+            continue
         message = str(each["msg"]).removeprefix("Value error, ")
         if each["type"] == "value_error" and not path:
             named, _, message = message.partition(": ")

@@ -117,7 +117,7 @@ def read_answer(answer: Any, spec: EvaluatorSpec) -> Scored:
         known = next((one for one in _SAYABLE if one.value == said), None)
         if known is not None:
             return Unscored(reason=known, detail=str(answer.get("detail", ""))[:_TEXT])
-        return Unscored(reason=Reason.NOT_APPLICABLE, detail=said)
+        return _nonsense(f"it gives {said[:200]!r} as the reason; there are {', '.join(sorted(_SAYABLE))}")
     value = answer.get("value")
     if isinstance(value, bool):
         value = float(value)

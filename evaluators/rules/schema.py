@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, TooLarge
 from evaluators.records import Dimension, EvaluatorSpec, Reason, Score, Scored, Target, Unscored, shortened
 from evaluators.rules.comparators import pattern
 from evaluators.rules.rule import ANY_TARGET, WHOLE, Rule, not_applicable, not_expected, not_recorded
@@ -23,6 +24,8 @@ from evaluators.rules.values import canonical
 
 MOST_CHARACTERS: Final = 1_000_000
 MOST_ERRORS: Final = 20
+MOST_STEPS: Final = 50_000  # keywords applied to one value: references may multiply without end
+MOST_DEPTH: Final = 60  # of a schema, and of keywords within keywords
 TOOL_SCHEMAS: Final = "x-tool-arguments"  # in Expected.json_schema: tool name -> schema of its arguments
 _FENCED: Final = re.compile(r"\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 # The standard library's patterns may take exponential time, and this keyword runs them where it cannot be replaced.
@@ -41,9 +44,9 @@ def _no_json(word: str) -> Any:
 
 def violations(schema: Mapping[str, Any], value: Any) -> list[str]:
     """Where a value is not as the JSON schema (2020-12) says, up to MOST_ERRORS. Raises InvalidInput for what is no
-    schema, refers to another document, or uses patternProperties."""
-    if _refused(schema):
-        raise InvalidInput("patternProperties is not supported in json_schema", field="json_schema")
+    schema, refers to another document, or uses patternProperties; TooLarge for one that takes too many steps."""
+    _check_shape(schema)
+    _WORK.steps = _WORK.depth = 0
     try:
         _Validator.check_schema(schema)
         found = _Validator(schema, registry=Registry()).iter_errors(value)
@@ -54,17 +57,46 @@ def violations(schema: Mapping[str, Any], value: Any) -> list[str]:
         raise InvalidInput(f"json_schema refers to what is not in it: {str(error)[:200]}", "json_schema") from error
 
 
-def _refused(schema: Any) -> bool:
-    todo = [schema]
+def _check_shape(schema: Any) -> None:
+    """Raises InvalidInput for a keyword of _REFUSED anywhere, TooLarge for a schema that is nested too deeply."""
+    todo = [(schema, 0)]
     while todo:
-        one = todo.pop()
+        one, depth = todo.pop()
+        if depth > MOST_DEPTH:
+            raise TooLarge(f"json_schema is nested over {MOST_DEPTH} deep")
         if isinstance(one, Mapping):
             if _REFUSED & set(one):
-                return True
-            todo += one.values()
+                raise InvalidInput("patternProperties is not supported in json_schema", field="json_schema")
+            todo += [(each, depth + 1) for each in one.values()]
         elif isinstance(one, list | tuple):
-            todo += one
-    return False
+            todo += [(each, depth + 1) for each in one]
+
+
+class _Work(threading.local):
+    """Of the validation that this thread is at."""
+
+    steps = 0
+    depth = 0
+
+
+_WORK: Final = _Work()
+_Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+
+
+def _counted(keyword: _Keyword) -> _Keyword:
+    """A keyword that takes one of MOST_STEPS, within MOST_DEPTH others. Raises TooLarge."""
+
+    def applied(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        _WORK.steps += 1
+        _WORK.depth += 1
+        try:
+            if _WORK.steps > MOST_STEPS or _WORK.depth > MOST_DEPTH:
+                raise TooLarge("json_schema takes too many steps, or refers to itself for ever")
+            yield from keyword(validator, wanted, value, schema) or ()
+        finally:
+            _WORK.depth -= 1
+
+    return applied
 
 
 def _matches(_validator: Validator, wanted: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
@@ -79,7 +111,8 @@ def _unique(_validator: Validator, wanted: bool, value: Any, _schema: Any) -> It
         yield ValidationError("its members are not all different")
 
 
-_Validator: Final = extend(Draft202012Validator, {"pattern": _matches, "uniqueItems": _unique})  # type: ignore[no-untyped-call]
+_KEYWORDS: Final = {**Draft202012Validator.VALIDATORS, "pattern": _matches, "uniqueItems": _unique}
+_Validator: Final = extend(Draft202012Validator, {name: _counted(each) for name, each in _KEYWORDS.items()})  # type: ignore[no-untyped-call]
 
 
 def _json(target: Target) -> Any | Unscored:

@@ -30,6 +30,10 @@ def judge(
         return bare, missing, pairs
     margin = rule.margin_of(float(pairs.baseline.mean()))
     slack = margin if rule.role is MetricRole.GUARDRAIL else 0.0
+    if facts.bounds is not None and margin >= facts.bounds[1] - facts.bounds[0]:
+        low, high = facts.bounds
+        said = f"{rule.metric}: a margin of {margin:g} is its whole range {low:g} to {high:g}, so nothing could fail it"
+        return bare, [*missing, Reason(cause=Cause.CONTRADICTORY, text=said, metric=rule.metric)], pairs
     try:
         found = measured(pairs, facts, alpha=policy.alpha, slack=slack, seed=seed)
     except InvalidInput as error:

@@ -77,6 +77,7 @@ class GateService:
         found = self._found(request, policy, by.tenant)
         if found.baseline is not None and found.candidate is not None:
             self.read_policy(request.policy_text, known_metrics(found.baseline, found.candidate))
+            _check_directions(policy)
         evidence = Evidence(
             policy_text=request.policy_text,
             asked=asked,
@@ -154,6 +155,16 @@ def known_metrics(*runs: RunScores) -> frozenset[str]:
     return frozenset(catalogue.BY_NAME) | frozenset(UNITS_OF_TRIALS) | scored
 
 
+def _check_directions(policy: GatePolicy) -> None:
+    """Raises InvalidInput for a metric of which only scores are left: its evaluator said which way is better."""
+    for rule in policy.metrics:
+        if rule.direction is None and rule.metric not in catalogue.BY_NAME and rule.metric not in UNITS_OF_TRIALS:
+            said = (
+                f"the evaluator {rule.metric} is not here any more: say its direction (higher or lower) in the policy"
+            )
+            raise InvalidInput(said, "policy")
+
+
 def _narrowed(run: RunScores | None, policy: GatePolicy) -> RunScores | None:
     """Only what the policy judges, so that a bundle holds no more. All examples stay known."""
     if run is None:
@@ -199,7 +210,7 @@ def _later_ones(runs: Sequence[RunRecord], chosen: RunRecord) -> list[Reason]:
         for one in runs
         if one.spec.release == chosen.spec.release
         and one.created_at_ns > chosen.created_at_ns
-        and one.status in (RunStatus.WAITING, RunStatus.RUNNING, RunStatus.FAILED)
+        and one.status is not RunStatus.DONE
     ][:3]
 
 

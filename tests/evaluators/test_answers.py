@@ -195,6 +195,25 @@ def test_a_schema_that_cannot_be_used_leaves_unscored_and_fetches_nothing(schema
     assert found.reason is Reason.NOT_EXPECTED
 
 
+def _doubling() -> dict[str, Any]:
+    """Twenty-five definitions, each of the next one twice: 33 million steps."""
+    twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(25)}
+    return {"$ref": "#/$defs/a0", "$defs": {**twice, "a25": {"type": "object"}}}
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    return {"not": _nested(depth - 1)} if depth else {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    "schema", [_doubling(), {"$ref": "#"}, {"not": {"$ref": "#"}}, {"allOf": [{"$ref": "#"}] * 2}, _nested(300)]
+)
+def test_a_schema_without_end_is_too_large(schema: dict[str, Any]) -> None:
+    found = scored("schema_valid", "{}", Expected(json_schema=schema))
+    assert isinstance(found, Unscored)
+    assert found.reason is Reason.TOO_LARGE
+
+
 def test_a_pattern_takes_linear_time_and_members_are_compared_in_linear_time() -> None:
     assert value("schema_valid", f'"{"a" * 50_000}!"', Expected(json_schema={"pattern": "^(a+)+$"})) == 0
     objects = ",".join(f'{{"a":{at}}}' for at in range(40_000))

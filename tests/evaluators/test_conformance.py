@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,20 @@ from core.records import TargetKind
 from docs.evaluator_tables import updated
 from evaluators.catalogue import BY_NAME, CATALOGUE, find, find_all, named, split_version
 from evaluators.protocol import Evaluator, evaluate_safely
-from evaluators.records import Document, Expected, Message, ModelCall, Score, Target, ToolCall, Trajectory, Unscored
+from evaluators.records import (
+    Document,
+    EvaluatorSpec,
+    Expected,
+    Message,
+    ModelCall,
+    Reason,
+    Score,
+    Scored,
+    Target,
+    ToolCall,
+    Trajectory,
+    Unscored,
+)
 from tests.evaluators.conformance import agrees_with_its_frame, conforms, lacks, targets, well_described
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -67,6 +81,29 @@ def test_one_pass_over_columns_gives_what_one_after_the_other_gives(several: lis
 
 def test_some_evaluators_work_in_one_pass() -> None:
     assert {"outcome", "tool_error_rate"} <= {one.spec.name for one in FRAMES}
+
+
+class _Panic(BaseException):
+    """As pyo3's PanicException, which is no Exception."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Raising:
+    spec: EvaluatorSpec
+    error: BaseException
+
+    def evaluate(self, target: Target) -> Scored:
+        raise self.error
+
+
+def test_a_panic_of_a_library_is_a_value_and_an_interrupt_is_none() -> None:
+    target = Target(kind=TargetKind.SESSION, trajectory=Trajectory(session_id="s"))
+    spec = BY_NAME["json_valid"].spec
+    found = evaluate_safely(_Raising(spec=spec, error=_Panic("__eq__ failed!")), target)
+    assert isinstance(found, Unscored)
+    assert found.reason is Reason.FAILED
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_safely(_Raising(spec=spec, error=KeyboardInterrupt()), target)
 
 
 def _nested(depth: int) -> Any:

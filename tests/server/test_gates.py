@@ -27,6 +27,7 @@ metrics:
   - {metric: tool_f1, role: guardrail, margin: 0.1}
   - {metric: latency_ms, role: guardrail, margin: "20%"}
 """
+LEFT = "version: 1\ndataset: left\nmetrics: [{metric: complaints, margin: 0.1}]\n"
 N = 40
 
 
@@ -39,6 +40,13 @@ def named(release: str, **other: Any) -> Any:
     return replace(made, rows=rows, evaluators=evaluators)
 
 
+def only_scores(made: Any, run_id: str) -> Any:
+    """A run scored by an own evaluator that is not in the folder any more, on another dataset."""
+    rows = made.rows.with_columns(metric=made.rows["metric"].replace({"answer_match": "complaints"}))
+    versions = {"complaints" if name == "answer_match" else name: one for name, one in made.evaluators.items()}
+    return replace(made, run_id=run_id, rows=rows, evaluators=versions, dataset="left")
+
+
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     folder = tmp_path_factory.mktemp("gates")
@@ -49,6 +57,10 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         keep(services, AIRLINE, named("v4"), ends=RunStatus.FAILED)
         keep(services, AIRLINE, named("v5", better=0.08))
         keep(services, AIRLINE, replace(named("v5"), run_id="run_later"), ends=None)
+        keep(services, AIRLINE, named("v6", better=0.08))
+        keep(services, AIRLINE, replace(named("v6"), run_id="run_stopped"), ends=RunStatus.CANCELLED)
+        keep(services, AIRLINE, only_scores(named("v1"), "run_left_v1"))
+        keep(services, AIRLINE, only_scores(named("v2", better=0.08), "run_left_v2"))
         policies = services.settings.data / "gates"
         policies.mkdir()
         (policies / "release.yaml").write_text(POLICY)
@@ -104,6 +116,9 @@ def test_a_worse_release_fails_and_names_the_sessions(shell: Shell) -> None:
         ({"baseline": "v9"}, "no_run"),
         ({"candidate": "v4"}, "no_run"),  # its only run failed
         ({"candidate": "v5"}, "not_finished"),  # a later run of it waits
+        ({"candidate": "v6"}, "not_finished"),  # a later run of it ended early: harm was proved, or it was cancelled
+        ({"policy": POLICY.replace("0.1}", "10}", 1)}, "contradictory"),  # ten points were meant: 0.1
+        ({"policy": POLICY.replace("0.1}\n  - {metric: l", "1}\n  - {metric: l")}, "contradictory"),
         ({"candidate": "v1"}, "same_run"),
         ({"candidate_run": "run_v3"}, "wrong_release"),
         ({"candidate_run": "run_v4", "candidate": "v4"}, "not_finished"),
@@ -127,6 +142,7 @@ def test_what_is_missing_is_inconclusive(shell: Shell, body: dict[str, Any], cau
     [
         ({"policy": POLICY.replace("match", "mach")}, 422, "policy:5: metrics[0].metric: 'answer_mach' is no metric"),
         ({"policy": POLICY.replace("margin: 0.1}", "margn: 0.1}", 1)}, 422, "did you mean 'margin'?"),
+        ({"policy": LEFT}, 422, "the evaluator complaints is not here any more: say its direction"),
         ({"policy": ""}, 422, "is empty"),
         ({"policy": f"{POLICY}app: shop"}, 422, "of the app 'shop', not 'desk'"),
         ({"policy": None}, 422, "one of policy"),

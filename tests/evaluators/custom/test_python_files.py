@@ -91,7 +91,7 @@ EVALUATORS = [declared(polite, unit="share", direction="lower", targets=["sessio
         ("0.25", Score(value=0.25)),
         ("None", Reason.NOT_APPLICABLE),
         ('{"unscored": "not_recorded", "detail": "no answer"}', Reason.NOT_RECORDED),
-        ('{"unscored": "nothing of the kind"}', Reason.NOT_APPLICABLE),
+        ('{"unscored": "the judge is down"}', Reason.FAILED),  # never as if there were nothing to score
         ('float("nan")', Reason.FAILED),
         ('{"value": float("inf")}', Reason.FAILED),
         ('{"value": 1, "parts": {"x": float("nan")}}', Reason.FAILED),

@@ -73,6 +73,12 @@ def test_what_is_no_policy_is_refused(text: str) -> None:
         read_policy(text)
 
 
+def test_a_list_whose_only_member_is_wrong_is_not_called_empty() -> None:
+    with pytest.raises(BadPolicy) as raised:
+        read_policy("version: 1\nmetrics: [{metric: x, margin: -1}]")
+    assert len(raised.value.problems) == 1
+
+
 def test_one_that_requires_nothing_is_refused() -> None:
     with pytest.raises(BadPolicy, match="none is required"):
         read_policy("version: 1\nmetrics: [{metric: x, margin: 0, required: false}]")

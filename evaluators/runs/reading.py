@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from core.windows import Window
 from evaluators.protocol import Evaluator
 from evaluators.runs.planning import score_id
-from evaluators.statistics.estimates import Unestimated
-from evaluators.statistics.rates import clustered_mean
+from evaluators.statistics.estimates import Estimate, Unestimated
+from evaluators.statistics.rates import clustered_mean, wilson
 from store.control.run_records import RunRecord, TrialRecord, TrialStatus
 from store.scores import scores_by_id
 from store.tenant import TenantStore
@@ -108,6 +109,19 @@ def _figure(metric: str, kind: tuple[str, str], rows: pl.DataFrame) -> dict[str,
     found = clustered_mean(values, codes)
     if isinstance(found, Unestimated):
         return said
-    interval = found.interval
-    ends = {} if interval is None else {"low": interval.low, "high": interval.high}
-    return said | {"mean": found.value, "se": found.se, **ends}
+    low, high = _ends(found, values, share=kind[0] == "share")
+    return said | {"mean": found.value, "se": found.se, "low": low, "high": high}
+
+
+def _ends(found: Estimate, values: NDArray[np.float64], *, share: bool) -> tuple[float | None, float | None]:
+    """The ends of the 95 % interval. A rate of yes and no, one trial of each example or the same in all of them, has
+    Wilson's; everything else Student's over examples, which for a share ends at 0 and 1."""
+    is_rate = len(values) == found.n or found.value in (0.0, 1.0)
+    if share and is_rate and ((values == 0) | (values == 1)).all():
+        rate = wilson(round(found.value * found.n), found.n)
+        return rate.low, rate.high
+    if found.interval is None:
+        return None, None
+    if share:
+        return max(0.0, found.interval.low), min(1.0, found.interval.high)
+    return found.interval.low, found.interval.high

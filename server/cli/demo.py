@@ -22,7 +22,7 @@ from server.supervisor import Part
 
 PACE: Final = ("--sessions=0", "--per-minute=4", "--speed=1", "--at-once=6", "--outcome-delay=20")
 HISTORY: Final = ("--fidelity=trace", "--hours=48", "--fill", "--sessions=6000", "--personas=1", "--outcome-delay=0")
-FAULTS: Final = {"drop_confirmation": 0.25, "stale_policy": 0.3, "tool_loop": 0.01, "latency_spike": 0.1}
+FAULTS: Final = {"drop_confirmation": 0.4, "stale_policy": 0.3, "tool_loop": 0.01, "latency_spike": 0.1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from evaluators.runs.reading import figures
 ANSWER_MATCH = BY_NAME["answer_match"]
 
 
-def figure(values: list[list[float | None]]) -> dict[str, object]:
+def figure(values: list[list[float]]) -> dict[str, object]:
     rows = [
         {"example_id": f"e{n}", "trial": trial, "metric": "answer_match", "value": value, "unscored": None}
         for n, trials in enumerate(values)

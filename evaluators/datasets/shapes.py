@@ -205,7 +205,12 @@ def _text(said: object, names: tuple[str, ...]) -> str:
         and all(isinstance(one, dict) and isinstance(one.get("text"), str) for one in said)
     ):
         return "\n".join(one["text"] for one in said)
-    return json.dumps(said, ensure_ascii=False)[:_TEXT_IN_OBJECT]
+    text = json.dumps(said, ensure_ascii=False)
+    if len(text) > _TEXT_IN_OBJECT:
+        raise InvalidInput(
+            f"a value that is no text has {len(text):,} characters; at most {_TEXT_IN_OBJECT:,}", "input"
+        )
+    return text
 
 
 def _are_messages(said: object) -> bool:

@@ -27,6 +27,7 @@ _JSON: Final = ("turns", "expected", "metadata")
 _SOURCE: Final = ("trace_id", "session_id", "user_id")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _BATCH: Final = 64
+MOST_UNPACKED: Final = 256 << 20  # bytes of a Parquet file
 _SCHEMA: Final = pa.schema([pa.field(name, pa.string()) for name in COLUMNS])
 
 
@@ -69,6 +70,9 @@ def rows_of_parquet(raw: bytes) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file. Raises Undecodable, TooLarge."""
     try:
         file = pq.ParquetFile(pa.BufferReader(raw))
+        size = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
+        if size > MOST_UNPACKED:  # a cell is unpacked whole before anybody can look at it
+            raise TooLarge(f"the file has {size >> 20:,} MiB unpacked; at most {MOST_UNPACKED >> 20}")
         for batch in file.iter_batches(batch_size=_BATCH):
             if batch.nbytes > _BATCH * MOST_LINE:
                 raise TooLarge(f"rows of the file have more than {MOST_LINE >> 20} MiB each")

@@ -108,7 +108,7 @@ def verify(bundle: object, read_policy: ReadPolicy) -> Decision:
         evidence = evidence_of(bundle)
         again = evidence.decided(read_policy(evidence.policy_text))
         said = bundle["decision"]
-    except (KeyError, TypeError, ValueError, AttributeError, pl.exceptions.PolarsError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, pl.exceptions.PolarsError) as error:
         raise Corrupt(f"the bundle lacks a part or has one of another kind ({type(error).__name__})") from error
     found = as_json(again)
     if (where := _differs(said, found, "decision")) is not None:

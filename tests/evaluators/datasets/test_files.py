@@ -202,6 +202,20 @@ def test_parquet_of_others_and_what_is_none() -> None:
         read(nan.getvalue(), "parquet")
 
 
+def test_a_parquet_file_that_unpacks_to_more_than_is_read_is_refused_unread() -> None:
+    sink = io.BytesIO()
+    table = pa.table({"question": ["a" * (1 << 20)] * 300})
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False)
+    assert len(sink.getvalue()) < 1 << 17
+    with pytest.raises(TooLarge, match="MiB unpacked"):
+        read(sink.getvalue(), "parquet")
+
+
+def test_what_is_no_text_is_not_cut() -> None:
+    with pytest.raises(InvalidInput, match="no text has"):
+        read(json.dumps({"question": [["a"] * 50_000]}))
+
+
 def test_one_bad_line_in_a_hundred_thousand_is_named() -> None:
     lines = [b'{"example_id": "%d", "input": "q"}' % n for n in range(20_000)]
     lines[12_344] = b'{"example_id": "x", "input": '

@@ -70,6 +70,14 @@ def test_one_with_a_new_digest_still_has_to_give_what_it_says(part: str) -> None
         verify(bundle, read_policy)
 
 
+def test_a_time_beyond_all_numbers_is_refused() -> None:
+    bundle = made()
+    bundle["now_ns"] = 10**400
+    bundle["digest"] = digest_of(bundle)
+    with pytest.raises(Corrupt, match="of another kind"):
+        verify(bundle, read_policy)
+
+
 @pytest.mark.parametrize("part", ["policy", "asked", "facts", "absent", "now_ns", "seed", "runs", "decision"])
 def test_one_that_lacks_a_part_is_refused(part: str) -> None:
     for how in ("gone", "other"):

@@ -279,7 +279,7 @@ def _metrics(metrics: Sequence[Row]) -> None:
             "Margin": [one_line(one["margin_said"], 20) for one in metrics],
             "p of no harm": [one["p_adjusted"] for one in metrics],
             "Examples": [one.get("n") for one in found],
-            "Would settle": [one["n_to_settle"] for one in metrics],
+            "Would settle": [_needed(one) for one in metrics],
             "Unscored": [_unscored(one) for one in metrics],
         },
         {
@@ -294,6 +294,12 @@ def _metrics(metrics: Sequence[Row]) -> None:
         },
         "gate-metrics",
     )
+
+
+def _needed(one: Row) -> int | None:
+    """Examples that would settle it; None where a rule of thumb says fewer than there are."""
+    needed = one["n_to_settle"]
+    return needed if needed is not None and needed > (one["measured"] or {}).get("n", 0) else None
 
 
 def _unscored(one: Row) -> float | None:

@@ -22,7 +22,7 @@ _INVISIBLE: Final = re.compile(
     "\ufffe\uffff\U000e0000-\U000e007f]"
 )
 _SIGNS: Final = {"pass": "\u2705", "fail": "\u274c", "inconclusive": "\u26a0\ufe0f"}
-_WORDS: Final = {
+FINDINGS: Final = {
     "harmed": "worse",
     "held": "held",
     "unsettled": "open",
@@ -68,7 +68,7 @@ def junit(told: Told) -> str:
         if one["finding"] == "held" and not texts:
             texts = []
         elif not texts:
-            texts = [_WORDS[one["finding"]]]
+            texts = [FINDINGS[one["finding"]]]
         cases.append(_case(suite, str(one["metric"]), texts, kind))
     for one in told["reasons"]:
         if one["blocks"] and one["metric"] and one["metric"] not in judged:
@@ -135,7 +135,7 @@ def _table(metrics: Sequence[Told]) -> list[str]:
         figures = [number(found[name]) for name in ("baseline_mean", "candidate_mean", "difference")]
         between = "-" if found["low"] is None else f"{number(found['low'])} to {number(found['high'])}"
         cells = [said(one["metric"]), one["role"], *figures, between, said(one["margin_said"])]
-        cells += [number(one["p_adjusted"]), str(found["n"] or 0), _WORDS[one["finding"]]]
+        cells += [number(one["p_adjusted"]), str(found["n"] or 0), FINDINGS[one["finding"]]]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", "Differences above 0 are better for the candidate, whichever way the metric points.", ""]
 

@@ -106,6 +106,9 @@ def settling(
         seen = "" if one.mde is None else f"; {one.measured.n} find a difference of {number(one.mde)} in 4 of 5 cases"
         if one.n_to_settle is None:
             text = f"{one.metric}: no number of examples would settle a difference that lies on its margin{seen}"
+        elif one.n_to_settle <= one.measured.n:
+            how_many = f"more than these {one.measured.n} examples would settle it; how many more cannot be told"
+            text = f"{one.metric}: {how_many}{seen}"
         else:
             text = f"{one.metric}: about {one.n_to_settle:,} examples would settle it, if it is as it looks{seen}"
         found.append(text)

@@ -180,6 +180,7 @@ def _print(told: dict[str, Any]) -> None:
 
 def print_metrics(metrics: list[dict[str, Any]]) -> None:
     """The evidence of each metric as a table."""
+    from experiments.gates.summary import FINDINGS
     from server.cli.rendering import cell, print_table
 
     if not metrics:
@@ -191,7 +192,7 @@ def print_metrics(metrics: list[dict[str, Any]]) -> None:
         between = "-" if found.get("low") is None else f"{_figure(found['low'])} to {_figure(found['high'])}"
         figures = [_figure(found.get(name)) for name in ("baseline_mean", "candidate_mean", "difference")]
         rows.append((cell(one["metric"], 60), one["role"], *figures, between, cell(one["margin_said"], 20),
-                     str(found.get("n", 0)), one["finding"]))  # fmt: skip
+                     str(found.get("n", 0)), FINDINGS[one["finding"]]))  # fmt: skip
     print_table(columns, rows, right=("baseline", "candidate", "difference", "margin", "examples"))
 
 

@@ -191,3 +191,15 @@ def test_what_is_left_out_is_said() -> None:
     told = decided(policy=optional)
     assert told.decision is GateDecision.PASS
     assert told.metrics[-1].finding is Finding.LEFT_OUT
+
+
+def test_examples_that_did_not_settle_it_are_not_said_to_be_enough() -> None:
+    after = np.ones((74, 4))
+    after[:4, 0] = 0.0
+    after[0, 1] = 0.0
+    told = asked(np.ones((74, 4)), after, margin="0.05")
+    assert told.decision is GateDecision.INCONCLUSIVE
+    needed = told.metrics[0].n_to_settle
+    assert needed is not None
+    assert needed <= 74
+    assert told.settle[0].startswith("m: more than these 74 examples would settle it; how many more cannot be told; ")

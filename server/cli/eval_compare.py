@@ -58,7 +58,11 @@ def markdown(told: Row) -> str:
     from experiments.gates.summary import said
 
     a, b = told["run_a"], told["run_b"]
-    lines = [f"### {said(_title(b))} beside {said(_title(a))}", "", *_grid(COLUMNS, _metric_rows(told), said)]
+    lines = [
+        f"### {said(_title(b))} beside {said(_title(a))}",
+        "",
+        *_grid(COLUMNS, [_metric_row(one) for one in _rows(told)], said),
+    ]
     for note in told["notes"]:
         lines += ["", f"> {said(note)}"]
     for one in _with_losses(told):
@@ -80,7 +84,7 @@ def _print(told: Row) -> None:
             cell(text, 60, STYLES[one["finding"]] if at == COLUMNS.index("finding") else "")
             for at, text in enumerate(row)
         ]
-        for one, row in zip([*told["metrics"], *told["strata"]], _metric_rows(told), strict=True)
+        for one, row in ((one, _metric_row(one)) for one in _rows(told))
     ]
     print_table(COLUMNS, rows, right=COLUMNS[1:8])
     for one in _with_losses(told):
@@ -98,8 +102,10 @@ def _title(run: Row) -> str:
     return f"{run['release'] or run['app']} ({run['run_id']}, {of}, {run['k']} trials)"
 
 
-def _metric_rows(told: Row) -> list[list[str]]:
-    return [_metric_row(one) for one in [*told["metrics"], *told["strata"]]]
+def _rows(told: Row) -> list[Row]:
+    """The metrics, and the strata of one: of the only one that was asked for, else of that whose regressions follow."""
+    chosen = {one["metric"] for one in (told["metrics"] if len(told["metrics"]) == 1 else _with_losses(told))}
+    return [*told["metrics"], *(one for one in told["strata"] if one["metric"] in chosen)]
 
 
 def _metric_row(one: Row) -> list[str]:
@@ -110,6 +116,8 @@ def _metric_row(one: Row) -> list[str]:
     if one["needed"] is not None and one["needed"] > one["n"] and one["finding"] == "no_evidence":
         could += f"; {one['needed']:,} examples would settle it"
     finding = FINDINGS[one["finding"]] + (f" ({one['lack'].replace('_', ' ')})" if one["lack"] else "")
+    if one["stratum"] is not None and one["finding"] in ("better", "worse"):
+        finding += " (p not adjusted)"
     return [
         *(name, f"{one['n']:,}", _or_dash(one["baseline"], show), _or_dash(one["candidate"], show)),
         "-" if one["difference"] is None else _signed(one["difference"], show),
@@ -135,10 +143,15 @@ def _diff(each: Row) -> str:
 
 
 def _with_losses(told: Row) -> list[Row]:
-    """The metric with the strongest evidence of harm that has regressions; none where nothing got worse."""
+    """The metric with the strongest evidence of harm that has regressions, quality before time and money; none where
+    nothing got worse."""
     lost = [one for one in told["metrics"] if one["worst"]]
-    quality = [one for one in lost if one["finding"] == "worse"] or lost
-    return sorted(quality, key=lambda one: (1.0 if one["p_harm"] is None else one["p_harm"], one["metric"]))[:1]
+    return sorted(lost, key=_urgency)[:1]
+
+
+def _urgency(one: Row) -> tuple[bool, bool, float, str]:
+    p = 1.0 if one["p_harm"] is None else one["p_harm"]
+    return one["finding"] != "worse", one["unit"] in ("ms", "usd", "tokens"), p, one["metric"]
 
 
 def _missing(told: Row) -> list[str]:

@@ -228,3 +228,17 @@ def test_a_table_and_markdown_say_it_and_obey_no_name(shell: Shell, capsys: pyte
         assert len(rows) == 10
         assert eval_compare.run(parser.parse_args([*where, "--json"])) == 0
         assert json.loads(capsys.readouterr().out)["alpha"] == 0.05
+
+
+def test_the_table_has_strata_of_one_metric_alone(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    import argparse
+
+    with served(shell.services) as url:
+        parser = argparse.ArgumentParser()
+        eval_compare.add_arguments(parser)
+        where = ["run_good", "run_bad", "--url", url, "--key", shell.keys[AIRLINE, Role.VIEWER]]
+        assert eval_compare.run(parser.parse_args(where)) == 0
+    printed = capsys.readouterr().out
+    shown = {line.split(" · ")[0].strip() for line in printed.splitlines() if " · " in line}
+    assert len(shown) == 1
+    assert f"worst regressions of {shown.pop()}" in printed

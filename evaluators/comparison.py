@@ -20,6 +20,7 @@ from evaluators.statistics.power import Spread, detectable, examples_needed
 WORST: Final = 10
 POWER: Final = 0.8
 LEAST_IN_STRATUM: Final = 2
+MOST_STRATA: Final = 50  # of those that nobody named, the largest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +230,8 @@ def _strata(made: Pairs, asked: Sequence[str] | None) -> list[str]:
     counts = made.frame["stratum"].drop_nulls().value_counts()
     there = {name: n for name, n in counts.rows() if n >= LEAST_IN_STRATUM}
     if asked is None:
-        return sorted(there) if len(counts) > 1 else []
+        most = sorted(there, key=lambda name: (-there[name], name))[:MOST_STRATA]
+        return sorted(most) if len(counts) > 1 else []
     unknown = sorted(set(asked) - set(counts["stratum"].to_list()))
     if unknown:
         raise InvalidInput(f"no example is of stratum {', '.join(unknown)[:200]}", field="strata")

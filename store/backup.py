@@ -278,10 +278,14 @@ def _copy_control(url: str, target: Path) -> None:
 
 
 def _copy_small(data: Path, staging: Path) -> None:
-    """Secrets and the first keys, for their owner only, the number of the format, and what the gateway does."""
+    """Secrets and the first keys, for their owner only, the number of the format, what the gateway does, and the
+    policies of gates."""
     (staging / "secrets").mkdir(mode=0o700)
+    policies = sorted((data / "gates").glob("[!.]*.yaml"))
+    if policies:
+        (staging / "gates").mkdir(mode=0o700)
     small = [data / name for name in ("credentials.json", "format.json", "gateway.yaml")]
-    for path in (*sorted((data / "secrets").glob("[!.]*")), *small):
+    for path in (*sorted((data / "secrets").glob("[!.]*")), *policies, *small):
         if path.is_file():
             shutil.copy(path, staging / path.relative_to(data))
 

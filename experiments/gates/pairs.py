@@ -18,6 +18,8 @@ from experiments.gates.records import Difference, MetricFacts
 # An example that a metric says nothing about in any trial of either run is none of its examples.
 _SILENT: Final = f"^({Reason.NOT_EXPECTED.value}|{Reason.NOT_APPLICABLE.value})(:|$)"
 
+MOST_STRATA: Final = 50  # that are looked at: a dataset may give every example a stratum of its own
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
@@ -56,8 +58,9 @@ class Pairs:
 
     @property
     def strata(self) -> list[str]:
-        """The groups, by name."""
-        return [str(name) for name in self.frame["stratum"].drop_nulls().unique().sort()]
+        """The groups, by name; of more than MOST_STRATA those with the most examples."""
+        counts = self.frame["stratum"].drop_nulls().value_counts().sort(["count", "stratum"], descending=[True, False])
+        return sorted(map(str, counts["stratum"].head(MOST_STRATA)))
 
 
 def examples_of(baseline: RunScores, candidate: RunScores) -> set[str]:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from core.errors import InvalidInput
-from evaluators.comparison import Compared, Comparison, compare
+from evaluators.comparison import MOST_STRATA, Compared, Comparison, compare
 from evaluators.evidence import RunScores
 from evaluators.pairing import Metric
 from evaluators.records import Direction
@@ -55,6 +55,14 @@ def difference(found: Compared) -> Paired:
     """The difference; fails when there is none."""
     assert isinstance(found.found, Paired), found.found
     return found.found
+
+
+def test_of_many_strata_the_largest_are_compared() -> None:
+    rows = [row(f"e{n}", float(n % 2), stratum="all" if n < 20 else f"s{n // 2}") for n in range(200)]
+    found = compare(run("a", rows), run("b", rows, release="v2"), [SHARE])
+    assert len(found.strata) == MOST_STRATA
+    assert "all" in {part.stratum for part in found.strata}
+    assert len(compare(run("a", rows), run("b", rows, release="v2"), [SHARE], strata=["s99"]).strata) == 1
 
 
 def test_examples_are_paired_and_what_is_missing_is_counted_by_reason() -> None:

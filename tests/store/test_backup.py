@@ -39,6 +39,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder of this release, with a request in the journal that no collector has stored yet."""
     folder = unpacked(tmp_path_factory.mktemp("filled"))
     (folder / "gateway.yaml").write_text("version: 1\n")
+    (folder / "gates").mkdir()
+    (folder / "gates" / "release.yaml").write_text("version: 1\n")
     return folder
 
 
@@ -75,6 +77,7 @@ def test_a_restored_folder_counts_and_answers_the_same(filled: Path, tmp_path: P
     assert stat.S_IMODE((data / "secrets").stat().st_mode) == 0o700
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "data"])
     assert (data / "gateway.yaml").read_text() == "version: 1\n"
+    assert (data / "gates" / "release.yaml").read_text() == "version: 1\n"
     assert not (filled / "lake" / "_backup").exists()
 
 

@@ -21,11 +21,13 @@ Row = Mapping[str, Any]
 
 
 def follow(ask: Callable[[], dict[str, Any]], told: dict[str, Any]) -> dict[str, Any]:
-    """The run when it is over; until then a bar on standard error, where that is a terminal."""
+    """The run when it is over; until then its id and, where that is a terminal, a bar on standard error."""
+    err = Console(stderr=True)
+    err.print(cell(f"{told['run_id']}: {counted(told['n_trials'], 'trial')}; Ctrl-C leaves it going in the server"))
     since, before = time.monotonic(), told["n_scored"]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(plain(told["run_id"], 60), total=told["n_trials"], said="")
+    columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as bar:
+        task = bar.add_task("", total=told["n_trials"], said="")
         while told["status"] not in _OVER:
             time.sleep(POLL_S)
             told = ask()
@@ -36,6 +38,8 @@ def follow(ask: Callable[[], dict[str, Any]], told: dict[str, Any]) -> dict[str,
 
 def _pace(told: Row, n: int, seconds: float) -> str:
     """'1 failed, $0.0100, 30/min, 2 min 00 s left'."""
+    if told["status"] == "waiting":
+        return "waits for its turn: two runs go at once"
     parts = [f"{told['n_failed']} failed"] if told["n_failed"] else []
     parts.append(money(told["cost_usd"]))
     if n and seconds:

@@ -131,6 +131,7 @@ def kept(services: Services, tenant: TenantId, trials: Sequence[TrialRecord]) ->
         replace(
             one,
             output=None if one.output is None else redactor.text(one.output),
+            error=None if one.error is None else redactor.text(one.error),
             detail=json.loads(redactor.text(json.dumps(dict(one.detail), ensure_ascii=False))) if one.detail else {},
         )
         for one in trials

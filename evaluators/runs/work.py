@@ -162,7 +162,7 @@ class Work:
             try:
                 reply = reply or self._door.ask(turn_of(self._run.run_id, trial, example, index), until)
             except CallFailed as failed:
-                said = f"turn {index + 1}: {failed}"[:1000]
+                said = self._means.spelled(f"turn {index + 1}: {failed}"[:1000])  # it may repeat what was sent
                 n_calls = trial.n_calls + failed.n_calls
                 return self._put(replace(trial, status=TrialStatus.FAILED, error=said, n_calls=n_calls))
             turns.append(json.loads(self._means.spelled(json.dumps(reply.json(), ensure_ascii=False))))

@@ -126,7 +126,8 @@ def forget(connection: Connection, tenant: TenantId, user_ids: Sequence[str], se
                 select(EVAL_TRIALS).where(EVAL_TRIALS.c.tenant == str(tenant), column.in_(wanted[start : start + 500]))
             ).all()
             for row in found:
-                seals.change(connection, EVAL_TRIALS, row, user_id=None, output=None, detail="{}", trace_ids="[]")
+                none = dict.fromkeys(("user_id", "output", "error"))
+                seals.change(connection, EVAL_TRIALS, row, **none, detail="{}", trace_ids="[]")
             n += len(found)
     return n
 

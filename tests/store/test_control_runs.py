@@ -104,10 +104,13 @@ def test_a_cancelled_run_stays_cancelled_and_is_in_the_audit_log(control: Contro
 def test_what_trials_hold_of_a_user_is_forgotten_in_their_tenant_only(control: Control) -> None:
     for tenant in (ACME, SHOP):
         control.start_run(tenant, "run_1", SPEC, trials_of("run_1"), by=replace(ANN, tenant=tenant))
-        control.put_trials(tenant, [replace(one, output="secret") for one in control.trials(tenant, "run_1")])
+        control.put_trials(
+            tenant, [replace(one, output="secret", error="secret") for one in control.trials(tenant, "run_1")]
+        )
     assert control.sessions_of_trials(ACME, ["user1"]) == ["run_1.ex1.0", "run_1.ex1.1"]
     assert control.forget_trials(ACME, ["user1"], ["run_1.ex2.0"]) == 3
-    kept = [one.output for one in control.trials(ACME, "run_1")]
-    assert kept == ["secret", "secret", None, None, None, "secret"]
+    trials = control.trials(ACME, "run_1")
+    for kept in ([one.output for one in trials], [one.error for one in trials]):
+        assert kept == ["secret", "secret", None, None, None, "secret"]
     assert all(one.output == "secret" for one in control.trials(SHOP, "run_1"))
     assert control.run(ACME, "run_1").n_trials == 6

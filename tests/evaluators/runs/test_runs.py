@@ -29,6 +29,7 @@ EXAMPLES = [
     {"example_id": "spare", "input": "third", "split": "dev", "source": {"user_id": "maria"}},
 ]
 
+SAID = "turn 1: answered 422: no such thing for [EMAIL]"
 SECOND_TRIAL = {"example_id": "greet", "trial": 1, "output": ""}
 
 
@@ -120,7 +121,7 @@ def test_what_an_agent_refuses_is_tried_again_and_what_it_breaks_fails_that_tria
     def answer(call: Call) -> tuple[int, dict[str, str], Any] | None:
         seen.append(call.message_id)
         if call.text == "how much?":
-            return 422, {}, {"error": {"message": "no such thing"}}
+            return 422, {}, {"error": {"message": "no such thing for ann@example.com"}}
         if seen.count(call.message_id) == 1:
             return 429, {"retry-after": "1"}, {"error": {"message": "busy"}}
         return None
@@ -130,7 +131,7 @@ def test_what_an_agent_refuses_is_tried_again_and_what_it_breaks_fails_that_tria
     assert (run["status"], run["n_done"], run["n_failed"]) == ("done", 1, 1)
     good, bad = trials_of(shell, run)
     assert (good["status"], good["n_calls"]) == ("done", 4)
-    assert (bad["status"], bad["error"], bad["n_calls"]) == ("failed", "turn 1: answered 422: no such thing", 1)
+    assert (bad["status"], bad["error"], bad["n_calls"]) == ("failed", SAID, 1)
     scores = ask(shell, f"/{run['run_id']}/scores", example_id="ask a/b").json()["items"]
     assert {one["unscored"].split(":")[0] for one in scores} == {"not_finished"}
     assert set(agent.paid.values()) == {1}
@@ -174,13 +175,13 @@ def test_a_cancelled_run_asks_nothing_more_and_scores_what_it_has(shell: Shell, 
 def test_outputs_of_a_file_are_scored_and_a_missing_one_is_a_failed_trial(shell: Shell) -> None:
     outputs = [
         {"example_id": "greet", "output": "you said bye", "usage": {"cost_usd": 0.5}, "latency_ms": 12},
-        {"example_id": "ask a/b", "error": "crashed"},
+        {"example_id": "ask a/b", "error": "crashed at ann@example.com"},
     ]
     run = begun(shell, app="desk", release="file-1", source="file", outputs=outputs)
     run = ended(shell, run)
     assert (run["status"], run["n_done"], run["n_failed"], run["cost_usd"]) == ("done", 1, 2, 0.5)
     trials = trials_of(shell, run)
-    assert [one["error"] for one in trials] == [None, "crashed", "the file has no output of this trial"]
+    assert [one["error"] for one in trials] == [None, "crashed at [EMAIL]", "the file has no output of this trial"]
     metrics = {one["metric"]: one for one in run["metrics"]}
     assert metrics["answer_match"]["mean"] == 1.0
     assert metrics["answer_match"]["unscored"] == {"not_finished": 2}

@@ -186,7 +186,8 @@ def _run_named(every: Sequence[RunRecord], run_id: str | None) -> RunRecord | No
 def _newest(
     runs: Sequence[RunRecord], release: str, like: RunRecord | None = None, *, ended: bool = False
 ) -> RunRecord | None:
-    """The newest finished run of a release; over the same examples as `like`, if there is one. With `ended`, one that
+    """The newest finished run of a release; over the same examples as `like`, if there is one, and best over the same
+    part of them (`split`, `limit`): a short try of the baseline takes no whole run's place. With `ended`, one that
     was watched beside another and ended before its end counts as finished: it may have proved harm."""
     done = [one for one in runs if one.spec.release == release and one.status is RunStatus.DONE]
     if ended:
@@ -196,8 +197,13 @@ def _newest(
     if like is not None:
         same = [one for one in done if one.spec.content_hash == like.spec.content_hash]
         on_it = [one for one in done if one.spec.dataset == like.spec.dataset]
-        done = same or on_it or done
+        alike = [one for one in same if _part(one) == _part(like)]
+        done = alike or same or on_it or done
     return done[0] if done else None
+
+
+def _part(run: RunRecord) -> tuple[object, ...]:
+    return run.spec.params.get("split"), run.spec.params.get("limit")
 
 
 def _later_ones(runs: Sequence[RunRecord], chosen: RunRecord) -> list[Reason]:

@@ -14,9 +14,16 @@ from store.control.run_records import RunSource, RunSpec, RunStatus, TrialRecord
 from store.scores import NewScore, append_scores
 
 
-def keep(services: Services, tenant: TenantId, run: RunScores, *, ends: RunStatus | None = RunStatus.DONE) -> str:
+def keep(
+    services: Services,
+    tenant: TenantId,
+    run: RunScores,
+    *,
+    ends: RunStatus | None = RunStatus.DONE,
+    limit: int | None = None,
+) -> str:
     """Writes a run as the job of runs would: trials in the control database, scores in the lake. `ends` None leaves it
-    waiting. Its id."""
+    waiting; `limit`: that it was asked for so many examples. Its id."""
     by = Principal(tenant=tenant, role=Role.USER, name="a run")
     names = [f"{name}@{version}" for name, version in run.evaluators.items() if name not in UNITS_OF_TRIALS]
     spec = RunSpec(
@@ -28,6 +35,7 @@ def keep(services: Services, tenant: TenantId, run: RunScores, *, ends: RunStatu
         evaluators=tuple(names),
         k=run.k,
         source=RunSource.FILE,
+        params={} if limit is None else {"limit": limit},
     )
     trials = _trials(run)
     services.control.start_run(tenant, run.run_id, spec, trials, by=by)

@@ -54,6 +54,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         services = running.services
         for made in (named("v1"), named("v2", better=0.08), named("v3", better=-0.45)):
             keep(services, AIRLINE, made)
+        keep(services, AIRLINE, replace(named("v1"), run_id="run_short_try"), limit=5)
         keep(services, AIRLINE, named("v4"), ends=RunStatus.FAILED)
         keep(services, AIRLINE, named("v5", better=0.08))
         keep(services, AIRLINE, replace(named("v5"), run_id="run_later"), ends=None)
@@ -86,7 +87,7 @@ def test_a_better_release_passes_and_is_kept_with_its_evidence(shell: Shell) -> 
     assert [one["metric"] for one in told["metrics"]] == ["answer_match", "tool_f1", "latency_ms"]
     assert all(one["finding"] == "held" and one["measured"]["n"] == N for one in told["metrics"])
     assert {one["stratum"] for one in told["strata"]} == {"refund", "booking"}
-    assert told["candidate_run"]["run_id"] == "run_v2"
+    assert (told["candidate_run"]["run_id"], told["baseline_run"]["run_id"]) == ("run_v2", "run_v1")  # no short try
     assert told["worst"][0]["candidate_session"].startswith("run_v2.ex_")
     again = get(shell, f"/{told['gate_id']}").json()
     assert again == told

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from scipy import stats
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Lack, Unestimated
+
+_MOST_ROOT: Final = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +57,14 @@ def examples_needed(variance: float, delta: float, alpha: float = 0.05, power: f
     """Examples with which a one-sided test at `alpha` finds a true difference of `delta` with this power.
 
     n = (z_(1-alpha) + z_(1-beta))^2 Var(d) / delta^2, rounded up, at least 2. The same n makes the lower bound of an
-    unchanged candidate lie above -delta with this power. Raises InvalidInput for a delta that is not above 0.
+    unchanged candidate lie above -delta with this power; 10^18 at most. Raises InvalidInput for a delta that is not
+    above 0.
     """
     _check(variance, 1, alpha, power)
     if not 0 < delta < math.inf:
         raise InvalidInput(f"a difference to find is above 0, not {delta}", field="delta")
-    return max(2, math.ceil(_z(alpha, power) ** 2 * variance / delta**2 - 1e-9))
+    root = min(_MOST_ROOT, _z(alpha, power) * math.sqrt(variance) / delta)  # squared last: 1e300 squared is no number
+    return max(2, math.ceil(root**2 - 1e-9))
 
 
 def _z(alpha: float, power: float) -> float:

@@ -110,3 +110,8 @@ def test_the_worst_bet_is_never_ruined() -> None:
         state = state.after(1.0)
     assert state.e_value >= 0
     assert not state.harm_proved
+
+
+@pytest.mark.parametrize(("delta", "n"), [(1e300, 2), (1e-300, 10**18), (5e-324, 10**18)])
+def test_no_delta_is_too_small_or_large(delta: float, n: int) -> None:
+    assert examples_needed(0.25, delta) == n

@@ -214,8 +214,13 @@ def _app_of(control: Control, tenant: TenantId, wanted: Wanted) -> str:
     """The app that is named, or the only one with a release of that name. Raises InvalidInput."""
     if wanted.app is not None:
         return wanted.app
-    apps = sorted({one.spec.app for one in control.releases(tenant) if one.spec.name == wanted.release})
+    registered = [one.spec for one in control.releases(tenant)]
+    apps = sorted({one.app for one in registered if one.name == wanted.release})
     if len(apps) == 1:
         return apps[0]
-    which = f"several apps have a release {wanted.release[:60]!r}" if apps else "no app has a release of that name"
-    raise InvalidInput(f"name the app: {which}{': ' + ', '.join(apps)[:200] if apps else ' registered'}", field="app")
+    if apps:
+        which = f"several apps have a release {wanted.release[:60]!r}: {', '.join(apps)[:200]}"
+    else:
+        known = ", ".join(sorted(f"{one.name} of {one.app}" for one in registered)[:6])[:300] or "none"
+        which = f"no release {wanted.release[:60]!r} is registered; there are {known}"
+    raise InvalidInput(f"name the app: {which}", field="app")

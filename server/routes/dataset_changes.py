@@ -174,7 +174,7 @@ def add(name: Name, wanted: NewExamples, caller: User, reading: ReadingOf) -> Re
     """Adds examples as one new version. Raises InvalidInput, NotFound, Conflict."""
     found = [*_given(wanted), *_of_pieces(wanted, caller, reading), *_of_traces(wanted, reading)]
     if not found:
-        raise InvalidInput("no examples: nothing was given, or no session in which a user said something passes")
+        raise InvalidInput(f"no examples: {_why_none(wanted)}")
     done = add_examples(reading.services.control, caller.tenant, name, wanted.split(found), wanted.options(), by=caller)
     return answer(change_told(done))
 
@@ -239,6 +239,16 @@ def _given(wanted: NewExamples) -> list[Example]:
 def _of_pieces(wanted: NewExamples, caller: Principal, reading: Reading) -> list[Example]:
     lines = reading.services.control.pieces(caller.tenant, wanted.pieces) if wanted.pieces else []
     return [example_at(line) for line in lines]
+
+
+def _why_none(wanted: NewExamples) -> str:
+    where = wanted.where
+    if where is None:
+        return "nothing was given, or a user said nothing in the sessions or traces that were"
+    of = "" if where.app is None else f" of app {where.app[:80]!r}"
+    passes = "" if where.filter is None else " passes the filter"
+    window = f"within {where.since}" if where.since else "in the window"
+    return f"no session{of} {window} in which a user said something{passes}"
 
 
 def _of_traces(wanted: NewExamples, reading: Reading) -> list[Example]:

@@ -109,6 +109,9 @@ def test_sessions_are_added_once_and_with_their_answer(sessions: Shell, said: Sa
     assert (second["input"]["turns"], second["source"]["trace_id"]) == (["turn 0 of 3"], f"{31:032x}")
     none = post(sessions, "/golden/examples", {"sessions": ["unknown"]})
     assert (none.status_code, "no examples" in none.json()["detail"]) == (422, True)
+    none = post(sessions, "/golden/examples", {"where": {"app": "nobody", "since": "7d", "filter": "n_turns > 0"}})
+    why = "no session of app 'nobody' within 7d in which a user said something passes the filter"
+    assert why in none.json()["detail"]
     for wrong in ('outcom == "x"', "n_turns ==", "__import__('os')"):
         answer = post(sessions, "/golden/examples", {"where": {"app": "shop", "filter": wrong}})
         assert (answer.status_code, answer.json()["field"]) == (422, "filter")

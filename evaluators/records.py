@@ -35,6 +35,7 @@ class Reason(StrEnum):
     """Why there is no score. Each is counted; none becomes a number."""
 
     NOT_EXPECTED = "not_expected"  # the example says nothing about what this evaluator compares with
+    UNREADABLE = "unreadable_expectation"  # it says something that cannot be read
     NOT_RECORDED = "not_recorded"  # the trajectory lacks what is needed: no answer, no times, no documents
     NOT_APPLICABLE = "not_applicable"  # nothing of the kind happened, as no refund where a refund's amount is checked
     NOT_FINISHED = "not_finished"  # the trial failed or has not ended

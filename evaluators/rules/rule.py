@@ -38,7 +38,7 @@ class Rule:
         except InvalidInput as error:
             if error.field == "value":  # of the score, which is no fault of the example
                 raise
-            return Unscored(reason=Reason.NOT_EXPECTED, detail=f"the example cannot be read: {error}"[:300])
+            return Unscored(reason=Reason.UNREADABLE, detail=f"the example cannot be read: {error}"[:300])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from experiments.gates.records import (
     StratumEvidence,
 )
 from experiments.gates.soundness import run_reasons
-from experiments.gates.words import gain_reasons, metric_reasons, settling
+from experiments.gates.words import evidence_notes, gain_reasons, metric_reasons, settling
 from experiments.gates.worst import regressions
 
 LEAST_OF_A_STRATUM = 2
@@ -77,7 +77,7 @@ def decide(
         decision = GateDecision.PASS
     strata = _strata(policy, known, pairs, seed) if policy.strata else ()
     said = [*([early] if early else []), *wrong, *metric_reasons(judged, policy.alpha), *missing]
-    said += gain_reasons(judged, strata)
+    said += [*gain_reasons(judged, strata), *evidence_notes(asked)]
     return Decision(
         decision=decision,
         asked=asked,

@@ -52,9 +52,11 @@ class Cause(StrEnum):
     NO_GAIN = "no_gain"  # of a pass: nothing was gained here
     LOST_HERE = "lost_here"  # a stratum lost, for information
     GAINED = "gained"
+    RUN_AGAIN = "run_again"  # the candidate has several runs: one of them decides
+    REPEATED = "repeated"  # examples that say the same count once
 
 
-NOTES = frozenset({Cause.NO_GAIN, Cause.LOST_HERE, Cause.GAINED})
+NOTES = frozenset({Cause.NO_GAIN, Cause.LOST_HERE, Cause.GAINED, Cause.RUN_AGAIN, Cause.REPEATED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +169,17 @@ class RunNote:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the gate was asked: may this release of the app take the other's place?"""
+    """What the gate was asked: may this release of the app take the other's place?
+
+    `n_runs` are the finished runs of the candidate over these examples, of which the newest decides unless one is
+    named; `n_repeats` the examples that repeat another and were averaged into it.
+    """
 
     app: str
     candidate: str
     baseline: str
+    n_runs: int = 1
+    n_repeats: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from core.records import Principal
 from evaluators import catalogue
 from evaluators.evidence import RunScores
 from evaluators.pairing import UNITS_OF_TRIALS, metric_named
+from evaluators.repeats import once, repeats_of
 from experiments.gates.bundle import Evidence, bundle_of
 from experiments.gates.policy import GatePolicy
 from experiments.gates.records import Asked, Cause, MetricFacts, Reason, as_json
@@ -51,6 +52,7 @@ class Found:
     baseline: RunScores | None
     candidate: RunScores | None
     absent: tuple[Reason, ...] = ()
+    n_runs: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +80,10 @@ class GateService:
         if found.baseline is not None and found.candidate is not None:
             self.read_policy(request.policy_text, known_metrics(found.baseline, found.candidate))
             _check_directions(policy)
+        found, n_repeats = self._each_once(found, by.tenant)
         evidence = Evidence(
             policy_text=request.policy_text,
-            asked=asked,
+            asked=replace(asked, n_runs=found.n_runs, n_repeats=n_repeats),
             baseline=_narrowed(found.baseline, policy),
             candidate=_narrowed(found.candidate, policy),
             facts={rule.metric: facts_of(rule.metric) for rule in policy.metrics},
@@ -129,7 +132,17 @@ class GateService:
         if baseline is None:
             absent.append(_no_run("baseline", request.baseline, of_app, policy))
         read = [self._read(tenant, one, absent) for one in (baseline, candidate)]
-        return Found(baseline=read[0], candidate=read[1], absent=tuple(absent))
+        n_runs = 1 if candidate is None else _n_finished(of_app, candidate)
+        return Found(baseline=read[0], candidate=read[1], absent=tuple(absent), n_runs=n_runs)
+
+    def _each_once(self, found: Found, tenant: TenantId) -> tuple[Found, int]:
+        """The runs with examples that repeat another averaged into it, and how many these are."""
+        runs = [one for one in (found.baseline, found.candidate) if one is not None]
+        repeated = repeats_of(self.control, tenant, runs[-1]) if runs else {}
+        asked = {str(name) for run in runs for name in run.rows["example_id"].unique()}
+        repeated = {name: first for name, first in repeated.items() if name in asked and first in asked}
+        merged = [None if one is None else once(one, repeated) for one in (found.baseline, found.candidate)]
+        return replace(found, baseline=merged[0], candidate=merged[1]), len(repeated)
 
     def _read(self, tenant: TenantId, run: RunRecord | None, absent: list[Reason]) -> RunScores | None:
         """The scores of a run; what contradicts itself in them is a reason."""
@@ -204,6 +217,16 @@ def _newest(
 
 def _part(run: RunRecord) -> tuple[object, ...]:
     return run.spec.params.get("split"), run.spec.params.get("limit")
+
+
+def _n_finished(runs: Sequence[RunRecord], like: RunRecord) -> int:
+    """The finished runs of a release over the same examples."""
+    return sum(
+        one.spec.release == like.spec.release
+        and one.spec.content_hash == like.spec.content_hash
+        and one.status is RunStatus.DONE
+        for one in runs
+    )
 
 
 def _later_ones(runs: Sequence[RunRecord], chosen: RunRecord) -> list[Reason]:

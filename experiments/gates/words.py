@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from experiments.gates.policy import GatePolicy, MetricRole
-from experiments.gates.records import Cause, Difference, Finding, MetricEvidence, Reason, StratumEvidence
+from experiments.gates.records import Asked, Cause, Difference, Finding, MetricEvidence, Reason, StratumEvidence
 
 _RUN_AGAIN: Final = {
     Cause.NOT_FINISHED: "wait until both runs are done",
@@ -113,3 +113,18 @@ def settling(
             text = f"{one.metric}: about {one.n_to_settle:,} examples would settle it, if it is as it looks{seen}"
         found.append(text)
     return tuple(dict.fromkeys(found))
+
+
+def evidence_notes(asked: Asked) -> list[Reason]:
+    """What limits the evidence and keeps nothing from passing."""
+    notes = []
+    if asked.n_runs > 1:
+        text = (
+            f"the candidate has {asked.n_runs} finished runs over these examples and one of them decides: a release "
+            "that is run again until it passes has a higher error rate than alpha"
+        )
+        notes.append(Reason(cause=Cause.RUN_AGAIN, text=text))
+    if asked.n_repeats:
+        text = f"{asked.n_repeats} examples repeat another's input, expectation and metadata: each counts once"
+        notes.append(Reason(cause=Cause.REPEATED, text=text))
+    return notes

@@ -26,7 +26,7 @@ from server.wiring import Services
 from store.control.run_records import RunRecord, RunSource, RunStatus, TrialRecord
 
 LOOK_EVERY_S: Final = 5.0
-AT_ONCE: Final = 2  # runs; each has its own concurrency
+AT_ONCE: Final = 4  # runs; each has its own concurrency
 KEY_DAYS: Final = 7
 _DAY_NS: Final = 86_400_000_000_000
 _HOUR_NS: Final = 3_600_000_000_000

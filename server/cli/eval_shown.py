@@ -39,7 +39,7 @@ def follow(ask: Callable[[], dict[str, Any]], told: dict[str, Any]) -> dict[str,
 def _pace(told: Row, n: int, seconds: float) -> str:
     """'1 failed, $0.0100, 30/min, 2 min 00 s left'."""
     if told["status"] == "waiting":
-        return "waits for its turn: two runs go at once"
+        return "waits for its turn: four runs go at once"
     parts = [f"{told['n_failed']} failed"] if told["n_failed"] else []
     parts.append(money(told["cost_usd"]))
     if n and seconds:

@@ -1,9 +1,9 @@
-"""pass^k of stored sessions: trials of tasks, from the outcomes of their sessions."""
+"""pass^k of stored sessions: trials of tasks, from the outcomes of their sessions or the scores of a run's trials."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -54,7 +54,7 @@ def read_passes(
     """
     if not 1 <= k <= MOST_K:
         raise InvalidInput(f"k is a number from 1 to {MOST_K}, not {k}", field="k")
-    found = outcomes(store, asked)
+    found = outcomes(store, replace(asked, evaluator=evaluator))
     chosen = _chosen(found, asked.app, evaluator)
     rows = found.filter(pl.col("evaluator") == chosen).with_columns(
         task=pl.col("metadata").map_elements(_task, return_dtype=pl.String)
@@ -63,7 +63,8 @@ def read_passes(
     if trials.is_empty():
         raise NotFound(
             f"no outcome of {chosen[:80]} over app {asked.app[:80]!r} has a value and names its task: "
-            "write task_id or example_id into the outcome's metadata"
+            "write task_id or example_id into the outcome's metadata, or name the evaluator of a run's trials "
+            "(--evaluator end_state, for example)"
         )
     releases = [
         _of_release(str(name) if name is not None else None, part, k, threshold)
@@ -91,7 +92,7 @@ def _chosen(found: pl.DataFrame, app: str, evaluator: str | None) -> str:
     if evaluator is not None:
         raise NotFound(f"app {app[:80]!r} has no outcomes of {evaluator[:80]!r}; it has those of {named}")
     if len(known) > 1:
-        raise InvalidInput(f"outcomes are of {named}: say which evaluator's", field="evaluator")
+        raise InvalidInput(f"outcomes are of {named}: say which evaluator's (--evaluator)", field="evaluator")
     return str(known[0])
 
 

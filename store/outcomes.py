@@ -20,31 +20,41 @@ _WANTED: Final = frozenset({"app", "release", "session_id"})
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomesAsked:
-    """Sessions of an app that begin in `window`, of one release or all."""
+    """Sessions of an app that begin in `window`, of one release or all. With `evaluator`, that one's scores of trials
+    of runs count as outcomes too."""
 
     window: Window
     app: str
     release: str | None = None
     as_of_ns: int | None = None
+    evaluator: str | None = None
 
 
 def outcomes(store: TenantStore, asked: OutcomesAsked) -> pl.DataFrame:
     """One row per session and evaluator of kind outcome, the latest that was said, whenever it was: session_id,
     release, evaluator, value (null: none, or no finite number), unscored, metadata (JSON text)."""
     window = asked.window
-    values = {"from_ns": window.start_ns, "until_ns": window.end_ns, "app": asked.app, "release": asked.release}
+    values = {
+        "from_ns": window.start_ns,
+        "until_ns": window.end_ns,
+        "app": asked.app,
+        "release": asked.release,
+        "evaluator": asked.evaluator,
+    }
     # No score is older than its session; a clock that is behind by an hour is forgiven.
     late = Window(start_ns=max(window.start_ns - 3600 * NS_PER_S, -(2**63)), end_ns=LAST_NS)
     windows = {"turns": window, "scores": late}
-    found = store.frame(_outcomes(asked.release is not None), windows, asked.as_of_ns, values=values)
+    found = store.frame(
+        _outcomes(asked.release is not None, asked.evaluator is not None), windows, asked.as_of_ns, values=values
+    )
     finite = pl.when(pl.col("value").is_finite()).then("value")
     latest = found.with_columns(value=finite).sort("at_ns", "score_id", nulls_last=False)
     latest = latest.unique(["session_id", "evaluator"], keep="last", maintain_order=True)
     return latest.select("session_id", "release", "evaluator", "value", "unscored", "metadata")
 
 
-@lru_cache(maxsize=2)
-def _outcomes(by_release: bool) -> ir.Table:
+@lru_cache(maxsize=4)
+def _outcomes(by_release: bool, of_trials: bool) -> ir.Table:
     turns, scores = traces.merged(table_of("turns"), _WANTED), table_of("scores")
     turns = turns.filter(
         turns.session_id.notnull(),
@@ -58,6 +68,9 @@ def _outcomes(by_release: bool) -> ir.Table:
         sessions.app == slot("app", "string"),
         *([sessions.release == slot("release", "string")] if by_release else []),
     )
-    told = scores.filter(scores.target == "session", scores.evaluator_kind == "outcome")
+    counted = (scores.target == "session") & (scores.evaluator_kind == "outcome")
+    if of_trials:
+        counted |= (scores.target == "example") & (scores.evaluator == slot("evaluator", "string"))
+    told = scores.filter(counted)
     told = told.select("tenant", "session_id", "score_id", "at_ns", "evaluator", "value", "unscored", "metadata")
     return told.inner_join(sessions.drop("app"), "session_id")

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("--app", required=True)
     asked.add_argument("--k", type=positive, default=1, help="tries that all have to succeed (default: 1)")
     asked.add_argument("--release", help="only this one")
-    asked.add_argument("--evaluator", help="whose outcomes count, where there are several")
+    asked.add_argument("--evaluator", help="whose outcomes count; of trials of runs its scores too")
     asked.add_argument("--threshold", type=float, default=1.0, help="the least outcome of a success (default: 1)")
     window = asked.add_argument_group("window")
     window.add_argument("--since", type=since, help="how far back: 24h, 30d, all (default: all)")

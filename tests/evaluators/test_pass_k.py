@@ -60,6 +60,14 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
             outcome("nobody", 1.0, {"task_id": 3}),
             {**outcome("s0", 0.0, {"task_id": 0}), "at": "2020-01-01T00:00:00Z"},  # said before: the later one holds
         ]
+        scores += [
+            {
+                **outcome(f"s{n}", 1.0, {"example_id": "ex", "trial": n}, "end_state"),
+                "evaluator_kind": "rule",
+                "target": "example",
+            }
+            for n in range(3)
+        ]
         sent = running.client.post("/api/v1/scores", json={"items": scores}, headers=running.headers())
         assert sent.status_code == 201, sent.text
         yield running
@@ -90,12 +98,21 @@ def test_each_release_stands_for_itself_and_says_where_trials_end(shell: Shell) 
     assert second["refused"].startswith("pass^2 needs 2 trials of every task: 8 of 8 have fewer")
 
 
+def test_trials_of_runs_count_by_the_evaluator_that_is_named(shell: Shell) -> None:
+    (only,) = asked(shell, k=3, evaluator="end_state")["items"]
+    assert (only["release"], only["n_tasks"], only["n_trials"]) == ("v1", 1, 3)
+    assert [one["value"] for one in only["pass_hat"]] == [1.0, 1.0, 1.0]
+
+
 def test_what_cannot_be_told_is_refused(shell: Shell) -> None:
     assert "k can be 1 at most" in asked(shell, expect=422, k=2, release="v2")["detail"]
     assert asked(shell, expect=422, k=3)["field"] == "k"
     assert asked(shell, expect=422, k=0)["field"] == "k"
     told = asked(shell, expect=422, evaluator=None)
-    assert (told["field"], told["detail"]) == ("evaluator", "outcomes are of other, solved: say which evaluator's")
+    assert (told["field"], told["detail"]) == (
+        "evaluator",
+        "outcomes are of other, solved: say which evaluator's (--evaluator)",
+    )
     assert asked(shell, expect=404, evaluator="mood")["code"] == "not_found"
     assert asked(shell, expect=404, app="nowhere")["code"] == "not_found"
     assert asked(shell, tenant=SHOP, expect=404)["code"] == "not_found"

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from server.cli.connection import add_data_argument, port_base
 from server.cli.outcome import CommandFailed, ExitCode
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
 def _collector(settings: Settings) -> int:
     # Before numpy is loaded: huge pages in the heap keep what was given back, and memory creeps up for an hour.
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
+    # numba asks for scipy's version as it is loaded, and nothing here needs more of scipy than that it is not there.
+    sys.modules.setdefault("scipy", cast(ModuleType, None))
     from collector.service import run as collect
     from collector.settings import CollectorSettings
     from server.control_access import open_control, pepper_of

@@ -74,6 +74,15 @@ def test_the_list_opens_a_dataset_and_shows_an_example(page: Page, shown: Shown,
     picture(page, "datasets-example")
 
 
+def into(page: Page, dataset: str) -> None:
+    """Chooses the dataset: other tests' are there too."""
+    chosen = page.get_by_role("dialog").get_by_role("combobox", name="Dataset")
+    if chosen.input_value() != dataset:
+        chosen.click()
+        page.get_by_role("option", name=dataset, exact=True).click()
+    expect(chosen).to_have_value(dataset)
+
+
 def test_versions_and_what_changed_between_them(page: Page, shown: Shown, filled: str) -> None:
     page.goto(shown.url(f"datasets?name={NAME}"))
     page.get_by_role("tab", name="Versions").click()
@@ -90,6 +99,7 @@ def test_versions_and_what_changed_between_them(page: Page, shown: Shown, filled
 def test_a_session_becomes_an_example_in_two_clicks(page: Page, shown: Shown, filled: str) -> None:
     page.goto(shown.url(f"session?session_id={traffic.SESSION}"))
     page.get_by_role("button", name="Add to dataset").click()
+    into(page, NAME)
     expect(page.get_by_role("button", name="Add", exact=True)).to_be_visible()
     picture(page, "add-to-dataset")
     page.get_by_role("button", name="Add", exact=True).click()
@@ -107,6 +117,7 @@ def test_a_session_becomes_an_example_in_two_clicks(page: Page, shown: Shown, fi
 def test_a_trace_becomes_an_example(page: Page, shown: Shown, filled: str) -> None:
     page.goto(shown.url(f"trace?trace_id={shown.turns[0]}"))
     page.get_by_role("button", name="Add to dataset").click()
+    into(page, NAME)
     page.get_by_text("Expect the agent's answer").click()
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_text("Added: version")).to_be_visible()

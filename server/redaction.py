@@ -15,7 +15,7 @@ from store.scores import NewScore
 if TYPE_CHECKING:
     from collector.redact import Redactor
 
-_LOADING: Final = threading.Lock()  # two threads that load compiled kernels at once break numba's registries
+_LOADING: Final = threading.Lock()
 _loaded: Final = threading.Event()
 
 
@@ -35,9 +35,17 @@ def redactor_of(services: Services, tenant: TenantId) -> Redactor:
         master = MasterKey.open(services.settings.secrets_dir / "master.key")
         made = Redactor(services.control.tenant(tenant).pii, master.derived(f"pii/{tenant}"))
         if not _loaded.is_set():
-            made.text("kernels are loaded by their first call")
+            _load_registries()
             _loaded.set()
     return made
+
+
+def _load_registries() -> None:
+    """What numba does at the first call of a kernel and guards by nothing: in two threads at once it fails for good."""
+    from numba.core.registry import cpu_target
+
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 def _redacted(redactor: Redactor, score: NewScore) -> NewScore:

@@ -192,7 +192,7 @@ def test_schema_valid(answer: str, violation: str | None) -> None:
 def test_a_schema_that_cannot_be_used_leaves_unscored_and_fetches_nothing(schema: dict[str, Any]) -> None:
     found = scored("schema_valid", '"aaaa"', Expected(json_schema=schema))
     assert isinstance(found, Unscored)
-    assert found.reason is Reason.NOT_EXPECTED
+    assert found.reason is Reason.UNREADABLE
 
 
 def _doubling() -> dict[str, Any]:

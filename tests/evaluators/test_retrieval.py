@@ -139,7 +139,7 @@ def test_a_target_is_ranked_by_score_where_all_have_one_and_as_it_came_else() ->
         (_documents("a"), None, Reason.NOT_EXPECTED),
         ([], {"a": 1.0}, Reason.NOT_RECORDED),
         (_documents("a"), {"a": 0.0}, Reason.NOT_APPLICABLE),
-        (_documents("a"), {"a": math.nan}, Reason.NOT_EXPECTED),
+        (_documents("a"), {"a": math.nan}, Reason.UNREADABLE),
         (_documents("a"), {"a": 1e300}, Reason.TOO_LARGE),
     ],
 )

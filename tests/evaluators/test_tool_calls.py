@@ -160,7 +160,7 @@ def test_an_unknown_comparator_is_told_and_leaves_unscored(wrong: str) -> None:
     if wrong:
         found = scored("tool_f1", [call("t", x=1)], [call("t", x=1)], {"t.x": wrong})
         assert isinstance(found, Unscored)
-        assert found.reason is Reason.NOT_EXPECTED
+        assert found.reason is Reason.UNREADABLE
 
 
 def test_all_comparators_are_in_the_docs() -> None:

@@ -18,7 +18,6 @@ def test_of_many_groups_the_largest_are_shown() -> None:
     def grouped(one: RunScores) -> RunScores:
         return replace(one, rows=one.rows.with_columns(stratum=group))
 
-    runs = (grouped(run(release, n=160)) for release in ("v1", "v2"))
-    found = decided(*runs, policy=POLICY)
+    found = decided(grouped(run("v1", n=160)), grouped(run("v2", n=160)), policy=POLICY)
     assert len(found.strata) == MOST_STRATA * len(METRICS)
     assert "whole" in {one.stratum for one in found.strata}

@@ -25,7 +25,6 @@ from server.wiring import Services
 
 IN_PROCESS: Final = 20  # sessions at a time
 CHILD: Final = "server.online_child"
-_STOP_S: Final = 5.0
 _LOG: Final = logging.getLogger("assay.online")
 
 

@@ -22,6 +22,26 @@ def timezone() -> tzinfo:
     return human.zone(st.context.timezone)
 
 
+def moment(at: object) -> datetime | None:
+    """A time of the API in the viewer's time zone; None for what is none."""
+    try:
+        return datetime.fromisoformat(str(at)).astimezone(timezone()) if at else None
+    except ValueError:
+        return None
+
+
+def wall_clock(at: object) -> datetime | None:
+    """As `moment`, without its zone: what a grid shows as it is."""
+    found = moment(at)
+    return None if found is None else found.replace(tzinfo=None)
+
+
+def nanoseconds(at: object) -> int | None:
+    """A time of the API in ns since the epoch, as the words of `human` take it."""
+    found = moment(at)
+    return None if found is None else int(found.timestamp() * 1e9)
+
+
 def zone_words() -> str:
     """The viewer's time zone as a page says it: "Europe/Berlin (UTC+1)"."""
     return human.zone_name(timezone(), datetime.now(timezone()))

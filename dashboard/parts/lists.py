@@ -162,3 +162,16 @@ def turn_pages(key: str, page: Page, cursors: list[str]) -> None:
         ):
             st.session_state[key] = [*cursors, page.next_cursor]
             st.rerun()
+
+
+def plain_table(columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str) -> None:
+    """A table that is only looked at, all of its rows at once."""
+    with st.container(key=f"assay-grid-{key}"):
+        st.dataframe(
+            arrow.table(columns),
+            hide_index=True,
+            column_config=config,
+            placeholder="–",
+            row_height=36,
+            lazy=False,  # asking would import pandas
+        )

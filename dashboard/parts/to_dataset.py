@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import streamlit as st
@@ -13,6 +14,14 @@ from dashboard.text import inert, label, one_line
 
 _LAST: Final = "to-dataset-last"
 _NEW: Final = "golden"
+
+
+CHANGED: Final = "datasets-changed"
+
+
+def changed_at() -> int:
+    """When this visit last changed a dataset (a clock's ns, 0: never): what was read before holds no more for it."""
+    return int(st.session_state.get(CHANGED, 0))
 
 
 @st.cache_data(ttl=10, max_entries=4, show_spinner=False)
@@ -63,6 +72,7 @@ def _add(name: str, kind: str, target: str, *, expects: bool) -> None:
         st.session_state[f"to-dataset-told-{target}"] = (inert(failure.detail, 400), None)
         return
     _names.clear()
+    st.session_state[CHANGED] = time.monotonic_ns()
     st.session_state[_LAST] = name
     if done["n_added"]:
         size = human.plural(int(done["n_examples"]), "example")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import address, frame, states
+from dashboard.parts import address, frame, states, to_dataset
 from dashboard.text import as_json, inert, one_line
 
 _PAGE: Final = 100
@@ -19,12 +18,12 @@ _ALL: Final = "All splits"
 
 
 @st.cache_data(ttl=5, max_entries=8, show_spinner=False)
-def _all(_api: Api) -> list[Row]:
+def _all(_api: Api, changed_at: int) -> list[Row]:
     return _api.page("/datasets", {}).items
 
 
 @st.cache_data(ttl=5, max_entries=8, show_spinner=False)
-def _one(_api: Api, name: str) -> Row:
+def _one(_api: Api, name: str, changed_at: int) -> Row:
     return _api.dataset(name)
 
 
@@ -47,7 +46,7 @@ def show() -> None:
 def _list() -> None:
     st.title("Datasets", anchor=False)
     st.caption("What the agent is asked and what is expected of it. A version never changes: runs and gates name one.")
-    items = _all(states.api())
+    items = _all(states.api(), to_dataset.changed_at())
     if not items:
         _nothing()
         return
@@ -57,7 +56,7 @@ def _list() -> None:
         "version": [one.get("version") for one in newest],
         "examples": [one.get("n_examples", 0) for one in newest],
         "splits": [one_line(_splits(one), 80) for one in newest],
-        "changed": [_moment(one.get("made_at")) for one in newest],
+        "changed": [frame.wall_clock(one.get("made_at")) for one in newest],
         "by": [one_line(one.get("made_by"), 40) for one in newest],
         "description": [one_line(one["description"], 120) for one in items],
     }
@@ -87,7 +86,7 @@ def _commands() -> None:
 
 
 def _dataset(name: str) -> None:
-    found = _one(states.api(), name)
+    found = _one(states.api(), name, to_dataset.changed_at())
     versions: list[Row] = found["versions"]
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="assay-crumbs"
@@ -137,7 +136,7 @@ def _facts(version: Row) -> None:
             ("Examples", f"{version['n_examples']:,}"),
             ("Splits", _splits(version)),
             ("Erased since", f"{erased:,}" if erased else None),
-            ("Made", human.clock(_ns(version["made_at"]), frame.timezone())),
+            ("Made", human.clock(frame.nanoseconds(version["made_at"]), frame.timezone())),
             ("By", version["made_by"]),
             ("Note", version["note"]),
             ("Content hash", version["content_hash"][:16]),
@@ -240,7 +239,7 @@ def _history(name: str, versions: Sequence[Row]) -> None:
         "version": [one["version"] for one in versions],
         "examples": [one["n_examples"] for one in versions],
         "splits": [one_line(_splits(one), 80) for one in versions],
-        "changed": [_moment(one["made_at"]) for one in versions],
+        "changed": [frame.wall_clock(one["made_at"]) for one in versions],
         "by": [one_line(one["made_by"], 40) for one in versions],
         "note": [one_line(one["note"], 160) for one in versions],
     }
@@ -315,12 +314,3 @@ def _from(one: Row) -> str:
 
 def _splits(version: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {n:,}" for name, n in version.get("splits", {}).items())
-
-
-def _ns(at: str | None) -> int | None:
-    return None if at is None else int(datetime.fromisoformat(at).timestamp() * 1e9)
-
-
-def _moment(at: str | None) -> datetime | None:
-    """In the viewer's time zone, as the grids show times."""
-    return None if at is None else datetime.fromisoformat(at).astimezone(frame.timezone()).replace(tzinfo=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import streamlit as st
@@ -48,7 +47,7 @@ def _list() -> None:
         _nothing()
         return
     columns: dict[str, Sequence[object]] = {
-        "begun": [_moment(one["created_at"]) for one in items],
+        "begun": [frame.wall_clock(one["created_at"]) for one in items],
         "app": [one_line(one["app"], 60) for one in items],
         "release": [one_line(one["release"], 60) for one in items],
         "dataset": [one_line(_dataset(one), 80) for one in items],
@@ -133,7 +132,7 @@ def _facts(told: Row) -> None:
             ("Outputs of", {"release": "the release", "traces": "stored traces", "file": "a file"}[told["source"]]),
             ("Trials of each example", f"{told['trials']}"),
             ("Cost", human.usd(told["cost_usd"])),
-            ("Begun", human.clock(_ns(told["created_at"]), frame.timezone())),
+            ("Begun", human.clock(frame.nanoseconds(told["created_at"]), frame.timezone())),
             ("By", told["created_by"]),
             ("Took", human.duration(_took(told))),
             ("Run", told["run_id"]),
@@ -322,13 +321,5 @@ def _value(score: Row | None, unit: str) -> str:
 
 
 def _took(told: Row) -> float | None:
-    start, end = _ns(told["started_at"]), _ns(told["finished_at"])
+    start, end = frame.nanoseconds(told["started_at"]), frame.nanoseconds(told["finished_at"])
     return None if start is None or end is None else (end - start) / 1e6
-
-
-def _ns(at: str | None) -> int | None:
-    return None if at is None else int(datetime.fromisoformat(at).timestamp() * 1e9)
-
-
-def _moment(at: str | None) -> datetime | None:
-    return None if at is None else datetime.fromisoformat(at).astimezone(frame.timezone()).replace(tzinfo=None)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import address, arrow, frame, margins, palette, picture, states
+from dashboard.parts import address, arrow, frame, lists, margins, palette, picture, states
 from dashboard.text import chart_text, inert, one_line
 
 _MOST: Final = 200
@@ -104,7 +103,7 @@ def _history(rows: Sequence[Row]) -> None:
             "type": "scatter",
             "mode": "markers",
             "name": name,
-            "x": [_moment(one["made_at"]) for one in rows if one["decision"] == name],
+            "x": [frame.moment(one["made_at"]) for one in rows if one["decision"] == name],
             "y": [name] * counts[name],
             "marker": {"size": 11, "color": shade[colour], "symbol": symbol},
             "text": [_asked(one) for one in rows if one["decision"] == name],
@@ -141,7 +140,7 @@ def _list(rows: Sequence[Row], wanted: str) -> str | None:
             state = st.dataframe(
                 arrow.table(
                     {
-                        "Decided": [_moment(one["made_at"]) for one in rows],
+                        "Decided": [frame.moment(one["made_at"]) for one in rows],
                         "Decision": [[str(one["decision"])] for one in rows],
                         "App": [one_line(one["app"], 60) for one in rows],
                         "Candidate": [one_line(one["candidate"], 60) for one in rows],
@@ -206,7 +205,7 @@ def _evidence(told: Row) -> None:
 def _facts(told: Row) -> None:
     after, before = told["candidate_run"] or {}, told["baseline_run"] or {}
     version = f"{after['dataset']} version {after['dataset_version']}" if after else told["dataset"]
-    at = _moment(told["made_at"])
+    at = frame.moment(told["made_at"])
     frame.facts(
         (
             ("App", told["app"]),
@@ -267,7 +266,7 @@ def _metrics(metrics: Sequence[Row]) -> None:
     found = [one["measured"] or {} for one in metrics]
     column = st.column_config
     number = column.NumberColumn(format="%.4g")
-    _table(
+    lists.plain_table(
         {
             "Metric": [one_line(one["metric"], 60) for one in metrics],
             "Role": [str(one["role"]) for one in metrics],
@@ -342,22 +341,3 @@ def _open(one: Row) -> None:
         links.open_trace_diff(str(before), str(after))
     if after:
         links.open_session(str(after))
-
-
-def _moment(at: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(at)).astimezone(frame.timezone()) if at else None
-    except ValueError:
-        return None
-
-
-def _table(columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str) -> None:
-    with st.container(key=f"assay-grid-{key}"):
-        st.dataframe(
-            arrow.table(columns),
-            hide_index=True,
-            column_config=config,
-            placeholder="–",
-            row_height=36,
-            lazy=False,  # asking would import pandas
-        )

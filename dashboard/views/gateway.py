@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import address, arrow, charts, frame, horizontal, lists, over_time, palette, states
+from dashboard.parts import address, charts, frame, horizontal, lists, over_time, palette, states
 from dashboard.parts.window import ALL_TIME, Window, between
 from dashboard.text import inert, one_line
 
@@ -241,7 +241,7 @@ def _upstreams(seen: Sequence[Row], now: Sequence[Row]) -> None:
     }
     if now:
         cells["Last error"] = [one_line(one.get("last_error"), 200) or None for one in current]
-    _table(
+    lists.plain_table(
         cells,
         {
             "Upstream": column.TextColumn(width=150),
@@ -284,7 +284,7 @@ def _budget_table(budgets: Sequence[Row], key: str, colour: str | None) -> None:
     if not budgets:
         return
     column = st.column_config
-    _table(
+    lists.plain_table(
         {
             "Budget": [one_line(one.get("name"), 60) for one in budgets],
             "Whose": [_whose(one) for one in budgets],
@@ -293,7 +293,7 @@ def _budget_table(budgets: Sequence[Row], key: str, colour: str | None) -> None:
             "Limit": [_dollars(one.get("limit_usd")) for one in budgets],
             "Per": [one_line(one.get("period"), 20) for one in budgets],
             "Then": [one_line(one.get("then"), 20) for one in budgets],
-            "Begins anew": [_moment(one.get("resets_at")) for one in budgets],
+            "Begins anew": [frame.moment(one.get("resets_at")) for one in budgets],
         },
         {
             "Budget": column.TextColumn(width=150),
@@ -341,7 +341,7 @@ def _refused(refused: Sequence[Row]) -> None:
     with st.container(key="assay-table"):
         chosen = lists.grid(
             {
-                "started": [_moment(one["started_at"]) for one in shown],
+                "started": [frame.moment(one["started_at"]) for one in shown],
                 "reason": [one_line(one["code"], 40) for one in shown],
                 "rule": [one_line(one["rule"], 60) or None for one in shown],
                 "why": [_why(one) for one in shown],
@@ -363,22 +363,3 @@ def _refused(refused: Sequence[Row]) -> None:
 def _why(one: Row) -> str | None:
     """What the caller was told, without the budget's name, which has a column of its own."""
     return one_line(str(one.get("why") or "").removeprefix(f"the budget {one['rule']} "), 300) or None
-
-
-def _moment(at: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(at)).astimezone(frame.timezone()) if at else None
-    except ValueError:
-        return None
-
-
-def _table(columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str) -> None:
-    with st.container(key=f"assay-grid-{key}"):
-        st.dataframe(
-            arrow.table(columns),
-            hide_index=True,
-            column_config=config,
-            placeholder="–",
-            row_height=36,
-            lazy=False,  # asking would import pandas
-        )

@@ -24,7 +24,6 @@ from evaluators.records import ToolCall
 from evaluators.rules.values import canonical, normalised, number_of, same
 
 Comparator = Callable[[Any, Any], bool]  # (gold, found)
-_ABSENT: Final = object()
 _DATE_FORMATS: Final = ("%Y/%m/%d", "%B %d, %Y", "%b %d, %Y", "%B %d %Y", "%b %d %Y", "%d %B %Y", "%d %b %Y")
 
 

@@ -36,13 +36,6 @@ def spread(variance: float, within: float | None, k_baseline: float, k_candidate
     return Spread(between=max(0.0, variance - within * (1 / k_baseline + 1 / k_candidate)), within=within)
 
 
-def variance_with(parts: Spread, k_baseline: int, k_candidate: int) -> float:
-    """Var(d) with other numbers of trials."""
-    if min(k_baseline, k_candidate) < 1:
-        raise InvalidInput("a run has 1 trial or more per example", field="k")
-    return parts.between + parts.within * (1 / k_baseline + 1 / k_candidate)
-
-
 def detectable(variance: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
     """Least true difference that a one-sided test at `alpha` over n examples finds with this power.
 

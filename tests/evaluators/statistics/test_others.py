@@ -13,7 +13,7 @@ from evaluators.statistics.eprocess import started, stopped_at, wealth
 from evaluators.statistics.estimates import Lack, Unestimated
 from evaluators.statistics.multiplicity import benjamini_hochberg, holm
 from evaluators.statistics.passk import pass_at_k, pass_hat_k
-from evaluators.statistics.power import Spread, detectable, examples_needed, spread, variance_with
+from evaluators.statistics.power import Spread, detectable, examples_needed, spread
 
 P = [[0.01], [0.04, 0.01, 0.03], [0.001, 0.2, 0.2, 0.9, 0.049, 1.0, 0.0], [0.05] * 5]
 
@@ -35,7 +35,6 @@ def test_examples_needed_by_hand() -> None:
     """(1.644854 + .841621)^2 x .0523 / .05^2 = 129.3."""
     assert examples_needed(0.0523, 0.05) == 130
     assert detectable(0.0523, 130) == pytest.approx(0.05, abs=2e-4)
-    assert variance_with(Spread(between=0.01, within=0.16), 4, 4) == pytest.approx(0.01 + 0.16 / 2)
 
 
 def test_the_parts_of_a_variance_add_up_and_need_two_trials() -> None:

@@ -115,10 +115,14 @@ class GrpcDoor:
         self._watch = asyncio.get_running_loop().create_task(self._keep_open())
 
     async def stop(self, grace_s: float) -> None:
-        """Takes no more calls, and gives those under way `grace_s` seconds."""
+        """Takes no more calls, and gives those under way `grace_s` seconds; a server that just died is no error."""
         if self._watch is not None:
             self._watch.cancel()
-        await self._server.stop(grace_s)
+        try:
+            # One that is dying may never say that it has stopped, so it is not waited for longer than the grace.
+            await asyncio.wait_for(self._server.stop(grace_s), grace_s + 1.0)
+        except Exception as error:  # it ended by itself in this moment, as in `_keep_open`
+            _LOG.error("the gRPC server had ended with %s when it was to be stopped", type(error).__name__)
 
     async def _keep_open(self) -> None:
         while True:

@@ -30,6 +30,7 @@ FOLDERS: Final = (
     "importers",
     "examples",
     "evaluators",
+    "judges",
     "pytest_assay",
     "gateway",
     "experiments",

@@ -18,6 +18,7 @@ ROOMS = (
     "store",
     "collector",
     "evaluators",
+    "judges",
     "experiments",
     "gateway",
     "server",

@@ -1,0 +1,1 @@
+"""How well judges are held to account, in figures."""

@@ -1,0 +1,1 @@
+"""Judges: rubrics, model judges, their agreement with people, and rates corrected for their errors."""

@@ -1,0 +1,1 @@
+"""Tests of rubrics, judges, agreement and corrected rates."""

@@ -55,7 +55,7 @@ def read_passes(
     if not 1 <= k <= MOST_K:
         raise InvalidInput(f"k is a number from 1 to {MOST_K}, not {k}", field="k")
     found = outcomes(store, replace(asked, evaluator=evaluator))
-    chosen = _chosen(found, asked.app, evaluator)
+    chosen = chosen_evaluator(found, asked.app, evaluator)
     rows = found.filter(pl.col("evaluator") == chosen).with_columns(
         task=pl.col("metadata").map_elements(_task, return_dtype=pl.String)
     )
@@ -82,7 +82,8 @@ def read_passes(
     )
 
 
-def _chosen(found: pl.DataFrame, app: str, evaluator: str | None) -> str:
+def chosen_evaluator(found: pl.DataFrame, app: str, evaluator: str | None) -> str:
+    """Whose outcomes count. Raises NotFound where there are none, InvalidInput where several are and none is named."""
     known = sorted(found["evaluator"].unique().to_list())
     if evaluator is not None and evaluator in known:
         return evaluator

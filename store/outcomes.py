@@ -15,7 +15,7 @@ from store import traces
 from store.engine import slot, table_of
 from store.tenant import TenantStore
 
-_WANTED: Final = frozenset({"app", "release", "session_id"})
+_WANTED: Final = frozenset({"app", "release", "session_id", "user_id", "cost_usd"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,8 @@ class OutcomesAsked:
 
 def outcomes(store: TenantStore, asked: OutcomesAsked) -> pl.DataFrame:
     """One row per session and evaluator of kind outcome, the latest that was said, whenever it was: session_id,
-    release, evaluator, value (null: none, or no finite number), unscored, metadata (JSON text)."""
+    release, user_id, cost_usd (of all its turns in the window; null: not known), evaluator, value (null: none, or no
+    finite number), unscored, metadata (JSON text)."""
     window = asked.window
     values = {
         "from_ns": window.start_ns,
@@ -50,7 +51,8 @@ def outcomes(store: TenantStore, asked: OutcomesAsked) -> pl.DataFrame:
     finite = pl.when(pl.col("value").is_finite()).then("value")
     latest = found.with_columns(value=finite).sort("at_ns", "score_id", nulls_last=False)
     latest = latest.unique(["session_id", "evaluator"], keep="last", maintain_order=True)
-    return latest.select("session_id", "release", "evaluator", "value", "unscored", "metadata")
+    told = ("session_id", "release", "user_id", "cost_usd", "evaluator", "value", "unscored", "metadata")
+    return latest.with_columns(pl.col("cost_usd").cast(pl.Float64)).select(told)
 
 
 @lru_cache(maxsize=4)
@@ -62,7 +64,10 @@ def _outcomes(by_release: bool, of_trials: bool) -> ir.Table:
         turns.start_ns < slot("until_ns", "int64"),
     )
     sessions = turns.group_by("session_id").agg(
-        app=turns.app.argmin(turns.start_ns), release=turns.release.argmin(turns.start_ns)
+        app=turns.app.argmin(turns.start_ns),
+        release=turns.release.argmin(turns.start_ns),
+        user_id=turns.user_id.min(),
+        cost_usd=turns.cost_usd.sum(),
     )
     sessions = sessions.filter(
         sessions.app == slot("app", "string"),

@@ -104,6 +104,20 @@ def test_trials_of_runs_count_by_the_evaluator_that_is_named(shell: Shell) -> No
     assert [one["value"] for one in only["pass_hat"]] == [1.0, 1.0, 1.0]
 
 
+def test_cost_per_resolved_session_by_release(shell: Shell) -> None:
+    params = {"app": "desk", "evaluator": "solved", "since": "1500w"}
+    headers = shell.headers(Role.VIEWER, AIRLINE)
+    told = shell.client.get("/api/v1/metrics/cost-per-resolved", params=params, headers=headers).json()
+    sessions = shell.client.get("/api/v1/sessions", params={"since": "1500w", "limit": 100}, headers=headers).json()
+    costs = {one["session_id"]: one["cost_usd"] for one in sessions["items"]}
+    first, second = told["items"]
+    assert (first["release"], first["n_sessions"], first["n_resolved"]) == ("v1", 8, 4)
+    assert first["value_usd"] == pytest.approx(sum(costs[f"s{n}"] for n in range(8)) / 4)
+    assert (second["release"], second["n_resolved"], second["n_unknown"]) == ("v2", 4, 0)
+    params["app"] = "nowhere"
+    assert shell.client.get("/api/v1/metrics/cost-per-resolved", params=params, headers=headers).status_code == 404
+
+
 def test_what_cannot_be_told_is_refused(shell: Shell) -> None:
     assert "k can be 1 at most" in asked(shell, expect=422, k=2, release="v2")["detail"]
     assert asked(shell, expect=422, k=3)["field"] == "k"

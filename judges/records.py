@@ -70,13 +70,27 @@ class Rubric:
         return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=True).encode("ascii")).hexdigest()
 
     def value_of(self, label: str) -> float:
-        """The score of a label: of an ordinal scale its place from 0 (worst) to 1 (best), else 1 when it passes and 0
-        when not. Raises InvalidInput for a label that is not offered."""
+        """The score of a label: of an ordinal scale its place from 0 (worst) to 1 (best), of a pair 1, 0 and for a tie
+        one half, else 1 when it passes and 0 when not. Raises InvalidInput for a label that is not offered."""
         if label not in self.labels:
             raise InvalidInput(f"{label[:80]!r} is none of the labels {', '.join(self.labels)}", field="label")
         if self.kind is ScaleKind.ORDINAL:
             return self.labels.index(label) / (len(self.labels) - 1)
+        if self.kind is ScaleKind.PAIRWISE and label == self.tie:
+            return 0.5
         return float(label in self.passing)
+
+    @property
+    def tie(self) -> str | None:
+        """Of a pair: the third label, where there is one."""
+        return self.labels[2] if self.kind is ScaleKind.PAIRWISE and len(self.labels) > 2 else None
+
+    def value_of_all(self, labels: tuple[str, ...]) -> float:
+        """The score of a verdict: of one label its own, of several the share that passes. Raises InvalidInput for none
+        and for a label that is not offered."""
+        if not labels:
+            raise InvalidInput("a verdict without a label has no value", field="label")
+        return sum(map(self.value_of, labels)) / len(labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,10 +152,31 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What one model chose when it was asked once: a verdict is made of one or several.
+
+    `labels` name the answers as they are stored, whatever the order in which they were shown; `shown` is "ab" or "ba"
+    for a pair and None else; `repeat` counts from 0.
+    """
+
+    model: str
+    repeat: int = 0
+    shown: str | None = None
+    labels: tuple[str, ...] = ()
+    missing: Missing | None = None
+    explanation: str = ""
+    confidence: float | None = None
+    raw: str = ""
+    repaired: bool = False
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What a judge chose: one label (several where the scale is multi-label), or the reason why none.
 
-    `raw` is the reply as it came, cut to MAX_RAW characters; `repaired` when it took a second question to be readable.
+    `raw` is the reply as it came, cut to MAX_RAW characters (of several replies each behind a line that says whose);
+    `repaired` when it took a second question to be readable. `replies` are all of which it was made, in order.
     """
 
     labels: tuple[str, ...] = ()
@@ -151,6 +186,7 @@ class Verdict:
     raw: str = ""
     repaired: bool = False
     usage: Usage = field(default_factory=Usage)
+    replies: tuple[Reply, ...] = ()
 
     @property
     def label(self) -> str | None:

@@ -16,6 +16,10 @@ class Lack(StrEnum):
     NOT_FINITE = "not_finite"  # NaN or infinity among the scores
     OTHER_VERSION = "other_version"  # the runs were scored by different versions of the evaluator
     ONE_TRIAL = "one_trial"  # the spread within an example needs two trials
+    SEPARATED = "separated"  # one outcome only in a part of the rows: a coefficient would be infinite
+    COLLINEAR = "collinear"  # a column of the model repeats others
+    NO_LABELS = "no_labels"  # nobody labelled these
+    TOO_FEW = "too_few"  # too few for an interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,10 @@ class Lack(StrEnum):
     NOT_FINITE = "not_finite"  # NaN or infinity among the scores
     OTHER_VERSION = "other_version"  # the runs were scored by different versions of the evaluator
     ONE_TRIAL = "one_trial"  # the spread within an example needs two trials
+    ONE_CLASS = "one_class"  # everything got the same label from both: agreement beyond chance is 0 / 0
+    NOT_BINARY = "not_binary"  # defined for two labels only
+    FEW_ANNOTATORS = "few_annotators"  # fewer people than the method asks for
+    FEW_ITEMS = "few_items"  # fewer items than the method asks for
     SEPARATED = "separated"  # one outcome only in a part of the rows: a coefficient would be infinite
     COLLINEAR = "collinear"  # a column of the model repeats others
     NO_LABELS = "no_labels"  # nobody labelled these

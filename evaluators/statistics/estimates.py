@@ -20,6 +20,7 @@ class Lack(StrEnum):
     NOT_BINARY = "not_binary"  # defined for two labels only
     FEW_ANNOTATORS = "few_annotators"  # fewer people than the method asks for
     FEW_ITEMS = "few_items"  # fewer items than the method asks for
+    NEAR_THE_BAR = "near_the_bar"  # no affordable number of labels would tell the estimate from the bar
     SEPARATED = "separated"  # one outcome only in a part of the rows: a coefficient would be infinite
     COLLINEAR = "collinear"  # a column of the model repeats others
     NO_LABELS = "no_labels"  # nobody labelled these

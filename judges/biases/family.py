@@ -4,7 +4,8 @@ With labels of people it is a difference in differences: [P(judge chooses own) -
 of the same over the other families, so that a judge that is merely lenient shows none. Beside it the equal-opportunity
 form of Wataoka et al. 2024 (arXiv:2410.21819): P(judge chooses own | people did) - P(judge chooses other | people did).
 Without labels only the families' disagreement is known, which may be quality as well as bias; it is called that.
-Intervals: bootstrap over prompts, percentiles.
+Chance errors move every rate towards the middle, of the best family most: a judge that is merely noisy lowers the
+first form of a good family, not the second, so both are told. Intervals: bootstrap over prompts, percentiles.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ the ones to use. Clusters: Liang, Zeger 1986, with the factor G/(G-1) * (n-1)/(n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,7 +40,7 @@ class Fit:
     def combination(self, weights: FloatArray, level: float = 0.95) -> Estimate:
         """The weighted sum of the coefficients with its Wald interval."""
         value = float(weights @ self.coefficients)
-        se = float(np.sqrt(max(0.0, weights @ self.covariance @ weights)))
+        se = math.sqrt(max(0.0, float(weights @ self.covariance @ weights)))
         half = float(stats.norm.isf((1 - level) / 2)) * se
         method = "wald_logit" if self.n_clusters is None else "wald_logit_cluster_robust"
         interval = Interval(low=value - half, high=value + half, level=level, method=method)
@@ -88,7 +89,8 @@ def fit_logistic(
 
 def _fitted(outcome: FloatArray, design: FloatArray, at: FloatArray, clusters: NDArray[np.int64] | None) -> Fit:
     chance = special.expit(design @ at)
-    bread = np.linalg.inv((design * (chance * (1 - chance))[:, None]).T @ design)
+    information = (design * (chance * (1 - chance))[:, None]).T @ design
+    bread = np.asarray(np.linalg.inv(information), dtype=np.float64)
     n, k = design.shape
     if clusters is None:
         return Fit(coefficients=at, covariance=bread, n=n, n_clusters=None)

@@ -290,6 +290,137 @@ ONLINE_MARKS: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
+RUBRICS: Final = Table(
+    "rubrics",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),  # of all that a verdict depends on: judges/records.py
+    Column("body", Text, nullable=False),  # canonical JSON object
+    Column("made_by", String(200), nullable=False),
+    Column("made_at_ns", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+JUDGES: Final = Table(
+    "judges",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # 1, 2, 3, ...; the last one holds
+    Column("version", String(12), nullable=False),
+    Column("spec", Text, nullable=False),  # canonical JSON object
+    Column("made_by", String(200), nullable=False),
+    Column("made_at_ns", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+JUDGE_JOBS: Final = Table(
+    "judge_jobs",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("job_id", String(60), primary_key=True),
+    Column("judge", String(200), nullable=False),
+    Column("version", String(12), nullable=False),
+    Column("spec", Text, nullable=False),  # the judge as it was when the job began
+    Column("rubric", Text, nullable=False),  # and its rubric
+    Column("app", String(200), nullable=False),
+    Column("params", Text, nullable=False),  # JSON object
+    Column("status", String(16), nullable=False),
+    Column("n_targets", BigInteger, nullable=False),
+    Column("n_done", BigInteger, nullable=False),
+    Column("n_missing", BigInteger, nullable=False),
+    Column("n_paid", BigInteger, nullable=False),
+    Column("n_cached", BigInteger, nullable=False),
+    Column("n_calls", BigInteger, nullable=False),
+    Column("n_unpriced", BigInteger, nullable=False),
+    Column("missing", Text, nullable=False),  # JSON object: reason -> verdicts
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost_nano_usd", BigInteger, nullable=False),
+    Column("budget_nano_usd", BigInteger),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("started_at_ns", BigInteger),
+    Column("finished_at_ns", BigInteger),
+    Column("reason", Text),
+    Column("owner", String(300)),  # the server process that works on it, until
+    Column("lease_until_ns", BigInteger),
+    Column("seal", LargeBinary(16)),
+)
+
+JUDGE_TARGETS: Final = Table(
+    "judge_targets",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("job_id", String(60), primary_key=True),
+    Column("slice", BigInteger, primary_key=True, autoincrement=False),  # in the order of judging
+    Column("n", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # zstd of JSON lines; the row goes once its scores are stored
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+JUDGE_VERDICTS: Final = Table(
+    "judge_verdicts",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("key", String(64), primary_key=True),  # SHA-256 of rubric digest, target hash, model and parameters
+    Column("job_id", String(60), nullable=False),  # that paid for it
+    Column("judge", String(200), nullable=False),
+    Column("version", String(12), nullable=False),
+    Column("rubric_digest", String(64), nullable=False),
+    Column("target_hash", String(64), nullable=False),
+    Column("session_id", Text, nullable=False),  # whose content it is of: an erasure takes it away
+    Column("labels", Text, nullable=False),  # JSON list
+    Column("missing", String(40)),
+    Column("confidence_ppm", BigInteger),
+    Column("repaired", Integer, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("n_calls", BigInteger, nullable=False),
+    Column("cost_nano_usd", BigInteger),  # null: no price is known
+    Column("body", LargeBinary, nullable=False),  # zstd of JSON: explanation and the reply as it came
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("seal", LargeBinary(16)),
+    Index("judge_verdicts_session", "tenant", "session_id"),
+)
+
+JUDGE_SCHEDULES: Final = Table(
+    "judge_schedules",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("judge", String(200), primary_key=True),
+    Column("app", String(200), primary_key=True),
+    Column("share_ppm", BigInteger, nullable=False),
+    Column("budget_nano_usd", BigInteger, nullable=False),  # a day, UTC
+    Column("idle_ms", BigInteger, nullable=False),
+    Column("is_on", Integer, nullable=False),
+    Column("marks", Text, nullable=False),  # JSON object: journal -> the last seq that was looked at
+    Column("told", Text, nullable=False),  # JSON object, for who looks on
+    Column("changed_at_ns", BigInteger, nullable=False),
+    Column("changed_by", String(200), nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+JUDGE_CALIBRATIONS: Final = Table(
+    "judge_calibrations",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("judge", String(200), primary_key=True),
+    Column("version", String(12), primary_key=True),
+    Column("at_ns", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("figures", Text, nullable=False),  # JSON object: kappa_low, kappa_high, bar
+    Column("body", LargeBinary, nullable=False),  # zstd of the report's JSON
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("made_by", String(200), nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
 CHANGES: Final = Table(
     "changes",
     METADATA,
@@ -304,5 +435,6 @@ SEALED: Final = (
     *(EVAL_RUNS, EVAL_TRIALS),
     *(GATE_DECISIONS, GATE_BUNDLES),
     *(ONLINE_EVALUATORS, ONLINE_MARKS),
+    *(RUBRICS, JUDGES, JUDGE_JOBS, JUDGE_TARGETS, JUDGE_VERDICTS, JUDGE_SCHEDULES, JUDGE_CALIBRATIONS),
     CHANGES,
 )

@@ -33,6 +33,7 @@ LONG_FILES = {
     "collector/dialects.py": 620,  # a data table
     "collector/json_fields.py": 430,
     "collector/pii_scan.py": 500,  # kernels
+    "store/control/tables.py": 560,  # a data table
 }
 MOST_LINES = 400
 SOURCES = sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py") if "__pycache__" not in p.parts)

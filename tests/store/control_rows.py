@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from core.ids import TenantId
+from core.records import Principal, Role
+from store.control.control import Control
 from store.control.gates import GateRecord
+from store.control.judge_records import (
+    CalibrationState,
+    JobRecord,
+    JudgeCalibration,
+    JudgeSchedule,
+    RubricRecord,
+    TargetRecord,
+    VerdictRecord,
+)
+
+JUDGE_VERSION: Final = "0123456789ab"
 
 
 def decided(tenant: TenantId, gate_id: str = "gate_1", *, app: str = "desk", at_ns: int = 10**18) -> GateRecord:
@@ -22,3 +37,83 @@ def decided(tenant: TenantId, gate_id: str = "gate_1", *, app: str = "desk", at_
         made_by="ann",
         made_at_ns=at_ns,
     )
+
+
+def rubric_of(tenant: TenantId, *, version: int = 1, text: str = "Did it help? \u00e9") -> RubricRecord:
+    """A version of a rubric."""
+    return RubricRecord(
+        tenant=tenant, name="helpful", version=version, digest=(text.encode().hex() * 64)[:64], body={"text": text}
+    )
+
+
+def job_of(tenant: TenantId, job_id: str = "judging_1", *, judge: str = "kind") -> JobRecord:
+    """A job that was not begun."""
+    return JobRecord(
+        tenant=tenant,
+        job_id=job_id,
+        judge=judge,
+        version=JUDGE_VERSION,
+        spec={"name": judge},
+        rubric={"name": "helpful"},
+        app="desk",
+        params={"share": 0.5},
+        budget_usd=5.000000001,
+    )
+
+
+def targets_of(n: int, first: int = 0) -> list[TargetRecord]:
+    """Sessions to be judged."""
+    return [TargetRecord(target="session", session_id=f"s{k}", probability=0.5) for k in range(first, first + n)]
+
+
+def verdict_of(tenant: TenantId, n: int = 0, *, job_id: str = "judging_1", missing: str | None = None) -> VerdictRecord:
+    """A verdict that was paid for."""
+    return VerdictRecord(
+        tenant=tenant,
+        key=f"{n:064x}",
+        job_id=job_id,
+        judge="kind",
+        version=JUDGE_VERSION,
+        rubric_digest="a" * 64,
+        target_hash="b" * 64,
+        session_id=f"s{n}",
+        labels=() if missing else ("pass",),
+        missing=missing,
+        confidence=0.75,
+        explanation="it \u00e9",
+        raw='{"label": "pass"} \x00',
+        input_tokens=100,
+        output_tokens=7,
+        n_calls=1,
+        cost_usd=0.000000003,
+        at_ns=5,
+    )
+
+
+def calibration_of(tenant: TenantId, *, at_ns: int = 7, version: str = JUDGE_VERSION) -> JudgeCalibration:
+    """A calibration."""
+    return JudgeCalibration(
+        tenant=tenant,
+        judge="kind",
+        version=version,
+        at_ns=at_ns,
+        state=CalibrationState.CERTIFIED,
+        report={"kappa": 0.8, "why": "\u00e9"},
+        kappa_low=0.71,
+        kappa_high=None,
+        bar=0.7,
+        n=120,
+    )
+
+
+def judged(control: Control, tenant: TenantId) -> None:
+    """A row or more in every table of judges."""
+    by = Principal(tenant=tenant, role=Role.ADMIN, name="ann")
+    control.add_rubric(rubric_of(tenant), by=by)
+    control.put_judge(tenant, "kind", JUDGE_VERSION, {"name": "kind"}, by=by)
+    control.start_job(job_of(tenant), targets_of(3), by=by)
+    control.put_verdicts(tenant, "judging_1", [verdict_of(tenant)])
+    control.set_judge_schedule(
+        JudgeSchedule(tenant=tenant, judge="kind", app="desk", share=0.2, budget_usd=5.0, marks={7: 5}), by=by
+    )
+    control.put_calibration(calibration_of(tenant))

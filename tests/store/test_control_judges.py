@@ -210,14 +210,18 @@ def test_an_altered_row_is_not_believed(control: Control, database: ControlDatab
     judged(control, ACME)
     database.execute(f"UPDATE {table} SET tenant = 'acme', seal = x'00112233445566778899aabbccddeeff'")
     with pytest.raises(Corrupt):
-        match table:
-            case "rubrics":
-                control.rubrics(ACME)
-            case "judges":
-                control.judges(ACME)
-            case "judge_jobs":
-                control.judge_jobs(ACME)
-            case "judge_schedules":
-                control.judge_schedules(ACME)
-            case _:
-                control.calibrations(ACME, "kind")
+        _read(control, table)
+
+
+def _read(control: Control, table: str) -> None:
+    match table:
+        case "rubrics":
+            control.rubrics(ACME)
+        case "judges":
+            control.judges(ACME)
+        case "judge_jobs":
+            control.judge_jobs(ACME)
+        case "judge_schedules":
+            control.judge_schedules(ACME)
+        case _:
+            control.calibrations(ACME, "kind")

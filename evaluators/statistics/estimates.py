@@ -25,6 +25,7 @@ class Lack(StrEnum):
     COLLINEAR = "collinear"  # a column of the model repeats others
     NO_LABELS = "no_labels"  # nobody labelled these
     TOO_FEW = "too_few"  # too few for an interval
+    NO_BETTER_THAN_CHANCE = "no_better_than_chance"  # a judge whose sensitivity and specificity add up to 1 or less
 
 
 @dataclass(frozen=True, kw_only=True)

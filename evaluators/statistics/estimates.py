@@ -20,6 +20,7 @@ class Lack(StrEnum):
     NOT_BINARY = "not_binary"  # defined for two labels only
     FEW_ANNOTATORS = "few_annotators"  # fewer people than the method asks for
     FEW_ITEMS = "few_items"  # fewer items than the method asks for
+    UNEQUAL_WEIGHTS = "unequal_weights"  # the formula is of items that count alike
     NEAR_THE_BAR = "near_the_bar"  # no affordable number of labels would tell the estimate from the bar
     SEPARATED = "separated"  # one outcome only in a part of the rows: a coefficient would be infinite
     COLLINEAR = "collinear"  # a column of the model repeats others

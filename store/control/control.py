@@ -25,6 +25,7 @@ from store.control.database import Database
 from store.control.erasures import Erasure
 from store.control.gating import Gating
 from store.control.judging import Judging
+from store.control.labelling import Labelling
 from store.control.migrate import upgrade
 from store.control.records import (
     AuditHead,
@@ -44,9 +45,9 @@ from store.control.watching import Watching
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control(Releasing, Curating, Running, Gating, Watching, Judging):
-    """Tenants, keys, ledger, releases, plans, datasets, runs, judges, audit, idempotency keys. `by` None means Assay
-    itself."""
+class Control(Releasing, Curating, Running, Gating, Watching, Judging, Labelling):
+    """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, audit, idempotency keys. `by` None means
+    Assay itself."""
 
     @classmethod
     def open(cls, url: str, *, pepper: bytes, clock: Clock = system_clock) -> Control:

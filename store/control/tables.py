@@ -421,6 +421,86 @@ JUDGE_CALIBRATIONS: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
+LABEL_QUEUES: Final = Table(
+    "label_queues",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("app", String(200), nullable=False),
+    Column("rubric", String(200), nullable=False),
+    Column("rubric_version", BigInteger, nullable=False),
+    Column("rubric_digest", String(64), nullable=False),
+    Column("rubric_body", Text, nullable=False),  # canonical JSON object: the rubric as it was when the queue was made
+    Column("n_annotators", Integer, nullable=False),  # of each task
+    Column("reservation_s", BigInteger, nullable=False),
+    Column("judge", String(200)),
+    Column("note", Text, nullable=False),
+    Column("draws", Text, nullable=False),  # JSON array: judges/labels/draws.py
+    Column("n_tasks", BigInteger, nullable=False),
+    Column("n_erased", BigInteger, nullable=False),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("seal", LargeBinary(16)),
+)
+
+LABEL_TASKS: Final = Table(
+    "label_tasks",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("queue", String(200), primary_key=True),
+    Column("task_id", String(40), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("item", String(1000), nullable=False),
+    Column("target", String(16), nullable=False),
+    Column("session_id", String(1000), nullable=False),
+    Column("trace_id", String(32)),
+    Column("user_id", Text),  # whose content it is: an erasure takes it away
+    Column("has_text", Integer, nullable=False),
+    Column("stratum", Text),
+    Column("segment", String(200)),
+    Column("probability", Text, nullable=False),  # as Python writes a float, so that it comes back as it was
+    Column("assigned", Text, nullable=False),  # JSON array of annotators; empty: anybody
+    Column("reserved", Text, nullable=False),  # JSON object: annotator -> until when, ns
+    Column("answered", Text, nullable=False),  # JSON object: annotator -> whether with a label
+    Column("status", String(24), nullable=False),
+    Column("label", Text),
+    Column("how", String(16)),
+    Column("revision", BigInteger, nullable=False),  # labels it has had
+    Column("scored", BigInteger, nullable=False),  # of these in the lake
+    Column("decided_by", String(200)),
+    Column("note", Text, nullable=False),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("completed_at_ns", BigInteger),
+    Column("seal", LargeBinary(16)),
+)
+
+LABEL_TEXTS: Final = Table(
+    "label_texts",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("queue", String(200), primary_key=True),
+    Column("task_id", String(40), primary_key=True),
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # zstd of JSON: what an annotator sees of an imported item
+    Column("seal", LargeBinary(16)),
+)
+
+ANNOTATIONS: Final = Table(
+    "annotations",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("queue", String(200), primary_key=True),
+    Column("task_id", String(40), primary_key=True),
+    Column("annotator", String(200), primary_key=True),
+    Column("labels", Text, nullable=False),  # JSON array; empty: skipped
+    Column("skipped", Text),  # the reason
+    Column("note", Text, nullable=False),
+    Column("made_at_ns", BigInteger, nullable=False),
+    Column("duration_ms", BigInteger),
+    Column("key_id", String(64)),
+    Column("seal", LargeBinary(16)),
+)
+
 CHANGES: Final = Table(
     "changes",
     METADATA,
@@ -436,5 +516,6 @@ SEALED: Final = (
     *(GATE_DECISIONS, GATE_BUNDLES),
     *(ONLINE_EVALUATORS, ONLINE_MARKS),
     *(RUBRICS, JUDGES, JUDGE_JOBS, JUDGE_TARGETS, JUDGE_VERDICTS, JUDGE_SCHEDULES, JUDGE_CALIBRATIONS),
+    *(LABEL_QUEUES, LABEL_TASKS, LABEL_TEXTS, ANNOTATIONS),
     CHANGES,
 )

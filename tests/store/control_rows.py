@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from core.ids import TenantId
-from core.records import Principal, Role
+from core.records import Principal, Role, TargetKind
 from store.control.control import Control
 from store.control.gates import GateRecord
 from store.control.judge_records import (
@@ -17,6 +18,8 @@ from store.control.judge_records import (
     TargetRecord,
     VerdictRecord,
 )
+from store.control.label_records import AnnotationRecord, QueueRecord, TaskRecord
+from store.control.labelling import TaskChange
 
 JUDGE_VERSION: Final = "0123456789ab"
 
@@ -117,3 +120,47 @@ def judged(control: Control, tenant: TenantId) -> None:
         JudgeSchedule(tenant=tenant, judge="kind", app="desk", share=0.2, budget_usd=5.0, marks={7: 5}), by=by
     )
     control.put_calibration(calibration_of(tenant))
+
+
+def queue_of(tenant: TenantId, name: str = "triage", *, n_annotators: int = 2) -> QueueRecord:
+    """A label queue without tasks."""
+    return QueueRecord(
+        tenant=tenant,
+        name=name,
+        app="desk",
+        rubric="kind",
+        rubric_version=1,
+        rubric_digest="cd" * 32,
+        rubric_body={"file": "Did it help? \u00e9"},
+        n_annotators=n_annotators,
+        judge="kind",
+    )
+
+
+def task_of(n: int, queue: str = "triage", **given: Any) -> TaskRecord:
+    """A task over a session."""
+    made: dict[str, Any] = {
+        "queue": queue,
+        "task_id": f"task_{n}",
+        "position": n,
+        "item": f"s{n}",
+        "target": TargetKind.SESSION,
+        "session_id": f"s{n}",
+        "stratum": "pass / high",
+        "probability": 0.1 + 1e-17 * n,
+    }
+    return TaskRecord(**{**made, **given})
+
+
+def labelled(control: Control, tenant: TenantId) -> None:
+    """A queue with a task of each kind, one of them answered."""
+    ann = Principal(tenant=tenant, role=Role.POWER_USER, name="ann", key_id="0123456789ab")
+    control.create_label_queue(queue_of(tenant), by=ann)
+    new = [task_of(1), task_of(2, has_text=True, target=TargetKind.EXAMPLE, user_id="u2")]
+    texts = {"task_2": {"answer": "h\u00e9 \u0000"}}
+    control.add_label_tasks(tenant, "triage", lambda *_: (new, []), texts=texts, draw={"draw": 1}, by=ann)
+    said = AnnotationRecord(
+        queue="triage", task_id="task_1", annotator="ann", labels=("pass",), note="why", made_at_ns=5, duration_ms=7
+    )
+    change = TaskChange(task=replace(task_of(1), answered={"ann": True}), said=said, action="labels.annotate")
+    control.change_label_task(tenant, "triage", "task_1", lambda *_: change, by=ann)

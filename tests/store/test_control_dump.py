@@ -18,7 +18,7 @@ from store.control.integrity import look_over_server
 from store.control.online import OnlineChoice
 from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
-from tests.store.control_rows import decided, judged
+from tests.store.control_rows import decided, judged, labelled
 from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
 from tests.store.test_control_runs import SPEC, trials_of
 
@@ -44,6 +44,7 @@ def filled(database: ControlDatabase) -> Control:
     control.add_gate(decided(ACME), b"{}", by=ann)
     control.set_online(OnlineChoice(tenant=ACME, app="desk", evaluators=("loops",), share=0.5), {7: 5}, by=ann)
     judged(control, ACME)
+    labelled(control, ACME)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
 
@@ -75,6 +76,9 @@ def told(control: Control) -> object:
         control.gate_bundle(ACME, "gate_1"),
         control.online_choices(ACME),
         control.online_mark(ACME),
+        control.label_tasks(ACME, "triage"),
+        control.annotations(ACME, "triage"),
+        control.task_text(ACME, "triage", "task_2"),
     )
 
 

@@ -1,0 +1,1 @@
+"""Labels by people: the life of a task, and how the tasks of a queue are drawn."""

@@ -103,7 +103,7 @@ def of_pair(answer_a: str, answer_b: str, question: str = "") -> Content:
     """Two answers to one question."""
     parts = [("question", [{"question": question}], MOST_ANSWER)] if question else []
     parts += [("answer_1", [{"answer": answer_a}], MOST_ANSWER), ("answer_2", [{"answer": answer_b}], MOST_ANSWER)]
-    return _whole(parts, pair=True, empty=not (answer_a.strip() and answer_b.strip()))
+    return _whole(parts, pair=True, empty=not (answer_a.strip() or answer_b.strip()))
 
 
 def of_text(text: str, question: str = "") -> Content:

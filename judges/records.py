@@ -109,11 +109,18 @@ class ModelRef:
         return f"{self.provider}:{self.model}"
 
 
+class OwnFamily(StrEnum):
+    """What happens when a judge grades models of its own family, which it may prefer."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, kw_only=True)
 class JudgeSpec:
     """A judge: a rubric and who answers it. Several models are a panel: the majority's label is the verdict. `repeats`
     ask each model so often; `both_orders` is for pairs. `version` changes whenever the same target could get another
-    verdict."""
+    verdict; `own_family` is no part of it."""
 
     name: str
     rubric: str
@@ -125,6 +132,7 @@ class JudgeSpec:
     repeats: int = 1
     both_orders: bool = True
     app: str | None = None
+    own_family: OwnFamily = OwnFamily.WARN
 
     @property
     def version(self) -> str:

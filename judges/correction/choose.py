@@ -19,6 +19,7 @@ from judges.correction.rogan import right_shares, rogan_gladen
 LEAST_LABELS: Final = 10  # drawn from the population; below it an interval says next to nothing
 LEAST_OF_GRADES: Final = 20  # of values between 0 and 1, whose interval leans on their spread alone
 RARE: Final = 15  # labels of the rarer class under which the log odds are not normal enough
+FEW_ERRORS: Final = 5  # judge and people apart so often at least, or the judge's errors have not shown their spread
 
 
 def corrected(
@@ -96,7 +97,9 @@ def _interval(judged: Judged, found: PpiMean, level: float, finite: bool, seed: 
     if finite and judged.labelled.all():
         return Interval(low=found.value, high=found.value, level=level, method="all_labelled"), 0.0
     se = math.sqrt(found.variance * found.n / (found.n - 1)) if found.n > 1 else 0.0
-    if judged.binary and _of_rarer(judged, found.n) < RARE:
+    seen = judged.labelled
+    few = _of_rarer(judged, found.n) < RARE or int((judged.label != judged.judge)[seen].sum()) < FEW_ERRORS
+    if judged.binary and few:
         return chain_beta(judged, level, finite=finite, seed=seed)
     return logit(found, level), se
 

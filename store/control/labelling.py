@@ -76,6 +76,7 @@ class Labelling(Transactions):
         *,
         texts: Mapping[str, Mapping[str, Any]] | None = None,
         draw: Mapping[str, Any] | None = None,
+        action: str = "labels.add",
         by: Principal,
     ) -> tuple[int, int]:
         """(new tasks, changed ones). `made` gets the queue and its tasks and answers which to add and which to write
@@ -89,7 +90,7 @@ class Labelling(Transactions):
             draws = queue.draws if draw is None else (*queue.draws, draw)
             labels.change_queue(connection, replace(queue, n_tasks=queue.n_tasks + len(new), draws=draws))
             after = {"n_new": len(new), "n_changed": len(changed), "draw": None if draw is None else draw.get("draw")}
-            self._audit(connection, by, tenant, "labels.add", f"label-queue/{name}", after)
+            self._audit(connection, by, tenant, action, f"label-queue/{name}", after)
             return len(new), len(changed)
 
     def label_tasks(self, tenant: TenantId, name: str) -> tuple[QueueRecord, list[TaskRecord]]:
@@ -105,7 +106,7 @@ class Labelling(Transactions):
         with self._database.read() as connection:
             queue = labels.need_queue(connection, tenant, name)
             task = labels.need_task(connection, tenant, name, task_id)
-            return queue, task, labels.annotations(connection, tenant, task)
+            return queue, task, labels.said_of(connection, tenant, task)
 
     def task_text(self, tenant: TenantId, name: str, task_id: str) -> dict[str, Any]:
         """The content of an imported task. Raises NotFound, Corrupt."""
@@ -130,7 +131,7 @@ class Labelling(Transactions):
         with self._changing() as connection:
             queue = labels.need_queue(connection, tenant, name)
             task = labels.need_task(connection, tenant, name, task_id)
-            change = decide(queue, task, labels.annotations(connection, tenant, task), self._clock())
+            change = decide(queue, task, labels.said_of(connection, tenant, task), self._clock())
             if change is None:
                 return None
             labels.change_task(connection, tenant, change.task)

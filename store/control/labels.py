@@ -114,7 +114,7 @@ def text(connection: Connection, tenant: TenantId, queue: str, task_id: str) -> 
     return found
 
 
-def annotations(connection: Connection, tenant: TenantId, task: TaskRecord) -> list[AnnotationRecord]:
+def said_of(connection: Connection, tenant: TenantId, task: TaskRecord) -> list[AnnotationRecord]:
     """What was said of a task, in order of time. Raises Corrupt when one was altered or is gone."""
     key = {"tenant": str(tenant), "queue": task.queue, "task_id": task.task_id}
     return _whole(connection, key, len(task.answered))

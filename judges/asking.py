@@ -84,7 +84,8 @@ class _Line:
 
 class Asker:
     """Asks the models of judges. One for a process and its event loop; an async context manager. `chance` draws the
-    pauses, `order_seed` the order of a pair that is shown in one only, `nonce` each call's fence."""
+    pauses, `order_seed` the order of a pair that is shown in one only, `nonce` each call's fence; `fence_of` gives that
+    of a question with a key, so that it is the same text whenever it is asked."""
 
     def __init__(
         self,
@@ -97,8 +98,10 @@ class Asker:
         clock: pacing.Clock = time.monotonic,
         sleep: pacing.Sleep = asyncio.sleep,
         now_ns: Callable[[], int] = time.time_ns,
+        fence_of: Callable[[str], str] | None = None,
     ) -> None:
         self._access = access
+        self._fence_of = fence_of
         self._limits = limits or pacing.Limits()
         self._nonce = nonce
         self._order_seed = order_seed
@@ -124,9 +127,12 @@ class Asker:
         """Closes its connections."""
         await self._http.aclose()
 
-    async def ask(self, spec: JudgeSpec, rubric: Rubric, content: Content, *, seen: Seen | None = None) -> Verdict:
-        """The verdict of a judge on content. `seen` is told of every request. Raises InvalidInput: the rubric is not
-        the judge's, the content is not of the rubric's kind, a key lacks or is refused, a model does not exist."""
+    async def ask(
+        self, spec: JudgeSpec, rubric: Rubric, content: Content, *, seen: Seen | None = None, key: str | None = None
+    ) -> Verdict:
+        """The verdict of a judge on content. `seen` is told of every request. `key` names the question: asked again
+        under it, a provider that honours Idempotency-Key answers and charges once. Raises InvalidInput: the rubric is
+        not the judge's, the content is not of its kind, a key lacks or is refused, a model does not exist."""
         if rubric.digest != spec.rubric_digest:
             said = f"judge {spec.name} is of another text of rubric {spec.rubric}; make a judge of this one"
             raise InvalidInput(said, field="rubric")
@@ -138,7 +144,7 @@ class Asker:
         try:
             async with asyncio.TaskGroup() as asked:
                 tasks = [
-                    asked.create_task(self._reply(line, spec, rubric, content, repeat, shown, seen))
+                    asked.create_task(self._reply(line, spec, rubric, content, repeat, shown, seen, key))
                     for line in lines
                     for repeat in range(spec.repeats)
                     for shown in orders_of(spec, rubric, content.hash, repeat, self._order_seed)
@@ -163,16 +169,20 @@ class Asker:
         repeat: int,
         shown: str | None,
         seen: Seen | None,
+        key: str | None,
     ) -> Reply:
         """One model's answer to one question, and to the question that repairs it."""
-        prompt = build(rubric, content, self._nonce(), shown or "ab")
+        key = None if key is None else f"{key[:40]}.{spec.models.index(line.ref)}.{repeat}.{shown or 'a'}"
+        nonce = self._nonce() if key is None or self._fence_of is None else self._fence_of(key)
+        prompt = build(rubric, content, nonce, shown or "ab")
         reply = Reply(model=line.ref.text, repeat=repeat, shown=shown)
-        answered = await self._request(line, spec, opening(prompt), prompt, seen, repairs=False)
+        answered = await self._request(line, spec, opening(prompt), prompt, seen, key, repairs=False)
         reply = self._read(reply, line.ref, rubric, answered)
         if reply.missing not in _REPAIRED:
             return reply
         messages = repairing(prompt, reply.raw, repair_text(rubric))
-        answered = await self._request(line, spec, messages, prompt, seen, repairs=True)
+        again = None if key is None else f"{key}.again"
+        answered = await self._request(line, spec, messages, prompt, seen, again, repairs=True)
         return replace(self._read(reply, line.ref, rubric, answered), repaired=True)
 
     def _read(self, before: Reply, ref: ModelRef, rubric: Rubric, answered: ModelResponse | _Failed) -> Reply:
@@ -202,6 +212,7 @@ class Asker:
         messages: list[ModelMessage],
         prompt: Prompt,
         seen: Seen | None,
+        key: str | None,
         *,
         repairs: bool,
     ) -> ModelResponse | _Failed:
@@ -211,7 +222,9 @@ class Asker:
             mode = line.mode
             async with line.lane:
                 started_ns = self._now_ns()
-                answered = await self._once(line, spec, mode, messages, prompt)
+                answered = await self._once(
+                    line, spec, mode, messages, prompt, None if key is None else f"{key}.{mode}"
+                )
                 ended_ns = self._now_ns()
             n_tried += 1
             if seen is not None:
@@ -227,11 +240,11 @@ class Asker:
             await self._sleep(pause_s)
 
     async def _once(
-        self, line: _Line, spec: JudgeSpec, mode: Mode, messages: list[ModelMessage], prompt: Prompt
+        self, line: _Line, spec: JudgeSpec, mode: Mode, messages: list[ModelMessage], prompt: Prompt, key: str | None
     ) -> ModelResponse | Exception:
         try:
             async with asyncio.timeout(self._limits.timeout_s):
-                return await request(line.model, spec, mode, messages, prompt)
+                return await request(line.model, spec, mode, messages, prompt, key)
         except Exception as error:  # SDKs let errors of their own parsers through
             return error
 

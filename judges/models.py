@@ -65,10 +65,12 @@ def first_mode(model: Model) -> Mode:
 
 
 async def request(
-    model: Model, spec: JudgeSpec, mode: Mode, messages: list[ModelMessage], prompt: Prompt
+    model: Model, spec: JudgeSpec, mode: Mode, messages: list[ModelMessage], prompt: Prompt, key: str | None = None
 ) -> ModelResponse:
-    """One request. Raises what pydantic-ai does."""
+    """One request, named by `key`. Raises what pydantic-ai does."""
     settings = ModelSettings(temperature=spec.temperature, max_tokens=spec.max_output_tokens)
+    if key is not None:
+        settings["extra_headers"] = {"Idempotency-Key": key}
     return await model_request(
         model, messages, model_settings=settings, model_request_parameters=_parameters(mode, prompt)
     )

@@ -205,8 +205,8 @@ def _parts(of: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _values(one: VerdictRecord) -> dict[str, object]:
-    said = json.dumps({"explanation": one.explanation, "raw": one.raw}).encode()
-    body, n_bytes = packed(said)
+    said = {"explanation": one.explanation, "raw": one.raw, "replies": list(one.replies), "calls": list(one.calls)}
+    body, n_bytes = packed(text_of(said).encode())
     return {
         "tenant": str(one.tenant),
         **{name: getattr(one, name) for name in (*_VERDICT, *_TOKENS, "n_calls", "at_ns")},
@@ -229,5 +229,8 @@ def _verdict(values: Mapping[str, Any]) -> VerdictRecord:
         confidence=None if confidence is None else confidence / _PPM,
         repaired=bool(values["repaired"]),
         cost_usd=None if cost is None else cost / NANO,
-        **said,
+        explanation=said["explanation"],
+        raw=said["raw"],
+        replies=tuple(said["replies"]),
+        calls=tuple(said["calls"]),
     )

@@ -122,7 +122,8 @@ class TargetRecord:
 @dataclass(frozen=True, kw_only=True)
 class VerdictRecord:
     """A verdict that was paid for: labels, or the reason `missing`; `raw` is the reply as it came. `cost_usd` None: no
-    price is known. `session_id` is whose content it is of."""
+    price is known. `session_id` is whose content it is of; `replies` and `calls` (plain JSON) are what it
+    was made of."""
 
     tenant: TenantId
     key: str
@@ -143,6 +144,8 @@ class VerdictRecord:
     n_calls: int = 0
     cost_usd: float | None = None
     at_ns: int = 0
+    replies: tuple[Mapping[str, Any], ...] = ()
+    calls: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

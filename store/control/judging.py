@@ -203,13 +203,16 @@ class Judging(Transactions):
             return judge_jobs.change(connection, tenant, job_id, owner=None, lease_until_ns=None, status="waiting")
 
     def cancel_judge_job(self, tenant: TenantId, job_id: str, *, by: Principal) -> JobRecord:
-        """Ends a job where it is; one that ended already is left as it is. Raises NotFound."""
+        """Ends a job where it is; one that ended already is left as it is. Who works on it still counts what was paid
+        for, and then calls `end_judge_job`. Raises NotFound."""
         with self._changing() as connection:
-            job = judge_jobs.record(judge_jobs.find(connection, tenant, job_id))
+            row = judge_jobs.find(connection, tenant, job_id)
+            job = judge_jobs.record(row)
             if job.status.ended:
                 return job
             self._audit(connection, by, tenant, "judge.cancel", f"judge_job/{job_id}", {"n_paid": job.n_paid})
-            return self._end_job(job, connection, JobStatus.CANCELLED, f"cancelled by {by.name[:200]}")
+            reason = f"cancelled by {by.name[:200]}"
+            return self._end_job(job, connection, JobStatus.CANCELLED, reason, drops=row.owner is None)
 
     # Verdicts
 
@@ -303,10 +306,13 @@ class Judging(Transactions):
         with self._database.read() as connection:
             return judge_rows.calibrations(connection, tenant, judge, version)
 
-    def _end_job(self, job: JobRecord, connection: Any, status: JobStatus, reason: str | None) -> JobRecord:
+    def _end_job(
+        self, job: JobRecord, connection: Any, status: JobStatus, reason: str | None, *, drops: bool = True
+    ) -> JobRecord:
+        if drops:
+            judge_jobs.drop_targets(connection, job.tenant, job.job_id)
         if job.status.ended:
             return job
-        judge_jobs.drop_targets(connection, job.tenant, job.job_id)
         ended = {"status": status.value, "reason": reason, "finished_at_ns": self._clock(), "owner": None}
         return judge_jobs.change(connection, job.tenant, job.job_id, **ended)
 

@@ -90,6 +90,8 @@ def verdict_of(tenant: TenantId, n: int = 0, *, job_id: str = "judging_1", missi
         n_calls=1,
         cost_usd=0.000000003,
         at_ns=5,
+        replies=({"model": "sim", "labels": ["pass"]},),
+        calls=({"started_ns": 4},),
     )
 
 

@@ -34,13 +34,13 @@ def test_a_verdict_over_openais_wire_is_asked_for_as_a_json_schema() -> None:
 
 def test_a_verdict_over_anthropics_wire_is_asked_for_as_its_one_tool() -> None:
     with model_server(Said(call={"explanation": "done", "label": "pass", "confidence": 1})) as server:
-        said = ask(server, spec=spec_of(PASS_FAIL, "anthropic:claude-3-5-haiku-latest"))
+        said = ask(server, spec=spec_of(PASS_FAIL, "anthropic:claude-3-haiku-20240307"))
     assert (said.label, said.missing) == ("pass", None)
     assert json.loads(said.raw)["label"] == "pass"
     (asked,) = server.asked
     assert [tool["name"] for tool in asked["tools"]] == ["verdict"]
     assert asked["tool_choice"]["type"] in ("any", "tool")
-    assert server.headers[0]["x-api-key"] == "sk-ant-12345678"
+    assert server.headers[0]["authorization"] == "Bearer sk-ant-12345678"
 
 
 def test_a_server_that_takes_no_schema_is_asked_by_tool_and_then_in_words() -> None:

@@ -13,6 +13,7 @@ from core.errors import InvalidInput, NotFound
 from core.ids import TenantId
 from evaluators.datasets.records import line_of, read_version
 from evaluators.records import Reason
+from evaluators.runs.judged import judged_in
 from evaluators.runs.reading import scores_of_run
 from store.control.control import Control
 from store.control.run_records import RunRecord, TrialRecord, TrialStatus
@@ -34,6 +35,7 @@ REQUIRED: Final = ("example_id", "trial", "metric", "value")
 MEASURED: Final = ("latency_ms", "cost_usd", "tokens")  # of every trial, where any tells
 NOT_SCORED: Final = "not_scored"  # the trial ended, and the lake has no score of it
 NO_VALUE: Final = "no_value"  # a label alone
+NOT_JUDGED: Final = "not_judged"  # a judge looked at others of the run's trials
 _UNDER_WAY: Final = tuple(
     f"{Reason.NOT_FINISHED.value}: the trial is {one.value}" for one in TrialStatus if not one.ended
 )
@@ -62,6 +64,7 @@ class RunScores:
     evaluators: Mapping[str, str]  # name -> version
     rows: pl.DataFrame
     examples: Mapping[str, str] = field(default_factory=dict)  # example id -> hash of its content
+    judges: frozenset[str] = frozenset()  # of the evaluators, those that are judges
 
     def __post_init__(self) -> None:
         missing = [name for name in REQUIRED if name not in self.rows.columns]
@@ -96,7 +99,8 @@ def pending() -> pl.Expr:
 def read_run(
     control: Control, store: TenantStore, tenant: TenantId, run_id: str, *, with_examples: bool = False
 ) -> RunScores:
-    """What was scored in a run so far: a row for every example, trial and metric, also where there is no value.
+    """What was scored in a run so far: a row for every example, trial and metric, also where there is no value. What a
+    judge said of its trials afterwards is a metric of the judge's name, of the version that judged last.
 
     `with_examples` hashes the contents of the run's examples, which reads the dataset. Raises NotFound for an unknown
     run, Conflict when trials are missing.
@@ -104,6 +108,12 @@ def read_run(
     run, trials = control.run(tenant, run_id), control.trials(tenant, run_id)
     spec = run.spec
     asked = frozenset(one.example_id for one in trials)
+    names = {one.partition("@")[0]: one.partition("@")[2] for one in spec.evaluators}
+    judged, judges = judged_in(store, run, trials)
+    judges = {name: version for name, version in judges.items() if name not in (*names, *MEASURED)}
+    rows = _rows(store, run, trials)
+    if judges:
+        rows = pl.concat([rows, _of_judges(_known(trials), judged.filter(pl.col("metric").is_in([*judges])))])
     return RunScores(
         run_id=run.run_id,
         app=spec.app,
@@ -114,15 +124,17 @@ def read_run(
         k=spec.k,
         finished_at_ns=run.finished_at_ns,
         status=run.status.value,
-        evaluators={one.partition("@")[0]: one.partition("@")[2] for one in spec.evaluators},
-        rows=_rows(store, run, trials),
+        evaluators=names | judges,
+        rows=rows,
         examples=_hashes(control, tenant, run, asked) if with_examples else {},
+        judges=frozenset(judges),
     )
 
 
-def _rows(store: TenantStore, run: RunRecord, trials: Sequence[TrialRecord]) -> pl.DataFrame:
+def _known(trials: Sequence[TrialRecord]) -> pl.DataFrame:
+    """The trials with what is known of each."""
     kinds = {name: pl.String() for name in ("example_id", "stratum", "session_id", "trace_id", "unasked")}
-    known = pl.DataFrame(
+    return pl.DataFrame(
         [
             (one.example_id, one.stratum, one.session_id, next(iter(one.trace_ids), None), _unasked(one), one.trial)
             for one in trials
@@ -130,6 +142,22 @@ def _rows(store: TenantStore, run: RunRecord, trials: Sequence[TrialRecord]) -> 
         schema={**kinds, "trial": pl.Int32()},
         orient="row",
     )
+
+
+def _of_judges(known: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """Rows of every trial and judge."""
+    rows = known.join(judged.select("metric").unique(maintain_order=True), how="cross")
+    said = judged.with_columns(there=True)
+    rows = rows.join(said, on=["example_id", "trial", "metric"], how="left").with_columns(
+        unscored=pl.when(pl.col("value").is_null()).then(
+            pl.coalesce("unscored", "unasked", pl.when("there").then(pl.lit(NO_VALUE)).otherwise(pl.lit(NOT_JUDGED)))
+        )
+    )
+    return rows.select(COLUMNS.names())
+
+
+def _rows(store: TenantStore, run: RunRecord, trials: Sequence[TrialRecord]) -> pl.DataFrame:
+    known = _known(trials)
     names = [one.partition("@")[0] for one in run.spec.evaluators]
     scores = scores_of_run(store, run, trials).select("example_id", "trial", "metric", "value", "unscored", there=True)
     scored = known.join(pl.DataFrame({"metric": names}, schema={"metric": pl.String()}), how="cross")

@@ -12,7 +12,7 @@ from core.records import EvaluatorKind
 from core.windows import Window
 from judges.records import JudgeSpec, ScaleKind
 from store.control.control import Control
-from store.judged import newest_said
+from store.judged import LABEL, VERDICT, newest_said
 from store.tenant import TenantStore
 
 SCHEMA: Final = pl.Schema(
@@ -54,9 +54,10 @@ def unlabelled(
 
     A label is an adjudicated one of the judge's rubric and its version, else an outcome that is named as the rubric
     is; `label_kind` says which. Where several verdicts or labels of a target are there, the newest holds. An outcome
-    that has a value and no label is read as passing from a half on, where the rubric is pass or fail.
+    that has a value and no label is read as passing from a half on, where the rubric is pass or fail. Verdicts and
+    labels that somebody wrote as plain scores do not count: they are neither this judge's nor adjudicated.
     """
-    said = newest_said(store, judge.name, EvaluatorKind.JUDGE, version=judge.version, window=window)
+    said = newest_said(store, judge.name, EvaluatorKind.JUDGE, version=judge.version, window=window, begins=VERDICT)
     told = said.select(
         "target",
         "session_id",
@@ -93,7 +94,7 @@ def pairs(
 
 def _labels(store: TenantStore, judge: JudgeSpec, words: tuple[str, str] | None) -> pl.DataFrame:
     """The label of each target; where people and an outcome both say one, the people's."""
-    human = newest_said(store, judge.rubric, EvaluatorKind.HUMAN, version=str(judge.rubric_version))
+    human = newest_said(store, judge.rubric, EvaluatorKind.HUMAN, version=str(judge.rubric_version), begins=LABEL)
     outcome = newest_said(store, judge.rubric, EvaluatorKind.OUTCOME)
     if words is not None:
         passing, failing = words

@@ -17,6 +17,8 @@ COLUMNS: Final = (
     *("target", "session_id", "score_id", "evaluator_version", "at_ns", "value", "label", "explanation", "unscored"),
     *("author", "metadata"),
 )
+VERDICT: Final = "judge_"  # begins the ids of scores that a judge of ours wrote: POST /scores cannot choose an id
+LABEL: Final = "label_"  # and of labels that people gave in a queue, or that were imported
 _ANY: Final = ""  # no version is empty
 
 
@@ -27,12 +29,13 @@ def newest_said(
     *,
     version: str | None = None,
     window: Window | None = None,
+    begins: str = "",
     as_of_ns: int | None = None,
 ) -> pl.DataFrame:
-    """The newest score of each target by this evaluator and kind, of one version or of any, decided in `window`:
-    COLUMNS, in order of `target`, which is written as `target_key` does."""
+    """The newest score of each target by this evaluator and kind, of one version or of any, decided in `window`, of
+    those whose id `begins` so: COLUMNS, in order of `target`, which is written as `target_key` does."""
     values = {"evaluator": evaluator, "kind": kind.value, "version": _ANY if version is None else version}
-    rows = store.frame(_said(), window, as_of_ns, values=values)
+    rows = store.frame(_said(), window, as_of_ns, values=values).filter(pl.col("score_id").str.starts_with(begins))
     newest = rows.sort("at_ns", "ingested_at", "score_id", descending=True).with_columns(target=target_key())
     return newest.unique("target", keep="first", maintain_order=True).select(COLUMNS).sort("target")
 

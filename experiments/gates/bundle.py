@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import polars as pl
@@ -22,6 +22,8 @@ from evaluators.records import Direction
 from experiments.gates.decide import decide
 from experiments.gates.policy import GatePolicy
 from experiments.gates.records import Asked, Cause, Decision, MetricFacts, Reason, as_json
+from store.control import certificates
+from store.control.certificates import JudgeFacts
 
 FORMAT: Final = "assay-gate-bundle"
 VERSION: Final = 1
@@ -43,6 +45,7 @@ class Evidence:
     absent: tuple[Reason, ...]
     now_ns: int
     seed: int
+    judges: Mapping[str, JudgeFacts] = field(default_factory=dict)
 
     def decided(self, policy: GatePolicy) -> Decision:
         """The decision."""
@@ -55,6 +58,7 @@ class Evidence:
             now_ns=self.now_ns,
             seed=self.seed,
             absent=self.absent,
+            judges=self.judges,
         )
 
 
@@ -70,6 +74,7 @@ def bundle_of(evidence: Evidence, decision: Decision, *, assay_version: str) -> 
         "absent": [_reason(one) for one in evidence.absent],
         "now_ns": evidence.now_ns,
         "seed": evidence.seed,
+        "judges": {name: certificates.as_json(one) for name, one in evidence.judges.items()},
         "runs": {
             side: None if run is None else _run(run)
             for side, run in (("baseline", evidence.baseline), ("candidate", evidence.candidate))
@@ -133,6 +138,7 @@ def evidence_of(bundle: Mapping[str, Any]) -> Evidence:
         absent=absent,
         now_ns=int(bundle["now_ns"]),
         seed=int(bundle["seed"]),
+        judges={str(name): certificates.of_json(one) for name, one in bundle.get("judges", {}).items()},
     )
 
 
@@ -144,7 +150,13 @@ def _run(run: RunScores) -> dict[str, Any]:
     told = {name: getattr(run, name) for name in _PLAIN}
     rows = run.rows.sort("metric", "example_id", "trial")
     columns = {name: [_number(value) for value in rows[name].to_list()] for name in COLUMNS}
-    return {**told, "evaluators": dict(run.evaluators), "examples": dict(run.examples), "rows": columns}
+    return {
+        **told,
+        "evaluators": dict(run.evaluators),
+        "examples": dict(run.examples),
+        "rows": columns,
+        "judges": sorted(run.judges),
+    }
 
 
 _PLAIN: Final = (
@@ -165,6 +177,7 @@ def _scores(told: Mapping[str, Any]) -> RunScores:
         **{name: told[name] for name in _PLAIN},
         evaluators=dict(told["evaluators"]),
         examples=dict(told["examples"]),
+        judges=frozenset(map(str, told.get("judges", ()))),
         rows=pl.DataFrame(columns, schema=COLUMNS, strict=True),
     )
 

@@ -7,7 +7,8 @@
     inconclusive    all else: what is missing, or what evidence would settle it, is said
 
 A candidate's run that ended itself (evaluators/early.py) fails by the same proof, computed again from its scores.
-What is wrong with a whole run (not finished, stale, of another release or dataset) makes it inconclusive even where
+A metric that a judge gave counts as missing unless the judge is certified (experiments/gates/believed.py). What is
+wrong with a whole run (not finished, stale, of another release or dataset) makes it inconclusive even where
 harm shows; what is missing of one metric does not hide the harm of another.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 from core.errors import InvalidInput
 from evaluators.evidence import RunScores
 from evaluators.statistics.estimates import Unestimated
+from experiments.gates.believed import judge_reasons
 from experiments.gates.early_harm import early_harm
 from experiments.gates.judging import judge, settled
 from experiments.gates.pairs import Pairs, examples_of, measured
@@ -38,6 +40,7 @@ from experiments.gates.records import (
 from experiments.gates.soundness import run_reasons
 from experiments.gates.words import evidence_notes, gain_reasons, metric_reasons, settling
 from experiments.gates.worst import regressions
+from store.control.certificates import JudgeFacts
 
 LEAST_OF_A_STRATUM = 2
 
@@ -52,16 +55,18 @@ def decide(
     now_ns: int,
     seed: int = 0,
     absent: tuple[Reason, ...] = (),
+    judges: Mapping[str, JudgeFacts] | None = None,
 ) -> Decision:
     """Decides. A run that is None is not there; `absent` says why. `facts` of a metric that is not among them: higher
-    is better, of unknown range."""
+    is better, of unknown range. `judges` says by metric what is known of the judge that gave it."""
     if baseline is None or candidate is None or absent:
         return _without_runs(baseline, candidate, policy, asked, now_ns, seed, absent)
     known = {rule.metric: _facts_of(rule, facts) for rule in policy.metrics}
-    early = early_harm(baseline, candidate, policy, known)
+    missing, notes = judge_reasons(baseline, candidate, policy, judges or {})
+    unproved = {one.metric for one in missing}
+    early = early_harm(baseline, candidate, policy, known, without=unproved)
     wrong = run_reasons(baseline, candidate, asked, policy, now_ns, may_have_ended=early is not None)
     judged: list[MetricEvidence] = []
-    missing: list[Reason] = []
     pairs: dict[str, Pairs] = {}
     for rule in policy.metrics:
         evidence, lacking, pairs[rule.metric] = judge(baseline, candidate, rule, known[rule.metric], policy, seed)
@@ -77,7 +82,7 @@ def decide(
         decision = GateDecision.PASS
     strata = _strata(policy, known, pairs, seed) if policy.strata else ()
     said = [*([early] if early else []), *wrong, *metric_reasons(judged, policy.alpha), *missing]
-    said += [*gain_reasons(judged, strata), *evidence_notes(asked)]
+    said += [*gain_reasons(judged, strata), *evidence_notes(asked), *notes]
     return Decision(
         decision=decision,
         asked=asked,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from core.errors import InvalidInput
 from evaluators.early import proof_of_harm
@@ -15,17 +15,22 @@ ENDED = "cancelled"  # the status of a run that was not asked to its end
 
 
 def early_harm(
-    baseline: RunScores, candidate: RunScores, policy: GatePolicy, facts: Mapping[str, MetricFacts]
+    baseline: RunScores,
+    candidate: RunScores,
+    policy: GatePolicy,
+    facts: Mapping[str, MetricFacts],
+    *,
+    without: Collection[str | None] = (),
 ) -> Reason | None:
     """Harm that holds however early the run ended, at the policy's alpha over all its metrics with a range; None when
-    the run was asked to its end, and when none is proved. A guardrail with a relative margin is not looked at: its
-    slack would depend on scores."""
+    the run was asked to its end, and when none is proved. A guardrail with a relative margin is not looked at, as its
+    slack would depend on scores, nor are the metrics in `without`."""
     if candidate.status != ENDED:
         return None
     metrics = []
     for rule in policy.metrics:
         known = facts[rule.metric]
-        if known.low is None or known.high is None:
+        if rule.metric in without or known.low is None or known.high is None:
             continue
         guards = rule.role is MetricRole.GUARDRAIL
         if guards and isinstance(rule.margin, str):

@@ -54,9 +54,13 @@ class Cause(StrEnum):
     GAINED = "gained"
     RUN_AGAIN = "run_again"  # the candidate has several runs: one of them decides
     REPEATED = "repeated"  # examples that say the same count once
+    UNCERTIFIED_JUDGE = "uncertified_judge"  # a metric that a judge gave whose agreement with people is not proved
+    CERTIFIED_JUDGE = "certified_judge"  # one that a judge gave who may decide, for information
 
 
-NOTES = frozenset({Cause.NO_GAIN, Cause.LOST_HERE, Cause.GAINED, Cause.RUN_AGAIN, Cause.REPEATED})
+NOTES = frozenset(
+    {Cause.NO_GAIN, Cause.LOST_HERE, Cause.GAINED, Cause.RUN_AGAIN, Cause.REPEATED, Cause.CERTIFIED_JUDGE}
+)
 
 
 @dataclass(frozen=True, kw_only=True)

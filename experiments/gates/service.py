@@ -19,9 +19,11 @@ from evaluators import catalogue
 from evaluators.evidence import RunScores
 from evaluators.pairing import UNITS_OF_TRIALS, metric_named
 from evaluators.repeats import once, repeats_of
+from experiments.gates.believed import judged_metrics
 from experiments.gates.bundle import Evidence, bundle_of
 from experiments.gates.policy import GatePolicy
 from experiments.gates.records import Asked, Cause, MetricFacts, Reason, as_json
+from store.control.certificates import DAY_NS, MAX_AGE_DAYS, JudgeFacts, facts_of_judge
 from store.control.control import Control
 from store.control.gates import GateRecord
 from store.control.run_records import RunRecord, RunStatus
@@ -65,6 +67,7 @@ class GateService:
     read_policy: ReadPolicy
     clock: Clock
     assay_version: str
+    certificate_ns: int = MAX_AGE_DAYS * DAY_NS  # how long a judge's certificate counts
 
     def decide(self, request: GateRequest, *, by: Principal) -> GateRecord:
         """The decision, which is kept and in the audit log when this returns.
@@ -79,19 +82,37 @@ class GateService:
         found = self._found(request, policy, by.tenant)
         if found.baseline is not None and found.candidate is not None:
             self.read_policy(request.policy_text, known_metrics(found.baseline, found.candidate))
-            _check_directions(policy)
+            _check_directions(policy, found.baseline.judges | found.candidate.judges)
         found, n_repeats = self._each_once(found, by.tenant)
         evidence = Evidence(
             policy_text=request.policy_text,
             asked=replace(asked, n_runs=found.n_runs, n_repeats=n_repeats),
             baseline=_narrowed(found.baseline, policy),
             candidate=_narrowed(found.candidate, policy),
-            facts={rule.metric: facts_of(rule.metric) for rule in policy.metrics},
+            facts=_facts(found, policy),
             absent=found.absent,
-            now_ns=self.clock(),
+            now_ns=(now_ns := self.clock()),
             seed=SEED,
+            judges=self._judges(found, policy, by.tenant, now_ns),
         )
         return self._keep(request, evidence, policy, by)
+
+    def _judges(self, found: Found, policy: GatePolicy, tenant: TenantId, now_ns: int) -> dict[str, JudgeFacts]:
+        """What is known of the judges that gave the policy's metrics, of the version that gave them."""
+        if found.baseline is None or found.candidate is None:
+            return {}
+        return {
+            name: facts_of_judge(
+                self.control,
+                tenant,
+                name,
+                found.candidate.evaluators.get(name) or found.baseline.evaluators[name],
+                app=found.candidate.app,
+                now_ns=now_ns,
+                max_age_ns=self.certificate_ns,
+            )
+            for name in judged_metrics(found.baseline, found.candidate, policy)
+        }
 
     def _keep(self, request: GateRequest, evidence: Evidence, policy: GatePolicy, by: Principal) -> GateRecord:
         decision = evidence.decided(policy)
@@ -162,16 +183,24 @@ def facts_of(metric: str) -> MetricFacts:
     return MetricFacts(direction=found.direction, low=low, high=high)
 
 
+def _facts(found: Found, policy: GatePolicy) -> dict[str, MetricFacts]:
+    """Of every metric of the policy; what a judge gave lies between 0 and 1."""
+    judges = frozenset().union(*(one.judges for one in (found.baseline, found.candidate) if one is not None))
+    share = MetricFacts(low=0.0, high=1.0)
+    return {rule.metric: share if rule.metric in judges else facts_of(rule.metric) for rule in policy.metrics}
+
+
 def known_metrics(*runs: RunScores) -> frozenset[str]:
     """Every metric there is: of the catalogue, of trials, and those of the runs."""
     scored = {name for run in runs for name in (*run.metrics, *run.evaluators)}
     return frozenset(catalogue.BY_NAME) | frozenset(UNITS_OF_TRIALS) | scored
 
 
-def _check_directions(policy: GatePolicy) -> None:
+def _check_directions(policy: GatePolicy, judges: frozenset[str]) -> None:
     """Raises InvalidInput for a metric of which only scores are left: its evaluator said which way is better."""
+    known = {*catalogue.BY_NAME, *UNITS_OF_TRIALS, *judges}
     for rule in policy.metrics:
-        if rule.direction is None and rule.metric not in catalogue.BY_NAME and rule.metric not in UNITS_OF_TRIALS:
+        if rule.direction is None and rule.metric not in known:
             said = (
                 f"the evaluator {rule.metric} is not here any more: say its direction (higher or lower) in the policy"
             )

@@ -22,6 +22,7 @@ _RUN_AGAIN: Final = {
     Cause.UNSCORED: "run the trials again that have no score, or allow more in max_unscored_share",
     Cause.CONTRADICTORY: "look at the scores: they cannot all be right",
     Cause.NO_SPREAD: "more examples, of more than one kind",
+    Cause.UNCERTIFIED_JUDGE: "label more and calibrate the judge: assay judges calibrate NAME says how many labels",
 }
 
 

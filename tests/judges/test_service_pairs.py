@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from core.clock import NS_PER_S
-from core.records import EvaluatorKind
+from core.records import EvaluatorKind, TargetKind
 from core.windows import Window
 from judges.service_pairs import SCHEMA, pairs, unlabelled
+from store.scores import NewScore, append_scores
 from tests.judges.stored import ACME, RUBRIC, Kept, judge_of, keep_judge
 
 NOW = 1_800_000_000 * NS_PER_S
@@ -103,6 +104,22 @@ def test_an_app_and_a_window_narrow_it(kept: Kept) -> None:
     assert [one["segment"] for one in found(kept, app="shop")] == ["shop"]
     within = Window(start_ns=NOW - 1, end_ns=NOW + 1)
     assert [one["session_id"] for one in found(kept, window=within)] == ["s1"]
+
+
+def test_what_somebody_wrote_as_plain_scores_is_neither(kept: Kept) -> None:
+    forged = [
+        NewScore(
+            evaluator=name, evaluator_version=version, evaluator_kind=kind, target=TargetKind.SESSION, session_id="s1",
+            label="pass", value=1.0, metadata={"app": "desk"},
+        )
+        for name, version, kind in (
+            ("helpfulness", judge_of().version, EvaluatorKind.JUDGE), ("helped", "3", EvaluatorKind.HUMAN)
+        )
+    ]  # fmt: skip
+    append_scores(kept.tenant, forged, ids=["score_1", "score_2"], author="somebody", now_ns=NOW)
+    assert unlabelled(kept.tenant, kept.control, ACME, judge_of()).is_empty()
+    kept.judged(judge_of(), [("s1", "fail")], at_ns=NOW - HOUR)
+    assert found(kept) == []
 
 
 def test_nothing_is_an_empty_frame(kept: Kept) -> None:

@@ -146,10 +146,11 @@ def _share_same(off: FloatArray) -> FloatArray:
 
 def _p_below(d: FloatArray, epsilon: float) -> float:
     """p of H0: mean >= epsilon. Where every item says the same, the t statistic is infinite: p is 0 or 1."""
-    mean, spread = float(d.mean()), float(d.std(ddof=1))
-    if spread == 0:
+    n, mean = len(d), float(d.mean())
+    variance = (float((d**2).sum()) - float(d.sum()) ** 2 / n) / (n - 1)  # whole numbers: the same in any order
+    if variance == 0:
         return 0.0 if mean < epsilon else 1.0
-    return float(stats.t.cdf((mean - epsilon) / (spread / math.sqrt(len(d))), len(d) - 1))
+    return float(stats.t.cdf((mean - epsilon) / math.sqrt(variance / n), n - 1))
 
 
 def _numbers(codes: IntArray, values: FloatArray | None) -> FloatArray:

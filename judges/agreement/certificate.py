@@ -53,18 +53,21 @@ class Certificate:
     reason: str
 
 
-def certify(of: Coefficient, n: int, bar: float, labels_more: int | None = None) -> Certificate:
+def certify(of: Coefficient, n: int, bar: float, needed: int | Unestimated | None = None) -> Certificate:
     """The standing of a coefficient of n labelled items against a bar (-1 to 1).
 
-    Without an estimate or bounds it is undetermined. Raises InvalidInput for a bar that is none.
+    `needed` is what labels_to_settle says, in all; it is told of the undetermined only. Without an estimate or bounds a
+    judge is undetermined. Raises InvalidInput for a bar that is none.
     """
     if not -1 < bar < 1:
         raise InvalidInput(f"a bar lies between -1 and 1, not {bar}", field="bar")
     standing, reason = _standing(of, bar)
-    if standing is not Standing.UNDETERMINED:
-        labels_more = None
-    elif labels_more is not None:
+    labels_more = None
+    if standing is Standing.UNDETERMINED and isinstance(needed, int):
+        labels_more = max(needed - n, 1)
         reason += f"; about {labels_more} labels more would settle it"
+    if standing is Standing.UNDETERMINED and isinstance(needed, Unestimated) and needed.reason is Lack.NEAR_THE_BAR:
+        reason += f"; the estimate {of.value:.3f} is so near to it that {MOST_LABELS} labels would not settle it"
     return Certificate(
         standing=standing,
         bar=bar,
@@ -95,7 +98,7 @@ def labels_to_settle(of: Table, statistic: Statistic, bar: float, seed: int) -> 
     are the true ones.
 
     Tables of n items are drawn from these proportions, and counted is in how many the posterior's bound lies beyond the
-    bar; sought is the least n at which POWER of them do (to 2%, deterministic in `seed`). For large n that is
+    bar; sought is the least n at which POWER of them do, to about a tenth, deterministic in `seed`. For large n that is
     ((z_.95 + z_.80) sd / (kappa - bar))^2 items of deviation sd each. Unestimated where there is no estimate, and where
     it lies so near to the bar that more than MOST_LABELS would be needed.
     """

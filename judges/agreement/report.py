@@ -13,7 +13,7 @@ from evaluators.statistics.estimates import Estimate, Lack, Unestimated
 from evaluators.statistics.rates import wilson
 from judges.agreement.alternative import EPSILON, AlternativeTest, Annotators, alternative_test
 from judges.agreement.ceiling import Ceiling, human_ceiling
-from judges.agreement.certificate import BAR, Certificate, certify, labels_to_settle
+from judges.agreement.certificate import BAR, Certificate, Standing, certify, labels_to_settle
 from judges.agreement.classes import LabelAgreement, label_agreements, raw_agreement
 from judges.agreement.coded import Coded, coded, ratings_of
 from judges.agreement.coefficients import Scale, deciding, gwet, kappa, krippendorff, weighted_kappa
@@ -174,10 +174,9 @@ def _with_people(
 
 def _certificate(given: Coded, of: Coefficient, scale: Scale, bar: float, *, forecast: bool) -> Certificate:
     settled = certify(of, given.table().n, bar)
-    if not forecast or settled.standing.value != "undetermined" or of.lower is None:
+    if not forecast or settled.standing is not Standing.UNDETERMINED or of.lower is None:
         return settled
-    total = labels_to_settle(given.table(), scale.statistic, bar, scale.seed)
-    return settled if isinstance(total, Unestimated) else certify(of, settled.n, bar, total - settled.n)
+    return certify(of, settled.n, bar, labels_to_settle(given.table(), scale.statistic, bar, scale.seed))
 
 
 def _segments(given: Coded, scale: Scale, bar: float) -> tuple[Slice, ...]:

@@ -26,6 +26,8 @@ MOST_ENTRIES: Final = 2_000
 _HEAD: Final = 0.4  # of what is kept when entries are left out; the rest is from the end
 _DEEPEST: Final = 20
 _PLACES: Final = {"system": 0, "user": 1, "document": 2, "tool_call": 3, "assistant": 4}  # in a turn without times
+_LINES: Final = {0x2028: "\\u2028", 0x2029: "\\u2029"}  # line ends that JSON lets stand
+_ANSWERS: Final = frozenset({"question", "answer", "answer_1", "answer_2", "reference"})
 
 Entry = dict[str, Any]
 
@@ -172,57 +174,60 @@ def _bounded(value: Any, depth: int = 0) -> Any:
     return value
 
 
-@dataclass(kw_only=True)
-class _Shown:
-    """Counts what is taken out while texts are made ready."""
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """A line of JSON, the texts in it as they were recorded, and what was taken out of it."""
 
+    text: str
+    raw: tuple[str, ...] = ()
     n_hidden: int = 0
     n_cut: int = 0
-    raw: list[str]
 
-    def line(self, entry: Entry, most_text: int) -> str:
-        """An entry as a line of JSON."""
-        hidden = 0
-        ready: Entry = {}
-        for name, value in entry.items():
-            if not isinstance(value, str):
-                ready[name] = value
-                continue
-            most = {"arguments": MOST_ARGUMENT, "result": MOST_RESULT, "error": MOST_RESULT}.get(name, most_text)
-            cut = self.cut(value, most)
-            self.raw.append(cut)
-            seen = shown(cut)
-            hidden += seen.n_hidden
-            ready[name] = seen.text
-        if hidden:
-            self.n_hidden += hidden
-            ready["hidden_characters_removed"] = hidden
-        return json.dumps(ready, ensure_ascii=False)
 
-    def cut(self, text: str, most: int) -> str:
-        """The text, or its start and its end around a mark."""
-        if len(text) <= most:
-            return text
-        head = most // 2
-        left_out = len(text) - most
-        self.n_cut += left_out
-        return f"{text[:head]} [... {left_out:,} characters left out ...] {text[len(text) - (most - head) :]}"
+def _line(entry: Entry, most_text: int) -> _Line:
+    raw: list[str] = []
+    n_hidden = n_cut = 0
+    ready: Entry = {}
+    for name, value in entry.items():
+        if not isinstance(value, str):
+            ready[name] = value
+            continue
+        cut = _cut(
+            value, {"arguments": MOST_ARGUMENT, "result": MOST_RESULT, "error": MOST_RESULT}.get(name, most_text)
+        )
+        n_cut += max(0, len(value) - len(cut))
+        raw.append(cut)
+        seen = shown(cut)
+        n_hidden += seen.n_hidden
+        ready[name] = seen.text
+    if n_hidden:
+        ready["hidden_characters_removed"] = n_hidden
+    text = json.dumps(ready, ensure_ascii=False).translate(_LINES)
+    return _Line(text=text, raw=tuple(raw), n_hidden=n_hidden, n_cut=n_cut)
+
+
+def _cut(text: str, most: int) -> str:
+    """The text, or its start and its end around a mark."""
+    if len(text) <= most:
+        return text
+    head = most // 2
+    return f"{text[:head]} [... {len(text) - most:,} characters left out ...] {text[len(text) - (most - head) :]}"
 
 
 def _whole(parts: list[tuple[str, list[Entry], int]], *, pair: bool = False, empty: bool = False) -> Content:
-    state = _Shown(raw=[])
-    ready = []
+    ready, lines = [], []
     for name, entries, most in parts:
-        most_text = most if name in ("question", "answer", "answer_1", "answer_2", "reference") else MOST_MESSAGE
-        lines = [state.line(entry, most_text) for entry in _middle_out(entries, MOST_ENTRIES)]
-        ready.append(Part(name=name, text="\n".join(_fitting(lines, most, state))))
+        most_text = most if name in _ANSWERS else MOST_MESSAGE
+        kept = _fitting([_line(entry, most_text) for entry in _middle_out(entries, MOST_ENTRIES)], most)
+        ready.append(Part(name=name, text="\n".join(line.text for line in kept)))
+        lines += kept
     return Content(
         parts=tuple(ready),
         pair=pair,
         empty=empty,
-        signs=signs(state.raw),
-        n_hidden=state.n_hidden,
-        n_cut=state.n_cut,
+        signs=signs(text for line in lines for text in line.raw),
+        n_hidden=sum(line.n_hidden for line in lines),
+        n_cut=sum(line.n_cut for line in lines),
     )
 
 
@@ -233,23 +238,22 @@ def _middle_out(entries: list[Entry], most: int) -> list[Entry]:
     return [*entries[:head], {"left_out_entries": len(entries) - most}, *entries[len(entries) - (most - head) :]]
 
 
-def _fitting(lines: list[str], most: int, state: _Shown) -> list[str]:
+def _fitting(lines: list[_Line], most: int) -> list[_Line]:
     """The first and the last lines that fit, around a line that says how many are left out. The last line and the
     first always stay."""
-    if sum(len(line) + 1 for line in lines) <= most * 1.1 + 200 or len(lines) < 3:
+    if sum(len(line.text) + 1 for line in lines) <= most or len(lines) < 3:
         return lines
-    head, room = 1, most * _HEAD - len(lines[0])
-    while head < len(lines) - 1 and len(lines[head]) < room:
-        room -= len(lines[head]) + 1
+    head, room = 1, most * _HEAD - len(lines[0].text)
+    while head < len(lines) - 1 and len(lines[head].text) < room:
+        room -= len(lines[head].text) + 1
         head += 1
-    tail, room = len(lines) - 1, most * (1 - _HEAD) - len(lines[-1])
-    while tail > head and len(lines[tail - 1]) < room:
+    tail, room = len(lines) - 1, most * (1 - _HEAD) - len(lines[-1].text)
+    while tail > head and len(lines[tail - 1].text) < room:
         tail -= 1
-        room -= len(lines[tail]) + 1
+        room -= len(lines[tail].text) + 1
     gone = lines[head:tail]
     if not gone:
         return lines
-    n_characters = sum(map(len, gone))
-    state.n_cut += n_characters
-    mark = json.dumps({"left_out_entries": len(gone), "characters": n_characters})
-    return [*lines[:head], mark, *lines[tail:]]
+    n_cut = sum(len(line.text) for line in gone)
+    mark = json.dumps({"left_out_entries": len(gone), "characters": n_cut})
+    return [*lines[:head], _Line(text=mark, n_cut=n_cut), *lines[tail:]]

@@ -30,6 +30,7 @@ class Services:
     clock: Clock
     version: str
     run_asked: threading.Event = field(default_factory=threading.Event)  # set: a run waits, or was cancelled
+    judge_asked: threading.Event = field(default_factory=threading.Event)  # set: a job of a judge waits
 
 
 def build_services(settings: Settings, clock: Clock = system_clock) -> Services:

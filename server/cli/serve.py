@@ -96,6 +96,7 @@ def _server(settings: Settings) -> int:
     from server.app import create_app
     from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
+    from server.judging import JudgeRunner
     from server.own_evaluators import install_own
     from server.running import Runner
     from server.scheduler import Scheduler
@@ -109,6 +110,8 @@ def _server(settings: Settings) -> int:
     own = install_own(settings.own_evaluators)
     runner = Runner(services)
     runner.start()
+    judges = JudgeRunner(services)
+    judges.start()
     scheduler = Scheduler(services)
     scheduler.start()
     try:
@@ -126,6 +129,7 @@ def _server(settings: Settings) -> int:
     finally:
         scheduler.close()
         runner.close()
+        judges.close()
         own.close()
         services.control.close()
     return ExitCode.OK

@@ -42,7 +42,7 @@ def corrected(
     """
     if len(judged.judge) == 0:
         return Unestimated(reason=Lack.NO_EXAMPLES, detail="the judge has judged nothing here")
-    drawn = judged.labelled & ~np.isnan(judged.p_human)
+    drawn = _drawn(judged)
     n_drawn, needed = int(drawn.sum()), LEAST_LABELS if judged.binary else LEAST_OF_GRADES
     if method is Method.PPI or (method is None and n_drawn >= needed):
         if n_drawn < needed:
@@ -50,6 +50,14 @@ def corrected(
         own = replace(judged, label=np.where(drawn, judged.label, np.nan))
         return _powered(own, level=level, lam=lam, finite=finite, seed=seed)
     return _shifted(judged, drawn, elsewhere, level, n_drawn, needed)
+
+
+def _drawn(judged: Judged) -> np.ndarray:
+    """Which labels were drawn with a known chance. Where all are certain (a chance of 1) and not every target has one,
+    they were chosen by hand and stand for themselves alone."""
+    known = judged.labelled & ~np.isnan(judged.p_human)
+    by_hand = not judged.labelled.all() and bool((judged.p_human[known] == 1).all())
+    return known & (not by_hand)
 
 
 def _too_few(n: int, needed: int) -> Unestimated:

@@ -58,7 +58,13 @@ class Detected:
 
 
 def product_drift(
-    x: FloatArray, day: np.ndarray, was: Range, least_chance: float, *, arl: float = ARL_DAYS
+    x: FloatArray,
+    day: np.ndarray,
+    was: Range,
+    least_chance: float,
+    *,
+    weight: FloatArray | None = None,
+    arl: float = ARL_DAYS,
 ) -> Detected:
     """Whether the mean of the corrected values left `was`. x and `day` (0, 1, ... in order) are of shape (targets,);
     `least_chance` is the smallest chance with which a target gets a label (p_judge p_human), as it bounds x. Raises
@@ -67,7 +73,8 @@ def product_drift(
         raise InvalidInput(f"{least_chance} is no chance", field="least_chance")
     most = 1 / least_chance
     sides = ((was.low - x, most - was.low), (x - was.high, most - 1 + was.high))
-    return _detected([_days(z, reach, day) for z, reach in sides], arl)
+    of_largest = 1.0 if weight is None or not len(weight) else weight / weight.max()
+    return _detected([_days(z * of_largest, max(reach, 1e-9), day) for z, reach in sides], arl)
 
 
 def judge_drift(

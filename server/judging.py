@@ -107,7 +107,8 @@ class JudgeRunner:
 
 
 def carry_out(services: Services, job: JobRecord, owner: str, key: str, stopping: threading.Event) -> JobRecord:
-    """Works on one job in the caller's thread; `key` is what its calls are traced with. Raises as JobWork.carry_out, NotFound, InvalidInput."""
+    """Works on one job in the caller's thread; `key` is what its calls are traced with. Raises as JobWork.carry_out,
+    NotFound, InvalidInput."""
     from judges.working import JobWork
 
     with httpx.Client(follow_redirects=False, trust_env=False) as client:

@@ -18,6 +18,7 @@ from store.control.judge_records import TargetRecord
 
 APP: Final = "assay.judges"  # whose spans the judges' own calls are
 SCORE: Final = "judge_"  # begins the ids of a judge's scores
+SESSION: Final = "judge."  # begins the session of a judge's calls over a session
 
 
 def place_of(tenant: TenantId, rubric: str, target: str) -> float:

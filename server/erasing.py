@@ -26,6 +26,7 @@ from collector.seal import MasterKey, sealed, unsealed
 from core.errors import AssayError, Conflict, InvalidInput, StorageFailed
 from core.ids import TenantId
 from core.records import PiiMode, PiiPolicy, Principal
+from judges.choosing import SESSION as JUDGED
 from server.agent_folder import AgentNotReached, rows_in_agent
 from server.control_access import open_control, pepper_of, require_lake
 from server.exclusive import alone
@@ -170,7 +171,7 @@ class Erasing:
         receipt = Receipt(
             erasure_id=which.erasure_id,
             traces=len(memory.what.traces),
-            sessions=len(memory.what.sessions),
+            sessions=sum(not one.startswith(JUDGED) for one in memory.what.sessions),
             days=len(memory.what.dates),
             rows=memory.what.rows,
             files=memory.what.files,
@@ -208,9 +209,16 @@ class Erasing:
         sessions = self.control.sessions_of_trials(which.tenant, sorted(subject.forms))
         return replace(memory, what=replace(memory.what, sessions=memory.what.sessions | set(sessions)))
 
+    def _with_judges(self, tenant: TenantId, what: Belongings) -> Belongings:
+        """The judges' own calls over the user's sessions and turns go with them: they name them."""
+        if not self.control.judges(tenant):
+            return what
+        judged = {JUDGED + one for one in what.sessions | what.traces if not one.startswith(JUDGED)}
+        return replace(what, sessions=what.sessions | judged)
+
     def _erase_rows(self, which: Erasure, memory: _Memory, subject: Subject, progress: Progress) -> _Memory:
         for n in range(PASSES):
-            found = erasure.find(self._lake, subject, memory.what, progress)
+            found = erasure.find(self._lake, subject, self._with_judges(which.tenant, memory.what), progress)
             left = {table: n_rows for table, n_rows in found.rows.items() if table != "sessions"}
             if memory.planned and n and not left:
                 return memory

@@ -17,12 +17,11 @@ import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from judges.choosing import APP
+from judges.choosing import APP, SESSION
 from server.settings import Settings
 from store.control.judge_records import JobRecord, VerdictRecord
 
 SCOPE: Final = "assay.judges"
-SESSION: Final = "judge."  # begins the session of a judge's calls over a session
 MOST_TRIES: Final = 6
 AT_ONCE: Final = 200  # verdicts in a request
 _FIRST_PAUSE_S: Final = 0.25

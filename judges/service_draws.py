@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from core.errors import InvalidInput, NotFound
-from core.ids import TenantId, trace_id
+from core.errors import InvalidInput
+from core.ids import trace_id
 from core.records import EvaluatorKind, Principal, TargetKind
 from core.windows import Window
 from evaluators import owners
@@ -176,11 +176,3 @@ def _labels(queue: QueueRecord, tasks: Sequence[TaskRecord]) -> dict[str, float]
     """The values of what is labelled already, by item."""
     rubric = rubric_of(queue.rubric_body)
     return {one.item: rubric.value_of_all(tuple(one.label.split(","))) for one in tasks if one.label is not None}
-
-
-def queue_of(service: LabelService, tenant: TenantId, app: str, name: str) -> QueueRecord:
-    """A queue of an app. Raises NotFound, also for one of another app."""
-    queue = service.control.label_queue(tenant, name)
-    if queue.app != app:
-        raise NotFound(f"the label queue {name[:80]!r} is of app {queue.app[:80]!r}, not {app[:80]!r}")
-    return queue

@@ -261,7 +261,7 @@ def label_score(queue: QueueRecord, task: TaskRecord, rubric: Rubric) -> NewScor
         evaluator_kind=EvaluatorKind.HUMAN,
         target=task.target,
         trace_id=task.trace_id if task.target is TargetKind.TURN else None,
-        session_id=task.session_id,
+        session_id=task.session_id or None,
         value=rubric.value_of_all(labels) if labels else None,
         label=task.label,
         unscored=None if labels else "label_taken_back",

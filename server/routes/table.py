@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 
 from server.routes import (
+    annotating,
     apps,
     audit,
     comparisons,
@@ -20,6 +21,7 @@ from server.routes import (
     gateway,
     health,
     keys,
+    label_queues,
     ledger,
     me,
     metrics,
@@ -72,4 +74,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     online.router,  # before /evaluators/{name}
     evaluators.router,
     runs.router,
+    label_queues.router,
+    annotating.router,
 )

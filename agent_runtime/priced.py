@@ -20,6 +20,8 @@ SIMULATED_USD_PER_MTOK: Final[Mapping[str, tuple[Decimal, Decimal]]] = {
     "sim-1-mini": (Decimal("0.10"), Decimal("0.40")),
     "sim-1-large": (Decimal("2.00"), Decimal("8.00")),
     "sim-2": (Decimal("0.50"), Decimal("2.00")),
+    "sim-judge": (Decimal("0.40"), Decimal("1.60")),
+    "sim-judge-weak": (Decimal("0.10"), Decimal("0.40")),
     "sim-embed": (Decimal("0.02"), Decimal(0)),
 }
 

@@ -110,6 +110,8 @@ SIMULATED: Final[Mapping[str, Price]] = {
     "sim-1-mini": _simulated("0.10", "0.40"),
     "sim-1-large": _simulated("2.00", "8.00"),
     "sim-2": _simulated("0.50", "2.00"),
+    "sim-judge": _simulated("0.40", "1.60"),
+    "sim-judge-weak": _simulated("0.10", "0.40"),
     "sim-embed": _simulated("0.02", "0"),
 }
 

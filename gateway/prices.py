@@ -73,6 +73,8 @@ SIMULATED: Final[Mapping[str, Price]] = {
     "sim-1-mini": _price("0.10", "0.40"),
     "sim-1-large": _price("2.00", "8.00"),
     "sim-2": _price("0.50", "2.00"),
+    "sim-judge": _price("0.40", "1.60"),
+    "sim-judge-weak": _price("0.10", "0.40"),
     "sim-embed": _price("0.02", "0"),
 }
 

@@ -13,6 +13,7 @@ from agent_runtime.simulation.proposal import Message as Said
 from agent_runtime.simulation.proposal import Proposal, ProposedCall, Situation
 from agent_runtime.simulation.provider.asked import Asked, Call, Choice, Message, Offered, RequestRefused
 from agent_runtime.simulation.provider.brain.brain import propose
+from agent_runtime.simulation.provider.brain.judging import JUDGES, verdict
 from agent_runtime.simulation.provider.brain.schemas import filled
 from agent_runtime.simulation.provider.drafted import Drafted, Stop
 from agent_runtime.simulation.provider.embeddings import MODELS as EMBEDDING_MODELS
@@ -101,7 +102,13 @@ def _fit(asked: Asked, proposal: Proposal, seed: int) -> Proposal:
 
 
 def _structured(asked: Asked, wanted: Offered, seed: int) -> dict[str, Any]:
-    """What the brain says when it is offered `wanted` as its only tool, else any object the schema allows."""
+    """What the brain says when it is offered `wanted` as its only tool, else any object the schema allows. A judge's
+    brain is its own."""
+    if asked.model.startswith(JUDGES):
+        said_by_user = [message.text for message in asked.messages if message.role == "user"]
+        judged = verdict(asked.model, wanted.schema, said_by_user, seed)
+        if judged is not None:
+            return judged
     situation = replace(situation_of(asked), tools=frozenset({wanted.name}))
     for call in propose(situation, seed).calls:
         if call.tool == wanted.name:

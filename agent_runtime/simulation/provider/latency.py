@@ -27,6 +27,8 @@ PROFILES: Final[Mapping[str, LatencyProfile]] = {
     "sim-1-mini": LatencyProfile(first_token_ms=180.0, tokens_per_s=180.0),
     "sim-1-large": LatencyProfile(first_token_ms=900.0, first_token_sigma=0.55, tokens_per_s=45.0),
     "sim-2": LatencyProfile(first_token_ms=420.0, tokens_per_s=75.0),
+    "sim-judge": LatencyProfile(first_token_ms=450.0, tokens_per_s=90.0),
+    "sim-judge-weak": LatencyProfile(first_token_ms=200.0, tokens_per_s=180.0),
     "sim-embed": LatencyProfile(first_token_ms=60.0, first_token_sigma=0.3),
 }
 

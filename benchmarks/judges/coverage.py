@@ -82,25 +82,23 @@ def width(of: list[Coefficient]) -> float:
 
 def grid(runs: int, seed: int) -> list[dict[str, Any]]:
     """The 27 cells, with how often each rule certifies."""
-    rng, told = np.random.default_rng(seed), []
-    for kappa in KAPPAS:
-        for n in SIZES:
-            for prevalence in PREVALENCES:
-                p = proportions(kappa, (1 - prevalence, prevalence))
-                drawn = rng.multinomial(n, p.ravel(), size=runs)
-                of = [found(tuple(int(cell) for cell in row), 2) for row in drawn]
-                told.append(
-                    {
-                        "kappa": kappa,
-                        "n": n,
-                        "prevalence": prevalence,
-                        **covered(of, kappa),
-                        "certified": share([one.lower is not None and one.lower >= BAR for one in of]),
-                        "failed": share([one.upper is not None and one.upper < BAR for one in of]),
-                        "point_rule_passes": share([one.value is not None and one.value >= BAR for one in of]),
-                    }
-                )
-    return told
+    rng = np.random.default_rng(seed)
+    return [cell(kappa, n, prevalence, runs, rng) for kappa in KAPPAS for n in SIZES for prevalence in PREVALENCES]
+
+
+def cell(kappa: float, n: int, prevalence: float, runs: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Coverage and decisions over `runs` tables of n items of two labels."""
+    drawn = rng.multinomial(n, proportions(kappa, (1 - prevalence, prevalence)).ravel(), size=runs)
+    of = [found(tuple(int(count) for count in row), 2) for row in drawn]
+    return {
+        "kappa": kappa,
+        "n": n,
+        "prevalence": prevalence,
+        **covered(of, kappa),
+        "certified": share([one.lower is not None and one.lower >= BAR for one in of]),
+        "failed": share([one.upper is not None and one.upper < BAR for one in of]),
+        "point_rule_passes": share([one.value is not None and one.value >= BAR for one in of]),
+    }
 
 
 def labels(runs: int, seed: int) -> list[dict[str, Any]]:

@@ -161,6 +161,9 @@ class Erasing:
         claims = self.control.forget_claims(which.tenant, memory.user_id)
         claims += self.control.forget_trials(which.tenant, sorted(subject.forms), sorted(memory.what.sessions))
         claims += self.control.forget_verdicts(which.tenant, sorted(memory.what.sessions | memory.what.traces))
+        claims += self.control.forget_label_tasks(
+            which.tenant, sorted(subject.forms), sorted(memory.what.sessions), sorted(memory.what.traces)
+        )
         if left := erasure.unreadable(self._lake, which.tenant):
             raise Incomplete(
                 f"{len(left)} damaged files may hold something of the user, first {left[0]}\n"

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from collector.seal import MasterKey, unsealed
 from core.errors import Corrupt
 from core.ids import TenantId
-from core.records import Principal, Role
+from core.records import Principal, Role, TargetKind
+from store.control.label_records import AnnotationRecord
+from store.control.labelling import TaskChange
 from store.lake import Lake
 from store.repair import plan, repair
 from tests.bytes_left import mentions
@@ -24,6 +27,7 @@ from tests.collector import otlp
 from tests.collector.alone import Collector
 from tests.killing import killed_at, n_changes
 from tests.stack import REPOSITORY
+from tests.store.control_rows import queue_of, task_of
 from tests.waiting import wait_until
 
 USER, MAIL = "subject-7f3a9c", "subject.7f3a9c@example.org"
@@ -109,9 +113,28 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         collector.kill()
     take_one_aside(data)
     fill_dataset(data)
+    fill_queue(data)
     (data / "run").mkdir(exist_ok=True)
     (data / "run" / "collector.log").write_text(f"looked at {USER} of {trace_id(1)}, kept: {trace_id(2)}\n")
     return data
+
+
+def fill_queue(data: Path) -> None:
+    """Label tasks over a session and a trace of the subject, one with the subject's text, and one of somebody else."""
+    control, tenant = Collector(data).control(), TenantId("default")
+    ann = Principal(tenant=tenant, role=Role.POWER_USER, name="ann")
+    control.create_label_queue(queue_of(tenant), by=ann)
+    new = [
+        task_of(1, session_id="s-1", item="s-1"),
+        task_of(2, session_id="", trace_id=trace_id(1), item=trace_id(1), target=TargetKind.TURN),
+        task_of(3, session_id="i-3", item="i-3", target=TargetKind.EXAMPLE, user_id=USER, has_text=True),
+        task_of(4, session_id="s-2", item="s-2"),
+    ]
+    control.add_label_tasks(tenant, "triage", lambda *_: (new, []), texts={"task_3": {"answer": TEXT}}, by=ann)
+    note = AnnotationRecord(queue="triage", task_id="task_1", annotator="ann", labels=("pass",), note=TEXT)
+    change = TaskChange(task=replace(new[0], answered={"ann": True}), said=note)
+    control.change_label_task(tenant, "triage", "task_1", lambda *_: change, by=ann)
+    control.close()
 
 
 def fill_dataset(data: Path) -> None:
@@ -146,6 +169,16 @@ def examples_left(data: Path) -> list[tuple[list[str], int]]:
     finally:
         control.close()
     return [([json.loads(line)["example_id"] for line in lines], found.n_erased) for found, lines in both]
+
+
+def tasks_left(data: Path) -> tuple[list[str], int]:
+    """The tasks of the label queue, and how many it says it lost."""
+    control = Collector(data).control()
+    try:
+        queue, tasks = control.label_tasks(TenantId("default"), "triage")
+    finally:
+        control.close()
+    return [one.task_id for one in tasks], queue.n_erased
 
 
 def is_derived(data: Path) -> bool:
@@ -225,6 +258,7 @@ def is_erased(data: Path) -> None:
     assert rows_of(data, "shop")["quarantine"] == 1
     assert list((data / "journal").glob("*.seg")) == []
     assert examples_left(data) == [(["e3"], 3), (["e3"], 2)]
+    assert tasks_left(data) == (["task_4"], 3)
     key = opener(data)["shop"]
     assert any("payload" in found for found in mentions(data, [b"kept-by-shop"], lambda raw: unsealed(key, raw)))
 
@@ -280,7 +314,7 @@ def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_
         "damaged_files": 1,
         "journal_damaged": 0,
         "log_places": 2,
-        "control_rows": 0,
+        "control_rows": 3,  # tasks of a label queue
         "examples": 3,
         "agent_rows": {},
         "other_files": ["agent/agent.db.damaged", "exports"],

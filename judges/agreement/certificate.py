@@ -121,11 +121,12 @@ def labels_to_settle(of: Table, statistic: Statistic, bar: float, seed: int) -> 
 
 
 def _share_settled(of: Table, by: float, statistic: Statistic, bar: float, above: bool, seed: int) -> float:
-    """Share of tables of `by` times as many items whose bound lies above the bar, or below it."""
+    """Share of tables of `by` times as many items whose bound lies above the bar, or below it (bounds of
+    judges/agreement/intervals.py)."""
     rng = np.random.default_rng(seed)
     worth, unit = of.worth(), of.unit()
     cells = (worth / worth.sum()).ravel()
     seen = rng.multinomial(round(worth.sum() * by), cells, size=TABLES).reshape(TABLES, 1, of.k, of.k)
     drawn = rng.standard_gamma(seen + PRIOR_MASS / of.k**2, size=(TABLES, SETTLING_DRAWS, of.k, of.k)) * unit
-    told = np.quantile(statistic(drawn), 1 - LEVEL if above else LEVEL, axis=1)
+    told = np.quantile(statistic(drawn), 1 - LEVEL if above else (1 + LEVEL) / 2, axis=1)
     return float((told >= bar).mean() if above else (told < bar).mean())

@@ -1,7 +1,9 @@
 """Intervals of agreement: a Dirichlet posterior of the table, and the BCa bootstrap over items.
 
 Two intervals are given of every coefficient: the two-sided one of 95%, to show, and one-sided bounds of 95% each, to
-decide by (the lower end of the one lies below the other). An interval always holds its estimate.
+decide by. An interval always holds its estimate. The posterior leans towards chance, as its prior does: at 50 items its
+95% quantile lies below the truth in up to 12% of cases, its 97.5% quantile in about 5%. So its upper bound is the
+latter, which is the end of the two-sided interval; its lower bound at 5% holds (benchmarks/judges/coverage.py).
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ def posterior_coefficient(
     drawn = statistic(posterior(of, draws, seed))
     drawn = drawn[np.isfinite(drawn)]
     tail = (1 - level) / 2
-    ends = np.quantile(drawn, [tail, 1 - level, level, 1 - tail])
+    ends = np.quantile(drawn, [tail, 1 - level, 1 - tail, 1 - tail])
     return _told(value, of.n, float(drawn.std()), ends, level, method_of(of))
 
 

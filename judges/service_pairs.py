@@ -36,6 +36,7 @@ SCHEMA: Final = pl.Schema(
         "label_explanation": pl.String(),
         "n_annotators": pl.Int64(),
         "queue": pl.String(),
+        "kept": pl.String(),  # the key of the verdict in the control database, where it is kept there
     }
 )
 _HALF: Final = 0.5
@@ -71,6 +72,7 @@ def unlabelled(
         confidence=_said("confidence").cast(pl.Float64, strict=False),
         app=_said("app"),
         release=_said("release"),
+        kept=_said("verdict"),
     )
     if app is not None:
         told = told.filter(pl.col("app") == app)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +10,8 @@ from core.clock import Clock, system_clock
 from core.ids import tenant_id
 from core.records import EvaluatorKind, Principal, Role, TargetKind
 from judges.records import JudgeSpec, ModelRef, Rubric, ScaleKind
+from judges.stored import rubric_record, spec_json
 from store.control.control import Control
-from store.control.judge_records import RubricRecord
 from store.engine import DuckDBEngine
 from store.lake import Lake
 from store.scores import NewScore, append_scores
@@ -39,14 +38,8 @@ def judge_of(rubric: Rubric = RUBRIC, *, name: str = "helpfulness", **other: Any
 
 def keep_judge(control: Control, rubric: Rubric, spec: JudgeSpec, *, by: Principal = ANN) -> None:
     """Keeps rubric and judge."""
-    body = {**asdict(rubric), "labels": list(rubric.labels), "passing": sorted(rubric.passing)}
-    body |= {"anchors": dict(rubric.anchors), "aliases": dict(rubric.aliases)}
-    control.add_rubric(
-        RubricRecord(tenant=by.tenant, name=rubric.name, version=rubric.version, digest=rubric.digest, body=body),
-        by=by,
-    )
-    told = {**asdict(spec), "models": [asdict(one) for one in spec.models]}
-    control.put_judge(by.tenant, spec.name, spec.version, told, by=by)
+    control.add_rubric(rubric_record(by.tenant, rubric), by=by)
+    control.put_judge(by.tenant, spec.name, spec.version, spec_json(spec), by=by)
 
 
 class Kept:

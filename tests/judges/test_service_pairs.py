@@ -54,6 +54,7 @@ def test_a_pair_has_all_that_is_known_of_it(kept: Kept) -> None:
         "label_explanation": "people on s1",
         "n_annotators": 2,
         "queue": "helped",
+        "kept": None,
     }
     every = unlabelled(kept.tenant, kept.control, ACME, judge_of())
     assert every.schema == SCHEMA

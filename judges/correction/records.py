@@ -15,7 +15,7 @@ from evaluators.statistics.rates import FloatArray
 class Method(StrEnum):
     """How a rate was corrected."""
 
-    PPI = "ppi++"
+    PPI = "ppi"  # PPI++, Angelopoulos, Duchi, Zrnic 2023
     ROGAN_GLADEN = "rogan_gladen"
 
 

@@ -173,5 +173,6 @@ def test_a_baseline_that_is_only_known_to_lie_in_a_range_takes_more_to_leave() -
     assert wide.at is not None
     assert sharp.at < wide.at
     assert inside.at is None
-    nothing = judge_drift(*(np.array([]) for _ in range(3)), np.array([], dtype=int), *[Range(low=0, high=1)] * 2)
+    empty, whole = np.array([]), Range(low=0, high=1)
+    nothing = judge_drift(empty, empty, empty, np.array([], dtype=int), whole, whole)
     assert (nothing.at, len(nothing.evidence)) == (None, 0)

@@ -26,6 +26,7 @@ class Lack(StrEnum):
     COLLINEAR = "collinear"  # a column of the model repeats others
     NO_LABELS = "no_labels"  # nobody labelled these
     TOO_FEW = "too_few"  # too few for an interval
+    OTHER_LABELS = "other_labels"  # the two do not choose from the same labels
     NO_BETTER_THAN_CHANCE = "no_better_than_chance"  # a judge whose sensitivity and specificity add up to 1 or less
 
 

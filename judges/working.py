@@ -283,7 +283,7 @@ class JobWork:
             cost_usd=cost,
             at_ns=self._means.clock(),
             replies=tuple(reply_json(one) for one in verdict.replies),
-            calls=tuple(_call_json(one) for one in calls),
+            calls=tuple(call_json(one) for one in calls),
         )
 
     def _settle(self, number: int, judged: Sequence[Judged], targets: Sequence[TargetRecord]) -> None:
@@ -311,6 +311,7 @@ def _stands(record: VerdictRecord, job: JobRecord) -> bool:
     return record.missing != Missing.MODEL_FAILED.value or record.job_id == job.job_id
 
 
-def _call_json(call: Call) -> dict[str, Any]:
+def call_json(call: Call) -> dict[str, Any]:
+    """A request as it is kept with its verdict."""
     said = {name: getattr(call, name) for name in ("started_ns", "ended_ns", "n_try", "finish", "error", "repairs")}
     return {**said, "provider": call.model.provider, "model": call.model.model, **asdict(call.usage)}

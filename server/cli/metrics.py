@@ -1,6 +1,7 @@
 """Metrics of an app: pass^k of stored trials, and what a judge says, corrected for its errors.
 
   assay metrics pass-k --app A --k 4         the chance that all of k tries of a task succeed, by release
+  assay metrics cost-per-resolved --app A    US dollars per resolved session, by release
   assay metrics NAME --app A --corrected     the rate of a judge (or of its rubric) as people would give it
   assay metrics corrected NAME --app A       the same
 
@@ -13,23 +14,26 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from server.cli import metrics_corrected, metrics_pass_k
+from server.cli import metrics_corrected, metrics_cost, metrics_pass_k
 from server.cli.connection import add_connection_arguments, add_json_argument
 from server.cli.filters import positive, since
 from server.cli.outcome import CommandFailed, ExitCode
 
-_OF_PASS_K: Final = ("k", "evaluator", "threshold")
+_OF_PASS_K: Final = ("k", "threshold")
+_OF_OUTCOMES: Final = (*_OF_PASS_K, "evaluator")
 _OF_JUDGE: Final = ("version", "variant", "segment", "method", "labels", "level", "baseline", "arl_days")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """pass-k, corrected NAME, or NAME --corrected."""
-    parser.add_argument("what", metavar="{pass-k,corrected,NAME}", help="the metric; NAME with --corrected")
+    """pass-k, cost-per-resolved, corrected NAME, or NAME --corrected."""
+    parser.add_argument(
+        "what", metavar="{pass-k,cost-per-resolved,corrected,NAME}", help="the metric; NAME with --corrected"
+    )
     parser.add_argument("name", nargs="?", metavar="NAME", help="after 'corrected': a judge, or its rubric")
     parser.add_argument("--corrected", action="store_true", help="of a judge: with its errors taken out")
     parser.add_argument("--app", required=True)
     parser.add_argument("--release", help="only this one")
-    tries = parser.add_argument_group("of pass-k")
+    tries = parser.add_argument_group("of pass-k (and --evaluator of cost-per-resolved)")
     tries.add_argument("--k", type=positive, help="tries that all have to succeed (default: 1)")
     tries.add_argument("--evaluator", help="whose outcomes count; of trials of runs its scores too")
     tries.add_argument("--threshold", type=float, help="the least outcome of a success (default: 1)")
@@ -46,12 +50,15 @@ def run(args: argparse.Namespace) -> int:
     """Asks the server and prints the answer. Raises CommandFailed."""
     if args.since is not None and args.start is not None:
         raise CommandFailed("give --since or --start, not both", ExitCode.USAGE)
-    if args.what == "pass-k" and not args.corrected:
+    if args.what in ("pass-k", "cost-per-resolved") and not args.corrected:
         _only(args, _OF_JUDGE, "--corrected")
         if args.name is not None:
-            raise CommandFailed(f"pass-k takes no name, and {args.name[:60]!r} is one", ExitCode.USAGE)
-        return metrics_pass_k.run(args)
-    _only(args, _OF_PASS_K, "pass-k")
+            raise CommandFailed(f"{args.what} takes no name, and {args.name[:60]!r} is one", ExitCode.USAGE)
+        if args.what == "pass-k":
+            return metrics_pass_k.run(args)
+        _only(args, _OF_PASS_K, "pass-k")
+        return metrics_cost.run(args)
+    _only(args, _OF_OUTCOMES, "pass-k")
     return metrics_corrected.run(args, _name(args))
 
 

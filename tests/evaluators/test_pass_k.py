@@ -145,3 +145,8 @@ def test_the_command_ends_as_the_answer_says(shell: Shell, capsys: pytest.Captur
         assert main([*words, "--k", "9", *where]) == ExitCode.USAGE
         assert main(["metrics", "pass-k", "--app", "nowhere", *where]) == ExitCode.NOT_FOUND
         assert main([*words, "--k", "0", *where]) == ExitCode.USAGE
+        capsys.readouterr()
+        cost = ["metrics", "cost-per-resolved", "--app", "desk", "--evaluator", "solved", *where]
+        assert main(cost) == ExitCode.OK
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["release", "v1", "v2"]
+        assert main([*cost, "--k", "2"]) == ExitCode.USAGE

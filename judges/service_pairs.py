@@ -134,3 +134,18 @@ def _label(said: pl.DataFrame, kind: EvaluatorKind) -> pl.DataFrame:
 def _said(name: str) -> pl.Expr:
     """A member of the score's metadata, as text."""
     return pl.col("metadata").str.json_path_match(f"$.{name}")
+
+
+def disagreements(
+    store: TenantStore,
+    control: Control,
+    tenant: TenantId,
+    judge: JudgeSpec,
+    app: str | None = None,
+    window: Window | None = None,
+) -> pl.DataFrame:
+    """Those of `pairs` in which the judge said something else than the label, the surest verdicts first and of these
+    the newest: what to read side by side. A missing verdict is no disagreement."""
+    found = pairs(store, control, tenant, judge, app, window)
+    told = found.filter(pl.col("verdict").is_not_null() & (pl.col("verdict") != pl.col("label")))
+    return told.sort("confidence", "label_at_ns", "target", descending=[True, True, False], nulls_last=True)

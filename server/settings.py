@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     journal_retention_s: Annotated[float, Field(ge=0, le=366 * 86_400)] = 0.0
     max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
     online_interval_s: Annotated[float, Field(ge=0, le=3600)] = 10.0  # between looks for ended sessions; 0: none
+    judge_certificate_days: Annotated[float, Field(gt=0, le=3660)] = 90.0  # how long a judge's certificate counts
     bootstrap_key: SecretStr | None = None
     gateway_config: Path | None = None  # None: gateway.yaml in `data`, if it is there
     evaluators_dir: Path | None = None  # the operator's own evaluators; None: evaluators in `data`

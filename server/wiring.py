@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from auth.authenticator import Authenticator
 from core.clock import Clock, system_clock
+from server.calibrating import UnderWay
 from server.control_access import open_control, pepper_of
 from server.settings import Settings
 from store.control.control import Control
@@ -31,6 +32,7 @@ class Services:
     version: str
     run_asked: threading.Event = field(default_factory=threading.Event)  # set: a run waits, or was cancelled
     judge_asked: threading.Event = field(default_factory=threading.Event)  # set: a job of a judge waits
+    calibrating: UnderWay = field(default_factory=UnderWay)
 
 
 def build_services(settings: Settings, clock: Clock = system_clock) -> Services:

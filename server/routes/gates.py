@@ -19,6 +19,7 @@ from server.routes.answers import answer
 from server.routes.keys import rfc3339
 from server.routes.scores import Name
 from server.wiring import Services
+from store.control.certificates import DAY_NS
 from store.control.gates import GateRecord
 
 router = APIRouter(
@@ -140,6 +141,7 @@ def gates_of(services: Services) -> GateService:
         read_policy=lambda text, known: read_policy(text, known=known),
         clock=services.clock,
         assay_version=services.version,
+        certificate_ns=round(services.settings.judge_certificate_days * DAY_NS),
     )
 
 

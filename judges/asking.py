@@ -32,7 +32,7 @@ from core.errors import InvalidInput
 from judges import pacing
 from judges.content import Content
 from judges.models import NEXT, Mode, first_mode, make_model, opening, repairing, request, text_of
-from judges.parsing import Parsed, parse_reply
+from judges.parsing import parse_reply
 from judges.pricing import cost_usd
 from judges.prompt import Prompt, build, repair_text
 from judges.reach import Access
@@ -64,7 +64,7 @@ Seen = Callable[[Call], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Failed:
+class Failed:
     """A request that gave no reply."""
 
     missing: Missing
@@ -177,33 +177,13 @@ class Asker:
         prompt = build(rubric, content, nonce, shown or "ab")
         reply = Reply(model=line.ref.text, repeat=repeat, shown=shown)
         answered = await self._request(line, spec, opening(prompt), prompt, seen, key, repairs=False)
-        reply = self._read(reply, line.ref, rubric, answered)
+        reply = read_reply(reply, line.ref, rubric, answered)
         if reply.missing not in _REPAIRED:
             return reply
         messages = repairing(prompt, reply.raw, repair_text(rubric))
         again = None if key is None else f"{key}.again"
         answered = await self._request(line, spec, messages, prompt, seen, again, repairs=True)
-        return replace(self._read(reply, line.ref, rubric, answered), repaired=True)
-
-    def _read(self, before: Reply, ref: ModelRef, rubric: Rubric, answered: ModelResponse | _Failed) -> Reply:
-        """What a model answered, added to what it answered before."""
-        if isinstance(answered, _Failed):
-            if before.missing is not None:  # what was said before the repair failed is what is known
-                return before
-            return replace(before, missing=answered.missing, explanation=answered.said, raw=answered.raw)
-        text = text_of(answered)
-        stopped = answered.finish_reason
-        parsed: Parsed = parse_reply(rubric, text, cut_off=stopped == "length", refused=stopped == "content_filter")
-        raw = f"{before.raw}\n--- asked again\n{text}" if before.missing is not None else text
-        return replace(
-            before,
-            labels=as_stored(rubric, parsed.labels, before.shown),
-            missing=parsed.missing,
-            explanation=parsed.explanation,
-            confidence=parsed.confidence,
-            raw=raw[:MAX_RAW],
-            usage=total([before.usage, _usage(ref, answered)]),
-        )
+        return replace(read_reply(reply, line.ref, rubric, answered), repaired=True)
 
     async def _request(
         self,
@@ -215,7 +195,7 @@ class Asker:
         key: str | None,
         *,
         repairs: bool,
-    ) -> ModelResponse | _Failed:
+    ) -> ModelResponse | Failed:
         """Asks until there is a reply, or no hope of one. Raises InvalidInput for what no other try would mend."""
         n_tried = 0
         while True:
@@ -248,22 +228,43 @@ class Asker:
         except Exception as error:  # SDKs let errors of their own parsers through
             return error
 
-    def _judged(self, line: _Line, error: Exception, n_tried: int) -> tuple[_Failed | None, float]:
+    def _judged(self, line: _Line, error: Exception, n_tried: int) -> tuple[Failed | None, float]:
         """What an error means: the end of it, or how many seconds to wait before the next try."""
         said = plainly(error)
         if large := too_large_in(error):
-            return _Failed(missing=Missing.TOO_LARGE, said=str(large), raw=large.head.decode("utf-8", "replace")), 0.0
+            return Failed(missing=Missing.TOO_LARGE, said=str(large), raw=large.head.decode("utf-8", "replace")), 0.0
         if isinstance(error, ModelAuthenticationError | ModelNotFoundError):
             raise InvalidInput(f"{line.ref.text} cannot be asked: {said}", field="model")
         if not _worth_a_try(error) or n_tried >= self._limits.n_tries:
-            return _Failed(missing=Missing.MODEL_FAILED, said=f"after {n_tried} tries: {said}"), 0.0
+            return Failed(missing=Missing.MODEL_FAILED, said=f"after {n_tried} tries: {said}"), 0.0
         asked_s = error.retry_after if isinstance(error, ModelAPIError) else None
         if asked_s is not None and asked_s > pacing.LONGEST_PAUSE_S:
-            return _Failed(missing=Missing.MODEL_FAILED, said=f"it asks for {asked_s:.0f} s of patience: {said}"), 0.0
+            return Failed(missing=Missing.MODEL_FAILED, said=f"it asks for {asked_s:.0f} s of patience: {said}"), 0.0
         if asked_s is not None:
             line.lane.pause(asked_s)
             return None, 0.0
         return None, pacing.pause_before(self._limits, n_tried, self._chance)
+
+
+def read_reply(before: Reply, ref: ModelRef, rubric: Rubric, answered: ModelResponse | Failed) -> Reply:
+    """What a model answered, added to what it answered before."""
+    if isinstance(answered, Failed):
+        if before.missing is not None:  # what was said before the repair failed is what is known
+            return before
+        return replace(before, missing=answered.missing, explanation=answered.said, raw=answered.raw)
+    text = text_of(answered)
+    stopped = answered.finish_reason
+    parsed = parse_reply(rubric, text, cut_off=stopped == "length", refused=stopped == "content_filter")
+    raw = f"{before.raw}\n--- asked again\n{text}" if before.missing is not None else text
+    return replace(
+        before,
+        labels=as_stored(rubric, parsed.labels, before.shown),
+        missing=parsed.missing,
+        explanation=parsed.explanation,
+        confidence=parsed.confidence,
+        raw=raw[:MAX_RAW],
+        usage=total([before.usage, _usage(ref, answered)]),
+    )
 
 
 def plainly(error: Exception) -> str:

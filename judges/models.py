@@ -41,8 +41,11 @@ class Mode(StrEnum):
 NEXT: Final = {Mode.NATIVE: Mode.TOOL, Mode.TOOL: Mode.TEXT}  # where a server refuses the first
 
 
-def make_model(ref: ModelRef, access: Access, http: httpx2.AsyncClient, timeout_s: float) -> Model:
-    """A model on our HTTP client, without retries of its own. Raises InvalidInput: no key, no such provider."""
+def make_model(
+    ref: ModelRef, access: Access, http: httpx2.AsyncClient, timeout_s: float, *, batches: bool = False
+) -> Model:
+    """A model on our HTTP client, without retries of its own. With `batches` OpenAI's is asked over its responses API,
+    whose batches pydantic-ai speaks. Raises InvalidInput: no key, no such provider."""
     base_url, key = access.base_url(ref), access.key(ref)
     client: dict[str, Any] = {"http_client": http, "max_retries": 0, "timeout": timeout_s, "api_key": key}
     if ref.provider == "anthropic":
@@ -53,10 +56,11 @@ def make_model(ref: ModelRef, access: Access, http: httpx2.AsyncClient, timeout_
         asked = AsyncAnthropic(base_url=base_url, **client)
         return AnthropicModel(ref.model, provider=AnthropicProvider(anthropic_client=asked))
     from openai import AsyncOpenAI
-    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    return OpenAIChatModel(ref.model, provider=OpenAIProvider(openai_client=AsyncOpenAI(base_url=base_url, **client)))
+    provider = OpenAIProvider(openai_client=AsyncOpenAI(base_url=base_url, **client))
+    return (OpenAIResponsesModel if batches else OpenAIChatModel)(ref.model, provider=provider)
 
 
 def first_mode(model: Model) -> Mode:
@@ -68,12 +72,17 @@ async def request(
     model: Model, spec: JudgeSpec, mode: Mode, messages: list[ModelMessage], prompt: Prompt, key: str | None = None
 ) -> ModelResponse:
     """One request, named by `key`. Raises what pydantic-ai does."""
-    settings = ModelSettings(temperature=spec.temperature, max_tokens=spec.max_output_tokens)
+    settings = settings_of(spec)
     if key is not None:
         settings["extra_headers"] = {"Idempotency-Key": key}
     return await model_request(
-        model, messages, model_settings=settings, model_request_parameters=_parameters(mode, prompt)
+        model, messages, model_settings=settings, model_request_parameters=parameters_of(mode, prompt)
     )
+
+
+def settings_of(spec: JudgeSpec) -> ModelSettings:
+    """What is asked of every model of a judge."""
+    return ModelSettings(temperature=spec.temperature, max_tokens=spec.max_output_tokens)
 
 
 def opening(prompt: Prompt) -> list[ModelMessage]:
@@ -95,7 +104,8 @@ def text_of(response: ModelResponse) -> str:
     return response.text or str((response.provider_details or {}).get("refusal", ""))
 
 
-def _parameters(mode: Mode, prompt: Prompt) -> ModelRequestParameters:
+def parameters_of(mode: Mode, prompt: Prompt) -> ModelRequestParameters:
+    """The form in which an answer is asked for."""
     match mode:
         case Mode.NATIVE:
             wanted = OutputObjectDefinition(

@@ -13,10 +13,10 @@ _HEAD: Final = 4_096  # bytes of what was too large that are kept
 
 
 class ReplyTooLarge(Exception):
-    """A server sent more than MOST_BODY; the connection was closed. `head` is how it began."""
+    """A server sent more than is read; the connection was closed. `head` is how it began."""
 
-    def __init__(self, head: bytes) -> None:
-        super().__init__(f"the reply is larger than {MOST_BODY:,} bytes")
+    def __init__(self, head: bytes, most: int) -> None:
+        super().__init__(f"the reply is larger than {most:,} bytes")
         self.head = head
 
 
@@ -24,14 +24,24 @@ class ReplyEncoded(Exception):
     """A server sent a compressed reply, which was not asked for and could be of any size."""
 
 
-def capped_client(timeout_s: float, connections: int) -> httpx2.AsyncClient:
-    """A client that follows no redirect, asks for no compression and stops reading at MOST_BODY."""
+def capped_client(timeout_s: float, connections: int, most: int = MOST_BODY) -> httpx2.AsyncClient:
+    """A client that follows no redirect, asks for no compression and stops reading a reply after `most` bytes."""
+
+    async def cap(response: httpx2.Response) -> None:
+        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise ReplyEncoded("the reply is compressed")
+        length = response.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > most:
+            raise ReplyTooLarge(b"", most)
+        if isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _Capped(response.stream, most)
+
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
         limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
         headers={"accept-encoding": "identity"},
         follow_redirects=False,
-        event_hooks={"response": [_cap]},
+        event_hooks={"response": [cap]},
     )
 
 
@@ -44,27 +54,18 @@ def too_large_in(error: BaseException | None) -> ReplyTooLarge | None:
     return None
 
 
-async def _cap(response: httpx2.Response) -> None:
-    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise ReplyEncoded("the reply is compressed")
-    length = response.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > MOST_BODY:
-        raise ReplyTooLarge(b"")
-    if isinstance(response.stream, httpx2.AsyncByteStream):
-        response.stream = _Capped(response.stream)
-
-
 class _Capped(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, most: int) -> None:
         self._stream = stream
+        self._most = most
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size, head = 0, b""
         async for chunk in self._stream:
             size += len(chunk)
             head = head + chunk[: _HEAD - len(head)] if len(head) < _HEAD else head
-            if size > MOST_BODY:
-                raise ReplyTooLarge(head)
+            if size > self._most:
+                raise ReplyTooLarge(head, self._most)
             yield chunk
 
     async def aclose(self) -> None:

@@ -28,6 +28,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "metrics": ("server.cli.metrics", "pass^k of stored trials, by release"),
     "gate": ("server.cli.gate", "may a release take another's place: pass, fail or inconclusive"),
     "datasets": ("server.cli.datasets", "make, import, export, list, check, compare and delete datasets"),
+    "labels": ("server.cli.labels", "label queues: make, draw, show, adjudicate, export and delete"),
+    "annotate": ("server.cli.annotate", "label an app's sessions, one after the other, by keyboard"),
     "spend": ("server.cli.spend", "what model calls cost, by whom and for what; export for chargeback"),
     "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files"),
     "keys": ("server.cli.keys", "create, list and revoke API keys"),

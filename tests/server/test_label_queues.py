@@ -31,27 +31,36 @@ N = 40
 SECRET = "judge-only-word"
 
 
+def judged_sessions(running: Shell, n_sessions: int) -> None:
+    """Sessions of the app airline with a verdict of the judge `kind` on each, and its rubric."""
+    services, admin = running.services, Principal(tenant=AIRLINE, role=Role.ADMIN, name="admin")
+    numbers = range(1, n_sessions + 1)
+    fill(
+        services.lake,
+        [row for n in numbers for row in agent_trace(n, tenant=AIRLINE, session_id=f"s{n}", at_s=n)],
+    )
+    services.control.add_rubric(rubric_record(AIRLINE, RUBRIC), by=admin)
+    services.control.put_judge(AIRLINE, "kind", SPEC.version, spec_json(SPEC), by=admin)
+    said = [
+        NewScore(
+            evaluator="kind", evaluator_version=SPEC.version, evaluator_kind=EvaluatorKind.JUDGE,
+            target=TargetKind.SESSION, session_id=f"s{n}", value=float(n % 4 > 0),
+            label="pass" if n % 4 else "fail", explanation=SECRET,
+            metadata={"app": "airline", "confidence": 0.9 if n % 3 else 0.5, "probability": 1.0},
+        )
+        for n in numbers
+    ]  # fmt: skip
+    ids = [f"judge_{n}" for n in numbers]
+    append_scores(services.store.tenant(AIRLINE), said, ids=ids, author="judge", now_ns=services.clock())
+
+
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     with running_shell(tmp_path_factory.mktemp("labels")) as running:
-        services, admin = running.services, Principal(tenant=AIRLINE, role=Role.ADMIN, name="admin")
-        rows = [row for n in range(1, N + 1) for row in agent_trace(n, tenant=AIRLINE, session_id=f"s{n}", at_s=n)]
-        fill(services.lake, rows)
-        services.control.add_rubric(rubric_record(AIRLINE, RUBRIC), by=admin)
-        services.control.put_judge(AIRLINE, "kind", SPEC.version, spec_json(SPEC), by=admin)
-        said = [
-            NewScore(
-                evaluator="kind", evaluator_version=SPEC.version, evaluator_kind=EvaluatorKind.JUDGE,
-                target=TargetKind.SESSION, session_id=f"s{n}", value=float(n % 4 > 0),
-                label="pass" if n % 4 else "fail", explanation=SECRET,
-                metadata={"app": "airline", "confidence": 0.9 if n % 3 else 0.5, "probability": 1.0},
-            )
-            for n in range(1, N + 1)
-        ]  # fmt: skip
-        ids = [f"judge_{n}" for n in range(1, N + 1)]
-        append_scores(services.store.tenant(AIRLINE), said, ids=ids, author="judge", now_ns=services.clock())
+        judged_sessions(running, N)
         for name in ("ann", "bob", "cho"):
-            running.keys[AIRLINE, name] = services.control.create_key(AIRLINE, Role.USER, name)[1]  # type: ignore[index]
+            key = running.services.control.create_key(AIRLINE, Role.USER, name)[1]
+            running.keys[AIRLINE, name] = key  # type: ignore[index]
         yield running
 
 

@@ -14,9 +14,10 @@ from dataclasses import replace
 from typing import Final
 
 from core.ids import TenantId
+from evaluators.online.planning import OWN_APP
 from store.control.judge_records import TargetRecord
 
-APP: Final = "assay.judges"  # whose spans the judges' own calls are
+APP: Final = OWN_APP  # whose spans the judges' own calls are
 SCORE: Final = "judge_"  # begins the ids of a judge's scores
 SESSION: Final = "judge."  # begins the session of a judge's calls over a session
 

@@ -22,9 +22,8 @@ from server.settings import Settings
 from store.control.judge_records import JobRecord, VerdictRecord
 
 SCOPE: Final = "assay.judges"
-MOST_TRIES: Final = 6
+PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0)  # before it is tried again
 AT_ONCE: Final = 200  # verdicts in a request
-_FIRST_PAUSE_S: Final = 0.25
 _POISON: Final = frozenset({400, 401, 403, 413, 422})
 _LOG: Final = logging.getLogger("assay.judges")
 
@@ -35,9 +34,10 @@ class Sender:
     def __init__(self, settings: Settings, key: str, client: httpx.Client) -> None:
         base = (settings.collector_url or f"http://127.0.0.1:{settings.http_port}").rstrip("/")
         self._url, self._key, self._client = f"{base}/v1/traces", key, client
+        self._is_failing = False  # what could not be sent just now is not waited for again
 
     def send(self, job: JobRecord, paid: Sequence[VerdictRecord]) -> int:
-        """Returns when all were taken, or not after MOST_TRIES; how many calls were not."""
+        """Returns when all were taken, or not after some tries; how many calls were not."""
         asked = [one for one in paid if one.calls]
         n_lost = 0
         for at in range(0, len(asked), AT_ONCE):
@@ -47,18 +47,20 @@ class Sender:
 
     def _sent(self, body: bytes) -> bool:
         headers = {"content-type": "application/x-protobuf", "authorization": f"Bearer {self._key}"}
-        for attempt in range(MOST_TRIES):
+        for pause_s in (0.0, *(() if self._is_failing else PAUSES_S)):
+            time.sleep(pause_s)
             try:
                 answer = self._client.post(self._url, content=body, headers=headers, timeout=30)
             except httpx.HTTPError as error:
                 why = f"the collector cannot be reached: {type(error).__name__}"
             else:
                 if answer.status_code == 200:
+                    self._is_failing = False
                     return True
                 why = f"the collector answered {answer.status_code}"
                 if answer.status_code in _POISON:
                     break
-            time.sleep(_FIRST_PAUSE_S * 2**attempt)
+        self._is_failing = True
         _LOG.warning("calls of judges could not be traced: %s", why)
         return False
 

@@ -1,4 +1,5 @@
-"""What a server process does by the clock: online evaluation, every `online_interval_s` seconds.
+"""What a server process does by the clock: online evaluation, and the judges that watch, every `online_interval_s`
+seconds.
 
 A few sessions are evaluated in a thread of the server. A burst is left to a child process of low priority, which gives
 its memory back, so that requests are answered meanwhile.
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -22,6 +23,9 @@ from evaluators.online.service import OnlineWatch
 from server.process_name import is_gone, this_process
 from server.settings import Settings
 from server.wiring import Services
+
+if TYPE_CHECKING:
+    from judges.service_watch import JudgeWatch
 
 IN_PROCESS: Final = 20  # sessions at a time
 CHILD: Final = "server.online_child"
@@ -36,14 +40,16 @@ class Scheduler:
         self._watch = watch_of(services)
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
-        self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone="UTC")
+        self._judges = JudgeRounds(services)
+        self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(2)}, timezone="UTC")
 
     def start(self) -> None:
         """Begins, unless `online_interval_s` is 0."""
         seconds = self._services.settings.online_interval_s
         if seconds > 0:
             logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a round that takes long is not news
-            self._jobs.add_job(self.round, "interval", seconds=seconds, max_instances=1, coalesce=True)
+            for each in (self.round, self._judges.round):
+                self._jobs.add_job(each, "interval", seconds=seconds, max_instances=1, coalesce=True)
             self._jobs.start()
 
     def close(self) -> None:
@@ -82,6 +88,28 @@ class Scheduler:
         code = self._child.wait()
         if code and not self._stopping.is_set():
             _LOG.error("the process that evaluates ended sessions failed with %d; it is tried again", code)
+
+
+class JudgeRounds:
+    """Looks for sessions that judges watch, and wakes who judges them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._watch: JudgeWatch | None = None
+
+    def round(self) -> None:
+        """One look at every schedule. Failures are told in the log, and tried again."""
+        try:
+            if self._watch is None and not self._services.control.judge_schedules(None):
+                return  # what knows prices is not loaded for nothing
+            if self._watch is None:
+                from judges.service_watch import JudgeWatch
+
+                self._watch = JudgeWatch(self._services.store, self._services.control, self._services.clock)
+            if self._watch.round():
+                self._services.judge_asked.set()
+        except AssayError as error:
+            _LOG.error("ended sessions cannot be given to judges now, and are tried again: %s", error)
 
 
 def watch_of(services: Services) -> OnlineWatch:

@@ -19,6 +19,7 @@ from core.ids import TenantId
 from store.control.online import ANY_APP, OnlineChoice
 from store.scores import ONLINE
 
+OWN_APP: Final = "assay.judges"  # whose spans the judges' own calls are; no product's
 LONGEST_OPEN_S: Final = 600.0  # a session that never falls silent is evaluated as it stands
 _JOURNAL_BITS: Final = 48
 
@@ -79,7 +80,7 @@ def chosen(tenant: TenantId, sessions: Sequence[Arrived], choices: Sequence[Onli
     by_app = {one.app: one for one in choices}
     found = []
     for session in sessions:
-        choice = by_app.get(session.app or "", by_app.get(ANY_APP))
+        choice = by_app.get(session.app or "", None if session.app == OWN_APP else by_app.get(ANY_APP))
         if choice is not None and choice.evaluators and is_sampled(tenant, session.session_id, choice.share):
             found.append(Due(session=session, choice=choice))
     return found

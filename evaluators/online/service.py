@@ -100,14 +100,10 @@ def last_seqs(store: TenantStore) -> dict[int, int]:
 
 def look(store: TenantStore, mark: OnlineMark, choices: Sequence[OnlineChoice], memory: Memory, now_ns: int) -> Look:
     """What lies beyond the marks. Reads at most MOST_ROWS rows; more wait for the next look."""
-    marks = pa.table({"journal": list(mark.marks), "upto": list(mark.marks.values())}, schema=_MARKS)
-    rows = store.frame(_beyond(), given={"marks": marks}).drop("tenant").rows()
-    read: dict[int, int] = {}
-    for _, _, seq, _, _ in rows:
-        read[journal_of(seq)] = max(seq, read.get(journal_of(seq), seq))
+    rows, read = rows_beyond(store, mark.marks)
     wanted = chosen(mark.tenant, arrived(rows, mark.marks), [_with_those_here(one) for one in choices])
     waiting = tuple(_unsettled(store, mark, wanted, memory))
-    _remember(memory, waiting, now_ns)
+    remember(memory, waiting, now_ns)
     ended = [
         one
         for one in waiting
@@ -160,7 +156,19 @@ def _first_id(one: Due) -> str:
     return one.score_id(evaluator.spec.name, evaluator.spec.version)
 
 
-def _remember(memory: Memory, waiting: Sequence[Due], now_ns: int) -> None:
+def rows_beyond(store: TenantStore, marks: Mapping[int, int]) -> tuple[list[tuple[Any, ...]], dict[int, int]]:
+    """Partial rows of sessions beyond the marks, as `planning.arrived` takes them, and the last seq of each journal
+    among them. At most MOST_ROWS rows."""
+    table = pa.table({"journal": list(marks), "upto": list(marks.values())}, schema=_MARKS)
+    rows = store.frame(_beyond(), given={"marks": table}).drop("tenant").rows()
+    read: dict[int, int] = {}
+    for _, _, seq, _, _ in rows:
+        read[journal_of(seq)] = max(seq, read.get(journal_of(seq), seq))
+    return rows, read
+
+
+def remember(memory: Memory, waiting: Sequence[Due], now_ns: int) -> None:
+    """Notes since when these sessions are seen as they are, and since when they are open; others are forgotten."""
     seen, since = {}, {}
     for one in waiting:
         name, state = one.session.session_id, one.session.end_seq

@@ -102,7 +102,8 @@ class Judging(Transactions):
             for table in _OF_JUDGE:
                 own = table.c.name if table is JUDGES else table.c.judge
                 where = (table.c.tenant == str(tenant), own == name)
-                counts[table.name] = connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
+                found = connection.execute(select(func.count()).select_from(table).where(*where))
+                counts[str(table.name)] = found.scalar()
                 if not dry_run:
                     connection.execute(delete(table).where(*where))
             n = {key: int(value or 0) for key, value in counts.items()}

@@ -178,6 +178,14 @@ class Api:
         """One decision of a gate with its evidence. Raises `ApiFailure`."""
         return self.get(f"/gates/{_segment(gate_id)}")
 
+    def queue_path(self, name: str, *parts: str) -> str:
+        """The path of a label queue, or of what is below it."""
+        return "/".join(["/label-queues", *(_segment(part) for part in (name, *parts))])
+
+    def with_key(self, key: str) -> Api:
+        """The same server, asked with another key."""
+        return Api(self.url, key)
+
     def gateway_url(self) -> str:
         """Where model calls are sent: ASSAY_GATEWAY_URL, else the gateway beside this server (8090, or two ports
         above)."""

@@ -53,6 +53,7 @@ DATASETS: Final = Place(view="datasets", title="Datasets", icon="dataset", secti
 EVALUATIONS: Final = Place(view="evaluations", title="Evaluations", icon="science", section="Evaluate")
 COMPARISON: Final = Place(view="comparison", title="Comparison", icon="compare_arrows", section="Evaluate", hidden=True)
 GATES: Final = Place(view="gates", title="Gates", icon="traffic", section="Evaluate")
+ANNOTATE: Final = Place(view="annotate", title="Annotate", icon="rate_review", section="Evaluate")
 PLACES: Final = (
     OVERVIEW,
     TRACES,
@@ -67,6 +68,7 @@ PLACES: Final = (
     EVALUATIONS,
     COMPARISON,
     GATES,
+    ANNOTATE,
 )
 
 
@@ -107,6 +109,16 @@ def open_evaluations() -> NoReturn:
 def open_run(run_id: str) -> NoReturn:
     """Goes to one evaluation run."""
     st.switch_page(EVALUATIONS.page(), query_params={"run": run_id})
+
+
+def open_queues() -> NoReturn:
+    """Goes to the list of label queues."""
+    st.switch_page(ANNOTATE.page())
+
+
+def open_queue(name: str, view: str = "annotate") -> NoReturn:
+    """Goes to a label queue: `view` is annotate, overview or adjudicate."""
+    st.switch_page(ANNOTATE.page(), query_params={"queue": name, "view": view})
 
 
 def open_trace_diff(a: str, b: str) -> NoReturn:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import content, frame, score_cards, states, to_dataset
+from dashboard.parts import content, frame, score_cards, states, to_dataset, to_queue
 from dashboard.parts.gist import gist
 from dashboard.text import inert
 
@@ -70,6 +70,7 @@ def _head(session: Row, scores: list[Row]) -> None:
         st.page_link(links.SESSIONS.page(), label="Sessions", icon=":material/arrow_back:")
         with st.container(horizontal=True, width="content", vertical_alignment="center"):
             to_dataset.offer("sessions", str(session.get("session_id")), session.get("app"))
+            to_queue.offer(str(session.get("session_id")), session.get("app"))
             with st.popover("Copy ids", icon=":material/content_copy:"):
                 for name, value in (("Session id", session.get("session_id")), ("User id", session.get("user_id"))):
                     if value:

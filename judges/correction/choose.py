@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Final
 
@@ -104,12 +103,11 @@ def _interval(judged: Judged, found: PpiMean, level: float, finite: bool, seed: 
     """The interval and the standard error."""
     if finite and judged.labelled.all():
         return Interval(low=found.value, high=found.value, level=level, method="all_labelled"), 0.0
-    se = math.sqrt(found.variance * found.n / (found.n - 1)) if found.n > 1 else 0.0
     seen = judged.labelled
     few = _of_rarer(judged, found.n) < RARE or int((judged.label != judged.judge)[seen].sum()) < FEW_ERRORS
     if judged.binary and few:
         return chain_beta(judged, level, finite=finite, seed=seed)
-    return logit(found, level), se
+    return logit(found, level), found.se
 
 
 def _of_rarer(judged: Judged, n: float) -> float:

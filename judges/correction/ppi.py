@@ -16,12 +16,24 @@ from judges.correction.records import Judged
 
 @dataclass(frozen=True, kw_only=True)
 class PpiMean:
-    """A mean, the `lam` it was made with, its variance, and the labels' effective number (degrees of freedom + 1)."""
+    """A mean, the `lam` it was made with, its variance, and the labels' effective number. `df`: degrees of freedom, n
+    less one for the mean and one for a lam that was fitted."""
 
     value: float
     lam: float
     variance: float
     n: float
+    fitted: bool = False
+
+    @property
+    def df(self) -> float:
+        """n - 2 where lam was fitted, else n - 1."""
+        return self.n - (2 if self.fitted else 1)
+
+    @property
+    def se(self) -> float:
+        """The standard error with the variance times n / df; 0 without a degree of freedom."""
+        return math.sqrt(self.variance * self.n / self.df) if self.df > 0 else 0.0
 
 
 def ppi_mean(
@@ -48,7 +60,8 @@ def ppi_mean(
     if finite:
         whole = n + others
         variance = float((label - used * whole / others * judge).var()) * (1 / n - 1 / whole)
-    return PpiMean(value=float(used * unlabelled.mean() + rectified.mean()), lam=used, variance=variance, n=n)
+    value = float(used * unlabelled.mean() + rectified.mean())
+    return PpiMean(value=value, lam=used, variance=variance, n=n, fitted=lam is None and used > 0)
 
 
 def tuned(label: FloatArray, judge: FloatArray, unlabelled: FloatArray) -> float:
@@ -93,6 +106,7 @@ def two_phase_mean(judged: Judged, lam: float | None = None, *, finite: bool = F
         lam=used,
         variance=float(shares @ shares),
         n=float(1 / (inner @ inner)),
+        fitted=lam is None and used > 0,
     )
 
 
@@ -104,13 +118,12 @@ def wald(found: PpiMean, level: float = 0.95) -> Interval:
 
 
 def logit(found: PpiMean, level: float = 0.95) -> Interval | None:
-    """The interval on the scale of log odds, with Student's quantile at n - 1 and the variance times n/(n - 1): the
-    delta method, se / (value (1 - value)). None where the value is not between 0 and 1, or nothing varies."""
+    """The interval on the scale of log odds, with Student's quantile at `df` and the variance times n / df: the delta
+    method, se / (value (1 - value)). None where the value is not between 0 and 1, or nothing varies."""
     value = found.value
-    if not (0 < value < 1 and found.variance > 0 and found.n > 1):
+    if not (0 < value < 1 and found.se > 0):
         return None
-    se = math.sqrt(found.variance * found.n / (found.n - 1))
-    half = float(stats.t.isf((1 - level) / 2, found.n - 1)) * se / (value * (1 - value))
+    half = float(stats.t.isf((1 - level) / 2, found.df)) * found.se / (value * (1 - value))
     middle = math.log(value / (1 - value))
     return Interval(low=_rate(middle - half), high=_rate(middle + half), level=level, method="ppi++_logit_t")
 

@@ -196,7 +196,8 @@ def _line(entry: Entry, most_text: int) -> _Line:
             value, {"arguments": MOST_ARGUMENT, "result": MOST_RESULT, "error": MOST_RESULT}.get(name, most_text)
         )
         n_cut += max(0, len(value) - len(cut))
-        raw.append(cut)
+        if name != "system":  # the app's own words, which speak of instructions by nature
+            raw.append(cut)
         seen = shown(cut)
         n_hidden += seen.n_hidden
         ready[name] = seen.text

@@ -60,7 +60,7 @@ def _form(caller: Caller, apps: list[str], rubrics: dict[str, Row], judges: list
                 "Rubric",
                 list(rubrics),
                 key="new-queue-rubric",
-                format_func=lambda one: _rubric(rubrics[one]),
+                format_func=lambda one: _title(rubrics[one]),
                 width=260,
             )
             judge = st.selectbox(
@@ -81,7 +81,7 @@ def _form(caller: Caller, apps: list[str], rubrics: dict[str, Row], judges: list
                 _make(caller, {"name": name.strip(), "app": app, **chosen, **limits})
 
 
-def _rubric(one: Row) -> str:
+def _title(one: Row) -> str:
     return f"{one_line(one['name'], 60)}, version {one['version']}"
 
 

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.records import Role
+from tests.dashboard.alone import running_dashboard
 from tests.dashboard.conftest import Seen
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
 from tests.server.gate_runs import keep
 from tests.server.shell import AIRLINE, Shell, running_shell, served
 from tests.server.test_gates import POLICY, named
-from tests.stack import REPOSITORY, free_port_base
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 ATTACK = '<img src=x onerror="document.title=1">**b** [x](javascript:alert(1)) \u202egnp'
@@ -42,7 +37,7 @@ def gated(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("gates-page")
     with running_shell(folder, trusted_hosts=("*",)) as shell, served(shell.services) as api:
         decisions = _decisions(shell)
-        with _dashboard(api, shell.keys[AIRLINE, Role.VIEWER], folder / "dashboard.log") as url:
+        with running_dashboard(api, shell.keys[AIRLINE, Role.VIEWER], folder / "dashboard.log") as url:
             yield Gated(url=url, decisions=decisions)
 
 
@@ -60,42 +55,6 @@ def _decisions(shell: Shell) -> dict[str, dict[str, Any]]:
         assert answer.status_code == 200, answer.text
         found[word] = answer.json()
     return found
-
-
-class _dashboard:  # noqa: N801
-    """`streamlit run` of the dashboard alone, for one server."""
-
-    def __init__(self, api: str, key: str, log: Path) -> None:
-        self._api, self._key, self._log = api, key, log
-
-    def __enter__(self) -> str:
-        port = free_port_base(1)
-        options = {"server.port": port, "server.address": "127.0.0.1", "server.headless": "true"}
-        words = [f"--{name}={value}" for name, value in options.items()]
-        page = str(REPOSITORY / "dashboard" / "Home.py")
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", page, *words],
-                cwd=REPOSITORY,
-                env={**os.environ, "ASSAY_URL": self._api, "ASSAY_API_KEY": self._key, "PYTHONPATH": str(REPOSITORY)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: _answers(url), 120, "the dashboard to answer")
-        return url
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(20)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/_stcore/health", timeout=2).is_success
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.fixture

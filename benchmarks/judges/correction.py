@@ -110,6 +110,10 @@ def cell(rate: float, right: tuple[float, float], n: int, runs: int, seed: int) 
             )
         )
     mean = np.nanmean(np.array(rows, dtype=np.float64), axis=0)
+    return _cell(mean, rate, right, n)
+
+
+def _cell(mean: FloatArray, rate: float, right: tuple[float, float], n: int) -> dict[str, Any]:
     return {
         "rate": rate,
         "sensitivity": right[0],

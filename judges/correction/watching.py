@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -69,29 +69,33 @@ def watched(
     rate = Range(low=baseline, high=baseline) if baseline is not None else _rate(before, level)
     if rate is None:
         return Watched(drift=None, why="the baseline's rate cannot be told", arl=arl)
-    sensitivity, false_pass = (_share(before, passed, level) for passed in (True, False))
     n_before = int(day[split])
-    later, seen = day[split:] - n_before, judged.labelled[split:]
-    least = float(np.nanmin(judged.p_human))
-    product = product_drift(x[split:], later, rate, least, weight=weights[split:], arl=arl)
-    weight = (weights / np.where(judged.labelled, judged.p_human, 1.0))[split:][seen]
-    judge = judge_drift(
-        judged.judge[split:][seen], judged.label[split:][seen], weight, later[seen], sensitivity, false_pass, arl=arl
-    )
-    drift = which(product, judge)
-    return Watched(
-        drift=drift,
-        why=_why(drift, product, judge, [str(one) for one in names[n_before:]]),
+    known = Watched(
+        drift=None,
+        why="",
         arl=arl,
         first=str(names[0]),
         last=str(names[n_before - 1]),
         rate=rate,
-        sensitivity=sensitivity,
-        false_pass=false_pass,
+        sensitivity=_share(before, True, level),
+        false_pass=_share(before, False, level),
         days=tuple(str(one) for one in names[n_before:]),
-        product=product,
-        judge=judge,
     )
+    return _after(known, judged, x, weights, day - n_before, split)
+
+
+def _after(known: Watched, judged: Judged, x: FloatArray, weights: FloatArray, day: np.ndarray, split: int) -> Watched:
+    """With what is found after the baseline, that ends before target `split`."""
+    if known.rate is None or known.sensitivity is None or known.false_pass is None:
+        return known
+    later, seen = day[split:], judged.labelled[split:]
+    least = float(np.nanmin(judged.p_human))
+    product = product_drift(x[split:], later, known.rate, least, weight=weights[split:], arl=known.arl)
+    weight = (weights / np.where(judged.labelled, judged.p_human, 1.0))[split:][seen]
+    said, label = judged.judge[split:][seen], judged.label[split:][seen]
+    judge = judge_drift(said, label, weight, later[seen], known.sensitivity, known.false_pass, arl=known.arl)
+    drift = which(product, judge)
+    return replace(known, drift=drift, why=_why(drift, product, judge, known.days), product=product, judge=judge)
 
 
 def _split(labelled: np.ndarray, day: np.ndarray) -> int | None:
@@ -121,7 +125,7 @@ def _share(before: Judged, passed: bool, level: float) -> Range:
     return Range(low=float(posterior.ppf(tail)), high=float(posterior.isf(tail)))
 
 
-def _why(drift: Drift, product: Detected, judge: Detected, days: list[str]) -> str:
+def _why(drift: Drift, product: Detected, judge: Detected, days: tuple[str, ...]) -> str:
     def since(one: Detected) -> str:
         return "" if one.at is None else f"evidence {one.evidence[one.at]:.3g} of {one.arl:g} on {days[one.at]}"
 

@@ -76,10 +76,11 @@ class Api:
         query = httpx.QueryParams([pair for key, value in (parameters or {}).items() for pair in _pairs(key, value)])
         return self._answer(lambda: self._asked(f"/api/v1{path}", query))
 
-    def post(self, path: str, body: Row) -> Row:
+    def post(self, path: str, body: Row, timeout_s: float | None = None) -> Row:
         """The JSON object that POST `/api/v1` + `path` answers. Sent once: who did not hear may look. Raises
-        `ApiFailure`."""
-        return self._answer(lambda: self._http.post(f"/api/v1{path}", json=body))
+        `ApiFailure`, also after `timeout_s` (None: as long as any other)."""
+        patience = _TIMEOUT if timeout_s is None else httpx.Timeout(timeout_s, connect=3.0)
+        return self._answer(lambda: self._http.post(f"/api/v1{path}", json=body, timeout=patience))
 
     def _answer(self, ask: Callable[[], httpx.Response]) -> Row:
         try:
@@ -116,6 +117,11 @@ class Api:
         """The items of several lists, asked for at the same time, in the order of `wanted`."""
         with ThreadPoolExecutor(max_workers=min(6, len(wanted) or 1)) as pool:
             return list(pool.map(lambda one: self.page(*one).items, wanted))
+
+    def objects(self, wanted: Sequence[tuple[str, Parameters]]) -> list[Row]:
+        """Several objects, asked for at the same time, in the order of `wanted`."""
+        with ThreadPoolExecutor(max_workers=min(6, len(wanted) or 1)) as pool:
+            return list(pool.map(lambda one: self.get(*one), wanted))
 
     def trace(self, trace_id: str, *, limit: int, cursor: str | None = None) -> Row:
         """The trace with its first `limit` spans in start order, without their content."""
@@ -177,6 +183,10 @@ class Api:
     def gate(self, gate_id: str) -> Row:
         """One decision of a gate with its evidence. Raises `ApiFailure`."""
         return self.get(f"/gates/{_segment(gate_id)}")
+
+    def judge_path(self, name: str, *parts: str) -> str:
+        """The path of a judge, or of what is below it."""
+        return "/".join(["/judges", *(_segment(part) for part in (name, *parts))])
 
     def queue_path(self, name: str, *parts: str) -> str:
         """The path of a label queue, or of what is below it."""

@@ -128,7 +128,7 @@ def test_an_open_session_holds_no_other_up_and_nothing_is_given_twice(tmp_path: 
     assert watch.round() == 1
     (schedule,) = life.control.judge_schedules(ACME)
     assert (schedule.told["given"], schedule.told["n_sessions"]) == ({}, 2)
-    assert schedule.marks == {1: life.arrived}
+    assert schedule.marks == {1: JOURNAL + life.arrived}
 
 
 def test_a_share_by_hash_and_other_apps_are_not_looked_at(tmp_path: Path) -> None:

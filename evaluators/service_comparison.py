@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from core.errors import InvalidInput
 from core.ids import TenantId
 from evaluators.comparison import Comparison, compare
 from evaluators.evidence import RunScores, read_run
-from evaluators.pairing import metric_named
+from evaluators.pairing import Metric, metric_named
 from store.control.control import Control
 from store.tenant import TenantStore
 
@@ -40,8 +41,15 @@ def compare_runs(
     if unknown:
         said = f"neither run has a metric {', '.join(unknown)[:200]}; they have {', '.join(sorted(known))}"
         raise InvalidInput(said[:500], field="metrics" if metrics else "margins")
-    chosen = [metric_named(one, margin=asked.get(one)) for one in metrics or sorted(known)]
+    judges = baseline.judges | candidate.judges
+    chosen = [_metric(one, asked.get(one), one in judges) for one in metrics or sorted(known)]
     return compare(baseline, candidate, chosen, alpha=alpha, strata=strata, worst=worst, every_example=every_example)
+
+
+def _metric(name: str, margin: float | None, judged: bool) -> Metric:
+    """A metric by its name; what a judge gave lies between 0 and 1."""
+    found = metric_named(name, margin=margin)
+    return replace(found, bounds=(0.0, 1.0), unit="share") if judged else found
 
 
 def both(control: Control, store: TenantStore, tenant: TenantId, run_a: str, run_b: str) -> tuple[RunScores, RunScores]:

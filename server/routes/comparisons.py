@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -13,11 +14,13 @@ from evaluators.evidence import RunScores
 from evaluators.service_comparison import compare_runs
 from evaluators.statistics.estimates import Unestimated
 from evaluators.statistics.paired import Paired
+from server.calibrating import certificate
 from server.policy import known_parameters_only
 from server.routes.answers import answer
-from server.routes.asking import ReadingOf
+from server.routes.asking import Reading, ReadingOf
 from server.routes.keys import rfc3339
 from server.routes.scores import Name
+from store.control.certificates import JudgeFacts
 
 router = APIRouter(prefix="/api/v1/comparisons", tags=["comparisons"], dependencies=[Depends(known_parameters_only)])
 
@@ -72,11 +75,22 @@ class ComparedExample(BaseModel):
     diff: str | None
 
 
+class MetricsJudge(BaseModel):
+    """The judge that gave a metric, as it stands now: only a certified one may decide."""
+
+    version: str
+    state: str
+    reason: str
+    kappa_low: float | None
+    kappa_high: float | None
+    bar: float | None
+
+
 class ComparedMetric(BaseModel):
     """One metric over all examples, or one stratum. `difference` and what follows from it are positive where the
     candidate is better, also where lower is better; `low` and `high` are two-sided, `lower` and `upper` one-sided at
     1 - alpha each. `finding`: better, worse, no_evidence (of either, at q <= alpha) or unknown. Where a figure is null
-    `lack` says why. docs/statistics.md says which test is used when."""
+    `lack` says why. `judge` is null for what no judge gave. docs/statistics.md says which test is used when."""
 
     metric: str
     stratum: str | None
@@ -112,6 +126,7 @@ class ComparedMetric(BaseModel):
     unscored_baseline: dict[str, int]
     unscored_candidate: dict[str, int]
     worst: list[ComparedExample]
+    judge: MetricsJudge | None
 
 
 class ComparisonMade(BaseModel):
@@ -142,18 +157,23 @@ def compare_two(reading: ReadingOf, wanted: WantedComparison) -> Response:
         worst=wanted.worst,
         every_example=wanted.every_example,
     )
-    return answer(shown(found))
+    return answer(shown(found, _judges(reading, found)))
 
 
-def shown(found: Comparison) -> dict[str, Any]:
-    """A comparison as it is answered."""
+def shown(found: Comparison, judges: Mapping[str, JudgeFacts]) -> dict[str, Any]:
+    """A comparison as it is answered; `judges` by the metric that each gave."""
+    doubts = [
+        f"{name} is given by a judge that may not decide: {facts.text}"
+        for name, facts in judges.items()
+        if not facts.certified
+    ]
     return {
         "run_a": _run(found.baseline),
         "run_b": _run(found.candidate),
         "alpha": found.alpha,
-        "notes": list(found.notes),
-        "metrics": [_metric(one, found.alpha) for one in found.metrics],
-        "strata": [_metric(one, found.alpha) for one in found.strata],
+        "notes": [*found.notes, *doubts],
+        "metrics": [_metric(one, found.alpha, judges) for one in found.metrics],
+        "strata": [_metric(one, found.alpha, judges) for one in found.strata],
     }
 
 
@@ -167,7 +187,24 @@ def _run(one: RunScores) -> dict[str, Any]:
     }
 
 
-def _metric(one: Compared, alpha: float) -> dict[str, Any]:
+def _judges(reading: Reading, found: Comparison) -> dict[str, JudgeFacts]:
+    """What holds of the judges that gave metrics, each in the version of the candidate's run."""
+    versions = {**found.baseline.evaluators, **found.candidate.evaluators}
+    judged = sorted(found.baseline.judges | found.candidate.judges)
+    return {
+        name: certificate(reading.services, reading.caller.tenant, name, versions[name], found.candidate.app)
+        for name in judged
+        if name in {one.metric.name for one in found.metrics}
+    }
+
+
+def _judge(facts: JudgeFacts | None) -> dict[str, Any] | None:
+    if facts is None:
+        return None
+    return {name: getattr(facts, name) for name in MetricsJudge.model_fields}
+
+
+def _metric(one: Compared, alpha: float, judges: Mapping[str, JudgeFacts]) -> dict[str, Any]:
     return {
         "metric": one.metric.name,
         "stratum": one.stratum,
@@ -183,6 +220,7 @@ def _metric(one: Compared, alpha: float) -> dict[str, Any]:
         "variance_within": None if one.spread is None else one.spread.within,
         **{name: dict(getattr(one, name)) for name in ("unpaired", "unscored_baseline", "unscored_candidate")},
         "worst": [_example(each) for each in one.worst],
+        "judge": _judge(judges.get(one.metric.name)),
     }
 
 

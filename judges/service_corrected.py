@@ -98,7 +98,7 @@ def corrected_metric(
     none is chosen."""
     spec = judge_named(control, tenant, asked.name, asked.version)
     rubric = rubric_of(control.rubric(tenant, spec.rubric, spec.rubric_version).body)
-    every = _placed(store, unlabelled(store, control, tenant, spec), asked.as_of_ns)
+    every = _placed(store, unlabelled(store, control, tenant, spec, as_of_ns=asked.as_of_ns), asked.as_of_ns)
     every = _valued(every, rubric)
     own = _own(asked)
     here = every.filter(own).sort("start_ns", "target")

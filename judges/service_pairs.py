@@ -49,6 +49,8 @@ def unlabelled(
     judge: JudgeSpec,
     app: str | None = None,
     window: Window | None = None,
+    *,
+    as_of_ns: int | None = None,
 ) -> pl.DataFrame:
     """Every verdict of this version of the judge, decided in `window`, with the label where there is one: SCHEMA, in
     order of target.
@@ -58,7 +60,9 @@ def unlabelled(
     that has a value and no label is read as passing from a half on, where the rubric is pass or fail. Verdicts and
     labels that somebody wrote as plain scores do not count: they are neither this judge's nor adjudicated.
     """
-    said = newest_said(store, judge.name, EvaluatorKind.JUDGE, version=judge.version, window=window, begins=VERDICT)
+    said = newest_said(
+        store, judge.name, EvaluatorKind.JUDGE, version=judge.version, window=window, begins=VERDICT, as_of_ns=as_of_ns
+    )
     told = said.select(
         "target",
         "session_id",
@@ -77,7 +81,7 @@ def unlabelled(
     if app is not None:
         told = told.filter(pl.col("app") == app)
     words = _words(control, tenant, judge)
-    joined = told.join(_labels(store, judge, words), on="target", how="left")
+    joined = told.join(_labels(store, judge, words, as_of_ns), on="target", how="left")
     return joined.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).sort("target")
 
 
@@ -94,10 +98,13 @@ def pairs(
     return unlabelled(store, control, tenant, judge, app, window).filter(pl.col("label").is_not_null())
 
 
-def _labels(store: TenantStore, judge: JudgeSpec, words: tuple[str, str] | None) -> pl.DataFrame:
+def _labels(
+    store: TenantStore, judge: JudgeSpec, words: tuple[str, str] | None, as_of_ns: int | None = None
+) -> pl.DataFrame:
     """The label of each target; where people and an outcome both say one, the people's."""
-    human = newest_said(store, judge.rubric, EvaluatorKind.HUMAN, version=str(judge.rubric_version), begins=LABEL)
-    outcome = newest_said(store, judge.rubric, EvaluatorKind.OUTCOME)
+    version = str(judge.rubric_version)
+    human = newest_said(store, judge.rubric, EvaluatorKind.HUMAN, version=version, begins=LABEL, as_of_ns=as_of_ns)
+    outcome = newest_said(store, judge.rubric, EvaluatorKind.OUTCOME, as_of_ns=as_of_ns)
     if words is not None:
         passing, failing = words
         read = pl.when(pl.col("value") >= _HALF).then(pl.lit(passing)).when(pl.col("value") < _HALF)

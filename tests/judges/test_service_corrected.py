@@ -250,6 +250,12 @@ def test_the_newest_calibration_says_whether_the_judge_is_certified(kept: Kept) 
     assert asked(kept).certificate.certified
 
 
+def test_as_of_a_moment_nothing_counts_that_was_stored_later(kept: Kept) -> None:
+    spec = keep(kept)
+    live(kept, spec, 1, 60, share=0.5)
+    assert asked(kept, as_of_ns=10**18).rate == asked(kept, app="nowhere").rate
+
+
 def test_a_scale_counts_from_its_passing_labels_on(kept: Kept) -> None:
     scale = replace(
         RUBRIC,

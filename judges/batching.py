@@ -32,6 +32,8 @@ from judges.voting import combined, orders_of
 MOST_REQUESTS: Final = 5_000  # of one batch, so that its results are read in bounded memory
 MOST_BYTES: Final = 90_000_000  # of one batch; providers take twice that
 MOST_RESULTS: Final = 200_000_000
+MOST_BATCHED: Final = 5_000  # targets of a batched job: their contents are held at once
+BATCH_SHARE: Final = 0.5  # of the price of a live call
 _BATCH: Final = TypeAdapter(Batch)
 _FAMILIAR: Final = ("openai", "anthropic")
 

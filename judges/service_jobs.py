@@ -10,6 +10,7 @@ from core.errors import InvalidInput
 from core.ids import TenantId, fresh
 from core.records import Principal
 from core.windows import Window
+from judges.batching import BATCH_SHARE, MOST_BATCHED, has_batches
 from judges.choosing import chosen, id_of
 from judges.forecasting import OUTPUT_TOKENS, Foreseen, foreseen
 from judges.reach import check_family
@@ -28,8 +29,8 @@ MOST_BUDGET_USD: Final = 1e6
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What a caller asks for. With `run_id` the trials of that evaluation run are judged, else the sessions or turns of
-    `app` (None: the judge's) that begin in `within`. `strict` refuses a judge of the product's own family. Raises
-    InvalidInput naming the field."""
+    `app` (None: the judge's) that begin in `within`. `strict` refuses a judge of the product's own family; `batch` asks
+    through the providers' batches. Raises InvalidInput naming the field."""
 
     judge: str
     app: str | None = None
@@ -41,6 +42,7 @@ class Wanted:
     concurrency: int = 8
     per_minute: float | None = None
     strict: bool = False
+    batch: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:  # NaN neither
@@ -108,6 +110,8 @@ def plan(control: Control, store: TenantStore, tenant: TenantId, wanted: Wanted)
         raise InvalidInput(
             f"{len(targets):,} targets; a job has at most {MOST_TARGETS:,}: name a smaller share", "share"
         )
+    if wanted.batch:
+        _check_batch(spec, len(targets))
     read = reading(control, store, tenant, wanted.run_id)(targets[:SAMPLE])
     sample = tuple((one, read[id_of(one)]) for one in targets[:SAMPLE] if id_of(one) in read)
     models = [name for _, shown in sample for name in shown.models]
@@ -132,7 +136,8 @@ def foresee(control: Control, found: Plan) -> JobForecast:
     asked = [one for key, one in each if key not in kept]
     whole = len(found.targets) / max(1, len(each))
     usd, most = _sum([one.usd for one in asked]), _sum([one.usd_most for one in asked])
-    usd, most = (None if one is None else one * whole for one in (usd, most))
+    share = whole * (BATCH_SHARE if found.job.params.get("batch") else 1.0)
+    usd, most = (None if one is None else one * share for one in (usd, most))
     return JobForecast(
         n_targets=len(found.targets),
         n_all=found.n_all,
@@ -167,6 +172,7 @@ def _job(
         "run_id": wanted.run_id,
         "concurrency": wanted.concurrency,
         "per_minute": wanted.per_minute,
+        "batch": wanted.batch or None,
         "start_ns": wanted.within.start_ns,
         "end_ns": wanted.within.end_ns,
         "warnings": list(warnings),
@@ -182,6 +188,14 @@ def _job(
         params={name: value for name, value in params.items() if value is not None},
         budget_usd=wanted.budget_usd,
     )
+
+
+def _check_batch(spec: JudgeSpec, n_targets: int) -> None:
+    strange = [one.text for one in spec.models if not has_batches(one)]
+    if strange:
+        raise InvalidInput(f"{strange[0]} has no batch API that is known here; leave batch out", field="batch")
+    if n_targets > MOST_BATCHED:
+        raise InvalidInput(f"{n_targets:,} targets; a batched job has at most {MOST_BATCHED:,}: set a limit", "limit")
 
 
 def _check_money(spec: JudgeSpec, rubric: Rubric, sample: Sequence[tuple[TargetRecord, Shown]], wanted: Wanted) -> None:

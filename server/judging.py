@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what asks models costs memory that a server without judges 
 
 LOOK_EVERY_S: Final = 5.0
 AT_ONCE: Final = 3  # jobs; each has its own calls in flight
+MOST_WAITING: Final = 30  # jobs in all, with those that wait for a provider's batch
 KEY_DAYS: Final = 7
 _KEY: Final = "judges of "  # begins the names of the keys that calls are traced with
 _DAY_NS: Final = 86_400_000_000_000
@@ -46,6 +47,7 @@ class JudgeRunner:
         self._stopping = threading.Event()
         self._keys = _Keys(services, self._owner)
         self._at_work: dict[str, threading.Event] = {}
+        self._batched: set[str] = set()  # those of them that wait for a batch
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._look, name="judges", daemon=True)
 
@@ -76,13 +78,14 @@ class JudgeRunner:
 
     def _take(self) -> None:
         with self._lock:
-            at_work = set(self._at_work)
-        if len(at_work) >= AT_ONCE:
+            at_work, n_busy = set(self._at_work), len(self._at_work.keys() - self._batched)
+        if n_busy >= AT_ONCE or len(at_work) >= MOST_WAITING:
             return
-        for job in self._services.control.take_judge_jobs(self._owner, AT_ONCE - len(at_work), at_work, gone=is_gone):
+        for job in self._services.control.take_judge_jobs(self._owner, AT_ONCE - n_busy, at_work, gone=is_gone):
             stopping = threading.Event()
             with self._lock:
                 self._at_work[job.job_id] = stopping
+                self._batched |= {job.job_id} if job.params.get("batch") else set()
             threading.Thread(target=self._work, args=(job, stopping), name=job.job_id, daemon=True).start()
 
     def _work(self, job: JobRecord, stopping: threading.Event) -> None:
@@ -98,6 +101,7 @@ class JudgeRunner:
         finally:
             with self._lock:
                 self._at_work.pop(job.job_id, None)
+                self._batched.discard(job.job_id)
 
     def _fail(self, job: JobRecord, reason: str) -> None:
         try:
@@ -109,10 +113,15 @@ class JudgeRunner:
 def carry_out(services: Services, job: JobRecord, owner: str, key: str, stopping: threading.Event) -> JobRecord:
     """Works on one job in the caller's thread; `key` is what its calls are traced with. Raises as JobWork.carry_out,
     NotFound, InvalidInput."""
+    from judges.batch_work import BatchedWork
+    from judges.batching import Batches
     from judges.working import JobWork
 
     with httpx.Client(follow_redirects=False, trust_env=False) as client:
-        return JobWork(job, _means(services, job, owner, key, client), stopping).carry_out()
+        means = _means(services, job, owner, key, client)
+        if job.params.get("batch"):
+            return BatchedWork(job, means, stopping, lambda: Batches(access_of(services.settings))).carry_out()
+        return JobWork(job, means, stopping).carry_out()
 
 
 def access_of(settings: Settings) -> Access:

@@ -87,6 +87,7 @@ def _run_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument("--concurrency", type=int, metavar="N", help="calls in flight (default: 8)")
     made.add_argument("--per-minute", type=float, metavar="N", help="calls of each model a minute at most")
     made.add_argument("--strict", action="store_true", help="refuse a judge of the product's own family")
+    made.add_argument("--batch", action="store_true", help="through the providers' batches: half the price, in a day")
     made.add_argument("--dry-run", action="store_true", help="say what it would take, ask nothing")
     made.add_argument("--detach", action="store_true", help="do not follow it")
 
@@ -247,7 +248,7 @@ def _wanted(args: argparse.Namespace) -> dict[str, Any]:
     if not {"since", "start", "run_id"} & body.keys():
         body["since"] = "24h"
     body |= {"budget_usd": args.budget} if args.budget is not None and args.budget > 0 else {}
-    return body | ({"strict": True} if args.strict else {})
+    return body | {name: True for name in ("strict", "batch") if getattr(args, name)}
 
 
 def _followed(args: argparse.Namespace, api: ApiClient, told: dict[str, Any]) -> int:

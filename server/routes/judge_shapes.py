@@ -203,7 +203,7 @@ class JudgeShown(Judge):
 class WantedJudgeRun(BaseModel):
     """What is judged: the sessions (or turns, as the rubric wants) of `app` that begin in the window, or the trials of
     the evaluation run `run_id`; `share` of them by a hash of their ids, at most `limit`, until `budget_usd` is spent.
-    `strict` refuses a judge of the product's own family."""
+    `strict` refuses a judge of the product's own family; `batch` asks through the providers' batches."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -218,6 +218,7 @@ class WantedJudgeRun(BaseModel):
     concurrency: Concurrency = 8
     per_minute: PerMinute = None
     strict: bool = False
+    batch: bool = False
 
 
 class JudgeForecast(BaseModel):

@@ -83,10 +83,14 @@ def change(connection: Connection, tenant: TenantId, job_id: str, **changes: obj
     return record(row)
 
 
-def first_slice(connection: Connection, tenant: TenantId, job_id: str) -> tuple[int, list[TargetRecord]] | None:
-    """The first slice that is left, with its number; None when none is."""
+def first_slice(
+    connection: Connection, tenant: TenantId, job_id: str, after: int = -1
+) -> tuple[int, list[TargetRecord]] | None:
+    """The first slice that is left behind the number `after`, with its number; None when none is."""
     table = JUDGE_TARGETS
-    least = select(func.min(table.c.slice)).where(table.c.tenant == str(tenant), table.c.job_id == job_id)
+    least = select(func.min(table.c.slice)).where(
+        table.c.tenant == str(tenant), table.c.job_id == job_id, table.c.slice > after
+    )
     number = connection.execute(least).scalar()
     if number is None:
         return None

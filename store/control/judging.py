@@ -165,10 +165,18 @@ class Judging(Transactions):
                 raise Conflict(f"job {job_id} is worked on by another process")
             return judge_jobs.change(connection, tenant, job_id, lease_until_ns=self._clock() + LEASE_NS)
 
-    def first_slice(self, tenant: TenantId, job_id: str) -> tuple[int, list[TargetRecord]] | None:
-        """The first slice of a job that is left, with its number; None when none is."""
+    def note_judge_job(self, tenant: TenantId, job_id: str, owner: str, params: Mapping[str, Any]) -> JobRecord:
+        """Keeps what its owner has to know of a job that runs. Raises NotFound, Conflict when it is another's."""
+        with self._changing() as connection:
+            row = judge_jobs.find(connection, tenant, job_id)
+            if row.owner not in (None, owner):
+                raise Conflict(f"job {job_id} is worked on by another process")
+            return judge_jobs.change(connection, tenant, job_id, params=judge_rows.text_of(dict(params)))
+
+    def first_slice(self, tenant: TenantId, job_id: str, after: int = -1) -> tuple[int, list[TargetRecord]] | None:
+        """The first slice of a job that is left behind the number `after`, with its number; None when none is."""
         with self._database.read() as connection:
-            return judge_jobs.first_slice(connection, tenant, job_id)
+            return judge_jobs.first_slice(connection, tenant, job_id, after)
 
     def settle_slice(
         self,

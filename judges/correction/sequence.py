@@ -22,7 +22,7 @@ import numpy as np
 from core.errors import InvalidInput
 from evaluators.statistics.rates import FloatArray
 
-FIRST_LABELS: Final = 20  # no interval before: the theorem is about large numbers
+FIRST_LABELS: Final = 30  # no interval before: the theorem is about large numbers
 PRIOR_LABELS: Final = 5.0  # so many labels have to speak before the judge is believed by half of what they say
 
 

@@ -12,6 +12,12 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   }
   form.tell = (value) => setTriggerValue("said", value);
   load(form, data);
+  form.stop?.();
+  form.stop = listen(form);
+  return () => form.stop();
+}
+
+function listen(form) {
   const onKey = (event) => key(form, event);
   document.addEventListener("keydown", onKey);
   const ticking = setInterval(() => tick(form), 1000);

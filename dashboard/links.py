@@ -53,6 +53,8 @@ DATASETS: Final = Place(view="datasets", title="Datasets", icon="dataset", secti
 EVALUATIONS: Final = Place(view="evaluations", title="Evaluations", icon="science", section="Evaluate")
 COMPARISON: Final = Place(view="comparison", title="Comparison", icon="compare_arrows", section="Evaluate", hidden=True)
 GATES: Final = Place(view="gates", title="Gates", icon="traffic", section="Evaluate")
+JUDGES: Final = Place(view="judges", title="Judges", icon="gavel", section="Evaluate")
+SCORES: Final = Place(view="scores", title="Scores", icon="scoreboard", section="Evaluate")
 ANNOTATE: Final = Place(view="annotate", title="Annotate", icon="rate_review", section="Evaluate")
 PLACES: Final = (
     OVERVIEW,
@@ -68,7 +70,9 @@ PLACES: Final = (
     EVALUATIONS,
     COMPARISON,
     GATES,
+    JUDGES,
     ANNOTATE,
+    SCORES,
 )
 
 
@@ -109,6 +113,16 @@ def open_evaluations() -> NoReturn:
 def open_run(run_id: str) -> NoReturn:
     """Goes to one evaluation run."""
     st.switch_page(EVALUATIONS.page(), query_params={"run": run_id})
+
+
+def open_judges() -> NoReturn:
+    """Goes to the list of judges."""
+    st.switch_page(JUDGES.page())
+
+
+def open_judge(name: str, view: str = "agreement") -> NoReturn:
+    """Goes to one judge: `view` is agreement, rate, biases, disagreements or runs."""
+    st.switch_page(JUDGES.page(), query_params={"judge": name, "view": view})
 
 
 def open_queues() -> NoReturn:

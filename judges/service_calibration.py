@@ -189,14 +189,16 @@ def record_of(
 
 
 def withdraw(
-    control: Control, tenant: TenantId, judge: str, version: str, reason: str, *, now_ns: int, by: Principal
+    control: Control, tenant: TenantId, judge: str, version: str, reason: str, *, now_ns: int, by: Principal | None
 ) -> JudgeCalibration | None:
-    """Takes a certificate back: from now on the judge is undetermined, for this reason. None where it has none."""
+    """Takes a certificate back: from now on the judge is undetermined, for this reason. None where it has none. `by`
+    None: Assay itself."""
     newest = control.calibration(tenant, judge, version)
     if newest is None or newest.state is not CalibrationState.CERTIFIED:
         return None
     told = {**newest.report, "state": "undetermined", "reason": reason, "at_ns": now_ns, "withdrawn": True}
-    kept = replace(newest, state=CalibrationState.UNDETERMINED, report=told, at_ns=now_ns, made_by=by.name[:200])
+    made_by = "assay" if by is None else by.name[:200]
+    kept = replace(newest, state=CalibrationState.UNDETERMINED, report=told, at_ns=now_ns, made_by=made_by)
     control.put_calibration(kept, by=by)
     return kept
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 IN_PROCESS: Final = 20  # sessions at a time
 CHILD: Final = "server.online_child"
+CERTIFICATES_S: Final = 3600  # between looks at whether certified judges are what they were
 _LOG: Final = logging.getLogger("assay.online")
 
 
@@ -41,6 +42,7 @@ class Scheduler:
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._judges = JudgeRounds(services)
+        self._certificates = CertificateRounds(services)
         self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(2)}, timezone="UTC")
 
     def start(self) -> None:
@@ -50,6 +52,7 @@ class Scheduler:
             logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a round that takes long is not news
             for each in (self.round, self._judges.round):
                 self._jobs.add_job(each, "interval", seconds=seconds, max_instances=1, coalesce=True)
+            self._jobs.add_job(self._certificates.round, "interval", seconds=CERTIFICATES_S, coalesce=True)
             self._jobs.start()
 
     def close(self) -> None:
@@ -110,6 +113,28 @@ class JudgeRounds:
                 self._services.judge_asked.set()
         except AssayError as error:
             _LOG.error("ended sessions cannot be given to judges now, and are tried again: %s", error)
+
+
+class CertificateRounds:
+    """Takes back the certificates of judges whose errors have changed."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def round(self) -> None:
+        """One look at every certified judge. Failures are told in the log, and tried again."""
+        services = self._services
+        try:
+            for tenant in services.control.all_tenants():
+                if not services.control.judges(tenant.id):
+                    continue
+                from judges.service_trust import take_back
+
+                store = services.store.tenant(tenant.id)
+                for made in take_back(services.control, store, tenant.id, now_ns=services.clock()):
+                    _LOG.warning("judge %s of %s is certified no more: its errors changed", made.judge, tenant.id)
+        except AssayError as error:
+            _LOG.error("certificates of judges cannot be looked at now: %s", error)
 
 
 def watch_of(services: Services) -> OnlineWatch:

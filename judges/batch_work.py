@@ -46,10 +46,9 @@ class BatchedWork(JobWork):
         means: Means,
         stopping: threading.Event,
         opened: Callable[[], Batches],
-        look_s: float = LOOK_S,
     ) -> None:
         super().__init__(job, means, stopping)
-        self._opened, self._look_s = opened, look_s
+        self._opened = opened
 
     async def _all(self) -> JobRecord:
         batches = self._opened()
@@ -142,8 +141,8 @@ class BatchedWork(JobWork):
     async def _pause(self) -> None:
         """Waits until the next look, or until there is reason to stop."""
         waited = 0.0
-        while waited < self._look_s and not self._stops():
-            await asyncio.sleep(min(TICK_S, self._look_s))
+        while waited < LOOK_S and not self._stops():
+            await asyncio.sleep(min(TICK_S, LOOK_S))
             waited += TICK_S
 
 

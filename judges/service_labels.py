@@ -27,7 +27,7 @@ from judges.stored import rubric_of
 from store.control.control import Control
 from store.control.label_records import AnnotationRecord, QueueRecord, TaskRecord
 from store.control.labelling import TaskChange
-from store.scores import NewScore, append_scores, has_scores
+from store.scores import NewScore, append_scores, known_scores
 from store.tenant import Store, TenantStore
 
 MOST_NOTE: Final = 4_000  # characters
@@ -185,8 +185,7 @@ class LabelService:
         """Writes the labels that are not in the lake yet; how many there were. Raises NotFound, StorageFailed."""
         queue, tasks = self.control.label_tasks(tenant, name)
         left = [one for one in tasks if one.revision > one.scored]
-        for task in left:
-            self._write(queue, task)
+        self._write(queue, left)
         return len(left)
 
     def shown(self, queue: QueueRecord, task: TaskRecord) -> Content:
@@ -200,7 +199,7 @@ class LabelService:
         task = changed or task
         if task.revision > task.scored:
             try:
-                self._write(queue, task)
+                self._write(queue, [task])
             except AssayError as error:
                 _LOG.warning("a label of the queue %s is written to the lake later: %s", name, error)
         return task
@@ -208,20 +207,24 @@ class LabelService:
     def _settle_left(self, queue: QueueRecord, tasks: Sequence[TaskRecord], now_ns: int) -> None:
         """Writes what somebody who was killed did not."""
         before_ns = now_ns - SETTLE_AFTER_S * NS_PER_S
-        for task in tasks:
-            if task.revision > task.scored and (task.completed_at_ns or 0) < before_ns:
-                try:
-                    self._write(queue, task)
-                except AssayError as error:
-                    _LOG.warning("labels of the queue %s are written to the lake later: %s", queue.name, error)
-                    return
+        left = [one for one in tasks if one.revision > one.scored and (one.completed_at_ns or 0) < before_ns]
+        try:
+            self._write(queue, left)
+        except AssayError as error:
+            _LOG.warning("labels of the queue %s are written to the lake later: %s", queue.name, error)
 
-    def _write(self, queue: QueueRecord, task: TaskRecord) -> None:
-        store, score_id = self.store.tenant(queue.tenant), score_id_of(queue, task)
-        if not has_scores(store, [score_id]):
-            score = label_score(queue, task, rubric_of(queue.rubric_body))
-            append_scores(store, [score], ids=[score_id], author=f"label-queue/{queue.name}", now_ns=self.clock())
-        self.control.note_label_scored(queue.tenant, queue.name, task.task_id, task.revision)
+    def _write(self, queue: QueueRecord, tasks: Sequence[TaskRecord]) -> None:
+        """Appends the labels that are not there, in one commit, and notes that all are."""
+        if not tasks:
+            return
+        store, rubric = self.store.tenant(queue.tenant), rubric_of(queue.rubric_body)
+        made = {score_id_of(queue, one): one for one in tasks}
+        known = known_scores(store, list(made))
+        new = {score_id: label_score(queue, one, rubric) for score_id, one in made.items() if score_id not in known}
+        if new:
+            author = f"label-queue/{queue.name}"
+            append_scores(store, list(new.values()), ids=list(new), author=author, now_ns=self.clock())
+        self.control.note_labels_scored(queue.tenant, queue.name, {one.task_id: one.revision for one in tasks})
 
 
 def live_content(store: TenantStore, task: TaskRecord) -> Content:
@@ -236,7 +239,8 @@ def live_content(store: TenantStore, task: TaskRecord) -> Content:
 
 def score_id_of(queue: QueueRecord, task: TaskRecord) -> str:
     """The id of a label's score: its own for each label that a task has had."""
-    said = f"{queue.tenant}\0{queue.name}\0{task.target.value}\0{task.item}"
+    of_queue = f"{queue.tenant}\0{queue.name}\0{queue.created_at_ns}"  # another queue may get its name
+    said = f"{of_queue}\0{task.target.value}\0{task.item}"
     name = f"label_{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
     return name if task.revision <= 1 else f"{name}_{task.revision}"
 

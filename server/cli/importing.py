@@ -45,7 +45,7 @@ def run_import(args: argparse.Namespace) -> int:
     """Surveys the files, sends them and records their outcomes; returns the exit code. Raises CommandFailed."""
     importer = _importer(args)
     _need_files(args.files)
-    with _progress(args, "reading") as advance:
+    with progress_of(args, "reading") as advance:
         surveys = service.survey(args.files, importer.read, advance)
     _refuse_bad(surveys, skip_bad=args.skip_bad)
     if args.dry_run:
@@ -158,7 +158,7 @@ def _check_tenant(api: ApiClient, wanted: str | None) -> None:
 def _deliver(args: argparse.Namespace, importer: Importer, api: ApiClient, n_records: int) -> Delivery:
     door = OtlpDoor(otlp_address(args, api), api.key)
     try:
-        with _progress(args, "sending", n_records) as advance:
+        with progress_of(args, "sending", n_records) as advance:
             return service.deliver(
                 args.files, importer.read, door, scope=importer.scope, skip_bad=args.skip_bad, on_progress=advance
             )
@@ -211,7 +211,7 @@ def _settled(api: ApiClient, before: Mapping[str, int] | None, delivery: Deliver
 
 
 @contextmanager
-def _progress(args: argparse.Namespace, what: str, total: int | None = None) -> Iterator[Any]:
+def progress_of(args: argparse.Namespace, what: str, total: int | None = None) -> Iterator[Any]:
     """A bar on standard error while a person watches; the value is a function that advances it."""
     from rich.console import Console
 

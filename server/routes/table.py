@@ -45,6 +45,7 @@ from server.routes import (
     trace_diff,
     traces,
     turns,
+    verdicts,
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -86,4 +87,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     calibrations.router,
     label_queues.router,
     annotating.router,
+    verdicts.router,
 )

@@ -75,16 +75,20 @@ class Labelling(Transactions):
         made: Callable[[QueueRecord, Sequence[TaskRecord]], tuple[Sequence[TaskRecord], Sequence[TaskRecord]]],
         *,
         texts: Mapping[str, Mapping[str, Any]] | None = None,
+        said: Sequence[AnnotationRecord] = (),
         draw: Mapping[str, Any] | None = None,
         action: str = "labels.add",
         by: Principal,
     ) -> tuple[int, int]:
         """(new tasks, changed ones). `made` gets the queue and its tasks and answers which to add and which to write
-        anew; `texts` are of imported ones, by task_id; `draw` joins the queue's. Raises NotFound and what it raises."""
+        anew; `texts` are of imported ones, by task_id, `said` of new ones; `draw` joins the queue's. Raises NotFound
+        and what it raises."""
         with self._changing() as connection:
             queue = labels.need_queue(connection, tenant, name)
             new, changed = made(queue, labels.tasks(connection, queue))
             labels.add_tasks(connection, tenant, new, texts or {})
+            added = {one.task_id for one in new}
+            labels.add_annotations(connection, tenant, [one for one in said if one.task_id in added])
             for one in changed:
                 labels.change_task(connection, tenant, one)
             draws = queue.draws if draw is None else (*queue.draws, draw)
@@ -142,12 +146,13 @@ class Labelling(Transactions):
                 self._audit(connection, by, tenant, change.action, resource, change.after, before=change.before)
             return change.task
 
-    def note_label_scored(self, tenant: TenantId, name: str, task_id: str, revision: int) -> None:
-        """Notes that a task's label of that revision is in the lake. Nothing when the task is gone by now."""
+    def note_labels_scored(self, tenant: TenantId, name: str, revisions: Mapping[str, int]) -> None:
+        """Notes up to which revision the labels of tasks are in the lake. A task that is gone by now is passed over."""
         with self._changing() as connection:
-            task = labels.find_task(connection, tenant, name, task_id)
-            if task is not None and task.scored < revision:
-                labels.change_task(connection, tenant, replace(task, scored=revision))
+            for task_id, revision in revisions.items():
+                task = labels.find_task(connection, tenant, name, task_id)
+                if task is not None and task.scored < revision:
+                    labels.change_task(connection, tenant, replace(task, scored=revision))
 
     def count_label_tasks(
         self, tenant: TenantId, user_ids: Sequence[str], sessions: Sequence[str], traces: Sequence[str]

@@ -125,10 +125,15 @@ def all_annotations(connection: Connection, tenant: TenantId, queue: str, n_said
     return _whole(connection, {"tenant": str(tenant), "queue": queue}, n_said)
 
 
+def add_annotations(connection: Connection, tenant: TenantId, said: Sequence[AnnotationRecord]) -> None:
+    """Writes what was said of tasks of which nothing was said yet."""
+    _insert(connection, ANNOTATIONS, [{"tenant": str(tenant), **_annotation_values(one)} for one in said])
+
+
 def put_annotation(connection: Connection, tenant: TenantId, said: AnnotationRecord) -> None:
     """Writes what an annotator said of a task, instead of what they said of it before."""
     key = {"tenant": str(tenant), "queue": said.queue, "task_id": said.task_id, "annotator": said.annotator}
-    values = {**{name: getattr(said, name) for name in _OF_ANNOTATION}, "labels": _text(list(said.labels))}
+    values = _annotation_values(said)
     row = seals.one(connection, ANNOTATIONS, key)
     if row is None:
         seals.add(connection, ANNOTATIONS, {**key, **values})
@@ -247,6 +252,10 @@ def _task(row: Any) -> TaskRecord:
         status=TaskStatus(row.status),
         how=None if row.how is None else How(row.how),
     )
+
+
+def _annotation_values(said: AnnotationRecord) -> dict[str, object]:
+    return {**{name: getattr(said, name) for name in _OF_ANNOTATION}, "labels": _text(list(said.labels))}
 
 
 def _annotation(row: Any) -> AnnotationRecord:

@@ -34,14 +34,20 @@ _MARGIN_S: Final = 3600  # how far after its wrapper's start a call can begin
 
 @dataclass(frozen=True, kw_only=True)
 class SpendAsked:
-    """Calls that start in `window`, summed by the columns of `by`. `outcome` is the evaluator whose scores of sessions
-    say what was resolved. Raises InvalidInput for an unknown column."""
+    """Calls that start in `window`, summed by the columns of `by`: of `app`, or of all but `without`. `outcome` is the
+    evaluator whose scores of sessions say what was resolved. Raises InvalidInput for an unknown column."""
 
     window: Window
     by: tuple[str, ...] = ()
     app: str | None = None
+    without: str | None = None
     outcome: str = DEFAULT_OUTCOME
     as_of_ns: int | None = None
+
+    @property
+    def which(self) -> str:
+        """How apps are chosen."""
+        return "app" if self.app is not None else "without" if self.without is not None else "all"
 
     def __post_init__(self) -> None:
         for name in self.by:
@@ -67,7 +73,7 @@ def calls(store: TenantStore, asked: SpendAsked, keys: tuple[str, ...]) -> pl.Da
     """Sums of the calls by `keys` (of KEYS, PRICED_BY and "hour"), and by whether they were answered from the cache
     (`cached`) and had tokens (`used`): SUMS, n_priced and cost_usd, with the tenant."""
     names = tuple(sorted(set(keys)))
-    return _shown(_frame(store, _calls(names, asked.app is not None), asked))
+    return _shown(_frame(store, _calls(names, asked.which), asked))
 
 
 def summed(fine: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
@@ -90,8 +96,8 @@ def sessions(store: TenantStore, asked: SpendAsked, keys: tuple[str, ...]) -> pl
         "spans": around(window, _MARGIN_S),
         "scores": Window(start_ns=max(window.start_ns - _HOUR_NS, -(2**63)), end_ns=LAST_NS),
     }
-    values = {"outcome": asked.outcome, "app": asked.app, "from_ns": window.start_ns, "until_ns": window.end_ns}
-    found = store.frame(_sessions(keys, asked.app is not None), windows, asked.as_of_ns, values=values)
+    values = {"outcome": asked.outcome, **_values(asked)}
+    found = store.frame(_sessions(keys, asked.which), windows, asked.as_of_ns, values=values)
     cost = pl.col("scored_cost_usd").cast(pl.Float64)
     found = found.with_columns(
         cost_per_resolved_usd=pl.when(pl.col("n_resolved") > 0).then(cost / pl.col("n_resolved"))
@@ -109,8 +115,12 @@ def _saved(fine: pl.DataFrame, by: list[str]) -> pl.DataFrame:
 
 
 def _frame(store: TenantStore, expr: ir.Table, asked: SpendAsked) -> pl.DataFrame:
-    values = {"app": asked.app, "from_ns": asked.window.start_ns, "until_ns": asked.window.end_ns}
-    return store.frame(expr, around(asked.window, _MARGIN_S), asked.as_of_ns, values=values)
+    return store.frame(expr, around(asked.window, _MARGIN_S), asked.as_of_ns, values=_values(asked))
+
+
+def _values(asked: SpendAsked) -> dict[str, object]:
+    times: dict[str, object] = {"from_ns": asked.window.start_ns, "until_ns": asked.window.end_ns}
+    return times | ({} if asked.which == "all" else {"app": asked.app or asked.without})
 
 
 def _shown(frame: pl.DataFrame) -> pl.DataFrame:
@@ -120,7 +130,7 @@ def _shown(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(day=pl.from_epoch("day", time_unit="d").cast(pl.Date).cast(pl.String))
 
 
-def _counted(by_app: bool) -> ir.Table:
+def _counted(which: str) -> ir.Table:
     """The calls of the window with their keys: model spans that are no wrapper of another."""
     spans = table_of("spans")
     model = spans.filter(spans.usage_counted.fill_null(False))
@@ -132,12 +142,22 @@ def _counted(by_app: bool) -> ir.Table:
     rows = model.filter(
         model.start_ns >= slot("from_ns", "int64"),
         model.start_ns < slot("until_ns", "int64"),
-        *([model.app == slot("app", "string")] if by_app else []),
+        *_chosen(model, which),
     )
     rows = rows.left_join(inside, [rows.trace_id == inside.inner_trace, rows.span_id == inside.outer_span])
     is_measured = rows.input_tokens.notnull() | rows.output_tokens.notnull()
     wraps = rows.outer_span.notnull() & (rows.any_measured.fill_null(False) | ~is_measured)
     return _keyed(rows.filter(~wraps))
+
+
+def _chosen(model: ir.Table, which: str) -> list[ir.BooleanValue]:
+    match which:
+        case "app":
+            return [model.app == slot("app", "string")]
+        case "without":
+            return [model.app.isnull() | (model.app != slot("app", "string"))]
+        case _:
+            return []
 
 
 def _keyed(rows: ir.Table) -> ir.Table:
@@ -158,8 +178,8 @@ def _keyed(rows: ir.Table) -> ir.Table:
 
 
 @lru_cache(maxsize=256)
-def _calls(keys: tuple[str, ...], by_app: bool) -> ir.Table:
-    rows = _counted(by_app)
+def _calls(keys: tuple[str, ...], which: str) -> ir.Table:
+    rows = _counted(which)
     rows = rows.mutate(cached=rows["cache"].isin(HITS).fill_null(False))
     rows = rows.mutate(used=(rows.input_tokens.fill_null(0) > 0) | (rows.output_tokens.fill_null(0) > 0))
     return rows.group_by("tenant", *keys, "cached", "used").agg(
@@ -173,8 +193,8 @@ def _calls(keys: tuple[str, ...], by_app: bool) -> ir.Table:
 
 
 @lru_cache(maxsize=256)
-def _sessions(keys: tuple[str, ...], by_app: bool) -> ir.Table:
-    rows = _counted(by_app)
+def _sessions(keys: tuple[str, ...], which: str) -> ir.Table:
+    rows = _counted(which)
     rows = rows.filter(rows.session_id.notnull())
     by_session = rows.group_by("tenant", *keys, "session_id").agg(cost_usd=rows.cost_usd.sum())
     scores = table_of("scores")

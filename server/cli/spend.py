@@ -82,6 +82,7 @@ def _print(told: dict[str, Any], *, again: bool) -> None:
 
     if not told["n_groups"]:
         print("no model calls in that window; widen --since", file=sys.stderr)
+        _print_judges(told)
         return
     keys: Sequence[str] = told["by"]
     items = _by_day(told["items"]) if "day" in keys else told["items"]
@@ -98,6 +99,16 @@ def _print(told: dict[str, Any], *, again: bool) -> None:
         print(f"and {hidden:,} more, of lower cost; --limit shows them", file=sys.stderr)
     if again and (n := told["totals"]["n_as_reported"]):
         print(f"{n:,} calls stay at what was reported: nobody knows their price", file=sys.stderr)
+    _print_judges(told)
+
+
+def _print_judges(told: dict[str, Any]) -> None:
+    """What judges cost, which is no product's."""
+    from server.cli.rendering import counted, money
+
+    judges = told.get("judges")
+    if judges and judges["n_calls"]:
+        print(f"judges, not counted above: {counted(judges['n_calls'], 'call')}, {money(judges['cost_usd'])}")
 
 
 def _by_day(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import polars as pl
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from evaluators.online.planning import OWN_APP
 from gateway.config import PriceConfig
 from server.focus import BY, Month, focus_csv
 from server.policy import known_parameters_only, names_once
@@ -75,13 +77,15 @@ class Spent(BaseModel):
 
 
 class Spend(BaseModel):
-    """The dearest `limit` of `n_groups` combinations of the keys, and all of them together."""
+    """The dearest `limit` of `n_groups` combinations of the keys, and all of them together. The calls of judges are in
+    neither, unless their app `assay.judges` is asked for: `judges` has them apart, null where one app is."""
 
     by: list[str]
     outcome: str
     n_groups: int
     items: list[Spent]
     totals: Spent
+    judges: Spent | None
 
 
 class AskedFocus(BaseModel):
@@ -96,8 +100,7 @@ class AskedFocus(BaseModel):
 def read_spend(reading: ReadingOf, asked: Annotated[AskedSpend, Query()]) -> Response:
     """What the calls that start in the window cost."""
     wanted = _wanted(reading, asked)
-    whole = SpendAsked(window=wanted.window, app=asked.app, outcome=asked.outcome, as_of_ns=wanted.as_of_ns)
-    return _answer(asked, wanted, spend(reading.store, wanted), spend(reading.store, whole))
+    return _answer(reading, asked, wanted, spend(reading.store, wanted))
 
 
 @router.post("/recompute", response_model=Spend)
@@ -105,14 +108,13 @@ def recompute_spend(reading: ReadingOf, asked: AskedAgain) -> Response:
     """The same with `recomputed_usd` beside what was reported; nothing that is stored changes."""
     wanted = _wanted(reading, asked)
     keys = tuple(name for name in KEYS if name in wanted.by)
-    whole = SpendAsked(window=wanted.window, app=asked.app, outcome=asked.outcome, as_of_ns=wanted.as_of_ns)
     again = recomputed(calls(reading.store, wanted, (*keys, *AS_PRICED)), asked.prices, keys)
     sums = again.select(pl.col("recomputed_usd", "n_as_reported").sum())
-    items, totals = spend(reading.store, wanted), spend(reading.store, whole)
+    items = spend(reading.store, wanted)
     if not keys:
-        return _answer(asked, wanted, pl.concat([items, sums.head(items.height)], how="horizontal"), totals, sums)
+        return _answer(reading, asked, wanted, pl.concat([items, sums.head(items.height)], how="horizontal"), sums)
     joined = items.join(again.drop("tenant"), on=list(keys), how="left", nulls_equal=True)
-    return _answer(asked, wanted, joined, totals, sums)
+    return _answer(reading, asked, wanted, joined, sums)
 
 
 @router.get("/focus")
@@ -130,22 +132,30 @@ def _wanted(reading: Reading, asked: AskedSpend) -> SpendAsked:
         window=reading.window(asked),
         by=tuple(dict.fromkeys(name.strip() for name in asked.by.split(",") if name.strip())),
         app=asked.app,
+        without=OWN_APP,
         outcome=asked.outcome,
         as_of_ns=reading.as_of_ns(asked),
     )
 
 
 def _answer(
-    asked: AskedSpend, wanted: SpendAsked, items: pl.DataFrame, totals: pl.DataFrame, again: pl.DataFrame | None = None
+    reading: Reading, asked: AskedSpend, wanted: SpendAsked, items: pl.DataFrame, again: pl.DataFrame | None = None
 ) -> Response:
-    whole = {
+    totals = _whole(spend(reading.store, replace(wanted, by=())), again)
+    judges = spend(reading.store, replace(wanted, by=(), app=OWN_APP)) if asked.app is None else None
+    shown = [_shown(row) for row in items.head(asked.limit).iter_rows(named=True)]
+    told = {"by": list(wanted.by), "outcome": asked.outcome, "n_groups": items.height}
+    apart = None if judges is None else _shown(_whole(judges))
+    return answer({**told, "items": shown, "totals": _shown(totals), "judges": apart})
+
+
+def _whole(totals: pl.DataFrame, again: pl.DataFrame | None = None) -> dict[str, Any]:
+    """The sums of all calls, where there are none too."""
+    whole: dict[str, Any] = {
         name: None if name in ("saved_usd", "scored_cost_usd", "cost_per_resolved_usd") else 0 for name in _FIGURES
     }
     whole |= totals.row(0, named=True) if totals.height else {}
-    whole |= {} if again is None else again.row(0, named=True)
-    shown = [_shown(row) for row in items.head(asked.limit).iter_rows(named=True)]
-    told = {"by": list(wanted.by), "outcome": asked.outcome, "n_groups": items.height}
-    return answer({**told, "items": shown, "totals": _shown(whole)})
+    return whole | ({} if again is None else again.row(0, named=True))
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -195,7 +195,9 @@ def _judged(here: pl.DataFrame, labels: LabelsAre) -> tuple[Judged, list[str]]:
     p_human = here["p_human"].to_numpy().astype(np.float64)
     p_human = np.where((p_human > 0) & (p_human <= 1), p_human, np.nan)
     seen = ~np.isnan(label)
-    if labels is LabelsAre.RANDOM and seen.any():
+    if seen.all():
+        p_human = np.ones(len(seen))  # whatever is stored: nothing was left out
+    elif labels is LabelsAre.RANDOM and seen.any():
         p_human = np.where(seen, seen.mean(), np.nan)
         notes.append("labels are taken as a simple random sample, as was said; their stored chances are not used")
     judge = here["judge"].to_numpy().astype(np.float64)

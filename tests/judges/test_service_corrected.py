@@ -151,6 +151,15 @@ def test_labels_that_were_chosen_by_hand_are_no_random_sample_unless_somebody_sa
     assert "simple random sample" in found.notes[0]
 
 
+def test_where_everything_is_labelled_the_labels_are_the_rate(kept: Kept) -> None:
+    spec = keep(kept)
+    n_true, _ = live(kept, spec, 2, 50, share=1.0, chance=0.3)
+    told = rate(asked(kept))
+    assert (told.method, told.n_labels) == (Method.PPI, 100)
+    assert told.value == pytest.approx(n_true / 100)
+    assert told.interval.low < told.value < told.interval.high  # of more of the kind
+
+
 def test_labels_that_are_still_to_come_are_waited_for(kept: Kept) -> None:
     spec = keep(kept)
     live(kept, spec, 3, 100, share=0.25, chance=0.5)  # half of those that were drawn have been answered

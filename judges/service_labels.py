@@ -27,7 +27,7 @@ from judges.stored import rubric_of
 from store.control.control import Control
 from store.control.label_records import AnnotationRecord, QueueRecord, TaskRecord
 from store.control.labelling import TaskChange
-from store.scores import NewScore, append_scores, known_scores
+from store.scores import LABEL, NewScore, append_scores, known_scores
 from store.tenant import Store, TenantStore
 
 MOST_NOTE: Final = 4_000  # characters
@@ -241,8 +241,8 @@ def score_id_of(queue: QueueRecord, task: TaskRecord) -> str:
     """The id of a label's score: its own for each label that a task has had."""
     of_queue = f"{queue.tenant}\0{queue.name}\0{queue.created_at_ns}"  # another queue may get its name
     said = f"{of_queue}\0{task.target.value}\0{task.item}"
-    name = f"label_{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
-    return name if task.revision <= 1 else f"{name}_{task.revision}"
+    name = f"{LABEL}{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+    return name if task.revision <= 1 else f"{name}_{task.revision:04d}"
 
 
 def label_score(queue: QueueRecord, task: TaskRecord, rubric: Rubric) -> NewScore:

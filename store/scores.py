@@ -28,6 +28,7 @@ from store.tenant import TenantStore
 
 MAX_METADATA_CHARS: Final = 20_000
 ONLINE: Final = "online_"  # begins the ids of scores that were given while a session may go on: the newest one holds
+LABEL: Final = "label_"  # and of labels by people, which may be adjudicated again
 
 ORDER: Final = [
     *("score_id", "at", "evaluator", "evaluator_version", "evaluator_kind", "target", "trace_id", "span_id"),
@@ -166,7 +167,7 @@ def scores_of(
     store: TenantStore, *, trace_ids: Sequence[str] = (), session_id: str | None = None, as_of_ns: int | None = None
 ) -> pl.DataFrame:
     """All scores of these traces (their spans too) and of the session, in order of time. Of what online evaluation
-    said of one target by one evaluator, only the newest: it saw most of it."""
+    said of one target by one evaluator, only the newest: it saw most of it; of labels too."""
     wanted = {"wanted": pa.table({"trace_id": pa.array(list(trace_ids), pa.string())})}
     parts = [store.frame(_of_traces(), as_of_ns=as_of_ns, given=wanted)]
     if session_id is not None:
@@ -175,11 +176,13 @@ def scores_of(
 
 
 def newest(scores: pl.DataFrame) -> pl.DataFrame:
-    """Without the online scores that a later row of the same evaluator and target replaced. Rows are in order of time;
-    score_id, evaluator, target, session_id and trace_id are read."""
-    numbered = scores.with_row_index("row").with_columns(online=pl.col("score_id").str.starts_with(ONLINE))
-    last = pl.col("row") == pl.col("row").max().over("target", "session_id", "trace_id", "evaluator", "online")
-    return numbered.filter(~pl.col("online") | last).drop("row", "online")
+    """Without the online scores and labels that a later row of the same evaluator and target replaced. Rows are in
+    order of time; score_id, evaluator, target, session_id and trace_id are read."""
+    score_id = pl.col("score_id")
+    kind = pl.when(score_id.str.starts_with(ONLINE)).then(1).when(score_id.str.starts_with(LABEL)).then(2)
+    numbered = scores.with_row_index("row").with_columns(replaced=kind)
+    last = pl.col("row") == pl.col("row").max().over("target", "session_id", "trace_id", "evaluator", "replaced")
+    return numbered.filter(pl.col("replaced").is_null() | last).drop("row", "replaced")
 
 
 def known_scores(store: TenantStore, ids: Sequence[str], window: Window | None = None) -> set[str]:

@@ -13,7 +13,7 @@ import polars as pl
 from core.errors import InvalidInput, NotFound
 from core.ids import TenantId
 from core.windows import Window, day_of
-from evaluators.statistics.estimates import Interval, Unestimated
+from evaluators.statistics.estimates import Interval, Lack, Unestimated
 from evaluators.statistics.rates import FloatArray
 from judges.correction.choose import corrected
 from judges.correction.records import Corrected, Judged, Labels, Method
@@ -107,6 +107,8 @@ def corrected_metric(
     judged, notes = _judged(here, asked.labels)
     others = Labels(judge=elsewhere["judge"].to_numpy(), label=elsewhere["truth"].to_numpy())
     rate = corrected(judged, others if elsewhere.height else None, level=asked.level, method=asked.method)
+    if not here.height:
+        rate = Unestimated(reason=Lack.NO_EXAMPLES, detail=_nothing(every, asked))
     found = CorrectedMetric(
         spec=spec,
         certificate=facts_of_judge(control, tenant, spec.name, spec.version, app=asked.app, now_ns=now_ns),
@@ -117,6 +119,14 @@ def corrected_metric(
     return (
         found if isinstance(rate, Unestimated) or rate.method is not Method.PPI else _daily(found, here, judged, asked)
     )
+
+
+def _nothing(every: pl.DataFrame, asked: CorrectedAsked) -> str:
+    """Where the judge's verdicts are, when none is of what was asked."""
+    apps = every.group_by("app").len().sort("len", descending=True)
+    listed = [f"{n:,} of {'no app' if app is None else app[:60]}" for app, n in apps.head(10).iter_rows()]
+    others = f"; it has verdicts: {', '.join(listed)}" if listed else "; it has no verdict at all"
+    return f"the judge has judged nothing of app {asked.app[:60]} there{others}"
 
 
 def judge_named(control: Control, tenant: TenantId, name: str, version: str | None = None) -> JudgeSpec:

@@ -73,15 +73,13 @@ def _powered(judged: Judged, *, level: float, lam: float | None, finite: bool, s
         return Unestimated(reason=Lack.ZERO_VARIANCE, detail=f"all {n} labels are the same, and so is the judge")
     value = min(interval.high, max(interval.low, found.value))
     human, human_value = _human_only(judged, level)
-    even = equal_chances(judged)
     return Corrected(
         value=value,
         se=se,
         interval=interval,
         raw=_raw(judged),
         method=Method.PPI,
-        why=f"{n} labels were drawn from these targets, each with "
-        + ("the same chance" if even else "a known chance, by which it is weighed"),
+        why=_why(judged, n),
         n_labels=n,
         n_judged=whole,
         effective_n=_effective(judged, value, se, n),
@@ -90,6 +88,13 @@ def _powered(judged: Judged, *, level: float, lam: float | None, finite: bool, s
         human=human,
         note=_note(judged, found, n),
     )
+
+
+def _why(judged: Judged, n: int) -> str:
+    if n == len(judged.judge):
+        return "every target has a label: the judge's word is not needed"
+    chance = "the same chance" if equal_chances(judged) else "a known chance, by which it is weighed"
+    return f"{n} labels were drawn from these targets, each with {chance}"
 
 
 def _mean(judged: Judged, lam: float | None, finite: bool) -> PpiMean:
@@ -155,7 +160,7 @@ def _effective(judged: Judged, value: float, se: float, n: int) -> float:
 
 def _note(judged: Judged, found: PpiMean, n: int) -> str:
     told = []
-    if found.lam < 0.1:
+    if found.lam < 0.1 and n < len(judged.judge):
         told.append("the judge's word hardly helps: it says little about what people say")
     stand_for = float((1 / (judged.p_judge * judged.p_human))[judged.labelled].sum()) / float(
         (1 / judged.p_judge).sum()

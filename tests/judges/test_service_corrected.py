@@ -138,7 +138,7 @@ def test_nothing_is_told_where_nothing_can_be_corrected(kept: Kept) -> None:
         reason=Lack.TOO_FEW, detail="0 labels were drawn from these targets with a known chance: label 10 more"
     )
     assert asked(kept, app="nowhere").rate == Unestimated(
-        reason=Lack.NO_EXAMPLES, detail="the judge has judged nothing here"
+        reason=Lack.NO_EXAMPLES, detail="the judge has judged nothing of app nowhere there; it has verdicts: 50 of desk"
     )
 
 
@@ -157,6 +157,7 @@ def test_where_everything_is_labelled_the_labels_are_the_rate(kept: Kept) -> Non
     told = rate(asked(kept))
     assert (told.method, told.n_labels) == (Method.PPI, 100)
     assert told.value == pytest.approx(n_true / 100)
+    assert (told.why, told.note) == ("every target has a label: the judge's word is not needed", "")
     assert told.interval.low < told.value < told.interval.high  # of more of the kind
 
 
@@ -262,7 +263,9 @@ def test_the_newest_calibration_says_whether_the_judge_is_certified(kept: Kept) 
 def test_as_of_a_moment_nothing_counts_that_was_stored_later(kept: Kept) -> None:
     spec = keep(kept)
     live(kept, spec, 1, 60, share=0.5)
-    assert asked(kept, as_of_ns=10**18).rate == asked(kept, app="nowhere").rate
+    found = asked(kept, as_of_ns=10**18).rate
+    assert isinstance(found, Unestimated)
+    assert found.detail == "the judge has judged nothing of app desk there; it has no verdict at all"
 
 
 def test_a_scale_counts_from_its_passing_labels_on(kept: Kept) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard.api import ApiFailure, NotAllowed, NotFound, Row, Unreachable
-from dashboard.parts import callers, frame, judged_content, label_form, states
+from dashboard.parts import callers, frame, judged_content, label_form
 from dashboard.parts.callers import Caller
 from dashboard.parts.label_form import Said
 from dashboard.text import inert
@@ -57,8 +57,7 @@ def show(queue: str, caller: Caller) -> None:
     while work.pressed:
         _do(work, work.pressed.pop(0))
     if work.task is None and not work.over:
-        with states.skeleton():
-            _take_next(work)
+        _take_next(work)
     if work.task is None:
         _nothing_left(work)
         return

@@ -55,8 +55,9 @@ def _part(part: Row, key: str, *, titled: bool) -> None:
     opened = f"{key}-{name}-all"
     most = len(entries) if st.session_state.get(opened) else _MOST
     turn = None
+    turns = {entry.get("turn") for entry in entries}  # where each entry is a turn of its own, none is told
     for place, entry in enumerate(entries[:most]):
-        if name != "before" and entry.get("turn") not in (None, turn):
+        if len(turns) < len(entries) and entry.get("turn") not in (None, turn):
             turn = entry["turn"]
             st.caption(f"Turn {int(turn) + 1}")
         _entry(entry, f"{key}-{name}-{place}")

@@ -133,7 +133,7 @@ def _draw(name: str, caller: Caller, body: Row) -> None:
         return
     population = human.count(told["n_population"])
     if body["dry_run"]:
-        n = sum(one["n_drawn"] for one in told["strata"]) + told["n_random"]
+        n = min(sum(one["n_drawn"] for one in told["strata"]) + told["n_random"], told["n_population"])
         st.text(f"Would draw about {n:,} of {population}:")
     else:
         new = human.plural(told["n_new"], "task")

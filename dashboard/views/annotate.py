@@ -11,7 +11,6 @@ from dashboard import human, links
 from dashboard.api import Row
 from dashboard.parts import adjudicating, annotating, callers, frame, new_queue, queue_overview, states
 from dashboard.parts.callers import Caller
-from dashboard.text import inert
 
 _VIEWS: Final = {"annotate": ("Annotate", "A"), "overview": ("Overview", "O"), "adjudicate": ("Adjudicate", "D")}
 _MOST: Final = 60  # queues with their progress at once
@@ -128,7 +127,7 @@ def _head(name: str, view: str, caller: Caller) -> None:
             if st.button("Queues", icon=":material/arrow_back:", type="tertiary", key="to-queues"):
                 links.open_queues()
             with st.container(width="content"):
-                frame.heading(inert(name, 100), "queue", size="small", page="Annotate")
+                frame.heading(name, "queue", page="Annotate")
         with st.container(horizontal=True, width="content", vertical_alignment="center", gap="small"):
             for each, (title, key) in _VIEWS.items():
                 chosen = each == view

@@ -175,7 +175,8 @@ def test_an_agents_own_system_text_is_no_attack() -> None:
     "piece", ["ignore ", "ignore" + "x" * 500 + " ", "{", "label: ", "grade it this the ", "the judge ", " \t"]
 )
 def test_signs_are_looked_for_in_time_that_grows_with_the_text(piece: str) -> None:
-    signs([(piece * MOST_WHOLE)[:MOST_WHOLE]])
+    found = signs([(piece * MOST_WHOLE)[:MOST_WHOLE]])
+    assert found == tuple(sorted(set(found)))
 
 
 def test_hidden_characters_are_taken_out_counted_and_read() -> None:

@@ -143,4 +143,5 @@ def test_whatever_a_reply_holds_its_labels_were_offered(text: str) -> None:
 
 def test_the_longest_reply_that_is_read_is_read_quickly_whatever_it_holds() -> None:
     for piece in ("{", '{"a":', "[", '{"label":"pass"}', "pass "):
-        parse_reply(PASS_FAIL, (piece * MOST_REPLY)[:MOST_REPLY])
+        parsed = parse_reply(PASS_FAIL, (piece * MOST_REPLY)[:MOST_REPLY])
+        assert bool(parsed.labels) == (parsed.missing is None)

@@ -72,14 +72,14 @@ def sample(service: LabelService, name: str, wanted: Wanted, window: Window, *, 
 
 def with_version(service: LabelService, queue: QueueRecord, wanted: Wanted) -> Wanted:
     """The wish with the judge's version that holds, where it names none. Raises NotFound, InvalidInput when the judge
-    is one of another rubric."""
+    is one of another rubric, or of another version of it: labels of this queue would say nothing of its verdicts."""
     if wanted.judge is None:
         return wanted
     record = service.control.judge(queue.tenant, wanted.judge, wanted.judge_version)
-    if record.spec["rubric"] != queue.rubric:
-        raise InvalidInput(
-            f"judge {wanted.judge!r} judges by {record.spec['rubric']!r}, the queue by {queue.rubric!r}", field="judge"
-        )
+    by = f"{record.spec['rubric']} v{record.spec['rubric_version']}"
+    if record.spec["rubric_digest"] != queue.rubric_digest:
+        own = f"{queue.rubric} v{queue.rubric_version}"
+        raise InvalidInput(f"judge {wanted.judge!r} judges by {by}, this queue labels by {own}", field="judge")
     return replace(wanted, judge_version=record.version)
 
 

@@ -160,7 +160,7 @@ def _tau2(path: Path, number: int, row: Row) -> list[Read]:
             model=_text(row["judge_model"]),
             verdict=verdict,
             label="pass" if success == "true" else "fail",
-            shared={"segment": _text(row["domain"])},
+            shared={"segment": _text(row["domain"]), "probability": 1.0},  # every verdict has its truth
         )
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -257,6 +258,19 @@ def test_a_sample_is_stratified_and_keeps_its_chances(shell: Shell) -> None:
     assert human(shell, again["item"])[0]["metadata"]["probability"] == again["probability"]
     refused = call(shell, "POST", f"/{name}/sample", body={"since": "1d", "n": 5})
     assert refused.status_code == 409  # sessions and verdicts in one queue
+
+
+def test_a_judge_of_another_version_of_the_rubric_is_refused(shell: Shell) -> None:
+    services, admin = shell.services, Principal(tenant=AIRLINE, role=Role.ADMIN, name="admin")
+    later = replace(RUBRIC, version=3, text="Did it really help?")
+    services.control.add_rubric(rubric_record(AIRLINE, later), by=admin)
+    spec = replace(SPEC, name="later", rubric_version=3, rubric_digest=later.digest)
+    services.control.put_judge(AIRLINE, "later", spec.version, spec_json(spec), by=admin)
+    name = queue(shell, "older")
+    refused = call(shell, "POST", f"/{name}/sample", body={"since": "1d", "n": 5, "judge": "later"})
+    assert (refused.status_code, "helpful v3" in refused.json()["detail"]) == (422, True)
+    newest = ok(call(shell, "POST", "", body={"name": "newest", "app": "airline", "rubric": "helpful"}))
+    assert newest["rubric"]["version"] == 3
 
 
 def test_sessions_are_drawn_without_a_judge(shell: Shell) -> None:

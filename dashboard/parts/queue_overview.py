@@ -66,32 +66,35 @@ def _agreement(found: Row) -> None:
     """Kappa and alpha with their intervals: the most that can be asked of a judge."""
     weighted = "weighted kappa" if found["weighting"] == "quadratic" else "kappa"
     rows = [(f"mean {weighted} of pairs", found["kappa"]), ("Krippendorff's alpha", found["alpha"])]
-    known = [(name, one) for name, one in rows if one["value"] is not None]
-    if not known:
-        lacking = found["kappa"]
-        with st.container(border=True, key="assay-no-agreement"):
-            st.markdown("**Agreement among annotators**")
-            st.text(_WHY.get(str(lacking["lack"]), inert(lacking["detail"], 300) or "Not known yet."))
-        return
-    rows_of = [
-        (name, {"mean": one["value"], "low": one["low"], "high": one["high"], "n": one["n"]}) for name, one in known
+    told = [
+        (name, {"mean": one["value"], "low": one["low"], "high": one["high"], "n": one["n"]})
+        for name, one in rows
+        if one["value"] is not None
     ]
-    if drawable := [one for one in rows_of if picture.is_drawable(one[1])]:
+    drawable = [one for one in told if picture.is_drawable(one[1])]
+    if drawable:
         picture.intervals("Agreement among annotators", drawable, "queue-agreement")
-    for name, one in rows:
-        said = _said(one) if one["value"] is not None else _WHY.get(str(one["lack"]), "not known yet")
-        st.text(f"{name[:1].upper()}{name[1:]}: {said}")
-    n = human.plural(int(found["n_items"]), "task")
-    st.caption(
-        f"Over {n} that two or more people answered, with 95 % intervals. This is the ceiling: no judge can be asked "
-        f"to agree with people better than people do with each other. A judge has to reach {BAR}."
-    )
+    with st.container(border=not drawable, key="assay-agreement"):
+        if not drawable:
+            st.markdown("**Agreement among annotators**")
+        if not told:
+            lacking = found["kappa"]
+            st.text(_WHY.get(str(lacking["lack"]), inert(lacking["detail"], 300) or "Not known yet."))
+            return
+        for name, one in rows:
+            said = _said(one) if one["value"] is not None else _WHY.get(str(one["lack"]), "not known yet")
+            st.text(f"{name[:1].upper()}{name[1:]}: {said}")
+        n = human.plural(int(found["n_items"]), "task")
+        st.caption(
+            f"Over {n} that two or more people answered. This is the ceiling: no judge can be asked to agree with "
+            f"people better than people do with each other. A judge has to reach {BAR}."
+        )
 
 
 def _said(one: Row) -> str:
     if one["low"] is None:
-        return f"{one['value']:.2f}"
-    return f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
+        return f"{one['value']:.2f}, too few answers for an interval"
+    return f"{one['value']:.2f}, with 95 % between {one['low']:.2f} and {one['high']:.2f}"
 
 
 def _annotators(progress: Row, agreement: Row) -> None:

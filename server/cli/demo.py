@@ -3,7 +3,8 @@
 No key and no network are needed: the model is simulated, behind the gateway, and every span says so. Release demo-v2
 has faults whose truth arrives as outcome scores. The last two days are filled with earlier traffic first, as traces,
 the newest first: at a later start only what is missing. Beside it the datasets of the reference agent are imported,
-run against both releases, and a gate decides about demo-v2, once.
+run against both releases, and a gate decides about demo-v2, once. A simulated judge goes over some of the sessions and
+is calibrated by simulated labels, once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from server.cli import demo_evaluations, demo_gateway, up
+from server.cli import demo_evaluations, demo_gateway, demo_judges, up
 from server.cli.launching import ROOT
 from server.cli.up import Places
 from server.supervisor import Part
@@ -55,7 +56,9 @@ def _traffic(places: Places, key: str) -> list[Part]:
     history = _simulation("history", places, key, ["--mark=h", *HISTORY], then=users)
     agent = demo_gateway.agent(places, key, _fault_words())
     evaluations = [demo_evaluations.part(places, key)] if agent else []
-    return [*demo_gateway.provider(places), *agent, history, *evaluations]
+    provider = demo_gateway.provider(places)
+    judges = [demo_judges.part(places, key)] if provider else []
+    return [*provider, *agent, history, *evaluations, *judges]
 
 
 def _fault_words() -> list[str]:

@@ -59,10 +59,10 @@ def main() -> int:
     end_with_parent()
     headers = {"authorization": f"Bearer {os.environ['ASSAY_API_KEY']}"}
     with httpx.Client(base_url=os.environ["ASSAY_URL"], headers=headers, timeout=60) as api:
-        _wait(api, f"http://127.0.0.1:{os.environ['ASSAY_AGENT_PORT']}/healthz")
+        wait_for(api, f"http://127.0.0.1:{os.environ['ASSAY_AGENT_PORT']}/healthz")
         for name, about in DATASETS.items():
             _import(api, name, about)
-        if _asked(api, "GET", "/gates", params={"app": APP})["items"]:
+        if asked(api, "GET", "/gates", params={"app": APP})["items"]:
             print("evaluations of an earlier start are there")
             return 0
         runs = [_begin(api, release) for release in (BASELINE, CANDIDATE)]
@@ -74,16 +74,16 @@ def main() -> int:
             return 0
         policy = (FOLDER / "support-gate.yaml").read_text(encoding="utf-8")
         body = {"candidate": CANDIDATE, "baseline": BASELINE, "policy": policy}
-        decided = _asked(api, "POST", f"/gates/{APP}/decide", json=body)
+        decided = asked(api, "POST", f"/gates/{APP}/decide", json=body)
     print(f"assay gate {APP} --candidate {CANDIDATE} --baseline {BASELINE} --policy {FOLDER / 'support-gate.yaml'}")
     print(f"{CANDIDATE} was run beside {BASELINE} on {GOLDEN}: the gate says {decided['decision']}")
     return 0
 
 
-def _wait(api: httpx.Client, agent: str) -> None:
-    """Until server and agent answer."""
+def wait_for(api: httpx.Client, other: str) -> None:
+    """Until the server and what is at the address `other` answer."""
     until = time.monotonic() + _PATIENCE_S
-    for url in (f"{api.base_url}/healthz", agent):
+    for url in (f"{api.base_url}/healthz", other):
         while True:
             with suppress(httpx.HTTPError):
                 if httpx.get(url, timeout=5).is_success:
@@ -97,8 +97,8 @@ def _import(api: httpx.Client, name: str, about: str) -> None:
     """One version; none more while the file is the same."""
     file = FOLDER / f"{name}.jsonl"
     print(f"assay datasets import {file}")
-    asked = {"create": "true", "replace": "true", "description": about, "note": "the demo's"}
-    _asked(api, "POST", f"/datasets/{name}/import", params=asked, content=file.read_bytes())
+    wanted = {"create": "true", "replace": "true", "description": about, "note": "the demo's"}
+    asked(api, "POST", f"/datasets/{name}/import", params=wanted, content=file.read_bytes())
 
 
 def _begin(api: httpx.Client, release: str) -> str:
@@ -106,19 +106,19 @@ def _begin(api: httpx.Client, release: str) -> str:
     print(f"assay eval run {GOLDEN} --app {APP} --release {release} {chosen}")
     body = {"dataset": GOLDEN, "app": APP, "release": release, "evaluators": EVALUATORS, "concurrency": AT_ONCE}
     body |= {"split": SPLIT, "trials": TRIALS}
-    return str(_asked(api, "POST", "/runs", json=body)["run_id"])
+    return str(asked(api, "POST", "/runs", json=body)["run_id"])
 
 
 def _ended(api: httpx.Client, run_id: str) -> dict[str, Any]:
     until = time.monotonic() + _PATIENCE_S
     while True:
-        run: dict[str, Any] = _asked(api, "GET", f"/runs/{run_id}")
+        run: dict[str, Any] = asked(api, "GET", f"/runs/{run_id}")
         if run["status"] in _OVER or time.monotonic() > until:
             return run
         time.sleep(2)
 
 
-def _asked(api: httpx.Client, method: str, path: str, **how: Any) -> Any:
+def asked(api: httpx.Client, method: str, path: str, **how: Any) -> Any:
     """The answer's JSON. Ends the process with what the server says otherwise: the supervisor starts it again."""
     answer = api.request(method, f"/api/v1{path}", **how)
     if not answer.is_success:

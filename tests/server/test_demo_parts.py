@@ -104,12 +104,13 @@ def test_the_demo_leads_its_users_through_the_gateway(tmp_path: Path) -> None:
     assert config.models["sim-embed"].kind == "embeddings"
     releases = dict.fromkeys(("demo-v1", "demo-v2"), "http://127.0.0.1:5")
     assert config.sessions["larkspur-support"].releases == releases
-    model, agent, history, evaluations = demo._traffic(places, "key")
+    model, agent, history, evaluations, judges = demo._traffic(places, "key")
     given = agent_parser().parse_args(list(agent.command)[agent.command.index("trials") :])
     assert [each.name for each in releases_of(given)] == list(releases)
     assert releases_of(given)[1].faults == demo.FAULTS
     assert list(agent.ports) == [given.port] == [5]
     assert (evaluations.once, evaluations.environment["ASSAY_AGENT_PORT"]) == (True, "5")
+    assert (judges.once, judges.environment["ASSAY_SIMULATED_PORT"]) == (True, "6")
     assert (model.name, list(model.ports)) == ("model", [6])
     assert str(tmp_path / "new" / "agent" / "world.db") in model.command
     assert history.then is not None

@@ -168,11 +168,12 @@ class Batches:
     ) -> BatchRequest:
         nonce = hashlib.sha256(f"{salt}\0{one.place}\0{one.custom_id}".encode()).hexdigest()[:16]
         prompt = build(rubric, contents[one.target], nonce, one.shown or "ab")
-        mode = first_mode(self._model(spec.models[one.place]))
+        model = self._model(spec.models[one.place])
+        mode = first_mode(model)
         return BatchRequest(
             custom_id=one.custom_id,
             messages=opening(prompt),
-            model_settings=settings_of(spec),
+            model_settings=settings_of(spec, model),
             model_request_parameters=parameters_of(mode, prompt),
         )
 

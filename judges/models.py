@@ -72,7 +72,7 @@ async def request(
     model: Model, spec: JudgeSpec, mode: Mode, messages: list[ModelMessage], prompt: Prompt, key: str | None = None
 ) -> ModelResponse:
     """One request, named by `key`. Raises what pydantic-ai does."""
-    settings = settings_of(spec)
+    settings = settings_of(spec, model)
     if key is not None:
         settings["extra_headers"] = {"Idempotency-Key": key}
     return await model_request(
@@ -80,8 +80,13 @@ async def request(
     )
 
 
-def settings_of(spec: JudgeSpec) -> ModelSettings:
-    """What is asked of every model of a judge."""
+def settings_of(spec: JudgeSpec, model: Model) -> ModelSettings:
+    """What is asked of a model of a judge. One that always reasons takes no temperature and is asked to reason little:
+    what it reasons is output that is paid for and counts against the limit."""
+    if model.profile.get("thinking_always_enabled", False):
+        return ModelSettings(max_tokens=spec.max_output_tokens, thinking="low")
+    if model.profile.get("anthropic_disallows_sampling_settings", False):
+        return ModelSettings(max_tokens=spec.max_output_tokens)
     return ModelSettings(temperature=spec.temperature, max_tokens=spec.max_output_tokens)
 
 

@@ -34,6 +34,14 @@ def test_a_verdict_over_openais_wire_is_asked_for_as_a_json_schema() -> None:
     assert server.headers[0]["authorization"] == "Bearer sk-openai-12345678"
 
 
+def test_a_model_that_always_reasons_is_asked_to_reason_little() -> None:
+    with model_server(verdict("pass")) as server:
+        assert ask(server, spec=spec_of(PASS_FAIL, "openai:gpt-5-mini")).label == "pass"
+    assert server.asked[0]["reasoning_effort"] == "low"
+    assert server.asked[0]["max_completion_tokens"] == 1_000
+    assert "temperature" not in server.asked[0]
+
+
 def test_a_verdict_over_anthropics_wire_is_asked_for_as_its_one_tool() -> None:
     with model_server(Said(call={"explanation": "done", "label": "pass", "confidence": 1})) as server:
         said = ask(server, spec=spec_of(PASS_FAIL, "anthropic:claude-3-haiku-20240307"))

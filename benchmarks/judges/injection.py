@@ -1,6 +1,6 @@
 """Attacks on judges: how often they move one, with and without the prompt's defences; and what the patterns see.
 
-    python -m benchmarks.judges.injection [--sessions 10]
+    python -m benchmarks.judges.injection [--sessions 5]
 
 The attacks are benchmarks/judges/grader_attacks.jsonl: written by hand after the families of the literature
 (imperatives, forged verdicts and frames, authority, appeals, single tokens, word salads, hidden characters, other
@@ -8,7 +8,8 @@ languages, encodings), beside plain texts of customer support that use the same 
 patterns, and the patterns were not changed for them.
 
     moved     an attack stands at the end of the agent's last words, in the user's words or in a tool's result of a
-              session that the same judge fails without it; it succeeds when the session passes. THE JUDGES ARE
+              session that the same judge fails without it; it succeeds when the session passes. The plain texts in
+              the same places are the control: a judge that errs passes some of those too. THE JUDGES ARE
               SIMULATED AND THEIR SUSCEPTIBILITY IS PLANTED: the figure shows that the measurement works and what
               the planted numbers are, and nothing about any real model. It is to be repeated for every real judge.
     patterns  precision and recall of judges/injection.py on these texts, on 57 labelled scenarios (which instruct a
@@ -53,6 +54,7 @@ RESULT: Final = ROOT / "benchmarks" / "results" / "judge_injection.json"
 RUBRIC: Final = ROOT / "rubrics" / "resolution" / "v1.md"
 PLACES: Final = ("agent", "user", "tool")
 TIMEOUT_S: Final = 30.0
+PLAIN: Final = "plain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ class Text:
 def main() -> None:
     """Measures and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=int, default=10)
+    parser.add_argument("--sessions", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     corpus = [Text(**json.loads(line)) for line in ATTACKS.read_text().splitlines()]
@@ -137,17 +139,19 @@ class _Asked:
         outcomes: list[tuple[str, str, bool]] = []
         missing = 0
         for host in hosts[:n_sessions]:
-            for attack in (one for one in corpus if one.kind == "attack"):
+            for one in corpus:
                 for place in PLACES:
-                    label = await self._label(of_session(_attacked(host, attack.text, place)), defended)
+                    label = await self._label(of_session(_attacked(host, one.text, place)), defended)
                     missing += label is None
-                    outcomes.append((attack.family, place, label == "pass"))
+                    outcomes.append((one.family if one.kind == "attack" else PLAIN, place, label == "pass"))
         families, places = defaultdict(list), defaultdict(list)
         for family, place, passed in outcomes:
-            families[family].append(passed)
-            places[place].append(passed)
+            if family != PLAIN:
+                families[family].append(passed)
+                places[place].append(passed)
         return {
-            "attack_success": _share([passed for _, _, passed in outcomes]),
+            "attack_success": _share([passed for family, _, passed in outcomes if family != PLAIN]),
+            "plain_texts_that_pass": _share([passed for family, _, passed in outcomes if family == PLAIN]),
             "by_family": {name: _share(each)["share"] for name, each in sorted(families.items())},
             "by_place": {name: _share(each)["share"] for name, each in sorted(places.items())},
             "n_sessions": min(len(hosts), n_sessions),

@@ -30,7 +30,7 @@ class Ran:
     report: CanaryReport
     judged: tuple[Judged, ...]
     usage: Usage
-    asked_again: tuple[tuple[str | None, str | None], ...] = ()  # the stored verdict and the new one
+    asked_again: tuple[tuple[str | None, ...], ...] = ()  # of each source the stored verdict and the new ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +216,7 @@ def _canaries(found: Found) -> dict[str, Any]:
             "source": one.canary.source,
             "content": one.canary.content.hash[:24],
             "injection": one.canary.injection,
+            "pair": one.canary.pair,
             "labels": list(one.verdict.labels),
             "missing": None if one.verdict.missing is None else one.verdict.missing.value,
             "value": one.value,

@@ -64,10 +64,10 @@ def biases(
     seen: Sequence[Seen],
     judge_models: Sequence[str],
     *,
-    asked_again: Sequence[tuple[str | None, str | None]] = (),
+    asked_again: Sequence[Sequence[str | None]] = (),
     seed: int = 0,
 ) -> Biases:
-    """All of them. `asked_again`: of targets that were asked a second time, both verdicts."""
+    """All of them. `asked_again`: of targets that were asked again, all verdicts."""
     pair = rubric.kind is ScaleKind.PAIRWISE
     why: dict[str, str] = {}
     order, one_order = _order(rubric, seen, why) if pair else (None, None)
@@ -165,7 +165,7 @@ def _family(one: Seen, own: frozenset[str]) -> str | None:
 
 
 def _consistency(
-    seen: Sequence[Seen], asked_again: Sequence[tuple[str | None, str | None]], why: dict[str, str]
+    seen: Sequence[Seen], asked_again: Sequence[Sequence[str | None]], why: dict[str, str]
 ) -> SelfConsistency:
     repeats: list[list[str | None]] = [list(both) for both in asked_again]
     for one in seen:

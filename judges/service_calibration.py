@@ -141,16 +141,11 @@ async def run_canaries(gathered: Gathered, ask: Ask, progress: Progress = lambda
     except* InvalidInput as wrong:
         raise InvalidInput(str(wrong.exceptions[0]), field="judge") from None
     said = tuple(task.result() for task in tasks)
-    again = tuple(
-        (gathered.verdicts[each.canary.source], ",".join(sorted(each.verdict.labels)) or None)
-        for each in said
-        if each.canary.kind is CanaryKind.ORIGINAL and each.canary.wins is None
-    )
     ran = Ran(
         report=report(found.rubric, said),
         judged=said,
         usage=total(each.verdict.usage for each in said),
-        asked_again=again,
+        asked_again=_again(said, gathered.verdicts),
     )
     return replace(found, canaries=ran)
 
@@ -224,6 +219,16 @@ def _target_of(kind: TargetKind, session_id: str, trace_id: str | None) -> str:
     return f"{kind.value}:{trace_id if kind is TargetKind.TURN else session_id}"
 
 
+def _again(said: Sequence[Judged], before: Sequence[str | None]) -> tuple[tuple[str | None, ...], ...]:
+    """What the judge said of each source before, and whenever it was asked again; of pairs nothing."""
+    found: dict[int, list[str | None]] = {}
+    for one in said:
+        if one.canary.kind is CanaryKind.ORIGINAL and one.canary.wins is None:
+            told = found.setdefault(one.canary.source, [before[one.canary.source]])
+            told.append(",".join(sorted(one.verdict.labels)) or None)
+    return tuple(tuple(each) for each in found.values())
+
+
 def _canaries(
     store: TenantStore, spec: JudgeSpec, rubric: Rubric, every: pl.DataFrame, asked: Asked
 ) -> tuple[tuple[Canary, ...], tuple[str | None, ...], str]:
@@ -244,7 +249,8 @@ def _canaries(
         return (), (), said
     conversations = [read[row["target"]] for row in rows]
     kinds = [TargetKind(row["target"].partition(":")[0]) for row in rows]
-    made = canaries(rubric, conversations, kinds, seed=asked.seed)
+    passed = [rubric.kind is not ScaleKind.PAIRWISE and row["passed"] for row in rows]
+    made = canaries(rubric, conversations, kinds, passed, seed=asked.seed)
     return tuple(made), tuple(row["verdict"] for row in rows), ""
 
 

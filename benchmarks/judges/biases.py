@@ -31,7 +31,7 @@ from judges.biases.family import Answers, self_preference
 from judges.biases.length import length_controlled, longer_chosen
 from judges.biases.logistic import Fit
 from judges.biases.order import accuracy_of_orders, mean_of_orders, order_bias, place_effect
-from judges.canaries import ALPHA, SOURCES
+from judges.canaries import ALPHA, PAIRS, SOURCES
 
 DATA: Final = SHARED / "llmbar"
 RESULT: Final = ROOT / "benchmarks" / "results" / "judge_biases.json"
@@ -202,12 +202,13 @@ def canaries() -> Told:
 
 
 def _fails(rng: np.random.Generator, null: float, obeys: float) -> bool:
-    """As judges.canaries.report decides: three null kinds and the injection, of which half of the originals pass; 2%
-    of verdicts change by themselves."""
+    """As judges.canaries.report decides: three null kinds and the injection, of which half of the originals passed
+    before; 2% of verdicts change by themselves."""
     passes = rng.binomial(SOURCES, null, 3)
     p = [float(one) for one in stats.binom.sf(passes - 1, SOURCES, 0.5)]
-    before = rng.random(SOURCES) < 0.5
-    after = np.where(rng.random(SOURCES) < 0.02, ~before, before) | (rng.random(SOURCES) < obeys)
+    good = np.repeat([True, False], [SOURCES // 2, PAIRS * SOURCES // 2])  # a pair each
+    before = np.where(rng.random(len(good)) < 0.02, ~good, good)
+    after = np.where(rng.random(len(good)) < 0.02, ~good, good) | (rng.random(len(good)) < obeys)
     up, down = int((after & ~before).sum()), int((before & ~after).sum())
     p.append(float(stats.binom.sf(up - 1, up + down, 0.5)) if up + down else 1.0)
     return min(holm(p)) <= ALPHA

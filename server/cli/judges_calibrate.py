@@ -147,8 +147,8 @@ def _agreement(agreed: Told, report: Told) -> Iterator[str]:
     for name, words in (
         ("kappa", "kappa"),
         ("kappa_quadratic", "kappa, quadratic"),
-        ("alpha", "Krippendorff's a."),
-        ("gwet_ac", "Gwet's AC"),
+        ("alpha", "alpha"),
+        ("gwet_ac", "Gwet AC"),
     ):
         if agreed.get(name) is not None:
             yield f"{words:<17}{figure(agreed[name]['estimate'])}"

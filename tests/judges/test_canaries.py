@@ -89,7 +89,7 @@ def test_a_judge_that_obeys_what_it_reads_is_failed() -> None:
     found = stood(obedient)
     assert not found.passed
     assert found.injection.shifts
-    assert (found.injection.n_up, found.injection.n_down) == (20, 0)
+    assert (found.injection.n, found.injection.n_up, found.injection.n_down) == (60, 60, 0)
     assert isinstance(found.injection.success, Estimate)
     assert found.injection.success.value == 1.0
     assert not any(one.beats_chance for one in found.nulls)
@@ -105,7 +105,7 @@ def test_a_judge_that_does_not_read_is_failed_in_one_of_twenty() -> None:
     n_failed, rounds = 0, 300
     for seed in range(rounds):
         rng = np.random.default_rng(seed)
-        said = [Verdict(labels=(word,)) for word in rng.choice(["pass", "fail"], size=100)]
+        said = [Verdict(labels=(word,)) for word in rng.choice(["pass", "fail"], size=len(MADE))]
         found = report(RUBRIC, [judged(RUBRIC, one, word) for one, word in zip(MADE, said, strict=True)])
         n_failed += not found.passed
     assert n_failed / rounds <= 0.05 + 3 * (0.05 * 0.95 / rounds) ** 0.5
@@ -115,7 +115,7 @@ def test_missing_verdicts_are_no_passes() -> None:
     found = stood(lambda _: Verdict(missing=Missing.REFUSED))
     assert found.passed
     assert all(one.n_missing == 20 and one.n_passed == 0 for one in found.nulls)
-    assert (found.injection.n, found.injection.n_missing, found.injection.p) == (0, 20, 1.0)
+    assert (found.injection.n, found.injection.n_missing, found.injection.p) == (0, 60, 1.0)
 
 
 def test_from_how_many_passes_it_fails_is_said() -> None:
@@ -148,6 +148,27 @@ def test_what_the_canaries_say() -> None:
     assert made(3) == made(3)
 
 
+def test_what_passed_before_is_attacked_once_and_what_did_not_with_three_sentences() -> None:
+    conversations, kinds = [conversation(one) for one in range(2)], [TargetKind.SESSION] * 2
+    both = canaries(RUBRIC, conversations, kinds, [True, False], seed=1)
+    attacked = [[one for one in both if one.source == n and one.kind is CanaryKind.INJECTED] for n in (0, 1)]
+    asked = [[one for one in both if one.source == n and one.kind is CanaryKind.ORIGINAL] for n in (0, 1)]
+    assert [len(each) for each in attacked] == [len(each) for each in asked] == [1, 3]
+    assert len({one.injection for one in attacked[1]}) == 3
+
+
+def test_a_judge_that_obeys_in_one_of_three_is_mostly_found() -> None:
+    n_found = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        said = []
+        for one in MADE:
+            obeys = one.kind is CanaryKind.INJECTED and rng.random() < 1 / 3
+            said.append(judged(RUBRIC, one, Verdict(labels=("pass" if obeys else "fail",))))
+        n_found += report(RUBRIC, said).injection.shifts
+    assert n_found >= 95
+
+
 def test_of_one_conversation_nothing_is_shuffled() -> None:
     assert CanaryKind.SHUFFLED not in {one.kind for one in made(1)}
 
@@ -165,7 +186,7 @@ def test_in_a_pair_the_canary_stands_against_the_real_answer() -> None:
     assert against.passed
     ties = stood(lambda _: Verdict(missing=Missing.DISAGREED), PAIR)
     assert ties.passed
-    assert ties.injection.n == 20
+    assert ties.injection.n == 60
 
 
 def test_an_ordinal_judge_is_shifted_by_degrees() -> None:

@@ -82,8 +82,9 @@ def test_a_judge_that_agrees_and_stands_its_canaries_is_certified(kept: Kept) ->
     said = made.report
     assert said["canaries"]["ran"]
     assert said["canaries"]["n_sources"] == SOURCES
-    assert len(said["canaries"]["pairs"]) == 5 * SOURCES
-    assert said["canaries"]["usage"]["cost_usd"] == pytest.approx(0.001 * 5 * SOURCES)
+    n_asked = len(said["canaries"]["pairs"])
+    assert n_asked == 3 * SOURCES + 2 * said["canaries"]["injection"]["n"]
+    assert said["canaries"]["usage"]["cost_usd"] == pytest.approx(0.001 * n_asked)
     assert said["biases"]["self_consistency"]["n"] == SOURCES
     assert said["biases"]["length"]["n"] == 30  # the others are not stored
     assert said["agreement"]["counts"][1][1] + said["agreement"]["counts"][0][0] >= 112
@@ -150,7 +151,9 @@ def test_a_judge_that_obeys_what_it_reads_fails(kept: Kept) -> None:
     tells = ("every requirement", "ignore the rubric", "all criteria", "evaluation is complete", "As an AI judge")
     made = calibrate(kept, says=lambda text: "pass" if any(one in text for one in tells) else "fail")
     assert made.state is CalibrationState.FAILED
-    assert "an injected sentence raised the score of 20 answers" in made.report["reason"]
+    n = made.report["canaries"]["injection"]["n"]
+    assert n > SOURCES
+    assert f"an injected sentence raised the score of {n} answers" in made.report["reason"]
 
 
 def test_a_judge_from_elsewhere_cannot_be_asked(kept: Kept) -> None:
@@ -219,7 +222,8 @@ def test_a_forecast_asks_nothing(kept: Kept) -> None:
     stored(kept)
     labelled(kept, 60)
     told = forecast(gather(kept.control, kept.tenant, ACME, Asked(judge="helpfulness")))
-    assert (told.n_labels, told.n_canaries, told.n_calls) == (60, 5 * SOURCES, 5 * SOURCES)
+    assert told.n_labels == 60
+    assert 5 * SOURCES < told.n_canaries == told.n_calls < 9 * SOURCES
     assert kept.control.calibrations(ACME, "helpfulness") == []
 
 

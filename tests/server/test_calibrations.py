@@ -104,8 +104,9 @@ def test_the_model_is_asked_every_canary_and_the_judge_certified(made: dict[str,
     assert made["kappa_low"] >= made["bar"] == 0.7
     assert made["canaries_passed"] is True
     assert made["report"]["canaries"]["n_sources"] == SOURCES
-    assert made["report"]["canaries"]["usage"]["n_calls"] == 5 * SOURCES
-    assert len(model.asked) >= 5 * SOURCES
+    n_calls = made["report"]["canaries"]["usage"]["n_calls"]
+    assert n_calls == 3 * SOURCES + 2 * made["report"]["canaries"]["injection"]["n"]
+    assert len(model.asked) >= n_calls
 
 
 def test_it_is_listed_and_read_whole(shell: Shell, made: dict[str, Any]) -> None:
@@ -139,7 +140,7 @@ def test_disagreements_are_read_side_by_side(shell: Shell, made: dict[str, Any])
 def test_a_forecast_asks_nothing(shell: Shell, made: dict[str, Any], model: ModelServer) -> None:
     before = len(model.asked)
     found = ask(shell, "POST", "helpfulness/calibrations/forecast", Role.USER).json()
-    assert (found["n_labels"], found["n_canaries"]) == (N, 5 * SOURCES)
+    assert (found["n_labels"], found["n_calls"]) == (N, made["report"]["canaries"]["usage"]["n_calls"])
     assert len(model.asked) == before
 
 
@@ -207,7 +208,7 @@ def test_the_report_in_lines_has_each_part(made: dict[str, Any]) -> None:
     for words in (
         "150 pairs of verdict and label", "kappa            0.9", "one-sided bounds", "people v  judge >",
         "sensitivity", "human ceiling    none", "length           log odds", "asked again      another verdict for",
-        "stood", "attack success", "100 calls",
+        "stood", "attack success", "calls, no price is known",
     ):  # fmt: skip
         assert words in text, f"{words} in\n{text}"
 

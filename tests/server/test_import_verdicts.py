@@ -247,3 +247,13 @@ def test_a_rubric_of_a_file_is_kept_unless_it_is_a_dry_run(importing: Importing,
     assert (row["verdict"], row["label"], row["label_kind"]) == ("yes", "no", "outcome")
     rubric.write_text(rubric_text(own).replace("?", "another question"))
     assert "another text" in importing(*words)[2]
+
+
+@needs_data
+def test_an_imported_judge_is_calibrated_like_any_other(importing: Importing) -> None:
+    importing.json(DATA / "tau2_judges" / "judge_verdicts.jsonl.gz", "--judge-prefix", "cal-")
+    key = importing.shell.keys[AIRLINE, Role.POWER_USER]
+    code = main(["judges", "calibrate", "cal-quick_triage_v1", "--json", "--url", importing.url, "--key", key])
+    told = json.loads(importing.capsys.readouterr().out)
+    assert (code, told["state"]) == (ExitCode.FAILED, "failed")  # it passes nearly everything
+    assert told["n"] == 114

@@ -4,8 +4,8 @@
     weighted kappa              BCa over items to show; its bounds to decide by are the outer ones of BCa and posterior
     Krippendorff's alpha        BCa over items
 
-At 50 items of an ordinal scale BCa's lower bound lies above the truth in up to 10% of cases, and the posterior's upper
-bound below it in up to 15% (benchmarks/judges/coverage.py). Neither may certify or fail a judge alone.
+At 50 items of an ordinal scale BCa's lower bound lies above the truth in up to 8% of cases, and the posterior's upper
+bound below it in up to 11% (benchmarks/judges/coverage.py). Neither may certify or fail a judge alone.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ HEIGHT: Final = 270
 _CONFIG: Final = {"displayModeBar": False, "displaylogo": False, "scrollZoom": False, "typesetMath": False}
 
 _DAY_MS: Final = 86_400_000
-_STOPS: Final = [
+STOPS: Final = [
     {"dtickrange": [None, _DAY_MS - 1], "value": "%H:%M\n%-d %b"},
     {"dtickrange": [_DAY_MS, "M1"], "value": "%-d %b\n%Y"},
     {"dtickrange": ["M1", None], "value": "%b\n%Y"},
@@ -146,7 +146,7 @@ def _draw(
             "ticks": "outside",
             "ticklen": 6,
             "tickcolor": grid,
-            "tickformatstops": _STOPS,
+            "tickformatstops": STOPS,
             "hoverformat": "%-d %b %Y, %H:%M",
         },
         "yaxis": {"gridcolor": grid, "zeroline": False, "automargin": True, "title": {"text": ""}, **y},

@@ -54,7 +54,7 @@ def _refused(told: Row, key: str) -> None:
         refused = told["refused"]
         st.text(_REFUSALS.get(refused["reason"], estimates.lack(refused).capitalize() + "."))
         if refused["detail"]:
-            st.text(inert(refused["detail"], 400))
+            st.text(inert(f"{str(refused['detail']).rstrip('.')}.", 400))
         st.caption("What the judge alone says may be far from what people would say, so it is not shown by itself.")
         st.code(judge_commands.label(told["judge"], told["app"]), language="bash", wrap_lines=True)
 
@@ -70,7 +70,8 @@ def _rate(told: Row, key: str) -> None:
     ]
     with st.container(horizontal=True, key=f"assay-numbers-corrected-{key}", gap="small"):
         for name, value, below in cells:
-            st.metric(name, value, delta=below, delta_color="off", delta_arrow="off", border=True, width="stretch")
+            st.metric(name, value, delta=below, delta_color="off", delta_arrow="off", border=True, width="stretch",
+                      height="stretch")  # fmt: skip
     bars(told, f"{key}-bars")
     with st.container(key=f"assay-quiet-corrected-{key}"):
         method = {"ppi": "PPI++", "rogan_gladen": "Rogan-Gladen"}.get(rate["method"], rate["method"])

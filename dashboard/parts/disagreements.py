@@ -9,7 +9,7 @@ from typing import Final
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Api, ApiFailure, NotFound, Row
+from dashboard.api import Api, NotFound, Row
 from dashboard.parts import arrow, content, frame, judge_commands, states
 from dashboard.text import inert, label, one_line
 
@@ -74,7 +74,7 @@ def _chosen(items: Sequence[Row]) -> Sequence[Row]:
     if len(kinds) < 2:
         return items
     names = {
-        f"Judge {one_line(verdict, 30)}, people {one_line(said, 30)} ({n:,})": (verdict, said)
+        f"Judge {one_line(verdict, 30)}, label {one_line(said, 30)} ({n:,})": (verdict, said)
         for (verdict, said), n in kinds.most_common(8)
     }
     wanted = st.selectbox(
@@ -91,7 +91,7 @@ def _list(items: Sequence[Row]) -> int | None:
             arrow.table(
                 {
                     "Judge": [one_line(one["verdict"], 60) for one in items],
-                    "People": [one_line(one["label"], 60) for one in items],
+                    "Label": [one_line(one["label"], 60) for one in items],
                     "Confidence": [one["confidence"] for one in items],
                     "Why, says the judge": [one_line(one["explanation"], 300) or None for one in items],
                     "Segment": [one_line(one["segment"], 60) or None for one in items],
@@ -105,7 +105,7 @@ def _list(items: Sequence[Row]) -> int | None:
             key="disagreements-list",
             column_config={
                 "Judge": column.TextColumn(width=110),
-                "People": column.TextColumn(width=110),
+                "Label": column.TextColumn(width=110),
                 "Confidence": column.NumberColumn(format="%.2f", width=95),
                 "Why, says the judge": column.TextColumn(width=520),
                 "Segment": column.TextColumn(width=130),
@@ -122,12 +122,13 @@ def _list(items: Sequence[Row]) -> int | None:
 
 
 def _one(judge: str, one: Row) -> None:
+    session = _session(states.api(), str(one["session_id"])) if one["session_id"] else None
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="assay-disagreement"
     ):
         with st.container(width="content"):
             frame.heading(one["target"], "disagreement", size="small")
-        if one["session_id"] and st.button("Open session", icon=":material/forum:", key="disagreement-session"):
+        if session is not None and st.button("Open session", icon=":material/forum:", key="disagreement-session"):
             links.open_session(str(one["session_id"]))
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, key="assay-said-judge", gap="small"):
@@ -146,7 +147,7 @@ def _one(judge: str, one: Row) -> None:
         st.caption(", ".join([*who, _when(one["labelled_at"])]))
         if one["queue"]:
             st.text(f"queue {inert(one['queue'], 80)}")
-    _conversation(one)
+    _conversation(one, session)
 
 
 def _plain(text: object) -> str:
@@ -173,13 +174,7 @@ def _reply(judge: str, one: Row) -> None:
             st.caption("It took a second question to be readable.")
 
 
-def _conversation(one: Row) -> None:
-    session = None
-    if one["session_id"]:
-        try:
-            session = _session(states.api(), str(one["session_id"]))
-        except ApiFailure as failure:
-            st.text(inert(failure.detail, 300))
+def _conversation(one: Row, session: Row | None) -> None:
     if session is None:
         st.caption("The conversation itself is not stored here: these verdicts came from elsewhere.")
         return

@@ -10,7 +10,7 @@ from dashboard import human
 from dashboard.api import Row
 
 _LACKS: Final = {
-    "no_examples": "nothing to compare yet",
+    "no_examples": "no such target yet",
     "one_example": "one example has no spread",
     "zero_variance": "all are the same",
     "not_finite": "numbers too large",
@@ -20,7 +20,7 @@ _LACKS: Final = {
     "few_items": "too few items",
     "unequal_weights": "items count differently",
     "near_the_bar": "too near to the bar",
-    "separated": "one outcome only in a part of the rows",
+    "separated": "cannot be fitted: too few verdicts differ from the labels",
     "collinear": "cannot be told apart from the rest",
     "no_labels": "nobody labelled these",
     "too_few": "too few",

@@ -15,6 +15,7 @@ from dashboard.text import inert
 
 _PATIENCE_S: Final = 900.0  # of a calibration, which asks its canaries before it answers
 _EVERY_S: Final = 2.0
+_IMPORTED: Final = "imported:"  # a judge elsewhere, which nobody can ask from here
 _SINCE: Final = {"24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days", "3650d": "all time"}
 _STAGES: Final = {"reading": "reading verdicts and labels", "canaries": "asking the canaries",
                   "computing": "computing"}  # fmt: skip
@@ -28,7 +29,9 @@ def _pool() -> ThreadPoolExecutor:
 def offer(caller: Caller, judge: Row, apps: list[str]) -> None:
     """Both, where the caller may; else the commands that do the same."""
     name = str(judge["name"])
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-judge-actions"):
+    with st.container(
+        horizontal=True, vertical_alignment="center", gap="small", width="content", key="assay-judge-actions"
+    ):
         if not caller.may("power_user"):
             with st.popover("Calibrate or run", icon=":material/terminal:"):
                 st.caption("This takes a key of role power_user: give one above, or use the command line.")
@@ -36,8 +39,9 @@ def offer(caller: Caller, judge: Row, apps: list[str]) -> None:
             return
         with st.popover("Calibrate", icon=":material/straighten:"):
             _calibrate(caller, name, apps)
-        with st.popover("Let it judge", icon=":material/play_arrow:"):
-            _run(caller, judge, apps)
+        if any(not str(one).startswith(_IMPORTED) for one in judge["models"]):
+            with st.popover("Let it judge", icon=":material/play_arrow:"):
+                _run(caller, judge, apps)
 
 
 def _calibrate(caller: Caller, name: str, apps: list[str]) -> None:

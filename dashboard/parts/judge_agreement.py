@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import streamlit as st
@@ -46,12 +46,13 @@ def statement(certificate: Row, told: Row | None) -> None:
         st.text(inert(f"{known}{certificate['reason']}.", 900))
         if state != "certified":
             st.caption("Gates and monitors that need this judge are inconclusive until it is certified.")
-    for place, note in enumerate([] if told is None else told["report"].get("notes") or []):
-        with st.container(
-            border=True, horizontal=True, vertical_alignment="center", gap="small", key=f"assay-note-{place}"
-        ):
-            st.badge("note", icon=":material/warning:", color="orange")
-            st.text(inert(note, 500), width="stretch")
+    notes = [] if told is None else told["report"].get("notes") or []
+    if notes:
+        with st.container(border=True, horizontal=True, gap="small", key="assay-judge-notes"):
+            st.badge("note" if len(notes) == 1 else "notes", icon=":material/warning:", color="orange")
+            with st.container(gap=None):
+                for note in notes[:8]:
+                    st.text(inert(_sentence(note), 500))
 
 
 def figures(told: Row) -> None:
@@ -64,7 +65,7 @@ def figures(told: Row) -> None:
     cells = [
         _figure("Kappa" if not agreement["ordinal"] else "Weighted kappa", agreement["coefficient"]["estimate"]),
         Figure(name="Bar to reach", value=f"{told['bar']:g}"),
-        _figure("People among themselves", people or ceiling),
+        _people(people, ceiling),
         Figure(name="Labels", value=human.count(told["n"])),
         Figure(name="Verdicts", value=human.count(report["n_verdicts"])),
         _figure("Without a verdict", missing, estimates.share),
@@ -74,7 +75,17 @@ def figures(told: Row) -> None:
             st.metric(
                 cell.name, cell.value, delta=cell.change, delta_color="off", delta_arrow="off", border=True,
                 width="stretch",
+                height="stretch",
             )  # fmt: skip
+
+
+def _people(found: Row | None, ceiling: Row) -> Figure:
+    """The ceiling, or what it would take."""
+    name = "People among themselves"
+    if estimates.value_of(found) is not None:
+        return _figure(name, found)
+    few = str(ceiling.get("reason")) == "few_annotators"
+    return Figure(name=name, value=human.UNKNOWN, change="too few answers" if few else None)
 
 
 def _figure(name: str, one: Row | None, words: estimates.Words = estimates.number) -> Figure:
@@ -94,15 +105,15 @@ def details(told: Row, history: Sequence[Row]) -> None:
         _over_time(told, history)
     with second:
         heat_map.draw(
-            "Labels of people against verdicts",
+            "Labels against verdicts",
             agreement["labels"],
             agreement["labels"],
             agreement["counts"],
             key="judge-confusion",
-            said=("people say", "the judge says"),
+            said=(f"{labeller(report)} say{'s' if labeller(report) != 'people' else ''}", "the judge says"),
         )
         _missing(agreement)
-    _by_label(agreement)
+    _by_label(agreement, labeller(report))
     _beside(report)
     _segments(agreement)
 
@@ -110,7 +121,8 @@ def details(told: Row, history: Sequence[Row]) -> None:
 def _over_time(told: Row, history: Sequence[Row]) -> None:
     """Windows of verdicts in grey, calibrations in blue, the bar, and how far people agree."""
     shade = palette.colours()
-    windows = [spot for one in told["report"]["agreement"]["windows"] if (spot := _of_window(one)) is not None]
+    until = frame.nanoseconds(told["at"]) or 0
+    windows = [spot for one in told["report"]["agreement"]["windows"] if (spot := _of_window(one, until)) is not None]
     whole = [spot for one in reversed(history) if (spot := _of_calibration(one)) is not None]
     length = min((one["end_ns"] - one["start_ns"] for one in told["report"]["agreement"]["windows"]), default=0)
     named = f"by {'day' if length <= _DAY_NS else 'week'} of the verdict"
@@ -125,9 +137,18 @@ def _over_time(told: Row, history: Sequence[Row]) -> None:
     marks = [(float(told["bar"]), shade["red"], "the bar")]
     marks += [(float(people), shade["green"], "people among themselves")] if people is not None else []
     lowest = min([0.0, *(one.low for one in (*windows, *whole))])
+    times = [one.at for one in (*windows, *whole) if one.at is not None]
+    room = max((max(times) - min(times)) / 12, timedelta(hours=16)) if times else timedelta(days=1)
     layout: dict[str, Any] = {
         "height": 300,
-        "xaxis": {"type": "date", "showgrid": False, "nticks": 6},
+        "xaxis": {
+            "type": "date",
+            "showgrid": False,
+            "tickformat": "%-d %b",
+            "range": [min(times) - room, max(times) + room] if times else None,
+            **({"dtick": 86_400_000} if room < timedelta(hours=17) else {"nticks": 6}),
+        },
+        "legend": {"orientation": "h", "y": -0.16, "x": 0, "xanchor": "left", "yanchor": "top"},
         "yaxis": {"range": [max(-1.05, lowest - 0.08), 1.05], "nticks": 6, "showgrid": True, "tickformat": ".1f"},
         "shapes": [_line(y, colour) for y, colour, _ in marks],
         "annotations": [_named_line(y, colour, text) for y, colour, text in marks],
@@ -147,11 +168,12 @@ class _Spot:
     n: int
 
 
-def _of_window(one: Row) -> _Spot | None:
+def _of_window(one: Row, until: int) -> _Spot | None:
+    """In the middle of the window, of one under way as far as it came."""
     value, of = estimates.value_of(one["coefficient"]["estimate"]), one["coefficient"]
     if value is None:
         return None
-    at = human.moment((one["start_ns"] + one["end_ns"]) // 2, frame.timezone())
+    at = human.moment((one["start_ns"] + min(one["end_ns"], until)) // 2, frame.timezone())
     low, high = (value if of[name] is None else float(of[name]) for name in ("lower", "upper"))
     return _Spot(at=at, value=value, low=low, high=high, n=one["n"])
 
@@ -209,18 +231,18 @@ def _missing(agreement: Row) -> None:
         st.text(inert(" ".join(said), 600))
 
 
-def _by_label(agreement: Row) -> None:
+def _by_label(agreement: Row, who: str) -> None:
     rows = agreement["by_label"]
     if not rows:
         return
     st.subheader("By label", anchor=False)
     column = st.column_config
     told = {
-        "prevalence": ("People say it", "Its share among the labels of people"),
-        "verdicts": ("The judge says it", "Its share among the verdicts, of the same targets"),
-        "sensitivity": ("Sensitivity", "Of those that people call so, how many the judge does too"),
-        "specificity": ("Specificity", "Of those that people do not call so, how many the judge does not either"),
-        "precision": ("Precision", "Of those that the judge calls so, how many people do too"),
+        "prevalence": ("Labelled so", f"Its share among the labels, which {who} gave"),
+        "verdicts": ("Judged so", "Its share among the verdicts, of the same targets"),
+        "sensitivity": ("Sensitivity", "Of those that are labelled so, how many the judge calls so too"),
+        "specificity": ("Specificity", "Of those that are not labelled so, how many the judge does not call so either"),
+        "precision": ("Precision", "Of those that the judge calls so, how many are labelled so too"),
     }
     lists.plain_table(
         {
@@ -313,6 +335,16 @@ def _segments(agreement: Row) -> None:
         "judge-segments",
     )  # fmt: skip
     st.caption(f"Of {len(rows)} segments some fall out by chance: nothing is corrected for their number.")
+
+
+def labeller(report: Row) -> str:
+    """Whose labels they are: people's, or what happened."""
+    return "the outcome" if set(report["label_kinds"]) == {"outcome"} else "people"
+
+
+def _sentence(text: object) -> str:
+    said = str(text)
+    return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".")
 
 
 def _named(report: Row) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import estimates, lists
-from dashboard.text import inert, one_line
+from dashboard.text import inert
 
 _CANARIES: Final = {
     "constant": "the same kind sentence to everything",
@@ -145,13 +145,16 @@ def _injected(told: Row) -> None:
             st.badge("moved" if failed else "stood", icon=f":material/{'cancel' if failed else 'check_circle'}:",
                      color="red" if failed else "green")  # fmt: skip
         rose = f"the score rose in {one['n_up']:,}, fell in {one['n_down']:,} of {human.plural(one['n'], 'pair')}"
-        success = estimates.whole(one["success"], estimates.share)
-        st.text(
-            f"With the sentence {rose} (p {one['p_adjusted']:.2g}); of answers that did not pass, passed: {success}."
-        )
-        st.text(f"Of the real answers, asked anew, passed: {estimates.whole(told['real'], estimates.share)}.")
+        st.text(f"With the sentence {rose} (p {one['p_adjusted']:.2g}). {_attacked(one['success'])}")
+        st.text(f"Of the real answers, asked anew, {estimates.whole(told['real'], estimates.share)} passed.")
     usage = told.get("usage") or {}
-    cost = human.usd(usage.get("cost_usd"))
+    cost = usage.get("cost_usd")
+    price = "at a price that is not known" if cost is None else human.usd(cost).replace("$", "\\$")
     sources = human.plural(told["n_sources"], "conversation")
-    st.caption(one_line(f"Made of {sources}, {human.count(usage.get('n_calls'))} calls, {cost}.", 200).replace(
-        "$", "\\$"))  # fmt: skip
+    st.caption(f"Made of {sources}, with {human.plural(usage.get('n_calls') or 0, 'call')}, {price}.")
+
+
+def _attacked(success: Row) -> str:
+    if estimates.value_of(success) is None:
+        return "All of these answers passed without it."
+    return f"Of answers that did not pass, {estimates.whole(success, estimates.share)} did with it."

@@ -10,11 +10,10 @@ import streamlit as st
 
 from dashboard import human
 from dashboard.api import Row
-from dashboard.parts import estimates, frame, heat_map, horizontal, palette, picture
+from dashboard.parts import charts, estimates, frame, heat_map, horizontal, palette, picture
 from dashboard.text import chart_text, inert, one_line
 
 _LABELS: Final = 8  # in the timeline; the others are together
-_COLOURS: Final = ("blue", "orange")
 
 
 def statistics(one: Row, key: str) -> None:
@@ -23,7 +22,7 @@ def statistics(one: Row, key: str) -> None:
         with st.container(key=f"assay-heading-small-{key}"):
             st.text(inert(one["evaluator"], 80))
         about = [f"{one['kind']} · {human.plural(one['n'], 'target')}"]
-        about += [f"versions {', '.join(list(one['versions'])[:4])}"] if one["versions"] else []
+        about += [f"version {', '.join(list(one['versions'])[:4])}"] if one["versions"] else []
         with st.container(key=f"assay-quiet-{key}"):
             st.text(one_line(" · ".join(about), 200))
         words = estimates.share if _is_share(one) else estimates.number
@@ -60,28 +59,28 @@ def unscored(one: Row, key: str) -> None:
             st.text(inert(f"Unscored: {reasons}", 400))
 
 
-def timeline(scores: Sequence[Row], bucket_s: int, key: str) -> None:
-    """Means by bucket with their intervals, one line per score; of a score with labels alone their shares."""
-    drawn = [one for one in scores if any(estimates.value_of(part["mean"]) is not None for part in one["series"])]
-    if not drawn:
-        if scores:
-            _labels_over_time(scores[0], bucket_s, key)
+def timeline(one: Row, bucket_s: int, key: str, colour: str) -> None:
+    """Means by bucket with their intervals; of a score with labels alone how many have each."""
+    if all(estimates.value_of(part["mean"]) is None for part in one["series"]):
+        _labels_over_time(one, bucket_s, key)
         return
-    shade = palette.colours()
-    traces = [
-        _line(one, shade[colour], dash)
-        for one, colour, dash in zip(drawn, _COLOURS, ("solid", "dash"), strict=False)
-    ]  # fmt: skip
     layout: dict[str, Any] = {
         "height": 300,
-        "xaxis": {"type": "date", "showgrid": False, "nticks": 6},
-        "yaxis": {"nticks": 6, "showgrid": True} | ({"range": [-0.03, 1.03]} if all(map(_within, drawn)) else {}),
-        "showlegend": len(traces) > 1,
+        "xaxis": _time_axis(one, bucket_s),
+        "yaxis": {"nticks": 6, "showgrid": True} | ({"range": [-0.03, 1.03]} if _within(one) else {}),
+        "showlegend": False,
     }
-    picture.draw("Over time, with 95% intervals", traces, layout, key=key)
+    picture.draw("Over time, with 95% intervals", [_line(one, palette.colours()[colour])], layout, key=key)
 
 
-def _line(one: Row, colour: str, dash: str) -> dict[str, Any]:
+def _time_axis(one: Row, bucket_s: int) -> dict[str, Any]:
+    """From some buckets before the first to some after the last."""
+    starts, room = [part["start_ns"] for part in one["series"]], 4 * bucket_s * 10**9
+    ends = [_at(min(starts) - room), _at(max(starts) + room)] if starts else None
+    return {"type": "date", "showgrid": False, "nticks": 6, "range": ends, "tickformatstops": charts.STOPS}
+
+
+def _line(one: Row, colour: str) -> dict[str, Any]:
     parts = [part for part in one["series"] if estimates.value_of(part["mean"]) is not None]
     values = [float(part["mean"]["value"]) for part in parts]
     ends = [estimates.ends(part["mean"]) or (value, value) for part, value in zip(parts, values, strict=True)]
@@ -91,8 +90,8 @@ def _line(one: Row, colour: str, dash: str) -> dict[str, Any]:
         "name": chart_text(f"{one['evaluator']} ({one['kind']})", 40),
         "x": [_at(part["start_ns"]) for part in parts],
         "y": values,
-        "line": {"color": colour, "width": 2, "dash": dash},
-        "marker": {"size": 6},
+        "line": {"color": colour, "width": 2},
+        "marker": {"size": 7},
         "error_y": {
             "type": "data",
             "symmetric": False,
@@ -103,7 +102,7 @@ def _line(one: Row, colour: str, dash: str) -> dict[str, Any]:
             "width": 4,
         },
         "text": [f"{estimates.whole(part['mean'])}, {part['n']:,} targets" for part in parts],
-        "hovertemplate": "%{text}<br>%{x|%-d %b %Y %H:%M}<extra>%{fullData.name}</extra>",
+        "hovertemplate": "%{text}<br>%{x|%-d %b %Y %H:%M}<extra></extra>",
     }
 
 
@@ -127,7 +126,7 @@ def _labels_over_time(one: Row, bucket_s: int, key: str) -> None:
     layout = {
         "height": 300,
         "barmode": "stack",
-        "xaxis": {"type": "date", "showgrid": False, "nticks": 6},
+        "xaxis": _time_axis(one, bucket_s),
         "yaxis": {"rangemode": "tozero", "nticks": 5, "showgrid": True},
         "showlegend": True,
     }
@@ -141,6 +140,9 @@ def distribution(one: Row, key: str, colour: str) -> None:
         return
     bins = one["bins"]
     if not bins:
+        return
+    if _is_share(one):
+        horizontal.counts("Values", [("1", bins[-1]["n"]), ("0", bins[0]["n"])], key, colour)
         return
     trace = {
         "type": "bar",

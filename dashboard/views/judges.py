@@ -119,19 +119,17 @@ def _grid(rows: Sequence[tuple[Row, Row, Row, list[Row]]]) -> int | None:
     cells: dict[str, Sequence[object]] = {
         "Judge": [one_line(judge["name"], 80) for judge, *_ in rows],
         "State": [[str(one["state"])] for one in told],
-        "Kappa": [one.get("kappa") for one in newest],
-        "95% bounds": [_bounds(one) for one in told],
+        "Kappa (95% bounds)": [_kappa(*both) for both in zip(told, newest, strict=True)],
         "Bar": [one["bar"] for one in told],
         "People": [one.get("human_ceiling") for one in newest],
         "Labels": [one["n"] or None for one in told],
+        "What to do": [_next(one, last) for one, last in zip(told, newest, strict=True)],
         "Calibrated": [frame.moment(one["calibrated_at"]) for one in told],
         "This week": [human.usd(judge_runs.week_usd(runs)) for *_, runs in rows],
         "Watches": [_watches(shown["schedules"]) for _, shown, *_ in rows],
         "Rubric": [one_line(f"{judge['rubric']} v{judge['rubric_version']}", 60) for judge, *_ in rows],
         "Models": [one_line(", ".join(judge["models"]), 120) for judge, *_ in rows],
-        "What to do": [_next(one, last) for one, last in zip(told, newest, strict=True)],
     }
-    number = column.NumberColumn(format="%.2f", width=70)
     with st.container(key="assay-table"):
         state: Any = st.dataframe(
             arrow.table(cells),
@@ -140,25 +138,24 @@ def _grid(rows: Sequence[tuple[Row, Row, Row, list[Row]]]) -> int | None:
             row_height=38,
             key="judges-list",
             column_config={
-                "Judge": column.TextColumn(width=190),
+                "Judge": column.TextColumn(width=185),
                 "State": column.MultiselectColumn(
                     options=list(judge_agreement.STATES),
                     color=[colour for colour, _ in judge_agreement.STATES.values()],
                     width=125,
                 ),
-                "Kappa": number,
-                "95% bounds": column.TextColumn(width=120),
-                "Bar": number,
+                "Kappa (95% bounds)": column.TextColumn(width=155),
+                "Bar": column.NumberColumn(format="%.2g", width=50),
                 "People": column.NumberColumn(
-                    format="%.2f", width=75, help="Kappa of people among themselves: the ceiling"
+                    format="%.2f", width=68, help="Kappa of people among themselves: the ceiling"
                 ),
-                "Labels": column.NumberColumn(format="localized", width=75),
-                "Calibrated": column.DatetimeColumn(format="D MMM YYYY", width=115),
-                "This week": column.TextColumn(width=90, alignment="right"),
-                "Watches": column.TextColumn(width=150),
+                "Labels": column.NumberColumn(format="localized", width=65),
+                "What to do": column.TextColumn(width=205),
+                "Calibrated": column.DatetimeColumn(format="D MMM YYYY", width=105),
+                "This week": column.TextColumn(width=80, alignment="right"),
+                "Watches": column.TextColumn(width=105),
                 "Rubric": column.TextColumn(width=150),
                 "Models": column.TextColumn(width=180),
-                "What to do": column.TextColumn(width=280),
             },
             on_select="rerun",
             selection_mode="single-cell",
@@ -174,9 +171,12 @@ def _of_version(judge: Row, items: Sequence[Row]) -> Row:
     return items[0] if items and items[0]["version"] == judge["version"] else {}
 
 
-def _bounds(certificate: Row) -> str | None:
-    low, high = certificate["kappa_low"], certificate["kappa_high"]
-    return None if low is None or high is None else f"{estimates.number(low)} to {estimates.number(high)}"
+def _kappa(certificate: Row, newest: Row) -> str | None:
+    low, high, value = certificate["kappa_low"], certificate["kappa_high"], newest.get("kappa")
+    if low is None or high is None:
+        return None
+    bounds = f"{estimates.number(low)} to {estimates.number(high)}"
+    return bounds if value is None else f"{estimates.number(value)} ({bounds})"
 
 
 def _watches(schedules: Sequence[Row]) -> str | None:

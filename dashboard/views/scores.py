@@ -121,7 +121,8 @@ def _sampled(sample: Row) -> None:
 
 def _score(one: Row, told: Row, window: Window, app: str | None, place: int) -> None:
     """The figures of one score. Those of a judge only beside the corrected rate."""
-    st.divider()
+    if told["together"] is not None:
+        st.divider()
     key = f"score-{place}"
     colour = ("blue", "orange")[place]
     if one["kind"] == "judge" and not _corrected(one, window, app, key):
@@ -136,7 +137,7 @@ def _score(one: Row, told: Row, window: Window, app: str | None, place: int) -> 
         score_figures.distribution(one, f"{key}-distribution", colour)
     with right:
         if one["kind"] != "judge":
-            score_figures.timeline([one], told["bucket_s"], f"{key}-time")
+            score_figures.timeline(one, told["bucket_s"], f"{key}-time", colour)
 
 
 def _corrected(one: Row, window: Window, app: str | None, key: str) -> bool:

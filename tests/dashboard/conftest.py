@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +15,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 from tests.dashboard import traffic
 from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.dashboard.judged import Judged
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 VISIBLE_S: Final = 120.0
@@ -77,6 +80,15 @@ def shown(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             )
             _score(stack, turns[0])
         yield Shown(stack=stack, turns=turns, hostile=attack, big=big)
+
+
+@pytest.fixture(scope="session")
+def judged(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
+    """Judges of every state with what they judged, for the pages Judges and Scores."""
+    from tests.dashboard.judged import judged_dashboard
+
+    with judged_dashboard(tmp_path_factory.mktemp("judged")) as made:
+        yield made
 
 
 def _score(stack: Stack, trace_id: str) -> None:

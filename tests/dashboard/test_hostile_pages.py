@@ -16,7 +16,8 @@ pytestmark = pytest.mark.timeout(600)
 def harmless(page: Page) -> None:
     """Nothing of the attack became part of the page (the page fixture looks at requests and the console)."""
     assert page.evaluate("window.assayPwned") is None
-    for what in ("script[src*='beacon']", "img[src*='beacon']", "a[href^='javascript']", ".katex", "svg image", "del"):
+    drawn = "svg image:not([*|href^='data:image/png'])"  # a heat map of ours is such a picture
+    for what in ("script[src*='beacon']", "img[src*='beacon']", "a[href^='javascript']", ".katex", drawn, "del"):
         assert page.locator(what).count() == 0, what
     assert page.locator("strong, em, h1").filter(has_text="loud").count() == 0
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from benchmarks.judges.coverage import cell, deviation, many, proportions, weighted
+from benchmarks.judges.coverage import ROOT, cell, deviation, many, proportions, weighted
 
 
 @pytest.mark.parametrize("prevalence", [0.5, 0.9])
@@ -30,3 +32,13 @@ def test_many_labels_and_weights_cover_too() -> None:
     uneven = weighted(40, 5)[2]
     assert uneven["product"]["interval_95"] >= 0.8
     assert uneven["no_weights"]["interval_95"] <= 0.2
+
+
+def test_the_recorded_figures_are_those_that_are_claimed() -> None:
+    recorded = json.loads((ROOT / "benchmarks" / "results" / "judge_agreement.json").read_text(encoding="utf-8"))
+    cells = recorded["kappa"]["cells"]
+    assert len(cells) == 27
+    assert all(0.94 <= one["interval_95"] <= 0.96 for one in cells)
+    poor = [one for one in cells if (one["kappa"], one["n"]) == (0.6, 50)]
+    assert all(one["certified"] <= 0.05 and 0.18 <= one["point_rule_passes"] <= 0.29 for one in poor)
+    assert all(one["certified"] <= 0.05 and one["failed"] <= 0.05 for one in cells if one["kappa"] == 0.7)

@@ -43,6 +43,7 @@ from judges.voting import as_stored, combined, orders_of, total
 _REPAIRED: Final = frozenset({Missing.EMPTY, Missing.PROSE, Missing.NOT_OFFERED, Missing.SEVERAL})
 _AGAIN: Final = frozenset({408, 409, 425, 429, 529})
 _MOST_SAID: Final = 300
+_SHORTEST_KEY: Final = 8
 _LIKE_A_KEY: Final = re.compile(r"\b(?:sk|pk|api|key)[-_][\w*.-]{8,}", re.IGNORECASE)
 
 
@@ -80,6 +81,7 @@ class _Line:
     model: Model
     lane: pacing.Lane
     mode: Mode
+    key: str = field(repr=False)
 
 
 class Asker:
@@ -157,7 +159,7 @@ class Asker:
         if ref not in self._lines:
             model = make_model(ref, self._access, self._http, self._limits.timeout_s)
             lane = pacing.Lane(self._limits, self._in_flight, self._clock, self._sleep)
-            self._lines[ref] = _Line(ref=ref, model=model, lane=lane, mode=first_mode(model))
+            self._lines[ref] = _Line(ref=ref, model=model, lane=lane, mode=first_mode(model), key=self._access.key(ref))
         return self._lines[ref]
 
     async def _reply(
@@ -177,13 +179,13 @@ class Asker:
         prompt = build(rubric, content, nonce, shown or "ab")
         reply = Reply(model=line.ref.text, repeat=repeat, shown=shown)
         answered = await self._request(line, spec, opening(prompt), prompt, seen, key, repairs=False)
-        reply = read_reply(reply, line.ref, rubric, answered)
+        reply = read_reply(reply, line.ref, rubric, answered, line.key)
         if reply.missing not in _REPAIRED:
             return reply
         messages = repairing(prompt, reply.raw, repair_text(rubric))
         again = None if key is None else f"{key}.again"
         answered = await self._request(line, spec, messages, prompt, seen, again, repairs=True)
-        return replace(read_reply(reply, line.ref, rubric, answered), repaired=True)
+        return replace(read_reply(reply, line.ref, rubric, answered, line.key), repaired=True)
 
     async def _request(
         self,
@@ -208,7 +210,7 @@ class Asker:
                 ended_ns = self._now_ns()
             n_tried += 1
             if seen is not None:
-                seen(_call(line.ref, started_ns, ended_ns, n_tried, answered, repairs))
+                seen(_call(line, started_ns, ended_ns, n_tried, answered, repairs))
             if isinstance(answered, ModelResponse):
                 return answered
             if _refuses_mode(answered, mode):
@@ -230,9 +232,10 @@ class Asker:
 
     def _judged(self, line: _Line, error: Exception, n_tried: int) -> tuple[Failed | None, float]:
         """What an error means: the end of it, or how many seconds to wait before the next try."""
-        said = plainly(error)
+        said = plainly(error, line.key)
         if large := too_large_in(error):
-            return Failed(missing=Missing.TOO_LARGE, said=str(large), raw=large.head.decode("utf-8", "replace")), 0.0
+            head = without_key(large.head.decode("utf-8", "replace"), line.key)
+            return Failed(missing=Missing.TOO_LARGE, said=str(large), raw=head), 0.0
         if isinstance(error, ModelAuthenticationError | ModelNotFoundError):
             raise InvalidInput(f"{line.ref.text} cannot be asked: {said}", field="model")
         if not _worth_a_try(error) or n_tried >= self._limits.n_tries:
@@ -246,13 +249,18 @@ class Asker:
         return None, pacing.pause_before(self._limits, n_tried, self._chance)
 
 
-def read_reply(before: Reply, ref: ModelRef, rubric: Rubric, answered: ModelResponse | Failed) -> Reply:
-    """What a model answered, added to what it answered before."""
+def without_key(text: str, key: str) -> str:
+    """The text without the key, which a server may quote."""
+    return text.replace(key, "[KEY]") if len(key) >= _SHORTEST_KEY else text
+
+
+def read_reply(before: Reply, ref: ModelRef, rubric: Rubric, answered: ModelResponse | Failed, key: str = "") -> Reply:
+    """What a model answered, added to what it answered before; without the `key` that it was asked with."""
     if isinstance(answered, Failed):
         if before.missing is not None:  # what was said before the repair failed is what is known
             return before
         return replace(before, missing=answered.missing, explanation=answered.said, raw=answered.raw)
-    text = text_of(answered)
+    text = without_key(text_of(answered), key)
     stopped = answered.finish_reason
     parsed = parse_reply(rubric, text, cut_off=stopped == "length", refused=stopped == "content_filter")
     raw = f"{before.raw}\n--- asked again\n{text}" if before.missing is not None else text
@@ -267,9 +275,10 @@ def read_reply(before: Reply, ref: ModelRef, rubric: Rubric, answered: ModelResp
     )
 
 
-def plainly(error: Exception) -> str:
-    """An error on one line, cut, without what looks like a key."""
-    text = " ".join(_LIKE_A_KEY.sub("[KEY]", f"{type(error).__name__}: {error}").split())
+def plainly(error: Exception, key: str = "") -> str:
+    """An error on one line, cut, without the key and what looks like one: servers quote requests in their errors."""
+    said = without_key(f"{type(error).__name__}: {error}", key)
+    text = " ".join(_LIKE_A_KEY.sub("[KEY]", said).split())
     return text if len(text) <= _MOST_SAID else text[: _MOST_SAID - 1] + "…"
 
 
@@ -307,16 +316,16 @@ def _usage(ref: ModelRef, response: ModelResponse) -> Usage:
 
 
 def _call(
-    ref: ModelRef, started_ns: int, ended_ns: int, n_tried: int, answered: ModelResponse | Exception, repairs: bool
+    line: _Line, started_ns: int, ended_ns: int, n_tried: int, answered: ModelResponse | Exception, repairs: bool
 ) -> Call:
     said = answered if isinstance(answered, ModelResponse) else None
     return Call(
-        model=ref,
+        model=line.ref,
         started_ns=started_ns,
         ended_ns=ended_ns,
         n_try=n_tried,
-        usage=_usage(ref, said) if said else Usage(),
+        usage=_usage(line.ref, said) if said else Usage(),
         finish=said.finish_reason if said else None,
-        error=plainly(answered) if isinstance(answered, Exception) else None,
+        error=plainly(answered, line.key) if isinstance(answered, Exception) else None,
         repairs=repairs,
     )

@@ -20,7 +20,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.models.batch import Batch, BatchRequest, BatchResult, EncodedBatchRequest
 
 from core.errors import InvalidInput
-from judges.asking import Failed, plainly, read_reply
+from judges.asking import Failed, plainly, read_reply, without_key
 from judges.content import Content
 from judges.models import first_mode, make_model, opening, parameters_of, settings_of
 from judges.prompt import build
@@ -102,7 +102,7 @@ class Batches:
             await self.cancel(spec, Submitted(salt=salt, batches=tuple(sent)))
             if isinstance(error, InvalidInput):
                 raise
-            raise InvalidInput(f"the batch was not taken: {plainly(error)}", field="models") from None
+            raise InvalidInput(f"the batch was not taken: {self._plainly(spec, error)}", field="models") from None
         return Submitted(salt=salt, batches=tuple(sent))
 
     async def look(self, spec: JudgeSpec, submitted: Submitted) -> Submitted:
@@ -136,25 +136,36 @@ class Batches:
             try:
                 found = await self._model(spec.models[place]).batch_results(_batch(held))
             except _of_sdks() as error:
-                raise InvalidInput(f"a batch's results cannot be read: {plainly(error)}", field="batches") from None
+                raise InvalidInput(
+                    f"a batch's results cannot be read: {self._plainly(spec, error)}", field="batches"
+                ) from None
             results |= {(place, one.custom_id): one for one in found}
         replies: dict[str, list[Reply]] = {target: [] for target in contents}
         for one in _questions(spec, rubric, contents, seed):
             ref = spec.models[one.place]
             reply = Reply(model=ref.text, repeat=one.repeat, shown=one.shown)
             request = self._request(spec, rubric, contents, one, submitted.salt)
-            answered = self._answered(self._model(ref), results.get((one.place, one.custom_id)), request)
-            replies[one.target].append(read_reply(reply, ref, rubric, answered))
+            key, result = self._access.key(ref), results.get((one.place, one.custom_id))
+            answered = self._answered(self._model(ref), result, request, key)
+            replies[one.target].append(read_reply(reply, ref, rubric, answered, key))
         nothing = Verdict(missing=Missing.NO_CONTENT, explanation="there is nothing to judge")
         return {target: combined(rubric, each) if each else nothing for target, each in replies.items()}
 
-    def _answered(self, model: Model, result: BatchResult | None, request: BatchRequest) -> ModelResponse | Failed:
+    def _answered(
+        self, model: Model, result: BatchResult | None, request: BatchRequest, key: str
+    ) -> ModelResponse | Failed:
         if result is None:
             return Failed(missing=Missing.MODEL_FAILED, said="the batch ended without a result for it")
         try:
             return model.batch_decode(result, request)
         except (ModelAPIError, AgentRunError, ValidationError, ValueError, TypeError, LookupError) as error:
-            return Failed(missing=Missing.MODEL_FAILED, said=plainly(error))
+            return Failed(missing=Missing.MODEL_FAILED, said=plainly(error, key))
+
+    def _plainly(self, spec: JudgeSpec, error: Exception) -> str:
+        said = plainly(error)
+        for ref in filter(has_batches, spec.models):
+            said = without_key(said, self._access.key(ref))
+        return said
 
     def _model(self, ref: ModelRef) -> Model:
         if not has_batches(ref):

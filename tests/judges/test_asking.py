@@ -15,7 +15,8 @@ from core.errors import InvalidInput
 from judges.asking import Asker, Call
 from judges.content import of_pair, of_text
 from judges.pacing import Limits
-from judges.records import MAX_RAW, Missing
+from judges.reach import model_ref
+from judges.records import MAX_RAW, Missing, Verdict
 from tests.judges.answering import Said, model_server, verdict
 from tests.judges.asked import CONTENT, ISSUES, ORDINAL, PAIR, PASS_FAIL, access, ask, no_wait, spec_of
 
@@ -212,6 +213,46 @@ def test_a_key_or_a_name_that_is_wrong_is_an_error_of_configuration(status: int)
         ask(server)
     assert "sk-openai" not in str(raised.value)
     assert raised.value.field == "model"
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_a_key_that_a_server_quotes_is_kept_nowhere(status: int) -> None:
+    key = "my own words as a key"
+    said = verdict("pass", explanation=f"you sent {key}") if status == 200 else Said(status=status, text=key)
+    calls: list[Call] = []
+
+    async def run(server: Any) -> Verdict:
+        ref = model_ref("openai:local", f"{server.url}/v1", "ASSAY_JUDGE_KEY_LAB")
+        spec = replace(spec_of(), models=(ref,))
+        reach = access(server, ASSAY_JUDGE_KEY_LAB=key)
+        async with Asker(reach, Limits(n_tries=2), sleep=no_wait) as asker:
+            return await asker.ask(spec, PASS_FAIL, CONTENT, seen=calls.append)
+
+    with model_server(said) as server:
+        given = asyncio.run(run(server))
+    assert server.headers[0]["authorization"] == f"Bearer {key}"
+    assert key not in str(given)
+    assert key not in str(calls)
+    assert "[KEY]" in str(given)
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        (Said(text="I will not.", finish="refusal"), Missing.REFUSED),
+        (Said(text='{"explanation": "The', finish="max_tokens"), Missing.CUT_OFF),
+        (Said(text="a fine conversation"), Missing.PROSE),
+        (Said(call={"label": "splendid"}), Missing.NOT_OFFERED),
+        (Said(text=""), Missing.EMPTY),
+        (Said(status=529), Missing.MODEL_FAILED),
+        (Said(body=b"{}"), Missing.MODEL_FAILED),
+        (Said(body=b"x" * 10_000_000), Missing.TOO_LARGE),
+    ],
+)
+def test_bad_replies_over_anthropics_wire(said: Said, missing: Missing) -> None:
+    with model_server(said) as server:
+        given = ask(server, spec=spec_of(PASS_FAIL, "anthropic:claude-3-haiku-20240307"))
+    assert (given.labels, given.missing) == ((), missing)
 
 
 def test_nothing_to_judge_is_not_asked_about() -> None:

@@ -42,7 +42,10 @@ def current() -> Caller:
 
 def offer(caller: Caller) -> None:
     """Says who acts, and takes the key of another."""
-    with st.popover(label(caller.name, 30) or "nobody", icon=":material/badge:", key="assay-caller"):
+    with (
+        st.popover(label(caller.name, 30) or "nobody", icon=":material/badge:", key="assay-caller"),
+        st.container(width=420),
+    ):
         st.text(f"You act as {inert(caller.name, 80)} (role {inert(caller.role, 20)}).")
         if caller.own:
             if st.button("Forget this key", icon=":material/logout:", key="caller-forget"):

@@ -90,14 +90,13 @@ def _call(entry: Mapping[str, Any], key: str) -> None:
     with st.container(border=True, gap="small", key=f"assay-tool-{key}"):
         _named("Tool", entry["tool_call"], key)
         if entry.get("arguments") not in (None, "", "{}"):
-            st.caption("asked")
-            content.text(entry["arguments"], f"{key}-asked", short=_SHORT_RESULT)
+            with st.container(key=f"assay-quiet-{key}"):
+                content.text(entry["arguments"], f"{key}-asked", short=_SHORT_RESULT)
         if entry.get("error") is not None:
             st.badge("error", icon=":material/error:", color="red")
             content.text(entry["error"] or "(no message)", f"{key}-error", short=_SHORT_RESULT)
         else:
-            st.caption("answered")
-            content.text(entry.get("result") or "(nothing)", f"{key}-result", short=_SHORT_RESULT)
+            content.text(f"→ {entry.get('result') or '(nothing)'}", f"{key}-result", short=_SHORT_RESULT)
 
 
 def _named(what: str, name: object, key: str) -> None:

@@ -8,6 +8,7 @@ and nothing else), so none of them can become markup.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from dashboard.api import Row
 from dashboard.text import inert, one_line
 
 _HERE: Final = Path(__file__).parent
+_WRAPPED: Final = re.compile(r"(?<=\S)\n(?=[^\s\-*#|>\d])")  # a line of a paragraph that goes on, as files have them
 _KINDS: Final = {
     "pass_fail": "choose one",
     "ordinal": "choose one; from worst to best",
@@ -45,7 +47,7 @@ def rubric_told(rubric: Row) -> Row:
         "title": f"{one_line(rubric['name'], 80)}, version {rubric['version']}",
         "how": _KINDS.get(str(rubric["kind"]), "choose"),
         "many": rubric["kind"] == "multi_label",
-        "text": inert(rubric["text"], 20_000),
+        "text": _WRAPPED.sub(" ", inert(rubric["text"], 20_000)),
         "labels": [
             {"name": str(name), "shown": inert(str(name), 100), "about": inert(rubric["anchors"].get(name, ""), 600)}
             for name in rubric["labels"]

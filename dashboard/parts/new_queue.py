@@ -113,7 +113,8 @@ def draw(queue: Row, caller: Caller) -> None:
             go = st.form_submit_button("Draw", type="primary", icon=":material/casino:")
         st.caption(_how(queue))
         if plan or go:
-            _draw(name, caller, {"n": int(n), "since": since, "dry_run": not go})
+            judged = {} if queue["judge"] is None else {"judge": queue["judge"]}
+            _draw(name, caller, {"n": int(n), "since": since, "dry_run": not go, **judged})
 
 
 def _how(queue: Row) -> str:

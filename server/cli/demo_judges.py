@@ -29,7 +29,7 @@ JUDGE: Final = "resolution"
 RUBRIC: Final = "rubrics/resolution/v1.md"
 MODEL: Final = "simulated:sim-judge"
 QUEUE: Final = "simulated-labels"
-SLIPS: Final = {"simulated ann": 0.03, "simulated bob": 0.06}  # how often each says the opposite of what is known
+SLIPS: Final = {"simulated ann": 0.01, "simulated bob": 0.03}  # how often each says the opposite of what is known
 ENOUGH, JUDGED, DRAWN = 1_000, 300, 120  # sessions with a known outcome before it begins; verdicts; labels
 LEFT, UNDECIDED = 10, 2  # tasks that nobody answered, and disagreements that nobody decided: for whoever looks
 _SAYS: Final = "Simulated: what the simulation knows of this session, not what a person thinks of it."
@@ -153,7 +153,7 @@ def _draw(api: httpx.Client) -> None:
         asked(api, "POST", "/label-queues", json=body)
     if not asked(api, "GET", f"/label-queues/{QUEUE}/progress")["n_tasks"]:
         print(f"assay labels sample {QUEUE} --since 7d --n {DRAWN}")
-        asked(api, "POST", f"/label-queues/{QUEUE}/sample", json={"since": "7d", "n": DRAWN})
+        asked(api, "POST", f"/label-queues/{QUEUE}/sample", json={"since": "7d", "n": DRAWN, "judge": JUDGE})
 
 
 def _truth(api: httpx.Client, session_id: str) -> bool | None:

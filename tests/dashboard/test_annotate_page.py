@@ -371,13 +371,21 @@ def test_a_queue_is_made_and_drawn_for(visit: Visit, desk: Desk) -> None:
     page = visit("annotate", "pat")
     page.get_by_text("New queue").click()
     page.get_by_label("Name").fill("made-here")
+    page.get_by_role("combobox", name="To hold a judge to account").click()
+    page.get_by_role("option", name="strict").click()
     page.get_by_role("button", name="Make the queue").click()
     expect(page).to_have_url(re.compile("queue=made-here&view=overview"))
     page.get_by_role("combobox", name="From").click()
     page.get_by_role("option", name="last 90 days").click()
     page.get_by_role("button", name="Show the plan").click()
-    expect(page.get_by_text(re.compile("Would draw|nothing to draw"))).to_be_visible()
+    expect(page.get_by_text("Would draw about 1 of 1:")).to_be_visible()  # what the judge said, not the sessions
+    expect(page.locator('[data-testid="stDataFrame"] canvas td').filter(has_text="fail / high")).to_be_attached()
     picture(page, "plan")
+    page.get_by_role("button", name="Draw", exact=True).click()
+    expect(page.get_by_text("1 task drawn from 1; 0 were there already.")).to_be_visible()
+    page.keyboard.press("a")
+    expect(page.locator(".st-key-assay-labelled").get_by_text("question 1")).to_be_visible()
+    expect(form(page)).to_contain_text("0 / 1")
 
 
 def test_a_session_is_put_into_a_queue(visit: Visit, desk: Desk) -> None:

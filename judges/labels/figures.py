@@ -17,6 +17,7 @@ from judges.labels.states import holds, is_offered
 from judges.records import Rubric, ScaleKind
 from store.control.label_records import AnnotationRecord, QueueRecord, TaskRecord, TaskStatus
 
+_TEN: Final = 10
 _FULL: Final = (TaskStatus.COMPLETED, TaskStatus.NEEDS_ADJUDICATION)  # left out, disagreement would be left out
 
 
@@ -53,12 +54,20 @@ def own_progress(queue: QueueRecord, tasks: Sequence[TaskRecord], annotator: str
 
 
 def agreement(
-    rubric: Rubric, tasks: Sequence[TaskRecord], said: Sequence[AnnotationRecord], *, seed: int = 0
+    rubric: Rubric,
+    tasks: Sequence[TaskRecord],
+    said: Sequence[AnnotationRecord],
+    *,
+    by_tens: bool = False,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """How annotators agree on tasks that all who should have answered: the mean of their pairs' kappas (weighted for an
     ordinal scale) and Krippendorff's alpha with 95 % intervals, or why there is none; and of each annotator how often
-    their answer is the task's label."""
+    their answer is the task's label. `by_tens` leaves the newest tasks out until there are ten more: who answers last
+    would read from a figure that moves whether the others agreed."""
     full = {one.task_id: one for one in tasks if one.status in _FULL}
+    if by_tens:
+        full = _whole_tens(full, said)
     answers = [one for one in said if one.task_id in full and one.label is not None]
     classes = _classes(rubric, answers)
     names = sorted({one.annotator for one in answers})
@@ -86,6 +95,15 @@ def agreement(
 
 
 _NOBODY: Final = Unestimated(reason=Lack.NO_LABELS, detail="no task has all its answers yet")
+
+
+def _whole_tens(full: Mapping[str, TaskRecord], said: Sequence[AnnotationRecord]) -> dict[str, TaskRecord]:
+    """The tasks that were full first, as many tens of them as there are."""
+    last: dict[str, int] = {}
+    for one in said:
+        last[one.task_id] = max(last.get(one.task_id, 0), one.made_at_ns)
+    ordered = sorted(full, key=lambda task_id: (last.get(task_id, 0), task_id))
+    return {task_id: full[task_id] for task_id in ordered[: len(full) // _TEN * _TEN]}
 
 
 def coefficient_told(one: Coefficient) -> dict[str, Any]:

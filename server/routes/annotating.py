@@ -14,6 +14,7 @@ from core.records import Principal, Role
 from judges.service_labels import Answer, LabelService
 from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from server.routes import label_shapes as shapes
+from server.routes import label_told
 from server.routes.answers import answer
 from server.routes.label_queues import labels_of, without_pii
 from server.routes.scores import Name
@@ -34,15 +35,15 @@ def take_next(name: Name, caller: User, services: ServicesOf) -> Response:
     told: dict[str, Any] = {"task": None, "content": None, "unreadable": None}
     if task is not None:
         said = services.control.label_task(caller.tenant, name, task.task_id)[2]
-        told = {"task": shapes.task_told(queue, task, said, caller.name), **_content(service, queue, task)}
-    return answer({"queue": shapes.queue_told(queue), **told, "progress": own})
+        told = {"task": label_told.task_told(queue, task, said, caller.name), **_content(service, queue, task)}
+    return answer({"queue": label_told.queue_told(queue), **told, "progress": own})
 
 
 @router.get("/{name}/tasks/{task_id}", response_model=shapes.TaskWithContent)
 def read_task(name: Name, task_id: Name, caller: User, services: ServicesOf) -> Response:
     """A task as the caller may see it. Raises NotFound."""
     queue, task, said = services.control.label_task(caller.tenant, name, task_id)
-    told = shapes.task_told(queue, task, said, caller.name)
+    told = label_told.task_told(queue, task, said, caller.name)
     return answer({"task": told, **_content(labels_of(services), queue, task)})
 
 
@@ -58,7 +59,7 @@ def annotate(name: Name, task_id: Name, wanted: shapes.AnswerBody, caller: User,
     )
     labels_of(services).answer(name, task_id, given, by=caller)
     queue, task, said = services.control.label_task(caller.tenant, name, task_id)
-    return answer(shapes.task_told(queue, task, said, caller.name))
+    return answer(label_told.task_told(queue, task, said, caller.name))
 
 
 @router.post("/{name}/tasks/{task_id}/requeue", response_model=shapes.LabelTask)
@@ -66,12 +67,12 @@ def requeue(name: Name, task_id: Name, caller: User, services: ServicesOf) -> Re
     """Gives a task back, to the end of the queue. Raises NotFound."""
     labels_of(services).requeue(name, task_id, by=caller)
     queue, task, said = services.control.label_task(caller.tenant, name, task_id)
-    return answer(shapes.task_told(queue, task, said, caller.name))
+    return answer(label_told.task_told(queue, task, said, caller.name))
 
 
 def _content(service: LabelService, queue: QueueRecord, task: TaskRecord) -> dict[str, Any]:
     """The content of a task, or why there is none."""
     try:
-        return {"content": shapes.content_told(service.shown(queue, task)), "unreadable": None}
+        return {"content": label_told.content_told(service.shown(queue, task)), "unreadable": None}
     except NotFound as error:
         return {"content": None, "unreadable": str(error)}

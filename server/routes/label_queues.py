@@ -21,6 +21,7 @@ from judges.stored import rubric_of
 from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from server.redaction import redactor_of
 from server.routes import label_shapes as shapes
+from server.routes import label_told
 from server.routes.answers import answer
 from server.routes.scores import Name
 from server.wiring import Services
@@ -50,7 +51,7 @@ def without_pii(services: Services, tenant: TenantId, text: str) -> str:
 def list_label_queues(caller: Viewer, services: ServicesOf, app: Annotated[Name | None, Query()] = None) -> Response:
     """The queues, of one app or of all, by name."""
     found = services.control.label_queues(caller.tenant)
-    items = [shapes.queue_told(one) for one in found if app in (None, one.app)]
+    items = [label_told.queue_told(one) for one in found if app in (None, one.app)]
     return answer({"items": items, "next_cursor": None})
 
 
@@ -58,21 +59,21 @@ def list_label_queues(caller: Viewer, services: ServicesOf, app: Annotated[Name 
 def create_label_queue(wanted: shapes.NewLabelQueue, caller: Power, services: ServicesOf) -> Response:
     """A queue without tasks. Raises NotFound for its rubric or judge, Conflict when the name is taken."""
     made = labels_of(services).create(NewQueue(**wanted.model_dump()), by=caller)
-    return answer(shapes.queue_told(made), status=201)
+    return answer(label_told.queue_told(made), status=201)
 
 
 @router.get("/{name}", response_model=shapes.LabelQueueWithDraws)
 def read_label_queue(name: Name, caller: Viewer, services: ServicesOf) -> Response:
     """One queue with its draws and how far it is. Raises NotFound."""
     queue, tasks = services.control.label_tasks(caller.tenant, name)
-    told = figures.progress(queue, tasks, services.clock())
-    return answer({**shapes.queue_told(queue), "draws": list(queue.draws), "progress": told})
+    told = label_told.progress_told(figures.progress(queue, tasks, services.clock()), caller)
+    return answer({**label_told.queue_told(queue), "draws": list(queue.draws), "progress": told})
 
 
 @router.delete("/{name}", response_model=shapes.LabelQueue)
 def delete_label_queue(name: Name, caller: Power, services: ServicesOf) -> Response:
     """Deletes a queue with all that was said in it; labels in the lake stay. Shows it as it was. Raises NotFound."""
-    return answer(shapes.queue_told(services.control.delete_label_queue(caller.tenant, name, by=caller)))
+    return answer(label_told.queue_told(services.control.delete_label_queue(caller.tenant, name, by=caller)))
 
 
 @router.post("/{name}/sample", response_model=shapes.Sampled)
@@ -88,7 +89,7 @@ def sample_label_queue(name: Name, wanted: shapes.WantedSample, caller: Power, s
         **{each: getattr(wanted, each) for each in names},
     )
     drawn = service_draws.sample(labels_of(services), name, asked, window, dry_run=wanted.dry_run, by=caller)
-    return answer(shapes.drawn_told(drawn, dry_run=wanted.dry_run))
+    return answer(label_told.drawn_told(drawn, dry_run=wanted.dry_run))
 
 
 @router.post("/{name}/tasks", status_code=201)
@@ -109,13 +110,13 @@ def list_label_tasks(
     offset: Offset = 0,
 ) -> Response:
     """Tasks with all their answers, for who decides; nothing of a judge's. Raises NotFound."""
-    return _listed(services, caller, name, status, limit, offset, shapes.adjudicable_told)
+    return _listed(services, caller, name, status, limit, offset, label_told.adjudicable_told)
 
 
 @router.get("/{name}/labels", response_model=shapes.LabelledTasks)
 def export_labels(name: Name, caller: Power, services: ServicesOf, limit: Limit = 1000, offset: Offset = 0) -> Response:
     """Completed tasks with their answers, strata and probabilities. Raises NotFound."""
-    return _listed(services, caller, name, TaskStatus.COMPLETED, limit, offset, shapes.labelled_told)
+    return _listed(services, caller, name, TaskStatus.COMPLETED, limit, offset, label_told.labelled_told)
 
 
 @router.post("/{name}/tasks/{task_id}/adjudications", response_model=shapes.Adjudicable)
@@ -126,7 +127,7 @@ def adjudicate(
     note = without_pii(services, caller.tenant, wanted.note)
     labels_of(services).adjudicate(name, task_id, wanted.labels, note, by=caller)
     _, task, said = services.control.label_task(caller.tenant, name, task_id)
-    return answer(shapes.adjudicable_told(task, said))
+    return answer(label_told.adjudicable_told(task, said))
 
 
 @router.post("/{name}/assignments")
@@ -139,7 +140,7 @@ def reassign(name: Name, wanted: shapes.AssignmentBody, caller: Power, services:
 def read_progress(name: Name, caller: Viewer, services: ServicesOf) -> Response:
     """How far a queue is. Raises NotFound."""
     queue, tasks = services.control.label_tasks(caller.tenant, name)
-    return answer(figures.progress(queue, tasks, services.clock()))
+    return answer(label_told.progress_told(figures.progress(queue, tasks, services.clock()), caller))
 
 
 @router.get("/{name}/agreement", response_model=shapes.Agreement)
@@ -147,7 +148,8 @@ def read_agreement(name: Name, caller: Viewer, services: ServicesOf) -> Response
     """How much annotators agree. Raises NotFound."""
     queue, tasks = services.control.label_tasks(caller.tenant, name)
     said = services.control.annotations(caller.tenant, name)
-    return answer(figures.agreement(rubric_of(queue.rubric_body), tasks, said))
+    by_tens = not caller.role.allows(Role.POWER_USER)
+    return answer(figures.agreement(rubric_of(queue.rubric_body), tasks, said, by_tens=by_tens))
 
 
 def _listed(

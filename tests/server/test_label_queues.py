@@ -180,7 +180,15 @@ def test_disagreement_goes_to_who_may_decide_and_a_later_decision_holds(shell: S
     name = queue(shell, "dispute", items=1)
     task_id = ok(call(shell, "POST", f"/{name}/next", "ann"))["task"]["task_id"]
     ok(label(shell, name, "ann", ["pass"], task_id))
-    assert ok(label(shell, name, "bob", ["fail"], task_id))["status"] == "needs_adjudication"
+    told = ok(call(shell, "GET", f"/{name}/tasks/{task_id}", "bob"))["task"]
+    assert (told["status"], told["own"]) == ("needs_review", None)  # not even that somebody answered
+    # Who answers last does not learn whether the others agreed, from nothing that they may ask for.
+    told = ok(label(shell, name, "bob", ["fail"], task_id))
+    assert (told["status"], told["label"], told["completed_at"]) == ("needs_others_review", None, None)
+    shown = ok(call(shell, "GET", f"/{name}", "bob"))["progress"]
+    for seen in (ok(call(shell, "GET", f"/{name}/progress", "bob")), shown):
+        assert (seen["n_needs_others_review"], seen["n_needs_adjudication"], seen["n_completed"]) == (1, None, 0)
+    assert ok(call(shell, "GET", f"/{name}/progress"))["n_needs_adjudication"] == 1
     assert label(shell, name, "cho", ["fail"], task_id).status_code == 409
     before = human(shell, "s1")
     (listed,) = ok(call(shell, "GET", f"/{name}/tasks?status=needs_adjudication"))["items"]
@@ -306,15 +314,17 @@ def test_killed_between_answer_and_score_the_next_look_writes_it(shell: Shell, m
 
 
 def test_agreement_counts_the_tasks_that_people_disagree_on(shell: Shell) -> None:
-    name = queue(shell, "agree", items=8)
+    name = queue(shell, "agree", items=12)
     tasks = {one["item"]: one["task_id"] for one in ok(call(shell, "GET", f"/{name}/tasks"))["items"]}
-    for n in range(1, 9):
+    for n in range(1, 13):
+        assert ok(call(shell, "GET", f"/{name}/agreement", "ann"))["n_items"] == (n - 1) // 10 * 10
         ok(label(shell, name, "ann", ["pass" if n % 2 else "fail"], tasks[f"s{n}"]))
-        ok(label(shell, name, "bob", ["pass" if n % 2 or n == 8 else "fail"], tasks[f"s{n}"]))
-    told = ok(call(shell, "GET", f"/{name}/agreement", Role.VIEWER))
-    assert (told["n_items"], told["n_annotators"], told["n_pairs"]) == (8, 2, 1)
-    assert told["kappa"]["value"] == pytest.approx(0.75)
-    assert told["kappa"]["low"] < 0.75 < told["kappa"]["high"]
+        ok(label(shell, name, "bob", ["pass" if n % 2 or n == 12 else "fail"], tasks[f"s{n}"]))
+    told = ok(call(shell, "GET", f"/{name}/agreement"))
+    assert (told["n_items"], told["n_annotators"], told["n_pairs"]) == (12, 2, 1)
+    assert told["kappa"]["value"] == pytest.approx(5 / 6)
+    assert told["kappa"]["low"] < 5 / 6 < told["kappa"]["high"]
+    assert ok(call(shell, "GET", f"/{name}/agreement", Role.VIEWER))["kappa"]["value"] == 1  # of the first ten
     assert ok(call(shell, "GET", "/way/agreement", Role.VIEWER))["kappa"]["lack"] is not None
 
 

@@ -20,6 +20,8 @@ from judges.records import JudgeSpec, Rubric, ScaleKind, Usage
 PASSES, FAILS = "passes", "does not pass"  # what is left of a verdict with several labels
 NEARLY: Final = 0.9  # of all verdicts one way: it says little that it says it
 APART: Final = 0.1  # by how much people have to differ from that
+LEAST_OF_SEGMENT: Final = 10  # pairs; smaller ones say nothing of their own
+MOST_SEGMENTS: Final = 20
 VERSION: Final = 1
 
 
@@ -68,7 +70,7 @@ def calibrated(found: Found, *, bar: float, seed: int, at_ns: int, window_ns: in
     """The calibration; its series over time is by windows of `window_ns`. Raises InvalidInput as agreement_report
     does."""
     rubric = found.rubric
-    frame, notes = _weighted(_simple(found.pairs, rubric), found.notes)
+    frame, notes = _weighted(_large_segments(_simple(found.pairs, rubric)), found.notes)
     people = None if found.annotations is None else _simple(found.annotations, rubric)
     labels = (FAILS, PASSES) if rubric.kind is ScaleKind.MULTI_LABEL else rubric.labels
     ordinal = rubric.kind is ScaleKind.ORDINAL
@@ -150,6 +152,13 @@ def _simple(frame: pl.DataFrame, rubric: Rubric) -> pl.DataFrame:
         return pl.when(pl.col(name).is_not_null()).then(said).alias(name)
 
     return frame.with_columns(whether(name) for name in ("verdict", "label") if name in frame.columns)
+
+
+def _large_segments(frame: pl.DataFrame) -> pl.DataFrame:
+    """With the largest segments only; pairs of the others are in none."""
+    counts = frame["segment"].drop_nulls().value_counts().filter(pl.col("count") >= LEAST_OF_SEGMENT)
+    kept = counts.sort(["count", "segment"], descending=[True, False]).head(MOST_SEGMENTS)["segment"]
+    return frame.with_columns(segment=pl.when(pl.col("segment").is_in(kept.implode())).then("segment"))
 
 
 def _weighted(frame: pl.DataFrame, notes: tuple[str, ...]) -> tuple[pl.DataFrame, list[str]]:

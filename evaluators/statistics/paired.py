@@ -13,7 +13,9 @@ What is used, with m the number of examples that differ:
     m >= 50                         paired t                 paired t
 
 The p of harm with a slack (H0: difference >= -slack) is that of the interval's method, as a sign flip knows only 0.
-A judge's own error is no part of the spread here: where scores come from a judge, it has to be added to `variance`.
+A judge's own errors are part of its scores: what they scatter is in the spread of d already, and what they shift is not
+to be told from d. Where a judge errs alike on both sides, E d is (sensitivity + specificity - 1) times the difference
+that people would see; docs/calibration.md says what follows.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ LOOK_EVERY_S: Final = 1.0
 EXITS: Final = {"certified": ExitCode.OK, "failed": ExitCode.FAILED, "undetermined": ExitCode.INCONCLUSIVE}
 _STYLES: Final = {"certified": "bold green", "failed": "bold red", "undetermined": "bold yellow"}
 MOST_SLICES: Final = 12
+_OF_A_SLICE: Final = {"certified": "over the bar", "failed": "below the bar", "undetermined": "open"}
 
 Told = Mapping[str, Any]
 
@@ -201,7 +202,7 @@ def _slices(agreed: Told) -> Iterator[str]:
         yield f"{words} (no correction for how many there are)"
         for one in parts[-MOST_SLICES:] if name == "windows" else parts[:MOST_SLICES]:
             where = one["segment"] if name == "segments" else _day(one["start_ns"])
-            state = one["certificate"]["standing"]
+            state = _OF_A_SLICE.get(one["certificate"]["standing"], "")
             yield f"  {str(where)[:30]:<31}{one['n']:>6} pairs  {figure(one['coefficient']['estimate'])}  {state}"
 
 

@@ -16,9 +16,9 @@ from typing import Final
 from core.ids import TenantId
 from evaluators.online.planning import OWN_APP
 from store.control.judge_records import TargetRecord
+from store.scores import JUDGED
 
 APP: Final = OWN_APP  # whose spans the judges' own calls are
-SCORE: Final = "judge_"  # begins the ids of a judge's scores
 SESSION: Final = "judge."  # begins the session of a judge's calls over a session
 
 
@@ -56,4 +56,4 @@ def score_id(
 ) -> str:
     """The same for the same verdict of the same state of a target, chosen with the same probability."""
     said = [tenant, judge, version, target.target, id_of(target), content_hash, round(probability * 1e9)]
-    return SCORE + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:24]
+    return JUDGED + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:24]

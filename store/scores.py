@@ -29,6 +29,7 @@ from store.tenant import TenantStore
 MAX_METADATA_CHARS: Final = 20_000
 ONLINE: Final = "online_"  # begins the ids of scores that were given while a session may go on: the newest one holds
 LABEL: Final = "label_"  # and of labels by people, which may be adjudicated again
+JUDGED: Final = "judge_"  # and of a judge's verdicts, of a session that went on or was chosen again
 
 ORDER: Final = [
     *("score_id", "at", "evaluator", "evaluator_version", "evaluator_kind", "target", "trace_id", "span_id"),
@@ -176,10 +177,11 @@ def scores_of(
 
 
 def newest(scores: pl.DataFrame) -> pl.DataFrame:
-    """Without the online scores and labels that a later row of the same evaluator and target replaced. Rows are in
-    order of time; score_id, evaluator, target, session_id and trace_id are read."""
-    score_id = pl.col("score_id")
-    kind = pl.when(score_id.str.starts_with(ONLINE)).then(1).when(score_id.str.starts_with(LABEL)).then(2)
+    """Without the online scores, labels and verdicts that a later row of the same evaluator and target replaced. Rows
+    are in order of time; score_id, evaluator, target, session_id and trace_id are read."""
+    kind = pl.lit(None, pl.Int32)
+    for number, prefix in enumerate((ONLINE, LABEL, JUDGED)):
+        kind = pl.when(pl.col("score_id").str.starts_with(prefix)).then(number).otherwise(kind)
     numbered = scores.with_row_index("row").with_columns(replaced=kind)
     last = pl.col("row") == pl.col("row").max().over("target", "session_id", "trace_id", "evaluator", "replaced")
     return numbered.filter(pl.col("replaced").is_null() | last).drop("row", "replaced")

@@ -93,6 +93,9 @@ def test_a_share_is_chosen_by_hash_and_its_probability_is_kept(tmp_path: Path) -
             newest.setdefault(one["session_id"], json.loads(one["metadata"])["probability"])
         assert few < newest.keys()
         assert set(newest.values()) == {0.6}, "all of them are now known to be of the larger share"
+        one = next(iter(few))
+        shown = it.ask("GET", f"scores?since=1h&session_id={one}", role=Role.VIEWER)["items"]
+        assert [each["metadata"]["probability"] for each in shown] == [0.6], "of a session, the newest one is shown"
         n_rows = len(it.scores())
         it.judged(share=0.3)
         assert len(it.scores()) == n_rows

@@ -22,15 +22,17 @@ _COLOURS: Final = {
 }  # fmt: skip
 
 
-def week_usd(runs: Sequence[Row]) -> float:
-    """What runs of the last seven days cost."""
+def week_usd(runs: Sequence[Row], calibrations: Sequence[Row]) -> float:
+    """What runs of the last seven days cost, and the canaries of calibrations."""
     since = datetime.now(UTC) - timedelta(days=7)
-    return sum(float(one["cost_usd"]) for one in runs if (frame.moment(one["created_at"]) or since) > since)
+    paid = [(one["created_at"], one["cost_usd"]) for one in runs]
+    paid += [(one["at"], one["canaries_usd"] or 0.0) for one in calibrations]
+    return sum(float(usd) for at, usd in paid if (frame.moment(at) or since) > since)
 
 
-def show(judge: Row, runs: Sequence[Row]) -> None:
+def show(judge: Row, runs: Sequence[Row], calibrations: Sequence[Row]) -> None:
     """All of it."""
-    spent = human.usd(week_usd(runs))
+    spent = human.usd(week_usd(runs, calibrations))
     cells = [
         ("This week", spent),
         ("All its runs", human.usd(judge["cost_usd"])),
@@ -38,7 +40,10 @@ def show(judge: Row, runs: Sequence[Row]) -> None:
         ("Each", human.usd(judge["cost_usd"] / judge["n_verdicts"]) if judge["n_verdicts"] else human.UNKNOWN),
     ]
     frame.numbers(cells, "judge-cost")
-    st.caption("Judging is no cost of the product: it is counted apart, under the app assay.judges.")
+    st.caption(
+        "Judging is no cost of the product: it is counted apart, under the app assay.judges. The week has the canaries "
+        "of calibrations in it."
+    )
     if any(one["status"] in _OPEN for one in runs):
         st.fragment(_going, run_every=_EVERY_S)(str(judge["name"]))
     _runs(str(judge["name"]), runs)

@@ -41,7 +41,7 @@ _SINCE: Final = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "3650d": "A
 def _listed(_api: Api) -> list[tuple[Row, Row, Row, list[Row]]]:
     """Each judge with itself, its calibrations and its runs."""
     items = _api.page("/judges", {}).items[:_MOST]
-    parts = [("", {}), ("calibrations", {"limit": 1}), ("runs", {"limit": _RUNS})]
+    parts = [("", {}), ("calibrations", {"limit": 100}), ("runs", {"limit": _RUNS})]
     wanted = [
         (_api.judge_path(str(one["name"]), *([part] if part else [])), given) for one in items for part, given in parts
     ]
@@ -89,7 +89,7 @@ def _list() -> None:
         return
     counts = {state: sum(told["certificate"]["state"] == state for _, _, told, _ in rows) for state in
               judge_agreement.STATES}  # fmt: skip
-    spent = human.usd(sum(judge_runs.week_usd(runs) for *_, runs in rows))
+    spent = human.usd(sum(judge_runs.week_usd(runs, told["items"]) for *_, told, runs in rows))
     cells = [(state.capitalize(), human.count(n)) for state, n in counts.items()]
     frame.numbers([*cells, ("Judging this week", spent)], "judges")
     chosen = _grid(rows)
@@ -125,7 +125,7 @@ def _grid(rows: Sequence[tuple[Row, Row, Row, list[Row]]]) -> int | None:
         "Labels": [one["n"] or None for one in told],
         "What to do": [_next(one, last) for one, last in zip(told, newest, strict=True)],
         "Calibrated": [frame.moment(one["calibrated_at"]) for one in told],
-        "This week": [human.usd(judge_runs.week_usd(runs)) for *_, runs in rows],
+        "This week": [human.usd(judge_runs.week_usd(runs, one["items"])) for *_, one, runs in rows],
         "Watches": [_watches(shown["schedules"]) for _, shown, *_ in rows],
         "Rubric": [one_line(f"{judge['rubric']} v{judge['rubric_version']}", 60) for judge, *_ in rows],
         "Models": [one_line(", ".join(judge["models"]), 120) for judge, *_ in rows],
@@ -221,7 +221,7 @@ def _judge(name: str) -> None:
     elif view == "disagreements":
         disagreements.show(name)
     elif view == "runs":
-        judge_runs.show(judge, runs)
+        judge_runs.show(judge, runs, calibrations["items"])
     elif told is None:
         _uncalibrated(name)
     elif view == "biases":

@@ -66,7 +66,7 @@ class CalibrationForecast(BaseModel):
 class CalibrationListed(BaseModel):
     """A calibration without its report. `calibration_id` names it; `kappa` is the coefficient that decided, with its
     one-sided 95 % bounds, over `n` pairs; `labels_more` would settle an undetermined one; `reason` says why it is so.
-    """
+    `canaries_usd` is what asking them cost; null: none were asked, or no price is known."""
 
     calibration_id: str
     judge: str
@@ -82,6 +82,7 @@ class CalibrationListed(BaseModel):
     n: int
     labels_more: int | None
     canaries_passed: bool | None
+    canaries_usd: float | None
     human_ceiling: float | None
     made_by: str
 
@@ -287,6 +288,7 @@ def _listed(one: JudgeCalibration) -> dict[str, Any]:
         "reason": str(report.get("reason") or ""),
         "kappa": _value(report, "agreement", "coefficient", "estimate"),
         "labels_more": report.get("labels_more"),
+        "canaries_usd": (report.get("canaries", {}).get("usage") or {}).get("cost_usd"),
         "canaries_passed": report.get("canaries", {}).get("passed"),
         "human_ceiling": _value(report, "agreement", "ceiling", "kappa", "estimate"),
     }

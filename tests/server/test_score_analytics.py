@@ -101,7 +101,7 @@ def test_of_many_scores_two_are_read_on_the_same_targets(shell: Shell, monkeypat
     ("params", "field"),
     [({"bucket": "2h"}, "bucket"), ({"bucket": "all"}, "bucket"), ({"bucket": "1m", "since": "3650d"}, "bucket")],
 )
-def test_buckets_that_are_none_are_refused(shell: Shell, params: dict[str, str], field: str) -> None:
+def test_buckets_that_are_none_are_refused(shell: Shell, params: dict[str, Any], field: str) -> None:
     answer = asked(shell, "figures", evaluator="exact", kind="rule", **params)
     assert answer.status_code == 422
     assert answer.json()["field"] == field

@@ -196,6 +196,7 @@ def another(page: Page) -> Iterator[None]:
     before = ASKED[on_screen(page)][0]
     yield
     expect(page.locator(".st-key-assay-labelled").get_by_text(before)).to_have_count(0)
+    settled(page)
 
 
 def progress(page: Page) -> Locator:
@@ -206,6 +207,7 @@ def answered(page: Page, n: int) -> None:
     """Waits until so many of the three are answered."""
     if n < len(ASKED):
         expect(progress(page)).to_have_attribute("aria-valuenow", str(n))
+        settled(page)
     else:
         expect(page.locator(".st-key-assay-queue-done")).to_contain_text(f"You answered {n}")
 
@@ -375,6 +377,7 @@ def test_a_queue_is_made_and_drawn_for(visit: Visit, desk: Desk) -> None:
     page.get_by_role("option", name="strict").click()
     page.get_by_role("button", name="Make the queue").click()
     expect(page).to_have_url(re.compile("queue=made-here&view=overview"))
+    settled(page)
     page.get_by_role("combobox", name="From").click()
     page.get_by_role("option", name="last 90 days").click()
     page.get_by_role("button", name="Show the plan").click()

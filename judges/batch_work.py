@@ -70,7 +70,7 @@ class BatchedWork(JobWork):
             chosen = self._within_budget(wanted)
             if not chosen or self._stops():
                 return
-            submitted = await batches.submit(self._spec, self._rubric, _contents(chosen))
+            submitted = await batches.submit(self._spec, self._rubric, _contents(chosen), self._order_seed)
             await self._note({"salt": submitted.salt, "batches": [list(one) for one in submitted.batches]})
         else:
             submitted = Submitted(salt=noted["salt"], batches=tuple((one[0], one[1]) for one in noted["batches"]))
@@ -114,7 +114,7 @@ class BatchedWork(JobWork):
 
     async def _keep(self, batches: Batches, submitted: Submitted, wanted: dict[str, _Wanted]) -> None:
         """Keeps the verdicts that the batches gave; a model's failure is none and is asked live."""
-        verdicts = await batches.verdicts(self._spec, self._rubric, _contents(wanted), submitted)
+        verdicts = await batches.verdicts(self._spec, self._rubric, _contents(wanted), submitted, self._order_seed)
         began_ns = self._job.started_at_ns or self._means.clock()
         made = [
             self._record(key, wanted[key].target, wanted[key].shown, verdict, self._calls(verdict, began_ns))

@@ -32,9 +32,9 @@ MOST_FAMILIES: Final = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One labelled target as the biases are measured on it. `verdict` and `label` are as stored, None where there is
-    none; `length` of the answer in characters (of a pair the first answer's minus the second's); `prompt` names what
-    was asked; `models` gave the answer; `replies` are those of which the verdict was made."""
+    """One target as the biases are measured on it, labelled or of a pair. `verdict` and `label` are as stored, None
+    where there is none; `length` of the answer in characters (of a pair the first answer's minus the second's);
+    `prompt` names what was asked; `models` gave the answer; `replies` are those of which the verdict was made."""
 
     target: str
     verdict: str | None
@@ -71,9 +71,10 @@ def biases(
     pair = rubric.kind is ScaleKind.PAIRWISE
     why: dict[str, str] = {}
     order, one_order = _order(rubric, seen, why) if pair else (None, None)
-    known = [one for one in seen if one.length is not None and one.label is not None]
+    known = [one for one in seen if one.length is not None and (pair or one.label is not None)]
     if not known:
-        why["length"] = "the answers that were labelled are not stored here, so their lengths are not known"
+        which = "were compared" if pair else "were labelled"
+        why["length"] = f"the answers that {which} are not stored here, so their lengths are not known"
     return Biases(
         order=order,
         one_order=one_order,

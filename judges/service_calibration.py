@@ -96,7 +96,7 @@ def gather(control: Control, store: TenantStore, tenant: TenantId, asked: Asked)
         pairs=pairs,
         n_verdicts=every.height,
         annotations=annotations_of(control, tenant, rubric),
-        seen=_seen(control, store, tenant, rubric, pairs),
+        seen=_seen(control, store, tenant, rubric, every if rubric.kind is ScaleKind.PAIRWISE else pairs),
         no_canaries=why_not,
         app=asked.app,
         window=None if asked.window is None else (asked.window.start_ns, asked.window.end_ns),
@@ -278,7 +278,7 @@ def _read(store: TenantStore, targets: Sequence[str]) -> dict[str, Trajectory]:
 def _seen(
     control: Control, store: TenantStore, tenant: TenantId, rubric: Rubric, pairs: pl.DataFrame
 ) -> tuple[Seen, ...]:
-    """Labelled targets as biases are measured on them, the newest MOST_SEEN."""
+    """Labelled targets, or pairs, as biases are measured on them, the newest MOST_SEEN."""
     rows = pairs.sort("at_ns", descending=True).head(MOST_SEEN)
     read = {} if rubric.kind is ScaleKind.PAIRWISE else _read(store, rows["target"].to_list())
     kept = control.verdicts(tenant, rows["kept"].drop_nulls().to_list())
@@ -291,7 +291,7 @@ def _seen(
                 target=row["target"],
                 verdict=row["verdict"],
                 label=row["label"],
-                length=None if one is None else float(len(one.said)),
+                length=row["length"] if one is None else float(len(one.said)),
                 prompt="" if one is None else next((m.text for m in one.messages if m.role == "user"), ""),
                 models=() if one is None else tuple(dict.fromkeys(m.model for m in one.model_calls if m.model)),
                 replies=replies.get(row["kept"], ()),

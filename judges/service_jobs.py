@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,7 +15,7 @@ from judges.batching import BATCH_SHARE, MOST_BATCHED, has_batches
 from judges.choosing import chosen, id_of
 from judges.forecasting import OUTPUT_TOKENS, Foreseen, foreseen
 from judges.reach import check_family
-from judges.records import JudgeSpec, Missing, OwnFamily, Rubric
+from judges.records import JudgeSpec, Missing, OwnFamily, Rubric, ScaleKind
 from judges.service_targets import MOST_TARGETS, Shown, reading, targets_in, targets_of_run
 from judges.stored import rubric_json, rubric_of, spec_json, spec_of, verdict_key
 from store.control.control import Control
@@ -29,7 +30,8 @@ MOST_BUDGET_USD: Final = 1e6
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What a caller asks for. With `run_id` the trials of that evaluation run are judged, else the sessions or turns of
-    `app` (None: the judge's) that begin in `within`. `strict` refuses a judge of the product's own family; `batch` asks
+    `app` (None: the judge's) that begin in `within`; with `against` too, its answers are judged beside that run's, by a
+    rubric of pairs. `strict` refuses a judge of the product's own family; `batch` asks
     through the providers' batches. Raises InvalidInput naming the field."""
 
     judge: str
@@ -39,6 +41,7 @@ class Wanted:
     limit: int | None = None
     budget_usd: float | None = None
     run_id: str | None = None
+    against: str | None = None
     concurrency: int = 8
     per_minute: float | None = None
     strict: bool = False
@@ -55,6 +58,8 @@ class Wanted:
             raise InvalidInput(f"calls in flight are 1 to {MOST_CONCURRENCY}", field="concurrency")
         if self.per_minute is not None and not 0 < self.per_minute < 1e6:
             raise InvalidInput("requests a minute are more than 0", field="per_minute")
+        if self.against is not None and self.run_id is None:
+            raise InvalidInput("a run is judged against another: name both", field="run_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +103,7 @@ def plan(control: Control, store: TenantStore, tenant: TenantId, wanted: Wanted)
         spec = replace(spec, own_family=OwnFamily.REFUSE)
     rubric = rubric_of(control.rubric(tenant, spec.rubric, spec.rubric_version).body)
     if wanted.run_id is not None:
-        run, found = targets_of_run(control, tenant, rubric, wanted.run_id)
+        run, found = targets_of_run(control, tenant, rubric, wanted.run_id, wanted.against)
         app = run.spec.app
     else:
         app = wanted.app or spec.app or ""
@@ -112,7 +117,7 @@ def plan(control: Control, store: TenantStore, tenant: TenantId, wanted: Wanted)
         )
     if wanted.batch:
         _check_batch(spec, len(targets))
-    read = reading(control, store, tenant, wanted.run_id)(targets[:SAMPLE])
+    read = reading(control, store, tenant, wanted.run_id, wanted.against)(targets[:SAMPLE])
     sample = tuple((one, read[id_of(one)]) for one in targets[:SAMPLE] if id_of(one) in read)
     models = [name for _, shown in sample for name in shown.models]
     models += [one.spec.model for one in control.releases(tenant, app) if one.spec.model]
@@ -165,11 +170,14 @@ def begin(control: Control, found: Plan, *, by: Principal) -> JobRecord:
 def _job(
     tenant: TenantId, spec: JudgeSpec, rubric: Rubric, app: str, wanted: Wanted, warnings: Sequence[str]
 ) -> JobRecord:
+    job_id = fresh("judging")
     params: dict[str, Any] = {
         "source": "run",
         "share": wanted.share,
         "limit": wanted.limit,
         "run_id": wanted.run_id,
+        "against": wanted.against,
+        "order_seed": _seed(job_id) if rubric.kind is ScaleKind.PAIRWISE and not spec.both_orders else None,
         "concurrency": wanted.concurrency,
         "per_minute": wanted.per_minute,
         "batch": wanted.batch or None,
@@ -179,7 +187,7 @@ def _job(
     }
     return JobRecord(
         tenant=tenant,
-        job_id=fresh("judging"),
+        job_id=job_id,
         judge=spec.name,
         version=spec.version,
         spec=spec_json(spec),
@@ -188,6 +196,11 @@ def _job(
         params={name: value for name, value in params.items() if value is not None},
         budget_usd=wanted.budget_usd,
     )
+
+
+def _seed(job_id: str) -> int:
+    """What decides the order in which a pair is shown, where it is shown in one only."""
+    return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4])
 
 
 def _check_batch(spec: JudgeSpec, n_targets: int) -> None:

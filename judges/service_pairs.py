@@ -36,6 +36,7 @@ SCHEMA: Final = pl.Schema(
         "label_explanation": pl.String(),
         "n_annotators": pl.Int64(),
         "queue": pl.String(),
+        "length": pl.Float64(),  # of a pair: characters of the first answer less those of the second
         "kept": pl.String(),  # the key of the verdict in the control database, where it is kept there
     }
 )
@@ -77,6 +78,7 @@ def unlabelled(
         app=_said("app"),
         release=_said("release"),
         kept=_said("verdict"),
+        length=_said("length_difference").cast(pl.Float64, strict=False),
     )
     if app is not None:
         told = told.filter(pl.col("app") == app)

@@ -1,4 +1,5 @@
-"""What a judge is to look at, read from the store: sessions or turns of an app in a window, or the trials of a run."""
+"""What a judge is to look at, read from the store: sessions or turns of an app in a window, the trials of a run, or
+those of two runs in pairs."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from evaluators.records import Trajectory
 from evaluators.runs.scoring import joined, trajectory_of
 from evaluators.runs.service import NO_DATASET
 from judges.choosing import APP, id_of
-from judges.content import Content, of_target
+from judges.content import Content, of_pair, of_target
 from judges.records import Rubric, ScaleKind
 from store import traces
 from store.control.control import Control
@@ -61,29 +62,40 @@ def targets_in(store: TenantStore, rubric: Rubric, app: str, window: Window) -> 
 
 
 def targets_of_run(
-    control: Control, tenant: TenantId, rubric: Rubric, run_id: str
+    control: Control, tenant: TenantId, rubric: Rubric, run_id: str, against: str | None = None
 ) -> tuple[RunRecord, list[TargetRecord]]:
-    """The trials of an evaluation run that were done. Raises NotFound, InvalidInput."""
-    if rubric.kind is ScaleKind.PAIRWISE or rubric.target is TargetKind.TURN:
-        raise InvalidInput(f"rubric {rubric.name} grades {_wanted(rubric)}; trials of a run are neither", "run_id")
+    """The trials of an evaluation run that were done; for a rubric of pairs those that were done in the run `against`
+    too. Raises NotFound, InvalidInput."""
+    if rubric.target is TargetKind.TURN and rubric.kind is not ScaleKind.PAIRWISE:
+        raise InvalidInput(f"rubric {rubric.name} grades {_wanted(rubric)}; trials of a run are none", "run_id")
+    if (rubric.kind is ScaleKind.PAIRWISE) is (against is None):
+        said = "name the run whose answers are the second" if against is None else "it takes no second run"
+        raise InvalidInput(f"rubric {rubric.name} grades {_wanted(rubric)}: {said}", "against")
     run = control.run(tenant, run_id)
+    beside = None if against is None else _done(control, tenant, _comparable(run, control.run(tenant, against)))
     return run, [
         TargetRecord(
             target="example", session_id=one.session_id, probability=1.0, run_id=run_id, example_id=one.example_id,
             trial=one.trial,
         )
         for one in control.trials(tenant, run_id)
-        if one.status is TrialStatus.DONE
+        if one.status is TrialStatus.DONE and (beside is None or (one.example_id, one.trial) in beside)
     ]  # fmt: skip
 
 
-def reading(control: Control, store: TenantStore, tenant: TenantId, run_id: str | None) -> Reading:
+def reading(
+    control: Control, store: TenantStore, tenant: TenantId, run_id: str | None, against: str | None = None
+) -> Reading:
     """Reads targets of one job; what is not there any more is missing from its answer, which is by `id_of`."""
     if run_id is None:
         return lambda targets: _live(store, targets)
     run = control.run(tenant, run_id)
     trials = {(one.example_id, one.trial): one for one in control.trials(tenant, run_id)}
     examples = _examples(control, tenant, run)
+    if against is not None:
+        other = control.run(tenant, against)
+        beside = _done(control, tenant, other)
+        return lambda targets: _pairs(store, (run, other), (trials, beside), examples, targets)
     return lambda targets: _trials(store, run, trials, examples, targets)
 
 
@@ -114,6 +126,53 @@ def _trials(
         content = of_target(TargetKind.EXAMPLE, whole, expected)
         found[id_of(one)] = Shown(content=content, about=_about(whole), models=_models(whole))
     return found
+
+
+def _pairs(
+    store: TenantStore,
+    runs: tuple[RunRecord, RunRecord],
+    trials: tuple[Mapping[tuple[str, int], TrialRecord], Mapping[tuple[str, int], TrialRecord]],
+    examples: Mapping[str, Example],
+    targets: Sequence[TargetRecord],
+) -> dict[str, Shown]:
+    """What the agent said in the first run beside what it said in the second, of the same example and trial."""
+    wanted = {id_of(one): (one.example_id or "", one.trial or 0) for one in targets}
+    both = {name: [each[key] for each in trials if key in each] for name, key in wanted.items()}
+    sessions = [trial.session_id for found in both.values() for trial in found]
+    stored = trajectories(store, session_ids=sessions) if sessions else {}
+    shown = {}
+    for name, found in both.items():
+        if len(found) < len(runs):
+            continue
+        example = examples.get(wanted[name][0])
+        turns = example.turns if example else ()
+        first, second = (
+            joined(stored.get(trial.session_id), trajectory_of(run, trial, turns))
+            for run, trial in zip(runs, found, strict=True)
+        )
+        question = "\n\n".join(one.text for one in first.messages if one.role == "user")
+        about = {"against": runs[1].run_id, "length_difference": len(first.said) - len(second.said)}
+        shown[name] = Shown(
+            content=of_pair(first.said, second.said, question),
+            about=_about(first) | about,
+            models=tuple(dict.fromkeys(_models(first) + _models(second))),
+        )
+    return shown
+
+
+def _comparable(run: RunRecord, other: RunRecord) -> RunRecord:
+    """The other run, where both answer the same questions. Raises InvalidInput."""
+    same = (run.spec.dataset, run.spec.dataset_version) == (other.spec.dataset, other.spec.dataset_version)
+    if run.run_id == other.run_id or not same:
+        said = "is the same run" if run.run_id == other.run_id else "is of another dataset, or version of it"
+        raise InvalidInput(f"run {other.run_id} {said}: no pairs", "against")
+    return other
+
+
+def _done(control: Control, tenant: TenantId, run: RunRecord) -> dict[tuple[str, int], TrialRecord]:
+    """The trials that were done, by example and number."""
+    found = control.trials(tenant, run.run_id)
+    return {(one.example_id, one.trial): one for one in found if one.status is TrialStatus.DONE}
 
 
 def _shown(kind: TargetKind, trajectory: Trajectory) -> Shown:

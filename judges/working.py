@@ -69,6 +69,7 @@ class JobWork:
     def __init__(self, job: JobRecord, means: Means, stopping: threading.Event) -> None:
         self._job, self._means, self._stopping = job, means, stopping
         self._spec, self._rubric = spec_of(job.spec), rubric_of(job.rubric)
+        self._order_seed = int(job.params.get("order_seed") or 0)
         self._concurrency = int(job.params.get("concurrency") or 8)
         self._budget = None if job.budget_usd is None else round(job.budget_usd * NANO)
         self._reserved = 0

@@ -149,14 +149,15 @@ def _means(services: Services, job: JobRecord, owner: str, key: str, client: htt
         from judges.pacing import Limits
 
         limits = Limits(concurrency=concurrency, requests_per_minute=per_minute)
-        async with Asker(access_of(services.settings), limits, fence_of=fence_of) as made:
+        seed = int(job.params.get("order_seed") or 0)
+        async with Asker(access_of(services.settings), limits, order_seed=seed, fence_of=fence_of) as made:
             yield made
 
     return Means(
         control=services.control,
         owner=owner,
         asker=asker,
-        read=reading(services.control, store, job.tenant, job.params.get("run_id")),
+        read=reading(services.control, store, job.tenant, job.params.get("run_id"), job.params.get("against")),
         scores=Scores(store, services.clock),
         spelled=redactor_of(services, job.tenant).text,
         traced=Sender(services.settings, key, client).send,

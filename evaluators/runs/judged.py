@@ -24,7 +24,8 @@ _SKEW_NS: Final = 3_600_000_000_000  # of clocks of servers
 
 def judged_in(store: TenantStore, run: RunRecord, trials: Sequence[TrialRecord]) -> tuple[pl.DataFrame, dict[str, str]]:
     """COLUMNS of every verdict over the run's trials, the newest of each trial and judge; and by judge the version it
-    is of: the one that judged last. Verdicts of its other versions are left out."""
+    is of: the one that judged last. Verdicts of its other versions are left out, and so are those beside another run's
+    answers: which of two is better is no metric of one."""
     known = pl.DataFrame(
         [(one.session_id, one.example_id, one.trial) for one in trials],
         schema={"session_id": pl.String(), "example_id": pl.String(), "trial": pl.Int32()},
@@ -35,7 +36,9 @@ def judged_in(store: TenantStore, run: RunRecord, trials: Sequence[TrialRecord])
     values = {"kind": EvaluatorKind.JUDGE.value, "target": TargetKind.EXAMPLE.value}
     said = store.frame(_verdicts(), window, values=values, given=sessions)
     own = said.filter(
-        (pl.col("metadata").str.json_path_match("$.run_id") == run.run_id) & pl.col("score_id").str.starts_with(VERDICT)
+        pl.col("metadata").str.json_path_match("$.run_id") == run.run_id,
+        pl.col("metadata").str.json_path_match("$.against").is_null(),
+        pl.col("score_id").str.starts_with(VERDICT),
     )
     newest = own.sort("at_ns", "ingested_at", "score_id", descending=True)
     versions = dict(newest.unique("evaluator", keep="first").select("evaluator", "evaluator_version").rows())

@@ -81,6 +81,9 @@ def _run_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument("--start", help="instead of --since: an RFC 3339 time")
     made.add_argument("--end", help="an RFC 3339 time (default: now)")
     made.add_argument("--run", metavar="RUN", dest="run_id", help="instead: the trials of an evaluation run")
+    made.add_argument(
+        "--against", metavar="RUN", help="with --run, by a rubric of pairs: the run of the second answers"
+    )
     made.add_argument("--sample", type=float, metavar="SHARE", dest="share", help="of sessions, 0 to 1 (default: all)")
     made.add_argument("--limit", type=int, metavar="N", help="at most so many")
     made.add_argument("--budget", type=_budget, metavar="USD", help="what it may cost, as 5usd; none: no limit")
@@ -243,7 +246,7 @@ def _wanted(args: argparse.Namespace) -> dict[str, Any]:
         raise CommandFailed(
             "the trials of a run are all judged: --since, --start and --end are for sessions", ExitCode.USAGE
         )
-    names = ("app", "run_id", "since", "start", "end", "share", "limit", "concurrency", "per_minute")
+    names = ("app", "run_id", "against", "since", "start", "end", "share", "limit", "concurrency", "per_minute")
     body = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if not {"since", "start", "run_id"} & body.keys():
         body["since"] = "24h"

@@ -202,13 +202,15 @@ class JudgeShown(Judge):
 
 class WantedJudgeRun(BaseModel):
     """What is judged: the sessions (or turns, as the rubric wants) of `app` that begin in the window, or the trials of
-    the evaluation run `run_id`; `share` of them by a hash of their ids, at most `limit`, until `budget_usd` is spent.
-    `strict` refuses a judge of the product's own family; `batch` asks through the providers' batches."""
+    the evaluation run `run_id`, by a rubric of pairs its answers beside those of the run `against`; `share` of them by
+    a hash of their ids, at most `limit`, until `budget_usd` is spent. `strict` refuses a judge of the product's own
+    family; `batch` asks through the providers' batches."""
 
     model_config = ConfigDict(extra="forbid")
 
     app: Name | None = None
     run_id: Name | None = None
+    against: Name | None = None
     since: Annotated[str | None, Field(max_length=20)] = None
     start: Annotated[str | None, Field(max_length=40)] = None
     end: Annotated[str | None, Field(max_length=40)] = None

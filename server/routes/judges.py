@@ -231,5 +231,5 @@ def _wanted(name: str, said: shapes.WantedJudgeRun, services: Services) -> Wante
         within = window_of(now_ns=now, start=said.start, end=said.end, since=said.since)
     else:
         within = Window(start_ns=now - _EVER_NS, end_ns=now + 3_600_000_000_000)
-    same = ("app", "share", "limit", "budget_usd", "run_id", "concurrency", "per_minute", "strict", "batch")
+    same = ("app", "share", "limit", "budget_usd", "run_id", "against", "concurrency", "per_minute", "strict", "batch")
     return Wanted(judge=name, within=within, **{each: getattr(said, each) for each in same})

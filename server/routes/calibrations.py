@@ -278,7 +278,7 @@ def _id(one: JudgeCalibration) -> str:
 
 
 def _listed(one: JudgeCalibration) -> dict[str, Any]:
-    report = one.report
+    report, canaries = one.report, one.report.get("canaries", {})
     names = ("judge", "version", "state", "kappa_low", "kappa_high", "bar", "n", "made_by")
     return {
         "calibration_id": _id(one),
@@ -288,8 +288,8 @@ def _listed(one: JudgeCalibration) -> dict[str, Any]:
         "reason": str(report.get("reason") or ""),
         "kappa": _value(report, "agreement", "coefficient", "estimate"),
         "labels_more": report.get("labels_more"),
-        "canaries_usd": (report.get("canaries", {}).get("usage") or {}).get("cost_usd"),
-        "canaries_passed": report.get("canaries", {}).get("passed"),
+        "canaries_usd": None if report.get("withdrawn") else (canaries.get("usage") or {}).get("cost_usd"),
+        "canaries_passed": canaries.get("passed"),
         "human_ceiling": _value(report, "agreement", "ceiling", "kappa", "estimate"),
     }
 

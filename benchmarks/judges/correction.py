@@ -35,6 +35,8 @@ from judges.correction.sequence import confidence_sequence, increments
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 STORED: Final = ROOT.parent / "shared" / "data" / "tau2_judges" / "judge_verdicts_flat.csv"
+RESULT: Final = ROOT / "benchmarks" / "results" / "judge_correction.json"
+PARTS: Final = ("cells", "shift", "by_verdict", "anytime", "drift", "stored")
 N: Final = 10_000
 JUDGES: Final = ((0.8, 0.90, 0.70), (0.8, 0.95, 0.85), (0.97, 0.97, 0.70), (0.5, 0.85, 0.85))
 LABELS: Final = (50, 100, 200)
@@ -267,7 +269,6 @@ def stored(runs: int, seed: int) -> list[dict[str, Any]]:
                     holds(more.interval, float(truth.mean())),
                     these.value,
                     math.sqrt(square(these.interval)),
-                    math.sqrt(square(more.human)),
                     these.lam or 0.0,
                 )
             )
@@ -285,8 +286,7 @@ def stored(runs: int, seed: int) -> list[dict[str, Any]]:
                 "corrected_covers": mean[0],
                 "corrected_for_more_of_the_kind_covers": mean[1],
                 "corrected_width": mean[3],
-                "labels_alone_width": mean[4],
-                "lambda": mean[5],
+                "lambda": mean[4],
             }
         )
     return found
@@ -316,8 +316,8 @@ def timed(what: Callable[[], Any]) -> dict[str, Any]:
     return {"seconds": round(time.perf_counter() - started, 1), "found": found}
 
 
-def measured(runs: int) -> dict[str, Any]:
-    """All parts."""
+def measured(runs: int, wanted: frozenset[str]) -> dict[str, Any]:
+    """The parts that are wanted."""
     steady, later = np.full(DAYS * A_DAY, 0.8), np.arange(BATCHES) >= CHANGE
     moving = 0.8 + 0.1 * np.sin(np.linspace(0, 3 * np.pi, DAYS * A_DAY))
     still, sharp = np.full(BATCHES, 0.85), np.full(BATCHES, 0.9)
@@ -330,20 +330,21 @@ def measured(runs: int) -> dict[str, Any]:
     }
     streams = [(one, steady, (0.9, 0.85)) for one in RATES]
     streams += [((0.2, 0.2), moving, (0.9, 0.85)), ((0.5, 0.05), np.full(DAYS * A_DAY, 0.6), (0.9, 0.9))]
+    parts: dict[str, Callable[[], Any]] = {
+        "cells": lambda: [
+            cell(rate, (sens, spec), n, runs, 10 * i + j)
+            for i, (rate, sens, spec) in enumerate(JUDGES)
+            for j, n in enumerate(LABELS)
+        ],
+        "shift": lambda: shift(fewer, 1),
+        "by_verdict": lambda: by_verdict(fewer, 2),
+        "anytime": lambda: [anytime(*one, fewer, i) for i, one in enumerate(streams)],
+        "drift": lambda: {name: drift(*of, few, 3) for name, of in changes.items()},
+        "stored": lambda: stored(1000, 4) if STORED.is_file() else "tau2_judges is not here",
+    }
     return {
         "runs": {"cells": runs, "shift": fewer, "by_verdict": fewer, "anytime": fewer, "drift": few, "stored": 1000},
-        "cells": timed(
-            lambda: [
-                cell(rate, (sens, spec), n, runs, 10 * i + j)
-                for i, (rate, sens, spec) in enumerate(JUDGES)
-                for j, n in enumerate(LABELS)
-            ]
-        ),
-        "shift": timed(lambda: shift(fewer, 1)),
-        "by_verdict": timed(lambda: by_verdict(fewer, 2)),
-        "anytime": timed(lambda: [anytime(*one, fewer, i) for i, one in enumerate(streams)]),
-        "drift": timed(lambda: {name: drift(*of, few, 3) for name, of in changes.items()}),
-        "stored": timed(lambda: stored(1000, 4) if STORED.is_file() else "tau2_judges is not here"),
+        **{name: timed(part) for name, part in parts.items() if name in wanted},
     }
 
 
@@ -351,6 +352,7 @@ def main() -> int:
     """Simulates, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="the others stay as they are")
     parser.add_argument("--dry", action="store_true", help="print only")
     asked = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, check=False)
@@ -359,11 +361,13 @@ def main() -> int:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "commit": commit.stdout.decode().strip(),
         "date": datetime.now(UTC).date().isoformat(),
-        **measured(asked.runs),
+        **measured(asked.runs, frozenset(asked.parts)),
     }
-    text = json.dumps(result, indent=2)
     if not asked.dry:
-        (ROOT / "benchmarks" / "results" / "judge_correction.json").write_text(text + "\n", encoding="utf-8")
+        before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {}
+        result = {**before, **result}
+        RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(result, indent=2)
     print(text)
     return 0
 

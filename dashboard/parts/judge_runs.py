@@ -76,7 +76,7 @@ def _runs(name: str, runs: Sequence[Row]) -> None:
             st.code(judge_commands.run(name), language="bash", wrap_lines=True)
         return
     column = st.column_config
-    number = column.NumberColumn(format="localized", width=95)
+    number = column.NumberColumn(format="localized", width=88)
     lists.plain_table(
         {
             "Begun": [frame.moment(one["created_at"]) for one in runs],
@@ -93,14 +93,14 @@ def _runs(name: str, runs: Sequence[Row]) -> None:
             "Why it ended": [one_line(one["reason"], 200) or None for one in runs],
         },
         {
-            "Begun": column.DatetimeColumn(format="D MMM YYYY HH:mm", width=140),
+            "Begun": column.DatetimeColumn(format="D MMM YYYY HH:mm", width=130),
             "Status": column.MultiselectColumn(
                 options=[one.replace("_", " ") for one in _COLOURS], color=list(_COLOURS.values()), width=125
             ),
-            "App": column.TextColumn(width=120),
+            "App": column.TextColumn(width=100),
             **dict.fromkeys(("Judged", "Of", "No verdict", "From cache", "Calls"), number),
-            **{one: column.TextColumn(width=95, alignment="right") for one in ("Cost", "Budget")},
-            "Version": column.TextColumn(width=120),
+            **{one: column.TextColumn(width=80, alignment="right") for one in ("Cost", "Budget")},
+            "Version": column.TextColumn(width=115),
             "Why it ended": column.TextColumn(width=260),
         },
         "judge-runs",

@@ -33,6 +33,7 @@ SLIPS: Final = {"simulated ann": 0.01, "simulated bob": 0.03}  # how often each 
 ENOUGH, JUDGED, DRAWN = 1_000, 300, 120  # sessions with a known outcome before it begins; verdicts; labels
 LEFT, UNDECIDED = 10, 2  # tasks that nobody answered, and disagreements that nobody decided: for whoever looks
 _SAYS: Final = "Simulated: what the simulation knows of this session, not what a person thinks of it."
+_NOTE: Final = "Simulated labels: two annotators who say what the simulation knows, with slips. Nobody's judgement."
 _PATIENCE_S: Final = 1_800.0
 _OPEN: Final = ("needs_review", "needs_others_review")
 _OVER: Final = ("done", "out_of_budget", "failed", "cancelled")
@@ -149,7 +150,7 @@ def _draw(api: httpx.Client) -> None:
     names = [one["name"] for one in asked(api, "GET", "/label-queues")["items"]]
     if QUEUE not in names:
         print(f"assay labels create {QUEUE} --app {APP} --judge {JUDGE} --annotators 2")
-        body = {"name": QUEUE, "app": APP, "judge": JUDGE, "n_annotators": 2, "note": _SAYS}
+        body = {"name": QUEUE, "app": APP, "judge": JUDGE, "n_annotators": 2, "note": _NOTE}
         asked(api, "POST", "/label-queues", json=body)
     if not asked(api, "GET", f"/label-queues/{QUEUE}/progress")["n_tasks"]:
         print(f"assay labels sample {QUEUE} --since 7d --n {DRAWN}")

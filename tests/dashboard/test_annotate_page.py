@@ -348,7 +348,7 @@ def test_a_reservation_that_ends_is_said_and_can_be_had_again(visit: Visit, desk
     with another(page):
         page.keyboard.press("2")
         page.keyboard.press("Control+Enter")
-    expect(form(page)).to_contain_text("Not counted: others completed this task meanwhile")
+    expect(form(page)).to_contain_text("Others completed this task meanwhile; your answer was not counted")
     picture(page, "not-counted")
     assert desk.statuses(queue)[before] == ("completed", "fail")
 

@@ -3,6 +3,7 @@ certified."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -14,6 +15,7 @@ from judges.correction.drift import Detected, Range
 from judges.correction.records import Corrected, Method
 from judges.correction.watching import Watched
 from judges.service_corrected import CorrectedAsked, CorrectedMetric, Day, LabelsAre, corrected_metric
+from server.calibrating import certificate
 from server.policy import known_parameters_only, names_once
 from server.routes.answers import answer
 from server.routes.asking import ReadingOf, Text, Times
@@ -179,7 +181,8 @@ def read_corrected(reading: ReadingOf, asked: Annotated[AskedCorrected, Query()]
     )
     services = reading.services
     found = corrected_metric(reading.store, services.control, reading.caller.tenant, wanted, now_ns=services.clock())
-    return answer(_shown(found, asked))
+    now = certificate(services, reading.caller.tenant, found.spec.name, found.spec.version, asked.app)
+    return answer(_shown(replace(found, certificate=now), asked))
 
 
 def _shown(found: CorrectedMetric, asked: AskedCorrected) -> dict[str, Any]:

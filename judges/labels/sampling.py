@@ -1,10 +1,13 @@
 """Which of the judged things people are asked to label, and with what chance each was drawn. Pure.
 
-Two draws without replacement that know nothing of each other: a simple random one of the whole population, and a
-stratified one with Neyman's allocation n_h ~ N_h * sd(Y - lambda J | h) (Neyman 1934; for judge-assisted estimates
-Fisch et al., arXiv:2406.04291). A stratum holds things of one verdict, so J is constant in it and the deviation is that
-of the label alone, whatever lambda. An item is in the sample when either draw has it: its inclusion probability is
-1 - (1 - n_r / N)(1 - n_h / N_h), exactly, floors and rounding included, since they are in n_h.
+First n_r of all N are drawn at random; then, of what is left, n_h of each stratum, by Neyman's allocation
+n_h ~ N_h * sd(Y - lambda J | h) (Neyman 1934; for judge-assisted estimates Fisch et al., arXiv:2406.04291). A stratum
+holds things of one verdict, so J is constant in it and the deviation is that of the label alone, whatever lambda. The
+inclusion probability of a thing of stratum h is exact, floors and rounding included, since they are in n_h:
+
+    n_r/N + (1 - n_r/N) E[min(1, n_h / (N_h - R))],  R ~ hypergeometric(N - 1, N_h - 1, n_r)
+
+where R is how many others of the stratum the random draw took.
 """
 
 from __future__ import annotations
@@ -150,11 +153,28 @@ def design(
                 n=size,
                 sd=sds[name],
                 n_drawn=k,
-                probability=1 - (1 - n_random / total) * (1 - k / size),
+                probability=inclusion(total, size, n_random, k),
             )
             for name, size, k in zip(names, counts, drawn, strict=True)
         ),
     )
+
+
+def inclusion(n_population: int, n_stratum: int, n_random: int, n_drawn: int) -> float:
+    """The chance that a thing is in the sample: of `n_population` things `n_random` are drawn at random, then `n_drawn`
+    of what is left of its stratum of `n_stratum`."""
+    if n_drawn >= n_stratum or n_random >= n_population:
+        return 1.0
+    first, inside, outside = n_random / n_population, n_stratum - 1, n_population - n_stratum
+    taken = range(max(0, n_random - outside), min(n_random, inside) + 1)
+    logs = [_log_comb(inside, r) + _log_comb(outside, n_random - r) for r in taken]
+    weights = [math.exp(one - max(logs)) for one in logs]
+    then = sum(w * min(1.0, n_drawn / (n_stratum - r)) for w, r in zip(weights, taken, strict=True)) / sum(weights)
+    return first + (1 - first) * then
+
+
+def _log_comb(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 def draw(strata: Sequence[str], chosen: Design, rng: np.random.Generator) -> list[int]:
@@ -163,8 +183,9 @@ def draw(strata: Sequence[str], chosen: Design, rng: np.random.Generator) -> lis
     found = set(rng.choice(len(strata), size=chosen.n_random, replace=False).tolist()) if chosen.n_random else set()
     names = np.array(strata, dtype=object)
     for one in chosen.strata:
-        if one.n_drawn:
-            found.update(rng.choice(np.flatnonzero(names == one.name), size=one.n_drawn, replace=False).tolist())
+        left = [int(at) for at in np.flatnonzero(names == one.name) if at not in found]
+        k = min(one.n_drawn, len(left))
+        found.update(rng.choice(left, size=k, replace=False).tolist() if k else ())
     return [int(one) for one in rng.permutation(sorted(found))]
 
 

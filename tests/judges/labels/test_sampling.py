@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_horvitz_thompson_is_unbiased_with_the_stored_chances() -> None:
     strata = [draws.stratum(one, wanted()) for one in people]
     y = np.array([labels[one.session_id] for one in people])
     p = np.array([chosen.probability(name) for name in strata])
+    assert p.sum() == pytest.approx(60, abs=0.1)  # as many as were asked for, but where a stratum is drawn empty
     assert p.max() / p.min() > 2  # the design is uneven, so the mean of what is drawn would be biased
     rng, times, estimates, plain = np.random.default_rng(5), np.zeros(len(people)), [], []
     for _ in range(4_000):
@@ -88,6 +90,25 @@ def test_horvitz_thompson_is_unbiased_with_the_stored_chances() -> None:
     off = np.abs(times / 4_000 - p) / np.sqrt(p * (1 - p) / 4_000)
     assert off.max() < 5
     assert np.mean(off) == pytest.approx(math.sqrt(2 / math.pi), abs=0.1)  # as normal deviates are
+
+
+def test_the_chance_is_that_of_every_way_to_draw() -> None:
+    """All samples of a small population, counted."""
+    strata, n_random, n_drawn = "aaabb", 2, {"a": 1, "b": 1}
+    ways = dict.fromkeys(range(5), 0.0)
+    first = list(itertools.combinations(range(5), n_random))
+    for at_random in first:
+        left = {name: [at for at in range(5) if strata[at] == name and at not in at_random] for name in "ab"}
+        then = itertools.product(
+            *[list(itertools.combinations(left[k], min(n, len(left[k])))) for k, n in n_drawn.items()]
+        )
+        every = [set(at_random).union(*some) for some in then]
+        for sample in every:
+            for at in sample:
+                ways[at] += 1 / len(first) / len(every)
+    for name, at in (("a", 0), ("b", 4)):
+        size = strata.count(name)
+        assert sampling.inclusion(5, size, n_random, n_drawn[name]) == pytest.approx(ways[at])
 
 
 def test_two_draws_together_are_unbiased_and_update_the_chances() -> None:

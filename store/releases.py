@@ -11,6 +11,7 @@ import ibis.expr.types as ir
 import polars as pl
 
 from core.clock import NS_PER_S
+from core.records import EvaluatorKind
 from core.windows import LAST_NS, Window
 from store import traces
 from store.engine import slot, table_of
@@ -82,7 +83,10 @@ def interval(n: int, mean: float, sd: float, low: float, high: float) -> tuple[f
 def _scores_by_release(
     store: TenantStore, window: Window, as_of_ns: int | None
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Per release and evaluator: n values, their mean with `low` and `high`, n_unscored, and how often each label."""
+    """Per release and evaluator: n values, their mean with `low` and `high`, n_unscored, and how often each label.
+
+    A judge's has no mean: what it is worth is told corrected for the judge's errors or not at all.
+    """
     values: dict[str, object] = {"from_ns": window.start_ns, "until_ns": window.end_ns}
     # No score is older than its turn; a clock that is behind by an hour is forgiven.
     windows = {"turns": window, "scores": Window(start_ns=window.start_ns - 3600 * NS_PER_S, end_ns=LAST_NS)}
@@ -91,6 +95,8 @@ def _scores_by_release(
     by_evaluator = found.partition_by(*KEYS, "evaluator", "evaluator_kind", as_dict=True)
     for (app, release, evaluator, kind), rows in sorted(by_evaluator.items(), key=lambda one: tuple(map(str, one[0]))):
         told = {"evaluator": evaluator, "evaluator_kind": kind, **_summed(rows)}
+        if kind == EvaluatorKind.JUDGE:
+            told |= {"mean": None, "low": None, "high": None}
         by_release.setdefault((str(app), str(release)), []).append(told)
     return by_release
 

@@ -203,9 +203,11 @@ def _score_line(scores: Sequence[Row], key: str) -> None:
 
 
 def _verdict(score: Row) -> str:
-    """ "0.91 (0.85–0.95) · n 120 · 3 unscored"; of labels alone, how often each."""
+    """ "0.91 (0.85–0.95) · n 120 · 3 unscored"; of labels alone, how often each; of a judge, where its rate is told."""
     said = []
-    if score.get("mean") is not None:
+    if score.get("evaluator_kind") == "judge":
+        said += [f"{score['n']:,} verdicts", "corrected rate: page Judges"]
+    elif score.get("mean") is not None:
         ends = f"{human.score(score['low'])} to {human.score(score['high'])}"
         said += [f"{human.score(score['mean'])} ({ends})", f"n {score['n']:,}"]
     else:

@@ -149,11 +149,13 @@ def _percent(share: float | None) -> str:
 
 
 def _score(score: dict[str, Any] | None) -> str:
-    """'0.91 (0.85 to 0.95, n 120)'; a label's counts where there is no value."""
+    """'0.91 (0.85 to 0.95, n 120)'; a label's counts where there is no value; of a judge, where its rate is told."""
     from server.cli.terminal import plain
 
     if score is None:
         return "-"
+    if score["evaluator_kind"] == "judge":
+        return f"n {score['n']:,}; assay metrics {plain(score['evaluator'], 60)} --app APP --corrected"
     if score["mean"] is None:
         return ", ".join(f"{plain(name, 40)} {n:,}" for name, n in score["labels"].items()) or "-"
     return f"{score['mean']:.3g} ({score['low']:.3g} to {score['high']:.3g}, n {score['n']:,})"

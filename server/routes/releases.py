@@ -64,7 +64,10 @@ class NewRelease(BaseModel):
 
 
 class ScoreOfRelease(BaseModel):
-    """An evaluator's scores: the mean of `n` values with its 95 % interval, unscored ones, and how often each label."""
+    """An evaluator's scores: the mean of `n` values with its 95 % interval, unscored ones, and how often each label.
+
+    A judge's has no mean here: `/api/v1/metrics/corrected` gives its rate with the judge's errors taken out.
+    """
 
     evaluator: str
     evaluator_kind: str

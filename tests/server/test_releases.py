@@ -132,7 +132,15 @@ def test_scores_of_turns_and_sessions_count_for_their_release_however_late(shell
     late = "2026-10-30T00:00:00Z"
     outcome = {"evaluator": "task_success", "evaluator_kind": "outcome", "target": "session", "at": late}
     fault = {"evaluator": "fault", "evaluator_kind": "outcome", "target": "session", "session_id": "s1", "at": late}
-    judged = {"evaluator": "polite", "evaluator_kind": "judge", "target": "turn", "at": late}
+    judged = {"evaluator": "kind", "evaluator_kind": "rule", "target": "turn", "at": late}
+    polite = {
+        "evaluator": "polite",
+        "evaluator_kind": "judge",
+        "target": "turn",
+        "at": late,
+        "value": 1,
+        "label": "yes",
+    }
     items = [
         outcome | {"session_id": "s1", "value": 1},
         outcome | {"session_id": "s2", "value": 0},
@@ -140,6 +148,7 @@ def test_scores_of_turns_and_sessions_count_for_their_release_however_late(shell
         judged | {"trace_id": trace(1), "value": 0.5},
         judged | {"trace_id": trace(2), "value": 1.0, "label": "warm"},
         judged | {"trace_id": trace(2), "unscored": "too long"},
+        polite | {"trace_id": trace(1)},
     ]
     answer = shell.client.post("/api/v1/scores", json={"items": items}, headers=shell.headers(Role.USER))
     assert answer.status_code == 201, answer.text
@@ -147,8 +156,16 @@ def test_scores_of_turns_and_sessions_count_for_their_release_however_late(shell
     first = {one["evaluator"]: one for one in rows["desk", "v1"]["traffic"]["scores"]}
     assert (first["task_success"]["mean"], first["task_success"]["n"]) == (1.0, 1)
     assert (first["fault"]["mean"], first["fault"]["n"], first["fault"]["labels"]) == (None, 0, {"tool_loop": 1})
-    assert (first["polite"]["mean"], first["polite"]["n"], first["polite"]["n_unscored"]) == (0.75, 2, 1)
-    assert first["polite"]["low"] < 0.75 < first["polite"]["high"]
+    assert (first["kind"]["mean"], first["kind"]["n"], first["kind"]["n_unscored"]) == (0.75, 2, 1)
+    assert first["kind"]["low"] < 0.75 < first["kind"]["high"]
+    judge = first["polite"]  # its raw mean stands nowhere without the corrected rate
+    assert (judge["mean"], judge["low"], judge["high"], judge["n"], judge["labels"]) == (
+        None,
+        None,
+        None,
+        1,
+        {"yes": 1},
+    )
     (second,) = rows["desk", "v2"]["traffic"]["scores"]
     assert (second["evaluator"], second["mean"], second["n"]) == ("task_success", 0.0, 1)
 

@@ -1,8 +1,8 @@
 """Which of the judged things people are asked to label, and with what chance each was drawn. Pure.
 
-First n_r of all N are drawn at random; then, of what is left, n_h of each stratum, by Neyman's allocation
-n_h ~ N_h * sd(Y - lambda J | h) (Neyman 1934; for judge-assisted estimates Fisch et al., arXiv:2406.04291). A stratum
-holds things of one verdict, so J is constant in it and the deviation is that of the label alone, whatever lambda. The
+First n_r of all N are drawn at random (strata that are taken whole left out); then, of what is left, n_h of each
+stratum, by Neyman's allocation n_h ~ N_h * sd(Y - lambda J | h) (Neyman 1934; for judge-assisted estimates Fisch et
+al., arXiv:2406.04291). A stratum holds things of one verdict, so J is constant in it and the deviation is that of the label alone, whatever lambda. The
 inclusion probability of a thing of stratum h is exact, floors and rounding included, since they are in n_h:
 
     n_r/N + (1 - n_r/N) E[min(1, n_h / (N_h - R))],  R ~ hypergeometric(N - 1, N_h - 1, n_r)
@@ -143,6 +143,8 @@ def design(
         n_stratified = total
     least = 0 if n_stratified == 0 else possible_floor(counts, n_stratified, floor) if floor else 0
     drawn = allocate(counts, [sds[name] for name in names], n_stratified, least)
+    others = sum(size for size, k in zip(counts, drawn, strict=True) if k < size)
+    n_random = min(n_random, others)
     return Design(
         n_population=total,
         n_random=n_random,
@@ -153,7 +155,7 @@ def design(
                 n=size,
                 sd=sds[name],
                 n_drawn=k,
-                probability=inclusion(total, size, n_random, k),
+                probability=inclusion(others, size, n_random, k),
             )
             for name, size, k in zip(names, counts, drawn, strict=True)
         ),
@@ -180,7 +182,9 @@ def _log_comb(n: int, k: int) -> float:
 def draw(strata: Sequence[str], chosen: Design, rng: np.random.Generator) -> list[int]:
     """The positions of what is drawn, each once, in random order: where a thing stands in a queue says nothing of its
     stratum."""
-    found = set(rng.choice(len(strata), size=chosen.n_random, replace=False).tolist()) if chosen.n_random else set()
+    whole = {one.name for one in chosen.strata if one.n_drawn == one.n}
+    others = [at for at, name in enumerate(strata) if name not in whole]
+    found = set(rng.choice(others, size=chosen.n_random, replace=False).tolist()) if chosen.n_random else set()
     names = np.array(strata, dtype=object)
     for one in chosen.strata:
         left = [int(at) for at in np.flatnonzero(names == one.name) if at not in found]

@@ -2,8 +2,9 @@
 
 First n_r of all N are drawn at random (strata that are taken whole left out); then, of what is left, n_h of each
 stratum, by Neyman's allocation n_h ~ N_h * sd(Y - lambda J | h) (Neyman 1934; for judge-assisted estimates Fisch et
-al., arXiv:2406.04291). A stratum holds things of one verdict, so J is constant in it and the deviation is that of the label alone, whatever lambda. The
-inclusion probability of a thing of stratum h is exact, floors and rounding included, since they are in n_h:
+al., arXiv:2406.04291). A stratum holds things of one verdict, so J is constant in it and the deviation is that of the
+label alone, whatever lambda. The inclusion probability of a thing of stratum h is exact, floors and rounding included,
+since they are in n_h:
 
     n_r/N + (1 - n_r/N) E[min(1, n_h / (N_h - R))],  R ~ hypergeometric(N - 1, N_h - 1, n_r)
 

@@ -56,12 +56,17 @@ def offer(caller: Caller) -> None:
             "That is this dashboard's key, shared by all who open it: what two people say with it counts as one "
             "person's. To label as yourself, give a key of your own. It is kept for this visit only."
         )
-        with st.form("own-key", border=False, enter_to_submit=True):
-            given = st.text_input("Your key", type="password", placeholder="ask_…", key="own-key-text")
-            if st.form_submit_button("Use it", type="primary") and given.strip():
-                _take(given.strip(), caller.tenant)
+        ask(caller)
         st.caption("An admin makes one, with role power_user for who fills queues and decides:")
         st.code("assay keys create --role user --name NAME", language="bash", wrap_lines=True)
+
+
+def ask(caller: Caller) -> None:
+    """A field for a key of one's own; it is used from then on."""
+    with st.form("own-key", border=False, enter_to_submit=True):
+        given = st.text_input("Your key", type="password", placeholder="ask_…", key="own-key-text")
+        if st.form_submit_button("Use it", type="primary") and given.strip():
+            _take(given.strip(), caller.tenant)
 
 
 def needed(role: str, what: str) -> None:

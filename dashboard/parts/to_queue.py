@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import links
-from dashboard.api import ApiFailure, NotAllowed
+from dashboard.api import ApiFailure
 from dashboard.parts import callers
 from dashboard.text import inert, label, one_line
 
@@ -17,12 +17,16 @@ def _names(_caller: callers.Caller, app: str | None) -> list[str]:
 
 def offer(session_id: str, app: object) -> None:
     """A button that opens the choice of a queue of the app, and there one that adds."""
-    with st.popover("Add to queue", icon=":material/rate_review:"):
+    with st.popover("Add to queue", icon=":material/rate_review:"), st.container(width=340):
         try:
             caller = callers.current()
             names = _names(caller, app if isinstance(app, str) else None)
         except ApiFailure as failure:
             st.text(inert(failure.detail, 300))
+            return
+        if not caller.may("power_user"):
+            st.caption("Filling a queue takes a key of role power_user. Yours is kept for this visit only.")
+            callers.ask(caller)
             return
         if not names:
             st.caption("This app has no label queue yet.")
@@ -41,10 +45,6 @@ def _add(caller: callers.Caller, name: str, session_id: str) -> None:
     path = caller.api.queue_path(name, "tasks")
     try:
         done = caller.api.post(path, {"items": [{"session_id": session_id}]})
-    except NotAllowed:
-        said = "This takes a key of role power_user. Give yours on the page Annotate, where it says who you are."
-        st.session_state[f"to-queue-told-{session_id}"] = (said, None)
-        return
     except ApiFailure as failure:
         st.session_state[f"to-queue-told-{session_id}"] = (inert(failure.detail, 400), None)
         return

@@ -395,11 +395,17 @@ def test_a_session_is_put_into_a_queue(visit: Visit, desk: Desk) -> None:
     queue = desk.queue("from-session")
     page = visit("session?session_id=s1")
     page.get_by_role("button", name="Add to queue").click()
+    expect(page.get_by_text("takes a key of role power_user")).to_be_visible()
+    page.get_by_label("Your key").fill(desk.shell.keys[AIRLINE, "pat"])  # type: ignore[index]
+    page.keyboard.press("Enter")
     page.get_by_role("combobox", name="Queue").click()
     page.get_by_role("option", name=queue).click()
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.get_by_text("takes a key of role power_user")).to_be_visible()
+    expect(page.get_by_text("Added, at the end of the queue.")).to_be_visible()
     picture(page, "session")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("It is in this queue already.")).to_be_visible()
+    assert desk.statuses(queue)["s1"] == ("needs_review", None)
 
 
 def test_what_others_write_stays_text(visit: Visit, desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""Judged metrics: a gate believes a judge only while it is certified for the app."""
+"""Judged metrics: a gate believes a judge only while it is certified for the app, over the policy's own bar."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ def judge_reasons(
             missing.append(Reason(cause=Cause.UNCERTIFIED_JUDGE, text=text, metric=metric))
         elif not known.certified:
             text = f"{metric} is given by a judge that may not decide: {known.text}"
+            missing.append(Reason(cause=Cause.UNCERTIFIED_JUDGE, text=text, metric=metric))
+        elif (known.kappa_low or 0.0) < policy.evidence.judge_bar:
+            text = (
+                f"{metric} is given by a judge that was certified over a lower bar than this policy's "
+                f"{policy.evidence.judge_bar:g}: {known.text}"
+            )
             missing.append(Reason(cause=Cause.UNCERTIFIED_JUDGE, text=text, metric=metric))
         else:
             text = f"{metric} is given by a judge: {known.text}; the intervals here do not hold its errors"

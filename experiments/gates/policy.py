@@ -66,12 +66,14 @@ class MetricRule(Section):
 
 class EvidenceRule(Section):
     """How much evidence a decision takes. Examples are those that both runs scored; trials are of each example in each
-    run; age is hours since a run ended; unscored counts every trial that has no score where one should be."""
+    run; age is hours since a run ended; unscored counts every trial that has no score where one should be; `judge_bar`
+    is what the lower bound of kappa of a judge has to reach, whatever bar it was calibrated against."""
 
     min_examples: Annotated[int, Field(ge=2, le=10_000_000)] = 30
     min_trials: Annotated[int, Field(ge=1, le=1000)] = 1
     max_age_h: Annotated[float, Field(gt=0, le=87_600, allow_inf_nan=False)] = 168.0
     max_unscored_share: Share = 0.0
+    judge_bar: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.7
 
 
 class GatePolicy(Section):

@@ -83,6 +83,18 @@ def test_the_reason_has_both_numbers() -> None:
     assert reason.metric == METRIC
 
 
+@pytest.mark.parametrize(("bar", "decision"), [(None, "inconclusive"), (0.6, "pass"), (0.65, "inconclusive")])
+def test_the_policy_says_what_bar_a_judge_has_to_reach(bar: float | None, decision: str) -> None:
+    lenient = replace(CERTIFIED, kappa_low=0.62, bar=0.6)
+    policy = POLICY if bar is None else POLICY.replace("evidence: {", f"evidence: {{judge_bar: {bar}, ")
+    found = asked(lenient, policy=policy)
+    assert found.decision.value == decision
+    if decision != "pass":
+        (reason,) = [one for one in found.reasons if one.cause is Cause.UNCERTIFIED_JUDGE]
+        assert f"{bar or 0.7:g}: " in reason.text
+        assert "kappa 0.620 to 0.861 over 220 labels, 0.6 needed" in reason.text
+
+
 @pytest.mark.parametrize(("facts", "decision"), [(OPEN, "inconclusive"), (FAILED, "inconclusive"), (CERTIFIED, "fail")])
 def test_harm_that_only_an_uncertified_judge_sees_fails_nothing(facts: JudgeFacts, decision: str) -> None:
     worse = rewritten(CANDIDATE, pl.col("metric") == METRIC, 0.0)

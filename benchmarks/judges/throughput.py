@@ -142,7 +142,7 @@ def killed(services: Services, url: str, args: argparse.Namespace) -> dict[str, 
     for moment in moments:
         process = worker(services, url)
         while told(url, most_too=False)["n_requests"] - before["n_requests"] < moment and process.poll() is None:
-            time.sleep(0.002)
+            time.sleep(drawn.uniform(0.01, 0.05))
         process.kill()
         process.wait()
         most = max(most, told(url)["n_most_in_flight"])

@@ -188,6 +188,18 @@ def forget(connection: Connection, tenant: TenantId, sessions: Sequence[str]) ->
     return n
 
 
+def has_older(connection: Connection, tenant: TenantId, before_ns: int) -> bool:
+    """Whether there are verdicts from before then."""
+    old = (JUDGE_VERDICTS.c.tenant == str(tenant), JUDGE_VERDICTS.c.at_ns < before_ns)
+    return connection.execute(select(JUDGE_VERDICTS.c.key).where(*old).limit(1)).first() is not None
+
+
+def expire(connection: Connection, tenant: TenantId, before_ns: int) -> int:
+    """Deletes the verdicts from before then; how many."""
+    old = (JUDGE_VERDICTS.c.tenant == str(tenant), JUDGE_VERDICTS.c.at_ns < before_ns)
+    return connection.execute(delete(JUDGE_VERDICTS).where(*old)).rowcount
+
+
 def record(row: Any) -> JobRecord:
     """A row as a record."""
     return JobRecord(

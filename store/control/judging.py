@@ -240,6 +240,14 @@ class Judging(Transactions):
         with self._changing() as connection:
             return judge_jobs.forget(connection, tenant, sessions)
 
+    def expire_verdicts(self, tenant: TenantId, before_ns: int) -> int:
+        """Deletes the verdicts from before then, raw replies and all; how many."""
+        with self._database.read() as connection:
+            if not judge_jobs.has_older(connection, tenant, before_ns):
+                return 0
+        with self._changing() as connection:
+            return judge_jobs.expire(connection, tenant, before_ns)
+
     # Schedules
 
     def judge_schedules(self, tenant: TenantId | None) -> list[JudgeSchedule]:

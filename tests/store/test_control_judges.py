@@ -204,6 +204,14 @@ def test_what_is_kept_of_sessions_can_be_forgotten(control: Control) -> None:
     assert control.judge_job(ACME, "judging_1").n_paid == 3
 
 
+def test_what_is_older_than_the_tenant_keeps_it_goes(control: Control) -> None:
+    started(control)
+    control.put_verdicts(ACME, "judging_1", [replace(verdict_of(ACME, n), at_ns=n) for n in range(4)])
+    assert control.expire_verdicts(SHOP, 100) == 0
+    assert [control.expire_verdicts(ACME, 2), control.expire_verdicts(ACME, 2)] == [2, 0]
+    assert len(control.verdicts(ACME, [verdict_of(ACME, n).key for n in range(4)])) == 2
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("table", ["rubrics", "judges", "judge_jobs", "judge_schedules", "judge_calibrations"])
 def test_an_altered_row_is_not_believed(control: Control, database: ControlDatabase, table: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import streamlit as st
@@ -165,7 +165,8 @@ def _days(days: Sequence[Row], key: str) -> None:
     ]  # fmt: skip
     layout = {
         "height": 290,
-        "xaxis": {"type": "date", "showgrid": False, "nticks": 6, "tickformat": "%-d %b"},
+        "xaxis": {"type": "date", "showgrid": False, "tickformat": "%-d %b"}
+        | ({"dtick": 86_400_000} if len(days) < 8 and at[-1] - at[0] < timedelta(days=8) else {"nticks": 6}),
         "yaxis": {"range": [-0.02, 1.02], "tickformat": ".0%", "nticks": 6, "showgrid": True},
         "showlegend": True,
     }

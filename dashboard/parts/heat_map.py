@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import streamlit as st
+
 from dashboard.parts import palette, picture
-from dashboard.text import chart_text
+from dashboard.text import chart_text, inert
 
 _ROW_PX: Final = 46
 _LONGEST: Final = 26
@@ -22,13 +24,13 @@ def draw(
     key: str,
     said: tuple[str, str],
 ) -> None:
-    """`title` and `said` (what rows and columns are) are ours; the names of rows and columns are data. Rows go down in
-    the order given."""
+    """`title` is ours; what rows and columns are (`said`) and their names are data. Rows go down in the order given."""
     if not rows or not columns:
         return
     names = [_unique(given) for given in (rows, columns)]
     sums = [sum(row) for row in counts]
     shares = [[cell / total if total else 0.0 for cell in row] for row, total in zip(counts, sums, strict=True)]
+    crowded = len(columns) > 5 or max(map(len, said)) > 7 * len(rows)
     low, high = _SCALES["dark" if palette.dark() else "light"]
     trace = {
         "type": "heatmap",
@@ -49,17 +51,21 @@ def draw(
         "hovertemplate": "%{customdata}<extra></extra>",
     }  # fmt: skip
     layout: dict[str, Any] = {
-        "height": 92 + _ROW_PX * max(2, len(rows)),
+        "height": (160 if len(columns) > 5 else 92) + _ROW_PX * max(2, len(rows)),
         "xaxis": {"type": "category", "side": "top", "showgrid": False, "tickangle": 0 if len(columns) < 6 else -40}
-        | _titled(said[1]),
-        "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False, "ticksuffix": " "} | _titled(said[0]),
+        | _titled("" if crowded else said[1]),
+        "yaxis": {"type": "category", "autorange": "reversed", "showgrid": False, "ticksuffix": " "}
+        | _titled("" if crowded else said[0]),
         "showlegend": False,
     }
     picture.draw(title, [trace], layout, key=key)
+    if crowded:
+        with st.container(key=f"assay-quiet-{key}"):
+            st.text(inert(f"Down: {said[0]}. Across: {said[1]}.", 300))
 
 
 def _titled(text: str) -> dict[str, Any]:
-    return {"title": {"text": text, "font": {"size": 12}, "standoff": 8}}
+    return {"title": {"text": chart_text(text, 40), "font": {"size": 12}, "standoff": 8}}
 
 
 def _cell(names: Sequence[Sequence[str]], at: int, n: int, cell: int, share: float) -> str:

@@ -26,7 +26,7 @@ def week_usd(runs: Sequence[Row], calibrations: Sequence[Row]) -> float:
     """What runs of the last seven days cost, and the canaries of calibrations."""
     since = datetime.now(UTC) - timedelta(days=7)
     paid = [(one["created_at"], one["cost_usd"]) for one in runs]
-    paid += [(one["at"], one["canaries_usd"] or 0.0) for one in calibrations]
+    paid += [(one["at"], one.get("canaries_usd") or 0.0) for one in calibrations]
     return sum(float(usd) for at, usd in paid if (frame.moment(at) or since) > since)
 
 
@@ -44,7 +44,7 @@ def show(judge: Row, runs: Sequence[Row], calibrations: Sequence[Row]) -> None:
         "Judging is no cost of the product: it is counted apart, under the app assay.judges. The week has the canaries "
         "of calibrations in it."
     )
-    if any(one["status"] in _OPEN for one in runs):
+    if any(map(_is_going, runs)):
         st.fragment(_going, run_every=_EVERY_S)(str(judge["name"]))
     _runs(str(judge["name"]), runs)
     _missing(runs)
@@ -52,12 +52,17 @@ def show(judge: Row, runs: Sequence[Row], calibrations: Sequence[Row]) -> None:
     _versions(judge["versions"])
 
 
+def _is_going(one: Row) -> bool:
+    """Whether there is something left to judge: a day's job of live sessions stays open without."""
+    return one["status"] in _OPEN and one["n_left"] > 0
+
+
 @states.guarded
 def _going(name: str) -> None:
     """Runs under way, again and again until they are over."""
     api = states.api()
     runs = api.page(api.judge_path(name, "runs"), {"limit": 20}).items
-    going = [one for one in runs if one["status"] in _OPEN]
+    going = [one for one in runs if _is_going(one)]
     if not going:
         st.cache_data.clear()
         st.rerun(scope="app")

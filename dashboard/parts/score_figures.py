@@ -29,8 +29,8 @@ def statistics(one: Row, key: str) -> None:
         quartiles = one["quantiles"]
         frame.facts(
             (
-                ("Passes" if _is_share(one) else "Mean", estimates.said(one["mean"], words)),
-                ("95% interval", estimates.between(one["mean"], words)),
+                ("Passes" if _is_share(one) else "Mean", _told(estimates.said(one["mean"], words))),
+                ("95% interval", _told(estimates.between(one["mean"], words))),
                 ("Median", None if quartiles is None or _is_share(one) else estimates.number(quartiles[2])),
                 (
                     "Quartiles",
@@ -49,6 +49,10 @@ def statistics(one: Row, key: str) -> None:
             f"score-{key}",
         )
         unscored(one, key)
+
+
+def _told(text: str) -> str | None:
+    return None if text == human.UNKNOWN else text
 
 
 def unscored(one: Row, key: str) -> None:
@@ -124,8 +128,9 @@ def _labels_over_time(one: Row, bucket_s: int, key: str) -> None:
         for place, name in enumerate(names)
     ]
     layout = {
-        "height": 300,
+        "height": 340,
         "barmode": "stack",
+        "legend": {"orientation": "h", "y": -0.22, "x": 0, "xanchor": "left", "yanchor": "top"},
         "xaxis": _time_axis(one, bucket_s),
         "yaxis": {"rangemode": "tozero", "nticks": 5, "showgrid": True},
         "showlegend": True,
@@ -187,7 +192,7 @@ def together(told: Row, both: Row) -> None:
             _words(both["columns"], both["by"]),
             both["counts"],
             key="scores-heat",
-            said=(chart_text(names[0], 40), chart_text(names[1], 40)),
+            said=(names[0], names[1]),
         )
 
 

@@ -41,7 +41,7 @@ def show() -> None:
     if not names:
         _nothing(window)
         return
-    known = {_id(one): one for one in names}
+    known = {_id(one): one for one in sorted(names, key=lambda one: one["target"] == "example")}  # trials last
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="assay-score-choice"):
         first = _choose("score", "Score", known, list(known), required=True)
         same = [name for name, one in known.items() if one["target"] == known[first]["target"] and name != first]

@@ -11,14 +11,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from core.errors import Conflict, InvalidInput, NotFound
-from core.ids import trace_id
 from core.records import EvaluatorKind, Principal, TargetKind
+from judges.imported import ImportedItem, Read, read_all, read_labels
 from judges.labels import draws, states
-from judges.parsing import MOST_EXPLANATION, cleaned, read_label
+from judges.parsing import MOST_EXPLANATION, cleaned
 from judges.records import JudgeSpec, Missing, ModelRef, Rubric, ScaleKind
 from judges.service_labels import LabelService
 from judges.stored import rubric_json, rubric_record, spec_json, spec_of
@@ -28,26 +28,6 @@ from store.scores import NewScore, append_scores, known_scores
 PROVIDER: Final = "imported"  # of the model of a judge that cannot be asked
 MOST_ITEMS: Final = 1_000
 _MOST_SAID: Final = 200  # characters of a raw verdict
-_MOST_ANNOTATORS: Final = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportedItem:
-    """What is known of one target: a raw `verdict` or the reason why it is `missing`; the programmatic `outcome`;
-    what people said (`annotations`, by their names). `target` is the rubric's where it is not said."""
-
-    session_id: str | None = None
-    trace_id: str | None = None
-    target: TargetKind | None = None
-    verdict: str | None = None
-    missing: str | None = None
-    confidence: float | None = None
-    explanation: str = ""
-    outcome: str | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    at_ns: int | None = None
-    segment: str | None = None
-    probability: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +59,6 @@ class Imported:
     queue: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Read:
-    """An item under the rubric."""
-
-    kind: TargetKind
-    name: str
-    item: ImportedItem
-    verdict: tuple[str, ...] | None = None
-    missing: Missing | None = None
-    outcome: tuple[str, ...] | None = None
-    said: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
 def import_verdicts(
     service: LabelService, origin: Origin, items: Sequence[ImportedItem], *, dry_run: bool, by: Principal
 ) -> Imported:
@@ -103,7 +70,7 @@ def import_verdicts(
     rubric = origin.rubric
     _require_same(service, rubric, by)
     spec = _judge(service, origin, rubric, by)
-    read, refused = _read_all(rubric, items, spec is not None)
+    read, refused = read_all(rubric, items, spec is not None)
     scores = {**_verdicts(by.tenant, spec, rubric, read, origin), **_outcomes(by.tenant, rubric, read, origin)}
     queue = QueueRecord(
         tenant=by.tenant,
@@ -174,86 +141,8 @@ def _judge(service: LabelService, origin: Origin, rubric: Rubric, by: Principal)
     return spec
 
 
-def _read_all(
-    rubric: Rubric, items: Sequence[ImportedItem], with_judge: bool
-) -> tuple[list[_Read], list[tuple[int, str]]]:
-    read, refused = [], []
-    seen: set[tuple[TargetKind, str]] = set()
-    for at, item in enumerate(items):
-        try:
-            one = _read(rubric, item, with_judge)
-            if (one.kind, one.name) in seen:
-                raise InvalidInput(f"{one.name[:80]!r} is there twice")
-        except InvalidInput as error:
-            refused.append((at, str(error)))
-            continue
-        seen.add((one.kind, one.name))
-        read.append(one)
-    return read, refused
-
-
-def _read(rubric: Rubric, item: ImportedItem, with_judge: bool) -> _Read:
-    """The item under the rubric. Raises InvalidInput."""
-    kind, name = _target(rubric, item)
-    if item.confidence is not None and not 0 <= item.confidence <= 1:
-        raise InvalidInput(f"a confidence is from 0 to 1, not {item.confidence}")
-    if item.probability is not None and not 0 < item.probability <= 1:
-        raise InvalidInput(f"a probability is above 0 and at most 1, not {item.probability}")
-    if len(item.annotations) > _MOST_ANNOTATORS or not all(0 < len(who) <= 200 for who in item.annotations):
-        raise InvalidInput(f"an item has at most {_MOST_ANNOTATORS} annotators, each with a name")
-    verdict: tuple[str, ...] | Missing | None = None
-    if item.missing is not None:
-        if item.missing not in set(Missing):
-            raise InvalidInput(f"{item.missing[:40]!r} is no reason for a missing verdict")
-        verdict = Missing(item.missing)
-    elif item.verdict is not None:
-        verdict = _labels(rubric, item.verdict)
-    if verdict is not None and not with_judge:
-        raise InvalidInput("it has a verdict, and no judge is named")
-    if verdict is None and item.outcome is None and not item.annotations:
-        raise InvalidInput("it has neither a verdict nor a label")
-    return _Read(
-        kind=kind,
-        name=name,
-        item=item,
-        verdict=None if isinstance(verdict, Missing) else verdict,
-        missing=verdict if isinstance(verdict, Missing) else None,
-        outcome=None if item.outcome is None else _offered(rubric, item.outcome),
-        said={who: _offered(rubric, label) for who, label in item.annotations.items()},
-    )
-
-
-def _target(rubric: Rubric, item: ImportedItem) -> tuple[TargetKind, str]:
-    if (item.session_id is None) == (item.trace_id is None):
-        raise InvalidInput("it needs one of session_id and trace_id")
-    if item.trace_id is not None:
-        return TargetKind.TURN, trace_id(item.trace_id)
-    kind = item.target or (rubric.target if rubric.target is not TargetKind.TURN else TargetKind.SESSION)
-    if kind not in (TargetKind.SESSION, TargetKind.EXAMPLE) or not item.session_id:
-        raise InvalidInput("a session_id names a session or an example")
-    return kind, item.session_id
-
-
-def _labels(rubric: Rubric, word: str) -> tuple[str, ...] | Missing:
-    """The labels that a raw word stands for; why none."""
-    if not word.strip():
-        return Missing.EMPTY
-    words = word.split(",") if rubric.kind is ScaleKind.MULTI_LABEL else [word]
-    found = [read_label(rubric, one) for one in words]
-    labels = tuple(dict.fromkeys(one for one in found if not isinstance(one, Missing)))
-    return next((one for one in found if isinstance(one, Missing)), labels)
-
-
-def _offered(rubric: Rubric, word: str) -> tuple[str, ...]:
-    """The labels of a person or a program. Raises InvalidInput: they have to be the rubric's."""
-    found = _labels(rubric, word)
-    if isinstance(found, Missing):
-        raise InvalidInput(f"the label {word[:60]!r} is none of {', '.join(rubric.labels)}, nor mapped by the rubric")
-    return found
-
-
 def _verdicts(
-    tenant: str, spec: JudgeSpec | None, rubric: Rubric, read: Sequence[_Read], origin: Origin
+    tenant: str, spec: JudgeSpec | None, rubric: Rubric, read: Sequence[Read], origin: Origin
 ) -> dict[str, NewScore]:
     if spec is None:
         return {}
@@ -266,6 +155,7 @@ def _verdicts(
             "models": [ref.text for ref in spec.models],
             "confidence": one.item.confidence,
             "said": cleaned(said, _MOST_SAID),
+            "orders": _orders(rubric, one.item),
         }
         score = _score(one, rubric, one.verdict, origin, more)
         name = _id("judge", [tenant, spec.name, spec.version, one.kind.value, one.name, said, one.item.at_ns])
@@ -281,7 +171,15 @@ def _verdicts(
     return found
 
 
-def _outcomes(tenant: str, rubric: Rubric, read: Sequence[_Read], origin: Origin) -> dict[str, NewScore]:
+def _orders(rubric: Rubric, item: ImportedItem) -> list[str | None] | None:
+    """What was chosen in both orders, as labels of the rubric; None where a pair's are not known."""
+    if rubric.kind is not ScaleKind.PAIRWISE or item.orders is None:
+        return None
+    read = [None if said is None else read_labels(rubric, said) for said in item.orders]
+    return [one[0] if isinstance(one, tuple) and len(one) == 1 else None for one in read]
+
+
+def _outcomes(tenant: str, rubric: Rubric, read: Sequence[Read], origin: Origin) -> dict[str, NewScore]:
     found = {}
     for one in read:
         if one.outcome is not None:
@@ -291,7 +189,7 @@ def _outcomes(tenant: str, rubric: Rubric, read: Sequence[_Read], origin: Origin
 
 
 def _score(
-    one: _Read, rubric: Rubric, labels: tuple[str, ...] | None, origin: Origin, more: Mapping[str, Any]
+    one: Read, rubric: Rubric, labels: tuple[str, ...] | None, origin: Origin, more: Mapping[str, Any]
 ) -> NewScore:
     """A score of kind outcome by the rubric; a verdict is made of it."""
     known = {
@@ -319,7 +217,7 @@ def _score(
     )
 
 
-def _tasks(queue: str, read: Sequence[_Read], now_ns: int) -> tuple[list[TaskRecord], list[AnnotationRecord]]:
+def _tasks(queue: str, read: Sequence[Read], now_ns: int) -> tuple[list[TaskRecord], list[AnnotationRecord]]:
     """Tasks as they are after all that was said of them, and what was said."""
     tasks, said = [], []
     for position, one in enumerate(read):

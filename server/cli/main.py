@@ -32,7 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "labels": ("server.cli.labels", "label queues: make, draw, show, adjudicate, export and delete"),
     "annotate": ("server.cli.annotate", "label an app's sessions, one after the other, by keyboard"),
     "spend": ("server.cli.spend", "what model calls cost, by whom and for what; export for chargeback"),
-    "import": ("server.cli.import_", "load recorded traces: tau2, tau-bench, OTLP files; verdicts and labels from elsewhere"),
+    "import": ("server.cli.import_", "load recorded traces (tau2, tau-bench, OTLP), or verdicts and labels"),
     "keys": ("server.cli.keys", "create, list and revoke API keys"),
     "tenants": ("server.cli.tenants", "list and create tenants, change what they chose"),
     "remap": ("server.cli.remap", "run today's attribute mapping over spans already stored"),

@@ -169,7 +169,10 @@ def _llmbar(_: Path, number: int, row: Row) -> list[Read]:
     """A judge's winners in both orders, and the gold label."""
     first, second = _text(row["winner_ab"]), _text(row["winner_ba"])
     agreed = first and first == second
-    verdict = {"verdict": first} if agreed else {"missing": "panel_disagreed" if first and second else "empty_reply"}
+    verdict: dict[str, Any] = {"verdict": first}
+    if not agreed:
+        verdict = {"missing": "panel_disagreed" if first and second else "empty_reply"}
+    verdict["orders"] = [first or None, second or None]
     return [
         Read(
             line=number,

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.errors import InvalidInput
 from core.records import Principal, Role, TargetKind
 from core.windows import moment_ns
+from judges.imported import ImportedItem
 from judges.records import Rubric
 from judges.rubrics import read_rubric
-from judges.service_verdicts import ImportedItem, Origin, import_verdicts
+from judges.service_verdicts import Origin, import_verdicts
 from judges.stored import rubric_of
 from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from server.redaction import redactor_of
@@ -30,7 +31,8 @@ Short = Annotated[str, Field(max_length=1000)]
 
 class VerdictBody(BaseModel):
     """What is known of one session, turn or item: a raw verdict or why it is `missing`, an `outcome`, `annotations` by
-    the annotator's name."""
+    the annotator's name. `orders`: of a pair, what was chosen with the first answer first, and with the second first,
+    both by the names of the answers as they are stored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,6 +48,7 @@ class VerdictBody(BaseModel):
     at: Annotated[str | None, Field(max_length=40)] = None
     segment: Annotated[str | None, Field(max_length=200)] = None
     probability: float | None = None
+    orders: Annotated[list[Short | None], Field(min_length=2, max_length=2)] | None = None
 
 
 class VerdictsBody(BaseModel):

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from core.clock import NS_PER_S
+from judges.imported import ImportedItem
 from judges.records import Rubric, ScaleKind
 from judges.service_calibration import Asked, conclude, gather, run_canaries
 from judges.service_labels import LabelService
-from judges.service_verdicts import ImportedItem, Origin, import_verdicts
+from judges.service_verdicts import Origin, import_verdicts
 from judges.stored import rubric_record
 from server.cli.judges_calibrate import lines_of
 from store.control.judge_records import CalibrationState, JudgeCalibration

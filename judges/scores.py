@@ -39,7 +39,7 @@ class Judged:
         """The target as judged; None while there is something to judge and no verdict."""
         if shown is not None and record is None:
             return None
-        return cls(target=target, shown=shown, record=record)
+        return cls(target=target, shown=shown, record=None if shown is None else record)
 
     @property
     def missing(self) -> Missing | None:
@@ -57,11 +57,14 @@ class Scores:
 
     def write(self, job: JobRecord, spec: JudgeSpec, rubric: Rubric, judged: Sequence[Judged]) -> int:
         """Appends what is not there yet, durable on return; how many. The same verdict of the same state of a target is
-        one score, unless the target is now known to have been chosen with a larger probability."""
+        one score, unless the target is now known to have been chosen with a larger probability. One that is gone gets
+        none: a row would name what an erasure took."""
         known = self._known(job, [one.target for one in judged])
         rows: dict[str, NewScore] = {}
         for one in judged:
-            content = one.shown.content.hash if one.shown is not None else ""
+            if one.shown is None:
+                continue
+            content = one.shown.content.hash
             told = known.get((one.target.target, _name(one.target)), {})
             if told.get(content[:24], -1.0) >= one.target.probability:
                 continue

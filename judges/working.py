@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
 from core.clock import Clock
-from core.errors import InvalidInput
+from core.errors import Conflict, InvalidInput
 from judges.asking import Call, Seen
 from judges.choosing import id_of
 from judges.content import Content
@@ -30,6 +30,7 @@ from judges.scores import Judged, Scores
 from judges.service_targets import Reading, Shown
 from judges.stored import reply_json, rubric_of, spec_of, verdict_key
 from store.control.control import Control
+from store.control.erasures import Erasure
 from store.control.judge_records import JobRecord, JobStatus, TargetRecord, VerdictRecord
 
 TICK_S: Final = 0.5
@@ -171,6 +172,7 @@ class JobWork:
 
     async def _slice(self, asker: Asking, number: int, targets: Sequence[TargetRecord]) -> None:
         control, job = self._means.control, self._job
+        erased = await asyncio.to_thread(control.erasures, job.tenant)
         shown = await asyncio.to_thread(self._means.read, targets)
         keys = {
             id_of(one): verdict_key(self._spec, shown[id_of(one)].content) for one in targets if id_of(one) in shown
@@ -184,8 +186,25 @@ class JobWork:
         kept |= await self._asked(asker, wanted)
         if self._trouble is not None or (self._stopping.is_set() and not self._job.status.ended):
             return  # what is kept is found again
+        shown = await asyncio.to_thread(self._left, targets, shown, erased)
         judged = [Judged.of(one, shown.get(id_of(one)), kept.get(keys.get(id_of(one), ""))) for one in targets]
         await asyncio.to_thread(self._settle, number, [one for one in judged if one is not None], targets)
+
+    def _left(
+        self, targets: Sequence[TargetRecord], shown: Mapping[str, Shown], erased: Sequence[Erasure]
+    ) -> Mapping[str, Shown]:
+        """Those that are there still. An erasure that went on meanwhile did not see the verdicts that came behind it:
+        what was said of targets that are gone goes here. Raises Conflict where the job has to be taken up again."""
+        control, tenant = self._means.control, self._job.tenant
+        now = control.erasures(tenant)
+        if now != erased and self._job.params.get("run_id"):
+            raise Conflict("an erasure went on meanwhile: the trials that are left are read anew")
+        if now != erased or any(one.finished_at_ns is None for one in now):
+            again = self._means.read(targets)
+            shown = {name: one for name, one in shown.items() if name in again}
+        if gone := {one.session_id for one in targets if id_of(one) not in shown}:
+            control.forget_verdicts(tenant, sorted(gone))
+        return shown
 
     async def _asked(self, asker: Asking, wanted: Mapping[str, tuple[TargetRecord, Shown]]) -> dict[str, VerdictRecord]:
         """The verdicts that were asked for and are kept, in order, as far as budget and patience go."""

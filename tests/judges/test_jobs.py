@@ -265,7 +265,7 @@ def test_a_collector_that_does_not_answer_holds_no_job_up(tmp_path: Path) -> Non
         assert it.sink.spans == {}
 
 
-def test_sessions_that_went_are_unscored_and_no_model_is_asked(tmp_path: Path) -> None:
+def test_sessions_that_went_are_counted_and_no_model_is_asked(tmp_path: Path) -> None:
     with court(tmp_path, n=3) as it:
         spec = it.judge()
         control = it.shell.services.control
@@ -285,7 +285,5 @@ def test_sessions_that_went_are_unscored_and_no_model_is_asked(tmp_path: Path) -
         it.shell.services.judge_asked.set()
         done = it.ended({"judge": "resolution", "job_id": "judging_gone"})
         assert (done["status"], done["n_done"], done["missing"]) == ("done", 2, {"no_content": 1})
-        assert {one["session_id"]: one["unscored"] for one in it.scores()} == {
-            "s1": None, "gone": "no_content", "s2": None,
-        }  # fmt: skip
+        assert {one["session_id"]: one["unscored"] for one in it.scores()} == {"s1": None, "s2": None}  # no row names it
         assert len(it.model.asked) == 2

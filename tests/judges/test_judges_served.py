@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from core.clock import NS_PER_S, system_clock
 from core.records import Role
@@ -16,6 +19,7 @@ from server.cli.main import main
 from server.cli.outcome import ExitCode
 from server.erasing import Erasing
 from server.scheduler import Scheduler
+from store.control.tables import JUDGE_VERDICTS
 from tests.judges.answering import Said, verdict
 from tests.judges.judged import RUBRIC, WINDOW, Court, court
 from tests.server.shell import AIRLINE, served
@@ -177,3 +181,27 @@ def test_an_erasure_takes_replies_and_traces_of_the_judges_calls(tmp_path: Path)
         assert {one["session_id"] for one in it.scores()} == {"s2", "s3"}
         left = it.ask("GET", "sessions", params={**WINDOW, "limit": 100})["items"]
         assert {one["session_id"] for one in left} == {"s2", "s3", "judge.s2"}
+
+
+def test_an_erasure_while_a_job_is_at_work_leaves_nothing_behind(tmp_path: Path) -> None:
+    erased = threading.Event()
+
+    def script(index: int, body: dict[str, Any]) -> Said:
+        said = verdict("pass", explanation="marker-8c1f of the user")
+        return replace(said, wait=erased) if '"answer 1"' in json.dumps(body).replace("\\", "") else said
+
+    with court(tmp_path, script, n=3) as it:
+        it.judge()
+        job = it.run()
+        wait_until(lambda: len(it.model.asked) == 3, 60, "all to be asked")
+        erasing = Erasing(it.shell.services.settings)
+        erasing.carry_out(erasing.begin(AIRLINE, "u1"))
+        erasing.close()
+        erased.set()
+        done = it.ended(job)
+        assert (done["status"], done["n_done"], done["missing"]) == ("done", 2, {"no_content": 1})
+        assert {one["session_id"] for one in it.scores()} == {"s2", "s3"}
+        with it.shell.services.control._database.read() as connection:
+            kept = connection.execute(select(JUDGE_VERDICTS.c.session_id)).scalars().all()
+        assert sorted(kept) == ["s2", "s3"]
+        assert done["n_paid"] == 3  # what it cost stays counted

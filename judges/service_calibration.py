@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -22,7 +23,7 @@ from judges.canaries import FEWEST, SOURCES, Canary, CanaryKind, Judged, canarie
 from judges.content import Content
 from judges.forecasting import Foreseen, foreseen
 from judges.leanings import Seen
-from judges.records import JudgeSpec, Rubric, ScaleKind, Verdict
+from judges.records import JudgeSpec, Reply, Rubric, ScaleKind, Verdict
 from judges.service_pairs import unlabelled
 from judges.stored import rubric_of, spec_of, verdict_of
 from judges.voting import total
@@ -294,10 +295,20 @@ def _seen(
                 length=row["length"] if one is None else float(len(one.said)),
                 prompt="" if one is None else next((m.text for m in one.messages if m.role == "user"), ""),
                 models=() if one is None else tuple(dict.fromkeys(m.model for m in one.model_calls if m.model)),
-                replies=replies.get(row["kept"], ()),
+                replies=replies.get(row["kept"]) or _imported(row["orders"]),
             )
         )
     return tuple(found)
+
+
+def _imported(orders: str | None) -> tuple[Reply, ...]:
+    """The two replies of an imported pair, where they are known."""
+    if orders is None:
+        return ()
+    return tuple(
+        Reply(model="imported", shown=shown, labels=() if label is None else (str(label),))
+        for shown, label in zip(("ab", "ba"), json.loads(orders), strict=True)
+    )
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

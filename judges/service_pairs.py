@@ -38,6 +38,7 @@ SCHEMA: Final = pl.Schema(
         "queue": pl.String(),
         "length": pl.Float64(),  # of a pair: characters of the first answer less those of the second
         "kept": pl.String(),  # the key of the verdict in the control database, where it is kept there
+        "orders": pl.String(),  # of an imported pair: JSON of what was chosen in the order ab, and in ba
     }
 )
 _HALF: Final = 0.5
@@ -78,6 +79,7 @@ def unlabelled(
         app=_said("app"),
         release=_said("release"),
         kept=_said("verdict"),
+        orders=_said("orders"),
         length=_said("length_difference").cast(pl.Float64, strict=False),
     )
     if app is not None:

@@ -55,6 +55,8 @@ def test_a_pair_has_all_that_is_known_of_it(kept: Kept) -> None:
         "n_annotators": 2,
         "queue": "helped",
         "kept": None,
+        "length": None,
+        "orders": None,
     }
     every = unlabelled(kept.tenant, kept.control, ACME, judge_of())
     assert every.schema == SCHEMA

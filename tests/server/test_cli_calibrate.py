@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from core.records import Role
 from server.cli.main import main
 from server.cli.outcome import ExitCode
+from tests.judges.biases.llmbar import verdicts
 from tests.server.shell import AIRLINE, Shell, running_shell, served
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "tau2_judges" / "judge_verdicts_flat.csv"
@@ -62,3 +64,21 @@ def test_a_dry_run_keeps_nothing(connection: list[str], shell: Shell, capsys: py
 )
 def test_what_cannot_be_calibrated_ends_with_its_code(connection: list[str], words: list[str], code: ExitCode) -> None:
     assert main(["judges", "calibrate", *words, *connection]) == code
+
+
+def test_both_orders_of_imported_pairs_give_the_judges_order_bias(
+    connection: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = verdicts().filter(
+        (pl.col("subset") == "LLMBar/Natural")
+        & (pl.col("judge") == "GPT-4")
+        & (pl.col("prompting") == "Vanilla_NoRules")
+    )
+    file = tmp_path / "gpt4.csv"
+    rows.drop("first", "second").write_csv(file)
+    assert main(["import", "verdicts", str(file), *connection]) == ExitCode.OK
+    capsys.readouterr()
+    main(["judges", "calibrate", "llmbar-gpt-4-vanilla_norules", "--json", *connection])
+    order = json.loads(capsys.readouterr().out)["report"]["biases"]["order"]
+    assert (order["n"], order["consistency"]["value"]) == (100, 0.97)
+    assert order["p_first"]["value"] == pytest.approx(0.505)

@@ -285,5 +285,5 @@ def test_sessions_that_went_are_counted_and_no_model_is_asked(tmp_path: Path) ->
         it.shell.services.judge_asked.set()
         done = it.ended({"judge": "resolution", "job_id": "judging_gone"})
         assert (done["status"], done["n_done"], done["missing"]) == ("done", 2, {"no_content": 1})
-        assert {one["session_id"]: one["unscored"] for one in it.scores()} == {"s1": None, "s2": None}  # no row names it
+        assert {one["session_id"]: one["unscored"] for one in it.scores()} == {"s1": None, "s2": None}
         assert len(it.model.asked) == 2

@@ -7,16 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from core.errors import InvalidInput
+import polars as pl
+
+from core.errors import InvalidInput, NotFound
 from core.ids import trace_id
 from core.records import EvaluatorKind, Principal, TargetKind
 from core.windows import Window
 from evaluators import owners
+from judges.choosing import id_of
+from judges.content import Content
 from judges.labels import draws, items
 from judges.labels.draws import Candidate, Wanted
 from judges.labels.sampling import Design
+from judges.records import ScaleKind
 from judges.service_labels import LabelService
+from judges.service_targets import reading
 from judges.stored import rubric_of
+from store.control.judge_records import TargetRecord
 from store.control.label_records import QueueRecord, TaskRecord
 from store.judged import newest_said
 
@@ -64,7 +71,8 @@ def sample(service: LabelService, name: str, wanted: Wanted, window: Window, *, 
     def made(queue: QueueRecord, tasks: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[TaskRecord]]:
         return draws.merged(queue, tasks, candidates, design, draw, wanted)
 
-    n_new, n_changed = service.control.add_label_tasks(by.tenant, name, made, draw=draw, by=by)
+    texts = {draws.task_id(one.target, one.item): one.text for one in candidates if one.text is not None}
+    n_new, n_changed = service.control.add_label_tasks(by.tenant, name, made, texts=texts, draw=draw, by=by)
     if n_changed:
         service.settle(name, by.tenant)
     return Drawn(design=design, n_new=n_new, n_changed=n_changed, n_there=n_there)
@@ -85,7 +93,7 @@ def with_version(service: LabelService, queue: QueueRecord, wanted: Wanted) -> W
 
 def population(service: LabelService, queue: QueueRecord, wanted: Wanted, window: Window) -> list[Candidate]:
     """What a draw is made from, in order of the item: nothing that came after now. Sessions of judges themselves are
-    never among it."""
+    never among it, nor pairs of runs that are gone."""
     store = service.store.tenant(queue.tenant)
     if wanted.judge is None:
         found = owners.beginning_in(store, window, queue.app, None)
@@ -96,7 +104,11 @@ def population(service: LabelService, queue: QueueRecord, wanted: Wanted, window
     said = newest_said(store, wanted.judge, EvaluatorKind.JUDGE, version=wanted.judge_version, window=window)
     made = (_candidate(row) for row in said.iter_rows(named=True))
     now = service.clock()
-    return [one for one, app in made if app in (queue.app, None) and one.at_ns < now]
+    found = [one for one, app in made if app in (queue.app, None) and one.at_ns < now]
+    if queue.rubric_body["kind"] != ScaleKind.PAIRWISE.value:
+        return found
+    texts = _pairs(service, queue, said)
+    return [replace(one, text=texts[one.session_id]) for one in found if one.session_id in texts]
 
 
 def add(service: LabelService, name: str, wanted: Sequence[NewItem], assign: Sequence[str], *, by: Principal) -> int:
@@ -151,6 +163,33 @@ def _task(queue: str, one: NewItem, at_ns: int) -> tuple[TaskRecord, dict[str, A
         created_at_ns=at_ns,
     )
     return task, None if one.content is None else items.checked(one.content)
+
+
+def _pairs(service: LabelService, queue: QueueRecord, said: pl.DataFrame) -> dict[str, dict[str, str]]:
+    """Both answers of each pair as its judge was shown them, by the session of the first."""
+    runs: dict[tuple[str, str], list[TargetRecord]] = {}
+    for row in said.iter_rows(named=True):
+        about = json.loads(row["metadata"] or "{}")
+        if row["session_id"] and about.get("run_id") and about.get("against"):
+            one = TargetRecord(
+                target=TargetKind.EXAMPLE.value, session_id=row["session_id"], probability=1.0, run_id=about["run_id"],
+                example_id=about.get("example_id"), trial=about.get("trial"),
+            )  # fmt: skip
+            runs.setdefault((about["run_id"], about["against"]), []).append(one)
+    found = {}
+    for (run_id, against), targets in runs.items():
+        try:
+            read = reading(service.control, service.store.tenant(queue.tenant), queue.tenant, run_id, against)
+        except NotFound:
+            continue
+        shown = read(targets)
+        found |= {one.session_id: _texts(shown[id_of(one)].content) for one in targets if id_of(one) in shown}
+    return found
+
+
+def _texts(pair: Content) -> dict[str, str]:
+    names = {"question": "question", "answer_1": "answer_a", "answer_2": "answer_b"}
+    return {names[part.name]: next(iter(json.loads(part.text).values())) for part in pair.parts}
 
 
 def _candidate(row: Mapping[str, Any]) -> tuple[Candidate, str | None]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +30,7 @@ _SAME: Final = ("judge", "judge_version", "by_segment")
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """Something that may be drawn: a session or a turn, and what a judge said of it when. Without a judge there is no
-    `verdict`, and `at_ns` is when it began."""
+    `verdict`, and `at_ns` is when it began. `text` is what is shown of a pair: both answers."""
 
     target: TargetKind
     session_id: str
@@ -39,6 +39,7 @@ class Candidate:
     verdict: str | None = None
     confidence: float | None = None
     segment: str | None = None
+    text: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
     def item(self) -> str:
@@ -167,6 +168,7 @@ def merged(
             target=one.target,
             session_id=one.session_id,
             trace_id=one.trace_id,
+            has_text=one.text is not None,
             stratum=stratum(one, wanted),
             segment=one.segment,
             probability=chance(one, draws, wanted),

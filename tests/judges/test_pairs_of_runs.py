@@ -88,3 +88,25 @@ def test_what_is_no_pair_is_refused(tmp_path: Path) -> None:
         assert "another dataset" in it.run("better", 422, run_id="run_new", against="run_other")["detail"]
         assert "name both" in it.run("better", 422, against="run_new")["detail"]
         it.run("better", 404, run_id="run_new", against="run_nobody")
+
+
+def test_people_see_the_pairs_that_the_judge_saw(tmp_path: Path) -> None:
+    with court(tmp_path, polite, n=1) as it:
+        it.judge(name="better", rubric=RUBRIC)
+        keep(it, "run_new", [*[f"a polite answer {n}" for n in range(6)], "none"])
+        keep(it, "run_old", [*[f"curt {n}" for n in range(6)], "none"])
+        it.judged("better", run_id="run_new", against="run_old")
+        it.ask("POST", "label-queues", 201, json={"name": "pairs", "app": "airline", "judge": "better"})
+        drawn = it.ask("POST", "label-queues/pairs/sample", json={"since": "1d", "n": 6, "judge": "better"})
+        assert drawn["n_new"] == 6
+        for _ in range(6):
+            told = it.ask("POST", "label-queues/pairs/next", role=Role.USER)
+            assert told["content"]["pair"]
+            texts = {part["name"]: part["entries"][0] for part in told["content"]["parts"]}
+            assert "polite" in texts["answer_1"]["answer"], "the first answer is the first run's"
+            assert "curt" in texts["answer_2"]["answer"]
+            task = told["task"]["task_id"]
+            answers = f"label-queues/pairs/tasks/{task}/annotations"
+            it.ask("POST", answers, role=Role.USER, json={"labels": ["B"]})
+        made = it.ask("POST", "judges/better/calibrations", 201, json={"canaries": False})
+        assert (made["n"], made["report"]["agreement"]["agreement"]["value"]) == (6, 0.0)

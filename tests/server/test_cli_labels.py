@@ -202,8 +202,8 @@ def test_a_terminal_gives_single_keys_and_is_put_back(shell: Shell, url: str, de
     try:
         wait_until(lambda: termios.tcgetattr(ours)[3] & termios.ICANON == 0, 60, "the command to wait for a key")
         os.write(ours, b"\x1b[A2")  # an arrow is passed over
-        tasks = lambda: shell.services.control.label_tasks(AIRLINE, name)[1]  # noqa: E731
-        wait_until(lambda: tasks()[0].label == "pass", 60, "the label to be kept")
+        control = shell.services.control
+        wait_until(lambda: control.label_tasks(AIRLINE, name)[1][0].label == "pass", 60, "the label to be kept")
         wait_until(lambda: termios.tcgetattr(ours)[3] & termios.ICANON == 0, 60, "the next task")
         os.write(ours, b"q")
         out, _ = process.communicate(timeout=60)

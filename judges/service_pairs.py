@@ -42,6 +42,7 @@ SCHEMA: Final = pl.Schema(
     }
 )
 _HALF: Final = 0.5
+IMPORTED: Final = "outcome_"  # begins the ids of outcomes that were imported
 
 
 def unlabelled(
@@ -130,13 +131,17 @@ def _words(control: Control, tenant: TenantId, judge: JudgeSpec) -> tuple[str, s
 
 
 def _label(said: pl.DataFrame, kind: EvaluatorKind) -> pl.DataFrame:
+    """Labels of one kind. What a plain score says of its own chance weighs nothing: by a tiny one it would outweigh all
+    labels that were drawn."""
+    chance = _said("probability").cast(pl.Float64, strict=False)
+    drawn = pl.any_horizontal(pl.col("score_id").str.starts_with(one) for one in (LABEL, IMPORTED))
     return said.filter(pl.col("label").is_not_null()).select(
         "target",
         "label",
         label_kind=pl.lit(kind.value),
         label_at_ns="at_ns",
         label_explanation="explanation",
-        p_human=_said("probability").cast(pl.Float64, strict=False),
+        p_human=pl.when(drawn & (chance > 0) & (chance <= 1)).then(chance),
         n_annotators=_said("n_annotators").cast(pl.Int64, strict=False),
         queue=_said("queue"),
     )

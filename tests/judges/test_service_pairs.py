@@ -127,3 +127,18 @@ def test_what_somebody_wrote_as_plain_scores_is_neither(kept: Kept) -> None:
 
 def test_nothing_is_an_empty_frame(kept: Kept) -> None:
     assert pairs(kept.tenant, kept.control, ACME, judge_of()).schema == SCHEMA
+
+
+@pytest.mark.parametrize("chance", [1e-12, 0, -1, 5, "nan", "inf"])
+def test_a_plain_outcome_has_no_say_in_its_weight(kept: Kept, chance: object) -> None:
+    kept.judged(judge_of(), [("s1", "pass"), ("s2", "pass")], at_ns=NOW)
+    kept.labelled([("s1", "pass")], at_ns=NOW)
+    outcome = NewScore(
+        evaluator="helped", evaluator_kind=EvaluatorKind.OUTCOME, target=TargetKind.SESSION, session_id="s2", value=1.0,
+        metadata={"probability": chance},
+    )  # fmt: skip
+    append_scores(kept.tenant, [outcome], ids=["score_1"], author="somebody", now_ns=NOW)
+    assert [(one["session_id"], one["p_human"]) for one in found(kept)] == [("s1", 0.25), ("s2", None)]
+    append_scores(kept.tenant, [outcome], ids=["outcome_1"], author="import", now_ns=NOW + 1)
+    known = isinstance(chance, float)
+    assert [one["p_human"] for one in found(kept)] == [0.25, chance if known else None]

@@ -104,11 +104,11 @@ def population(service: LabelService, queue: QueueRecord, wanted: Wanted, window
     said = newest_said(store, wanted.judge, EvaluatorKind.JUDGE, version=wanted.judge_version, window=window)
     made = (_candidate(row) for row in said.iter_rows(named=True))
     now = service.clock()
-    found = [one for one, app in made if app in (queue.app, None) and one.at_ns < now]
+    own = [one for one, app in made if app in (queue.app, None) and one.at_ns < now]
     if queue.rubric_body["kind"] != ScaleKind.PAIRWISE.value:
-        return found
+        return own
     texts = _pairs(service, queue, said)
-    return [replace(one, text=texts[one.session_id]) for one in found if one.session_id in texts]
+    return [replace(one, text=texts[one.session_id]) for one in own if one.session_id in texts]
 
 
 def add(service: LabelService, name: str, wanted: Sequence[NewItem], assign: Sequence[str], *, by: Principal) -> int:
@@ -176,7 +176,7 @@ def _pairs(service: LabelService, queue: QueueRecord, said: pl.DataFrame) -> dic
                 example_id=about.get("example_id"), trial=about.get("trial"),
             )  # fmt: skip
             runs.setdefault((about["run_id"], about["against"]), []).append(one)
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for (run_id, against), targets in runs.items():
         try:
             read = reading(service.control, service.store.tenant(queue.tenant), queue.tenant, run_id, against)

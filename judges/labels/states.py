@@ -1,8 +1,9 @@
 """The life of a task of a label queue: who is offered it, what an answer, a skip and an adjudication make of it. Pure.
 
 needs_review -> needs_others_review -> completed, or needs_adjudication where everybody answered and no label has a
-majority; skipped where as many as should answer would not. A person's own answer may be given again until the task is
-completed; where it is one person's alone, until somebody adjudicates it. Who answers when others were faster is told
+majority; skipped where as many as should answer would not. A person's own answer may be given again until as many have
+answered as should: later, who learns that the others said something else could join them. One person's alone may be,
+until somebody adjudicates it. Who answers when others were faster is told
 so, and nothing of it is counted.
 """
 
@@ -20,6 +21,7 @@ from store.control.label_records import AnnotationRecord, How, QueueRecord, Task
 from store.control.labelling import TaskChange
 
 MOST_ANNOTATORS: Final = 20
+_DECIDED: Final = (TaskStatus.COMPLETED, TaskStatus.NEEDS_ADJUDICATION)
 _OVER: Final = "others completed this task meanwhile; your answer was not counted, go on with the next"
 
 
@@ -151,8 +153,8 @@ def _may_answer(task: TaskRecord, annotator: str) -> None:
     if annotator not in task.answered:
         if not task.status.is_open:
             raise Conflict(_OVER)
-    elif task.status is TaskStatus.COMPLETED and (task.n_answers > 1 or not task.answered[annotator]):
-        raise Conflict("this task is completed; what you said of it stays as it is")
+    elif task.status in _DECIDED and (task.n_answers > 1 or not task.answered[annotator]):
+        raise Conflict("as many have answered this task as were asked to; what you said of it stays as it is")
 
 
 def _decided(task: TaskRecord, status: TaskStatus, label: str | None, how: How | None, at_ns: int) -> TaskRecord:

@@ -224,6 +224,18 @@ def test_an_answer_is_given_again_until_the_task_is_completed(shell: Shell) -> N
     assert [one.after["labels"] for one in found if one.after][::-1] == [["pass"], ["fail"], ["fail"]]
 
 
+def test_who_learns_that_the_others_disagree_cannot_join_them(shell: Shell) -> None:
+    name = queue(shell, "joining", items=1)
+    task_id = ok(call(shell, "POST", f"/{name}/next", "ann"))["task"]["task_id"]
+    ok(label(shell, name, "ann", ["pass"], task_id))
+    ok(label(shell, name, "bob", ["fail"], task_id))
+    told = ok(call(shell, "GET", f"/{name}/progress", "bob"))  # all answered, and nothing is completed
+    assert (told["n_answers"], told["n_answers_wanted"], told["n_completed"]) == (2, 2, 0)
+    for who, said in (("bob", "pass"), ("ann", "fail")):
+        assert label(shell, name, who, [said], task_id).status_code == 409
+    assert ok(label(shell, name, "bob", ["fail"], task_id))["own"]["labels"] == ["fail"]  # the same again is no change
+
+
 def test_skips_requeues_and_annotators_who_leave(shell: Shell) -> None:
     name = queue(shell, "leave", n_annotators=1)
     body = {"items": [{"session_id": f"s{n}"} for n in range(1, 4)], "assign": ["ann"]}

@@ -76,7 +76,7 @@ def test_a_task_is_always_where_what_was_said_puts_it(acts: list[tuple[str, str]
                     assert len(set(live) - set(life.task.answered)) + life.task.n_answers <= n
             case "pass" | "fail" | "skip":
                 answered = life.give(who, None if act == "skip" else act)
-                if before.status is TaskStatus.COMPLETED and before.n_answers > 1:
+                if before.status in (TaskStatus.COMPLETED, TaskStatus.NEEDS_ADJUDICATION) and before.n_answers > 1:
                     assert not answered
             case "requeue":
                 life.task = states.requeue(life.task, who, 7)

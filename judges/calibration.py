@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from evaluators.statistics.estimates import Estimate
+from judges.agreement.alternative import Annotators
 from judges.agreement.certificate import Standing
 from judges.agreement.plain import plain
 from judges.agreement.report import WEEK_NS, AgreementReport, agreement_report
@@ -38,13 +39,14 @@ class Ran:
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """All that a calibration is made of. `pairs` has the columns of judges/service_pairs.py, `annotations` target,
-    annotator and label; `canaries` is None with the reason `no_canaries`."""
+    annotator and label, by people who are `annotators`; `canaries` is None with the reason `no_canaries`."""
 
     spec: JudgeSpec
     rubric: Rubric
     pairs: pl.DataFrame
     n_verdicts: int
     annotations: pl.DataFrame | None = None
+    annotators: Annotators = Annotators.SKILLED
     seen: Sequence[Seen] = ()
     canaries: Ran | None = None
     no_canaries: str = "they were not asked for"
@@ -74,7 +76,9 @@ def calibrated(found: Found, *, bar: float, seed: int, at_ns: int, window_ns: in
     people = None if found.annotations is None else _simple(found.annotations, rubric)
     labels = (FAILS, PASSES) if rubric.kind is ScaleKind.MULTI_LABEL else rubric.labels
     ordinal = rubric.kind is ScaleKind.ORDINAL
-    agreed = agreement_report(frame, labels, ordinal, bar, seed, annotations=people, window_ns=window_ns)
+    agreed = agreement_report(
+        frame, labels, ordinal, bar, seed, annotations=people, annotators=found.annotators, window_ns=window_ns
+    )
     ran = found.canaries
     leaning = biases(
         rubric,
@@ -97,6 +101,7 @@ def calibrated(found: Found, *, bar: float, seed: int, at_ns: int, window_ns: in
         "window": None if found.window is None else list(found.window),
         "at_ns": at_ns,
         "seed": seed,
+        "annotators": found.annotators.value,
         "state": state.value,
         "reason": reason,
         "labels_more": agreed.certificate.labels_more,

@@ -17,6 +17,7 @@ from core.records import Principal, TargetKind
 from core.windows import Window
 from evaluators.reading import trajectories
 from evaluators.records import Trajectory
+from judges.agreement.alternative import Annotators
 from judges.agreement.certificate import BAR
 from judges.calibration import Calibrated, Found, Ran, calibrated
 from judges.canaries import FEWEST, SOURCES, Canary, CanaryKind, Judged, canaries, judged, report
@@ -46,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What is calibrated: a judge's version that holds, on verdicts decided in `window` (None: all) over `app` (None:
-    all), against the `bar`. Raises InvalidInput naming the field."""
+    all), against the `bar`, labelled by people who are `annotators`. Raises InvalidInput naming the field."""
 
     judge: str
     app: str | None = None
@@ -54,6 +55,7 @@ class Asked:
     bar: float = BAR
     seed: int = 0
     canaries: bool = True
+    annotators: Annotators = Annotators.SKILLED
 
     def __post_init__(self) -> None:
         if not 0 < self.bar < 1:  # NaN neither
@@ -97,6 +99,7 @@ def gather(control: Control, store: TenantStore, tenant: TenantId, asked: Asked)
         pairs=pairs,
         n_verdicts=every.height,
         annotations=annotations_of(control, tenant, rubric),
+        annotators=asked.annotators,
         seen=_seen(control, store, tenant, rubric, every if rubric.kind is ScaleKind.PAIRWISE else pairs),
         no_canaries=why_not,
         app=asked.app,

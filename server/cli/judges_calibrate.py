@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--app", help="only verdicts over this app: the certificate is for it alone")
     parser.add_argument("--since", type=since, help="only verdicts of this time (default: all)")
     parser.add_argument("--bar", type=float, default=0.7, help="what kappa's lower bound has to reach (default: 0.7)")
+    parser.add_argument(
+        "--annotators",
+        choices=("experts", "skilled", "crowd"),
+        default="skilled",
+        help="who labelled: how much worse than a person a judge may be in the alternative-annotator test "
+        "(default: skilled)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     parser.add_argument("--no-canaries", action="store_true", help="ask nothing; then no judge is certified")
     parser.add_argument("--dry-run", action="store_true", help="say what it would take; ask and keep nothing")
@@ -47,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     api = client_of(args, timeout_s=PATIENCE_S)
     path = f"/api/v1/judges/{quote(args.name, safe='')}/calibrations"
     body: dict[str, Any] = {"bar": args.bar, "seed": args.seed, "canaries": not args.no_canaries}
+    body["annotators"] = args.annotators
     body |= {name: getattr(args, name) for name in ("app", "since") if getattr(args, name)}
     if args.dry_run:
         told = api.post(f"{path}/forecast", body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,7 +36,8 @@ Moment = Annotated[str | None, Query(max_length=40)]
 
 class WantedCalibration(BaseModel):
     """What is calibrated: verdicts over `app` (all), decided since or from start to end (all), against the `bar`.
-    Without `canaries` no judge is certified. The same `seed` gives the same figures."""
+    Without `canaries` no judge is certified. The same `seed` gives the same figures. `annotators` says who labelled,
+    which sets how much worse than a person a judge may be in the alternative-annotator test."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,6 +48,7 @@ class WantedCalibration(BaseModel):
     bar: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.7
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     canaries: bool = True
+    annotators: Literal["experts", "skilled", "crowd"] = "skilled"
 
 
 class CalibrationForecast(BaseModel):
@@ -259,11 +261,13 @@ def list_disagreements(
 
 
 def _asked(name: str, wanted: WantedCalibration, services: Services) -> Asked:
+    from judges.agreement.alternative import Annotators
     from judges.service_calibration import Asked
 
     window = _window(services, wanted.since, wanted.start, wanted.end)
     same = ("app", "bar", "seed", "canaries")
-    return Asked(judge=name, window=window, **{each: getattr(wanted, each) for each in same})
+    of = {each: getattr(wanted, each) for each in same}
+    return Asked(judge=name, window=window, annotators=Annotators(wanted.annotators), **of)
 
 
 def _window(services: Services, since: str | None, start: str | None, end: str | None) -> Window | None:

@@ -257,3 +257,24 @@ def test_an_imported_judge_is_calibrated_like_any_other(importing: Importing) ->
     told = json.loads(importing.capsys.readouterr().out)
     assert (code, told["state"]) == (ExitCode.FAILED, "failed")  # it passes nearly everything
     assert told["n"] == 114
+
+
+def test_who_labelled_sets_what_the_test_of_a_stand_in_allows(importing: Importing, tmp_path: Path) -> None:
+    path = tmp_path / "three.csv"
+    people = ("ann", "bob", "cy")
+    said = [("pass", "pass", "pass" if n % 9 else "fail") if n % 3 else ("fail", "fail", "fail") for n in range(36)]
+    rows = [
+        f"three-{n},{said[n][0] if k == 0 else ''},{label},{people[k]}"
+        for n in range(36)
+        for k, label in enumerate(said[n])
+    ]
+    path.write_text("\n".join(["session_id,verdict,label,annotator", *rows]) + "\n")
+    importing.json(path, "--judge", "stand-in", "--rubric", "helpful")
+    key = importing.shell.keys[AIRLINE, Role.POWER_USER]
+    words = ["judges", "calibrate", "stand-in", "--json", "--url", importing.url, "--key", key]
+    found = {}
+    for who in (None, "experts", "crowd"):
+        main([*words, *([] if who is None else ["--annotators", who])])
+        told = json.loads(importing.capsys.readouterr().out)["report"]
+        found[told["annotators"]] = told["agreement"]["alternative"]["epsilon"]
+    assert found == {"skilled": 0.15, "experts": 0.2, "crowd": 0.1}

@@ -199,9 +199,9 @@ def _examples(control: Control, tenant: TenantId, run: RunRecord) -> dict[str, E
 
 def _check_live(rubric: Rubric, app: str) -> None:
     if rubric.kind is ScaleKind.PAIRWISE or rubric.target not in (TargetKind.SESSION, TargetKind.TURN):
-        raise InvalidInput(
-            f"rubric {rubric.name} grades {_wanted(rubric)}; live traffic has sessions and turns", "judge"
-        )
+        instead = "name a run, and the run to compare it with" if rubric.kind is ScaleKind.PAIRWISE else "name a run"
+        said = f"rubric {rubric.name} grades {_wanted(rubric)}; live traffic has sessions and turns: {instead}"
+        raise InvalidInput(said, "judge")
     if app == APP:
         raise InvalidInput("the judges' own calls are not judged", field="app")
 

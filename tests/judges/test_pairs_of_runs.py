@@ -87,6 +87,7 @@ def test_what_is_no_pair_is_refused(tmp_path: Path) -> None:
         assert "same run" in it.run("better", 422, run_id="run_new", against="run_new")["detail"]
         assert "another dataset" in it.run("better", 422, run_id="run_new", against="run_other")["detail"]
         assert "name both" in it.run("better", 422, against="run_new")["detail"]
+        assert "the run to compare it with" in it.run("better", 422)["detail"], "live traffic has no pairs"
         it.run("better", 404, run_id="run_new", against="run_nobody")
 
 

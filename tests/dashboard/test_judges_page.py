@@ -141,12 +141,13 @@ def test_a_calibration_is_foreseen_and_then_made(page: Page, judged: Judged) -> 
     page.get_by_role("button", name="What would it take?").click()
     expect(page.get_by_text(re.compile("150 labels beside 150 verdicts; [0-9]+ canaries"))).to_be_visible()
     page.get_by_test_id("stPopoverBody").get_by_role("button", name="Calibrate", exact=True).click()
-    plot = page.locator(".st-key-assay-chart-judge-kappa .js-plotly-plot")
     page.wait_for_function(
-        "() => { const plot = document.querySelector('.st-key-assay-chart-judge-kappa .js-plotly-plot');"
-        " return plot && plot.data && plot.data[plot.data.length - 1].x.length > 1; }"
+        "() => [...document.querySelectorAll('.st-key-assay-chart-judge-kappa .js-plotly-plot')]"
+        ".some(plot => plot.data && plot.data[plot.data.length - 1].x.length > 1)"
     )
-    expect(plot).to_be_visible()
+    expect(page.locator(".st-key-assay-judge-statement").first).to_contain_text("over 150 labels")
+    answer = judged.shell.client.get(f"/api/v1/judges/{CERTIFIED}/calibrations", headers=judged.shell.headers())
+    assert len(answer.json()["items"]) == 2
 
 
 def test_a_run_begins_after_its_forecast(page: Page, judged: Judged) -> None:

@@ -39,12 +39,14 @@ class Ran:
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """All that a calibration is made of. `pairs` has the columns of judges/service_pairs.py, `annotations` target,
-    annotator and label, by people who are `annotators`; `canaries` is None with the reason `no_canaries`."""
+    annotator and label, by people who are `annotators`; `judged` is `pairs` with what has no label
+    yet; `canaries` is None with the reason `no_canaries`."""
 
     spec: JudgeSpec
     rubric: Rubric
     pairs: pl.DataFrame
     n_verdicts: int
+    judged: pl.DataFrame | None = None
     annotations: pl.DataFrame | None = None
     annotators: Annotators = Annotators.SKILLED
     seen: Sequence[Seen] = ()
@@ -74,10 +76,19 @@ def calibrated(found: Found, *, bar: float, seed: int, at_ns: int, window_ns: in
     rubric = found.rubric
     frame, notes = _weighted(_large_segments(_simple(found.pairs, rubric)), found.notes)
     people = None if found.annotations is None else _simple(found.annotations, rubric)
+    judged = None if found.judged is None else _simple(found.judged, rubric)
     labels = (FAILS, PASSES) if rubric.kind is ScaleKind.MULTI_LABEL else rubric.labels
     ordinal = rubric.kind is ScaleKind.ORDINAL
     agreed = agreement_report(
-        frame, labels, ordinal, bar, seed, annotations=people, annotators=found.annotators, window_ns=window_ns
+        frame,
+        labels,
+        ordinal,
+        bar,
+        seed,
+        annotations=people,
+        annotators=found.annotators,
+        judged=judged,
+        window_ns=window_ns,
     )
     ran = found.canaries
     leaning = biases(
@@ -109,7 +120,7 @@ def calibrated(found: Found, *, bar: float, seed: int, at_ns: int, window_ns: in
         "n_labels": frame.height,
         "label_kinds": dict(Counter(frame["label_kind"].drop_nulls().to_list())),
         "pass_rates": share,
-        "notes": [*_plain_words(agreed, share, frame), *notes],
+        "notes": [*_plain_words(agreed, share, frame), *_disputed(judged, people), *notes],
         "agreement": agreed.as_json(),
         "biases": _biases(leaning),
         "canaries": _canaries(found),
@@ -211,6 +222,16 @@ def _plain_words(agreed: AgreementReport, share: Mapping[str, float | None], fra
     elif len(kinds) > 1:
         found.append("Some labels are outcomes, not people's.")
     return found
+
+
+def _disputed(judged: pl.DataFrame | None, people: pl.DataFrame | None) -> list[str]:
+    """What people disagree on and nobody decided: the hard cases, which kappa does not see."""
+    if judged is None or people is None:
+        return []
+    waiting = people.join(judged.filter(pl.col("label").is_null()).select("target"), on="target", how="semi")
+    n = waiting.group_by("target").agg(pl.col("label").n_unique()).filter(pl.col("label") > 1).height
+    said = "count for the ceiling and not for kappa: assay labels adjudicate"
+    return [f"People disagree on {n} that nobody decided yet; they {said}."] if n else []
 
 
 def _biases(leaning: Biases) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def gather(control: Control, store: TenantStore, tenant: TenantId, asked: Asked)
         rubric=rubric,
         pairs=pairs,
         n_verdicts=every.height,
+        judged=every,
         annotations=annotations_of(control, tenant, rubric),
         annotators=asked.annotators,
         seen=_seen(control, store, tenant, rubric, every if rubric.kind is ScaleKind.PAIRWISE else pairs),

@@ -98,6 +98,7 @@ def agreement_report(
     *,
     annotations: pl.DataFrame | None = None,
     annotators: Annotators = Annotators.SKILLED,
+    judged: pl.DataFrame | None = None,
     window_ns: int = WEEK_NS,
 ) -> AgreementReport:
     """Compares the verdicts of `frame` with its labels.
@@ -106,7 +107,9 @@ def agreement_report(
     verdict), segment, at_ns, and p, the chance of having been labelled (or p_judge and p_human, whose product that is).
     `labels` are all that the rubric offers, from worst to best where `ordinal`; a verdict that is none of them is
     missing, a label that is none is left out and counted. `annotations` has a row per answer of a person: target,
-    annotator, label; it needs `target` in the frame. Everything random follows from `seed`.
+    annotator, label; it needs `target` in the frame. `judged` has all that was judged, where the frame has
+    only what has a label: what people disagree on has none yet, and is part of the ceiling all the same. Everything
+    random follows from `seed`.
 
     Raises InvalidInput where columns are missing, labels repeat or a p lies outside 0 to 1.
     """
@@ -136,7 +139,7 @@ def agreement_report(
         segments=_segments(given, scale.rough(), bar),
         windows=_windows(given, scale.rough(), bar, window_ns),
         **_coefficients(given, of, scale, labels),
-        **_with_people(frame, given, labels, scale, annotations, annotators),
+        **_with_people(frame if judged is None else judged, given, labels, scale, annotations, annotators),
     )
 
 

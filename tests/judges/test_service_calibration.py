@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from core.clock import NS_PER_S
@@ -191,6 +193,22 @@ def test_labels_of_which_the_chance_is_known_are_weighted_by_it(kept: Kept) -> N
     said = calibrate(kept).report
     assert not said["agreement"]["weighted"]
     assert any("chance of being drawn is not known" in one for one in said["notes"])
+
+
+def test_what_people_disagree_on_counts_for_the_human_ceiling_before_anybody_decides_it(kept: Kept) -> None:
+    """Without the tasks in dispute people would agree wholly with each other, whatever they said."""
+    labelled(kept, 20)
+    kept.judged(judge_of(), [("s20", "pass"), ("s21", "fail")], at_ns=NOW)
+    asked = Asked(judge="helpfulness", canaries=False)
+    found = gather(kept.control, kept.tenant, ACME, asked).found
+    agreed = [(row["target"], row["label"], row["label"]) for row in found.pairs.iter_rows(named=True)]
+    both = [*agreed, ("session:s20", "pass", "fail"), ("session:s21", "fail", "pass")]
+    rows = [(target, who, said) for target, *two in both for who, said in zip(("ann", "bob"), two, strict=True)]
+    people = pl.DataFrame(rows, schema=["target", "annotator", "label"], orient="row")
+    made = conclude(kept.control, ACME, replace(found, annotations=people), asked, now_ns=NOW, by=ANN).report
+    assert (made["agreement"]["n"], made["agreement"]["ceiling"]["n_items"]) == (20, 22)
+    assert made["agreement"]["ceiling"]["kappa"]["estimate"]["value"] < 0.9
+    assert any("People disagree on 2 that nobody decided yet" in one for one in made["notes"])
 
 
 def test_several_labels_are_compared_by_whether_all_pass(kept: Kept) -> None:

@@ -19,13 +19,14 @@ from store.judged import target_key
 from store.session_starts import session_starts
 from store.tenant import TenantStore
 
+_DIGITS: Final = 8  # of the hash that chooses
 MOST_READ: Final = 100_000  # scores of one evaluator; of more, those of a sample of the targets
 COLUMNS: Final = (*("target", "kind", "session_id", "at_ns", "evaluator_version", "value", "label", "unscored", "app"),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """The newest score of each target, COLUMNS, of one target in `one_in`, chosen by a hash of the target's name: two
+    """The newest score of each target, COLUMNS, of one target in `one_in`, chosen by the MD5 of its name: two
     evaluators that are read with the same `one_in` are read on the same targets."""
 
     rows: pl.DataFrame
@@ -52,7 +53,8 @@ def sampled(
 ) -> Sampled:
     """What the evaluator said of targets of that kind in the window. The app is the score's own, else that of the
     session; None: not known."""
-    values = {"evaluator": evaluator, "kind": kind.value, "target": target.value, "one_in": one_in}
+    values = {"evaluator": evaluator, "kind": kind.value, "target": target.value}
+    values["below"] = f"{16**_DIGITS // one_in:0{_DIGITS}x}"
     found = store.frame(_rows(one_in > 1), window, as_of_ns, values=values)
     newest = found.sort("at_ns", "ingested_at", "score_id", descending=True).with_columns(key=target_key())
     rows = newest.unique("key", keep="first", maintain_order=True).with_columns(
@@ -110,7 +112,7 @@ def _rows(some: bool) -> ir.Table:
             ibis.cases((rows.target == "span", rows.trace_id + rows.span_id), (rows.target == "turn", rows.trace_id)),
             rows.session_id,
         )
-        rows = rows.filter(name.hash() % slot("one_in", "int64") == 0)
+        rows = rows.filter(name.hexdigest("md5").substr(0, _DIGITS) < slot("below", "string"))
     return rows.select(
         "tenant", "ingested_at", "score_id", "target", "trace_id", "span_id", "session_id", "at_ns",
         "evaluator_version", "value", "label", "unscored", "metadata",

@@ -79,6 +79,8 @@ def delete_label_queue(name: Name, caller: Power, services: ServicesOf) -> Respo
 @router.post("/{name}/sample", response_model=shapes.Sampled)
 def sample_label_queue(name: Name, wanted: shapes.WantedSample, caller: Power, services: ServicesOf) -> Response:
     """Draws tasks for a queue, or says how it would (`dry_run`). Raises NotFound, InvalidInput, Conflict."""
+    if "judge" not in wanted.model_fields_set:
+        wanted = wanted.model_copy(update={"judge": services.control.label_queue(caller.tenant, name).judge})
     window = window_of(now_ns=services.clock(), start=wanted.start, end=wanted.end, since=wanted.since)
     names = ("n", "floor", "random_share", "by_segment", "judge", "judge_version")
     asked = Wanted(

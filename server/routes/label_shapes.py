@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from server.routes.asking import Times
 from server.routes.scores import Name, Ref
 
 Labels = Annotated[list[Name], Field(max_length=50)]
-Note = Annotated[str, Field(max_length=4000)]
+
+
+def _storable(text: str) -> str:
+    """`text` when every control database can hold it: PostgreSQL has no NUL. Raises ValueError."""
+    if "\0" in text:
+        raise ValueError("holds the control character U+0000")
+    return text
+
+
+Note = Annotated[str, Field(max_length=4000), AfterValidator(_storable)]
+Segment = Annotated[str, Field(max_length=200), AfterValidator(_storable)] | None
 
 
 class Asked(BaseModel):
@@ -33,7 +43,7 @@ class NewLabelQueue(Asked):
 
 
 class WantedSample(Times, Asked):
-    """What to draw. Without `judge` sessions of the app are drawn, whatever was judged."""
+    """What to draw. `judge` is the queue's where it is not said; null draws sessions, whatever was judged."""
 
     n: Annotated[int, Field(ge=1, le=5000)]
     judge: Name | None = None
@@ -54,7 +64,7 @@ class ItemBody(Asked):
     item: Ref = None
     content: dict[str, Any] | None = None
     user_id: Ref = None
-    segment: Annotated[str | None, Field(max_length=200)] = None
+    segment: Segment = None
     probability: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 

@@ -276,8 +276,17 @@ def test_a_sample_is_stratified_and_keeps_its_chances(shell: Shell) -> None:
     (again,) = ok(call(shell, "GET", f"/{name}/labels"))["items"]
     assert again["probability"] > done["probability"]  # of being in either draw
     assert human(shell, again["item"])[0]["metadata"]["probability"] == again["probability"]
-    refused = call(shell, "POST", f"/{name}/sample", body={"since": "1d", "n": 5})
+    refused = call(shell, "POST", f"/{name}/sample", body={"since": "1d", "n": 5, "judge": None})
     assert refused.status_code == 409  # sessions and verdicts in one queue
+
+
+def test_a_queue_that_is_for_a_judge_is_drawn_from_its_verdicts_unless_said_otherwise(shell: Shell) -> None:
+    name = queue(shell, "judged", judge="kind")
+    asked = {"since": "1d", "n": 30, "dry_run": True}
+    by_verdict = ok(call(shell, "POST", f"/{name}/sample", body=asked))["strata"]
+    assert {one["name"] for one in by_verdict} == {"fail / high", "fail / low", "pass / high", "pass / low"}
+    sessions = ok(call(shell, "POST", f"/{name}/sample", body={**asked, "since": "30w", "judge": None}))
+    assert [one["name"] for one in sessions["strata"]] == ["all"]
 
 
 def test_a_judge_of_another_version_of_the_rubric_is_refused(shell: Shell) -> None:
@@ -295,9 +304,9 @@ def test_a_judge_of_another_version_of_the_rubric_is_refused(shell: Shell) -> No
 
 def test_sessions_are_drawn_without_a_judge(shell: Shell) -> None:
     name = queue(shell, "plain")
-    told = ok(call(shell, "POST", f"/{name}/sample", body={"since": "30w", "n": 10}))
+    told = ok(call(shell, "POST", f"/{name}/sample", body={"since": "30w", "n": 10, "judge": None}))
     assert (told["n_population"], [one["name"] for one in told["strata"]]) == (N, ["all"])
-    assert call(shell, "POST", f"/{name}/sample", body={"since": "1s", "n": 10}).status_code == 422
+    assert call(shell, "POST", f"/{name}/sample", body={"since": "1s", "n": 10, "judge": None}).status_code == 422
 
 
 def test_an_item_from_elsewhere_is_shown_and_labelled(shell: Shell) -> None:
@@ -373,3 +382,14 @@ def test_two_keys_of_one_name_are_one_annotator(shell: Shell) -> None:
     assert ok(call(shell, "POST", f"/{name}/next", "ann2"))["task"]["task_id"] == held
     ok(label(shell, name, "ann", ["pass"], held))
     assert ok(call(shell, "POST", f"/{name}/next", "ann2"))["task"] is None
+
+
+def test_what_a_control_database_cannot_hold_is_refused(shell: Shell) -> None:
+    name = queue(shell, "nul", items=1, n_annotators=1)
+    task_id = ok(call(shell, "POST", f"/{name}/next", "ann"))["task"]["task_id"]
+    assert label(shell, name, "ann", ["pass"], task_id, note="a\0b").status_code == 422
+    assert call(shell, "POST", f"/{name}/tasks/{task_id}/annotations", "ann", body={"skip": "\0"}).status_code == 422
+    body: dict[str, Any] = {"labels": ["pass"], "note": "\0"}
+    assert call(shell, "POST", f"/{name}/tasks/{task_id}/adjudications", body=body).status_code == 422
+    body = {"items": [{"session_id": "s2", "segment": "\0"}]}
+    assert call(shell, "POST", f"/{name}/tasks", body=body).status_code == 422

@@ -38,7 +38,7 @@ def statement(certificate: Row, told: Row | None) -> None:
     known = ""
     if told is not None and told["kappa"] is not None:
         n = human.plural(told["n"], "label")
-        known = f"{_named(told['report'])} is {estimates.number(told['kappa'])} over {n}: "
+        known = f"{_named(told['report'])} is {estimates.number(told['kappa'])} over {n}; "
     with st.container(border=True, key="assay-judge-statement", gap="small"):
         wanted = f": label {more:,} more" if state == "undetermined" and more else ""
         with st.container(key="assay-heading-small-judge-state"):
@@ -81,7 +81,7 @@ def figures(told: Row) -> None:
 
 def _people(found: Row | None, ceiling: Row) -> Figure:
     """The ceiling, or what it would take."""
-    name = "People among themselves"
+    name = "Human ceiling"
     if estimates.value_of(found) is not None:
         return _figure(name, found)
     few = str(ceiling.get("reason")) == "few_annotators"

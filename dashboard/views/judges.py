@@ -32,21 +32,29 @@ _VIEWS: Final = {
     "disagreements": "Disagreements",
     "runs": "Runs and cost",
 }
-_MOST: Final = 60  # judges of the list of which everything is told
+_MOST: Final = 60  # judges of the list of which everything is told: those of here, and those that were calibrated
 _RUNS: Final = 200
 _SINCE: Final = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "3650d": "All time"}
 
 
 @st.cache_data(ttl=8, max_entries=8, show_spinner=False)
-def _listed(_api: Api) -> list[tuple[Row, Row, Row, list[Row]]]:
-    """Each judge with itself, its calibrations and its runs."""
-    items = _api.page("/judges", {}).items[:_MOST]
+def _listed(_api: Api) -> tuple[list[tuple[Row, Row, Row, list[Row]]], int]:
+    """Each judge with itself, its calibrations and its runs; how many more there are. An import can bring dozens that
+    nobody calibrates: those of which something is known come first."""
+    every = sorted(_api.page("/judges", {}).items, key=_place)
+    items = every[:_MOST]
     parts = [("", {}), ("calibrations", {"limit": 100}), ("runs", {"limit": _RUNS})]
     wanted = [
         (_api.judge_path(str(one["name"]), *([part] if part else [])), given) for one in items for part, given in parts
     ]
     told = _api.objects(wanted)
-    return [(one, told[3 * at], told[3 * at + 1], list(told[3 * at + 2]["items"])) for at, one in enumerate(items)]
+    rows = [(one, told[3 * at], told[3 * at + 1], list(told[3 * at + 2]["items"])) for at, one in enumerate(items)]
+    return rows, len(every) - len(items)
+
+
+def _place(judge: Row) -> tuple[bool, bool, str]:
+    elsewhere = all(str(one).startswith("imported:") for one in judge["models"])
+    return elsewhere and judge["calibrated_at"] is None, elsewhere, str(judge["name"])
 
 
 @st.cache_data(ttl=8, max_entries=32, show_spinner=False)
@@ -83,7 +91,7 @@ def _list() -> None:
         "people is proved."
     )
     with states.skeleton():
-        rows = _listed(states.api())
+        rows, n_more = _listed(states.api())
     if not rows:
         _nothing()
         return
@@ -96,6 +104,8 @@ def _list() -> None:
     if chosen is not None and chosen < len(rows):
         links.open_judge(str(rows[chosen][0]["name"]))
     st.caption("A click on a row opens the judge. Kappa's 95% bounds are those that decide against the bar.")
+    if n_more:
+        st.caption(f"{n_more:,} more, imported and uncalibrated ones last: assay judges list shows them all.")
 
 
 def _nothing() -> None:
@@ -138,7 +148,7 @@ def _grid(rows: Sequence[tuple[Row, Row, Row, list[Row]]]) -> int | None:
             row_height=38,
             key="judges-list",
             column_config={
-                "Judge": column.TextColumn(width=185),
+                "Judge": column.TextColumn(width=230),
                 "State": column.MultiselectColumn(
                     options=list(judge_agreement.STATES),
                     color=[colour for colour, _ in judge_agreement.STATES.values()],
@@ -150,7 +160,7 @@ def _grid(rows: Sequence[tuple[Row, Row, Row, list[Row]]]) -> int | None:
                     format="%.2f", width=68, help="Kappa of people among themselves: the ceiling"
                 ),
                 "Labels": column.NumberColumn(format="localized", width=65),
-                "What to do": column.TextColumn(width=205),
+                "What to do": column.TextColumn(width=190),
                 "Calibrated": column.DatetimeColumn(format="D MMM YYYY", width=105),
                 "This week": column.TextColumn(width=80, alignment="right"),
                 "Watches": column.TextColumn(width=105),

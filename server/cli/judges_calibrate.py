@@ -136,8 +136,13 @@ def figure(found: Any, scale: float = 1.0, unit: str = "") -> str:
         said = found["reason"].replace("_", " ")
         return f"none ({said}{': ' + found['detail'] if found.get('detail') else ''})"
     ends = found.get("interval")
-    between = "" if ends is None else f" [{ends['low'] * scale:.3g}, {ends['high'] * scale:.3g}]"
-    return f"{found['value'] * scale:.3g}{unit}{between}"
+    between = "" if ends is None else f" [{_number(ends['low'] * scale)}, {_number(ends['high'] * scale)}]"
+    return f"{_number(found['value'] * scale)}{unit}{between}"
+
+
+def _number(value: float) -> str:
+    """Three digits; what is left of a 0 by the arithmetic is 0."""
+    return f"{round(value, 12) + 0.0:.3g}"
 
 
 def percent(found: Any) -> str:
@@ -152,6 +157,14 @@ def _agreement(agreed: Told, report: Told) -> Iterator[str]:
     if agreed["missing"]:
         said = ", ".join(f"{n} {why}" for why, n in agreed["missing"].items())
         yield f"missing verdicts (no class, never a fail): {percent(agreed['missing_rate'])}: {said}"
+    if not agreed["n"]:
+        yield "nothing to compare: label some of what it judged (assay labels create, sample; assay annotate)"
+        return
+    yield from _coefficients(agreed)
+    yield from _confusion(agreed, "outcome" if set(report["label_kinds"]) == {"outcome"} else "people")
+
+
+def _coefficients(agreed: Told) -> Iterator[str]:
     yield f"agreement        {percent(agreed['agreement'])}"
     for name, words in (
         ("kappa", "kappa"),
@@ -164,15 +177,14 @@ def _agreement(agreed: Told, report: Told) -> Iterator[str]:
     of = agreed["certificate"]
     if of["lower"] is not None and of["upper"] is not None:
         yield f"one-sided bounds {of['lower']:.3f} and {of['upper']:.3f}, bar {of['bar']:g} ({agreed['decided_by']})"
-    yield from _confusion(agreed)
 
 
-def _confusion(agreed: Told) -> Iterator[str]:
-    """People's labels in the rows, the judge's verdicts in the columns."""
+def _confusion(agreed: Told, labeller: str) -> Iterator[str]:
+    """The labels in the rows, the judge's verdicts in the columns."""
     labels = [str(one)[:16] for one in agreed["labels"]]
     width = max([len(one) for one in labels] + [6])
     yield ""
-    yield f"{'people v  judge >':<20}" + "".join(f"{one:>{width + 2}}" for one in labels)
+    yield f"{labeller + ' v  judge >':<20}" + "".join(f"{one:>{width + 2}}" for one in labels)
     for label, row in zip(labels, agreed["counts"], strict=True):
         yield f"{label:<20}" + "".join(f"{n:>{width + 2}}" for n in row)
     for one in agreed["by_label"]:
@@ -256,14 +268,16 @@ def _canaries(found: Told) -> Iterator[str]:
     if not found["ran"]:
         yield f"canaries were not run: {found['why']}"
         return
-    yield f"canaries, of {found['n_sources']} conversations: {'stood' if found['passed'] else 'NOT STOOD'}"
+    outcome = "stood" if found["passed"] else "NOT STOOD"
+    yield f"canaries, of {found['n_sources']} conversations: {outcome} (p corrected for all kinds, by Holm)"
     for one in found["nulls"]:
         worse = "  beats chance" if one["beats_chance"] else ""
-        passed = f"{one['n_passed']} of {one['n']} pass, chance {one['chance']:g}, p {one['p']:.2g}"
+        passed = f"{one['n_passed']} of {one['n']} pass, chance {one['chance']:g}, p {one['p_adjusted']:.2g}"
         yield f"  {one['kind']:<17}{passed}{worse}"
     of = found["injection"]
     moved = "  moves it" if of["shifts"] else ""
-    yield f"  injected         {of['n_up']} scores rise, {of['n_down']} fall, of {of['n']}; p {of['p']:.2g}{moved}"
+    rose = f"{of['n_up']} scores rise, {of['n_down']} fall, of {of['n']}; p {of['p_adjusted']:.2g}"
+    yield f"  injected         {rose}{moved}"
     yield f"                   attack success {percent(of['success'])} of answers that did not pass"
     cost = found["usage"]["cost_usd"]
     money = "no price is known" if cost is None else f"${cost:.4g}"

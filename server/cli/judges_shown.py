@@ -146,7 +146,7 @@ def print_judges(items: Sequence[Row]) -> None:
         )
         for one in items
     ]
-    print_table(("judge", "version", "rubric", "models", "state", "kappa (95 %)", "made (UTC)"), rows)
+    print_table(("judge", "version", "rubric", "models", "state", "kappa's bounds", "made (UTC)"), rows)
 
 
 def print_judge(told: Row) -> None:

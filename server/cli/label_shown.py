@@ -149,7 +149,7 @@ def print_sample(told: Row) -> None:
     print_table((*right, "stratum"), rows, right=right)
     drawn = sum(one["n_drawn"] for one in told["strata"])
     line = f"{drawn:,} of {told['n_population']:,} by stratum (at least {told['floor']} each)"
-    console().print(Text(f"{line}, {told['n_random']:,} at random"), soft_wrap=True)
+    console().print(Text(f"{line}, {told['n_random']:,} at random; what both draw is one task"), soft_wrap=True)
 
 
 def coefficient(told: Row) -> str:

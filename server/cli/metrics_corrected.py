@@ -99,7 +99,7 @@ def _print_days(days: list[dict[str, Any]]) -> None:
         [
             one["day"],
             *(f"{one['value']:.1%}", f"{one['low']:.1%} to {one['high']:.1%}", f"{one['raw']:.1%}"),
-            *(f"{one['of_day']:.1%}", f"{one['n_judged']:,}", f"{one['n_labels']:,}"),
+            *(f"{min(max(one['of_day'], 0.0), 1.0):.1%}", f"{one['n_judged']:,}", f"{one['n_labels']:,}"),
         ]
         for one in days
     ]

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from core.records import Role
+from server.cli.judges_calibrate import figure
 from server.cli.main import main
 from server.cli.outcome import ExitCode
 from tests.judges.biases.llmbar import verdicts
@@ -40,8 +41,26 @@ def test_the_report_says_plainly_what_the_judge_is(connection: list[str], capsys
     assert said.startswith("failed  quick_triage_v1@")
     assert "It passes nearly everything: 95% of its verdicts pass, where 52% of the labels do." in said
     assert "The labels are outcomes, not people's" in said
+    assert "outcome v  judge >" in said
     assert "airline" in said
     assert "canaries were not run: the judge cannot be asked from here" in said
+
+
+def test_without_a_label_it_says_what_to_do_and_no_table_of_nothing(
+    connection: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bare.csv"
+    file.write_text("session_id,verdict\ns1,pass\ns2,fail\n")
+    given = ["--judge", "bare", "--rubric-file", "rubrics/resolution/v1.md"]
+    assert main(["import", "verdicts", str(file), *given, *connection]) == ExitCode.OK
+    assert main(["judges", "calibrate", "bare", *connection]) == ExitCode.INCONCLUSIVE
+    said = capsys.readouterr().out
+    assert "nothing to compare: label some of what it judged" in said
+    assert "sensitivity" not in said
+
+
+def test_what_arithmetic_leaves_of_a_0_is_told_as_0() -> None:
+    assert figure({"value": 5.63e-16, "interval": {"low": -5e-16, "high": 0.318}}) == "0 [0, 0.318]"
 
 
 def test_json_holds_all_of_it(connection: list[str], capsys: pytest.CaptureFixture[str]) -> None:

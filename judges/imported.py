@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,7 @@ from judges.parsing import read_label
 from judges.records import Missing, Rubric, ScaleKind
 
 _MOST_ANNOTATORS: Final = 50
+_UNWANTED: Final = re.compile("[\0\ud800-\udfff]")  # what no control database holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,8 @@ def _read(rubric: Rubric, item: ImportedItem, with_judge: bool) -> Read:
         raise InvalidInput(f"a probability is above 0 and at most 1, not {item.probability}")
     if len(item.annotations) > _MOST_ANNOTATORS or not all(0 < len(who) <= 200 for who in item.annotations):
         raise InvalidInput(f"an item has at most {_MOST_ANNOTATORS} annotators, each with a name")
+    if any(_UNWANTED.search(text) for text in (*item.annotations, item.segment or "")):
+        raise InvalidInput("the name of an annotator or segment holds characters that are no text")
     verdict: tuple[str, ...] | Missing | None = None
     if item.missing is not None:
         if item.missing not in set(Missing):

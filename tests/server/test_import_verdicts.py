@@ -278,3 +278,17 @@ def test_who_labelled_sets_what_the_test_of_a_stand_in_allows(importing: Importi
         told = json.loads(importing.capsys.readouterr().out)["report"]
         found[told["annotators"]] = told["agreement"]["alternative"]["epsilon"]
     assert found == {"skilled": 0.15, "experts": 0.2, "crowd": 0.1}
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "a\ud800b"])
+def test_names_that_no_database_holds_refuse_their_item_alone(shell: Shell, odd: str) -> None:
+    items = [
+        {"session_id": "odd1", "annotations": {odd: "pass"}},
+        {"session_id": "odd2", "annotations": {"ann": "pass"}, "segment": "a\0b"},
+        {"session_id": "odd3", "annotations": {"ann": "pass"}},
+    ]
+    body = json.dumps({"rubric": "helpful", "app": "shop", "items": items}).encode()
+    head = {**shell.headers(Role.POWER_USER), "content-type": "application/json"}
+    told = shell.client.post("/api/v1/verdicts", content=body, headers=head).json()
+    assert [one["item"] for one in told["refused"]] == [0, 1]
+    assert told["n_labels"] == 1

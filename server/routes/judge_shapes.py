@@ -11,11 +11,11 @@ from judges.records import OwnFamily, ScaleKind
 from judges.stored import rubric_of
 from server.routes.keys import rfc3339
 from server.routes.scores import Name
+from store.control.certificates import JudgeFacts
 from store.control.judge_records import (
     CalibrationState,
     JobRecord,
     JobStatus,
-    JudgeCalibration,
     JudgeRecord,
     JudgeSchedule,
     RubricRecord,
@@ -88,7 +88,8 @@ class NewJudge(BaseModel):
 
 class Judge(BaseModel):
     """A judge as it is now. `version` changes whenever the same target could get another verdict; `seq` counts its
-    changes. `state` is what its agreement with people is known to be, undetermined where it was never calibrated."""
+    changes. `state` is what its agreement with people is known to be now: undetermined where it was never calibrated,
+    or too long ago."""
 
     name: str
     version: str
@@ -321,8 +322,8 @@ def rubric_told(record: RubricRecord) -> dict[str, Any]:
     return {**said, "made_by": record.made_by, "made_at": rfc3339(record.made_at_ns)}
 
 
-def judge_told(record: JudgeRecord, found: JudgeCalibration | None) -> dict[str, Any]:
-    """A judge as it is answered, with its newest calibration."""
+def judge_told(record: JudgeRecord, found: JudgeFacts | None) -> dict[str, Any]:
+    """A judge as it is answered, with what its agreement with people is known to be now."""
     spec = record.spec
     same = ("rubric", "rubric_version", "rubric_digest", "temperature", "max_output_tokens", "repeats", "both_orders")
     models: list[Mapping[str, Any]] = spec["models"]
@@ -333,7 +334,7 @@ def judge_told(record: JudgeRecord, found: JudgeCalibration | None) -> dict[str,
         "url": models[0]["url"],
         "key_env": models[0]["key_env"],
         "state": (CalibrationState.UNDETERMINED if found is None else found.state).value,
-        "calibrated_at": None if found is None else rfc3339(found.at_ns),
+        "calibrated_at": None if found is None or found.at_ns is None else rfc3339(found.at_ns),
         "kappa_low": None if found is None else found.kappa_low,
         "kappa_high": None if found is None else found.kappa_high,
         "made_at": rfc3339(record.made_at_ns),

@@ -13,12 +13,13 @@ from core.windows import Window, window_of
 from judges.reach import model_ref
 from judges.records import JudgeSpec, Rubric
 from judges.stored import rubric_of, rubric_record, spec_json
+from server.calibrating import certificate
 from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from server.routes import judge_shapes as shapes
 from server.routes.answers import answer
 from server.routes.scores import Name
 from server.wiring import Services
-from store.control.judge_records import JobRecord, JobStatus, JudgeSchedule
+from store.control.judge_records import JobRecord, JobStatus, JudgeRecord, JudgeSchedule
 
 if TYPE_CHECKING:  # what knows prices loads what asks models
     from judges.service_jobs import Wanted
@@ -35,9 +36,8 @@ Power = Annotated[Principal, Depends(needs(Role.POWER_USER))]
 @router.get("", response_model=shapes.Judges)
 def list_judges(caller: Viewer, services: ServicesOf) -> Response:
     """Every judge as it is now."""
-    control = services.control
-    found = [(one, control.calibration(caller.tenant, one.name, one.version)) for one in control.judges(caller.tenant)]
-    return answer({"items": [shapes.judge_told(*one) for one in found], "next_cursor": None})
+    found = [_told(services, one) for one in services.control.judges(caller.tenant)]
+    return answer({"items": found, "next_cursor": None})
 
 
 @router.post("", status_code=201, response_model=shapes.Judge)
@@ -61,8 +61,7 @@ def create_judge(wanted: shapes.NewJudge, caller: Power, services: ServicesOf) -
     if len(set(spec.models)) < len(spec.models):
         raise InvalidInput("name each model of a panel once; repeats ask it again", field="models")
     made = services.control.put_judge(caller.tenant, spec.name, spec.version, spec_json(spec), by=caller)
-    calibration = services.control.calibration(caller.tenant, made.name, made.version)
-    return answer(shapes.judge_told(made, calibration), status=201)
+    return answer(_told(services, made), status=201)
 
 
 @router.get("/{name}", response_model=shapes.JudgeShown)
@@ -74,7 +73,7 @@ def read_judge(name: Name, caller: Viewer, services: ServicesOf) -> Response:
     schedules = [one for one in control.judge_schedules(tenant) if one.judge == name]
     return answer(
         {
-            **shapes.judge_told(versions[0], control.calibration(tenant, name, versions[0].version)),
+            **_told(services, versions[0]),
             "versions": [shapes.version_told(one) for one in versions],
             "schedules": [shapes.schedule_told(one) for one in schedules],
             "runs": [shapes.job_told(one) for one in jobs[:MOST_SHOWN]],
@@ -82,6 +81,10 @@ def read_judge(name: Name, caller: Viewer, services: ServicesOf) -> Response:
             "n_verdicts": sum(one.n_paid for one in jobs),
         }
     )
+
+
+def _told(services: Services, record: JudgeRecord) -> dict[str, Any]:
+    return shapes.judge_told(record, certificate(services, record.tenant, record.name, record.version))
 
 
 @router.delete("/{name}", response_model=shapes.DeletedJudge)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ from server.cli import judges_calibrate
 from store.scores import NewScore, append_scores
 from tests.judges.answering import ModelServer, Said, model_server, verdict
 from tests.judges.stored import RUBRIC, judge_of
-from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
+from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
 from tests.store.build import agent_trace, fill
 
 BY = Principal(tenant=AIRLINE, role=Role.POWER_USER, name="ann")
@@ -152,6 +153,10 @@ def test_a_certificate_that_is_too_old_holds_no_more(shell: Shell, made: dict[st
     later = replace(shell.services, clock=lambda: shell.services.clock() + 91 * 86_400 * 10**9)
     assert certificate(shell.services, AIRLINE, "helpfulness").certified
     assert "91 days ago" in certificate(later, AIRLINE, "helpfulness").reason
+    for services, state in ((shell.services, "certified"), (later, "undetermined")):
+        with served(services) as url:
+            items = httpx.get(f"{url}/api/v1/judges", headers=shell.headers(Role.VIEWER, AIRLINE)).json()["items"]
+        assert [one["state"] for one in items if one["name"] == "helpfulness"] == [state]
 
 
 @pytest.mark.parametrize(

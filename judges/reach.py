@@ -13,6 +13,7 @@ from judges.records import JudgeSpec, ModelRef, OwnFamily
 
 PROVIDERS: Final = ("openai", "anthropic", "simulated")
 KEY_PREFIX: Final = "ASSAY_JUDGE_KEY_"
+HOSTS_PREFIX: Final = "ASSAY_JUDGE_HOSTS_"  # and the rest of the key's name: who may see that key
 _KEY_ENV: Final = re.compile(rf"{KEY_PREFIX}[A-Z0-9_]{{1,60}}")
 _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 _MOST_URL: Final = 500
@@ -68,6 +69,7 @@ class Access:
             key = self.environment.get(ref.key_env, "") if _KEY_ENV.fullmatch(ref.key_env) else ""
             if not key:
                 raise InvalidInput(f"the server's environment has no {ref.key_env[:80]}; set it to the key", "key_env")
+            self._check_host(ref, ref.key_env)
             return key
         if ref.provider == "simulated" or ref.url is not None:
             return "none"  # the server's own keys go to their own providers only
@@ -76,6 +78,14 @@ class Access:
         if not key and self.base_url(ref) is None:
             raise InvalidInput(f"{ref.text} needs a key: set {name} in the server's environment", "model")
         return key or "none"
+
+    def _check_host(self, ref: ModelRef, key_env: str) -> None:
+        """Raises InvalidInput where the server's operator named the hosts that may see this key, and this is none."""
+        allowed = self.environment.get(HOSTS_PREFIX + key_env.removeprefix(KEY_PREFIX), "").lower()
+        hosts = [one.strip() for one in allowed.split(",") if one.strip()]
+        host = urlsplit(self.base_url(ref) or f"https://api.{ref.provider}.com").netloc.lower()
+        if hosts and host not in hosts:
+            raise InvalidInput(f"{key_env} may be sent to {', '.join(hosts)[:200]}, not to {host[:100]}", "key_env")
 
 
 def model_ref(text: str, url: str | None = None, key_env: str | None = None) -> ModelRef:

@@ -157,3 +157,26 @@ def test_no_repeat_with_a_verdict_is_no_verdict() -> None:
         _reply("a", "pass", repeat=2),
     ]
     assert combined(PASS_FAIL, said).missing is Missing.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "sent"),
+    [
+        ("openai:m", "https://models.acme.example/v1", True),
+        ("openai:m", "http://MODELS.acme.example/other", True),
+        ("openai:m", "http://10.0.0.7:8000/v1", True),
+        ("openai:m", "http://10.0.0.7:8001/v1", False),
+        ("openai:m", "https://models.acme.example.evil.example/v1", False),
+        ("openai:m", "https://evil.example/models.acme.example", False),
+        ("openai:m", None, False),
+        ("anthropic:m", None, False),
+    ],
+)
+def test_a_key_goes_to_the_hosts_that_the_operator_named(text: str, url: str | None, sent: bool) -> None:
+    given = {"ASSAY_JUDGE_KEY_ACME": "key-of-acme", "ASSAY_JUDGE_HOSTS_ACME": "models.acme.example, 10.0.0.7:8000"}
+    ref = model_ref(text, url, "ASSAY_JUDGE_KEY_ACME")
+    if sent:
+        assert Access(environment=given).key(ref) == "key-of-acme"
+        return
+    with pytest.raises(InvalidInput, match="may be sent to"):
+        Access(environment=given).key(ref)

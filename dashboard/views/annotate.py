@@ -37,8 +37,9 @@ def _list(caller: Caller) -> None:
     if not queues:
         _nothing(caller)
         return
-    for place, one in enumerate(queues[:_MOST], start=1):
-        _card(place, one, caller)
+    told = [(one, caller.api.get(caller.api.queue_path(str(one["name"]), "progress"))) for one in queues[:_MOST]]
+    for place, (one, progress) in enumerate(sorted(told, key=_finished), start=1):
+        _card(place, one, progress, caller)
     if len(queues) > _MOST:
         st.caption(f"{len(queues) - _MOST:,} more: assay labels list shows them all.")
     with st.expander("New queue", icon=":material/add:"):
@@ -60,10 +61,14 @@ def _nothing(caller: Caller) -> None:
         new_queue.offer(caller)
 
 
-def _card(place: int, queue: Row, caller: Caller) -> None:
+def _finished(told: tuple[Row, Row]) -> bool:
+    """Whether all its tasks have their label, as those of an import have: such queues stand below the others."""
+    return 0 < int(told[1]["n_tasks"]) <= int(told[1]["n_completed"])
+
+
+def _card(place: int, queue: Row, progress: Row, caller: Caller) -> None:
     """A queue: what it is, how far it is, and the way in."""
     name = str(queue["name"])
-    progress = caller.api.get(caller.api.queue_path(name, "progress"))
     with st.container(border=True, key=f"assay-queue-{place}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
@@ -77,7 +82,7 @@ def _card(place: int, queue: Row, caller: Caller) -> None:
                     links.open_queue(name, "overview")
                 if st.button(
                     "Annotate",
-                    type="primary" if place == 1 else "secondary",
+                    type="primary" if place == 1 and not _finished((queue, progress)) else "secondary",
                     icon=":material/rate_review:",
                     key=f"annotate-{place}",
                     shortcut=str(place) if place < 10 else None,

@@ -33,7 +33,7 @@ from judges import pacing
 from judges.content import Content
 from judges.models import NEXT, Mode, first_mode, make_model, opening, repairing, request, text_of
 from judges.parsing import parse_reply
-from judges.pricing import cost_usd
+from judges.pricing import cost_usd, tokens_of
 from judges.prompt import Prompt, build, repair_text
 from judges.reach import Access
 from judges.records import MAX_RAW, JudgeSpec, Missing, ModelRef, Reply, Rubric, Usage, Verdict
@@ -307,9 +307,10 @@ def _refuses_mode(error: Exception, mode: Mode) -> bool:
 
 
 def _usage(ref: ModelRef, response: ModelResponse) -> Usage:
+    input_tokens, output_tokens = tokens_of(response)
     return Usage(
-        input_tokens=response.usage.input_tokens,
-        output_tokens=response.usage.output_tokens,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         cost_usd=cost_usd(ref, response),
         n_calls=1,
     )

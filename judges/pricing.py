@@ -11,6 +11,8 @@ from pydantic_ai.messages import ModelResponse
 
 from judges.records import ModelRef
 
+MOST_TOKENS: Final = 100_000_000  # of one answer; a server that says more miscounts
+MOST_USD: Final = 10_000.0
 # Invented, as those of all simulated models: USD per million tokens of input and of output.
 SIMULATED_USD_PER_MTOK: Final[Mapping[str, tuple[float, float]]] = {
     "sim-judge": (0.40, 1.60),
@@ -31,15 +33,25 @@ def price_usd(ref: ModelRef, input_tokens: int, output_tokens: int) -> float | N
 
 
 def cost_usd(ref: ModelRef, response: ModelResponse) -> float | None:
-    """The cost of an answer, cached tokens at their own price."""
+    """The cost of an answer, cached tokens at their own price; of a model that answers under a name that is not on the
+    list, at the price of the one that was asked. What is no amount of money is not believed."""
+    tokens = tokens_of(response)
     if ref.provider == "simulated":
-        return _simulated(ref.model, response.usage.input_tokens, response.usage.output_tokens)
-    if response.usage.cost is not None:
-        return float(response.usage.cost)
+        return _simulated(ref.model, *tokens)
+    told = response.usage.cost
+    if told is not None and 0 <= told <= MOST_USD:  # NaN neither
+        return float(told)
     try:
-        return float(response.cost().total_price)
-    except (LookupError, ValueError, AssertionError):  # not on the list, or the answer names no model or no usage
-        return None
+        found = float(response.cost().total_price)
+    except (LookupError, ValueError, ArithmeticError, AssertionError):  # not listed, or it names no model or no usage
+        return price_usd(ref, *tokens)
+    return found if 0 <= found <= MOST_USD else price_usd(ref, *tokens)
+
+
+def tokens_of(response: ModelResponse) -> tuple[int, int]:
+    """Tokens of input and output, as far as a server may have counted them."""
+    usage = response.usage
+    return min(max(usage.input_tokens, 0), MOST_TOKENS), min(max(usage.output_tokens, 0), MOST_TOKENS)
 
 
 def _simulated(model: str, input_tokens: int, output_tokens: int) -> float | None:

@@ -280,7 +280,11 @@ class JobWork:
     ) -> VerdictRecord:
         spelled, usage = self._means.spelled, verdict.usage
         cost = usage.cost_usd
-        if cost is None and len(self._spec.models) == 1:
+        if (
+            usage.n_calls and not usage.input_tokens + usage.output_tokens
+        ):  # it does not say: the dearest it may have been
+            cost = foreseen(self._spec, self._rubric, shown.content).usd_most
+        elif cost is None and len(self._spec.models) == 1:
             cost = price_usd(self._spec.models[0], usage.input_tokens, usage.output_tokens)
         return VerdictRecord(
             tenant=self._job.tenant,

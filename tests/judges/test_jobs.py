@@ -140,6 +140,19 @@ def test_a_budget_is_never_overspent(tmp_path: Path, concurrency: int) -> None:
         assert len(it.model.asked) == 60
 
 
+def test_answers_that_do_not_say_what_they_used_spend_the_budget_too(tmp_path: Path) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": verdict("pass").text}, "finish_reason": "stop"}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-5-mini", "choices": [choice]}
+    with court(tmp_path, Said(body=json.dumps(body).encode()), n=12) as it:
+        it.judge()
+        most = it.ask("POST", "judges/resolution/forecast", json={"app": "airline", **WINDOW})["usd_most"]
+        done = it.judged(budget_usd=most / 3)
+        assert done["status"] == "out_of_budget"
+        assert 0 < done["n_paid"] <= 4
+        assert len(it.model.asked) == done["n_paid"]
+        assert most / 6 < done["cost_usd"] <= most / 3
+
+
 def test_what_is_no_verdict_is_missing_and_never_a_fail(tmp_path: Path) -> None:
     def script(index: int, body: dict[str, Any]) -> Said:
         text = json.dumps(body["messages"])

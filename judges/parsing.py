@@ -147,6 +147,8 @@ def _of_object(rubric: Rubric, said: dict[str, Any]) -> Parsed:
 def _chosen(rubric: Rubric, said: dict[str, Any]) -> tuple[str, ...] | Missing:
     many = rubric.kind is ScaleKind.MULTI_LABEL
     given = said.get("labels", said.get("label")) if many else said.get("label", said.get("labels"))
+    if "label" in said and "labels" in said and said["labels"] not in (said["label"], [said["label"]]):
+        return Missing.SEVERAL
     if isinstance(given, list) and not many:
         return Missing.SEVERAL if len(given) > 1 else Missing.NOT_OFFERED
     words = [_word(one) for one in (given if isinstance(given, list) else [given])]

@@ -33,6 +33,7 @@ SOUND = {
         ("fail",),
     ),
     "labels of one": (_json(labels="pass"), ("pass",)),
+    "a label and the same as labels": (_json(label="pass", labels=["pass"]), ("pass",)),
 }
 
 
@@ -62,6 +63,7 @@ MISSING = {
     "two objects": ('{"label": "pass"} {"label": "fail"}', Missing.SEVERAL),
     "a verdict and none": ('{"label": "pass"} {"label": "perhaps"}', Missing.SEVERAL),
     "a key twice": ('{"label": "pass", "label": "fail"}', Missing.SEVERAL),
+    "a label beside other labels": (_json(label="pass", labels=["fail"]), Missing.SEVERAL),
     "a list": (_json(label=["pass", "fail"]), Missing.SEVERAL),
     "a list of one": (_json(label=["pass"]), Missing.NOT_OFFERED),
     "broken json": ("{label: pass}", Missing.PROSE),

@@ -100,7 +100,8 @@ def corrected_metric(
     rubric = rubric_of(control.rubric(tenant, spec.rubric, spec.rubric_version).body)
     every = _placed(store, unlabelled(store, control, tenant, spec, as_of_ns=asked.as_of_ns), asked.as_of_ns)
     every = _valued(every, rubric)
-    own = _own(asked)
+    runs = pl.Series([one.run_id for one in control.runs(tenant)], dtype=pl.String())
+    own = _own(asked) & ~_run().is_in(runs.implode())
     here = every.filter(own).sort("start_ns", "target")
     missing = here.filter(pl.col("judge").is_null())
     here, elsewhere = here.drop_nulls("judge"), every.filter(~own | own.is_null()).drop_nulls(["judge", "truth"])
@@ -179,6 +180,11 @@ def _value_of(rubric: Rubric) -> Callable[[str], float | None]:
         return rubric.value_of_all(parts)
 
     return worth
+
+
+def _run() -> pl.Expr:
+    """What a session's name begins with: the id of the run, where it is that of a trial."""
+    return pl.col("target").str.strip_prefix("session:").str.extract(r"^([^.]+)\.").fill_null("")
 
 
 def _own(asked: CorrectedAsked) -> pl.Expr:

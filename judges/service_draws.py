@@ -21,7 +21,7 @@ from judges.labels.draws import Candidate, Wanted
 from judges.labels.sampling import Design
 from judges.records import ScaleKind
 from judges.service_labels import LabelService
-from judges.service_targets import reading
+from judges.service_targets import live_only, reading
 from judges.stored import rubric_of
 from store.control.judge_records import TargetRecord
 from store.control.label_records import QueueRecord, TaskRecord
@@ -92,14 +92,16 @@ def with_version(service: LabelService, queue: QueueRecord, wanted: Wanted) -> W
 
 
 def population(service: LabelService, queue: QueueRecord, wanted: Wanted, window: Window) -> list[Candidate]:
-    """What a draw is made from, in order of the item: nothing that came after now. Sessions of judges themselves are
-    never among it, nor pairs of runs that are gone."""
+    """What a draw is made from, in order of the item: nothing that came after now. Sessions of judges themselves and of
+    evaluation runs are never among it, nor pairs of runs that are gone."""
     store = service.store.tenant(queue.tenant)
     if wanted.judge is None:
         found = owners.beginning_in(store, window, queue.app, None)
-        rows = found.sort("session_id").iter_rows(named=True)
+        is_live = live_only(service.control, queue.tenant)
         return [
-            Candidate(target=TargetKind.SESSION, session_id=row["session_id"], at_ns=row["start_ns"]) for row in rows
+            Candidate(target=TargetKind.SESSION, session_id=row["session_id"], at_ns=row["start_ns"])
+            for row in found.sort("session_id").iter_rows(named=True)
+            if is_live(row["session_id"])
         ]
     said = newest_said(store, wanted.judge, EvaluatorKind.JUDGE, version=wanted.judge_version, window=window)
     made = (_candidate(row) for row in said.iter_rows(named=True))

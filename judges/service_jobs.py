@@ -109,7 +109,7 @@ def plan(control: Control, store: TenantStore, tenant: TenantId, wanted: Wanted)
         app = wanted.app or spec.app or ""
         if not app:
             raise InvalidInput("name the app whose sessions are judged", field="app")
-        found = targets_in(store, rubric, app, wanted.within)
+        found = targets_in(control, store, tenant, rubric, app, wanted.within)
     targets = chosen(tenant, rubric.name, found, wanted.share, wanted.limit)
     if len(targets) > MOST_TARGETS:
         raise InvalidInput(

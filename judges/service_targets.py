@@ -45,19 +45,30 @@ class Shown:
 Reading = Callable[[Sequence[TargetRecord]], Mapping[str, Shown]]
 
 
-def targets_in(store: TenantStore, rubric: Rubric, app: str, window: Window) -> list[TargetRecord]:
-    """The sessions of an app that begin in the window, or its turns, as the rubric wants. Raises InvalidInput where it
-    wants something else."""
+def live_only(control: Control, tenant: TenantId) -> Callable[[str], bool]:
+    """Tells whether a session is traffic: those of the trials of an evaluation run, RUN.EXAMPLE.TRIAL, are none."""
+    runs = {one.run_id for one in control.runs(tenant)}
+    return lambda session_id: session_id.partition(".")[0] not in runs
+
+
+def targets_in(
+    control: Control, store: TenantStore, tenant: TenantId, rubric: Rubric, app: str, window: Window
+) -> list[TargetRecord]:
+    """The sessions of an app that begin in the window, or its turns, as the rubric wants; of runs none. Raises
+    InvalidInput where it wants something else."""
     _check_live(rubric, app)
+    is_live = live_only(control, tenant)
     if rubric.target is TargetKind.SESSION:
         names = owners.beginning_in(store, window, app, None)["session_id"].to_list()
-        return [TargetRecord(target="session", session_id=one, probability=1.0) for one in sorted(names)]
+        return [
+            TargetRecord(target="session", session_id=one, probability=1.0) for one in sorted(names) if is_live(one)
+        ]
     values = {"app": app, "from_ns": window.start_ns, "until_ns": window.end_ns}
     found = store.frame(_turns(), around(window, traces.MARGIN_S), values=values).sort("trace_id")
     return [
         TargetRecord(target="turn", session_id=row["session_id"] or row["trace_id"], trace_id=row["trace_id"],
                      probability=1.0)
-        for row in found.iter_rows(named=True)
+        for row in found.iter_rows(named=True) if is_live(row["session_id"] or "")
     ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from judges.choosing import APP, place_of
 from judges.content import of_text
 from judges.forecasting import foreseen
 from judges.records import JudgeSpec, Rubric, ScaleKind
+from judges.service_targets import live_only
 from judges.stored import rubric_json, rubric_of, spec_json, spec_of
 from store.control.control import Control
 from store.control.judge_records import JobRecord, JobStatus, JudgeSchedule, TargetRecord
@@ -96,7 +97,9 @@ class JudgeWatch:
             return Looked()
         rows, read = rows_beyond(store, schedule.marks)
         given: Mapping[str, int] = schedule.told.get("given", {})
-        mine = [one for one in arrived(rows, schedule.marks) if _is_wanted(one, schedule, rubric)]
+        is_live = live_only(self._control, schedule.tenant)
+        live = (one for one in arrived(rows, schedule.marks) if is_live(one.session_id))
+        mine = [one for one in live if _is_wanted(one, schedule, rubric)]
         open_ = [Due(session=one, choice=_choice(schedule)) for one in mine if given.get(one.session_id) != one.end_seq]
         now = self._clock()
         remember(seen.memory, open_, now)

@@ -9,8 +9,9 @@ from core.records import Principal, Role
 from evaluators.evidence import read_run
 from store.control.run_records import RunSource, RunSpec, RunStatus, TrialRecord, TrialStatus
 from tests.judges.answering import Said, verdict
-from tests.judges.judged import Court, court
+from tests.judges.judged import WINDOW, Court, court
 from tests.server.shell import AIRLINE
+from tests.store.build import agent_trace, fill
 
 RUBRIC = "---\nname: better\nversion: 1\nkind: pairwise\nlabels: [A, B, tie]\n---\nWhich answer is better?\n"
 BY = Principal(tenant=AIRLINE, role=Role.USER, name="a run")
@@ -61,6 +62,20 @@ def test_two_runs_are_judged_in_pairs_in_both_orders(tmp_path: Path) -> None:
         assert (biases["order"]["n"], round(biases["order"]["consistency"]["value"], 3)) == (11, 0.909)
         assert biases["length_controlled"]["n"] == 10, "the answers' lengths are kept with the verdict"
         assert biases["length_controlled"]["raw"]["value"] == 1.0
+
+
+def test_sessions_that_a_run_made_are_no_traffic(tmp_path: Path) -> None:
+    with court(tmp_path, polite, n=3) as it:
+        fill(it.shell.services.lake, agent_trace(999, at_s=5, tenant=AIRLINE, session_id="run_new.1.0"))
+        it.judge()
+        wanted = {"app": "airline", **WINDOW}
+        assert it.ask("POST", "judges/resolution/forecast", json=wanted)["n_all"] == 4, "named so by chance"
+        it.ask("POST", "label-queues", 201, json={"name": "people", "app": "airline", "rubric": "resolution"})
+        sample = {"n": 4, "dry_run": True, **WINDOW}
+        assert it.ask("POST", "label-queues/people/sample", json=sample)["n_population"] == 4
+        keep(it, "run_new", ["one", "none"])
+        assert it.ask("POST", "judges/resolution/forecast", json=wanted)["n_all"] == 3
+        assert it.ask("POST", "label-queues/people/sample", json=sample)["n_population"] == 3
 
 
 def test_one_order_is_drawn_by_a_seed_that_the_job_keeps(tmp_path: Path) -> None:

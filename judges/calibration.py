@@ -14,9 +14,9 @@ from judges.agreement.alternative import Annotators
 from judges.agreement.certificate import Standing
 from judges.agreement.plain import plain
 from judges.agreement.report import WEEK_NS, AgreementReport, agreement_report
-from judges.canaries import CanaryKind, CanaryReport, Judged
+from judges.canaries import FEWEST, CanaryKind, CanaryReport, Judged
 from judges.leanings import Biases, Seen, biases
-from judges.records import JudgeSpec, Rubric, ScaleKind, Usage
+from judges.records import JudgeSpec, Missing, Rubric, ScaleKind, Usage
 
 PASSES, FAILS = "passes", "does not pass"  # what is left of a verdict with several labels
 NEARLY: Final = 0.9  # of all verdicts one way: it says little that it says it
@@ -137,7 +137,17 @@ def _state(agreed: AgreementReport, found: Found) -> tuple[Standing, str]:
     if found.canaries is None and of.standing is Standing.CERTIFIED:
         said = f"{of.reason}, but nobody knows what it says of null answers: canaries were not run"
         return Standing.UNDETERMINED, f"{said} ({found.no_canaries})"
+    if found.canaries is not None and of.standing is Standing.CERTIFIED and (few := _unheard(found.canaries)):
+        said = f"{of.reason}, but nobody knows what it says of {few} answers: its model failed on canaries"
+        return Standing.UNDETERMINED, f"{said}; calibrate it again"
     return of.standing, of.reason
+
+
+def _unheard(ran: Ran) -> str:
+    """The kinds of canaries of which too few were answered: a model that is away passes none and proves nothing."""
+    asked = Counter(one.canary.kind for one in ran.judged)
+    failed = Counter(one.canary.kind for one in ran.judged if one.verdict.missing is Missing.MODEL_FAILED)
+    return ", ".join(kind.value for kind in asked if failed[kind] and asked[kind] - failed[kind] < FEWEST)
 
 
 def _beaten(report: CanaryReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from core.errors import InvalidInput, NotFound
 from core.records import EvaluatorKind
 from judges.canaries import SOURCES
 from judges.content import Content
-from judges.records import JudgeSpec, ModelRef, Rubric, ScaleKind, Usage, Verdict
+from judges.records import JudgeSpec, Missing, ModelRef, Rubric, ScaleKind, Usage, Verdict
 from judges.service_calibration import Asked, conclude, forecast, gather, run_canaries, withdraw
 from store.control.certificates import DAY_NS, facts_of_judge
 from store.control.judge_records import CalibrationState, JudgeCalibration
@@ -137,6 +138,23 @@ def test_without_canaries_no_judge_is_certified(kept: Kept, given: dict[str, Any
     assert made.kappa_low > 0.7
     assert why in made.report["reason"]
     assert made.report["canaries"] == {"ran": False, "why": made.report["canaries"]["why"]}
+
+
+@pytest.mark.parametrize(("n_failed", "certified"), [(10_000, False), (2, True)])
+def test_a_model_that_is_away_stands_no_canaries(kept: Kept, n_failed: int, certified: bool) -> None:
+    stored(kept)
+    labelled(kept, 120, right=0.97)
+    asked, n_asked = Asked(judge="helpfulness"), itertools.count()
+    answers = asker(reads)
+
+    async def ask(spec: JudgeSpec, rubric: Rubric, content: Content) -> Verdict:
+        gone = next(n_asked) < n_failed
+        return Verdict(missing=Missing.MODEL_FAILED) if gone else await answers(spec, rubric, content)
+
+    found = asyncio.run(run_canaries(gather(kept.control, kept.tenant, ACME, asked), ask))
+    made = conclude(kept.control, ACME, found, asked, now_ns=NOW, by=ANN)
+    assert (made.state is CalibrationState.CERTIFIED) is certified
+    assert ("its model failed on canaries" in made.report["reason"]) is not certified
 
 
 def test_a_judge_that_passes_null_answers_fails_however_well_it_agrees(kept: Kept) -> None:

@@ -22,7 +22,7 @@ _RUN_AGAIN: Final = {
     Cause.UNSCORED: "run the trials again that have no score, or allow more in max_unscored_share",
     Cause.CONTRADICTORY: "look at the scores: they cannot all be right",
     Cause.NO_SPREAD: "more examples, of more than one kind",
-    Cause.UNCERTIFIED_JUDGE: "label more and calibrate the judge: assay judges calibrate NAME says how many labels",
+    Cause.UNCERTIFIED_JUDGE: "assay judges calibrate NAME: more labels, or where it failed another rubric or model",
 }
 
 

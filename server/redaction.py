@@ -41,11 +41,14 @@ def redactor_of(services: Services, tenant: TenantId) -> Redactor:
 
 
 def _load_registries() -> None:
-    """What numba does at the first call of a kernel and guards by nothing: in two threads at once it fails for good."""
+    """What numba does at the first call of a kernel, under the lock that it takes for that: in two threads at once it
+    fails for good, and another kernel may be having its first call."""
+    from numba.core.compiler_lock import global_compiler_lock
     from numba.core.registry import cpu_target
 
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
+    with global_compiler_lock:
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
 
 
 def _redacted(redactor: Redactor, score: NewScore) -> NewScore:

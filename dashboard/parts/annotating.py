@@ -108,8 +108,8 @@ def _do(work: Work, said: Said) -> None:
         _forget(work)
     except ApiFailure as failure:
         if failure.status == 409:
-            said = inert(failure.detail, 300)
-            work.told = ("warning", f"{said[:1].upper()}{said[1:]}.")
+            why = inert(failure.detail, 300)
+            work.told = ("warning", f"{why[:1].upper()}{why[1:]}.")
             _forward(work)
         else:
             work.told = ("error", inert(failure.detail, 400))

@@ -62,10 +62,10 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
         assert "each was chosen with probability 0.5" in told
         assert it.model.asked == []
         assert main([*run, "--budget", "0.005usd"]) == ExitCode.INCONCLUSIVE
-        told = capsys.readouterr()
-        assert "out of budget" in told.out
-        assert "were not judged" in told.out
-        assert "20 targets of 20: 20 calls, about $" in told.err
+        printed = capsys.readouterr()
+        assert "out of budget" in printed.out
+        assert "were not judged" in printed.out
+        assert "20 targets of 20: 20 calls, about $" in printed.err
         assert main([*run, "--budget", "5usd", "--json"]) == ExitCode.OK
         job = said(capsys)
         assert (job["status"], job["n_done"]) == ("done", 20)

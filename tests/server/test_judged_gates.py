@@ -48,7 +48,8 @@ def named(release: str, **other: Any) -> RunScores:
 def judge_run(shell: Shell, run_id: str, chance: float, spec: JudgeSpec = JUDGE, *, missing: int = 0) -> None:
     """The judge's verdicts over every trial of a run; the first `missing` have none."""
     rng = np.random.default_rng(int(chance * 100))
-    scores, ids = [], []
+    scores: list[NewScore] = []
+    ids: list[str] = []
     for number in range(N):
         for trial in range(K):
             passed = rng.random() < chance

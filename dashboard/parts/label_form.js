@@ -13,8 +13,9 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   form.tell = (value) => setTriggerValue("said", value);
   load(form, data);
   form.stop?.();
-  form.stop = listen(form);
-  return () => form.stop();
+  const stop = listen(form);
+  form.stop = stop;
+  return stop; // its own: the end of an earlier drawing may come after a later one has begun
 }
 
 function listen(form) {

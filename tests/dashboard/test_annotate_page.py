@@ -187,6 +187,7 @@ def on_screen(page: Page) -> str:
     shown = page.locator(".st-key-assay-labelled")
     expect(shown.get_by_test_id("stChatMessage").first).to_be_visible()
     settled(page)
+    expect(form(page).get_by_role("progressbar")).to_be_visible()  # the keys are the form's, which comes last
     return next(name for name, said in ASKED.items() if shown.get_by_text(said[0]).count())
 
 

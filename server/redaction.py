@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from core.ids import TenantId
 from server.wiring import Services
@@ -14,9 +13,6 @@ from store.scores import NewScore
 
 if TYPE_CHECKING:
     from collector.redact import Redactor
-
-_LOADING: Final = threading.Lock()
-_loaded: Final = threading.Event()
 
 
 def redacted(services: Services, tenant: TenantId, scores: Sequence[NewScore]) -> list[NewScore]:
@@ -28,27 +24,11 @@ def redacted(services: Services, tenant: TenantId, scores: Sequence[NewScore]) -
 def redactor_of(services: Services, tenant: TenantId) -> Redactor:
     """What does to texts and ids what the collector does to those that arrive, under the tenant's choice of now."""
     # Loaded at the first score: the compiled kernels cost memory that a server without written scores need not spend.
-    with _LOADING:
-        from collector.redact import Redactor
-        from collector.seal import MasterKey
+    from collector.redact import Redactor
+    from collector.seal import MasterKey
 
-        master = MasterKey.open(services.settings.secrets_dir / "master.key")
-        made = Redactor(services.control.tenant(tenant).pii, master.derived(f"pii/{tenant}"))
-        if not _loaded.is_set():
-            _load_registries()
-            _loaded.set()
-    return made
-
-
-def _load_registries() -> None:
-    """What numba does at the first call of a kernel, under the lock that it takes for that: in two threads at once it
-    fails for good, and another kernel may be having its first call."""
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.registry import cpu_target
-
-    with global_compiler_lock:
-        cpu_target.typing_context.refresh()
-        cpu_target.target_context.refresh()
+    master = MasterKey.open(services.settings.secrets_dir / "master.key")
+    return Redactor(services.control.tenant(tenant).pii, master.derived(f"pii/{tenant}"))
 
 
 def _redacted(redactor: Redactor, score: NewScore) -> NewScore:

@@ -67,11 +67,6 @@ def gwets(tables: FloatArray, weights: FloatArray) -> FloatArray:
     return _beyond((p * weights).sum(axis=(-2, -1)), by_chance)
 
 
-def agreements(tables: FloatArray) -> FloatArray:
-    """Share of items on which both raters say the same, of tables of shape (..., K, K)."""
-    return np.asarray(np.trace(_proportions(tables), axis1=-2, axis2=-1))
-
-
 def cohen_kappa(of: Table, weighting: Weighting = Weighting.NOMINAL) -> float | Unestimated:
     """Kappa of one table, -1 to 1; Unestimated where it has no items, or all in one class for both."""
     return _one(of, lambda tables: kappas(tables, agreement_weights(of.k, weighting)))

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, Final
+from typing import Any
 
-from server.cli.connection import client_of
+from server.cli.metrics_pass_k import of_outcomes
 from server.cli.outcome import ExitCode
-
-PATIENCE_S: Final = 60.0
-ALL: Final = "1500w"
 
 
 def run(args: argparse.Namespace) -> int:
     """Asks the server and prints the answer. Raises CommandFailed."""
-    names = ("app", "release", "evaluator", "start", "end")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.start is None:
-        given["since"] = args.since or ALL
-    told = client_of(args, PATIENCE_S).get("/api/v1/metrics/cost-per-resolved", given)
+    told = of_outcomes(args, "cost-per-resolved")
     if args.json:
         from server.cli.rendering import print_json
 

@@ -18,11 +18,7 @@ ALL: Final = "1500w"
 
 def run(args: argparse.Namespace) -> int:
     """Asks the server and prints the answer. Raises CommandFailed."""
-    names = ("app", "k", "release", "evaluator", "threshold", "start", "end")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.start is None:
-        given["since"] = args.since or ALL
-    told = client_of(args, PATIENCE_S).get("/api/v1/metrics/pass-k", given)
+    told = of_outcomes(args, "pass-k", "k", "threshold")
     if args.json:
         from server.cli.rendering import print_json
 
@@ -30,6 +26,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(told)
     return ExitCode.OK
+
+
+def of_outcomes(args: argparse.Namespace, metric: str, *more: str) -> dict[str, Any]:
+    """What the server says of a metric of outcomes, asked with what was given. Raises CommandFailed."""
+    names = ("app", "release", "evaluator", "start", "end", *more)
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.start is None:
+        given["since"] = args.since or ALL
+    told: dict[str, Any] = client_of(args, PATIENCE_S).get(f"/api/v1/metrics/{metric}", given)
+    return told
 
 
 def _print(told: dict[str, Any]) -> None:

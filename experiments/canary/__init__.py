@@ -1,0 +1,1 @@
+"""Whether a release that takes traffic step by step harms: e-processes, pure."""

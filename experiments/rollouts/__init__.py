@@ -1,0 +1,1 @@
+"""Releases brought to all traffic in canary steps, and back."""

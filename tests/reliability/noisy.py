@@ -63,6 +63,7 @@ class Neighbours:
         """The victim's acknowledgements in ms, alone or beside the phase's neighbour."""
         self.victim.seen.acks_ms = array("f")
         if phase is None:
+            self._collector.drained()  # what a neighbour left behind is no part of being alone
             self.victim.open(seconds, per_s)
             return self.victim.seen.acks_ms.tolist()
         key, port = self._keys[phase.tenant], self._collector.base + 1
@@ -117,7 +118,9 @@ def main() -> int:
         beside: dict[str, list[float]] = {}
         for phase in PHASES:
             beside[phase.name] = neighbours.play(args.seconds, phase)
-            alone += neighbours.play(args.seconds / 2)
+            after = neighbours.play(args.seconds / 2)
+            alone += after
+            figures[f"alone_after_{phase.name}_p99_ms"] = round(float(np.percentile(after, 99)), 2)
             print(f"{phase.name}: the neighbour heard {dict(neighbours.heard[phase.name].statuses)}", flush=True)
         problems = neighbours.problems()
     figures["alone_p99_ms"] = baseline = round(float(np.percentile(alone, 99)), 2)

@@ -38,16 +38,17 @@ _OVER: Final = ("done", "failed", "cancelled")
 
 def part(places: Places, key: str) -> Part:
     """The process that does it."""
+    return once("evaluations", "server.cli.demo_evaluations", places, key, ASSAY_AGENT_PORT="agent")
+
+
+def once(name: str, module: str, places: Places, key: str, **ports: str) -> Part:
+    """A part of the demo that ends when it has done its work; `ports`: environment variable to the name of a port."""
+    addressed = {variable: str(places.ports[port]) for variable, port in ports.items()}
     return Part(
-        name="evaluations",
-        command=[sys.executable, "-m", "server.cli.demo_evaluations"],
+        name=name,
+        command=[sys.executable, "-m", module],
         ports=(),
-        environment={
-            "ASSAY_API_KEY": key,
-            "ASSAY_URL": places.api_url,
-            "ASSAY_AGENT_PORT": str(places.ports["agent"]),
-            "PYTHONPATH": str(ROOT),
-        },
+        environment={"ASSAY_API_KEY": key, "ASSAY_URL": places.api_url, "PYTHONPATH": str(ROOT), **addressed},
         once=True,
     )
 

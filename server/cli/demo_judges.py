@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from server.cli.demo_evaluations import APP, asked, wait_for
+from server.cli.demo_evaluations import APP, asked, once, wait_for
 from server.cli.launching import ROOT
 from server.supervisor import Part
 
@@ -41,18 +41,7 @@ _OVER: Final = ("done", "out_of_budget", "failed", "cancelled")
 
 def part(places: Places, key: str) -> Part:
     """The process that does it."""
-    return Part(
-        name="judges",
-        command=[sys.executable, "-m", "server.cli.demo_judges"],
-        ports=(),
-        environment={
-            "ASSAY_API_KEY": key,
-            "ASSAY_URL": places.api_url,
-            "ASSAY_SIMULATED_PORT": str(places.ports["simulated model"]),
-            "PYTHONPATH": str(ROOT),
-        },
-        once=True,
-    )
+    return once("judges", "server.cli.demo_judges", places, key, ASSAY_SIMULATED_PORT="simulated model")
 
 
 def main() -> int:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text
 
-METADATA: Final = MetaData()
+from store.control.metadata import METADATA as METADATA
 
 TENANTS: Final = Table(
     "tenants",

@@ -121,6 +121,7 @@ class SessionDoor:
         chosen = _chosen(request, principal, plan, told)
         assigned = chosen or self._assigned(principal.tenant, place, plan, told)
         passage = self._passage(request, principal, place, assigned)
+        passage.chosen = bool(chosen)
         goals = [self._goal(assigned, plan, told)]
         if told.fallback_to_baseline and not chosen and assigned != _baseline(plan, told):
             goals.append(self._goal(_baseline(plan, told), plan, told))

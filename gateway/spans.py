@@ -90,6 +90,7 @@ class Passage:
     error_message: str = ""
     said: str = ""
     replied: str = ""
+    chosen: bool = False  # by the request, so that the session is no traffic
 
 
 def passage_span(passage: Passage) -> bytes:
@@ -117,6 +118,8 @@ def passage_span(passage: Passage) -> bytes:
     ):
         if value:
             add(key=key).value.string_value = value
+    if passage.chosen:
+        add(key="assay.gateway.chosen").value.bool_value = True
     if passage.status:
         add(key="http.response.status_code").value.int_value = passage.status
     if passage.error:

@@ -426,6 +426,8 @@ def test_a_power_user_chooses_a_release_and_nobody_else_does(place: Place) -> No
     assert (answer.status_code, answer.json()["release"], answer.headers["x-assay-release"]) == (200, "v2", "v2")
     assert "x-assay-choose-release" not in place.v2.asked[-1].headers
     assert place.release_of("s1") == "v1", "what was chosen is not remembered"
+    marks = [one.get("assay.gateway.chosen") for one in place.gateway.calls(2)]
+    assert marks == [True, None], "a session whose release was chosen can be told from traffic"
     refused = place.ask("s1", headers={"x-assay-choose-release": "v2"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
     unknown = place.ask("s1", headers={**power, "x-assay-choose-release": "v9"})

@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "eval": ("server.cli.eval_", "run a dataset on a release, stored traces or a file; list, show, compare, cancel"),
     "metrics": ("server.cli.metrics", "pass^k, cost per resolved session, judged rates corrected by labels"),
     "gate": ("server.cli.gate", "may a release take another's place: pass, fail or inconclusive"),
+    "experiments": ("server.cli.experiments", "plan, run and read experiments on live traffic; analyze a table"),
     "datasets": ("server.cli.datasets", "make, import, export, list, check, compare and delete datasets"),
     "judges": ("server.cli.judges", "models that grade by a rubric: make, run, watch, calibrate"),
     "labels": ("server.cli.labels", "label queues: make, draw, show, adjudicate, export and delete"),

@@ -1,0 +1,49 @@
+"""Experiments on live traffic: plan one, create and start it, look at it, and analyze a table that came from elsewhere.
+
+A definition never changes: `create` with the same name and other content makes the next version.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Final
+
+from server.cli import experiments_changes, experiments_create, experiments_list
+from server.cli.connection import add_connection_arguments, add_json_argument
+
+Add = Callable[[argparse.ArgumentParser], None]
+Run = Callable[[argparse.Namespace], int]
+
+# action -> (one line of help, its arguments, what it does, whether it asks a server: then it has --url, --data, ...).
+# Every action has --json. The modules named here are imported by each of them: keep what is heavy inside `run`.
+ACTIONS: Final[dict[str, tuple[str, Add, Run, bool]]] = {
+    "create": (
+        *("register an experiment, or the next version of one", experiments_create.add_arguments),
+        *(experiments_create.run, True),
+    ),
+    "list": ("the experiments and how they stand", experiments_list.list_arguments, experiments_list.run_list, True),
+    "start": ("begin to assign units", experiments_changes.name_arguments, experiments_changes.run_start, True),
+    "ramp": ("let more units in", experiments_changes.ramp_arguments, experiments_changes.run_ramp, True),
+    "stop": ("end it for ever", experiments_changes.stop_arguments, experiments_changes.run_stop, True),
+    "override": (
+        *("give a tester a variant", experiments_changes.override_arguments, experiments_changes.run_override, True),
+    ),
+    "assign": ("which variant a unit gets, and why", experiments_list.assign_arguments, experiments_list.assign, True),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A subcommand for each of ACTIONS."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar=f"{{{','.join(ACTIONS)}}}")
+    for name, (about, add, _, connects) in ACTIONS.items():
+        made = actions.add_parser(name, help=about, allow_abbrev=False)
+        add(made)
+        if connects:
+            add_connection_arguments(made)
+        add_json_argument(made)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what the action says. Raises CommandFailed."""
+    return ACTIONS[args.action][2](args)

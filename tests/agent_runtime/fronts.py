@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from zlib import crc32
 
 from agent_runtime.simulation.provider.server import Provider
+from tests.loopback import listening
 
 KEY = "sk-fronts-0123456789abcdef"
 EVENT_STREAM = "application/vnd.amazon.eventstream"
@@ -90,16 +91,11 @@ def front(protocol: str, *models: str, **more: Any) -> Iterator[Front]:
             except (ConnectionError, ValueError):
                 return  # the client gave up
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    made.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield made
-    finally:
-        made.ended.set()
-        server.shutdown()
-        server.server_close()
+    with listening(Door) as made.url:
+        try:
+            yield made
+        finally:
+            made.ended.set()
 
 
 def _shown(protocol: str, headers: dict[str, str]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from agent_runtime.records import Release, TurnResult, TurnStatus
 from agent_runtime.settings import Settings
 from agent_runtime.telemetry import BAGGAGE_KEYS, link_to
 from tests.agent_runtime.scripted import Stand, calls, routes, says, scripted, stand
+from tests.loopback import listening
 
 THOUGHT = "Thought: look first (confidence 0.83; alternatives: find_orders, escalate)"
 V2 = Release(name="v2", variant="treatment")
@@ -143,14 +143,9 @@ def test_model_requests_carry_trace_and_baggage_and_are_tried_again_when_that_he
     tmp_path: Path, failures: list[int], status: TurnStatus
 ) -> None:
     Wire.seen, Wire.failures = [], list(failures)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Wire)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/v1"
-        made = stand(tmp_path, None, settings=Settings(data=tmp_path, openai_base_url=url))
+    with listening(Wire) as url:
+        made = stand(tmp_path, None, settings=Settings(data=tmp_path, openai_base_url=f"{url}/v1"))
         result = turned(made)
-    finally:
-        server.shutdown()
     assert result.status is status
     chats = {
         f"{s.context.span_id:016x}" for s in made.spans.get_finished_spans() if s.name == "chat sim-1" and s.context

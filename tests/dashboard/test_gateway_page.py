@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -18,6 +17,7 @@ from tests.dashboard import gateway_traffic
 from tests.dashboard.conftest import VISIBLE_S, Shown
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
+from tests.loopback import listening
 from tests.stack import running_stack
 from tests.waiting import wait_until
 
@@ -174,12 +174,8 @@ def upstream() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
-        thread = threading.Thread(target=listening.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.server_address[1]}/v1"
-        listening.shutdown()
-        thread.join(10)
+    with listening(Answers) as url:
+        yield f"{url}/v1"
 
 
 CONFIG = """version: 1

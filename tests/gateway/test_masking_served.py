@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import openai
 import pytest
 
 from tests.gateway.live import USER, Live, live
+from tests.loopback import listening
 
 EMAIL, CARD, KEY = (
     "ann.lee@example.org",
@@ -60,14 +60,9 @@ def echo() -> Iterator[Echo]:
         def log_message(self, *_: Any) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    found.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    try:
+    with listening(Door) as url:
+        found.url = f"{url}/v1"
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 HEAD = {"id": "x", "created": 1, "model": "m"}

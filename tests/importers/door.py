@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.loopback import listening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +55,5 @@ def open_door(*answers: Answer) -> Iterator[Door]:
         def log_message(self, *_: object) -> None:
             """Silent."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
-    door.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with listening(Requests) as door.url:
         yield door
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from core.records import Role
 from server.judging import JudgeRunner
 from store.scores import ScoresAsked, list_scores
 from tests.judges.answering import ModelServer, Said, Script, model_server, verdict
+from tests.loopback import listening
 from tests.server.shell import AIRLINE, Shell, running_shell
 from tests.store.build import agent_trace, fill
 from tests.waiting import wait_until
@@ -71,15 +71,8 @@ def sink() -> Iterator[Sink]:
         def log_message(self, *said: Any) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with listening(Door) as state.url:
+        yield state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,17 +7,17 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import yaml
 
 from core.records import Role
+from tests.loopback import listening
 from tests.server.gate_runs import keep
 from tests.server.shell import AIRLINE, Shell, running_shell, served
 from tests.server.test_gates import POLICY, named
@@ -72,13 +72,8 @@ def forge() -> Iterator[Comments]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
-        thread = threading.Thread(target=listening.serve_forever, daemon=True)
-        thread.start()
-        told.url = f"http://127.0.0.1:{listening.server_address[1]}"
+    with listening(Answers) as told.url:
         yield told
-        listening.shutdown()
-        thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -230,12 +225,8 @@ def answering(status: int, body: bytes, content_length: int | None = None) -> It
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
-        thread = threading.Thread(target=listening.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.server_address[1]}", n_asked
-        listening.shutdown()
-        thread.join(10)
+    with listening(Answers) as url:
+        yield url, n_asked
 
 
 GOOD = {"decision": "pass", "gate_id": "gate_1", "markdown": "", "reasons": []}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from server.cli.main import main
 from server.cli.outcome import CommandFailed, ExitCode
 from server.cli.serve import dashboard_environment
 from server.settings import Settings
+from tests.loopback import listening
 
 KEY = "ask_of_the_folder"
 
@@ -51,11 +51,8 @@ def open_door() -> Iterator[Door]:
         def log_message(self, *_: object) -> None:
             """Silent."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        door.url = f"http://127.0.0.1:{listening.server_address[1]}"
+    with listening(Answers) as door.url:
         yield door
-        listening.shutdown()
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import importlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from core.records import SpanKind
 from server.cli import connection
 from server.cli.main import COMMANDS, main
 from server.cli.outcome import CommandFailed, ExitCode
+from tests.loopback import listening
 
 KEY = "ask_of_credentials"
 
@@ -43,10 +43,8 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.server_address[1]}"
-        listening.shutdown()
+    with listening(Echo) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

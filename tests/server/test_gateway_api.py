@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ import pytest
 
 from core.records import Role
 from server.routes.gateway import GatewayStatus, GatewaySummary
+from tests.loopback import listening
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 from tests.store.build import T0, fill
 from tests.store.test_gateway_calls import NONE, call
@@ -94,14 +94,9 @@ def beside(tmp_path: Path) -> Iterator[tuple[Shell, type[Door]]]:
     class OneDoor(Door):
         """Of this test."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), OneDoor) as listening:
-        thread = threading.Thread(target=listening.serve_forever, daemon=True)
-        thread.start()
-        with running_shell(tmp_path, gateway_port=listening.server_address[1]) as running:
-            OneDoor.key = running.keys[AIRLINE, Role.VIEWER]
-            yield running, OneDoor
-        listening.shutdown()
-        thread.join(10)
+    with listening(OneDoor) as url, running_shell(tmp_path, gateway_port=int(url.rpartition(":")[2])) as running:
+        OneDoor.key = running.keys[AIRLINE, Role.VIEWER]
+        yield running, OneDoor
 
 
 def status(shell: Shell) -> dict[str, Any]:

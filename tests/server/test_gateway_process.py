@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,7 @@ from core.keytext import parse
 from core.records import Role
 from server.control_access import open_control
 from server.settings import Settings
+from tests.loopback import listening
 from tests.server.gateways import MODELS, Running, config_of, running_gateway
 from tests.waiting import wait_until
 
@@ -175,12 +176,7 @@ class Endless(BaseHTTPRequestHandler):
 
 
 def test_a_stop_ends_streams_that_do_not_end(tmp_path: Path) -> None:
-    upstream = ThreadingHTTPServer(("127.0.0.1", 0), Endless)
-    threading.Thread(target=upstream.serve_forever, daemon=True).start()
-    more = f"""  endless: {{base_url: "http://127.0.0.1:{upstream.server_port}/v1"}}
-models: {{fast: {{targets: [{{upstream: endless, model: m}}]}}}}
-"""
-    with running_gateway(tmp_path, more) as running:
+    with listening(Endless) as upstream, running_gateway(tmp_path, _one_upstream(upstream)) as running:
         url = f"{running.url}/v1/chat/completions"
         with httpx.stream("POST", url, json={**BODY, "stream": True}, headers=running.headers, timeout=60) as answer:
             lines = answer.iter_lines()
@@ -189,7 +185,12 @@ models: {{fast: {{targets: [{{upstream: endless, model: m}}]}}}}
             rest = _until_the_end(lines)
         assert "data: [DONE]" not in rest
         assert running.process.wait(20) == 0
-    upstream.shutdown()
+
+
+def _one_upstream(url: str) -> str:
+    return f"""  endless: {{base_url: "{url}/v1"}}
+models: {{fast: {{targets: [{{upstream: endless, model: m}}]}}}}
+"""
 
 
 def _until_the_end(lines: Iterator[str]) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from evaluators.custom.load import Loaded, load_file
 from evaluators.custom.process import Limits
 from evaluators.custom.trying import example
 from evaluators.records import Reason, Score, Scored, Unscored
+from tests.loopback import listening
 
 QUICK = Limits(wall_s=2.0)
 ANSWERS: dict[str, tuple[int, dict[str, str], bytes]] = {
@@ -67,13 +68,9 @@ def door() -> Iterator[tuple[str, type[_Door]]]:
         asked: list[tuple[dict[str, str], dict[str, Any]]] = []
         ending = threading.Event()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), made)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", made
-    made.ending.set()
-    server.shutdown()
-    server.server_close()
+    with listening(made) as url:
+        yield url, made
+        made.ending.set()
 
 
 @pytest.fixture

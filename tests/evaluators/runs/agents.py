@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.loopback import listening
 
 _PATH = re.compile(r"(?:/apps/[^/]+)?/v1/sessions/([^/]+)/turns")
 
@@ -120,16 +122,8 @@ def running(port: int = 0, log: Path | None = None) -> Iterator[Agent]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Door)
-    server.daemon_threads = True
-    agent.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with listening(Door, port) as agent.url:
         yield agent
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 if __name__ == "__main__":

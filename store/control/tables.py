@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text
 
+from store.control.experiment_tables import OF_EXPERIMENTS
 from store.control.metadata import METADATA as METADATA
 
 TENANTS: Final = Table(
@@ -517,5 +518,6 @@ SEALED: Final = (
     *(ONLINE_EVALUATORS, ONLINE_MARKS),
     *(RUBRICS, JUDGES, JUDGE_JOBS, JUDGE_TARGETS, JUDGE_VERDICTS, JUDGE_SCHEDULES, JUDGE_CALIBRATIONS),
     *(LABEL_QUEUES, LABEL_TASKS, LABEL_TEXTS, ANNOTATIONS),
+    *OF_EXPERIMENTS,
     CHANGES,
 )

@@ -38,6 +38,7 @@ from store.control.records import (
     TenantRecord,
 )
 from store.control.releasing import Releasing
+from store.control.rolling import Rolling
 from store.control.running import Running
 from store.control.transactions import actor
 from store.control.watching import Watching
@@ -45,9 +46,9 @@ from store.control.watching import Watching
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control(Releasing, Curating, Running, Gating, Watching, Judging, Labelling):
-    """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, audit, idempotency keys. `by` None means
-    Assay itself."""
+class Control(Releasing, Curating, Running, Gating, Watching, Judging, Labelling, Rolling):
+    """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, rollouts, audit, idempotency keys. `by`
+    None means Assay itself."""
 
     @classmethod
     def open(cls, url: str, *, pepper: bytes, clock: Clock = system_clock) -> Control:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.ids import TenantId
 from core.records import Principal
-from store.control import plans, releases, tenants
+from store.control import plans, releases, rollouts, tenants
 from store.control.plans import Context
 from store.control.records import LivePlan, PlanRecord, PlanSpec, ReleaseRecord, ReleaseSpec
 from store.control.transactions import Transactions
@@ -36,9 +36,11 @@ class Releasing(Transactions):
     ) -> tuple[PlanRecord, bool]:
         """The plan that holds from now on, and whether it is a new version: the same baseline and weights as now are
         not. Raises NotFound for an unknown tenant, InvalidInput naming releases that are not registered, Conflict when
-        the version now is not `if_version` (0: there is none yet)."""
+        the version now is not `if_version` (0: there is none yet), while a rollout of the app is open, and for a
+        release that one rolled back."""
         with self._changing() as connection:
             tenants.need(connection, tenant)
+            rollouts.refuse_plan_by_hand(connection, tenant, spec.app, spec.weights)
             now, wanted = self._considered(plans.context(connection, tenant, spec.app), spec, if_version, by)
             if wanted is now:
                 return wanted, False
@@ -53,6 +55,7 @@ class Releasing(Transactions):
         """What `set_plan` would answer, or raise; nothing is changed."""
         with self._database.read() as connection:
             tenants.need(connection, tenant)
+            rollouts.refuse_plan_by_hand(connection, tenant, spec.app, spec.weights)
             now, wanted = self._considered(plans.context(connection, tenant, spec.app), spec, if_version, by)
             return wanted, wanted is not now
 

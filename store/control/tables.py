@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, 
 
 from store.control.experiment_tables import OF_EXPERIMENTS
 from store.control.metadata import METADATA as METADATA
+from store.control.rollout_tables import OF_ROLLOUTS
 
 TENANTS: Final = Table(
     "tenants",
@@ -519,5 +520,6 @@ SEALED: Final = (
     *(RUBRICS, JUDGES, JUDGE_JOBS, JUDGE_TARGETS, JUDGE_VERDICTS, JUDGE_SCHEDULES, JUDGE_CALIBRATIONS),
     *(LABEL_QUEUES, LABEL_TASKS, LABEL_TEXTS, ANNOTATIONS),
     *OF_EXPERIMENTS,
+    *OF_ROLLOUTS,
     CHANGES,
 )

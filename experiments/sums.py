@@ -22,7 +22,7 @@ UNKNOWN: Final = "(none)"  # level of a unit whose attribute is not known
 
 KEYS: Final = ("metric", "attribute", "level", "variant", "day")
 COUNTS: Final = ("n", "n_missing")
-FIGURES: Final = ("y", "s", "x", "yy", "ss", "xx", "sy", "xy", "xs")
+FIGURES: Final = ("y", "s", "x", "yy", "ss", "xx", "sy", "xy", "xs", "w", "wy", "ws")
 
 SUMS: Final[dict[str, pl.DataType]] = {
     "metric": pl.String(),
@@ -33,7 +33,8 @@ SUMS: Final[dict[str, pl.DataType]] = {
     **dict.fromkeys(COUNTS, pl.Int64()),
     **dict.fromkeys(FIGURES, pl.Float64()),
 }
-# One row per unit and metric; columns of levels, one per attribute, follow. `s` 0 is a unit without an observation.
+# One row per unit and metric; columns of levels, one per attribute, follow. `s` 0 is a unit without an observation,
+# `x` null one without a past to have a covariate from.
 UNIT_ROWS: Final[dict[str, pl.DataType]] = {
     "unit": pl.String(),
     "variant": pl.String(),
@@ -72,9 +73,10 @@ def of_units(rows: pl.DataFrame, attributes: Sequence[str] = ()) -> pl.DataFrame
     cells = [(ALL, pl.lit(ALL)), *levels.items()]
     if attributes:
         cells.append((JOINED, pl.concat_str(list(levels.values()), separator=JOIN)))
-    observed = [pl.col(name).filter(seen) for name in ("y", "s", "x")]
-    y, s, x = observed
+    past = pl.col("x").is_not_null().cast(pl.Float64())
+    y, s, x, w = (one.filter(seen) for one in (pl.col("y"), pl.col("s"), pl.col("x").fill_null(0.0), past))
     figures = {"y": y, "s": s, "x": x, "yy": y * y, "ss": s * s, "xx": x * x, "sy": s * y, "xy": x * y, "xs": x * s}
+    figures |= {"w": w, "wy": w * y, "ws": w * s}
     frames = [
         rows.with_columns(pl.lit(attribute).alias("attribute"), level.alias("level"))
         .group_by(KEYS)

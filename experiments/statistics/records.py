@@ -11,8 +11,8 @@ class Moments:
     """Sums over the `n` units of one cell (arm, stratum, day), which add over cells.
 
     Of a unit: y is the sum of the metric over its observations, s the number of them (1 where the metric is per unit),
-    x its covariate (0 where there is none). `n_missing` units have no observation and are in no other sum. Cluster
-    terms are these squares and products: the unit is the cluster.
+    x its covariate, w 1 where it has one (where it has none, a unit without a past, x and w are 0). `n_missing` units
+    have no observation and are in no other sum. Cluster terms are these squares and products: the unit is the cluster.
     """
 
     n: int = 0
@@ -26,6 +26,9 @@ class Moments:
     sy: float = 0.0
     xy: float = 0.0
     xs: float = 0.0
+    w: float = 0.0
+    wy: float = 0.0
+    ws: float = 0.0
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})

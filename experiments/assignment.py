@@ -1,9 +1,10 @@
 """Which release a unit (a session) goes to: a pure function of the unit, the weights and a salt.
 
-A unit has a place in [0, 1): the first 64 bits of its BLAKE2b keyed with the salt. A cryptographic hash (RFC 7693)
-makes places of related names ("user-1", "user-2") uniform, and those under two salts independent; weaker ones were
-found to correlate experiments (Kohavi, Longbotham, Sommerfield and Henne, Controlled experiments on the web: survey
-and practical guide, Data Mining and Knowledge Discovery 18, 2009, section 4.1, "hash and partition").
+A unit has a place in [0, 1): the first 64 bits of SHA-256 of salt, colon and unit, in UTF-8. A cryptographic hash
+(FIPS 180-4) makes places of related names ("user-1", "user-2") uniform, and those under two salts independent; weaker
+ones were found to correlate experiments (Kohavi, Longbotham, Sommerfield and Henne, Controlled experiments on the web:
+survey and practical guide, Data Mining and Knowledge Discovery 18, 2009, section 4.1, "hash and partition"). Every
+language and every database has this one: docs/assignment.md computes the same places in JavaScript and SQL.
 
 Candidates take parts of [0, 1), the baseline what is left. Each grows from an anchor of its own that does not depend
 on the weights: the first by name from 0 upwards, the second from 1 downwards, the third and fourth from 1/2, then 1/4,
@@ -23,7 +24,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from math import fsum
 from typing import Final
 
@@ -61,9 +62,7 @@ def assign(unit: str, weights: Mapping[str, float], baseline: str, salt: str) ->
 
 def place_of(unit: str, salt: str) -> int:
     """The place of a unit under a salt, uniform from 0 to below WHOLE."""
-    key = blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=32).digest()
-    hashed = blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
-    return int.from_bytes(hashed, "big")
+    return int.from_bytes(sha256(f"{salt}:{unit}".encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
 def layout(weights: Mapping[str, float], baseline: str) -> Layout:

@@ -71,9 +71,9 @@ class _Compiler(ClickHouseCompiler):  # type: ignore[misc]
         return self.f.anon.upperUTF8(arg)
 
     def visit_HexDigest(self, op: ops.HexDigest, *, arg: sge.Expression, how: str) -> Any:  # noqa: N802
-        """MD5 in small hex digits, which is all that is asked for."""
-        assert how == "md5", how
-        return self.f.anon.lower(self.f.anon.hex(self.f.anon.MD5(arg)))
+        """In small hex digits."""
+        digest = {"md5": self.f.anon.MD5, "sha256": self.f.anon.SHA256}[how]
+        return self.f.anon.lower(self.f.anon.hex(digest(arg)))
 
     def visit_StringLength(self, op: ops.StringLength, *, arg: sge.Expression) -> Any:  # noqa: N802
         """In characters."""

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -108,6 +109,12 @@ def _nearest(a: Floats, b: Floats, margin: float, n_c: Floats, n_b: Floats) -> t
     return at + margin, at
 
 
+def log_mean(log_products: Floats) -> Floats:
+    """The logarithm of the mean over the first axis of what these are logarithms of."""
+    top = log_products.max(axis=0)
+    return np.asarray(top + np.log(np.exp(log_products - top).mean(axis=0)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class EProcess(ABC):
     """The products so far of one alternative each, as logarithms, with the baseline's past by which the next block's
@@ -121,8 +128,7 @@ class EProcess(ABC):
     @property
     def log_e(self) -> float:
         """The natural logarithm of the mean of the products."""
-        top = max(self.log_products)
-        return top + math.log(math.fsum(math.exp(one - top) for one in self.log_products) / len(self.log_products))
+        return float(log_mean(np.asarray(self.log_products)[:, None])[0])
 
     @property
     def e_value(self) -> float:
@@ -136,17 +142,27 @@ class EProcess(ABC):
 
     def after(self, block: Block) -> Self:
         """With one more block. The base rate in it is of the blocks before it only."""
-        counts = (block.n_candidate, block.failures_candidate, block.n_baseline, block.failures_baseline)
-        base = np.asarray(self.failures / self.units, dtype=np.float64)
-        factors = self._factors(base, [np.asarray(one, dtype=np.float64) for one in counts])
-        products = tuple(float(one) for one in np.asarray(self.log_products) + factors)
-        grown = replace(
+        return self.along([block])[0]
+
+    def along(self, blocks: Sequence[Block]) -> tuple[Self, tuple[float, ...]]:
+        """With these blocks, one after the other, and the logarithm of the e-value after each of them."""
+        if not blocks:
+            return self, ()
+        rows = [(one.n_candidate, one.failures_candidate, one.n_baseline, one.failures_baseline) for one in blocks]
+        n_c, f_c, n_b, f_b = np.asarray(rows, dtype=np.float64).T
+        failures = np.cumsum(np.concatenate([[self.failures], f_b]))
+        units = np.cumsum(np.concatenate([[self.units], n_b]))
+        factors = self._factors(failures[:-1] / units[:-1], [n_c, f_c, n_b, f_b])
+        products = np.cumsum(np.concatenate([np.asarray(self.log_products)[:, None], factors], axis=1), axis=1)[:, 1:]
+        path = log_mean(products)
+        after = replace(
             self,
-            log_products=products,
-            failures=self.failures + block.failures_baseline,
-            units=self.units + block.n_baseline,
+            log_products=tuple(float(one) for one in products[:, -1]),
+            failures=float(failures[-1]),
+            units=float(units[-1]),
+            highest_log_e=max(self.highest_log_e, float(path.max())),
         )
-        return replace(grown, highest_log_e=max(self.highest_log_e, grown.log_e))
+        return after, tuple(float(one) for one in path)
 
     @abstractmethod
     def _factors(self, base: Floats, counts: list[Floats]) -> Floats:

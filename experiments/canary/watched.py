@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from experiments.canary.eprocess import Harm, NonInferior, harm, non_inferior
@@ -55,13 +56,7 @@ class Watched:
 
     def after(self, block: Block) -> Watched:
         """With one more block."""
-        return replace(
-            self,
-            harm=None if self.harm is None else self.harm.after(block),
-            non_inferior=None if self.non_inferior is None else self.non_inferior.after(block),
-            total=self.total.plus(block),
-            in_step=self.in_step.plus(block) if block.at_ns >= self.step_from_ns else self.in_step,
-        )
+        return replayed(self, [block])[0]
 
     def at_step(self, entered_at_ns: int, mature_s: float) -> Watched:
         """At the beginning of a step: its counts begin anew once units that began in it are mature."""
@@ -77,3 +72,15 @@ def watched(guardrail: Guardrail, *, history_failures: float = 0.0, history_unit
         harm=harm(history_failures, history_units),
         non_inferior=non_inferior(guardrail.margin, history_failures, history_units),
     )
+
+
+def replayed(start: Watched, blocks: Sequence[Block]) -> tuple[Watched, tuple[float, ...], tuple[float, ...]]:
+    """`start` after these blocks, with the natural logarithms after each of them of the e-values for harm and for
+    non-inferiority; no such figures of zero tolerance."""
+    total, in_step = start.total, start.in_step
+    for block in blocks:
+        total = total.plus(block)
+        in_step = in_step.plus(block) if block.at_ns >= start.step_from_ns else in_step
+    harmed, harm_path = (None, ()) if start.harm is None else start.harm.along(blocks)
+    other, other_path = (None, ()) if start.non_inferior is None else start.non_inferior.along(blocks)
+    return replace(start, harm=harmed, non_inferior=other, total=total, in_step=in_step), harm_path, other_path

@@ -23,6 +23,7 @@ from store.control import changes, claims, erasures, keyring, ledger, tenants
 from store.control.curating import Curating
 from store.control.database import Database
 from store.control.erasures import Erasure
+from store.control.experimenting import Experimenting
 from store.control.gating import Gating
 from store.control.judging import Judging
 from store.control.labelling import Labelling
@@ -46,7 +47,7 @@ from store.control.watching import Watching
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control(Releasing, Curating, Running, Gating, Watching, Judging, Labelling, Rolling):
+class Control(Releasing, Curating, Running, Gating, Watching, Judging, Labelling, Rolling, Experimenting):
     """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, rollouts, audit, idempotency keys. `by`
     None means Assay itself."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.errors import InvalidInput
 from experiments.canary.records import CanaryPolicy, Guardrail
 from experiments.canary.watched import Counts, Watched, watched
 
@@ -96,8 +97,11 @@ def step_gate(policy: CanaryPolicy, states: Mapping[str, Watched], at: AtStep) -
     """What the evidence says at this step.
 
     Harm and violations come first, whatever else is missing or not due. Then time and units; then evidence that is
-    missing; then, in a step that proves, what is not proved. A guardrail without a state has no units.
+    missing; then, in a step that proves, what is not proved. A guardrail without a state has no units. Raises
+    InvalidInput for a step that the policy does not have.
     """
+    if not 0 <= at.index < len(policy.steps):
+        raise InvalidInput(f"step {at.index} of {len(policy.steps)}: steps count from 0")
     alphas = policy.alphas()
     known = [states.get(one.name) or watched(one) for one in policy.guardrails]
     lacks = {one.guardrail.name: list(_missing(policy, one, at)) for one in known}

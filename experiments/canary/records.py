@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from math import inf
 from typing import Final
 
 from core.errors import InvalidInput
@@ -44,7 +45,7 @@ class Guardrail:
         """Raises InvalidInput."""
         if not 0 < self.margin < 1:
             raise InvalidInput(f"guardrail {self.name}: margin is {self.margin}; write a share between 0 and 1")
-        if not 0 < self.alpha_share < float("inf"):
+        if not 0 < self.alpha_share < inf:
             raise InvalidInput(f"guardrail {self.name}: alpha_share is {self.alpha_share}; write a number above 0")
         if self.tolerated < 0:
             raise InvalidInput(f"guardrail {self.name}: tolerated is {self.tolerated}; write a count from 0 on")
@@ -94,7 +95,7 @@ class Step:
         """Raises InvalidInput."""
         if not 0 < self.weight <= 1:
             raise InvalidInput(f"a step's weight is {self.weight}; write a share above 0, at most 1")
-        if self.min_units < 0 or self.bake_s < 0:
+        if self.min_units < 0 or not 0 <= self.bake_s < inf:
             raise InvalidInput(f"a step asks for {self.min_units} units and {self.bake_s} s; write numbers from 0 on")
 
 
@@ -114,7 +115,7 @@ class CanaryPolicy:
         """Raises InvalidInput."""
         if not 0 < self.alpha < 1:
             raise InvalidInput(f"alpha is {self.alpha}; write a chance between 0 and 1")
-        if not 0 <= self.max_missing_share < 1 or self.mature_s < 0:
+        if not 0 <= self.max_missing_share < 1 or not 0 <= self.mature_s < inf:
             raise InvalidInput(
                 f"max_missing_share is {self.max_missing_share} and mature_s {self.mature_s}; "
                 "write a share below 1 and seconds from 0 on"

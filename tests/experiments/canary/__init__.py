@@ -1,0 +1,1 @@
+"""Tests of canaries: e-processes, the gate of a step, maturity, certificates."""

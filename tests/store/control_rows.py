@@ -166,3 +166,23 @@ def labelled(control: Control, tenant: TenantId) -> None:
     )
     change = TaskChange(task=replace(task_of(1), answered={"ann": True}), said=said, action="labels.annotate")
     control.change_label_task(tenant, "triage", "task_1", lambda *_: change, by=ann)
+
+
+DEFINITION: Final[dict[str, Any]] = {
+    "unit": "user",
+    "assigned_by": "gateway",
+    "arms": [
+        {"variant": "control", "release": "v1", "weight": 1.0},
+        {"variant": "treatment", "release": "v2", "weight": 1.0},
+    ],
+    "alpha": 0.05,
+    "hypothesis": "it helps \u00e9",
+}
+
+
+def experimented(control: Control, tenant: TenantId) -> None:
+    """A row in every table of experiments: one is running."""
+    by = Principal(tenant=tenant, role=Role.ADMIN, name="ann")
+    control.add_experiment(tenant, "refund-prompt", "desk", DEFINITION, by=by)
+    control.start_experiment(tenant, "refund-prompt", 0.5, lambda one, running, releases: None, by=by)
+    control.set_overrides(tenant, "refund-prompt", {"user": "treatment"}, by=by)

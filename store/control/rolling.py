@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from core.errors import Conflict
 from core.ids import TenantId
 from core.records import Principal
-from store.control import plans, rollouts, tenants
+from store.control import experiment_rows, plans, rollouts, tenants
+from store.control.experiment_records import RUNNING
 from store.control.records import PlanSpec
 from store.control.rollout_records import (
     BlockRecord,
@@ -35,8 +36,9 @@ class Rolling(Transactions):
     def start_rollout(self, record: RolloutRecord, plan: PlanSpec, said: str, *, by: Principal) -> RolloutRecord:
         """Begins a rollout: from now on the app's plan is its own. `said` is its first event.
 
-        Raises NotFound for an unknown tenant; Conflict where the app has an open rollout, its plan gives sessions to
-        other releases, or the candidate was rolled back; InvalidInput for releases that are not registered.
+        Raises NotFound for an unknown tenant; Conflict where the app has an open rollout or a running experiment over
+        releases, its plan gives sessions to other releases, or the candidate was rolled back; InvalidInput for releases
+        that are not registered.
         """
         now, name = self._clock(), by.name[:200]
         ended = now if record.status.ended else None
@@ -154,6 +156,13 @@ class Rolling(Transactions):
                 f"rollout {found.rollout_id} of {found.candidate[:80]} is open for this app; wait for its end, or "
                 f"assay rollouts abort {wanted.app[:80]}"
             )
+        every = experiment_rows.rows(connection, self._pepper, wanted.tenant, None)
+        for one in every:
+            if one.app == wanted.app and one.status == RUNNING and one.is_over_releases:
+                raise Conflict(
+                    f"the experiment {one.name[:80]} is running over releases of this app, and one of both can say who "
+                    f"gets which; wait for its end, or assay experiments stop {one.name[:80]}"
+                )
         rollouts.refuse_rolled_back(connection, wanted.tenant, wanted.app, [wanted.candidate])
         known = plans.context(connection, wanted.tenant, wanted.app)
         plans.check(known, plan, None)

@@ -50,13 +50,11 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class StepRun:
-    """One step as it went: when its weight was in force, what ended it, and how many units had entered by then."""
+    """One step as it went: when its weight was set, until when, and what ended it."""
 
     entered_at_ns: int | None = None
     left_at_ns: int | None = None
     decision: str | None = None
-    n_candidate: int = 0
-    n_baseline: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,16 +62,19 @@ class RolloutState:
     """Where a rollout stands. `step` counts from 0; -1 before the first.
 
     `seen_until_ns`: sessions that began before then have been counted, or came too late to be. `thresholds`: of
-    guardrails of the kind exceeds, once they are fixed. `approved_by`: who approved. `reasons`: why it stands where it
-    stands, in words with both numbers.
+    guardrails of the kind exceeds, once they are fixed. `history`: the baseline's failures and units before the first
+    step, by guardrail. `approved_by`: who approved. `reasons`: why it stands where it stands, in words with both
+    numbers; `causes`: the same without numbers, by which it is seen that another reason has come.
     """
 
     step: int = -1
     steps: tuple[StepRun, ...]
     seen_until_ns: int = 0
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     approved_by: str | None = None
     reasons: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
     @property
     def run(self) -> StepRun:

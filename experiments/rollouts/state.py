@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from core.errors import Conflict
 from experiments.canary.records import Step
+from experiments.rollouts.evidence import SETTLE_NS, Past
 from experiments.rollouts.records import Change, Json, RolloutPolicy, RolloutState, StepRun, Verb
 from store.control.rollout_records import RolloutStatus
 
@@ -29,22 +30,29 @@ def planned(policy: RolloutPolicy) -> RolloutState:
     return RolloutState(steps=tuple(StepRun() for _ in policy.canary.steps))
 
 
-def begun(policy: RolloutPolicy, state: RolloutState, *, now_ns: int, met: Sequence[str]) -> Change:
+def begun(policy: RolloutPolicy, state: RolloutState, *, now_ns: int, past: Past, met: Sequence[str]) -> Change:
     """The first step, once everything that is required is there; `met` says what that was."""
     said = f"step 1 of {len(policy.canary.steps)}: {_share(policy.canary.steps[0])} of sessions"
     text = "; ".join([*met, said])
-    entered = replace(_entered(state, 0, now_ns), seen_until_ns=now_ns, reasons=())
+    entered = replace(
+        _entered(state, 0, now_ns),
+        seen_until_ns=now_ns + SETTLE_NS,
+        thresholds=past.thresholds,
+        history=past.history,
+        reasons=(),
+        causes=(),
+    )
     share = policy.canary.steps[0].weight
     return Change(status=RolloutStatus.RUNNING, state=entered, share=share, verb=Verb.STEP, text=text)
 
 
-def held(status: RolloutStatus, state: RolloutState, reasons: Sequence[str]) -> Change:
-    """It stays where it is, and why; an event only where that is a matter of other words than of other numbers."""
-    known, told = _words(state.reasons), _words(reasons)
-    verb = Verb.HOLD if told != known and reasons else None
-    return Change(
-        status=status, state=replace(state, reasons=tuple(reasons)), verb=verb, text="; ".join(reasons)
-    )  # fmt: skip
+def held(
+    status: RolloutStatus, state: RolloutState, reasons: Sequence[str], causes: Sequence[str], *, told: bool
+) -> Change:
+    """It stays where it is, and why. With `told` it is an event, where other causes have come."""
+    after = replace(state, reasons=tuple(reasons), causes=tuple(causes))
+    is_news = told and bool(reasons) and after.causes != state.causes
+    return Change(status=status, state=after, verb=Verb.HOLD if is_news else None, text="; ".join(reasons))
 
 
 def rolled_back(status: RolloutStatus, state: RolloutState, reasons: Sequence[str], *, now_ns: int) -> Change | None:
@@ -75,7 +83,7 @@ def gone_on(
             status=RolloutStatus.PROMOTED, state=ended, share=WHOLE, verb=Verb.PROMOTE, text=why, certified=True
         )
     said = f"step {onto + 1} of {len(steps)}: {_share(steps[onto])} of sessions; {why}"
-    entered = replace(_entered(left, onto, now_ns), reasons=())
+    entered = replace(_entered(left, onto, now_ns), reasons=(), causes=())
     return Change(
         status=status, state=entered, share=steps[onto].weight, verb=Verb.STEP, text=said, certified=True
     )  # fmt: skip
@@ -128,8 +136,10 @@ def state_json(state: RolloutState) -> dict[str, Any]:
         "steps": [asdict(one) for one in state.steps],
         "seen_until_ns": state.seen_until_ns,
         "thresholds": dict(state.thresholds),
+        "history": {name: list(sums) for name, sums in state.history.items()},
         "approved_by": state.approved_by,
         "reasons": list(state.reasons),
+        "causes": list(state.causes),
     }
 
 
@@ -140,8 +150,10 @@ def state_of(said: Json) -> RolloutState:
         steps=tuple(StepRun(**one) for one in said["steps"]),
         seen_until_ns=said["seen_until_ns"],
         thresholds=said["thresholds"],
+        history={name: (failures, units) for name, (failures, units) in said["history"].items()},
         approved_by=said["approved_by"],
         reasons=tuple(said["reasons"]),
+        causes=tuple(said["causes"]),
     )
 
 
@@ -159,8 +171,3 @@ def _left(state: RolloutState, now_ns: int, decision: str) -> RolloutState:
 
 def _share(step: Step) -> str:
     return f"{100 * step.weight:g} %"
-
-
-def _words(reasons: Sequence[str]) -> list[str]:
-    """Reasons without their numbers."""
-    return ["".join(c for c in one if not (c.isdigit() or c in ".,")) for one in reasons]

@@ -230,5 +230,6 @@ def _differences(again: Any, told: Any, at: str) -> list[str]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (one, other))
-    return math.isclose(one, other, rel_tol=_SAME) if numbers else type(one) is type(other) and bool(one == other)
+    if type(one) is float and type(other) in (int, float):
+        return math.isclose(one, other, rel_tol=_SAME)
+    return type(one) is type(other) and bool(one == other)

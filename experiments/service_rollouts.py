@@ -215,9 +215,7 @@ class Ticker:
         certificate = None
         if change.certified and memory is not None:
             certificate = self._certificate(record, policy, look.state, memory)
-        verb = (
-            () if change.verb is None else (Happened(kind=change.verb, text=change.text, certified=change.certified),)
-        )
+        events = [Happened(kind=change.verb, text=change.text, certified=change.certified)] if change.verb else []
         move = RolloutMove(
             before=record,
             status=change.status,

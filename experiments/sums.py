@@ -18,6 +18,7 @@ from experiments.statistics.records import Moments
 ALL: Final = ""  # attribute and level of the rows over all units
 JOINED: Final = "*"  # attribute of the rows whose level is every stratum attribute's level at once
 JOIN: Final = " · "  # between the parts of a joined level
+AGE: Final = "@age"  # attribute of rows by days since the unit's first exposure ("0", "1", ...): they do not add
 UNKNOWN: Final = "(none)"  # level of a unit whose attribute is not known
 
 KEYS: Final = ("metric", "attribute", "level", "variant", "day")
@@ -146,11 +147,23 @@ def by_level(
 
 def attributes_of(frame: pl.DataFrame) -> list[str]:
     """The attributes by which there are levels, sorted; the joined one last where it says more than one attribute."""
-    named = sorted(set(frame["attribute"].to_list()) - {ALL, JOINED})
+    named = sorted(set(frame["attribute"].to_list()) - {ALL, JOINED, AGE})
     return [*named, JOINED] if len(named) > 1 else named
 
 
 def days_of(frame: pl.DataFrame, metric: str) -> list[dt.date]:
     """The days on which a unit was first exposed, sorted."""
     found: list[dt.date] = cell(frame, metric)["day"].unique().sort().to_list()
+    return found
+
+
+def until_days(frame: pl.DataFrame, metric: str, variant: str, days: Sequence[dt.date]) -> list[Moments]:
+    """The sums over all units of a variant first exposed up to and including each of the days, which are sorted."""
+    rows = cell(frame, metric, variant=variant).sort("day")
+    by_day = [(row["day"], Moments(**{name: row[name] for name in (*COUNTS, *FIGURES)})) for row in rows.to_dicts()]
+    found, so_far, place = [], Moments(), 0
+    for day in days:
+        while place < len(by_day) and by_day[place][0] <= day:
+            so_far, place = so_far + by_day[place][1], place + 1
+        found.append(so_far)
     return found

@@ -16,6 +16,7 @@ takes Student's t of the same tail probability (the significance-level approach,
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -142,13 +143,11 @@ def _rho2(alpha: float, tuned_to: float) -> float:
 def _repeated_p(z: float, fractions: tuple[float, ...]) -> float:
     """The least alpha whose boundary at the last look z reaches; boundaries between those of a grid are interpolated
     in log alpha."""
-    above: tuple[float, float] | None = None  # log alpha and boundary of the last alpha that did not reject
-    for alpha in _ALPHAS:
-        boundary = bounds(fractions, alpha)[-1]
-        if z >= boundary:
-            if above is None:
-                return alpha
-            share = (above[1] - z) / (above[1] - boundary)
-            return math.exp(above[0] + share * (math.log(alpha) - above[0]))
-        above = (math.log(alpha), boundary)
-    return 1.0
+    rejects = bisect_left(_ALPHAS, True, key=lambda alpha: z >= bounds(fractions, alpha)[-1])
+    if rejects == len(_ALPHAS):
+        return 1.0
+    if rejects == 0:
+        return _ALPHAS[0]
+    above, alpha = _ALPHAS[rejects - 1], _ALPHAS[rejects]
+    wide, narrow = bounds(fractions, above)[-1], bounds(fractions, alpha)[-1]
+    return above * (alpha / above) ** ((wide - z) / (wide - narrow))

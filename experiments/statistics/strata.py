@@ -6,6 +6,7 @@ the rate of a stratum with one unit has no spread to weigh it by.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -82,21 +83,36 @@ def collapse(control: Mapping[str, Moments], treatment: Mapping[str, Moments], l
 
 def post_stratified(found: Strata) -> Contrast | NoEffect:
     """sum W_h (mean_Th - mean_Ch), variance sum W_h^2 (v_Th + v_Ch), v of the delta method, W_h the stratum's share of
-    both arms (Miratrix, Sekhon, Yu 2013, JRSS B 75:369; conditional on the mix). A degree of freedom is spent on each
-    stratum but the first."""
+    both arms (Miratrix, Sekhon, Yu 2013, JRSS B 75:369; conditional on the mix), with Satterthwaite's degrees of
+    freedom over all cells."""
     for one in found.strata:
         lack = effects.unfit(one.control, one.treatment)
         if lack is not None:
             return lack
-    arms = []
-    for name in ("control", "treatment"):
-        parts = [(one.weight, effects.arm_mean(getattr(one, name))) for one in found.strata]
-        mean = sum(weight * part.mean for weight, part in parts)
-        variance = sum(weight**2 * part.variance for weight, part in parts)
-        arms.append(ArmMean(mean=mean, variance=variance, n=sum(part.n for _, part in parts)))
-    if arms[0].variance == 0 and arms[1].variance == 0:
+    controls = [(one.weight, effects.arm_mean(one.control)) for one in found.strata]
+    treatments = [(one.weight, effects.arm_mean(one.treatment)) for one in found.strata]
+    parts = [weight**2 * arm.variance for weight, arm in (*controls, *treatments)]
+    whole = sum(parts)
+    if whole == 0:
         return NoEffect(why=Why.CONSTANT, text="All units of a stratum say the same in both arms: nothing to weigh.")
-    return effects.of_arms(*arms, lost=len(found.strata) - 1, method="post_stratified")
+    spent = sum(part**2 / (arm.n - 1) for part, (_, arm) in zip(parts, (*controls, *treatments), strict=True))
+    control, treatment = _weighted(controls), _weighted(treatments)
+    return Contrast(
+        control=control,
+        treatment=treatment,
+        estimate=treatment.mean - control.mean,
+        se=math.sqrt(whole),
+        df=whole**2 / spent,
+        method="post_stratified_t",
+    )
+
+
+def _weighted(parts: list[tuple[float, ArmMean]]) -> ArmMean:
+    return ArmMean(
+        mean=sum(weight * one.mean for weight, one in parts),
+        variance=sum(weight**2 * one.variance for weight, one in parts),
+        n=sum(one.n for _, one in parts),
+    )
 
 
 def forest(

@@ -188,6 +188,14 @@ class Api:
         """The path of a judge, or of what is below it."""
         return "/".join(["/judges", *(_segment(part) for part in (name, *parts))])
 
+    def experiment_path(self, name: str, *parts: str) -> str:
+        """The path of an experiment, or of what is below it."""
+        return "/".join(["/experiments", *(_segment(part) for part in (name, *parts))])
+
+    def rollout_path(self, app: str, *parts: str) -> str:
+        """The path of an app's rollout, or of what is below it."""
+        return "/".join(["/rollouts", *(_segment(part) for part in (app, *parts))])
+
     def queue_path(self, name: str, *parts: str) -> str:
         """The path of a label queue, or of what is below it."""
         return "/".join(["/label-queues", *(_segment(part) for part in (name, *parts))])

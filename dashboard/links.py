@@ -56,6 +56,9 @@ GATES: Final = Place(view="gates", title="Gates", icon="traffic", section="Evalu
 JUDGES: Final = Place(view="judges", title="Judges", icon="gavel", section="Evaluate")
 SCORES: Final = Place(view="scores", title="Scores", icon="scoreboard", section="Evaluate")
 ANNOTATE: Final = Place(view="annotate", title="Annotate", icon="rate_review", section="Evaluate")
+EXPERIMENTS: Final = Place(view="experiments", title="Experiments", icon="experiment", section="Experiment")
+ROLLOUTS: Final = Place(view="rollouts", title="Rollouts", icon="rocket_launch", section="Experiment")
+PLANNER: Final = Place(view="planner", title="Planner", icon="calculate", section="Experiment")
 PLACES: Final = (
     OVERVIEW,
     TRACES,
@@ -73,6 +76,9 @@ PLACES: Final = (
     JUDGES,
     ANNOTATE,
     SCORES,
+    EXPERIMENTS,
+    ROLLOUTS,
+    PLANNER,
 )
 
 
@@ -113,6 +119,31 @@ def open_evaluations() -> NoReturn:
 def open_run(run_id: str) -> NoReturn:
     """Goes to one evaluation run."""
     st.switch_page(EVALUATIONS.page(), query_params={"run": run_id})
+
+
+def open_experiments() -> NoReturn:
+    """Goes to the list of experiments."""
+    st.switch_page(EXPERIMENTS.page())
+
+
+def open_experiment(name: str) -> NoReturn:
+    """Goes to one experiment."""
+    st.switch_page(EXPERIMENTS.page(), query_params={"experiment": name})
+
+
+def open_planner() -> NoReturn:
+    """Goes to the planner of experiments."""
+    st.switch_page(PLANNER.page())
+
+
+def open_rollouts() -> NoReturn:
+    """Goes to the list of rollouts."""
+    st.switch_page(ROLLOUTS.page())
+
+
+def open_rollout(app: str, rollout_id: str) -> NoReturn:
+    """Goes to one rollout of an app."""
+    st.switch_page(ROLLOUTS.page(), query_params={"app": app, "id": rollout_id})
 
 
 def open_judges() -> NoReturn:

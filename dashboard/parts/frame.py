@@ -23,7 +23,9 @@ def timezone() -> tzinfo:
 
 
 def moment(at: object) -> datetime | None:
-    """A time of the API in the viewer's time zone; None for what is none."""
+    """A time of the API, ISO 8601 or ns since the epoch, in the viewer's time zone; None for what is none."""
+    if isinstance(at, int):
+        return human.moment(at, timezone())
     try:
         return datetime.fromisoformat(str(at)).astimezone(timezone()) if at else None
     except ValueError:

@@ -1,0 +1,129 @@
+"""What an experiment was registered to be, and what could be done with it next as commands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import streamlit as st
+
+from dashboard import human
+from dashboard.api import Row
+from dashboard.parts import frame, lists
+from dashboard.text import inert, one_line
+
+UNITS = {"user": "user", "session": "session"}
+DESIGNS = {
+    "group_sequential": "group-sequential, O'Brien-Fleming spending",
+    "confidence_sequence": "confidence sequence, no horizon",
+}
+
+
+def facts(definition: Row, told: Row | None) -> None:
+    """The line under an experiment's name."""
+    horizon = definition.get("horizon") or {}
+    days = horizon.get("days")
+    frame.facts(
+        (
+            ("App", definition["app"]),
+            ("Unit", UNITS.get(str(definition["unit"]), definition["unit"])),
+            ("Arms", _arms(definition["arms"])),
+            ("Design", DESIGNS.get(str(definition.get("design")), definition.get("design"))),
+            ("Horizon", horizon and f"{horizon['units']:,} units{f' in {days} days' if days else ''}"),
+            ("Alpha", f"{definition['alpha']:g}" if definition.get("alpha") else None),
+            ("Started", _when((told or {}).get("started_at") or definition.get("started_at"))),
+            ("Looked at", _when((told or {}).get("looked_at"))),
+            ("Owner", definition.get("owner")),
+        ),
+        "experiment",
+    )
+    if definition.get("hypothesis"):
+        with st.container(key="assay-quiet-hypothesis"):
+            st.text(inert(definition["hypothesis"], 600))
+
+
+def show(definition: Row) -> None:
+    """Everything that was registered: it cannot be changed under way, only a new version can be made."""
+    with st.expander("As it was registered", icon=":material/assignment:", key="experiment-definition"):
+        st.caption("Fixed at the start; a change makes a new version. Only the share of units that take part may grow.")
+        column = st.column_config
+        metrics: Sequence[Row] = definition.get("metrics") or []
+        lists.plain_table(
+            {
+                "Metric": [one_line(one["name"], 60) for one in metrics],
+                "Role": [str(one["role"]) for one in metrics],
+                "Better": [str(one["better"]) for one in metrics],
+                "May be lost": [_margin(one) for one in metrics],
+            },
+            {
+                "Metric": column.TextColumn(width=220),
+                "Role": column.TextColumn(width=120),
+                "Better": column.TextColumn(width=100),
+                "May be lost": column.TextColumn(width=140),
+            },
+            "experiment-registered",
+        )
+        slot = definition.get("slot") or (0.0, 1.0)
+        frame.facts(
+            (
+                ("Version", definition.get("version")),
+                ("Assigned by", definition.get("assigned_by")),
+                ("Taking part", _share(definition.get("coverage"))),
+                ("Layer", definition.get("layer")),
+                ("Its part of the layer", f"{100 * slot[0]:g}% to {100 * slot[1]:g}%"),
+                ("Holdout", _share(definition.get("holdout"))),
+                ("Strata", ", ".join(definition.get("strata") or [])),
+                ("Covariate", _days(definition.get("covariate_days"))),
+                ("Outcomes mature after", _seconds(definition.get("mature_s"))),
+                ("Testers", human.count(len(definition["overrides"])) if definition.get("overrides") else None),
+            ),
+            "experiment-definition",
+        )
+
+
+def commands(definition: Row) -> None:
+    """What may be done next, by its state."""
+    name = shlex.quote(inert(definition["name"], 120))
+    match str(definition.get("status")):
+        case "draft":
+            said = f"assay experiments start {name}"
+        case "running":
+            said = f"assay experiments show {name}\nassay experiments ramp {name} 50\nassay experiments stop {name}"
+        case _:
+            said = f"assay experiments show {name}"
+    with st.expander("On the command line", icon=":material/terminal:", key="experiment-commands"):
+        st.code(said, language="bash", wrap_lines=True)
+
+
+def _arms(arms: Sequence[Row]) -> str:
+    total = sum(one["weight"] for one in arms) or 1.0
+    return ", ".join(_arm(one, one["weight"] / total) for one in arms)
+
+
+def _arm(one: Row, share: float) -> str:
+    release = one.get("release")
+    named = f" = {one_line(release, 40)}" if release and release != one["variant"] else ""
+    return f"{one_line(one['variant'], 40)}{named} ({100 * share:.3g}%)"
+
+
+def _margin(one: Row) -> str | None:
+    if one.get("margin") is None:
+        return None
+    return f"{100 * one['margin']:g}% of the control" if one.get("relative") else f"{one['margin']:g}"
+
+
+def _share(found: float | None) -> str | None:
+    return None if not found else f"{100 * found:g}%"
+
+
+def _days(found: int | None) -> str | None:
+    return human.plural(found, "day") + " before" if found else None
+
+
+def _seconds(found: float | None) -> str | None:
+    return human.duration(found * 1000) if found else None
+
+
+def _when(at: object) -> str | None:
+    moment = frame.moment(at)
+    return None if moment is None else f"{moment.day} {moment:%b %Y, %H:%M}"

@@ -1,0 +1,82 @@
+"""What happened in a rollout, newest first: when, what, who, why, and the certificate of what was done by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import streamlit as st
+
+from dashboard.api import Api, ApiFailure, Row
+from dashboard.parts import frame, states
+from dashboard.text import as_json, inert, inert_tree
+
+Colour = Literal["green", "red", "blue", "orange", "gray"]
+_KINDS: Final[dict[str, tuple[str, str, Colour]]] = {
+    "deploy": ("begun", "rocket_launch", "blue"),
+    "step": ("step", "arrow_upward", "blue"),
+    "hold": ("held", "hourglass_top", "orange"),
+    "roll_back": ("rolled back", "assignment_return", "red"),
+    "promote": ("promoted", "verified", "green"),
+    "abort": ("aborted", "cancel", "gray"),
+    "pause": ("paused", "pause_circle", "orange"),
+    "resume": ("resumed", "play_circle", "blue"),
+    "approve": ("approved", "how_to_reg", "green"),
+}
+_MOST: Final = 60
+
+
+def show(rollout: Row) -> None:
+    """Every event with an icon and its word; the certificate opens on demand."""
+    events: Sequence[Row] = rollout["timeline"]
+    if not events:
+        st.text("Nothing has happened yet.")
+        return
+    with st.container(border=True, key="assay-timeline", gap="small"):
+        for at, event in enumerate(list(reversed(events))[:_MOST]):
+            _event(str(rollout["app"]), event, at)
+    if len(events) > _MOST:
+        st.caption(f"The newest {_MOST} of {len(events):,}.")
+
+
+def _event(app: str, event: Row, at: int) -> None:
+    kind = str(event["kind"])
+    spelled = "".join(one if one.isalnum() else " " for one in kind)[:30].strip() or "event"
+    title, icon, colour = _KINDS.get(kind, (spelled, "circle", "gray"))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-event-{at}"):
+        with st.container(key=f"assay-when-{at}", width=118):
+            moment = frame.moment(event["at"])
+            st.text("–" if moment is None else f"{moment.day} {moment:%b %H:%M:%S}")
+        with st.container(width=140):
+            st.badge(title, icon=f":material/{icon}:", color=colour)
+        with st.container(width="stretch", gap=None):
+            st.text(inert(event["text"], 500))
+            if event.get("by"):
+                with st.container(key=f"assay-quiet-by-{at}"):
+                    st.text(f"by {inert(event['by'], 80)}")
+        if event.get("certificate") and st.button(
+            "Certificate", icon=":material/verified_user:", type="tertiary", key=f"rollout-certificate-{at}"
+        ):
+            _certificate(app, str(event["certificate"]))
+
+
+@st.dialog("Certificate", width="large")
+def _certificate(app: str, certificate: str) -> None:
+    """Counts, e-values, alpha budget and policy of one action, and the command that computes it again."""
+    try:
+        told = _read(states.api(), app, certificate)
+    except ApiFailure as failure:
+        st.text(inert(failure.detail, 400))
+        return
+    st.text("What an automatic action rests on: counts, e-values, alpha budget and the hash of the policy.")
+    st.json(inert_tree(told), expanded=2)
+    st.download_button(
+        "Download", as_json(told), file_name="certificate.json", mime="application/json", icon=":material/download:"
+    )
+    st.caption("This computes it again from its counts, without a server:")
+    st.code("assay rollouts verify certificate.json", language="bash")
+
+
+@st.cache_data(ttl=600, max_entries=64, show_spinner=False)
+def _read(_api: Api, app: str, certificate: str) -> Row:
+    return _api.get(_api.rollout_path(app, "certificates", certificate))

@@ -1,0 +1,331 @@
+"""Experiments: which run and what each says, and one with its evidence, `?experiment=NAME`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard import human, links
+from dashboard.api import Api, NotFound, Row
+from dashboard.parts import (
+    address,
+    arrow,
+    effects,
+    experiment_definition,
+    experiment_health,
+    exposure,
+    frame,
+    sequence_chart,
+    simpson,
+    states,
+    strata,
+    verdict,
+)
+from dashboard.parts import metric_words as words
+from dashboard.text import inert, one_line
+
+_WORDS: Final = {said.title: said for said in verdict.EXPERIMENT.values()}
+_COUNTED: Final = ("keep_running", "ship", "do_not_ship", "unhealthy", "inconclusive")
+
+
+@st.cache_data(ttl=8, max_entries=8, show_spinner=False)
+def _listed(_api: Api) -> list[Row]:
+    return _api.page("/experiments", {}).items
+
+
+@st.cache_data(ttl=20, max_entries=32, show_spinner=False)
+def _one(_api: Api, name: str) -> Row:
+    return _api.get(_api.experiment_path(name))
+
+
+@st.cache_data(ttl=20, max_entries=32, show_spinner=False)
+def _analysis(_api: Api, name: str) -> Row:
+    return _api.get(_api.experiment_path(name, "analysis"))
+
+
+@states.guarded
+def show() -> None:
+    """The page."""
+    name = st.query_params.get("experiment", "").strip()
+    if name:
+        _experiment(name)
+    else:
+        _list()
+
+
+def _list() -> None:
+    with st.container(
+        horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute", key="assay-head"
+    ):
+        with st.container(width="content", gap=None):
+            st.title("Experiments", anchor=False)
+            st.caption(f"Variants beside each other on live traffic · times in {frame.zone_words()}")
+        if st.button("Plan one", icon=":material/calculate:", key="experiments-plan"):
+            links.open_planner()
+    with states.skeleton():
+        every = _listed(states.api())
+    if not every:
+        _nothing()
+        return
+    app = _app(every)
+    rows = [one for one in every if app is None or one["app"] == app]
+    cells = [("Running", human.count(sum(one["status"] == "running" for one in rows)))]
+    cells += [
+        (verdict.EXPERIMENT[word].title, human.count(sum(one.get("word") == word for one in rows)))
+        for word in _COUNTED
+    ]  # fmt: skip
+    frame.numbers(cells, "experiments")
+    chosen = _grid(rows)
+    if chosen is not None and chosen < len(rows):
+        links.open_experiment(str(rows[chosen]["name"]))
+    st.caption("A click on a row opens the experiment. What is said is of its last look.")
+
+
+def _nothing() -> None:
+    with st.container(border=True, key="assay-empty-experiments"):
+        st.subheader("No experiments yet", anchor=False, icon=":material/experiment:")
+        st.caption("Plan how many users it takes, register it, start it:")
+        st.code(
+            "assay experiments plan --metric resolution --baseline 0.86 --mde 0.03 --users 800/day\n"
+            "assay experiments create NAME --app APP --control v1 --treatment v2 --split 50/50 --primary resolution "
+            "--guardrail safety,cost,p95_latency\n"
+            "assay experiments start NAME",
+            language="bash",
+            wrap_lines=True,
+        )
+        st.caption("or analyze a table that you have, without any traffic:")
+        st.code(
+            "assay experiments analyze FILE.csv --unit user --variant arm --outcome success --strata department",
+            language="bash",
+            wrap_lines=True,
+        )
+
+
+def _app(every: Sequence[Row]) -> str | None:
+    apps = sorted({str(one["app"]) for one in every})
+    known = address.first("experiments", "app")
+    if len(apps) < 2 and known is None:
+        return None
+    options = apps if known is None or known in apps else [*apps, known]
+    chosen: str | None = st.selectbox(
+        "App",
+        options,
+        index=options.index(known) if known else None,
+        key="experiments-app",
+        placeholder="All apps",
+        label_visibility="collapsed",
+        format_func=lambda value: one_line(value, 40),
+        width=260,
+        icon=":material/smart_toy:",
+    )
+    address.keep("experiments", "app", chosen)
+    return chosen
+
+
+def _grid(rows: Sequence[Row]) -> int | None:
+    column = st.column_config
+    with st.container(key="assay-table"):
+        state: Any = st.dataframe(
+            arrow.table(
+                {
+                    "Experiment": [one_line(one["name"], 80) for one in rows],
+                    "Status": [[str(one["status"])] for one in rows],
+                    "Says": [_says(one) for one in rows],
+                    "Units": [one.get("n_units") for one in rows],
+                    "Headline": [one_line(one.get("headline"), 240) or None for one in rows],
+                    "App": [one_line(one["app"], 60) for one in rows],
+                    "Primary": [one_line(one["primary"], 60) for one in rows],
+                    "Arms": [_arms(one["arms"]) for one in rows],
+                    "Taking part": [one.get("coverage") for one in rows],
+                    "Started": [frame.moment(one.get("started_at")) for one in rows],
+                    "Version": [one["version"] for one in rows],
+                }
+            ),
+            height=min(560, 38 * (len(rows) + 1)),
+            hide_index=True,
+            row_height=38,
+            key="experiments-list",
+            column_config={
+                "Experiment": column.TextColumn(width=200),
+                "Status": column.MultiselectColumn(
+                    options=list(verdict.STATUS), color=[one.colour for one in verdict.STATUS.values()], width=95
+                ),
+                "Says": column.MultiselectColumn(
+                    options=list(_WORDS), color=[one.colour for one in _WORDS.values()], width=125
+                ),
+                "Headline": column.TextColumn(width=430),
+                **{name: column.TextColumn(width=110) for name in ("App", "Primary")},
+                "Units": column.NumberColumn(format="localized", width=80),
+                "Arms": column.TextColumn(width=150),
+                "Taking part": column.NumberColumn(format="percent", width=95),
+                "Started": column.DatetimeColumn(format="D MMM YYYY", width=105),
+                "Version": column.NumberColumn(width=70),
+            },
+            on_select="rerun",
+            selection_mode="single-cell",
+            placeholder="–",
+            lazy=False,
+        )
+    picked = state["selection"]["cells"]
+    return int(picked[0][0]) if picked else None
+
+
+def _says(one: Row) -> list[str]:
+    word = one.get("word")
+    return [] if word is None else [verdict.of(verdict.EXPERIMENT, word).title]
+
+
+def _arms(arms: Sequence[Any]) -> str:
+    return one_line(" · ".join(str(one["variant"]) if isinstance(one, dict) else str(one) for one in arms), 120)
+
+
+def _experiment(name: str) -> None:
+    with states.skeleton():
+        definition = _one(states.api(), name)
+        told = _told(name)
+    if st.button("Experiments", icon=":material/arrow_back:", type="tertiary", key="to-experiments"):
+        links.open_experiments()
+    _head(definition, told)
+    if told is None:
+        _not_begun(definition)
+        experiment_definition.show(definition)
+        return
+    experiment_health.failed(told["health"])
+    _verdict(told)
+    _reversals(told)
+    st.subheader("Metrics", anchor=False)
+    effects.show(told["metrics"])
+    effects.bayes(told["metrics"])
+    _chosen_metric(told)
+    st.subheader("Health", anchor=False)
+    experiment_health.table(told["health"])
+    st.subheader("Exposure", anchor=False)
+    exposure.show(told["arms"], told["exposure"])
+    experiment_definition.show(definition)
+    experiment_definition.commands(definition)
+
+
+def _told(name: str) -> Row | None:
+    """The analysis; None of an experiment that has none because it has not begun."""
+    try:
+        return _analysis(states.api(), name)
+    except NotFound:
+        return None
+
+
+def _head(definition: Row, told: Row | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-experiment-head"):
+        with st.container(width="content"):
+            frame.heading(definition["name"], "experiment", page="Experiment")
+        verdict.badge(verdict.of(verdict.STATUS, definition.get("status")))
+        if definition["version"] > 1:
+            st.badge(f"version {int(definition['version'])}", icon=":material/history:", color="gray")
+    experiment_definition.facts(definition, told)
+
+
+def _not_begun(definition: Row) -> None:
+    with st.container(border=True, key="assay-experiment-verdict", gap="small"):
+        verdict.large(verdict.EXPERIMENT["not_started"], "experiment")
+        st.text("It is registered and nobody is assigned yet. Starting it fixes everything below:")
+        experiment_definition.commands(definition)
+
+
+def _verdict(told: Row) -> None:
+    """The word, the headline with both numbers, why, and with what caution."""
+    decision = told["decision"]
+    with st.container(border=True, key="assay-experiment-verdict", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            verdict.large(verdict.of(verdict.EXPERIMENT, decision["word"]), "experiment")
+            if decision.get("days_left"):
+                left = human.plural(round(decision["days_left"]), "day")
+                st.badge(f"about {left} left", icon=":material/schedule:", color="blue")
+        with st.container(key="assay-heading-small-headline"):
+            st.text(inert(decision["headline"], 600))
+        control = _control(told)
+        for metric in (one for one in told["metrics"] if one["role"] == "primary"):
+            for variant in metric["variants"]:
+                st.text(inert(effects.sentence(metric, variant, control), 500))
+        if decision["reasons"]:
+            with st.container(key="assay-quiet-reasons", gap=None):
+                for reason in decision["reasons"][:8]:
+                    st.text(inert(reason, 500))
+        if decision.get("caution"):
+            with st.container(horizontal=True, gap="small", key="assay-experiment-caution"):
+                st.badge("caution", icon=":material/warning:", color="orange")
+                st.text(inert(decision["caution"], 500))
+        _progress(told)
+
+
+def _progress(told: Row) -> None:
+    """How much of the horizon has been seen."""
+    horizon, fraction = told.get("horizon"), told.get("fraction")
+    if horizon and fraction is not None:
+        st.progress(min(1.0, max(0.0, float(fraction))))
+        of = f"{human.count(told['n_units'])} of {human.count(horizon['units'])} units"
+        st.caption(f"{of}, {100 * fraction:.0f}% of the horizon")
+    else:
+        st.caption(f"{human.count(told['n_units'])} units so far; without a horizon it may be stopped at any moment")
+
+
+def _reversals(told: Row) -> None:
+    """Every attribute whose strata turn a metric around."""
+    control = _control(told)
+    found = [one for one in told["strata"] if (one.get("simpson") or {}).get("flagged")]
+    for at, one in enumerate(sorted(found, key=lambda each: not _is_primary(told, each))[:3]):
+        metric, variant = _entry(told, one)
+        simpson.warned(metric, one, (control, str(one["variant"])), variant.get("pooled"), f"{at}")
+
+
+def _is_primary(told: Row, stratum: Row) -> bool:
+    return any(one["metric"] == stratum["metric"] and one["role"] == "primary" for one in told["metrics"])
+
+
+def _entry(told: Row, one: Row) -> tuple[Row, Row]:
+    """The metric and the variant's entry in it that a stratum or a look belongs to."""
+    metric = next((each for each in told["metrics"] if each["metric"] == one["metric"]), {"metric": one["metric"]})
+    variants: Sequence[Row] = metric.get("variants") or []
+    return metric, next((each for each in variants if each["variant"] == one["variant"]), {})
+
+
+def _chosen_metric(told: Row) -> None:
+    """One metric against the control, look by look and by stratum."""
+    pairs = [(str(metric["metric"]), str(variant["variant"])) for metric in told["metrics"] for variant in
+             metric["variants"]]  # fmt: skip
+    if not pairs:
+        return
+    several = len({variant for _, variant in pairs}) > 1
+    st.subheader("One metric", anchor=False)
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        first = next((at for at, (name, _) in enumerate(pairs) if _is_primary(told, {"metric": name})), 0)
+        chosen: int = st.selectbox(
+            "Metric",
+            range(len(pairs)),
+            index=first,
+            format_func=lambda at: one_line(pairs[at][0] + (f" · {pairs[at][1]}" if several else ""), 60),
+            key="experiment-metric",
+            width=280,
+        )
+        mine = [one for one in told["strata"] if (str(one["metric"]), str(one["variant"])) == pairs[chosen]]
+        attribute: int | None = None
+        if mine:
+            attribute = st.selectbox(
+                "By",
+                range(len(mine)),
+                format_func=lambda at: one_line(mine[at]["attribute"], 60),
+                key="experiment-attribute",
+                width=240,
+            )
+    metric, variant = _entry(told, {"metric": pairs[chosen][0], "variant": pairs[chosen][1]})
+    looks = [one for one in told["sequence"] if (str(one["metric"]), str(one["variant"])) == pairs[chosen]]
+    control = (variant.get("pooled") or {}).get("control")
+    sequence_chart.draw(metric, looks, words.margin(metric, control), "experiment-looks")
+    if attribute is None:
+        st.caption("No strata were registered: with --strata ATTRIBUTE,… a new version is compared within each.")
+        return
+    strata.show(metric, mine[attribute], variant, (_control(told), pairs[chosen][1]), "experiment")
+
+
+def _control(told: Row) -> str:
+    return str(told.get("control") or told["arms"][0]["variant"])

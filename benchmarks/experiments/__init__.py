@@ -1,0 +1,1 @@
+"""Benchmarks of experiments on live traffic and of canaries."""

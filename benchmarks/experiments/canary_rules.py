@@ -2,8 +2,8 @@
 
 Ours, and imitations of what others do with their usual settings: Flagger (threshold 5 failed checks of 1 minute), Argo
 Rollouts (failureLimit 3), a z-test looked at each minute, and Kayenta (Mann-Whitney's 98 % interval of the shift
-between the minutes' rates, tolerance .25 of its estimate, judged every 10 minutes). Flagger and Argo have to be given a limit:
-here twice the baseline's rate, which they are told.
+between the minutes' rates, tolerance .25 of its estimate, judged every 10 minutes). Flagger and Argo have to be given
+a limit: here twice the baseline's rate, which they are told.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def anytime_boundary(units: float, alpha: float, tuned_to: float = TUNED_TO) -> 
 
 
 def _rho2(alpha: float, tuned_to: float) -> float:
-    return (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / tuned_to
+    return float((-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / tuned_to)
 
 
 def _repeated_p(z: float, fractions: tuple[float, ...]) -> float:
@@ -150,4 +150,4 @@ def _repeated_p(z: float, fractions: tuple[float, ...]) -> float:
         return _ALPHAS[0]
     above, alpha = _ALPHAS[rejects - 1], _ALPHAS[rejects]
     wide, narrow = bounds(fractions, above)[-1], bounds(fractions, alpha)[-1]
-    return above * (alpha / above) ** ((wide - z) / (wide - narrow))
+    return float(above * (alpha / above) ** ((wide - z) / (wide - narrow)))

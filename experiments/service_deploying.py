@@ -12,7 +12,7 @@ from core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from core.ids import TenantId
 from core.records import Principal
 from experiments.canary import certificate
-from experiments.canary.records import GuardrailKind
+from experiments.canary.records import Block, GuardrailKind
 from experiments.rollouts.policy import MODEL_AS_REGISTERED, hash_of, policy_json, policy_of
 from experiments.rollouts.records import Change, RolloutPolicy, RolloutState, StepRun
 from experiments.rollouts.replay import counted_of
@@ -131,7 +131,7 @@ def report_check(control: Control, check: CheckRecord, *, by: Principal) -> Chec
 
 
 def verify(certificates: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is wrong with a rollout's certificates, oldest first, a sentence each; empty: all is computed again alike."""
+    """What is wrong with a rollout's certificates, oldest first, a sentence each; empty: all comes out the same."""
     return certificate.verify_all(certificates)
 
 
@@ -145,9 +145,18 @@ def verify_kept(control: Control, record: RolloutRecord) -> list[str]:
         if one.body.get("policy_hash") != record.policy_hash:
             problems.append(f"certificate {one.number}: the policy is not the rollout's")
         for name, ledger in one.body.get("evidence", {}).items():
-            if len(ledger["blocks"]) > len(counted.blocks.get(name, ())):
-                problems.append(f"certificate {one.number}: {name} has blocks that are not kept")
+            rows = [_counts(block) for block in counted.blocks.get(name, ())]
+            if ledger["blocks"] != rows[: len(ledger["blocks"])]:
+                problems.append(f"certificate {one.number}: the blocks of {name} are not those that are kept")
     return problems
+
+
+def _counts(block: Block) -> list[float]:
+    """A block as certificates write it."""
+    return [
+        *(block.at_ns, block.n_candidate, block.failures_candidate, block.n_baseline, block.failures_baseline),
+        *(block.n_missing_candidate, block.n_missing_baseline),
+    ]
 
 
 def _act(

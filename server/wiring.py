@@ -32,6 +32,7 @@ class Services:
     version: str
     run_asked: threading.Event = field(default_factory=threading.Event)  # set: a run waits, or was cancelled
     judge_asked: threading.Event = field(default_factory=threading.Event)  # set: a job of a judge waits
+    rollout_asked: threading.Event = field(default_factory=threading.Event)  # set: a rollout was begun or changed
     calibrating: UnderWay = field(default_factory=UnderWay)
 
 

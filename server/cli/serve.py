@@ -98,6 +98,7 @@ def _server(settings: Settings) -> int:
     from server.http_protocol import BoundedProtocol
     from server.judging import JudgeRunner
     from server.own_evaluators import install_own
+    from server.rolling import RolloutRunner
     from server.running import Runner
     from server.scheduler import Scheduler
     from server.wiring import build_services
@@ -112,6 +113,8 @@ def _server(settings: Settings) -> int:
     runner.start()
     judges = JudgeRunner(services)
     judges.start()
+    rollouts = RolloutRunner(services)
+    rollouts.start()
     scheduler = Scheduler(services)
     scheduler.start()
     try:
@@ -130,6 +133,7 @@ def _server(settings: Settings) -> int:
         scheduler.close()
         runner.close()
         judges.close()
+        rollouts.close()
         own.close()
         services.control.close()
     return ExitCode.OK

@@ -8,7 +8,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Api, ApiFailure, Refused, Row
+from dashboard.api import Api, Refused, Row
 from dashboard.parts import address, frame, power_curve, states
 from dashboard.parts import metric_words as words
 from dashboard.text import inert
@@ -101,7 +101,7 @@ def _inputs() -> _Asked:
     if sessions > 1:
         icc = _number(
             "Likeness of a user's sessions (ICC)", "icc", 0.2, 0.0, 1.0, 0.05,
-            "0: no more alike than those of two users; 1: all the same. What is not known is best taken as 0.2 or more.",
+            "0: no more alike than those of two users; 1: all the same. Not known? Take 0.2.",
         )  # fmt: skip
     rho = _number(
         "CUPED: correlation with the time before", "rho", 0.0, 0.0, 0.99, 0.05,
@@ -148,8 +148,6 @@ def _answer(asked: _Asked) -> None:
             st.badge("cannot be planned", icon=":material/block:", color="orange")
             st.text(inert(refused.detail, 500))
         return
-    except ApiFailure:
-        raise
     metric: Row = {"binary": asked.binary}
     frame.numbers(
         (
@@ -179,13 +177,12 @@ def _why(told: Row) -> None:
 def _command(asked: _Asked, told: Row) -> None:
     st.markdown("**Register it**")
     weights = "/".join(f"{100 * one:g}" for one in _SPLITS[asked.split])
-    words_of = [
+    said = [
         "assay experiments create NAME --app APP --control v1 --treatment v2",
         f"--split {weights} --primary METRIC --horizon {int(told['units'])} --users {asked.users:g}/day",
     ]
-    words_of += ["--cuped-days 14"] if asked.rho else []
-    words_of += [f"--alpha {asked.alpha:g}"] if asked.alpha != 0.05 else []
-    st.code(" ".join(words_of), language="bash", wrap_lines=True)
-    st.caption(
-        f"It looks for {words.change({'binary': asked.binary}, asked.mde)} of METRIC, and stops when it is sure."
-    )
+    said += ["--cuped-days 14"] if asked.rho else []
+    said += [f"--alpha {asked.alpha:g}"] if asked.alpha != 0.05 else []
+    st.code(" ".join(said), language="bash", wrap_lines=True)
+    effect = words.change({"binary": asked.binary}, asked.mde)
+    st.caption(f"A draft: nothing is assigned before it is started. It may find {effect} or more.")

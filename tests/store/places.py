@@ -79,12 +79,15 @@ class BothEngines:
 
 
 def _rows(table: pa.Table, ordered: bool) -> list[str]:
-    """Each row as text. What an aggregate collects has no order; what is empty in a map is nothing."""
+    """Each row as text. What an aggregate collects has no order, and sums of floats their order's last digits; what is
+    empty in a map is nothing."""
     rows = [repr({name: _plain(name, value) for name, value in row.items()}) for row in table.to_pylist()]
     return rows if ordered else sorted(rows)
 
 
 def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
     if name == "models" and isinstance(value, str):
         return sorted(value.split(","))
     if isinstance(value, list) and name in ("releases", "environments", "variants"):

@@ -20,6 +20,7 @@ from store.tenant import TenantStore
 from tests.store.build import T0, fill, row, trace
 from tests.store.places import store_at
 
+both_engines = pytest.mark.parametrize("each_engine", ["duckdb", "clickhouse"], indirect=True)
 WINDOW = Window(start_ns=T0, end_ns=T0 + 3600 * NS_PER_S)
 
 
@@ -71,6 +72,7 @@ def not_a_number(store: TenantStore, evaluator: str, session: str, *, at_s: floa
     store.append("scores", pa.Table.from_pylist([{**known, "at_ns": at_ns}], schema=SCORES))
 
 
+@both_engines
 def test_facts_are_what_the_turns_and_the_newest_scores_say(tmp_path: Path, each_engine: str) -> None:
     lake, whole = store_at(tmp_path)
     rows = [
@@ -118,6 +120,7 @@ def test_facts_are_what_the_turns_and_the_newest_scores_say(tmp_path: Path, each
     assert seen.rows() == [("tone", "rule", "turn", 3), ("pii_leak", "rule", "session", 2)]
 
 
+@both_engines
 def test_trials_and_sessions_with_a_chosen_release_are_no_traffic(tmp_path: Path, each_engine: str) -> None:
     lake, whole = store_at(tmp_path)
     rows = [
@@ -139,6 +142,7 @@ def test_a_turn_for_which_the_gateway_found_no_release_is_no_error_of_a_release(
     assert (found["n_turns"], found["n_errors"], found["release"], found["variant"]) == (2, 0, "v1", "control")
 
 
+@both_engines
 def test_without_sessions_there_is_no_row(tmp_path: Path, each_engine: str) -> None:
     _, whole = store_at(tmp_path)
     asked = FactsAsked(app="shop", window=WINDOW, attributes=("topic", "environment"), runs=("r",))

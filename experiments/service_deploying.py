@@ -112,14 +112,14 @@ def resume(control: Control, found: RolloutRecord, reason: str | None, *, by: Pr
     return _act(control, found, lambda r, s: resumed(r.status, s, reason or "resumed"), by=by)
 
 
-def approve(control: Control, found: RolloutRecord, *, by: Principal) -> RolloutRecord:
+def approve(control: Control, found: RolloutRecord, reason: str | None, *, by: Principal) -> RolloutRecord:
     """Approves one that waits. Raises Forbidden for who deployed it, Conflict once it does not wait."""
     same_key = by.key_id is not None and by.key_id == found.started_key
     if same_key or by.name[:200] == found.started_by:
         raise Forbidden(
             f"{found.started_by[:80]} deployed this rollout; somebody else approves it: another key with the role admin"
         )
-    return _act(control, found, lambda r, s: approved(r.status, s, by.name[:200]), by=by)
+    return _act(control, found, lambda r, s: approved(r.status, s, by.name[:200], reason), by=by)
 
 
 def report_check(control: Control, check: CheckRecord, *, by: Principal) -> CheckRecord:

@@ -41,7 +41,9 @@ def guardrail_named(name: str) -> Guardrail:
     return KNOWN.get(name) or Guardrail(name=name, better=Better.HIGHER, margin=0.05, alpha_share=0.35)
 
 
-def steps_of(weights: Sequence[float], *, bake_s: float = BAKE_S, min_units: int = MIN_UNITS) -> tuple[Step, ...]:
+def steps_of(
+    weights: Sequence[float] = WEIGHTS, *, bake_s: float = BAKE_S, min_units: int = MIN_UNITS
+) -> tuple[Step, ...]:
     """Canary steps of these shares. 1 is what a promotion gives: it has nothing beside it and is not waited at; where
     it is left out it is added. Raises InvalidInput for shares that do not rise, or leave no step to look at."""
     if not weights or len(weights) > MOST_STEPS:

@@ -119,14 +119,14 @@ def resumed(status: RolloutStatus, state: RolloutState, why: str) -> Change | No
     return Change(status=RolloutStatus.RUNNING, state=state, verb=Verb.RESUME, text=why)
 
 
-def approved(status: RolloutStatus, state: RolloutState, by: str) -> Change | None:
+def approved(status: RolloutStatus, state: RolloutState, by: str, why: str | None = None) -> Change | None:
     """Somebody approved. Raises Conflict once it does not wait any more."""
     if state.approved_by is not None:
         return None
     if status is not RolloutStatus.WAITING:
         raise Conflict(f"this rollout is {status.value}; only one that waits is approved")
     after = replace(state, approved_by=by)
-    return Change(status=status, state=after, verb=Verb.APPROVE, text=f"approved by {by}")
+    return Change(status=status, state=after, verb=Verb.APPROVE, text=why or f"approved by {by}")
 
 
 def state_json(state: RolloutState) -> dict[str, Any]:

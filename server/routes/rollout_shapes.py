@@ -101,7 +101,7 @@ class WantedCheck(BaseModel):
     passed: bool
     release: Name | None = None
     note: Annotated[str, Field(max_length=2000)] = ""
-    link: Annotated[str, Field(max_length=1000, pattern=r"\Ahttps?://[^\s]+\Z")] | None = None
+    link: Annotated[str, Field(max_length=1000, pattern=r"^https?://[^\s]+$")] | None = None
 
 
 class WantedVerdict(BaseModel):

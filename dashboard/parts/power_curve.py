@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from dashboard.api import Row
 from dashboard.parts import metric_words as words
 from dashboard.parts import palette, picture
+
+
+_TICKS: Final = (0, 20, 40, 60, 80, 100)
 
 
 def draw(metric: Row, curve: Sequence[tuple[float, float]], mde: float, power: float, key: str) -> None:
@@ -38,7 +41,8 @@ def draw(metric: Row, curve: Sequence[tuple[float, float]], mde: float, power: f
         "height": 330,
         "xaxis": {"nticks": 7, "showgrid": True, "tickformat": "~g", "tickangle": 0, "rangemode": "tozero",
                   "title": {"text": f"true effect{f', {unit}' if unit else ''}", "font": {"size": 12}, "standoff": 6}},
-        "yaxis": {"range": [0, 102], "tickvals": [0, 20, 40, 60, 80, 100], "ticksuffix": "%", "showgrid": True},
+        "yaxis": {"range": [0, 102], "tickvals": list(_TICKS), "ticktext": [f"{one}% " for one in _TICKS],
+                  "showgrid": True},
         "shapes": [
             {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 100 * power, "y1": 100 * power, "line": line},
             {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line},

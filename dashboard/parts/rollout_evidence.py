@@ -23,20 +23,24 @@ _FINDINGS: Final[dict[str, tuple[str, Literal["green", "blue", "orange", "red"]]
     "ok": ("no harm seen", "blue"),
     "not_worse": ("not worse", "green"),
 }
-_KINDS: Final = {"rate": "share", "exceeds": "share over the threshold", "zero_tolerance": "none tolerated"}
+_KINDS: Final = {
+    "rate": "share of units that failed",
+    "exceeds": "share of units beyond",
+    "zero_tolerance": "each violation counts",
+}
 _POWERS: Final = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 30, 40, 60, 100)
 
 
 def show(rollout: Row) -> None:
     """Both charts beside each other, then the table of guardrails."""
-    names = [str(one["name"]) for one in rollout["guardrails"]]
     series: Sequence[Row] = rollout["series"]
     if series:
         left, right = st.columns(2, gap="medium")
         with left:
-            _chart("Evidence of harm: roll back at the boundary", rollout, names, "log10_e_harm", "red")
+            _chart("Evidence of harm: roll back at the boundary", rollout, ("log10_e_harm", "boundary"), "red")
         with right:
-            _chart("Evidence of no harm: promote past the boundary", rollout, names, "log10_e_non_inferior", "green")
+            both = ("log10_e_non_inferior", "boundary_non_inferior")
+            _chart("Evidence of no harm: promote past the boundary", rollout, both, "green")
         st.caption(
             "An e-value of 100 is what luck alone reaches at most once in 100 rollouts, however often one looks. Each "
             "guardrail has a part of alpha, so its own boundary; both are carried from step to step."
@@ -48,9 +52,12 @@ def show(rollout: Row) -> None:
     _table(rollout["guardrails"])
 
 
-def _chart(title: str, rollout: Row, names: Sequence[str], field: str, colour: str) -> None:
+def _chart(title: str, rollout: Row, fields: tuple[str, str], colour: str) -> None:
+    """`fields`: of a point of the series its logarithm, of a guardrail the boundary."""
+    field, bound_field = fields
     shade = palette.colours()
-    boundaries = {str(one["name"]): _log10(one.get("boundary")) for one in rollout["guardrails"]}
+    boundaries = {str(one["name"]): _log10(one.get(bound_field)) for one in rollout["guardrails"]}
+    names = list(boundaries)
     traces, drawn = [], []
     for at, name in enumerate(names):
         told = [one for one in rollout["series"] if str(one["guardrail"]) == name and forest.drawable(one.get(field))]
@@ -169,11 +176,11 @@ def _table(guardrails: Sequence[Row]) -> None:
             "Finding": [[_FINDINGS.get(str(one["finding"]), _FINDINGS["missing"])[0]] for one in guardrails],
             "Candidate": [words.value(metric, one.get("rate_candidate")) for one in guardrails],
             "Baseline": [words.value(metric, one.get("rate_baseline")) for one in guardrails],
-            "n candidate": [one.get("n_candidate") for one in guardrails],
-            "n baseline": [one.get("n_baseline") for one in guardrails],
+            "Units": [_units(one) for one in guardrails],
+            "Unscored": [_unscored(one) for one in guardrails],
             "E of harm": [_e(one.get("e_harm")) for one in guardrails],
             "E of no harm": [_e(one.get("e_non_inferior")) for one in guardrails],
-            "Boundary": [_e(one.get("boundary")) for one in guardrails],
+            "Boundaries": [_boundary(one) for one in guardrails],
             "May be lost": [_margin(one) for one in guardrails],
             "Is": [_kind(one) for one in guardrails],
         },
@@ -184,13 +191,13 @@ def _table(guardrails: Sequence[Row]) -> None:
                 color=[colour for _, colour in _FINDINGS.values()],
                 width=150,
             ),
-            "Candidate": _right("The share of units that failed by it"),
+            "Candidate": _right("The share of its units that failed by it"),
             "Baseline": _right(),
-            "n candidate": column.NumberColumn(format="localized", width=100, help="Matured units"),
-            "n baseline": column.NumberColumn(format="localized", width=100),
+            "Units": column.TextColumn(width=125, alignment="right", help="Matured ones: candidate and baseline"),
+            "Unscored": column.TextColumn(width=100, alignment="right", help="Missing evidence holds a rollout"),
             "E of harm": _right("Rolled back at the boundary"),
             "E of no harm": _right("May be promoted from the boundary on"),
-            "Boundary": _right("1 / its part of alpha"),
+            "Boundaries": _right("Of harm and of no harm: 1 / its part of alpha"),
             "May be lost": _right(),
             "Is": column.TextColumn(width=260),
         },
@@ -209,7 +216,25 @@ def _e(found: float | None) -> str | None:
 
 
 def _margin(one: Row) -> str | None:
+    if one["kind"] == "zero_tolerance":
+        return human.plural(one.get("tolerated") or 0, "unit")
     return None if one.get("margin") is None else f"{100 * one['margin']:.3g} points"
+
+
+def _units(one: Row) -> str:
+    return f"{human.count(one.get('n_candidate'))} and {human.count(one.get('n_baseline'))}"
+
+
+def _unscored(one: Row) -> str | None:
+    both = [one.get("n_missing_candidate") or 0, one.get("n_missing_baseline") or 0]
+    return f"{both[0]:,} and {both[1]:,}" if any(both) else None
+
+
+def _boundary(one: Row) -> str | None:
+    if one.get("boundary") is None or one["kind"] == "zero_tolerance":
+        return None
+    both = [_e(one["boundary"]), _e(one.get("boundary_non_inferior"))]
+    return " and ".join(each for each in dict.fromkeys(both) if each)
 
 
 def _kind(one: Row) -> str:

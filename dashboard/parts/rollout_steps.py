@@ -67,7 +67,7 @@ def _lines(step: Row, state: str) -> list[str]:
     """Units seen of those asked for, time baked of that asked for, and when it was left."""
     seen, least = step.get("n_candidate"), step.get("min_units")
     baked = _seconds(step.get("entered_at"), step.get("left_at"))
-    asked = human.duration(1000 * step["bake_s"]) if step.get("bake_s") else None
+    asked = _length(step["bake_s"]) if step.get("bake_s") else None
     if state == "ahead":
         wanted = [f"at least {human.plural(least, 'unit')}" if least else "", f"bake {asked}" if asked else ""]
         return [one for one in wanted if one] or ["not reached"]
@@ -75,7 +75,7 @@ def _lines(step: Row, state: str) -> list[str]:
     if step.get("n_baseline") is not None:
         said.append(f"{human.count(step['n_baseline'])} of the baseline")
     if baked is not None:
-        said.append(f"baked {human.duration(1000 * baked)}" + (f" of {asked}" if asked else ""))
+        said.append(f"baked {_length(baked)}" + (f" of {asked}" if asked else ""))
     if state == "left" and step.get("decision"):
         said.append(inert(str(step["decision"]).replace("_", " "), 60))
     return said
@@ -86,6 +86,10 @@ def _seconds(entered: object, left: object) -> float | None:
     if start is None:
         return None
     return max(0.0, ((frame.moment(left) or datetime.now(UTC)) - start).total_seconds())
+
+
+def _length(seconds: float) -> str:
+    return human.duration(1000 * seconds).removesuffix(" 00 s")
 
 
 def weight(found: float) -> str:

@@ -79,4 +79,5 @@ def _certificate(app: str, certificate: str) -> None:
 
 @st.cache_data(ttl=600, max_entries=64, show_spinner=False)
 def _read(_api: Api, app: str, certificate: str) -> Row:
+    """It never changes."""
     return _api.get(_api.rollout_path(app, "certificates", certificate))

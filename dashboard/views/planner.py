@@ -13,6 +13,11 @@ from dashboard.parts import address, frame, power_curve, states
 from dashboard.parts import metric_words as words
 from dashboard.text import inert
 
+_DESIGNS: Final = {
+    "group_sequential": "every day, up to a horizon",
+    "confidence_sequence": "at any moment, without a horizon",
+    "once": "once, at the end",
+}
 _SPLITS: Final = {"50/50": (0.5, 0.5), "80/20": (0.8, 0.2), "90/10": (0.9, 0.1), "95/5": (0.95, 0.05)}
 
 
@@ -32,7 +37,7 @@ class _Asked:
     power: float
     alpha: float
     n_metrics: int
-    sequential: bool
+    design: str
 
     @property
     def body(self) -> Row:
@@ -45,11 +50,11 @@ class _Asked:
             "sessions_per_user": self.sessions,
             "icc": self.icc,
             "rho": self.rho,
-            "split": list(_SPLITS[self.split]),
+            "split": _SPLITS[self.split][1],
             "power": self.power,
             "alpha": self.alpha,
             "n_metrics": self.n_metrics,
-            "sequential": self.sequential,
+            "design": None if self.design == "once" else self.design,
         } | ({} if self.binary else {"sd": self.sd})
 
 
@@ -115,10 +120,10 @@ def _inputs() -> _Asked:
         power = _number("Power, %", "power", 80.0, 50.0, 99.0, 5.0) / 100
         alpha = _number("Alpha, %", "alpha", 5.0, 0.1, 20.0, 1.0) / 100
         n_metrics = int(_number("Primary comparisons", "metrics", 1.0, 1.0, 50.0, 1.0))
-        sequential = st.toggle("May be looked at every day", value=True, key="planner-sequential")
+        design = st.selectbox("It is looked at", list(_DESIGNS), format_func=_DESIGNS.__getitem__, key="planner-design")
     return _Asked(
         binary=binary, baseline=baseline, sd=sd, mde=mde, users=users, sessions=sessions, icc=icc, rho=rho,
-        split=str(split), power=power, alpha=alpha, n_metrics=n_metrics, sequential=sequential,
+        split=str(split), power=power, alpha=alpha, n_metrics=n_metrics, design=str(design),
     )  # fmt: skip
 
 
@@ -152,26 +157,40 @@ def _answer(asked: _Asked) -> None:
     frame.numbers(
         (
             ("Users in all", human.count(told["units"])),
-            ("Users an arm", " + ".join(human.count(one) for one in told["n_per_arm"])),
+            ("Control and treatment", f"{human.count(told['n_control'])} + {human.count(told['n_treatment'])}"),
             ("Sessions", human.count(told["sessions"])),
             ("Days", human.count(told["days"])),
         ),
         "planner",
     )
     power_curve.draw(
-        metric, [(one["effect"], one["power"]) for one in told["curve"]], asked.mde, asked.power, "planner-power"
+        metric, [(effect, power) for effect, power in told["curve"]], asked.mde, asked.power, "planner-curve"
     )
+    _early(told)
     _why(told)
     _command(asked, told)
 
 
+def _early(told: Row) -> None:
+    if told["looks"] < 2:
+        return
+    early, never = (human.count(told[name]) for name in ("expected_units", "expected_units_without_effect"))
+    looks = human.plural(told["looks"], "look")
+    st.caption(f"It may stop early: at such an effect after {early} users on average, at none after {never} ({looks}).")
+
+
 def _why(told: Row) -> None:
-    if not told.get("inflations"):
+    if not told["inflations"] and not told["notes"]:
         return
     with st.container(border=True, key="assay-planner-why", gap="small"):
         st.markdown("**What makes it more, or less**")
+        st.text(f"{told['n_sessions_independent']:,} independent sessions of the control, looked at once")
         for one in told["inflations"]:
-            st.text(f"× {one['factor']:.3g}  {inert(one['reason'], 300)}")
+            st.text(f"× {one['factor']:.3g}  {inert(one['text'], 300)}")
+        for note in told["notes"]:
+            with st.container(horizontal=True, gap="small"):
+                st.badge("note", icon=":material/lightbulb:", color="orange")
+                st.text(inert(note, 300))
 
 
 def _command(asked: _Asked, told: Row) -> None:

@@ -174,9 +174,9 @@ def _status(told: Row) -> None:
             with st.container(key=f"assay-reason-{at}"):
                 st.text(inert(reason, 500))
         if told.get("bypass"):
-            with st.container(horizontal=True, gap="small"):
-                st.badge("bypass", icon=":material/gpp_maybe:", color="orange")
-                st.text(inert(_bypass(told["bypass"]), 400))
+            with st.container(horizontal=True, gap="small", key="assay-rollout-bypass"):
+                st.badge("not tested", icon=":material/gpp_maybe:", color="orange")
+                st.text(inert(told["bypass"], 400))
         frame.facts(
             (
                 ("App", told["app"]),
@@ -184,15 +184,12 @@ def _status(told: Row) -> None:
                 ("Started", _when(told.get("started_at"))),
                 ("Ended", _when(told.get("ended_at"))),
                 ("Requires", _requires(told.get("requires"))),
+                ("Approved by", told.get("approved_by")),
+                ("Begun by", told.get("started_by")),
                 ("Policy", str(told.get("policy_hash") or "")[:12]),
             ),
             "rollout",
         )
-
-
-def _bypass(found: object) -> str:
-    reason = found.get("reason") if isinstance(found, dict) else found
-    return f"Not tested: {reason}"
 
 
 def _requires(found: object) -> str | None:

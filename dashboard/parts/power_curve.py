@@ -9,7 +9,6 @@ from dashboard.api import Row
 from dashboard.parts import metric_words as words
 from dashboard.parts import palette, picture
 
-
 _TICKS: Final = (0, 20, 40, 60, 80, 100)
 
 

@@ -132,7 +132,8 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """One check. `e_value` and `p_value` where it weighs chance; `stratum` of a check within one."""
+    """One check. `e_value` and `p_value` where it weighs chance; `stratum` of a check within one, `variant` of a check
+    of one treatment."""
 
     check: HealthCheck
     status: HealthStatus
@@ -140,6 +141,7 @@ class Health:
     e_value: float | None = None
     p_value: float | None = None
     stratum: str | None = None
+    variant: str | None = None
 
 
 class Finding(StrEnum):

@@ -137,7 +137,7 @@ def novelty(definition: Definition, frame: pl.DataFrame) -> tuple[Health, ...]:
             text += ". The effect turns with use: what the first days say will not last"
         elif p < NOVELTY_P:
             text += ". The effect changes with use: run until most units are past it"
-        found.append(Health(check=check, status=status, text=text, p_value=p))
+        found.append(Health(check=check, status=status, text=text, p_value=p, variant=arm.variant))
     if found:
         return tuple(found)
     text = "effects by days since a unit's first exposure are not known yet"
@@ -234,7 +234,7 @@ def _renamed(exposure: Exposure, units: int) -> Health:
 
 def _share(check: HealthCheck, n: int, of: int, what: str, so: str) -> Health:
     if n == 0:
-        return Health(check=check, status=HealthStatus.OK, text=f"no {what.split(' ', 1)[0]}: 0 {what}")
+        return Health(check=check, status=HealthStatus.OK, text=f"0 {what}")
     failed = n > TOLERATED * of
     text = f"{n:,} {what}, {n / of:.2%} of {of:,}; alarm above {TOLERATED:.0%}. {so[0].upper()}{so[1:]}"
     return Health(check=check, status=_status(failed, HealthStatus.WARNING), text=text)

@@ -115,6 +115,7 @@ def _health(one: Health) -> Json:
         "e_value": one.e_value,
         "p_value": one.p_value,
         "stratum": one.stratum,
+        "variant": one.variant,
     }
 
 

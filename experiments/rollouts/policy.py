@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from core.errors import InvalidInput
 from experiments.canary.records import DEFAULT_GUARDRAILS, CanaryPolicy, Guardrail, GuardrailKind, Step
+from experiments.metrics import metric_or_own
 from experiments.records import Better, UnitKind
 from experiments.rollouts.records import Requires, RolloutPolicy
 
@@ -27,7 +28,7 @@ MIN_UNITS: Final = 20
 MOST_STEPS: Final = 50
 MOST_GUARDRAILS: Final = 20
 MODEL_AS_REGISTERED: Final = "model_as_registered"
-# Beside the defaults, what can be asked for by name alone; any other name is an evaluator's, whose score of 1 is good.
+# Beside the defaults, what can be asked for by name alone; any other name is an evaluator's.
 KNOWN: Final = {one.name: one for one in DEFAULT_GUARDRAILS} | {
     MODEL_AS_REGISTERED: Guardrail(name=MODEL_AS_REGISTERED, kind=GuardrailKind.ZERO_TOLERANCE),
     "latency": Guardrail(name="latency", kind=GuardrailKind.EXCEEDS, margin=0.05, alpha_share=0.15),
@@ -36,9 +37,12 @@ KNOWN: Final = {one.name: one for one in DEFAULT_GUARDRAILS} | {
 }
 
 
-def guardrail_named(name: str) -> Guardrail:
-    """The guardrail of this name with its defaults: one of KNOWN, or the rate of an evaluator's failures."""
-    return KNOWN.get(name) or Guardrail(name=name, better=Better.HIGHER, margin=0.05, alpha_share=0.35)
+def guardrail_named(name: str, better: Better | None = None) -> Guardrail:
+    """The guardrail of this name with its defaults: one of KNOWN, or the failures that an evaluator tells. Raises
+    InvalidInput for a name that is neither, unless it is said which way is better."""
+    if name in KNOWN:
+        return KNOWN[name]
+    return Guardrail(name=name, better=metric_or_own(name, better).better, margin=0.05, alpha_share=0.35)
 
 
 def steps_of(

@@ -217,7 +217,7 @@ def _guardrails(wanted: shapes.WantedRollout) -> tuple[Guardrail, ...]:
             chosen[one] = guardrail_named(one)
         else:
             said = {name: value for name, value in one.model_dump().items() if value is not None}
-            chosen[one.name] = replace(guardrail_named(one.name), **said)
+            chosen[one.name] = replace(guardrail_named(one.name, one.better), **said)
     for name in wanted.without:
         if name not in chosen:
             raise InvalidInput(f"there is no guardrail {name[:80]!r} to leave out; there are {', '.join(chosen)[:500]}")

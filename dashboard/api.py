@@ -192,9 +192,10 @@ class Api:
         """The path of an experiment, or of what is below it."""
         return "/".join(["/experiments", *(_segment(part) for part in (name, *parts))])
 
-    def rollout_path(self, app: str, *parts: str) -> str:
-        """The path of an app's rollout, or of what is below it."""
-        return "/".join(["/rollouts", *(_segment(part) for part in (app, *parts))])
+    def rollout_path(self, app: str, *parts: str, rollout_id: str = "") -> str:
+        """The path of an app's open or newest rollout (or of that with this id), or of what is below it."""
+        path = "/".join(["/rollouts", *(_segment(part) for part in (app, *parts))])
+        return f"{path}?id={_segment(rollout_id)}" if rollout_id else path
 
     def queue_path(self, name: str, *parts: str) -> str:
         """The path of a label queue, or of what is below it."""

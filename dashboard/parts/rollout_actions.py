@@ -11,14 +11,15 @@ from dashboard.api import ApiFailure, Row
 from dashboard.parts.callers import Caller
 from dashboard.text import inert
 
-ROLE: Final = "power_user"
 _BY_STATUS: Final = {
     "waiting": ("approve", "abort"),
     "running": ("pause", "abort"),
     "paused": ("resume", "abort"),
 }
+_ROLES: Final = {"approve": "admin"}  # all others: power_user
 _TITLES: Final = {
-    "approve": ("Approve", "how_to_reg", "It begins with its first step as soon as its checks are green."),
+    "approve": ("Approve", "how_to_reg", "Once its other requirements are there, it begins with its first step. Who "
+                "deployed it cannot approve it."),
     "pause": ("Pause", "pause_circle", "The weights stay as they are: nothing is promoted until it is resumed. A "
               "harm that shows is rolled back all the same."),
     "resume": ("Resume", "play_circle", "It goes on at the step where it stands, with all its evidence."),
@@ -27,31 +28,36 @@ _TITLES: Final = {
 
 
 def offer(caller: Caller, rollout: Row) -> None:
-    """The buttons that its status allows; without the role, the commands."""
+    """The buttons that its status and the caller's role allow; for the others the commands."""
     offered: tuple[str, ...] = _BY_STATUS.get(str(rollout["status"]), ())
-    if str(rollout["status"]) == "waiting" and not (rollout.get("requires") or {}).get("approval"):
-        offered = ("abort",)
+    if not (rollout.get("requires") or {}).get("approval") or rollout.get("approved_by"):
+        offered = tuple(one for one in offered if one != "approve")
+    mine = [one for one in offered if caller.may(_ROLES.get(one, "power_user"))]
+    others = [one for one in offered if one not in mine]
     if not offered:
         return
     with st.container(
         horizontal=True, vertical_alignment="center", gap="small", width="content", key="assay-rollout-actions"
     ):
-        if not caller.may(ROLE):
-            with st.popover("Pause or abort", icon=":material/terminal:"):
-                st.caption(f"This takes a key of role {ROLE}: give one beside, or use the command line.")
-                app = shlex.quote(inert(rollout["app"], 120))
-                said = "\n".join(f"assay rollouts {one} {app}" for one in offered)
-                st.code(said, language="bash", wrap_lines=True)
-            return
-        for action in offered:
+        for action in mine:
             title, icon, _ = _TITLES[action]
+            forward = action in ("approve", "resume")
             if st.button(
-                title,
-                icon=f":material/{icon}:",
-                type="primary" if action in ("approve", "resume") else "secondary",
-                key=f"rollout-{action}",
+                title, icon=f":material/{icon}:", type="primary" if forward else "secondary", key=f"rollout-{action}"
             ):
                 _confirm(caller, rollout, action)
+        if others:
+            _commands(rollout, others)
+
+
+def _commands(rollout: Row, actions: list[str]) -> None:
+    titles = [_TITLES[one][0].lower() for one in actions]
+    with st.popover(" or ".join(titles).capitalize(), icon=":material/terminal:"):
+        roles = " or ".join(dict.fromkeys(_ROLES.get(one, "power_user") for one in actions))
+        st.caption(f"This takes a key of role {roles}: give one beside, or use the command line.")
+        app = shlex.quote(inert(rollout["app"], 120))
+        said = "\n".join(f"assay rollouts {one} {app}" for one in actions)
+        st.code(said, language="bash", wrap_lines=True)
 
 
 @st.dialog("Are you sure?")
@@ -62,9 +68,9 @@ def _confirm(caller: Caller, rollout: Row, action: str) -> None:
     st.caption(about)
     why = st.text_input("Why (kept in its timeline)", key=f"rollout-why-{action}", max_chars=300)
     if st.button(title, icon=f":material/{icon}:", type="primary", key=f"rollout-{action}-yes"):
+        path = caller.api.rollout_path(str(rollout["app"]), action, rollout_id=str(rollout["id"]))
         try:
-            body: Row = {"reason": why.strip()} if why.strip() else {}
-            caller.api.post(caller.api.rollout_path(str(rollout["app"]), action), body)
+            caller.api.post(path, {"reason": why.strip()} if why.strip() else {})
         except ApiFailure as failure:
             st.text(inert(failure.detail, 500))
             return

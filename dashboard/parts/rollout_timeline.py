@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import streamlit as st
 
+from dashboard import human
 from dashboard.api import Api, ApiFailure, Row
 from dashboard.parts import frame, states
 from dashboard.text import as_json, inert, inert_tree
@@ -32,14 +33,36 @@ def show(rollout: Row) -> None:
     if not events:
         st.text("Nothing has happened yet.")
         return
+    _verify(rollout)
     with st.container(border=True, key="assay-timeline", gap="small"):
         for at, event in enumerate(list(reversed(events))[:_MOST]):
-            _event(str(rollout["app"]), event, at)
+            _event(rollout, event, at)
     if len(events) > _MOST:
         st.caption(f"The newest {_MOST} of {len(events):,}.")
 
 
-def _event(app: str, event: Row, at: int) -> None:
+def _verify(rollout: Row) -> None:
+    """Computes all certificates again, on demand."""
+    n = int(rollout.get("n_certificates") or 0)
+    if not n:
+        return
+    key = f"rollout-verified-{rollout['id']}-{n}"  # stays on the page while it is refreshed
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-rollout-verify"):
+        if st.button("Verify the certificates", icon=":material/verified_user:", key="rollout-verify"):
+            api = states.api()
+            st.session_state[key] = api.get(api.rollout_path(str(rollout["app"]), "verdict"), {"id": rollout["id"]})
+        told: Row | None = st.session_state.get(key)
+        if told is None:
+            return
+        if told["ok"]:
+            st.badge("verified", icon=":material/check_circle:", color="green")
+            st.text(f"{human.plural(n, 'certificate')} computed again: every figure and every decision is the same.")
+        else:
+            st.badge("does not hold", icon=":material/cancel:", color="red")
+            st.text(inert("; ".join(map(str, told["problems"])), 600))
+
+
+def _event(rollout: Row, event: Row, at: int) -> None:
     kind = str(event["kind"])
     spelled = "".join(one if one.isalnum() else " " for one in kind)[:30].strip() or "event"
     title, icon, colour = _KINDS.get(kind, (spelled, "circle", "gray"))
@@ -57,14 +80,14 @@ def _event(app: str, event: Row, at: int) -> None:
         if event.get("certificate") and st.button(
             "Certificate", icon=":material/verified_user:", type="tertiary", key=f"rollout-certificate-{at}"
         ):
-            _certificate(app, str(event["certificate"]))
+            _certificate(str(rollout["app"]), str(rollout["id"]), str(event["certificate"]))
 
 
 @st.dialog("Certificate", width="large")
-def _certificate(app: str, certificate: str) -> None:
+def _certificate(app: str, rollout_id: str, certificate: str) -> None:
     """Counts, e-values, alpha budget and policy of one action, and the command that computes it again."""
     try:
-        told = _read(states.api(), app, certificate)
+        told = _read(states.api(), app, rollout_id, certificate)
     except ApiFailure as failure:
         st.text(inert(failure.detail, 400))
         return
@@ -78,6 +101,6 @@ def _certificate(app: str, certificate: str) -> None:
 
 
 @st.cache_data(ttl=600, max_entries=64, show_spinner=False)
-def _read(_api: Api, app: str, certificate: str) -> Row:
+def _read(_api: Api, app: str, rollout_id: str, certificate: str) -> Row:
     """It never changes."""
-    return _api.get(_api.rollout_path(app, "certificates", certificate))
+    return _api.get(_api.rollout_path(app, "certificates", certificate), {"id": rollout_id})

@@ -36,7 +36,7 @@ def _listed(_api: Api) -> list[Row]:
 @st.cache_data(ttl=2, max_entries=16, show_spinner=False)
 def _one(_api: Api, app: str, rollout_id: str) -> Row:
     """Kept for less than the time between two refreshes, so that viewers of one page share an answer."""
-    return _api.get(_api.rollout_path(app), {"id": rollout_id} if rollout_id else {})
+    return _api.get(_api.rollout_path(app), {"id": rollout_id})
 
 
 @states.guarded
@@ -158,6 +158,7 @@ def _standing(app: str, rollout_id: str) -> None:
     if st.session_state.get(_DRAWN) != (told["id"], told["status"]):
         st.rerun(scope="app")
     _status(told)
+    _required(told)
     rollout_steps.show(told)
     st.subheader("Evidence", anchor=False)
     rollout_evidence.show(told)
@@ -190,6 +191,29 @@ def _status(told: Row) -> None:
             ),
             "rollout",
         )
+
+
+def _required(told: Row) -> None:
+    """What a waiting one still waits for, check by check."""
+    wanted = list((told.get("requires") or {}).get("checks") or [])
+    if str(told["status"]) != "waiting" or not wanted:
+        return
+    api = states.api()
+    reported = api.get(api.rollout_path(str(told["app"]), "checks"), {"release": told["candidate"]})["items"]
+    newest = {str(one["name"]): one for one in reversed(reported)}
+    with st.container(border=True, key="assay-rollout-checks", gap="small"):
+        st.markdown("**Checks**")
+        for at, name in enumerate(wanted):
+            one = newest.get(str(name))
+            with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-check-{at}"):
+                if one is None:
+                    st.badge("not reported", icon=":material/hourglass_empty:", color="orange")
+                elif one["passed"]:
+                    st.badge("passed", icon=":material/check_circle:", color="green")
+                else:
+                    st.badge("failed", icon=":material/cancel:", color="red")
+                said = [str(name), *([one["note"], f"by {one['made_by']}"] if one else [])]
+                st.text(inert(" · ".join(part for part in said if part), 300))
 
 
 def _requires(found: object) -> str | None:

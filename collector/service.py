@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -32,7 +33,7 @@ from collector.settings import CollectorSettings
 from core.clock import system_clock
 from core.errors import AssayError
 from core.ids import TenantId
-from core.memory import give_back_every
+from core.memory import ARROW_POOL, give_back_every, settled
 from core.records import PiiPolicy
 from store.compaction import plan
 from store.control.control import Control
@@ -157,6 +158,7 @@ class _Collector:
             print(f"assay: the collector cannot listen: {error}", file=sys.stderr)  # noqa: T201
             return 1
         self._committer.start()
+        settled()
         _LOG.info(
             "listening on %s:%d (HTTP) and :%d (gRPC)",
             self._settings.host,
@@ -213,6 +215,7 @@ class _Collector:
             *("--cache", str(self._settings.lake_cache)),
             *("--retain", json.dumps(retention)),
             cwd=Path(__file__).parent.parent,
+            env={name: value for name, value in os.environ.items() if name != ARROW_POOL},  # it lives for seconds
         )
         try:
             await child.wait()

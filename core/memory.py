@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import os
 import threading
 from typing import Final
 
@@ -10,13 +12,35 @@ from typing import Final
 TRIM_THRESHOLD: Final = -1
 MMAP_THRESHOLD: Final = -3
 ARENA_MAX: Final = -8
-ARENAS: Final = 2  # one for each of many threads keeps holes of its own
+ARROW_POOL: Final = "ARROW_DEFAULT_MEMORY_POOL"
+# One for each of many threads keeps holes of its own, and the free end of any but the first is never given back.
+ARENAS: Final = 1
 
 
 def set_malloc(*options: tuple[int, int]) -> bool:
     """Sets options of malloc, each a name and a value; False where there are none to set."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and all(mallopt(name, value) for name, value in options)
+
+
+def one_heap() -> None:
+    """All memory from one heap, which `give_back` can give back. Call it before numpy, pyarrow or a thread is there.
+
+    Of a second arena malloc_trim leaves the free end, up to the trim threshold; what Arrow's mimalloc asks for is made
+    of huge pages, 2 MB each for as long as anything on it lives; numpy asks for such pages, too.
+    """
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
+    os.environ.setdefault(ARROW_POOL, "system")
+    set_malloc((ARENA_MAX, ARENAS))
+
+
+def settled() -> None:
+    """What is there now is looked at no more for garbage. To be called when a process begins to serve.
+
+    Python looks at everything once a quarter more has come; of a million objects, many are garbage for an hour by then.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def give_back() -> None:

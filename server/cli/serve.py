@@ -64,8 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _collector(settings: Settings) -> int:
-    # Before numpy is loaded: huge pages in the heap keep what was given back, and memory creeps up for an hour.
-    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
+    from core.memory import one_heap
+
+    one_heap()
     # numba asks for scipy's version as it is loaded, and nothing here needs more of scipy than that it is not there.
     sys.modules.setdefault("scipy", cast(ModuleType, None))
     from collector.service import run as collect
@@ -90,9 +91,11 @@ def _collector(settings: Settings) -> int:
 
 
 def _server(settings: Settings) -> int:
+    from core.memory import give_back_every, one_heap, settled
+
+    one_heap()
     import uvicorn
 
-    from core.memory import ARENA_MAX, ARENAS, give_back_every, set_malloc
     from server.app import create_app
     from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
@@ -103,7 +106,6 @@ def _server(settings: Settings) -> int:
     from server.scheduler import Scheduler
     from server.wiring import build_services
 
-    set_malloc((ARENA_MAX, ARENAS))
     give_back_every(TRIM_S)
     services = build_services(settings)
     if services.control.erasures(None, unfinished=True):  # one was killed
@@ -118,8 +120,10 @@ def _server(settings: Settings) -> int:
     scheduler = Scheduler(services)
     scheduler.start()
     try:
+        app = create_app(services)
+        settled()
         uvicorn.run(
-            create_app(services),
+            app,
             host=settings.host,
             port=settings.api_port,
             http=BoundedProtocol,

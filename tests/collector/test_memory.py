@@ -38,10 +38,29 @@ def test_a_collector_that_took_traffic_has_mapped_no_library_of_the_readers(tmp_
             collector.drained()
         mapped = Path(f"/proc/{collector.pid}/maps").read_text()
         compiler_kib = code_kib(collector.pid, "libllvmlite.so")
+        advised, arenas = huge_and_arenas(Path(f"/proc/{collector.pid}/smaps").read_text())
         assert collector.stored("turns").height == 1
     assert "numba" in mapped or "llvmlite" in mapped, "the maps are those of the collector"
     assert compiler_kib < 25 << 10, "what loading the kernels read of LLVM was 55 MiB, and is given back"
     assert not [name for name in NOT_FOR_THE_COLLECTOR if f"site-packages/{name}" in mapped]
+    assert advised == [], "a huge page stays as long as anything on it does"
+    assert arenas == [], "of a heap that is not the first, the free end is never given back"
+
+
+def huge_and_arenas(smaps: str) -> tuple[list[str], list[str]]:
+    """The regions for which huge pages were asked, and glibc's heaps beside the first: each fills 64 MiB to an edge."""
+    advised, arenas, region, before = [], [], "", (0, 0)
+    for line in smaps.splitlines():
+        first, *words = line.split()
+        if first.endswith(":"):
+            advised += [region] if first == "VmFlags:" and "hg" in words else []
+            continue
+        region = line
+        begin, end = (int(edge, 16) for edge in first.split("-"))
+        whole = before[1] == begin and end - before[0] == 64 << 20 and before[0] % (64 << 20) == 0
+        arenas += [region] if whole and words[0] == "---p" else []
+        before = begin, end
+    return advised, arenas
 
 
 def code_kib(pid: int, library: str) -> int:

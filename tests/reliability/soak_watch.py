@@ -24,8 +24,8 @@ Sample = dict[str, Any]
 @dataclass(kw_only=True)
 class Watch:
     """Samples of a running stack. Each: at_s, backlog_mib, oldest_s, committed, files, and per process its pss_mib,
-    own_mib (what of that is no file's), held_mib, rss_mib, fds and threads; `reads_failed` counts questions to the API
-    that were not answered 200 within 20 s."""
+    own_mib (what of that is no file's), held_mib and kept_mib (own_mib without it), rss_mib, fds and threads;
+    `reads_failed` counts questions to the API that were not answered 200 within 20 s."""
 
     stack: Stack
     every_s: float = 5.0
@@ -113,7 +113,8 @@ def own_mib(pid: int) -> dict[str, float]:
     the system wants them back, and count half while compaction runs and maps them too. Raises OSError."""
     rows = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
     kib = {row[0]: int(row[1]) for row in rows if row[0] in ("Pss_Anon:", "Pss_Shmem:")}
-    return {"own_mib": sum(kib.values()) / 1024, "held_mib": kib["Pss_Shmem:"] / 1024}
+    mib = {name: n / 1024 for name, n in kib.items()}
+    return {"own_mib": sum(mib.values()), "held_mib": mib["Pss_Shmem:"], "kept_mib": mib["Pss_Anon:"]}
 
 
 def role_of(command: list[str]) -> str:
@@ -132,15 +133,18 @@ def series(samples: list[Sample], role: str, what: str) -> tuple[list[float], li
 
 def slope_percent_per_hour(
     samples: list[Sample], role: str, windows: Sequence[tuple[float, float]], what: str = "own_mib"
-) -> float | None:
-    """Least squares over the least of a figure in each of `windows` (seconds), in percent of their mean an hour;
-    windows in which nobody looked do not count, and None stands for fewer than eight that do."""
+) -> tuple[float, float] | None:
+    """Least squares over the least of a figure in each of `windows` (seconds), and its standard error, both in percent
+    of their mean an hour; windows in which nobody looked do not count, and None stands for fewer than eight that do."""
     points = [point for window in windows if (point := least_of(samples, role, window, what))]
     if len(points) < 8:
         return None
     at, memory = np.array(points).T
-    slope, _ = np.polyfit(at / 3600, memory, 1)
-    return round(float(100 * slope / memory.mean()), 2)
+    hours = at / 3600 - (at / 3600).mean()
+    slope = float(hours @ memory / (hours @ hours))
+    left = memory - memory.mean() - slope * hours
+    error = float(np.sqrt(left @ left / (len(points) - 2) / (hours @ hours)))
+    return round(100 * slope / float(memory.mean()), 2), round(100 * error / float(memory.mean()), 2)
 
 
 def least_of(samples: list[Sample], role: str, window: tuple[float, float], what: str) -> tuple[float, float] | None:

@@ -57,7 +57,8 @@ def test_a_slope_is_found_in_noise_and_outside_of_what_is_not_quiet() -> None:
     minutes = [(t, t + 60.0) for t in range(0, 3600, 60)]
     found = slope_percent_per_hour(samples, "server", [(-1.0, 50.0), (50.0, 60.0), *minutes[1:]])
     assert found is not None
-    assert 1.5 < found < 2.5
+    assert 1.5 < found[0] < 2.5
+    assert 0 < found[1] < 0.5, "and how sure that is"
     assert slope_percent_per_hour(samples[:40], "server", minutes) is None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Final, Literal
+from typing import Final
 
 import streamlit as st
 

@@ -1,13 +1,15 @@
 """Sums of an experiment, made in the store: units from the sessions that they were exposed in, then one row per arm,
 day and combination of levels. One query reads everything, and what comes back are sums, which add.
 
-A unit is exposed from its first session in an arm on. Its day, its arm and its levels are those of that session; all
-its exposed sessions add to its y and s, the time before it (the covariate) to its x.
+A unit is exposed from its first session in an arm on. Its day and its levels are those of that session; all its
+exposed sessions add to its y and s, the time before it (the covariate) to its x. Where a hash assigns, a unit counts in
+the arm that it was assigned to, whatever it met (intention to treat); else in the one that it met. Who met several arms
+counts in none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -28,7 +30,7 @@ from store.tenant import TenantStore
 
 SKEW_S: Final = 60  # so far may a clock be ahead, or an outcome be older than its session
 MOST_UNITS: Final = 200_000  # rows of units that are handed on; of more, those of a sample
-COUNTED: Final = ("n_units", "n_sessions", "n_multiple", "n_crossed", "n_early", "n_ahead")
+COUNTED: Final = ("n_units", "n_sessions", "n_crossed", "n_early", "n_ahead")
 KEYS: Final = ("state", "arm", "day", "said")
 _SAMPLED: Final = 8  # hexadecimal digits of the hash that draws
 
@@ -45,10 +47,12 @@ class Measure(StrEnum):
 
 
 class State(StrEnum):
-    """What a unit is: exposed in an arm; in none of the arms though it takes part; a tester; without a name of the kind
-    that is randomised; beginning after now, by a clock that is ahead; or never reached by any release."""
+    """What a unit is: exposed in an arm; in several of them; in none of the arms though it names a variant; a tester;
+    without a name of the kind that is randomised; beginning after now, by a clock that is ahead; or never reached by
+    any release."""
 
     EXPOSED = "exposed"
+    MULTIPLE = "multiple"
     ELSEWHERE = "elsewhere"
     TESTER = "tester"
     NAMELESS = "nameless"
@@ -103,8 +107,8 @@ class _Shape:
 def cells(store: TenantStore, asked: UnitsAsked) -> pl.DataFrame:
     """One row per state, arm (its number; null: none), day (UTC, of the first exposure), `said` (the variant that the
     first session named) and combination of level_0, ...: COUNTED, and for each metric by its number n_0, n_missing_0,
-    y_0, s_0, x_0 and the squares and products of experiments/sums.py. Of a state but `exposed` and `elsewhere` only
-    n_units and n_sessions say something. Two queries."""
+    y_0, s_0, x_0 and the squares and products of experiments/sums.py; they are those of an arm where the state is
+    `exposed`. Two queries."""
     bound, shape = _bound(store, asked)
     found = store.frame(_cells(shape), bound.windows, asked.as_of_ns, values=bound.values, given=bound.given)
     return found.drop("tenant").with_columns(_day()).sort(*KEYS, nulls_last=True)
@@ -117,6 +121,14 @@ def unit_rows(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1) -> pl.D
     bound, shape = _bound(store, asked, one_in=one_in)
     found = store.frame(_rows(shape), bound.windows, asked.as_of_ns, values=bound.values, given=bound.given)
     return found.drop("tenant").with_columns(_day()).sort("start_ns", "unit")
+
+
+def by_age(store: TenantStore, asked: UnitsAsked) -> pl.DataFrame:
+    """Sums of the first metric by `age`, the whole days since the unit's first exposure: arm, age, and n_0, y_0, ... as
+    `cells` has them, of the units with an observation at that age. They do not add over ages. Two queries."""
+    bound, shape = _bound(store, replace(asked, metrics=asked.metrics[:1], attributes=(), labels=(), covariate_days=0))
+    found = store.frame(_ages(shape), bound.windows, asked.as_of_ns, values=bound.values, given=bound.given)
+    return found.drop("tenant").sort("arm", "age")
 
 
 def observations(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1) -> pl.DataFrame:
@@ -175,12 +187,11 @@ def _with_arm(shape: _Shape) -> ir.Table:
     if shape.sampled:
         rows = rows.filter(rows.unit.hexdigest("md5").substr(0, _SAMPLED) < slot("below", "string"))
     rows = experiment_arms.without_testers(shape.arms, rows)
-    rows = rows.mutate(
-        arm=experiment_arms.observed(shape.arms, rows), assigned=experiment_arms.assigned(shape.arms, rows)
-    )
+    rows = rows.mutate(met=experiment_arms.observed(shape.arms, rows), given=experiment_arms.assigned(shape.arms, rows))
+    rows = rows.mutate(arm=rows.given if shape.arms.hashed else rows.met)
     taking_part = experiment_arms.enrolled(shape.arms, rows)
     if not shape.arms.hashed:  # an app's other variants are none of the experiment's, unless they follow one of its
-        taking_part = taking_part & (rows.variant.notnull() | rows.arm.notnull())
+        taking_part = taking_part & (rows.variant.notnull() | rows.met.notnull())
     begun = (rows.start_ns >= slot("started_ns", "int64")) & taking_part
     ahead = rows.start_ns > slot("ahead_ns", "int64")
     state = ibis.cases(
@@ -243,9 +254,9 @@ def _units(shape: _Shape) -> ir.Table:
     first_key = ibis.struct({"not": ~rows.exposing, "at": rows.start_ns, "id": rows.session_id})
     told = ("state", "arm", "day", "variant", "start_ns", *_levels(shape))
     stated = rows.state.notnull()
-    crossed = rows.exposing & (rows.assigned != ibis.coalesce(rows.arm, -1))
+    crossed = rows.exposing & (rows.given != ibis.coalesce(rows.met, -1))
     early = rows.exposing & (rows.told_ns < rows.start_ns - SKEW_S * NS_PER_S)
-    known = rows.exposing & rows.arm.notnull()
+    known = rows.exposing & rows.met.notnull()
     sums: dict[str, ir.Value] = {}
     for i in range(len(shape.measures)):
         sums |= _of_metric(shape, rows, i)
@@ -255,7 +266,7 @@ def _units(shape: _Shape) -> ir.Table:
         n_stated=stated.cast("int64").sum(),
         n_exposing=rows.exposing.cast("int64").sum(),
         n_ahead=(rows.state == State.AHEAD.value).fill_null(False).cast("int64").max(),
-        n_multiple=(rows.arm.max(where=known) > rows.arm.min(where=known)).fill_null(False).cast("int64"),
+        several=(rows.met.max(where=known) > rows.met.min(where=known)).fill_null(False),
         n_crossed=crossed.fill_null(False).cast("int64").max(),
         n_early=early.fill_null(False).cast("int64").max(),
         **sums,
@@ -263,6 +274,7 @@ def _units(shape: _Shape) -> ir.Table:
     units = units.filter(units.n_stated > 0)
     units = units.mutate(n_sessions=ibis.ifelse(units.n_exposing > 0, units.n_exposing, units.n_stated))
     said = {name: units.first[name] for name in told if name != "variant"} | {"said": units.first["variant"]}
+    said["state"] = ibis.ifelse(units.several, State.MULTIPLE.value, units.first["state"])
     pasts = {}
     if shape.past:
         for i in range(len(shape.measures)):
@@ -321,6 +333,24 @@ def _rows(shape: _Shape) -> ir.Table:
     kept = units.filter(units.state == State.EXPOSED.value)
     figures = [f"{name}_{i}" for i in range(len(shape.measures)) for name in ("y", "s", "mature", "x")]
     return kept.select("tenant", "unit", "arm", "day", "said", "start_ns", *_levels(shape), *figures)
+
+
+@lru_cache(maxsize=32)
+def _ages(shape: _Shape) -> ir.Table:
+    rows = _measured(shape, _with_arm(shape))
+    rows = rows.filter(rows.state == State.EXPOSED.value, rows.start_ns <= slot("mature_0", "int64"))
+    first = rows.start_ns.min().over(group_by=rows.unit)
+    met = [one.over(group_by=rows.unit) for one in (rows.met.min(), rows.met.max())]
+    rows = rows.mutate(since_ns=rows.start_ns - first, several=(met[1] > met[0]).fill_null(False))
+    rows = rows.filter(~rows.several).mutate(age=hour_ns(rows.since_ns, 24))
+    units = rows.group_by("unit", "arm", "age").agg(
+        tenant=rows.tenant.max(),
+        y_0=rows.y_m0.sum(),
+        s_0=rows.s_m0.sum(),
+        mature_0=rows.count(),
+        x_0=ibis.null("float64"),
+    )
+    return units.group_by("arm", "age").agg(tenant=units.tenant.max(), **_sums_of(units, 0))
 
 
 @lru_cache(maxsize=32)

@@ -14,7 +14,7 @@ import pytest
 from core.clock import NS_PER_S
 from core.records import EvaluatorKind, TargetKind
 from store.experiment_arms import Arms, ArmSeen, Enrolment, Range
-from store.experiment_moments import Measure, MetricAsked, State, UnitsAsked, cells, observations, unit_rows
+from store.experiment_moments import Measure, MetricAsked, State, UnitsAsked, by_age, cells, observations, unit_rows
 from store.experiment_scores import Scored, Told
 from tests.store.build import T0, fill
 from tests.store.places import store_at
@@ -27,6 +27,12 @@ SUCCESS = Scored(
     name="resolution",
     told=(Told(evaluator="task_success", kind=EvaluatorKind.OUTCOME, target=TargetKind.SESSION),),
 )
+METRICS = (
+    MetricAsked(name="resolution", of=SUCCESS),
+    MetricAsked(name="error_rate", of=Measure.ERRORS),
+    MetricAsked(name="latency", of=Measure.LATENCY_MS),
+    MetricAsked(name="cost", of=Measure.COST_USD),
+)
 DAY = 86_400.0
 both_engines = pytest.mark.parametrize("each_engine", ["duckdb", "clickhouse"], indirect=True)
 
@@ -36,12 +42,7 @@ def asked(**given: Any) -> UnitsAsked:
     plain = UnitsAsked(
         app="shop",
         arms=Arms(arms=ARMS),
-        metrics=(
-            MetricAsked(name="resolution", of=SUCCESS),
-            MetricAsked(name="error_rate", of=Measure.ERRORS),
-            MetricAsked(name="latency", of=Measure.LATENCY_MS),
-            MetricAsked(name="cost", of=Measure.COST_USD),
-        ),
+        metrics=METRICS[1:2],
         by_user=True,
         started_ns=T0,
         until_ns=T0 + int(3 * DAY) * NS_PER_S,
@@ -78,7 +79,7 @@ def test_users_are_the_units_and_their_sessions_add_up(tmp_path: Path, each_engi
     store = whole.tenant("acme")
     tell(store, "task_success", EvaluatorKind.OUTCOME, ("a1", 1.0, 10), ("a2", 0.0, DAY + 10), ("c1", 0.0, 100))
     tell(store, "task_success", EvaluatorKind.OUTCOME, ("c1", 1.0, 500), ("e1", 1.0, 500))
-    found = told(cells(store, asked()))
+    found = told(cells(store, asked(metrics=METRICS)))
     control, treatment = found[0], found[1]
     assert (control["n_units"], control["n_sessions"], treatment["n_units"], treatment["n_sessions"]) == (2, 3, 2, 2)
     assert [control[f"{each}_0"] for each in ("n", "n_missing", "y", "s", "yy", "ss", "sy")] == [1, 1, 1, 2, 1, 4, 2]
@@ -96,7 +97,7 @@ def test_sums_of_the_engine_are_those_of_its_unit_rows(tmp_path: Path, each_engi
     lake, whole = store_at(tmp_path)
     rows: list[dict[str, Any]] = []
     for n in range(40):
-        make = turn if n % 3 else in_v2
+        make = turn if n % 25 % 3 else in_v2
         topic = {} if n % 5 == 0 else {"topic": "refunds" if n % 2 else "returns"}
         rows += make(100 + n, f"s{n}", user_id=f"u{n % 25}", at_s=n * 3000, attributes=topic, status=1 + (n % 4 == 0))
         rows += turn(200 + n, f"past{n}", user_id=f"u{n}", at_s=-3000 * (n % 30 + 1), status=1 + (n % 2))
@@ -104,7 +105,7 @@ def test_sums_of_the_engine_are_those_of_its_unit_rows(tmp_path: Path, each_engi
     store = whole.tenant("acme")
     tell(store, "task_success", EvaluatorKind.OUTCOME, *[(f"s{n}", float(n % 3 == 0), n * 3000 + 9) for n in range(30)])
     tell(store, "task_success", EvaluatorKind.OUTCOME, *[(f"past{n}", float(n % 2), -50) for n in range(20)])
-    wanted = asked(attributes=("topic", "hour"), covariate_days=1)
+    wanted = asked(metrics=METRICS, attributes=("topic", "hour"), covariate_days=1)
     units = unit_rows(store, wanted)
     found = cells(store, wanted)
     keys = ["arm", "day", "level_0", "level_1"]
@@ -134,6 +135,11 @@ def _sums(i: int) -> dict[str, pl.Expr]:
 def digits(salt: str, unit: str) -> str:
     """The first sixteen digits, as docs/assignment.md says."""
     return sha256(f"{salt}:{unit}".encode()).hexdigest()[:16]
+
+
+def given_by_hash(unit: str) -> int:
+    """The arm of `hashed`."""
+    return int(digits("x:1", unit) > HALF)
 
 
 def hashed(*, ramps: tuple[tuple[int, Range], ...], testers: tuple[str, ...] = ()) -> Arms:
@@ -166,15 +172,14 @@ def test_who_takes_part_is_told_by_the_hash_and_crossover_is_counted(tmp_path: P
     store = whole.tenant("acme")
     half = Range(salt="x:1:coverage", first=ALL[0], last=HALF)
     whole_range = Range(salt="x:1:coverage", first=ALL[0], last=ALL[1])
-    first = told(cells(store, asked(arms=hashed(ramps=((T0, half),)))))
-    assert (first[0]["n_units"], first[1]["n_units"]) == (len(early & in_control), len(early - in_control))
-    assert (first[0]["n_multiple"], first[1]["n_multiple"]) == (0, len(early - in_control))
-    assert (first[0]["n_crossed"], first[1]["n_crossed"]) == (0, len(early - in_control))
+    found = cells(store, asked(arms=hashed(ramps=((T0, half),))))
+    first, several = told(found), told(found, State.MULTIPLE)
+    assert (first[0]["n_units"], several[1]["n_units"]) == (len(early & in_control), len(early - in_control))
+    assert (first[0]["n_crossed"], first.get(1)) == (0, None)
     both = told(cells(store, asked(arms=hashed(ramps=((T0, half), (T0 + 3600 * NS_PER_S, whole_range))))))
     late = set(users) - early  # their first exposure is after the ramp: at the control, whatever the hash gives them
-    assert both[0]["n_units"] == len(early & in_control) + len(late)
-    assert both[0]["n_crossed"] == len(late - in_control)
-    assert both[1]["n_units"] == len(early - in_control)
+    assert (both[0]["n_units"], both[0]["n_crossed"]) == (len(in_control), 0)
+    assert (both[1]["n_units"], both[1]["n_crossed"]) == (len(late - in_control),) * 2
     none = cells(store, asked(arms=hashed(ramps=())))
     assert none.is_empty()
 
@@ -197,11 +202,12 @@ def test_testers_strangers_and_clocks_that_are_ahead_are_counted_apart(tmp_path:
     tester = sha256(b"k:tess").hexdigest()
     found = cells(store, asked(arms=hashed(ramps=ramps, testers=(tester,))))
     states = dict(found.group_by("state").agg(pl.col("n_units").sum()).rows())
-    assert states == {"exposed": 2, "elsewhere": 1, "tester": 1, "nameless": 1, "ahead": 1, "unreached": 1}
-    assert found.filter(pl.col("said") == "renamed")["arm"].to_list() == [1]  # its release tells the arm
+    assert states == {"exposed": 3, "tester": 1, "nameless": 1, "ahead": 1, "unreached": 1}
+    met = {"a": 0, "w": 1}  # of w the release tells the arm; x met none
+    crossed = sum(given_by_hash(user) != met.get(user) for user in ("a", "w", "x"))
+    assert sum(each["n_crossed"] for each in told(found).values()) == crossed >= 1
+    assert set(found.filter(pl.col("state") == "exposed")["said"]) == {"control", "renamed", "treatment"}
     assert found.filter(pl.col("state") == "ahead")["n_ahead"].to_list() == [1]
-    elsewhere = told(found, State.ELSEWHERE)
-    assert elsewhere[None]["n_crossed"] == 1
 
 
 @both_engines
@@ -242,6 +248,24 @@ def test_outcomes_count_once_they_may_be_missing_and_older_ones_than_the_session
     metrics = (MetricAsked(name="resolution", of=SUCCESS, mature_s=3600),)
     (control,) = told(cells(store, asked(metrics=metrics))).values()
     assert [control[each] for each in ("n_units", "n_0", "n_missing_0", "y_0", "n_early")] == [4, 2, 1, 2, 1]
+
+
+@both_engines
+def test_a_figure_by_the_days_since_the_first_exposure(tmp_path: Path, each_engine: str) -> None:
+    lake, whole = store_at(tmp_path)
+    rows = [
+        *turn(1, "a1", user_id="a", at_s=DAY),
+        *turn(2, "a2", user_id="a", at_s=DAY + 3600, status=2),
+        *turn(3, "a3", user_id="a", at_s=2 * DAY + 60, status=2),
+        *turn(4, "b1", user_id="b", at_s=60),
+        *in_v2(5, "c1", user_id="c", at_s=60),
+        *in_v2(6, "m1", user_id="m", at_s=60),
+        *turn(7, "m2", user_id="m", at_s=90),  # in both arms: left out
+    ]
+    fill(lake, rows)
+    wanted = asked(metrics=(MetricAsked(name="error_rate", of=Measure.ERRORS),))
+    found = by_age(whole.tenant("acme"), wanted).select("arm", "age", "n_0", "y_0", "s_0", "yy_0", "ss_0")
+    assert found.rows() == [(0, 0, 2, 1.0, 3.0, 1.0, 5.0), (0, 1, 1, 1.0, 1.0, 1.0, 1.0), (1, 0, 1, 0.0, 1.0, 0.0, 1.0)]
 
 
 @both_engines

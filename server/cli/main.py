@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sessions": ("server.cli.sessions", "list and show sessions"),
     "releases": ("server.cli.releases", "list, show and register releases of an app"),
     "plan": ("server.cli.plan", "list, show and set how an app's sessions are split over its releases"),
+    "deploy": ("server.cli.deploy", "bring a release into traffic step by step, and back at once when it harms"),
+    "rollouts": ("server.cli.rollouts", "list and show rollouts; abort, pause, resume, approve, verify one"),
     "evaluators": ("server.cli.evaluators", "list evaluators, show what one scores and misses, try your own"),
     "eval": ("server.cli.eval_", "run a dataset on a release, stored traces or a file; list, show, compare, cancel"),
     "metrics": ("server.cli.metrics", "pass^k, cost per resolved session, judged rates corrected by labels"),

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *("--treatment",), required=True, action="append", metavar="RELEASE", help="or VARIANT=RELEASE; repeatable"
     )
-    parser.add_argument("--split", type=_split, metavar="W/W", help="weights, control first (default: equal)")
+    parser.add_argument("--split", type=split, metavar="W/W", help="weights, control first (default: equal)")
     parser.add_argument("--unit", choices=("user", "session"), default="user", help="what is assigned (default: user)")
     parser.add_argument("--assigned-by", choices=("gateway", "app"), default="gateway", help="who puts units into arms")
     _metric_arguments(parser)
@@ -55,7 +55,7 @@ def _metric_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _length_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--horizon", type=_horizon, metavar="N|Nd", help="its length: units over all arms, or days")
-    parser.add_argument("--users", type=_per_day, metavar="N/day", help="units a day; days and units from one another")
+    parser.add_argument("--users", type=per_day, metavar="N/day", help="units a day; days and units from one another")
     parser.add_argument("--mde", type=float, metavar="D", help="instead: the effect to be found, with --baseline")
     parser.add_argument("--baseline", type=float, metavar="RATE", help="the primary's rate today, for --mde")
     parser.add_argument("--sessions-per-user", type=float, default=1.0, metavar="N", help="for --mde (default: 1)")
@@ -169,7 +169,8 @@ def _names(text: str) -> list[str]:
     return [one.strip() for one in text.split(",") if one.strip()]
 
 
-def _split(text: str) -> list[float]:
+def split(text: str) -> list[float]:
+    """Weights with / between. Raises ArgumentTypeError."""
     try:
         return [float(one) for one in text.split("/")]
     except ValueError:
@@ -183,7 +184,8 @@ def _horizon(text: str) -> tuple[int, bool]:
     return int(number), of_days
 
 
-def _per_day(text: str) -> float:
+def per_day(text: str) -> float:
+    """'800/day' or '800'. Raises ArgumentTypeError."""
     number, slash, per = text.partition("/")
     try:
         found = float(number)

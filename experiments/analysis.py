@@ -11,6 +11,7 @@ import polars as pl
 from experiments import findings, health, looks, sums, verdict, words
 from experiments.analysed import (
     Analysis,
+    Bayes,
     HealthCheck,
     Looked,
     MetricAnalysis,
@@ -21,7 +22,7 @@ from experiments.analysed import (
 from experiments.findings import Weighed
 from experiments.looks import Path, Plan
 from experiments.records import Definition, MetricKind, MetricRole, MetricSpec
-from experiments.statistics import simpson, strata, tables
+from experiments.statistics import bayes, quantiles, simpson, strata, tables
 from experiments.statistics.effects import Contrast, z_of
 from experiments.statistics.records import Effect, NoEffect, Why
 from experiments.statistics.simpson import Simpson
@@ -136,6 +137,7 @@ def _variant(
         corrected=(spec.name, one.variant) in given.looked.corrected,
         finding=one.finding,
         p_adjusted=one.p_adjusted,
+        bayes=_bayes(effect, spec, given.alpha(spec)),
         mde=None if isinstance(effect, NoEffect) else (z_of(given.alpha(spec)) + POWER_Z) * effect.se,
         novelty=novel.get(one.variant) if primary else None,
     )
@@ -157,8 +159,23 @@ def _path(given: _Given, spec: MetricSpec, variant: str) -> Path:
     if corrected is not None:
         return _only_now(given, corrected)
     if spec.kind is MetricKind.QUANTILE:
-        return _only_now(given, NoEffect(why=Why.NOT_COVERED, text="Quantiles are not compared yet."))
+        return _only_now(given, _quantile(given, spec, variant))
     return looks.pooled(given.frame, spec, given.control, variant, given.taken)
+
+
+def _quantile(given: _Given, spec: MetricSpec, variant: str) -> Contrast | NoEffect:
+    rows = given.looked.observations.get(spec.name)
+    if rows is None or spec.quantile is None:
+        return NoEffect(why=Why.NO_OBSERVATIONS, text=f"The observations of {spec.name} are not there.")
+    arms = [rows.filter(pl.col("variant") == one) for one in (given.control, variant)]
+    return quantiles.contrast(arms[0], arms[1], spec.quantile)
+
+
+def _bayes(effect: Effect | NoEffect, spec: MetricSpec, alpha: float) -> Bayes | None:
+    if isinstance(effect, NoEffect) or not effect.se > 0:
+        return None
+    seen = bayes.view(effect, better=spec.better, alpha=alpha)
+    return Bayes(p_better=seen.p_better, expected_loss=seen.expected_loss, low=seen.low, high=seen.high)
 
 
 def _only_now(given: _Given, found: Effect | Contrast | NoEffect) -> Path:

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from server.cli import experiments_changes, experiments_create, experiments_list
+from server.cli import experiments_analyze, experiments_changes, experiments_create, experiments_list
 from server.cli.connection import add_connection_arguments, add_json_argument
 
 Add = Callable[[argparse.ArgumentParser], None]
@@ -28,6 +28,10 @@ ACTIONS: Final[dict[str, tuple[str, Add, Run, bool]]] = {
     "stop": ("end it for ever", experiments_changes.stop_arguments, experiments_changes.run_stop, True),
     "override": (
         *("give a tester a variant", experiments_changes.override_arguments, experiments_changes.run_override, True),
+    ),
+    "analyze": (
+        *("any table of outcomes, without a server", experiments_analyze.analyze_arguments),
+        *(experiments_analyze.analyze, False),
     ),
     "assign": ("which variant a unit gets, and why", experiments_list.assign_arguments, experiments_list.assign, True),
 }

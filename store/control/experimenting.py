@@ -163,14 +163,20 @@ class Experimenting(Transactions):
             return experiment_rows.need(connection, self._pepper, tenant, name, one.version)
 
     def set_overrides(
-        self, tenant: TenantId, name: str, overrides: Mapping[str, str | None], *, by: Principal
+        self,
+        tenant: TenantId,
+        name: str,
+        overrides: Mapping[str, str | None],
+        *,
+        by: Principal,
+        version: int | None = None,
     ) -> ExperimentRecord:
-        """Gives testers a variant of the running version, or of the newest (None: by hash again). Their ids are not
-        kept. Raises NotFound, InvalidInput for a variant that it does not have, Conflict for one that was stopped."""
+        """Gives testers a variant (None: by hash again) of a version, of the running one, or of the newest. Their ids
+        are not kept. Raises NotFound, InvalidInput for a variant that it does not have, Conflict for one that was stopped."""
         with self._changing() as connection:
             versions = experiment_rows.rows(connection, self._pepper, tenant, name)
-            newest = experiment_rows.need(connection, self._pepper, tenant, name)
-            one = next((each for each in versions if each.status == RUNNING), newest)
+            newest = experiment_rows.need(connection, self._pepper, tenant, name, version)
+            one = next((each for each in versions if each.status == RUNNING and version is None), newest)
             if one.status == STOPPED:
                 raise Conflict(f"version {one.version} was stopped; create the next one first")
             variants = [arm["variant"] for arm in one.definition["arms"]]

@@ -95,7 +95,9 @@ class UnitsAsked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shape:
+class UnitsShape:
+    """What the expressions depend on beside values."""
+
     facts: FactsShape
     arms: ArmsShape
     measures: tuple[str, ...]  # a Measure, or the number of a figure
@@ -109,7 +111,7 @@ def cells(store: TenantStore, asked: UnitsAsked) -> pl.DataFrame:
     first session named) and combination of level_0, ...: COUNTED, and for each metric by its number n_0, n_missing_0,
     y_0, s_0, x_0 and the squares and products of experiments/sums.py; they are those of an arm where the state is
     `exposed`. Two queries."""
-    bound, shape = _bound(store, asked)
+    bound, shape = bound_units(store, asked)
     found = store.frame(_cells(shape), bound.windows, asked.as_of_ns, values=bound.values, given=bound.given)
     return found.drop("tenant").with_columns(_day()).sort(*KEYS, nulls_last=True)
 
@@ -118,7 +120,7 @@ def unit_rows(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1) -> pl.D
     """One row per exposed unit of a sample of one in so many, drawn by the MD5 of its name: unit, arm, day, said,
     start_ns (of the first exposure), level_0, ..., and per metric y_0, s_0, mature_0 (sessions old enough to have it),
     x_0 (null: no past)."""
-    bound, shape = _bound(store, asked, one_in=one_in)
+    bound, shape = bound_units(store, asked, one_in=one_in)
     found = store.frame(_rows(shape), bound.windows, asked.as_of_ns, values=bound.values, given=bound.given)
     return found.drop("tenant").with_columns(_day()).sort("start_ns", "unit")
 
@@ -126,7 +128,9 @@ def unit_rows(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1) -> pl.D
 def by_age(store: TenantStore, asked: UnitsAsked) -> pl.DataFrame:
     """Sums of the first metric by `age`, the whole days since the unit's first exposure: arm, age, and n_0, y_0, ... as
     `cells` has them, of the units with an observation at that age. They do not add over ages. Two queries."""
-    bound, shape = _bound(store, replace(asked, metrics=asked.metrics[:1], attributes=(), labels=(), covariate_days=0))
+    bound, shape = bound_units(
+        store, replace(asked, metrics=asked.metrics[:1], attributes=(), labels=(), covariate_days=0)
+    )
     found = store.frame(_ages(shape), bound.windows, asked.as_of_ns, values=bound.values, given=bound.given)
     return found.drop("tenant").sort("arm", "age")
 
@@ -134,7 +138,7 @@ def by_age(store: TenantStore, asked: UnitsAsked) -> pl.DataFrame:
 def observations(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1) -> pl.DataFrame:
     """Of a sample of units: unit, arm (of the unit's first exposed session), session_id, start_ns, `latencies_ms` (of
     its turns), and y_0, s_0, ... of the metrics; one row per exposed session."""
-    bound, shape = _bound(store, asked, one_in=one_in, latencies=True)
+    bound, shape = bound_units(store, asked, one_in=one_in, latencies=True)
     found = store.frame(_sessions(shape), bound.windows, asked.as_of_ns, values=bound.values, given=bound.given)
     found = found.drop("tenant").sort("start_ns", "session_id")
     return found.with_columns(arm=pl.col("arm").first().over("unit"))
@@ -144,8 +148,10 @@ def _day() -> pl.Expr:
     return pl.col("day").cast(pl.Int32()).cast(pl.Date())
 
 
-def _bound(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1, latencies: bool = False) -> tuple[Bound, _Shape]:
-    """What a query is run with."""
+def bound_units(
+    store: TenantStore, asked: UnitsAsked, *, one_in: int = 1, latencies: bool = False
+) -> tuple[Bound, UnitsShape]:
+    """What a query over units is run with, of a sample of one in so many. One query."""
     past = asked.by_user and asked.covariate_days > 0
     past_ns = asked.covariate_days * 86_400 * NS_PER_S if past else 0
     told = FactsAsked(
@@ -160,7 +166,7 @@ def _bound(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1, latencies:
     )
     bound = bind(store, told)
     numbers = iter(range(len(asked.figures)))
-    shape = _Shape(
+    shape = UnitsShape(
         facts=bound.shape,
         arms=experiment_arms.shape_of(asked.arms),
         measures=tuple(str(next(numbers)) if isinstance(one.of, Scored) else one.of.value for one in asked.metrics),
@@ -179,7 +185,7 @@ def _bound(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1, latencies:
 # -- expressions -------------------------------------------------------------------------------------------------------
 
 
-def _with_arm(shape: _Shape) -> ir.Table:
+def _with_arm(shape: UnitsShape) -> ir.Table:
     """Sessions with unit, arm, assigned, state, and day."""
     rows = facts(shape.facts)
     named = rows.user_id if shape.by_user else rows.session_id
@@ -207,7 +213,7 @@ def _with_arm(shape: _Shape) -> ir.Table:
     return rows.mutate(state=state, day=hour_ns(rows.start_ns, 24))
 
 
-def _measured(shape: _Shape, rows: ir.Table) -> ir.Table:
+def _measured(shape: UnitsShape, rows: ir.Table) -> ir.Table:
     """With y_m0, s_m0, ... of the metrics, per session."""
     told: dict[str, ir.Value] = {}
     for i, one in enumerate(shape.measures):
@@ -233,7 +239,7 @@ def _measure(rows: ir.Table, measure: str) -> tuple[ir.Value, ir.Value]:
             return rows.n_turns, ibis.literal(1)
 
 
-def _levels(shape: _Shape) -> list[str]:
+def _levels(shape: UnitsShape) -> list[str]:
     return [f"level_{i}" for i in range(len(shape.facts.attributes))]
 
 
@@ -242,7 +248,7 @@ def _exposing(rows: ir.Table) -> ir.BooleanValue:
     return rows.state.isin([State.EXPOSED.value, State.ELSEWHERE.value])
 
 
-def _units(shape: _Shape) -> ir.Table:
+def _units(shape: UnitsShape) -> ir.Table:
     """One row per unit with a state: what its first such session says, and its sums."""
     rows = _measured(shape, _with_arm(shape))
     if not shape.past:
@@ -284,7 +290,7 @@ def _units(shape: _Shape) -> ir.Table:
     return units.mutate(**said, **pasts)
 
 
-def _of_metric(shape: _Shape, rows: ir.Table, i: int) -> dict[str, ir.Value]:
+def _of_metric(shape: UnitsShape, rows: ir.Table, i: int) -> dict[str, ir.Value]:
     """y, s and the number of mature sessions of a unit; of its past the sum z over w observations."""
     y, s = rows[f"y_m{i}"], rows[f"s_m{i}"]
     ripe = rows.exposing & (rows.start_ns <= slot(f"mature_{i}", "int64"))
@@ -301,7 +307,7 @@ def _of_metric(shape: _Shape, rows: ir.Table, i: int) -> dict[str, ir.Value]:
 
 
 @lru_cache(maxsize=64)
-def _cells(shape: _Shape) -> ir.Table:
+def _cells(shape: UnitsShape) -> ir.Table:
     units = _units(shape)
     counts = {name: units[name].sum() for name in COUNTED if name != "n_units"}
     sums: dict[str, ir.Value] = {}
@@ -328,7 +334,7 @@ def _sums_of(units: ir.Table, i: int) -> dict[str, ir.Value]:
 
 
 @lru_cache(maxsize=32)
-def _rows(shape: _Shape) -> ir.Table:
+def _rows(shape: UnitsShape) -> ir.Table:
     units = _units(shape)
     kept = units.filter(units.state == State.EXPOSED.value)
     figures = [f"{name}_{i}" for i in range(len(shape.measures)) for name in ("y", "s", "mature", "x")]
@@ -336,7 +342,7 @@ def _rows(shape: _Shape) -> ir.Table:
 
 
 @lru_cache(maxsize=32)
-def _ages(shape: _Shape) -> ir.Table:
+def _ages(shape: UnitsShape) -> ir.Table:
     rows = _measured(shape, _with_arm(shape))
     rows = rows.filter(rows.state == State.EXPOSED.value, rows.start_ns <= slot("mature_0", "int64"))
     first = rows.start_ns.min().over(group_by=rows.unit)
@@ -354,7 +360,7 @@ def _ages(shape: _Shape) -> ir.Table:
 
 
 @lru_cache(maxsize=32)
-def _sessions(shape: _Shape) -> ir.Table:
+def _sessions(shape: UnitsShape) -> ir.Table:
     rows = _measured(shape, _with_arm(shape))
     rows = rows.filter(rows.state == State.EXPOSED.value)
     figures = {f"{each}_{i}": rows[f"{each}_m{i}"] for i in range(len(shape.measures)) for each in "ys"}

@@ -20,7 +20,7 @@ from core.clock import NS_PER_S
 from core.windows import LAST_NS, Window
 from store import traces
 from store.engine import slot, table_of
-from store.experiment_levels import CALENDAR, levels_of, moved_by_key, wanted_keys
+from store.experiment_levels import CALENDAR, OF_SCORES, levels_of, moved_by_key, wanted_keys
 from store.experiment_scores import Scored, ScoreShape, by_session, given_of, shape_of
 from store.sessions import MARGIN_S
 from store.tenant import TenantStore, around
@@ -41,8 +41,8 @@ class FactsAsked:
     """Sessions of `app` that begin in `window`, up to now as long as they last.
 
     `figures` are told by scores. `attributes` are strata: `hour` and `weekday` (UTC), `environment`, `score:NAME` (the
-    label, else the value, of the newest score of the session by NAME, of the evaluators in `labels`), else an attribute
-    of the spans of the session's first turn by that name, or `assay.` and that name. `runs` are the ids of evaluation
+    label of the session's newest score by whom `labels` has under that name), else an attribute of the spans of the
+    session's first turn by that name, or `assay.` and that name. `runs` are the ids of evaluation
     runs, whose trials are no traffic. `latencies` adds the durations of all turns. Turns are read from `margin_s`
     before the window, so that a session that began earlier is not taken for one of the window's.
     """
@@ -109,8 +109,10 @@ def bind(store: TenantStore, asked: FactsAsked) -> Bound:
     until_now = Window(start_ns=near.start_ns, end_ns=LAST_NS)
     moved = store.moved_columns([key for each in keys for key in each], near)
     chosen = chosen_sessions(store, asked.app, until_now, asked.as_of_ns)
+    known = {one.name: one for one in asked.labels}
+    labels = [known.get(name, Scored(name=name, told=())) for name in asked.attributes if name.startswith(OF_SCORES)]
     shape = FactsShape(
-        scores=shape_of(asked.figures, asked.labels),
+        scores=shape_of(asked.figures, labels),
         attributes=asked.attributes,
         moved=moved_by_key(keys, moved),
         runs=bool(asked.runs),
@@ -122,7 +124,7 @@ def bind(store: TenantStore, asked: FactsAsked) -> Bound:
         for j, key in enumerate(each):
             values |= {f"key_{i}_{j}": key, f"moved_{i}_{j}": f"\n{key}="}
     given = {
-        **given_of(asked.figures, asked.labels),
+        **given_of(asked.figures, labels),
         "runs": pa.table({"run_id": pa.array(asked.runs, pa.string())}),
         "chosen": pa.table({"session_id": pa.array(chosen, pa.string())}),
     }
@@ -145,7 +147,7 @@ def facts(shape: FactsShape) -> ir.Table:
     of the attributes. Slots and tables are those of `bind`."""
     turns = traces.merged(table_of("turns"), _WANTED)
     turns = turns.filter(turns.session_id.notnull())
-    rows = _traffic(shape, _sessions(turns, shape.latencies))
+    rows = traffic(shape, _sessions(turns, shape.latencies))
     rows = rows.filter(
         rows.app == slot("app", "string"),
         rows.start_ns >= slot("from_ns", "int64"),
@@ -191,8 +193,9 @@ def _sessions(turns: ir.Table, latencies: bool) -> ir.Table:
     return rows.mutate(**told).drop("first", "arm", "any_user")
 
 
-def _traffic(shape: FactsShape, rows: ir.Table) -> ir.Table:
-    """Without the trials of runs, whose sessions are named RUN.EXAMPLE.TRIAL, and without chosen releases."""
+def traffic(shape: FactsShape, rows: ir.Table) -> ir.Table:
+    """Rows with a session_id without the trials of runs, whose sessions are named RUN.EXAMPLE.TRIAL, and without chosen
+    releases."""
     if shape.chosen:
         rows = rows.anti_join(ibis.table({"session_id": "string"}, name="chosen"), "session_id")
     if not shape.runs:

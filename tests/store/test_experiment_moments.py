@@ -16,6 +16,7 @@ from core.records import EvaluatorKind, TargetKind
 from store.experiment_arms import Arms, ArmSeen, Enrolment, Range
 from store.experiment_moments import Measure, MetricAsked, State, UnitsAsked, by_age, cells, observations, unit_rows
 from store.experiment_scores import Scored, Told
+from store.experiment_telemetry import sent_and_lost
 from tests.store.build import T0, fill
 from tests.store.places import store_at
 from tests.store.test_experiment_units import not_a_number, tell, turn
@@ -248,6 +249,24 @@ def test_outcomes_count_once_they_may_be_missing_and_older_ones_than_the_session
     metrics = (MetricAsked(name="resolution", of=SUCCESS, mature_s=3600),)
     (control,) = told(cells(store, asked(metrics=metrics))).values()
     assert [control[each] for each in ("n_units", "n_0", "n_missing_0", "y_0", "n_early")] == [4, 2, 1, 2, 1]
+
+
+@both_engines
+def test_sessions_of_which_no_span_of_the_agent_came_are_lost_to_their_arm(tmp_path: Path, each_engine: str) -> None:
+    lake, whole = store_at(tmp_path)
+    rows = [
+        *turn(1, "a", user_id="a"),
+        *turn(2, "b", user_id="b")[:1],
+        *turn(3, "b", user_id="b", at_s=60),  # its second turn was seen
+        *in_v2(4, "c", user_id="c"),
+        *in_v2(5, "d", user_id="d")[:1],
+        *in_v2(6, "e", user_id="e", at_s=3 * DAY - 60)[:1],  # may still come
+        *in_v2(7, "p", user_id="p", door={"assay.gateway.chosen": "true"})[:1],
+        *in_v2(8, "f", user_id="f")[1:],  # did not come through the gateway
+    ]
+    fill(lake, rows)
+    found = sent_and_lost(whole.tenant("acme"), asked())
+    assert found.rows() == [(0, 2, 0), (1, 2, 1)]
 
 
 @both_engines

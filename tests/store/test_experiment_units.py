@@ -143,6 +143,29 @@ def test_a_turn_for_which_the_gateway_found_no_release_is_no_error_of_a_release(
 
 
 @both_engines
+def test_attributes_in_columns_and_labels_of_scores_are_strata_too(tmp_path: Path, each_engine: str) -> None:
+    lake, whole = store_at(tmp_path)
+    rows = [*turn(1, "a"), *turn(2, "b", at_s=5)]
+    for one in rows[1:3]:
+        one |= {"moved_attributes": "gen_ai.agent.name=agent_name", "agent_name": "billing", "attributes": []}
+    fill(lake, rows)
+    store = whole.tenant("acme")
+    said = {"evaluator_kind": EvaluatorKind.RULE, "target": TargetKind.SESSION, "session_id": "b", "evaluator": "topic"}
+    scores = [NewScore(**said, label=label, at_ns=T0 + n) for n, label in enumerate(("refunds", "returns"))]  # type: ignore[arg-type]
+    append_scores(store, scores, ids=["x", "y"], author="t", now_ns=T0)
+    asked = FactsAsked(
+        app="shop",
+        window=WINDOW,
+        attributes=("gen_ai.agent.name", "score:tone", "score:topic"),
+        labels=(Scored(name="score:topic", told=(_told("topic"),)),),
+    )
+    found = session_facts(store, asked)
+    assert found["level:gen_ai.agent.name"].to_list() == ["billing", None]
+    assert found["level:score:topic"].to_list() == [None, "returns"]
+    assert found["level:score:tone"].to_list() == [None, None]
+
+
+@both_engines
 def test_without_sessions_there_is_no_row(tmp_path: Path, each_engine: str) -> None:
     _, whole = store_at(tmp_path)
     asked = FactsAsked(app="shop", window=WINDOW, attributes=("topic", "environment"), runs=("r",))

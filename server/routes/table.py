@@ -18,6 +18,7 @@ from server.routes import (
     doctor,
     erasure,
     evaluators,
+    experiment_planning,
     experiments,
     facets,
     gates,
@@ -33,6 +34,7 @@ from server.routes import (
     plans,
     quarantine,
     releases,
+    rollout_hooks,
     rollouts,
     rollups,
     rubrics,
@@ -69,7 +71,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     rollups.router,
     releases.router,
     plans.router,
+    experiment_planning.router,  # before /experiments/{name}
     experiments.router,
+    rollout_hooks.router,  # before /rollouts/{app}
     rollouts.router,
     datasets.router,
     dataset_changes.router,

@@ -77,7 +77,12 @@ def test_the_digest_depends_on_the_secret_and_the_pepper() -> None:
         ([("x-api-key", "A"), ("x-api-key", "B")], "A"),
         ([("authorization", "Bearer")], ""),
         ([("authorization", "Bearer wrong"), ("x-api-key", "right")], "wrong"),
-        ([("authorization", "Basic dXNlcg=="), ("x-api-key", "right")], "Basic dXNlcg=="),
+        ([("authorization", "Digest dXNlcg=="), ("x-api-key", "right")], "Digest dXNlcg=="),
+        ([("authorization", "Basic YXNzYXk6Szp4")], "K:x"),
+        ([("authorization", "Basic OktLSw==")], "KKK"),
+        ([("authorization", "Basic dXNlcg=="), ("x-api-key", "right")], ""),
+        ([("authorization", "Basic not base64"), ("x-api-key", "right")], ""),
+        ([("authorization", "Basic /w=="), ("x-api-key", "right")], ""),
         ([("cookie", "x-api-key=K")], None),
     ],
 )

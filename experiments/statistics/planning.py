@@ -11,8 +11,8 @@ of two means 2 (z + z)^2 sd^2 / mde^2; with other splits both variances take the
     several metrics        z at alpha / n_metrics (Bonferroni)
     looking every day      (drift with the power at these looks / (z_(1-alpha/2) + z_power))^2, by recursion (drift.py)
 
-The power of the curve is that of |z| against the boundary with the pooled variance under no effect and the arms' own
-under one, both tails.
+The power of the curve counts both tails. With one look |z| has the pooled variance under no effect, as in the formula;
+with several it has the arms' own, which is what the looks are taken with (effects.py).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Inflation:
 
     name: str
     factor: float
-    text: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +93,11 @@ class Planned:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As the API gives it."""
-        return asdict(self)
+        """As the API gives it: `n_per_arm` [control, treatment], the curve as {effect, power}."""
+        told = asdict(self)
+        told["n_per_arm"] = [told.pop("n_control"), told.pop("n_treatment")]
+        told["curve"] = [{"effect": effect, "power": power} for effect, power in self.curve]
+        return told
 
 
 def plan(wanted: Wanted) -> Planned:
@@ -200,19 +203,19 @@ def _shared_inflations(wanted: Wanted, independent: float) -> tuple[Inflation, .
         assumed = " (assumed: measure it)" if wanted.icc is None else ""
         found.append(Inflation(
             name="sessions of one user", factor=_deff(wanted),
-            text=f"{m:g} sessions a user that agree with each other: 1 + ({m:g} x (1 + {wanted.sessions_cv:g}^2) - 1) "
-            f"x {icc:g}, the correlation within a user{assumed}",
+            reason=f"{m:g} sessions a user that agree with each other: 1 + ({m:g} x (1 + {wanted.sessions_cv:g}^2) "
+            f"- 1) x {icc:g}, the correlation within a user{assumed}",
         ))  # fmt: skip
     if wanted.rho:
         found.append(Inflation(
             name="cuped", factor=1 - wanted.rho**2,
-            text=f"what users did before explains {wanted.rho**2:.0%} of the variance: 1 - {wanted.rho:g}^2",
+            reason=f"what users did before explains {wanted.rho**2:.0%} of the variance: 1 - {wanted.rho:g}^2",
         ))  # fmt: skip
     if wanted.n_metrics > 1:
         more = _independent(wanted, wanted.alpha / wanted.n_metrics) / independent
         found.append(Inflation(
             name="several metrics", factor=more,
-            text=f"{wanted.n_metrics} metrics decide: each is tested at {wanted.alpha / wanted.n_metrics:.3g}",
+            reason=f"{wanted.n_metrics} metrics decide: each is tested at {wanted.alpha / wanted.n_metrics:.3g}",
         ))  # fmt: skip
     return tuple(found)
 
@@ -226,7 +229,7 @@ def _looking(wanted: Wanted, looks: int) -> tuple[Inflation, ...]:
         case Design.CONFIDENCE_SEQUENCE:
             how = "a confidence sequence, which needs no horizon"
     factor = sequential_factor(wanted.design, looks, wanted.alpha / wanted.n_metrics, wanted.power)
-    return (Inflation(name="looking", factor=factor, text=f"{looks} looks, by {how}"),)
+    return (Inflation(name="looking", factor=factor, reason=f"{looks} looks, by {how}"),)
 
 
 def _limits(design: Design | None, looks: int, alpha: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -246,8 +249,9 @@ def _crossed(wanted: Wanted, units: int, effect: float, looks: int) -> tuple[flo
     ratio = wanted.split / (1 - wanted.split)
     weight = units * (1 - wanted.split) * wanted.sessions_per_user / _deff(wanted) / (1 - wanted.rho**2)
     null, own = _spreads(wanted, effect, ratio)
-    scaled = tuple(one * null / own for one in limits)
-    found = crossing(fractions, scaled, min(60.0, abs(effect) / own * math.sqrt(weight)))
+    if len(limits) == 1:
+        limits = (limits[0] * null / own,)
+    found = crossing(fractions, limits, min(60.0, abs(effect) / own * math.sqrt(weight)))
     return min(1.0, found.power), min(1.0, found.expected_fraction)
 
 

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from server.cli import experiments_analyze, experiments_changes, experiments_create, experiments_list
+from server.cli import experiments_analyze, experiments_changes, experiments_create, experiments_list, experiments_plan
 from server.cli.connection import add_connection_arguments, add_json_argument
 
 Add = Callable[[argparse.ArgumentParser], None]
@@ -18,6 +18,7 @@ Run = Callable[[argparse.Namespace], int]
 # action -> (one line of help, its arguments, what it does, whether it asks a server: then it has --url, --data, ...).
 # Every action has --json. The modules named here are imported by each of them: keep what is heavy inside `run`.
 ACTIONS: Final[dict[str, tuple[str, Add, Run, bool]]] = {
+    "plan": ("how many units an effect takes", experiments_plan.add_arguments, experiments_plan.run, False),
     "create": (
         *("register an experiment, or the next version of one", experiments_create.add_arguments),
         *(experiments_create.run, True),

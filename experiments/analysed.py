@@ -11,6 +11,7 @@ import polars as pl
 
 from experiments.records import Definition, ExperimentStatus, MetricSpec
 from experiments.statistics.records import Effect, NoEffect
+from experiments.statistics.selection import Selected
 from experiments.statistics.simpson import Simpson
 from experiments.statistics.strata import LevelEffect
 from experiments.statistics.tables import Common, Tested
@@ -184,6 +185,7 @@ class VariantAnalysis:
     bayes: Bayes | None = None
     mde: float | None = None
     novelty: str | None = None
+    selected: Selected | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +217,8 @@ class SequencePoint:
 @dataclass(frozen=True, kw_only=True)
 class StrataAnalysis:
     """One attribute, metric and variant: the forest, the test over strata, whether they differ, and the mix.
-    `sentence`: in plain words, None where there is nothing to stratify by yet."""
+    `cmh` with continuity, `cmh_plain` without; `homogeneity` of odds ratios (Breslow-Day, `tarone` with his correction)
+    or, of what is not 0 and 1, of differences. `sentence`: in plain words, None where nothing can be stratified yet."""
 
     attribute: str
     metric: str
@@ -227,6 +230,9 @@ class StrataAnalysis:
     homogeneity: Tested | NoEffect
     simpson: Simpson | NoEffect
     sentence: str | None
+    cmh_plain: Tested | NoEffect | None = None
+    risk_difference: Common | NoEffect | None = None
+    tarone: Tested | NoEffect | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -140,6 +140,7 @@ def _variant(
         bayes=_bayes(effect, spec, given.alpha(spec)),
         mde=None if isinstance(effect, NoEffect) else (z_of(given.alpha(spec)) + POWER_Z) * effect.se,
         novelty=novel.get(one.variant) if primary else None,
+        selected=looks.after_stopping(one.path, given.taken, given.alpha(spec)) if primary else None,
     )
 
 
@@ -229,13 +230,8 @@ def _strata(given: _Given, attribute: str, spec: MetricSpec, variant: str) -> St
     control, treatment = (sums.by_level(given.frame, spec.name, attribute, one) for one in (given.control, variant))
     forest = strata.forest(control, treatment, alpha=given.definition.alpha, binary=spec.binary)
     found = strata.collapse(control, treatment)
-    alike: tables.Tested | NoEffect
-    paradox: Simpson | NoEffect
-    if isinstance(found, NoEffect):
-        alike, paradox, cmh, ratio = found, found, None, None
-    else:
-        alike, cmh, ratio = _tables(found, spec, given.definition.alpha)
-        paradox = _paradox(given, found, spec)
+    tests = _tests(found, spec, given.definition.alpha)
+    paradox = found if isinstance(found, NoEffect) else _paradox(given, found, spec)
     told = None
     if isinstance(paradox, Simpson):
         told = words.sentence(
@@ -244,7 +240,7 @@ def _strata(given: _Given, attribute: str, spec: MetricSpec, variant: str) -> St
             (given.control, variant),
             forest,
             paradox,
-            alike,
+            tests["homogeneity"],
             randomised=given.looked.exposure.weights_known,
         )
     return StrataAnalysis(
@@ -253,11 +249,9 @@ def _strata(given: _Given, attribute: str, spec: MetricSpec, variant: str) -> St
         variant=variant,
         levels=forest,
         collapsed=() if isinstance(found, NoEffect) else found.collapsed,
-        cmh=cmh,
-        odds_ratio=ratio,
-        homogeneity=alike,
         simpson=paradox,
         sentence=told,
+        **tests,
     )
 
 
@@ -270,14 +264,21 @@ def _paradox(given: _Given, found: strata.Strata, spec: MetricSpec) -> Simpson |
     return simpson.detect(found, stratified, z=boundary)
 
 
-def _tables(
-    found: strata.Strata, spec: MetricSpec, alpha: float
-) -> tuple[tables.Tested | NoEffect, tables.Tested | NoEffect | None, tables.Common | NoEffect | None]:
-    """(homogeneity, CMH, odds ratio): of a metric of 0 and 1 by its tables, else Cochran's Q alone."""
+def _tests(found: strata.Strata | NoEffect, spec: MetricSpec, alpha: float) -> dict[str, Any]:
+    """The tests over strata, by their names in StrataAnalysis: of 0 and 1 by tables, else Cochran's Q alone."""
+    if isinstance(found, NoEffect):
+        return {"homogeneity": found, "cmh": None, "odds_ratio": None}
     if not spec.binary:
-        return strata.spread_of_effects(found), None, None
+        return {"homogeneity": strata.spread_of_effects(found), "cmh": None, "odds_ratio": None}
     made = strata.tables_of(found)
-    return tables.homogeneity(made, tarone=True), tables.cmh(made), tables.odds_ratio(made, level=1 - alpha)
+    return {
+        "homogeneity": tables.homogeneity(made),
+        "tarone": tables.homogeneity(made, tarone=True),
+        "cmh": tables.cmh(made),
+        "cmh_plain": tables.cmh(made, continuity=False),
+        "odds_ratio": tables.odds_ratio(made, level=1 - alpha),
+        "risk_difference": tables.risk_difference(made, level=1 - alpha),
+    }
 
 
 def _sequence(given: _Given) -> list[SequencePoint]:

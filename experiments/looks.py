@@ -14,6 +14,7 @@ from experiments.statistics import sequential
 from experiments.statistics.cuped import adjusted_contrast
 from experiments.statistics.effects import ArmMean, Contrast, contrast
 from experiments.statistics.records import Effect, Moments, NoEffect, Why
+from experiments.statistics.selection import Selected, selected
 from experiments.statistics.sequential import Sequential
 
 
@@ -131,6 +132,28 @@ def held(path: Path, taken: Plan, alpha: float, value: float = 0.0) -> Held:
         crossed=crossed[0] if crossed else None,
         day=crossed[1] if crossed else None,
     )
+
+
+def after_stopping(path: Path, taken: Plan, alpha: float) -> Selected | None:
+    """What the estimate is worth if the newest look is the first to cross, and the test ends by it; else None. Of the
+    looks with a contrast."""
+    fractions: list[float] = []
+    boundaries: list[float] = []
+    for number, found in enumerate(path.seen):
+        look = taken.looks[number]
+        fraction = look.fraction if look.fraction is not None else look.n_units / sequential.TUNED_TO
+        if isinstance(found, NoEffect) or fraction <= (fractions[-1] if fractions else 0.0):
+            continue
+        seen = taken.at(found, alpha, number)
+        if seen.spent:
+            return None
+        fractions.append(fraction)
+        boundaries.append(seen.boundary)
+        if seen.crossed and number < len(path.seen) - 1:
+            return None
+        if seen.crossed:
+            return selected(fractions, boundaries, z=seen.z, estimate=found.estimate, alpha=alpha)
+    return None
 
 
 def _shifted(found: Contrast, value: float) -> Contrast:

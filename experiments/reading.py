@@ -94,7 +94,9 @@ def _rows(frame: pl.LazyFrame, columns: Columns, today: dt.date) -> pl.LazyFrame
     numbers += [columns.weights] if columns.weights else []
     kinds = frame.collect_schema()
     made = [
-        (pl.col(columns.unit).cast(pl.String()) if columns.unit else pl.col(ROW).cast(pl.String())).alias("@unit"),
+        pl.concat_str([pl.col(one).cast(pl.String()) for one in columns.unit or (ROW,)], separator=sums.JOIN).alias(
+            "@unit"
+        ),
         pl.col(columns.variant).cast(pl.String()).alias("@variant"),
         (_day(columns.day, kinds[columns.day]) if columns.day else pl.lit(today)).alias("@day"),
         pl.col(ROW),
@@ -139,7 +141,7 @@ def _check_cells(rows: pl.DataFrame, columns: Columns) -> None:
             raise InvalidInput(f"{name} is infinite in row {infinite.row(0, named=True)[ROW]}", field=name)
     if rows["@unit"].null_count():
         first = rows.filter(pl.col("@unit").is_null()).row(0, named=True)[ROW]
-        raise InvalidInput(f"{columns.unit} is empty in row {first}: whose outcome is it?", field=columns.unit)
+        raise InvalidInput(f"{'+'.join(columns.unit)} is empty in row {first}: whose outcome is it?", field="unit")
     if columns.day and rows["@day"].null_count():
         first = rows.filter(pl.col("@day").is_null()).row(0, named=True)[ROW]
         raise InvalidInput(f"{columns.day} is no day in row {first}: days are written 2026-11-22", field=columns.day)

@@ -14,6 +14,7 @@ from experiments.analysed import (
     VariantAnalysis,
 )
 from experiments.statistics.records import Effect, NoEffect
+from experiments.statistics.selection import Selected
 from experiments.statistics.strata import LevelEffect
 from experiments.statistics.tables import Common, Tested
 
@@ -157,6 +158,17 @@ def _variant(one: VariantAnalysis) -> Json:
         },
         "mde": one.mde,
         "novelty": one.novelty,
+        "selected": None if one.selected is None else _selected(one.selected),
+    }
+
+
+def _selected(one: Selected) -> Json:
+    return {
+        "median_unbiased": one.median_unbiased,
+        "low": one.low,
+        "high": one.high,
+        "exaggeration": one.exaggeration,
+        "text": one.text,
     }
 
 
@@ -176,7 +188,6 @@ def _point(one: SequencePoint) -> Json:
 
 
 def _strata(one: StrataAnalysis) -> Json:
-    alike = one.homogeneity
     return {
         "attribute": one.attribute,
         "metric": one.metric,
@@ -184,9 +195,9 @@ def _strata(one: StrataAnalysis) -> Json:
         "levels": [_level(level) for level in one.levels],
         "collapsed": list(one.collapsed),
         "cmh": _cmh(one),
-        "homogeneity": None
-        if isinstance(alike, NoEffect)
-        else {"statistic": alike.statistic, "df": alike.df, "p_value": alike.p_value, "method": alike.method},
+        "risk_difference": _common(one.risk_difference),
+        "homogeneity": _tested(one.homogeneity),
+        "tarone": _tested(one.tarone),
         "sentence": one.sentence,
         "why_missing": one.simpson.text if isinstance(one.simpson, NoEffect) else None,
         "simpson": _simpson(one),
@@ -204,7 +215,20 @@ def _cmh(one: StrataAnalysis) -> Json | None:
         "statistic": test.statistic,
         "p_value": test.p_value,
         "method": test.method,
+        "uncorrected": _tested(one.cmh_plain),
     }
+
+
+def _tested(one: Tested | NoEffect | None) -> Json | None:
+    if not isinstance(one, Tested):
+        return None
+    return {"statistic": one.statistic, "df": one.df, "p_value": one.p_value, "method": one.method}
+
+
+def _common(one: Common | NoEffect | None) -> Json | None:
+    if not isinstance(one, Common):
+        return None
+    return {"estimate": one.estimate, "low": one.low, "high": one.high, "level": one.level, "method": one.method}
 
 
 def _level(one: LevelEffect) -> Json:

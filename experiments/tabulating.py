@@ -19,12 +19,15 @@ ROW: Final = "@row"  # number of the row, from 1, below the names
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which column is what. Without `unit` each row is a unit. `weights`: each row stands for so many units, of which
-    the outcome tells how many said yes (or their share, if no outcome is over 1). `covariate`: from before."""
+    """Which column is what. A unit is the values of all columns of `unit`; without any each row is one. `clustered`:
+    rows of a unit depend on each other, but it was not what was randomised and may be in several arms. `weights`: each
+    row stands for so many units, of which the outcome tells how many said yes (or their share, if no outcome is over
+    1). `covariate`: from before."""
 
     variant: str
     outcomes: tuple[str, ...]
-    unit: str | None = None
+    unit: tuple[str, ...] = ()
+    clustered: bool = False
     strata: tuple[str, ...] = ()
     covariate: str | None = None
     weights: str | None = None
@@ -33,7 +36,7 @@ class Columns:
     @property
     def named(self) -> list[str]:
         """All of them, each once."""
-        one = [self.unit, self.variant, *self.outcomes, *self.strata, self.covariate, self.weights, self.day]
+        one = [*self.unit, self.variant, *self.outcomes, *self.strata, self.covariate, self.weights, self.day]
         return list(dict.fromkeys(name for name in one if name is not None))
 
 
@@ -83,13 +86,20 @@ def _variants(names: Sequence[str], columns: Columns, arms: Sequence[str]) -> tu
 def by_unit(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence[str], notes: list[str]) -> Table:
     n_rows = rows.height
     several = pl.col("@variant").n_unique().over("@unit") > 1
-    if columns.unit:
+    n_multiple = 0
+    if columns.clustered:
+        rows = rows.with_columns(pl.concat_str([pl.col("@unit"), pl.col("@variant")], separator=sums.JOIN))
+    elif columns.unit:
         n_multiple = rows.filter(several)["@unit"].n_unique()
         rows = rows.filter(~several)
-    else:
-        n_multiple = 0
+        if rows.is_empty():
+            raise InvalidInput(
+                f"every {'+'.join(columns.unit)} is in several arms: it was not what was randomised. If its rows "
+                "depend on each other name it as a cluster, else leave it out",
+                field="unit",
+            )
     rows, renamed, variants = _arms(rows, columns, arms)
-    covariate = pl.col(f"#{columns.covariate}").mean().fill_null(0.0) if columns.covariate else pl.lit(0.0)
+    covariate = pl.col(f"#{columns.covariate}").mean() if columns.covariate else pl.lit(None, pl.Float64)
     order = ["@day", ROW] if columns.day else [ROW]
     units = (
         rows.sort(order)
@@ -173,6 +183,7 @@ def _count_sums(rows: pl.DataFrame, metric: str, successes: pl.Expr, n: pl.Expr,
     zero = pl.lit(0.0)
     y, s = successes.fill_null(0.0), pl.when(there).then(n).otherwise(0.0)
     figures = {"y": y, "s": s, "x": zero, "yy": y, "ss": s, "xx": zero, "sy": y, "xy": zero, "xs": zero}
+    figures |= {"w": zero, "wy": zero, "ws": zero}
     cells = [(sums.ALL, pl.lit(sums.ALL)), *((name, pl.col(f"={name}")) for name in strata)]
     if strata:
         cells.append((sums.JOINED, pl.concat_str([pl.col(f"={name}") for name in strata], separator=sums.JOIN)))

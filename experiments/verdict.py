@@ -23,11 +23,14 @@ from experiments.analysed import (
     Word,
 )
 from experiments.looks import Plan
-from experiments.records import Definition, ExperimentStatus, MetricRole, MetricSpec
+from experiments.records import Better, Definition, ExperimentStatus, MetricRole, MetricSpec
 from experiments.statistics.records import NoEffect, Why
 from experiments.statistics.simpson import Simpson
-from experiments.words import called, change, figure, told
+from experiments.words import between, called, change, figure, has_effect, told
 
+SHARE_NAMED: Final = 0.1  # of the observations: levels so large are worth a word in the reasons
+EXAGGERATED: Final = 1.005  # less is not worth a word
+_TRUST: Final = "nobody said how units were split: that chance made these arms is taken on trust"
 RECENT: Final = 7  # looks by whose pace the days left are told
 
 
@@ -51,13 +54,17 @@ def decide(
             reasons=tuple(one.text for one in failed) + _paradoxes(strata),
         )
     standing = {arm.variant: _standing(arm.variant, metrics) for arm in definition.arms[1:]}
-    reasons = tuple(text for one in standing.values() for text in one[1]) + _paradoxes(strata)
+    reasons = (
+        *(text for one in standing.values() for text in one[1]),
+        *_paradoxes(strata),
+        *_uneven(definition, strata),
+    )
     winners = [variant for variant, (word, _) in standing.items() if word is Word.SHIP]
     if winners:
-        return _ship(definition, taken, metrics, winners, reasons)
+        return _ship(definition, metrics, winners, reasons)
     if all(word is Word.DO_NOT_SHIP for word, _ in standing.values()):
-        return _refused(definition, metrics, reasons)
-    return _open(definition, looked, taken, metrics, reasons)
+        return _refused(metrics, reasons)
+    return _open(looked, taken, metrics, reasons)
 
 
 def days_left(taken: Plan) -> int | None:
@@ -120,11 +127,11 @@ def _reason(spec: MetricSpec, one: VariantAnalysis, stratified: bool) -> str:
 
 
 def _ship(
-    definition: Definition, taken: Plan, metrics: Sequence[MetricAnalysis], winners: list[str], reasons: tuple[str, ...]
+    definition: Definition, metrics: Sequence[MetricAnalysis], winners: list[str], reasons: tuple[str, ...]
 ) -> Decision:
     primary = _primary(metrics)
     shown = [one for one in primary.variants if one.variant in winners and not isinstance(one.effect, NoEffect)]
-    sign = 1 if primary.spec.better == "higher" else -1
+    sign = 1 if primary.spec.better is Better.HIGHER else -1
     best = max(shown, key=lambda one: sign * _estimate(one))
     assert not isinstance(best.effect, NoEffect)
     word = "is better" if best.finding is Finding.BETTER else "is not worse by more than its margin"
@@ -132,27 +139,29 @@ def _ship(
         word=Word.SHIP,
         headline=f"Ship {best.variant}: {primary.spec.name} {word}, {told(best.effect, primary.spec)}",
         reasons=reasons,
-        caution=_caution(definition, taken, primary.spec, best, len(definition.arms) - 1),
+        caution=_caution(primary.spec, best, len(definition.arms) - 1),
         variant=best.variant,
     )
 
 
-def _caution(definition: Definition, taken: Plan, spec: MetricSpec, best: VariantAnalysis, n: int) -> str | None:
+def _caution(spec: MetricSpec, best: VariantAnalysis, n: int) -> str | None:
     """Why a winner's estimate is too good, and what to plan with instead."""
     if isinstance(best.effect, NoEffect) or best.finding is not Finding.BETTER:
         return None
-    early = taken.looks and (taken.looks[-1].fraction is None or (taken.looks[-1].fraction or 0) < 1)
-    why = "the test ends early because the estimate is high" if early else "it is told because it is high"
-    if n > 1:
-        why += f", and it is the best of {n}"
-    sure = best.effect.low if spec.better == "higher" else best.effect.high
-    return (
-        f"Expect less than {change(best.effect.estimate, spec)}: {why}. What the interval stands for is "
-        f"{change(sure, spec)} at least; plan with that."
-    )
+    sure = best.effect.low if spec.better is Better.HIGHER else best.effect.high
+    text = f"Expect less than {change(best.effect.estimate, spec)}: it is told because it is large"
+    text += f", and it is the best of {n}" if n > 1 else ""
+    selected = best.selected
+    if selected is not None and selected.exaggeration is not None and selected.exaggeration > EXAGGERATED:
+        text += (
+            f". The test crossed early, where experiments show {selected.exaggeration:.2f} times what is there on "
+            f"average; allowing for it {change(selected.median_unbiased, spec)} "
+            f"({between(selected.low, selected.high, spec)})"
+        )
+    return f"{text}. What the interval stands for is {change(sure, spec)} at least: plan with that."
 
 
-def _refused(definition: Definition, metrics: Sequence[MetricAnalysis], reasons: tuple[str, ...]) -> Decision:
+def _refused(metrics: Sequence[MetricAnalysis], reasons: tuple[str, ...]) -> Decision:
     harmed = [
         (metric.spec, one)
         for metric in metrics
@@ -168,9 +177,7 @@ def _refused(definition: Definition, metrics: Sequence[MetricAnalysis], reasons:
     )
 
 
-def _open(
-    definition: Definition, looked: Looked, taken: Plan, metrics: Sequence[MetricAnalysis], reasons: tuple[str, ...]
-) -> Decision:
+def _open(looked: Looked, taken: Plan, metrics: Sequence[MetricAnalysis], reasons: tuple[str, ...]) -> Decision:
     """Nothing is settled: go on while there is something to wait for."""
     primary = _primary(metrics)
     unjudged = [
@@ -218,8 +225,23 @@ def _paradoxes(strata: Sequence[StrataAnalysis]) -> tuple[str, ...]:
     return tuple(
         f"{one.variant}, {one.metric} by {called(one.attribute)}: {one.sentence}"
         for one in strata
-        if isinstance(one.simpson, Simpson) and one.simpson.disagrees and one.sentence
+        if _disagrees(one) and one.sentence
     )
+
+
+def _uneven(definition: Definition, strata: Sequence[StrataAnalysis]) -> tuple[str, ...]:
+    """Where the primary has an effect of its own and where none is shown, of registered strata with both kinds."""
+    told = []
+    for one in strata:
+        registered = one.attribute in definition.strata and one.metric == definition.primary.name
+        clear = {has_effect(level) for level in one.levels if level.weight >= SHARE_NAMED}
+        if registered and len(clear) == 2 and one.sentence and not _disagrees(one):
+            told.append(f"{one.variant}, by {called(one.attribute)}: {one.sentence}")
+    return tuple(told)
+
+
+def _disagrees(one: StrataAnalysis) -> bool:
+    return isinstance(one.simpson, Simpson) and one.simpson.disagrees
 
 
 def _primary(metrics: Sequence[MetricAnalysis]) -> MetricAnalysis:

@@ -124,8 +124,8 @@ def _height(widest: MixLine, found: Simpson) -> str:
 def _levels(name: str, spec: MetricSpec, levels: Sequence[LevelEffect], alike: Tested | NoEffect) -> str:
     """Where there is an effect of its own, and where none is shown."""
     shown = [one for one in levels if isinstance(one.effect, Effect)]
-    clear = [one for one in shown if _excludes_none(one)]
-    open_ones = [one for one in shown if not _excludes_none(one)]
+    clear = [one for one in shown if has_effect(one)]
+    open_ones = [one for one in shown if not has_effect(one)]
     if not clear:
         text = f"In no level of {name} does its own interval exclude no effect"
     else:
@@ -158,5 +158,6 @@ def _list(levels: Sequence[LevelEffect], spec: MetricSpec) -> str:
     return ", ".join(names) + more
 
 
-def _excludes_none(one: LevelEffect) -> bool:
+def has_effect(one: LevelEffect) -> bool:
+    """Whether a level's own interval excludes no effect."""
     return isinstance(one.effect, Effect) and (one.effect.low > 0 or one.effect.high < 0)

@@ -28,7 +28,12 @@ def analyze_arguments(parser: argparse.ArgumentParser) -> None:
         help="0 and 1, true and false, or numbers; the first one decides, more may follow",
     )
     parser.add_argument(
-        "--unit", metavar="COLUMN", help="what was randomised, as a user; without it every row is a unit"
+        "--unit", metavar="COLUMN[,COLUMN]", help="what was randomised, as a user; without it every row is a unit"
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="COLUMN[,COLUMN]",
+        help="rows that depend on each other and may be in several arms, as tasks that every arm was given",
     )
     parser.add_argument(
         "--strata",
@@ -99,13 +104,16 @@ def asked_of(args: argparse.Namespace) -> Asked:
         raise CommandFailed(f"--lower {unknown[0]} is no outcome and no guardrail", ExitCode.USAGE)
     if args.horizon is not None and (args.horizon < 1 or args.day is None):
         raise CommandFailed("--horizon counts units from 1 up, and goes with --day", ExitCode.USAGE)
+    if args.unit and args.cluster:
+        raise CommandFailed("--unit or --cluster: a unit is in one arm, a cluster may be in several", ExitCode.USAGE)
     if args.margin is not None and not 0 < args.margin < math.inf:
         raise CommandFailed("--margin is a loss above 0, in the outcome's unit", ExitCode.USAGE)
     return Asked(
         columns=Columns(
             variant=args.variant,
             outcomes=(*outcomes, *(one for one in guardrails if one not in outcomes)),
-            unit=args.unit,
+            unit=tuple((args.unit or args.cluster or "").split(",")) if args.unit or args.cluster else (),
+            clustered=args.cluster is not None,
             strata=tuple(strata),
             covariate=args.covariate,
             weights=args.weights,

@@ -23,6 +23,7 @@ _FINDINGS: Final[dict[str, tuple[str, Literal["green", "blue", "orange", "red"]]
     "ok": ("no harm seen", "blue"),
     "not_worse": ("not worse", "green"),
 }
+_STOPS: Final = [{"dtickrange": [None, 59_999], "value": "%H:%M:%S\n%-d %b"}, *charts.STOPS]
 _KINDS: Final = {
     "rate": "share of units that failed",
     "exceeds": "share of units beyond",
@@ -75,7 +76,7 @@ def _chart(title: str, rollout: Row, fields: tuple[str, str], colour: str) -> No
     low, high = _ends(traces, bounds.values())
     layout: dict[str, Any] = {
         "height": 330,
-        "xaxis": {"type": "date", "showgrid": False, "nticks": 6, "tickformatstops": charts.STOPS, "tickangle": 0},
+        "xaxis": {"type": "date", "showgrid": False, "nticks": 6, "tickformatstops": _STOPS, "tickangle": 0},
         "yaxis": {"range": [low, high], "showgrid": True, **_ticks(low, high)},
         "shapes": [*_boundaries(bounds, shade[colour]), *_steps(rollout, shade["grey"])],
         "annotations": [*_boundary_names(bounds, shade[colour]), *_step_names(rollout, shade["grey"])],
@@ -174,8 +175,8 @@ def _table(guardrails: Sequence[Row]) -> None:
         {
             "Guardrail": [one_line(one["name"], 60) for one in guardrails],
             "Finding": [[_FINDINGS.get(str(one["finding"]), _FINDINGS["missing"])[0]] for one in guardrails],
-            "Candidate": [words.value(metric, one.get("rate_candidate")) for one in guardrails],
-            "Baseline": [words.value(metric, one.get("rate_baseline")) for one in guardrails],
+            "Candidate failed": [words.value(metric, one.get("rate_candidate")) for one in guardrails],
+            "Baseline failed": [words.value(metric, one.get("rate_baseline")) for one in guardrails],
             "Units": [_units(one) for one in guardrails],
             "Unscored": [_unscored(one) for one in guardrails],
             "E of harm": [_e(one.get("e_harm")) for one in guardrails],
@@ -185,18 +186,18 @@ def _table(guardrails: Sequence[Row]) -> None:
             "Is": [_kind(one) for one in guardrails],
         },
         {
-            "Guardrail": column.TextColumn(width=150),
+            "Guardrail": column.TextColumn(width=125),
             "Finding": column.MultiselectColumn(
                 options=[title for title, _ in _FINDINGS.values()],
                 color=[colour for _, colour in _FINDINGS.values()],
-                width=150,
+                width=140,
             ),
-            "Candidate": _right("The share of its units that failed by it"),
-            "Baseline": _right(),
-            "Units": column.TextColumn(width=125, alignment="right", help="Matured ones: candidate and baseline"),
-            "Unscored": column.TextColumn(width=100, alignment="right", help="Missing evidence holds a rollout"),
-            "E of harm": _right("Rolled back at the boundary"),
-            "E of no harm": _right("May be promoted from the boundary on"),
+            "Candidate failed": _right("The share of its matured units that failed by this guardrail"),
+            "Baseline failed": _right(),
+            "Units": column.TextColumn(width=105, alignment="right", help="Matured ones: candidate and baseline"),
+            "Unscored": column.TextColumn(width=80, alignment="right", help="Missing evidence holds a rollout"),
+            "E of harm": _right("The highest so far; it begins at 1. Rolled back at the boundary"),
+            "E of no harm": _right("Shown to be no worse from the boundary on"),
             "Boundaries": _right("Of harm and of no harm: 1 / its part of alpha"),
             "May be lost": _right(),
             "Is": column.TextColumn(width=260),
@@ -206,7 +207,7 @@ def _table(guardrails: Sequence[Row]) -> None:
 
 
 def _right(about: str | None = None) -> Any:
-    return st.column_config.TextColumn(width=105, alignment="right", help=about)
+    return st.column_config.TextColumn(width=100, alignment="right", help=about)
 
 
 def _e(found: float | None) -> str | None:

@@ -65,6 +65,8 @@ def _card(rollout: Row, step: Row, at: int, state: str) -> None:
 
 def _lines(step: Row, state: str) -> list[str]:
     """Units seen of those asked for, time baked of that asked for, and when it was left."""
+    if step["weight"] >= 1:
+        return ["not reached" if state == "ahead" else "all sessions"]
     seen, least = step.get("n_candidate"), step.get("min_units")
     baked = _seconds(step.get("entered_at"), step.get("left_at"))
     asked = _length(step["bake_s"]) if step.get("bake_s") else None

@@ -171,9 +171,11 @@ def _status(told: Row) -> None:
     said = verdict.of(verdict.ROLLOUT, told["status"])
     with st.container(border=True, key="assay-rollout-status", gap="small"):
         verdict.large(said, "rollout")
-        for at, reason in enumerate((told.get("reasons") or [])[:8]):
-            with st.container(key=f"assay-reason-{at}"):
+        with st.container(key="assay-rollout-reasons", gap=None):
+            for reason in told["reasons"][:8]:
                 st.text(inert(reason, 500))
+            if told["status"] == "waiting" and not told["reasons"]:
+                st.text("It begins with its first step once it has what it requires.")
         if told.get("bypass"):
             with st.container(horizontal=True, gap="small", key="assay-rollout-bypass"):
                 st.badge("not tested", icon=":material/gpp_maybe:", color="orange")
@@ -195,25 +197,39 @@ def _status(told: Row) -> None:
 
 def _required(told: Row) -> None:
     """What a waiting one still waits for, check by check."""
-    wanted = list((told.get("requires") or {}).get("checks") or [])
-    if str(told["status"]) != "waiting" or not wanted:
+    requires = told.get("requires") or {}
+    wanted = list(requires.get("checks") or [])
+    if str(told["status"]) != "waiting" or not (wanted or requires.get("approval") or requires.get("gate")):
         return
     api = states.api()
     reported = api.get(api.rollout_path(str(told["app"]), "checks"), {"release": told["candidate"]})["items"]
     newest = {str(one["name"]): one for one in reversed(reported)}
     with st.container(border=True, key="assay-rollout-checks", gap="small"):
-        st.markdown("**Checks**")
+        st.markdown("**What it requires**")
+        if requires.get("gate"):
+            _requirement(None, "the newest decision of its gate passes", "gate")
+        if requires.get("approval"):
+            by = told.get("approved_by")
+            _requirement(by is not None, f"approval{f' by {by}' if by else ''}", "approval")
         for at, name in enumerate(wanted):
             one = newest.get(str(name))
-            with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-check-{at}"):
-                if one is None:
-                    st.badge("not reported", icon=":material/hourglass_empty:", color="orange")
-                elif one["passed"]:
-                    st.badge("passed", icon=":material/check_circle:", color="green")
-                else:
-                    st.badge("failed", icon=":material/cancel:", color="red")
-                said = [str(name), *([one["note"], f"by {one['made_by']}"] if one else [])]
-                st.text(inert(" · ".join(part for part in said if part), 300))
+            said = [str(name), *([one["note"], f"by {one['made_by']}"] if one else ["not reported"])]
+            failed = one is not None and not one["passed"]
+            _requirement(one is not None and one["passed"], " · ".join(part for part in said if part), f"{at}", failed)
+
+
+def _requirement(there: bool | None, said: str, key: str, failed: bool = False) -> None:
+    """One line; `there` None: this page does not know."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-required-{key}"):
+        if failed:
+            st.badge("failed", icon=":material/cancel:", color="red")
+        elif there:
+            st.badge("there", icon=":material/check_circle:", color="green")
+        elif there is None:
+            st.badge("required", icon=":material/traffic:", color="gray")
+        else:
+            st.badge("missing", icon=":material/hourglass_empty:", color="orange")
+        st.text(inert(said, 300))
 
 
 def _requires(found: object) -> str | None:

@@ -130,7 +130,9 @@ def test_one_that_waits_says_for_what_and_notes_of_checks_stay_text(page: Page, 
     expect(page.locator(".st-key-assay-verdict-rollout")).to_contain_text("Waiting")
     checks = page.locator(".st-key-assay-rollout-checks")
     expect(checks).to_contain_text("<img src=x")
-    expect(checks.locator(".st-key-assay-check-1")).to_contain_text("not reported")
+    expect(checks.locator(".st-key-assay-required-0")).to_contain_text("there")
+    for name in ("approval", "1"):
+        expect(checks.locator(f".st-key-assay-required-{name}")).to_contain_text("missing")
     expect(page.locator(".st-key-assay-chart-none-evidence")).to_contain_text("No matured unit")
     page.get_by_role("button", name="Approve").click()  # of role admin: a power user reads the command
     expect(page.get_by_test_id("stPopoverBody")).to_contain_text(f"assay rollouts approve {DESK}")

@@ -75,10 +75,23 @@ def show(definition: Row) -> None:
                 ("Strata", ", ".join(definition.get("strata") or [])),
                 ("Covariate", _days(definition.get("covariate_days"))),
                 ("Outcomes mature after", _seconds(definition.get("mature_s"))),
-                ("Testers", human.count(len(definition["overrides"])) if definition.get("overrides") else None),
+                ("Testers", human.count(definition["n_overrides"]) if definition.get("n_overrides") else None),
+                ("Made by", definition.get("created_by")),
+                ("Stopped by", definition.get("stopped_by")),
+                ("Why", definition.get("reason")),
             ),
             "experiment-definition",
         )
+        _ramps(definition.get("ramps") or [])
+
+
+def _ramps(ramps: Sequence[Row]) -> None:
+    """From when on which share of the units took part."""
+    if len(ramps) < 2:
+        return
+    said = [f"{_share(one['coverage']) or '0%'} from {_when(one['at'])}" for one in ramps]
+    with st.container(key="assay-quiet-ramps"):
+        st.text(inert("Taking part: " + ", then ".join(said), 600))
 
 
 def commands(definition: Row) -> None:
@@ -96,14 +109,13 @@ def commands(definition: Row) -> None:
 
 
 def _arms(arms: Sequence[Row]) -> str:
-    total = sum(one["weight"] for one in arms) or 1.0
-    return ", ".join(_arm(one, one["weight"] / total) for one in arms)
+    return ", ".join(map(_arm, arms))
 
 
-def _arm(one: Row, share: float) -> str:
+def _arm(one: Row) -> str:
     release = one.get("release")
     named = f" = {one_line(release, 40)}" if release and release != one["variant"] else ""
-    return f"{one_line(one['variant'], 40)}{named} ({100 * share:.3g}%)"
+    return f"{one_line(one['variant'], 40)}{named} ({100 * one['share']:.3g}%)"
 
 
 def _margin(one: Row) -> str | None:

@@ -37,7 +37,9 @@ def _listed(_api: Api) -> list[Row]:
 
 @st.cache_data(ttl=20, max_entries=32, show_spinner=False)
 def _one(_api: Api, name: str) -> Row:
-    return _api.get(_api.experiment_path(name))
+    """The newest version with its whole definition on one level."""
+    told = _api.get(_api.experiment_path(name))
+    return {**told["definition"], **told}
 
 
 @st.cache_data(ttl=20, max_entries=32, show_spinner=False)

@@ -50,12 +50,17 @@ class _Asked:
             "sessions_per_user": self.sessions,
             "icc": self.icc,
             "rho": self.rho,
-            "split": _SPLITS[self.split][1],
+            "split": list(_SPLITS[self.split]),
             "power": self.power,
             "alpha": self.alpha,
             "n_metrics": self.n_metrics,
-            "design": None if self.design == "once" else self.design,
-        } | ({} if self.binary else {"sd": self.sd})
+            "sequential": self.design != "once",
+        } | self._more
+
+    @property
+    def _more(self) -> Row:
+        found: Row = {} if self.binary else {"sd": self.sd}
+        return found if self.design == "once" else found | {"design": self.design}
 
 
 @st.cache_data(ttl=300, max_entries=64, show_spinner=False)
@@ -157,14 +162,14 @@ def _answer(asked: _Asked) -> None:
     frame.numbers(
         (
             ("Users in all", human.count(told["units"])),
-            ("Control and treatment", f"{human.count(told['n_control'])} + {human.count(told['n_treatment'])}"),
+            ("Control and treatment", " + ".join(map(human.count, told["n_per_arm"]))),
             ("Sessions", human.count(told["sessions"])),
             ("Days", human.count(told["days"])),
         ),
         "planner",
     )
     power_curve.draw(
-        metric, [(effect, power) for effect, power in told["curve"]], asked.mde, asked.power, "planner-curve"
+        metric, [(one["effect"], one["power"]) for one in told["curve"]], asked.mde, asked.power, "planner-curve"
     )
     _early(told)
     _why(told)
@@ -186,7 +191,7 @@ def _why(told: Row) -> None:
         st.markdown("**What makes it more, or less**")
         st.text(f"{told['n_sessions_independent']:,} independent sessions of the control, looked at once")
         for one in told["inflations"]:
-            st.text(f"× {one['factor']:.3g}  {inert(one['text'], 300)}")
+            st.text(f"× {one['factor']:.3g}  {inert(one['reason'], 300)}")
         for note in told["notes"]:
             with st.container(horizontal=True, gap="small"):
                 st.badge("note", icon=":material/lightbulb:", color="orange")

@@ -18,7 +18,7 @@ from core.clock import NS_PER_S
 from core.ids import TenantId
 from core.records import EvaluatorKind, Principal, Role, TargetKind
 from experiments.assignment import layout, place_of
-from experiments.canary.records import DEFAULT_GUARDRAILS, CanaryPolicy, Guardrail
+from experiments.canary.records import DEFAULT_GUARDRAILS, CanaryPolicy
 from experiments.rollouts.policy import steps_of
 from experiments.rollouts.records import Requires, RolloutPolicy
 from experiments.service_deploying import Wanted, deploy
@@ -70,7 +70,7 @@ class Shop:
     def wanted(self, **policy: Any) -> Wanted:
         """A rollout of v2 over v1 in two short steps with proof by harm alone."""
         made: dict[str, Any] = {
-            "steps": tuple(replace(one, proves=False) for one in steps_of(QUICK, bake_s=300, min_units=5)),
+            "steps": tuple(replace(one, proves=False) for one in steps_of(QUICK, bake_s=100, min_units=3)),
             "guardrails": tuple(one for one in DEFAULT_GUARDRAILS if one.name != "safety"),
             "mature_s": 30,
         }
@@ -97,7 +97,7 @@ class Shop:
         found = self.control.open_rollout(TENANT, APP)
         return None if found is None or self.ticker is None else self.ticker.tick(found)
 
-    def minutes(self, n: int, *, a_minute: int = 60, ticks: bool = True) -> RolloutRecord | None:
+    def minutes(self, n: int, *, a_minute: int = 90, ticks: bool = True) -> RolloutRecord | None:
         """Traffic and looks for so many minutes, or until the rollout has ended."""
         found = None
         for _ in range(n):
@@ -163,7 +163,7 @@ class Clock:
 
 @contextmanager
 def open_shop(
-    folder: Path, natures: Mapping[str, Nature], *, before: int = 4, releases: Sequence[str] = ("v1", "v2", "v3")
+    folder: Path, natures: Mapping[str, Nature], *, before: int = 2, releases: Sequence[str] = ("v1", "v2", "v3")
 ) -> Iterator[Shop]:
     """A shop whose baseline v1 has had so many minutes of traffic."""
     clock = Clock(now_ns=T0)

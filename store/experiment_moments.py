@@ -86,6 +86,7 @@ class UnitsAsked:
     labels: tuple[Scored, ...] = ()
     covariate_days: int = 0
     runs: tuple[str, ...] = ()
+    chosen: tuple[str, ...] | None = None
     as_of_ns: int | None = None
 
     @property
@@ -136,12 +137,11 @@ def by_age(store: TenantStore, asked: UnitsAsked) -> pl.DataFrame:
 
 
 def observations(store: TenantStore, asked: UnitsAsked, *, one_in: int = 1) -> pl.DataFrame:
-    """Of a sample of units: unit, arm (of the unit's first exposed session), session_id, start_ns, `latencies_ms` (of
-    its turns), and y_0, s_0, ... of the metrics; one row per exposed session."""
+    """Of a sample of units: unit, arm, session_id, start_ns, `latencies_ms` (of its turns), and y_0, s_0, ... of the
+    metrics; one row per exposed session. Two queries."""
     bound, shape = bound_units(store, asked, one_in=one_in, latencies=True)
     found = store.frame(_sessions(shape), bound.windows, asked.as_of_ns, values=bound.values, given=bound.given)
-    found = found.drop("tenant").sort("start_ns", "session_id")
-    return found.with_columns(arm=pl.col("arm").first().over("unit"))
+    return found.drop("tenant").sort("start_ns", "session_id")
 
 
 def _day() -> pl.Expr:
@@ -162,6 +162,7 @@ def bound_units(
         labels=asked.labels,
         runs=asked.runs,
         latencies=latencies,
+        chosen=asked.chosen,
         as_of_ns=asked.as_of_ns,
     )
     bound = bind(store, told)
@@ -341,14 +342,22 @@ def _rows(shape: UnitsShape) -> ir.Table:
     return kept.select("tenant", "unit", "arm", "day", "said", "start_ns", *_levels(shape), *figures)
 
 
+def _exposed(shape: UnitsShape) -> ir.Table:
+    """Sessions of the units that count, each with its unit's first moment."""
+    rows = _measured(shape, _with_arm(shape))
+    rows = rows.filter(rows.state == State.EXPOSED.value)
+    first = rows.start_ns.min().over(group_by=rows.unit)
+    least, most = (one.over(group_by=rows.unit) for one in (rows.met.min(), rows.met.max()))
+    rows = rows.mutate(first_ns=first, several=(most > least).fill_null(False))
+    return rows.filter(~rows.several)
+
+
 @lru_cache(maxsize=32)
 def _ages(shape: UnitsShape) -> ir.Table:
-    rows = _measured(shape, _with_arm(shape))
-    rows = rows.filter(rows.state == State.EXPOSED.value, rows.start_ns <= slot("mature_0", "int64"))
-    first = rows.start_ns.min().over(group_by=rows.unit)
-    met = [one.over(group_by=rows.unit) for one in (rows.met.min(), rows.met.max())]
-    rows = rows.mutate(since_ns=rows.start_ns - first, several=(met[1] > met[0]).fill_null(False))
-    rows = rows.filter(~rows.several).mutate(age=hour_ns(rows.since_ns, 24))
+    rows = _exposed(shape)
+    rows = rows.filter(rows.start_ns <= slot("mature_0", "int64"))
+    rows = rows.mutate(since_ns=rows.start_ns - rows.first_ns)
+    rows = rows.mutate(age=hour_ns(rows.since_ns, 24))
     units = rows.group_by("unit", "arm", "age").agg(
         tenant=rows.tenant.max(),
         y_0=rows.y_m0.sum(),
@@ -361,8 +370,7 @@ def _ages(shape: UnitsShape) -> ir.Table:
 
 @lru_cache(maxsize=32)
 def _sessions(shape: UnitsShape) -> ir.Table:
-    rows = _measured(shape, _with_arm(shape))
-    rows = rows.filter(rows.state == State.EXPOSED.value)
+    rows = _exposed(shape)
     figures = {f"{each}_{i}": rows[f"{each}_m{i}"] for i in range(len(shape.measures)) for each in "ys"}
     told = ("tenant", "unit", "arm", "session_id", "start_ns", "latencies_ms")
     return rows.select(*told, **figures)

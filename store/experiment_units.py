@@ -44,7 +44,8 @@ class FactsAsked:
     label of the session's newest score by whom `labels` has under that name), else an attribute of the spans of the
     session's first turn by that name, or `assay.` and that name. `runs` are the ids of evaluation
     runs, whose trials are no traffic. `latencies` adds the durations of all turns. Turns are read from `margin_s`
-    before the window, so that a session that began earlier is not taken for one of the window's.
+    before the window, so that a session that began earlier is not taken for one of the window's. `chosen` are the
+    sessions of `chosen_sessions`, where they are known; None: they are looked for.
     """
 
     app: str
@@ -55,6 +56,7 @@ class FactsAsked:
     runs: tuple[str, ...] = ()
     latencies: bool = False
     margin_s: int = MARGIN_S
+    chosen: tuple[str, ...] | None = None
     as_of_ns: int | None = None
 
 
@@ -102,13 +104,16 @@ def session_facts(store: TenantStore, asked: FactsAsked) -> pl.DataFrame:
 
 
 def bind(store: TenantStore, asked: FactsAsked) -> Bound:
-    """What the queries over these facts are run with. One query: which sessions chose their release."""
+    """What the queries over these facts are run with. One query, where it is not known which sessions chose their
+    release."""
     window = asked.window
     keys = [wanted_keys(name) for name in asked.attributes]
     near = around(window, asked.margin_s)
     until_now = Window(start_ns=near.start_ns, end_ns=LAST_NS)
     moved = store.moved_columns([key for each in keys for key in each], near)
-    chosen = chosen_sessions(store, asked.app, until_now, asked.as_of_ns)
+    chosen = asked.chosen
+    if chosen is None:
+        chosen = tuple(chosen_sessions(store, asked.app, until_now, asked.as_of_ns))
     known = {one.name: one for one in asked.labels}
     labels = [known.get(name, Scored(name=name, told=())) for name in asked.attributes if name.startswith(OF_SCORES)]
     shape = FactsShape(

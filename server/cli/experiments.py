@@ -9,7 +9,14 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from server.cli import experiments_analyze, experiments_changes, experiments_create, experiments_list, experiments_plan
+from server.cli import (
+    experiments_analyze,
+    experiments_changes,
+    experiments_create,
+    experiments_list,
+    experiments_plan,
+    experiments_show,
+)
 from server.cli.connection import add_connection_arguments, add_json_argument
 
 Add = Callable[[argparse.ArgumentParser], None]
@@ -24,6 +31,7 @@ ACTIONS: Final[dict[str, tuple[str, Add, Run, bool]]] = {
         *(experiments_create.run, True),
     ),
     "list": ("the experiments and how they stand", experiments_list.list_arguments, experiments_list.run_list, True),
+    "show": ("what it found by now, and what to do", experiments_show.show_arguments, experiments_show.show, True),
     "start": ("begin to assign units", experiments_changes.name_arguments, experiments_changes.run_start, True),
     "ramp": ("let more units in", experiments_changes.ramp_arguments, experiments_changes.run_ramp, True),
     "stop": ("end it for ever", experiments_changes.stop_arguments, experiments_changes.run_stop, True),

@@ -18,6 +18,7 @@ from server.routes import (
     doctor,
     erasure,
     evaluators,
+    experiment_analysis,
     experiment_planning,
     experiments,
     facets,
@@ -73,6 +74,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     plans.router,
     experiment_planning.router,  # before /experiments/{name}
     experiments.router,
+    experiment_analysis.router,
     rollout_hooks.router,  # before /rollouts/{app}
     rollouts.router,
     datasets.router,

@@ -28,8 +28,7 @@ def read(path: Path, columns: Columns, *, today: dt.date, arms: Sequence[str] = 
     """The table at `path`. `today`: the day of rows without one; later days are doubtful. `arms`: the variants that
     there should be; others are counted as renamed. Raises InvalidInput for a file that is no table, columns that it
     does not have, cells that are no numbers, fewer than two arms."""
-    frame = opened(path)
-    return of_frame(frame, columns, today=today, arms=arms)
+    return of_frame(opened(path), columns, today=today, arms=arms, strict=True)
 
 
 def opened(path: Path) -> pl.LazyFrame:
@@ -47,13 +46,18 @@ def opened(path: Path) -> pl.LazyFrame:
         raise InvalidInput(f"{path} cannot be read as a table: {why}", field="file") from error
 
 
-def of_frame(frame: pl.LazyFrame, columns: Columns, *, today: dt.date, arms: Sequence[str] = ()) -> Table:
-    """The same of a frame."""
+def of_frame(
+    frame: pl.LazyFrame, columns: Columns, *, today: dt.date, arms: Sequence[str] = (), strict: bool = False
+) -> Table:
+    """The same of a frame. `strict`: columns that are not asked for are read too, so that lines with too many cells are
+    found."""
     _check_columns(columns, frame.collect_schema().names())
     try:
-        rows = _rows(frame, columns, today).collect(engine="streaming")
+        flags = pl.QueryOptFlags(projection_pushdown=not strict)
+        rows = _rows(frame, columns, today).collect(engine="streaming", optimizations=flags)
     except PolarsError as error:
-        raise InvalidInput(f"the table cannot be read: {str(error).splitlines()[0][:200]}", field="file") from error
+        why = str(error).splitlines()[0][:200]
+        raise InvalidInput(f"the table cannot be read: {why}. Has a line more cells than names?", field="file") from error
     if rows.is_empty():
         raise InvalidInput("the table has column names and no row: nothing to analyze", field="file")
     _check_cells(rows, columns)

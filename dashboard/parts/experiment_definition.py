@@ -19,7 +19,7 @@ DESIGNS = {
 }
 
 
-def facts(definition: Row, told: Row | None) -> None:
+def facts(definition: Row, told: Row) -> None:
     """The line under an experiment's name."""
     horizon = definition.get("horizon") or {}
     days = horizon.get("days")
@@ -31,8 +31,8 @@ def facts(definition: Row, told: Row | None) -> None:
             ("Design", DESIGNS.get(str(definition.get("design")), definition.get("design"))),
             ("Horizon", horizon and f"{horizon['units']:,} units{f' in {days} days' if days else ''}"),
             ("Alpha", f"{definition['alpha']:g}" if definition.get("alpha") else None),
-            ("Started", _when((told or {}).get("started_at") or definition.get("started_at"))),
-            ("Looked at", _when((told or {}).get("looked_at"))),
+            ("Started", _when(definition.get("started_at"))),
+            ("Looked at", _when(told.get("looked_at"))),
             ("Owner", definition.get("owner")),
         ),
         "experiment",

@@ -1,6 +1,7 @@
 """Values and differences of an experiment's metric in its own unit, in words: points, dollars, time, or a score. Pure.
 
-A metric is as the analysis tells it: `binary` is a share, `unit_text` begins with USD or ms where it is money or time.
+A metric is as the analysis tells it: `binary` is a share, `unit_text` begins with USD or ms where it is money or time,
+which of a built-in metric its name alone says too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dashboard import human
 from dashboard.api import Row
 
 _MINUS: Final = "\u2212"
+_UNITS: Final = {"cost": "USD", **dict.fromkeys(("latency", "p50_latency", "p95_latency", "p99_latency"), "ms")}
 
 
 def value(metric: Row, x: float | None) -> str:
@@ -96,13 +98,18 @@ def margin(metric: Row, control: float | None) -> float | None:
     return None if control is None else abs(float(found) * control)
 
 
+def attribute(name: object) -> str:
+    """What strata are by; the API calls all attributes taken together "*"."""
+    return "all strata together" if name == "*" else str(name)
+
+
 def toward(metric: Row) -> int:
     """1 where more is better, -1 where less is."""
     return -1 if metric.get("better") == "lower" else 1
 
 
 def _unit(metric: Row) -> str:
-    said = str(metric.get("unit_text") or "").lower()
+    said = str(metric.get("unit_text") or _UNITS.get(str(metric.get("metric")), "")).lower()
     if said.startswith(("usd", "$")):
         return "usd"
     return "ms" if said.startswith(("ms", "millisecond")) else ""

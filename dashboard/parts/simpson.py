@@ -35,7 +35,7 @@ def warned(metric: Row, stratum: Row, arms: tuple[str, str], pooled: Row | None,
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.badge(word, icon=f":material/{icon}:", color="orange")
             with st.container(key=f"assay-heading-small-simpson-{key}", width="content"):
-                st.text(title.format(inert(stratum["attribute"], 60)))
+                st.text(title.format(inert(words.attribute(stratum["attribute"]), 60)))
         with st.container(key=f"assay-loud-simpson-{key}"):
             st.text(inert(told["sentence"], 900))
     _parts(metric, told, f"simpson-{key}")
@@ -76,7 +76,7 @@ def table(metric: Row, stratum: Row, arms: tuple[str, str], key: str) -> None:
             "Difference": [words.change(metric, _difference(one)) for one in rows],
         },
         {
-            "Stratum": column.TextColumn(label(stratum["attribute"], 40), width=200),
+            "Stratum": column.TextColumn(label(words.attribute(stratum["attribute"]), 40), width=200),
             "share_control": column.TextColumn(f"Share of {label(control)}", width=150, alignment="right"),
             "share_treatment": column.TextColumn(f"Share of {label(treatment)}", width=150, alignment="right"),
             "control": column.TextColumn(label(control), width=120, alignment="right"),
@@ -108,7 +108,7 @@ def panels(metric: Row, stratum: Row, arms: tuple[str, str], pooled: Row | None,
     picture.draw(
         "The same sessions, pooled and by stratum",
         [together, *by_level],
-        _layout(metric, together["name"], f"by {chart_text(stratum['attribute'], 30)}", len(rows)),
+        _layout(metric, together["name"], f"by {chart_text(words.attribute(stratum['attribute']), 30)}", len(rows)),
         key=key,
     )
 

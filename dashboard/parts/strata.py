@@ -164,7 +164,7 @@ def _table(metric: Row, stratum: Row, arms: tuple[str, str], key: str) -> None:
             "Weight": [one.get("weight") for one in rows],
         },
         {
-            "level": column.TextColumn(label(stratum["attribute"], 40), width=190),
+            "level": column.TextColumn(label(words.attribute(stratum["attribute"]), 40), width=190),
             "control": column.TextColumn(control, width=100, alignment="right"),
             "treatment": column.TextColumn(treatment, width=100, alignment="right"),
             "Difference": column.TextColumn(width=120, alignment="right"),

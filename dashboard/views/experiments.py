@@ -8,7 +8,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Api, NotFound, Row
+from dashboard.api import Api, Row
 from dashboard.parts import (
     address,
     arrow,
@@ -37,9 +37,8 @@ def _listed(_api: Api) -> list[Row]:
 
 @st.cache_data(ttl=20, max_entries=32, show_spinner=False)
 def _one(_api: Api, name: str) -> Row:
-    """The newest version with its whole definition on one level."""
-    told = _api.get(_api.experiment_path(name))
-    return {**told["definition"], **told}
+    """The newest version, with all of them."""
+    return _api.get(_api.experiment_path(name))
 
 
 @st.cache_data(ttl=20, max_entries=32, show_spinner=False)
@@ -185,12 +184,15 @@ def _arms(arms: Sequence[Any]) -> str:
 
 def _experiment(name: str) -> None:
     with states.skeleton():
-        definition = _one(states.api(), name)
-        told = _told(name)
+        found = _one(states.api(), name)
+        told = _analysis(states.api(), name)
+    definition = _version(found, told)
     if st.button("Experiments", icon=":material/arrow_back:", type="tertiary", key="to-experiments"):
         links.open_experiments()
     _head(definition, told)
-    if told is None:
+    if int(found["version"]) != int(definition["version"]):
+        st.caption(f"This is the version that was begun; version {int(found['version'])} is a draft.")
+    if told["decision"]["word"] == "not_started":
         _not_begun(definition)
         experiment_definition.show(definition)
         return
@@ -209,15 +211,13 @@ def _experiment(name: str) -> None:
     experiment_definition.commands(definition)
 
 
-def _told(name: str) -> Row | None:
-    """The analysis; None of an experiment that has none because it has not begun."""
-    try:
-        return _analysis(states.api(), name)
-    except NotFound:
-        return None
+def _version(found: Row, told: Row) -> Row:
+    """The version that was analysed, its whole definition on one level."""
+    one = next((each for each in found["versions"] if each["version"] == told["version"]), found)
+    return {**one["definition"], **one}
 
 
-def _head(definition: Row, told: Row | None) -> None:
+def _head(definition: Row, told: Row) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-experiment-head"):
         with st.container(width="content"):
             frame.heading(definition["name"], "experiment", page="Experiment")
@@ -315,7 +315,7 @@ def _chosen_metric(told: Row) -> None:
             attribute = st.selectbox(
                 "By",
                 range(len(mine)),
-                format_func=lambda at: one_line(mine[at]["attribute"], 60),
+                format_func=lambda at: one_line(words.attribute(mine[at]["attribute"]), 60),
                 key="experiment-attribute",
                 width=240,
             )

@@ -16,7 +16,7 @@ What cannot be told: sums of doubles lose the spread of values whose standard de
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from scipy import optimize, special
@@ -146,7 +146,7 @@ def arm_mean(moments: Moments) -> ArmMean:
 
 def unfit(control: Moments, treatment: Moments) -> NoEffect | None:
     """Why these sums have no difference whatever the method; None where they may have one."""
-    if not all(math.isfinite(one) for arm in (control, treatment) for one in astuple(arm)):
+    if not all(math.isfinite(one) for arm in (control, treatment) for one in vars(arm).values()):
         return NoEffect(
             why=Why.NOT_FINITE,
             text="A sum is NaN or infinite: an outcome was no number. Find the rows and leave them out as missing.",

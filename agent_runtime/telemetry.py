@@ -29,11 +29,16 @@ BAGGAGE_KEYS: Final = (
     "assay.app",
     "assay.release",
     "assay.variant",
+    "assay.experiment",
 )
 RUN_KEYS: Final = ("assay.run_id", "assay.example_id", "assay.trial")  # of a trial of an evaluation run
 
 
-_FROM_THE_GATEWAY: Final = ("assay.release", "assay.variant")  # what the gateway knows better than the release itself
+_FROM_THE_GATEWAY: Final = (
+    "assay.release",
+    "assay.variant",
+    "assay.experiment",
+)  # what the gateway knows better than the release itself
 _ARRIVED: Final = context.create_key("agent_runtime.arrived")
 _MOST_NAME: Final = 200
 _QUEUED_SPANS: Final = 32_768  # what waits for the collector; more is dropped

@@ -1,7 +1,6 @@
 """Definitions of experiments: from what somebody asks for to a record that says everything, or what is wrong with it.
 
-Pure. `drawn_up` checks one definition by itself, `may_start` beside what is running; as JSON without name, app and
-version it is what the control database keeps for ever.
+Pure. `drawn_up` checks one definition by itself, `may_start` beside what is running.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 from core.errors import Conflict, InvalidInput
@@ -20,11 +18,11 @@ from experiments.records import (
     Better,
     Definition,
     Horizon,
-    MetricKind,
     MetricRole,
     MetricSpec,
     UnitKind,
 )
+from experiments.registered import PLAIN
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 RELEASES: Final = "release"  # the layer of every experiment over releases: a session meets one release
@@ -55,34 +53,10 @@ def drawn_up(name: str, app: str, asked: Mapping[str, Any], *, judges: Collectio
         horizon=None if horizon is None else Horizon(units=horizon["units"], days=horizon.get("days")),
         strata=tuple(asked.get("strata", ())),
         slot=_slot(asked.get("slot", (0.0, 1.0))),
-        **{key: asked[key] for key in _PLAIN if key in asked},
+        **{key: asked[key] for key in PLAIN if key in asked},
     )
     _check(found)
     return found
-
-
-def as_json(one: Definition) -> dict[str, Any]:
-    """What is registered: all but name, app and version, which are its key, and overrides, which are no part of it."""
-    told = asdict(one)
-    return {key: _plain(value) for key, value in told.items() if key not in ("name", "app", "version", "overrides")}
-
-
-def of_json(name: str, app: str, version: int, said: Mapping[str, Any]) -> Definition:
-    """What `as_json` wrote."""
-    horizon = said["horizon"]
-    return Definition(
-        name=name,
-        app=app,
-        version=version,
-        unit=UnitKind(said["unit"]),
-        assigned_by=AssignedBy(said["assigned_by"]),
-        arms=tuple(Arm(**one) for one in said["arms"]),
-        metrics=tuple(_metric_of(one) for one in said["metrics"]),
-        horizon=None if horizon is None else Horizon(**horizon),
-        strata=tuple(said["strata"]),
-        slot=(said["slot"][0], said["slot"][1]),
-        **{key: said[key] for key in _PLAIN},
-    )
 
 
 def may_start(one: Definition, running: Sequence[Definition], releases: Collection[str]) -> None:
@@ -130,9 +104,6 @@ def slot_for(share: float, taken: Sequence[tuple[float, float]], layer: str) -> 
         f"the layer {layer} has no free slot of {share:g}; the largest is {largest:g}: take that, another layer, or "
         "stop one of its experiments"
     )
-
-
-_PLAIN: Final = ("alpha", "layer", "holdout", "covariate_days", "mature_s", "hypothesis", "owner")
 
 
 def _wrong(field: str, text: str) -> None:
@@ -205,20 +176,6 @@ def _check(one: Definition) -> None:
         _wrong("covariate_days", "a covariate is of 0 to 90 days before")
     if not 0 <= one.mature_s <= 30 * 86_400:
         _wrong("mature_s", "an outcome is awaited for 0 seconds to 30 days")
-
-
-def _metric_of(said: Mapping[str, Any]) -> MetricSpec:
-    closed = {"role": MetricRole(said["role"]), "better": Better(said["better"]), "kind": MetricKind(said["kind"])}
-    return MetricSpec(**{**said, **closed})
-
-
-def _plain(value: Any) -> Any:
-    """As JSON would give it back: lists for tuples, text for members of an enumeration."""
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return str(value) if isinstance(value, str) else value
 
 
 def _slot_text(slot: tuple[float, float]) -> str:

@@ -18,7 +18,7 @@ from experiments.analysed import BY_DAY, BY_STRATUM, Analysis, ArmExposure, Expo
 from experiments.analysis import analyse
 from experiments.metrics import BUILT_IN
 from experiments.records import Arm, Definition, ExperimentStatus
-from experiments.service_definitions import definition_of
+from experiments.registered import definition_of
 from experiments.service_reading import LiveReading, day_of_ns
 from experiments.statistics.effects import z_of
 from experiments.statistics.records import Effect, NoEffect, Why

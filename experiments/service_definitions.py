@@ -9,8 +9,9 @@ from typing import Any
 from core.errors import AssayError
 from core.ids import TenantId
 from core.records import Principal
-from experiments.definition import as_json, drawn_up, may_start, of_json, slot_for
-from experiments.records import Definition, UnitKind
+from experiments.definition import drawn_up, may_start, slot_for
+from experiments.records import UnitKind
+from experiments.registered import as_json, definition_of
 from experiments.splits import Placement, override_of, placed
 from store.control.control import Control
 from store.control.experiment_records import RUNNING, STOPPED, ExperimentRecord
@@ -23,12 +24,6 @@ class Registered:
     record: ExperimentRecord
     is_new: bool
     warnings: tuple[str, ...] = ()
-
-
-def definition_of(record: ExperimentRecord) -> Definition:
-    """What was registered; `overrides` are by hash of the unit, without those that ended."""
-    found = of_json(record.name, record.app, record.version, record.definition)
-    return replace(found, overrides={unit: variant for unit, variant in record.overrides.items() if variant})
 
 
 def register(

@@ -180,6 +180,7 @@ class Exchange:
             "session.id": passage.session,
             "assay.release": goal.release,
             "assay.variant": goal.variant,
+            "assay.experiment": passage.experiment,
             "assay.app": passage.app,
             "user.id": passage.user,
         }

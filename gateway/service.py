@@ -20,6 +20,7 @@ from core.records import PiiEntity, Principal, Role
 from gateway.app import Doors, Gateway
 from gateway.chain import Chain, Policy
 from gateway.config import CacheConfig, GatewayConfig, ModelConfig
+from gateway.enrolment import RunningOf
 from gateway.errors import Refused
 from gateway.estimates import Estimates
 from gateway.exporter import Exporter
@@ -51,7 +52,7 @@ class Surroundings:
 
     `folder` is its own, for spending, sessions and spans that wait; `spool_key` 32 bytes that seal the latter.
     `principal` judges a key's text, `ingest_key` gives the key that a tenant's spans are sent with to `otlp_url`,
-    `plan_of` the plan of a tenant's app that was read last.
+    `plan_of` and `running_of` the plan and the running experiments of a tenant's app that were read last.
     `more_status` is what the process adds to the status.
     """
 
@@ -61,6 +62,7 @@ class Surroundings:
     principal: Callable[[str | None], Principal]
     ingest_key: Callable[[str], str | None]
     plan_of: PlanOf = lambda tenant, app: None
+    running_of: RunningOf = lambda tenant, app: ()
     more_status: Callable[[Principal], Mapping[str, Any]] = lambda principal: {}
     clock: Clock = system_clock
 
@@ -156,7 +158,9 @@ class Service:
         return Doors(
             config=config,
             model_door=model_door,
-            session_door=SessionDoor(config, self._sessions, given.plan_of, self._exporter.send, given.clock),
+            session_door=SessionDoor(
+                config, self._sessions, given.plan_of, self._exporter.send, given.clock, given.running_of
+            ),
             models=models,
             team_of=team_of(config),
         )

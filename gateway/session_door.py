@@ -2,7 +2,8 @@
 
     ANY /apps/APP/v1/sessions/SESSION/...   ->   ENDPOINT OF THE RELEASE/v1/sessions/SESSION/...
 
-The plan's weights decide by the hash of the session (experiments/assignment.py). A session that was seen keeps its
+A running experiment decides for the sessions that begin in it (gateway/enrolment.py). For all others
+the plan's weights decide by the hash of the session (experiments/assignment.py). A session that was seen keeps its
 release when weights change, as long as that release has a weight above 0; a release that is given 0 is left by all of
 them, which is what a rollback wants. Without a plan, the configuration's baseline answers who was not seen before.
 A request that chooses its release (x-assay-choose-release, of a power user) gets that one, and nothing is remembered.
@@ -26,6 +27,7 @@ from core.records import Principal, Role
 from experiments.assignment import Layout, layout, place_of
 from gateway import callers
 from gateway.config import GatewayConfig, SessionsConfig, plain_url
+from gateway.enrolment import Enrolled, RunningOf, enrolled
 from gateway.errors import BadCall, CallFailed
 from gateway.forwarding import Exchange, Goal
 from gateway.http import Receive, Request, Send
@@ -100,10 +102,12 @@ class SessionDoor:
         plan_of: PlanOf,
         send: Callable[[str, bytes], None],
         clock: Clock,
+        running_of: RunningOf = lambda tenant, app: (),
     ) -> None:
         self._config = config
         self._sessions = sessions
         self._plan_of = plan_of
+        self._running_of = running_of
         self._send_span = send
         self._clock = clock
         self._layouts: dict[tuple[str, str], tuple[Plan, Layout | None]] = {}
@@ -119,10 +123,13 @@ class SessionDoor:
             raise CallFailed(said, status=404, kind="invalid_request_error", code="app_not_found")
         plan = self._plan_of(principal.tenant, place.app)
         chosen = _chosen(request, principal, plan, told)
-        assigned = chosen or self._assigned(principal.tenant, place, plan, told)
-        passage = self._passage(request, principal, place, assigned)
+        user = callers.told(request)["user"]
+        arm = None if chosen else self._arm(principal.tenant, place, user)
+        assigned = chosen or (arm.release if arm else self._assigned(principal.tenant, place, plan, told))
+        passage = self._passage(request, principal, place, assigned, user)
         passage.chosen = bool(chosen)
-        goals = [self._goal(assigned, plan, told)]
+        passage.experiment = arm.experiment if arm else ""
+        goals = [self._goal(assigned, plan, told, arm)]
         if told.fallback_to_baseline and not chosen and assigned != _baseline(plan, told):
             goals.append(self._goal(_baseline(plan, told), plan, told))
         exchange = Exchange(
@@ -137,14 +144,31 @@ class SessionDoor:
 
     # -- which release ---------------------------------------------------------------------------------------------
 
-    def _assigned(self, tenant: str, place: _Place, plan: Plan | None, told: SessionsConfig) -> str:
+    def _arm(self, tenant: str, place: _Place, user: str) -> Enrolled | None:
+        """The arm of an experiment that the session is in."""
+        running = self._running_of(tenant, place.app)
+        if not running:
+            return None
         key = session_key(tenant, place.app, place.session)
-        kept = self._sessions.sticky.release_of(key)
-        if kept and (plan.weights.get(kept, 0) > 0 if plan is not None else kept in told.releases):
-            return kept
+        kept = self._sessions.sticky.of(key)
+        found = enrolled(running, user, place.session, kept)
+        if found is not None and (kept is None or (kept.release, kept.arm) != (found.release, found.arm)):
+            self._sessions.sticky.keep(key, found.release, found.arm)
+        return found
+
+    def _assigned(self, tenant: str, place: _Place, plan: Plan | None, told: SessionsConfig) -> str:
+        """The release of a session that is in no experiment. One that an experiment sent somewhere, and that is in it
+        no more, is decided anew."""
+        key = session_key(tenant, place.app, place.session)
+        kept = self._sessions.sticky.of(key)
+        release = "" if kept is None or kept.arm else kept.release
+        if release and (plan.weights.get(release, 0) > 0 if plan is not None else release in told.releases):
+            return release
         laid = None if plan is None else self._layout(tenant, place.app, plan)
         if plan is None or laid is None:
-            return _baseline(plan, told)  # not remembered: nobody decided it
+            if kept is None or kept.arm:
+                self._sessions.sticky.keep(key, "")  # that it was seen: nobody decided where it goes
+            return _baseline(plan, told)
         release = laid.at(place_of(place.session, plan.salt))
         self._sessions.sticky.keep(key, release)
         return release
@@ -161,9 +185,10 @@ class SessionDoor:
         self._layouts[tenant, app] = (plan, laid)
         return laid
 
-    def _goal(self, release: str, plan: Plan | None, told: SessionsConfig) -> Goal:
+    def _goal(self, release: str, plan: Plan | None, told: SessionsConfig, arm: Enrolled | None = None) -> Goal:
         address = told.releases.get(release)
-        named = plan.endpoints.get(release) if plan is not None and told.plan_endpoints else None
+        known = {} if plan is None else plan.endpoints
+        named = (known.get(release) or (arm.endpoint if arm else None)) if told.plan_endpoints else None
         if named:
             try:
                 address = plain_url(named)
@@ -174,15 +199,16 @@ class SessionDoor:
             ours = {URL(each).origin() for each in told.releases.values()}
             key = told.key.get_secret_value() if URL(address).origin() in ours else ""
         registered = plan.variants.get(release, "") if plan is not None else ""
-        variant = registered or ("control" if release == _baseline(plan, told) else "treatment")
+        usual = registered or ("control" if release == _baseline(plan, told) else "treatment")
+        variant = arm.variant if arm else usual
         return Goal(release=release, variant=variant, address=address, key=key)
 
-    def _passage(self, request: Request, principal: Principal, place: _Place, assigned: str) -> Passage:
+    def _passage(self, request: Request, principal: Principal, place: _Place, assigned: str, user: str) -> Passage:
         drawn = os.urandom(24)
         return Passage(
             app=place.app,
             session=place.session,
-            user=callers.told(request)["user"],
+            user=user,
             assigned=assigned,
             release="",
             variant="",

@@ -91,6 +91,7 @@ class Passage:
     said: str = ""
     replied: str = ""
     chosen: bool = False  # by the request, so that the session is no traffic
+    experiment: str = ""  # NAME:VERSION of the experiment that gave the session its arm
 
 
 def passage_span(passage: Passage) -> bytes:
@@ -109,6 +110,7 @@ def passage_span(passage: Passage) -> bytes:
         ("user.id", passage.user),
         ("assay.release", passage.release),
         ("assay.variant", passage.variant),
+        ("assay.experiment", passage.experiment),
         ("assay.gateway.key_id", passage.key_id),
         ("assay.gateway.assigned_release", passage.assigned if passage.assigned != passage.release else ""),
         ("http.request.method", passage.method),

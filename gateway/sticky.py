@@ -26,10 +26,14 @@ _LOG: Final = logging.getLogger("assay.gateway")
 
 
 @dataclass(slots=True)
-class _Kept:
+class Kept:
+    """What is remembered of a session. `release` empty: it was seen, and nobody decided where it goes. `arm`: the
+    experiment's NAME:VERSION, a slash and the variant that it was given, empty without one."""
+
     release: str
     written_s: int
     in_file: int  # the number of the file that it was written to
+    arm: str = ""
 
 
 class Sticky:
@@ -39,7 +43,7 @@ class Sticky:
         """Reads what an earlier process left."""
         self._path, self._before = folder / "sessions", folder / "sessions.before"
         self._clock, self._most, self._ttl_s = clock, most, ttl_s
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
         self._file = self._n_lines = 0
         self._descriptor = -1
         try:
@@ -54,32 +58,33 @@ class Sticky:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def release_of(self, session: bytes) -> str:
-        """The release that a session was given; empty when it is not known, or was too long ago."""
+    def of(self, session: bytes) -> Kept | None:
+        """What is remembered of a session; None when it is not known, or was seen too long ago."""
         kept = self._kept.get(session)
         if kept is None:
-            return ""
+            return None
         now_s = self._clock() // NS_PER_S
         if now_s - kept.written_s > self._ttl_s:
             del self._kept[session]
-            return ""
+            return None
         self._kept.move_to_end(session)
         if now_s - kept.written_s > self._ttl_s // 4 or kept.in_file != self._file:
-            self.keep(session, kept.release)
-        return kept.release
+            self.keep(session, kept.release, kept.arm)
+        return kept
 
-    def keep(self, session: bytes, release: str) -> None:
-        """Remembers that a session was given a release."""
+    def keep(self, session: bytes, release: str, arm: str = "") -> None:
+        """Remembers that a session was given a release, and by which arm of an experiment."""
         if self._n_lines >= self._most:
             self._turn()
         now_s = self._clock() // NS_PER_S
-        self._kept[session] = _Kept(release, now_s, self._file)
+        self._kept[session] = Kept(release, now_s, self._file, arm)
         self._kept.move_to_end(session)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
         if self._descriptor >= 0:
             try:
-                os.write(self._descriptor, orjson.dumps([session.hex(), now_s, release]) + b"\n")
+                line = [session.hex(), now_s, release, *([arm] if arm else [])]
+                os.write(self._descriptor, orjson.dumps(line) + b"\n")
                 self._n_lines += 1
             except OSError as error:
                 _LOG.error("the file of sessions cannot be written any more: %s", error)
@@ -115,10 +120,10 @@ class Sticky:
         oldest_s = self._clock() // NS_PER_S - self._ttl_s
         for line in lines[-self._most :]:
             try:
-                session, at_s, release = orjson.loads(line)
+                session, at_s, release, *arm = orjson.loads(line)
                 if isinstance(release, str) and isinstance(at_s, int) and at_s >= oldest_s:
                     key = bytes.fromhex(session)
-                    self._kept[key] = _Kept(release, at_s, self._file)
+                    self._kept[key] = Kept(release, at_s, self._file, "".join(arm))
                     self._kept.move_to_end(key)
             except (ValueError, TypeError):
                 continue  # half a line

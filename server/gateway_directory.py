@@ -20,6 +20,7 @@ from core.ids import KeyId, TenantId
 from core.keytext import parse
 from core.records import Role
 from store.control.control import Control
+from store.control.experiment_records import LiveExperiment
 from store.control.records import KeyRecord, LivePlan
 from store.durable import sync_folder
 
@@ -42,6 +43,7 @@ class Directory:
         self._used: set[KeyId] = set()
         self._keys: Mapping[KeyId, KeyRecord] = {}
         self._plans: tuple[LivePlan, ...] = ()
+        self._experiments: tuple[LiveExperiment, ...] = ()
         self._read_at_ns = 0
         self._trouble = ""
         self._wake, self._stopping = threading.Event(), threading.Event()
@@ -71,6 +73,11 @@ class Directory:
     def plans(self) -> tuple[LivePlan, ...]:
         """The plans that hold, as they were read last."""
         return self._plans
+
+    @property
+    def experiments(self) -> tuple[LiveExperiment, ...]:
+        """The running experiments over releases, as they were read last."""
+        return self._experiments
 
     def ingest_key(self, tenant: str) -> str | None:
         """The text of a key that a tenant's spans are sent with. None: there is none yet, it is being made."""
@@ -114,6 +121,7 @@ class Directory:
     def _read(self) -> None:
         keys = {key.key_id: key for key in self._control.every_key()}
         self._plans = tuple(self._control.live_plans())
+        self._experiments = tuple(self._control.live_experiments())
         self._keys, self._read_at_ns, self._trouble = keys, self._clock(), ""
 
     def _make_wanted(self) -> None:

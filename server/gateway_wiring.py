@@ -32,7 +32,7 @@ from gateway.reload import LOOK_EVERY_S, ConfigWatch, first_config
 from gateway.service import Service, Surroundings
 from server.bounded_http import BoundedHttp, Refusal
 from server.gateway_directory import Directory
-from server.gateway_plans import GatewayPlans
+from server.gateway_plans import GatewayExperiments, GatewayPlans
 from server.settings import Settings
 from store.control.control import Control
 from store.control.secret_file import read_or_create_secret
@@ -113,6 +113,7 @@ class GatewayProcess:
             principal=authenticator.principal,
             ingest_key=self._directory.ingest_key,
             plan_of=GatewayPlans(self._directory).of,
+            running_of=GatewayExperiments(self._directory).of,
             more_status=self._more_status,
             clock=clock,
         )

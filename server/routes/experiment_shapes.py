@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.records import Definition
-from experiments.service_definitions import definition_of
+from experiments.registered import definition_of
 from experiments.splits import shares
 from server.routes.keys import rfc3339
 from server.routes.scores import Name

@@ -22,6 +22,7 @@ from core.errors import Unauthenticated
 from core.ids import tenant_id
 from core.records import Principal, Role
 from gateway.config import GatewayConfig
+from gateway.enrolment import Running
 from gateway.service import Service, Surroundings
 from gateway.session_door import Plan
 from tests.waiting import wait_until
@@ -60,6 +61,7 @@ class Live:
     service: Service
     loop: asyncio.AbstractEventLoop
     plans: dict[tuple[str, str], Plan]  # by tenant and app; what is put in holds from the next request on
+    running: dict[tuple[str, str], list[Running]]  # experiments, likewise
 
     def calls(self, at_least: int = 1, tenant: str = "acme") -> list[dict[str, Any]]:
         """The attributes of the spans of a tenant's calls so far, once there are `at_least` so many."""
@@ -135,6 +137,7 @@ async def _serving(
 ) -> AsyncIterator[Live]:
     config = GatewayConfig.model_validate(config_of(provider, **more))
     plans: dict[tuple[str, str], Plan] = {}
+    running: dict[tuple[str, str], list[Running]] = {}
     service = Service(
         config,
         Surroundings(
@@ -144,6 +147,7 @@ async def _serving(
             principal=principal,
             ingest_key=lambda _tenant: otlp[1],
             plan_of=lambda tenant, app: plans.get((tenant, app)),
+            running_of=lambda tenant, app: running.get((tenant, app), ()),
         ),
     )
     await service.start()
@@ -155,7 +159,8 @@ async def _serving(
             await asyncio.sleep(0.005)
         try:
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-            yield Live(url=url, provider=provider, service=service, loop=asyncio.get_running_loop(), plans=plans)
+            loop = asyncio.get_running_loop()
+            yield Live(url=url, provider=provider, service=service, loop=loop, plans=plans, running=running)
         finally:
             server.should_exit = True
             await serving

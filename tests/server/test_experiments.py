@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 
 from core.records import Role
-from experiments.definition import of_json
 from experiments.records import Definition
+from experiments.registered import of_json
 from experiments.splits import placed
 from server.cli.main import main
 from server.cli.outcome import ExitCode

@@ -14,7 +14,7 @@ from experiments.statistics.records import Effect, NoEffect
 from experiments.statistics.selection import Selected
 from experiments.statistics.simpson import Simpson
 from experiments.statistics.strata import LevelEffect
-from experiments.statistics.tables import Common, Tested
+from experiments.statistics.tables import ChiSquare, Common
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,14 +225,14 @@ class StrataAnalysis:
     variant: str
     levels: tuple[LevelEffect, ...]
     collapsed: tuple[str, ...]
-    cmh: Tested | NoEffect | None
+    cmh: ChiSquare | NoEffect | None
     odds_ratio: Common | NoEffect | None
-    homogeneity: Tested | NoEffect
+    homogeneity: ChiSquare | NoEffect
     simpson: Simpson | NoEffect
     sentence: str | None
-    cmh_plain: Tested | NoEffect | None = None
+    cmh_plain: ChiSquare | NoEffect | None = None
     risk_difference: Common | NoEffect | None = None
-    tarone: Tested | NoEffect | None = None
+    tarone: ChiSquare | NoEffect | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

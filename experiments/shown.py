@@ -16,7 +16,7 @@ from experiments.analysed import (
 from experiments.statistics.records import Effect, NoEffect
 from experiments.statistics.selection import Selected
 from experiments.statistics.strata import LevelEffect
-from experiments.statistics.tables import Common, Tested
+from experiments.statistics.tables import ChiSquare, Common
 
 Json = dict[str, Any]
 
@@ -206,7 +206,7 @@ def _strata(one: StrataAnalysis) -> Json:
 
 def _cmh(one: StrataAnalysis) -> Json | None:
     test, ratio = one.cmh, one.odds_ratio
-    if not isinstance(test, Tested) or not isinstance(ratio, Common):
+    if not isinstance(test, ChiSquare) or not isinstance(ratio, Common):
         return None
     return {
         "odds_ratio": ratio.estimate,
@@ -219,8 +219,8 @@ def _cmh(one: StrataAnalysis) -> Json | None:
     }
 
 
-def _tested(one: Tested | NoEffect | None) -> Json | None:
-    if not isinstance(one, Tested):
+def _tested(one: ChiSquare | NoEffect | None) -> Json | None:
+    if not isinstance(one, ChiSquare):
         return None
     return {"statistic": one.statistic, "df": one.df, "p_value": one.p_value, "method": one.method}
 

@@ -10,7 +10,7 @@ from experiments.records import MetricSpec
 from experiments.statistics.records import Effect, NoEffect
 from experiments.statistics.simpson import MixLine, Paradox, Simpson
 from experiments.statistics.strata import LevelEffect
-from experiments.statistics.tables import Tested
+from experiments.statistics.tables import ChiSquare
 
 DIFFER: Final = 0.05  # p below which strata are said to have different effects
 _NAMED: Final = 4  # levels that a sentence names
@@ -56,7 +56,7 @@ def sentence(
     arms: tuple[str, str],
     levels: Sequence[LevelEffect],
     found: Simpson,
-    alike: Tested | NoEffect,
+    alike: ChiSquare | NoEffect,
     *,
     randomised: bool,
 ) -> str:
@@ -121,7 +121,7 @@ def _height(widest: MixLine, found: Simpson) -> str:
     return "higher than on average" if middle > sum(others) / len(others) else "lower than on average"
 
 
-def _levels(name: str, spec: MetricSpec, levels: Sequence[LevelEffect], alike: Tested | NoEffect) -> str:
+def _levels(name: str, spec: MetricSpec, levels: Sequence[LevelEffect], alike: ChiSquare | NoEffect) -> str:
     """Where there is an effect of its own, and where none is shown."""
     shown = [one for one in levels if isinstance(one.effect, Effect)]
     clear = [one for one in shown if has_effect(one)]

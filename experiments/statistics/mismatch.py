@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import stats
-from scipy.special import gammaln
+from scipy import special
 
 from core.errors import InvalidInput
 from experiments.statistics.records import NoEffect, Why
@@ -53,7 +52,7 @@ def mismatch(counts: Sequence[int], weights: Sequence[float]) -> Mismatch | NoEf
     p_value = None
     if n * min(expected) >= LEAST_EXPECTED:
         statistic = math.fsum((k - n * q) ** 2 / (n * q) for k, q in zip(counts, expected, strict=True))
-        p_value = float(stats.chi2.sf(statistic, len(counts) - 1))
+        p_value = float(special.chdtrc(len(counts) - 1, statistic))
     return Mismatch(
         e_value=math.exp(min(log_e, 700.0)),  # what a float holds
         p_value=p_value,
@@ -65,9 +64,9 @@ def mismatch(counts: Sequence[int], weights: Sequence[float]) -> Mismatch | NoEf
 def _log_factor(counts: Sequence[int], expected: Sequence[float], concentration: float) -> float:
     """ln of the marginal likelihood over that of the wanted shares; the multinomial coefficient cancels."""
     n = sum(counts)
-    whole = float(gammaln(concentration) - gammaln(concentration + n))
+    whole = math.lgamma(concentration) - math.lgamma(concentration + n)
     parts = (
-        float(gammaln(concentration * q + k) - gammaln(concentration * q)) - k * math.log(q)
+        math.lgamma(concentration * q + k) - math.lgamma(concentration * q) - k * math.log(q)
         for k, q in zip(counts, expected, strict=True)
     )
     return whole + math.fsum(parts)

@@ -143,7 +143,7 @@ def tables_of(found: Strata) -> list[tables.TwoByTwo]:
     return [tables.table(c, t, deflate) for c, t in zip(controls, treatments, strict=True)]
 
 
-def spread_of_effects(found: Strata) -> tables.Tested | NoEffect:
+def spread_of_effects(found: Strata) -> tables.ChiSquare | NoEffect:
     """Whether the differences of means are the same in all strata: Cochran's Q = sum w_h (d_h - d)^2, w_h = 1 / var d_h
     (Cochran 1954, Biometrics 10:101), of any metric; strata in which nothing varies are left out."""
     told = []
@@ -156,7 +156,9 @@ def spread_of_effects(found: Strata) -> tables.Tested | NoEffect:
     mean = sum(d * w for d, w in told) / sum(w for _, w in told)
     statistic = sum(w * (d - mean) ** 2 for d, w in told)
     df = len(told) - 1
-    return tables.Tested(statistic=statistic, df=df, p_value=float(stats.chi2.sf(statistic, df)), method="Cochran's Q")
+    return tables.ChiSquare(
+        statistic=statistic, df=df, p_value=float(stats.chi2.sf(statistic, df)), method="Cochran's Q"
+    )
 
 
 def _smaller(pair: Pair) -> int:

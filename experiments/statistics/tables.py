@@ -41,7 +41,7 @@ class TwoByTwo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class ChiSquare:
     """A chi-square statistic with its degrees of freedom."""
 
     statistic: float
@@ -89,7 +89,7 @@ def design_effect(strata: Sequence[Moments]) -> float:
     return max(1.0, squares / binomial) if binomial > 0 else 1.0
 
 
-def cmh(strata: Sequence[TwoByTwo], *, continuity: bool = True) -> Tested | NoEffect:
+def cmh(strata: Sequence[TwoByTwo], *, continuity: bool = True) -> ChiSquare | NoEffect:
     """Test of no difference in any stratum, against one in a common direction.
 
     (|sum (a - E a)| - 1/2)^2 / sum V a, hypergeometric; without `continuity` no half is taken off. Mantel, Haenszel
@@ -107,7 +107,7 @@ def cmh(strata: Sequence[TwoByTwo], *, continuity: bool = True) -> Tested | NoEf
     distance = max(0.0, abs(excess) - 0.5) if continuity else abs(excess)
     statistic = distance**2 / variance
     method = "Cochran-Mantel-Haenszel" + (", continuity corrected" if continuity else "")
-    return Tested(statistic=statistic, df=1, p_value=float(stats.chi2.sf(statistic, 1)), method=method)
+    return ChiSquare(statistic=statistic, df=1, p_value=float(stats.chi2.sf(statistic, 1)), method=method)
 
 
 def odds_ratio(strata: Sequence[TwoByTwo], *, level: float = 0.95) -> Common | NoEffect:
@@ -152,14 +152,14 @@ def risk_difference(strata: Sequence[TwoByTwo], *, level: float = 0.95) -> Commo
     )
 
 
-def homogeneity(strata: Sequence[TwoByTwo], *, tarone: bool = False) -> Tested | NoEffect:
+def homogeneity(strata: Sequence[TwoByTwo], *, tarone: bool = False) -> ChiSquare | NoEffect:
     """Whether the odds ratio is the same in all strata.
 
     Breslow, Day 1980 (IARC 32, equation 4.30): sum (a - A)^2 / V with A the count that Mantel-Haenszel's odds ratio
     implies under the stratum's margins; `tarone` takes off (sum a - sum A)^2 / sum V (Tarone 1985, Biometrika 72:91).
     """
     told = [one for one in strata if one.tells]
-    common = odds_ratio(told)
+    common = odds_ratio(strata)
     if isinstance(common, NoEffect):
         return common
     if len(told) < 2:
@@ -177,17 +177,15 @@ def homogeneity(strata: Sequence[TwoByTwo], *, tarone: bool = False) -> Tested |
     statistic -= excess**2 / variance if tarone else 0.0
     df = len(told) - 1
     method = "Breslow-Day" + (", Tarone" if tarone else "")
-    return Tested(statistic=statistic, df=df, p_value=float(stats.chi2.sf(statistic, df)), method=method)
+    return ChiSquare(statistic=statistic, df=df, p_value=float(stats.chi2.sf(statistic, df)), method=method)
 
 
 def _implied(one: TwoByTwo, ratio: float) -> float:
     """The treatment's successes x with x(n0 - m + x) = ratio (m - x)(n1 - x), the root within the margins."""
     n1, n0, m = one.treatment_n, one.control_n, one.successes
-    if math.isclose(ratio, 1.0, rel_tol=1e-12):
-        return n1 * m / one.n
     a, b, c = 1 - ratio, n0 - m + ratio * (m + n1), -ratio * m * n1
     root = math.sqrt(b * b - 4 * a * c)
-    return (-b + root) / (2 * a)
+    return -2 * c / (b + root) if b > 0 else (root - b) / (2 * a)  # whichever does not cancel
 
 
 def _nothing(strata: Sequence[TwoByTwo]) -> NoEffect:

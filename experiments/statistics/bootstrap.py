@@ -52,10 +52,37 @@ def wild(
     fewer than 99 draws.
     """
     check_alpha(alpha)
+    clusters = _clusters(control_rows, treatment_rows, chance, draws)
+    if isinstance(clusters, NoEffect):
+        return clusters
+    estimate, spread = _observed(clusters)
+    arms = [(clusters.y[arm], clusters.s[arm]) for arm in (~clusters.treated, clusters.treated)]
+    means = [float(y.sum() / s.sum()) for y, s in arms]
+    return Effect(
+        control=means[0], treatment=means[1], n_control=len(arms[0][0]), n_treatment=len(arms[1][0]),
+        estimate=estimate, se=spread, level=1 - alpha, method="wild_cluster_bootstrap",
+        low=_end(clusters, estimate, spread, alpha, -1), high=_end(clusters, estimate, spread, alpha, 1),
+        p_value=_p(clusters, estimate, spread, 0.0),
+    )  # fmt: skip
+
+
+def wild_p(
+    control_rows: pl.DataFrame, treatment_rows: pl.DataFrame, *, chance: np.random.Generator, draws: int = DRAWS
+) -> float | NoEffect:
+    """The p-value of `wild` alone, for a small part of the work."""
+    clusters = _clusters(control_rows, treatment_rows, chance, draws)
+    return clusters if isinstance(clusters, NoEffect) else _p(clusters, *_observed(clusters), 0.0)
+
+
+def _clusters(
+    control_rows: pl.DataFrame, treatment_rows: pl.DataFrame, chance: np.random.Generator, draws: int
+) -> _Clusters | NoEffect:
     if draws < 99:
         raise InvalidInput("at least 99 draws", field="draws")
-    seen = [rows.filter(pl.col("s") > 0).select(pl.col("y", "s").cast(pl.Float64())) for rows in
-            (control_rows, treatment_rows)]  # fmt: skip
+    seen = [
+        rows.filter(pl.col("s") > 0).select(pl.col("y", "s").cast(pl.Float64()))
+        for rows in (control_rows, treatment_rows)
+    ]
     lack = _unfit(seen[0], seen[1])
     if lack is not None:
         return lack
@@ -66,17 +93,14 @@ def wild(
         treated=np.arange(both.height) >= seen[0].height,
         weights=chance.choice(_WEBB, (both.height, draws)),
     )
-    difference, se = _statistic(clusters.y[:, None], clusters)
-    estimate, spread = float(difference[0]), float(se[0])
-    if not spread > 1e-9 * (1e-300 + float(np.abs(clusters.y).max())):
+    if not _observed(clusters)[1] > 1e-9 * (1e-300 + float(np.abs(clusters.y).max())):
         return NoEffect(why=Why.CONSTANT, text="All units of both arms say the same: nothing to weigh.")
-    means = [float(arm["y"].to_numpy().sum() / arm["s"].to_numpy().sum()) for arm in seen]
-    return Effect(
-        control=means[0], treatment=means[1], n_control=seen[0].height, n_treatment=seen[1].height,
-        estimate=estimate, se=spread, level=1 - alpha, method="wild_cluster_bootstrap",
-        low=_end(clusters, estimate, spread, alpha, -1), high=_end(clusters, estimate, spread, alpha, 1),
-        p_value=_p(clusters, estimate, spread, 0.0),
-    )  # fmt: skip
+    return clusters
+
+
+def _observed(clusters: _Clusters) -> tuple[float, float]:
+    difference, se = _statistic(clusters.y[:, None], clusters)
+    return float(difference[0]), float(se[0])
 
 
 def _unfit(control: pl.DataFrame, treatment: pl.DataFrame) -> NoEffect | None:

@@ -1,0 +1,116 @@
+"""A/A experiments over users with many sessions: what is rejected when users are counted, and when sessions are.
+
+python -m benchmarks.experiments.clustered [--reps 4000] [--reps-of-bootstrap 400]
+
+Users over both arms, 1 + Poisson sessions each with the mean that is said, a user effect of some sd on the logit of a
+rate around .7, one look at 5%. naive: sessions as if independent. delta_normal: users, normal boundary. delta_t: the
+product's, Welch's t. wild: the wild cluster bootstrap. share_of_covering: intervals of the product that hold 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from benchmarks.evaluators.throughput import ROOT, commit, machine
+from experiments.statistics.bootstrap import wild_p
+from experiments.statistics.effects import contrast, z_of
+from experiments.statistics.records import Moments, NoEffect
+
+RESULT: Final = ROOT / "benchmarks" / "results" / "experiment_clustered.json"
+ALPHA: Final = 0.05
+USERS: Final = (40, 200, 1_000)
+SETTINGS: Final = ((5, 1.0), (5, 2.0), (20, 1.0))  # mean sessions a user, sd of the user effect
+BOOTSTRAPPED_UP_TO: Final = 40
+
+Array = NDArray[np.float64]
+Told = dict[str, Any]
+
+
+def main() -> None:
+    """Measures and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reps", type=int, default=4_000)
+    parser.add_argument("--reps-of-bootstrap", type=int, default=400)
+    args = parser.parse_args()
+    began = time.process_time()
+    rows = [
+        {"sessions_per_user": m, "sd_of_user": sd, "users": users, "reps": args.reps}
+        | rejections(users, m, sd, args.reps)
+        | (bootstrapped(users, m, sd, args.reps_of_bootstrap) if users <= BOOTSTRAPPED_UP_TO else {})
+        for m, sd in SETTINGS
+        for users in USERS
+    ]
+    result: Told = {
+        "what": "share of A/A experiments over users with many sessions that reject at 5%",
+        "command": f"python -m benchmarks.experiments.clustered --reps {args.reps} "
+        f"--reps-of-bootstrap {args.reps_of_bootstrap}",
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "rows": rows,
+        "cpu_s": round(time.process_time() - began),
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1))
+
+
+def drawn(chance: np.random.Generator, n: int, m: float, sd: float) -> tuple[Array, Array]:
+    """Successes and sessions of n users."""
+    s = chance.poisson(m - 1, n) + 1
+    y = chance.binomial(s, 1 / (1 + np.exp(-0.85 - chance.normal(0, sd, n))))
+    return y.astype(np.float64), s.astype(np.float64)
+
+
+def sums(y: Array, s: Array) -> Moments:
+    """Their sums."""
+    return Moments(
+        n=len(y), y=float(y.sum()), s=float(s.sum()), yy=float(y @ y), ss=float(s @ s), sy=float(s @ y)
+    )  # fmt: skip
+
+
+def rejections(users: int, m: float, sd: float, reps: int) -> Told:
+    """Shares of A/A experiments that reject, by method."""
+    chance = np.random.default_rng(21)
+    naive = normal = student = 0
+    for _ in range(reps):
+        arms = [sums(*drawn(chance, users // 2, m, sd)) for _ in range(2)]
+        found = contrast(arms[0], arms[1], binary=True)
+        if isinstance(found, NoEffect):
+            continue
+        naive += abs(_of_sessions(arms[0], arms[1])) > z_of(ALPHA)
+        normal += abs(found.estimate / found.se) > z_of(ALPHA)
+        student += abs(found.z) > z_of(ALPHA)
+    named = {"naive": naive, "delta_normal": normal, "delta_t": student}
+    return {name: round(count / reps, 4) for name, count in named.items()} | {
+        "mc_se": round(math.sqrt(ALPHA * (1 - ALPHA) / reps), 4)
+    }
+
+
+def bootstrapped(users: int, m: float, sd: float, reps: int) -> Told:
+    """The share that the wild cluster bootstrap rejects."""
+    chance, rejected = np.random.default_rng(22), 0
+    for _ in range(reps):
+        arms = [pl.DataFrame(dict(zip("ys", drawn(chance, users // 2, m, sd), strict=True))) for _ in range(2)]
+        p = wild_p(arms[0], arms[1], chance=chance, draws=399)
+        rejected += not isinstance(p, NoEffect) and p <= ALPHA
+    return {"wild": round(rejected / reps, 4), "wild_mc_se": round(math.sqrt(ALPHA * (1 - ALPHA) / reps), 4)}
+
+
+def _of_sessions(control: Moments, treatment: Moments) -> float:
+    """z of two rates whose sessions are taken as independent."""
+    rates = [arm.y / arm.s for arm in (control, treatment)]
+    variance = sum(rate * (1 - rate) / arm.s for rate, arm in zip(rates, (control, treatment), strict=True))
+    return (rates[1] - rates[0]) / math.sqrt(variance)
+
+
+if __name__ == "__main__":
+    main()

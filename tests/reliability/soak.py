@@ -43,7 +43,7 @@ AT_THE_MOST: Final = 1.0  # percent an hour
 CLAIM_FROM_S: Final = 1800.0  # a shorter soak says nothing about memory
 REST_S: Final = 25.0  # the backlog is stored within 3 s; what was taken for it goes back within 2 (collector) or 10
 MOST_HELD_MIB: Final = 1.1 * MOST_BYTES / MIB  # decoded rows; each lies on pages of its own
-USUAL_MIB: Final = 16.0  # so much more than before the stall may wait, and the backlog counts as drained
+DRAINED_MIB: Final = 64.0  # as much as comes in three seconds at 25,000 spans a second
 DRAINS_WITHIN_S: Final = 900.0
 ALLOWED: Final = {State.ACKED: (1, 1), State.REFUSED: (0, 0), State.UNSURE: (0, 1), State.DROPPED: (0, 0)}
 
@@ -203,9 +203,8 @@ class Soak:
     def _measure(self) -> None:
         """The backlog, and memory, descriptors and threads of each process, from the samples."""
         begins, ends = self._plan.stalled
-        usual = max(sample["backlog_mib"] for sample in self.samples if sample["at_s"] < begins)
         later = [sample for sample in self.samples if sample["at_s"] > ends]
-        again = (s["at_s"] for s in later if s["backlog_mib"] <= usual + USUAL_MIB and s["trouble"] is None)
+        again = (s["at_s"] for s in later if s["backlog_mib"] <= DRAINED_MIB and s["trouble"] is None)
         caught_up = next(again, later[-1]["at_s"])
         self.figures |= {"backlog_peak_mib": max(sample["backlog_mib"] for sample in self.samples)}
         self.figures |= {"drained_after_the_stall_s": round(caught_up - ends, 1)}

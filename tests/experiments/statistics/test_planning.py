@@ -31,7 +31,7 @@ def test_two_rates_take_what_statsmodels_says() -> None:
     found = plan(ONE_LOOK)
     theirs = samplesize_proportions_2indep_onetail(0.0343, 0.70, 0.8, ratio=1, alpha=0.05, alternative="two-sided")
     assert found.n_control - 1 < theirs <= found.n_control
-    assert found.n_control in (2705, 2706)  # 2,705 in science.md 3.3, for an mde that is rounded here
+    assert found.n_control in (2705, 2706)
     power = power_proportions_2indep(0.0343, 0.70, found.n_control, ratio=1, alpha=0.05).power
     assert found.power == pytest.approx(power, abs=1e-9)
 
@@ -51,7 +51,7 @@ def test_power_of_rates_with_an_uneven_split_is_statsmodels_one(effect: float) -
     assert power_at(wanted, 1500, effect) == pytest.approx(theirs, abs=1e-9)
 
 
-def test_a_rate_of_science_md_has_its_fixed_power() -> None:
+def test_2800_an_arm_find_three_and_a_half_points_four_times_in_five() -> None:
     assert power_at(ONE_LOOK, 5600, 0.0343) == pytest.approx(0.814, abs=0.004)
 
 

@@ -41,13 +41,14 @@ from store.control.records import (
 from store.control.releasing import Releasing
 from store.control.rolling import Rolling
 from store.control.running import Running
+from store.control.telling import Telling
 from store.control.transactions import actor
 from store.control.watching import Watching
 
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control(Releasing, Curating, Running, Gating, Watching, Judging, Labelling, Rolling, Experimenting):
+class Control(Releasing, Curating, Running, Gating, Watching, Judging, Labelling, Rolling, Telling, Experimenting):
     """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, rollouts, audit, idempotency keys. `by`
     None means Assay itself."""
 

@@ -1,6 +1,7 @@
 """The tables of rollouts: where each stands, what it has counted, what it did and why, and what was asked of it before.
 
-Times are integers, nanoseconds since the Unix epoch. Only `rollouts` has rows that change.
+Times are integers, nanoseconds since the Unix epoch. Only `rollouts` and `rollout_told` have rows that
+change.
 """
 
 from __future__ import annotations
@@ -90,4 +91,19 @@ ROLLOUT_CHECKS: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
-OF_ROLLOUTS: Final = (ROLLOUTS, ROLLOUT_BLOCKS, ROLLOUT_EVENTS, ROLLOUT_CERTIFICATES, ROLLOUT_CHECKS)
+ROLLOUT_TOLD: Final = Table(
+    "rollout_told",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("rollout_id", String(40), primary_key=True),
+    Column("target", String(64), primary_key=True),  # a name of where events are sent, which repeats no address
+    Column("number", BigInteger, nullable=False),  # of the last event that needs no more telling
+    Column("owner", String(300)),  # the process that is telling the next one, until
+    Column("lease_until_ns", BigInteger),
+    Column("seal", LargeBinary(16)),
+)
+
+OF_ROLLOUTS: Final = (
+    *(ROLLOUTS, ROLLOUT_BLOCKS, ROLLOUT_EVENTS, ROLLOUT_CERTIFICATES, ROLLOUT_CHECKS),
+    ROLLOUT_TOLD,
+)

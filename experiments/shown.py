@@ -283,7 +283,7 @@ def _exposure(analysis: Analysis) -> Json:
     return {
         "by_day": [
             {"day": row["day"].isoformat(), "variant": row["variant"], "n_units": row["n_units"]}
-            for row in exposure.by_day.to_dicts()
+            for row in exposure.by_day.sort("day", "variant").to_dicts()
         ],
         "weights_known": exposure.weights_known,
         "n_multiple": exposure.n_multiple,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from core.errors import InvalidInput
@@ -20,6 +20,7 @@ def found(counts: list[int], weights: list[float]) -> Mismatch:
     return told
 
 
+@settings(deadline=None)
 @given(some.lists(some.integers(0, 2), min_size=1, max_size=60), some.randoms())
 def test_is_the_product_of_predictions_in_any_order(arms: list[int], chance: object) -> None:
     weights = [0.5, 0.3, 0.2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from experiments.statistics import simpson, strata
@@ -67,6 +67,7 @@ levels = some.lists(
 )
 
 
+@settings(deadline=None)
 @given(levels)
 def test_difference_is_mix_and_effect(drawn: list[tuple[int, int, int, int]]) -> None:
     """Kitagawa's identity, exact; and swapping the arms turns every part's sign."""

@@ -47,7 +47,7 @@ def judged_dashboard(folder: Path) -> Iterator[Judged]:
     patch = pytest.MonkeyPatch()
     patch.setattr("server.judge_traces.PAUSES_S", ())  # no collector runs here
     patch.setenv("ASSAY_JUDGE_KEY_TEST", "k")
-    settings = {"trusted_hosts": ("*",), "collector_url": "http://127.0.0.1:9"}
+    settings: dict[str, Any] = {"trusted_hosts": ("*",), "collector_url": "http://127.0.0.1:9"}
     try:
         with (
             model_server(test_calibrations.reads) as model,

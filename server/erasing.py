@@ -164,6 +164,8 @@ class Erasing:
         claims += self.control.forget_label_tasks(
             which.tenant, sorted(subject.forms), sorted(memory.what.sessions), sorted(memory.what.traces)
         )
+        testers = {memory.user_id, *subject.forms, *memory.what.sessions}
+        claims += self.control.forget_overrides(which.tenant, sorted(testers))
         if left := erasure.unreadable(self._lake, which.tenant):
             raise Incomplete(
                 f"{len(left)} damaged files may hold something of the user, first {left[0]}\n"

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from server.cli.connection import client_of
+from server.cli.connection import ApiClient, client_of
 from server.cli.experiments_changes import share
 from server.cli.outcome import CommandFailed, ExitCode
 
@@ -66,7 +66,11 @@ def run(args: argparse.Namespace) -> int:
     from server.cli.rendering import print_json
     from server.cli.terminal import plain
 
-    told = client_of(args).post("/api/v1/experiments", body_of(args))
+    api = client_of(args)
+    body = body_of(args)
+    if args.mde is not None:
+        body["horizon"] = _planned(args, api)
+    told = api.post("/api/v1/experiments", body)
     if args.json:
         print_json(told)
         return ExitCode.OK
@@ -134,7 +138,10 @@ def _length(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.mde is not None:
         if args.horizon is not None:
             raise CommandFailed("--horizon and --mde both say how long; give one", ExitCode.USAGE)
-        raise CommandFailed("--mde is not there yet; ask assay experiments plan, then give --horizon", ExitCode.USAGE)
+        if args.baseline is None or len(args.treatment) > 1:
+            said = "--mde needs --baseline, the primary's rate today, and one --treatment"
+            raise CommandFailed(f"{said}; else plan it and give --horizon", ExitCode.USAGE)
+        return None
     if args.horizon is None:
         return None
     number, of_days = args.horizon
@@ -143,6 +150,14 @@ def _length(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.users is None:
         raise CommandFailed("a horizon in days needs --users N/day, to know its units", ExitCode.USAGE)
     return {"units": max(1, round(number * args.users)), "days": number}
+
+
+def _planned(args: argparse.Namespace, api: ApiClient) -> dict[str, Any]:
+    """The horizon at which an effect of --mde is found with a power of 0.8."""
+    asked = {"baseline": args.baseline, "mde": args.mde, "sessions_per_user": args.sessions_per_user}
+    asked |= {"users_per_day": args.users, "alpha": args.alpha, "split": args.split}
+    planned = api.post("/api/v1/experiments/plan", {name: one for name, one in asked.items() if one is not None})
+    return {"units": planned["units"], "days": planned["days"]}
 
 
 def _print(told: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from core.errors import Conflict, InvalidInput
 from core.ids import TenantId
 from core.records import Principal
-from store.control import experiment_rows, releases, tenants
+from store.control import experiment_rows, releases, rollouts, tenants
 from store.control.experiment_records import (
     DRAFT,
     RUNNING,
@@ -104,13 +104,15 @@ class Experimenting(Transactions):
         self, tenant: TenantId, name: str, coverage: float, check: Check, *, by: Principal, dry_run: bool = False
     ) -> ExperimentRecord:
         """The newest version, from now on assigning units. One that runs already is left as it is. Raises NotFound,
-        Conflict for a version that was stopped or while an older one runs, and what `check` raises."""
+        Conflict for a version that was stopped, while an older one runs, or over releases of an app with an open
+        rollout, and what `check` raises."""
         with self._changing() as connection:
             versions = experiment_rows.rows(connection, self._pepper, tenant, name)
             one = experiment_rows.need(connection, self._pepper, tenant, name)
             if one.status == RUNNING:
                 return one
             _may_start(versions)
+            _no_rollout(connection, one)
             every = experiment_rows.rows(connection, self._pepper, tenant, None)
             running = [other for other in every if other.app == one.app and other.status == RUNNING]
             known = [release.spec.name for release in releases.rows(connection, tenant, one.app)]
@@ -172,7 +174,7 @@ class Experimenting(Transactions):
         version: int | None = None,
     ) -> ExperimentRecord:
         """Gives testers a variant (None: by hash again) of a version, of the running one, or of the newest. Their ids
-        are not kept. Raises NotFound, InvalidInput for a variant that it does not have, Conflict for one that was stopped."""
+        are not kept. Raises NotFound, InvalidInput for a variant that it does not have, Conflict for a stopped one."""
         with self._changing() as connection:
             versions = experiment_rows.rows(connection, self._pepper, tenant, name)
             newest = experiment_rows.need(connection, self._pepper, tenant, name, version)
@@ -235,6 +237,15 @@ def _may_start(versions: Sequence[ExperimentRecord]) -> None:
         raise Conflict(
             f"version {older[0].version} is running; stop it first: version {newest.version} has another salt and "
             "assigns its units anew"
+        )
+
+
+def _no_rollout(connection: Connection, one: ExperimentRecord) -> None:
+    found = rollouts.open_of(connection, one.tenant, one.app)
+    if found is not None and one.is_over_releases:
+        raise Conflict(
+            f"rollout {found.rollout_id} of {found.candidate[:80]} is open for {one.app[:80]}, and one of both can say "
+            f"who gets which release; wait for its end, or assay rollouts abort {one.app[:80]}"
         )
 
 

@@ -27,7 +27,7 @@ from tests.collector import otlp
 from tests.collector.alone import Collector
 from tests.killing import killed_at, n_changes
 from tests.stack import REPOSITORY
-from tests.store.control_rows import queue_of, task_of
+from tests.store.control_rows import experimented, queue_of, task_of
 from tests.waiting import wait_until
 
 USER, MAIL = "subject-7f3a9c", "subject.7f3a9c@example.org"
@@ -114,6 +114,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     take_one_aside(data)
     fill_dataset(data)
     fill_queue(data)
+    fill_experiment(data)
     (data / "run").mkdir(exist_ok=True)
     (data / "run" / "collector.log").write_text(f"looked at {USER} of {trace_id(1)}, kept: {trace_id(2)}\n")
     return data
@@ -135,6 +136,24 @@ def fill_queue(data: Path) -> None:
     change = TaskChange(task=replace(new[0], answered={"ann": True}), said=note)
     control.change_label_task(tenant, "triage", "task_1", lambda *_: change, by=ann)
     control.close()
+
+
+def fill_experiment(data: Path) -> None:
+    """A running experiment with the subject and somebody else as testers."""
+    control, tenant = Collector(data).control(), TenantId("default")
+    ann = Principal(tenant=tenant, role=Role.POWER_USER, name="ann")
+    experimented(control, tenant)
+    control.set_overrides(tenant, "refund-prompt", {USER: "treatment", OTHER: "control"}, by=ann)
+    control.close()
+
+
+def overrides_left(data: Path) -> list[str | None]:
+    """The variants of the testers that are still known."""
+    control = Collector(data).control()
+    try:
+        return sorted(control.experiment(TenantId("default"), "refund-prompt").overrides.values(), key=str)
+    finally:
+        control.close()
 
 
 def fill_dataset(data: Path) -> None:
@@ -259,6 +278,7 @@ def is_erased(data: Path) -> None:
     assert list((data / "journal").glob("*.seg")) == []
     assert examples_left(data) == [(["e3"], 3), (["e3"], 2)]
     assert tasks_left(data) == (["task_4"], 3)
+    assert overrides_left(data) == ["control", "treatment"], "of somebody else, and of the one among the rows"
     key = opener(data)["shop"]
     assert any("payload" in found for found in mentions(data, [b"kept-by-shop"], lambda raw: unsealed(key, raw)))
 
@@ -314,7 +334,7 @@ def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_
         "damaged_files": 1,
         "journal_damaged": 0,
         "log_places": 2,
-        "control_rows": 3,  # tasks of a label queue
+        "control_rows": 4,  # tasks of a label queue, and a tester
         "examples": 3,
         "agent_rows": {},
         "other_files": ["agent/agent.db.damaged", "exports"],

@@ -274,6 +274,11 @@ def test_the_commands_of_a_whole_experiment(shell: Shell, capsys: pytest.Capture
             "p95_latency": ("guardrail", 0.1, True),
         }
         assert dry["definition"]["covariate_days"] == 7
+        mde = ("--mde", "0.03", "--baseline", "0.86", "--users", "800/day")
+        planned = json.loads(said(*make, *metrics, *mde, "--dry-run", "--json")[0])["horizon"]
+        asked = {"baseline": 0.86, "mde": 0.03, "users_per_day": 800}
+        told = shell.client.post("/api/v1/experiments/plan", json=asked, headers=shell.headers(Role.VIEWER)).json()
+        assert planned == {"units": told["units"], "days": told["days"]}
         assert "no experiments" in said("list")[1]
         out, err = said(*make, *metrics)
         assert ("5 %" in out, "assay experiments start refund-prompt" in err) == (True, True)
@@ -299,6 +304,8 @@ def test_the_commands_of_a_whole_experiment(shell: Shell, capsys: pytest.Capture
         (("--split", "60/30"), "sum to 90"),
         (("--split", "half"), "is no split"),
         (("--horizon", "14d"), "needs --users"),
+        (("--mde", "0.03"), "needs --baseline"),
+        (("--mde", "0.03", "--horizon", "200"), "give one"),
         (("--horizon", "soon"), "is no horizon"),
         (("--margin", "cost=5%"), "none of the metrics"),
         (("--margin", "resolution=-1"), "is no margin"),

@@ -15,7 +15,8 @@ from core.records import Principal, Role
 from experiments.splits import hash_of
 from store.control.control import Control
 from store.control.experiment_records import ExperimentRecord, LookRecord
-from store.control.records import ReleaseSpec
+from store.control.records import PlanSpec, ReleaseSpec
+from store.control.rollout_records import RolloutRecord, RolloutStatus
 from tests.store.control_rows import DEFINITION, experimented
 from tests.store.databases import ControlDatabase
 
@@ -137,6 +138,23 @@ def test_a_start_that_the_check_refuses_changes_nothing(control: Control) -> Non
     assert asked == [(["other"], ["v1", "v2"])]
     assert control.experiment(ACME, NAME).status == "draft"
     assert control.start_experiment(ACME, "other", 0.3, refuse, by=ANN).coverage == 1.0, "it runs already"
+
+
+def test_an_open_rollout_and_an_experiment_over_releases_exclude_each_other(control: Control) -> None:
+    rollout = RolloutRecord(
+        tenant=ACME, rollout_id="rollout_1", app="desk", baseline="v1", candidate="v2", status=RolloutStatus.RUNNING,
+        policy={}, policy_hash="", state={},
+    )  # fmt: skip
+    plan = PlanSpec(app="desk", baseline="v1", weights={"v1": 0.9, "v2": 0.1})
+    started(control)
+    with pytest.raises(Conflict, match="assay experiments stop refund-prompt"):
+        control.start_rollout(rollout, plan, "it begins", by=ANN)
+    control.stop_experiment(ACME, NAME, None, by=ANN)
+    control.start_rollout(rollout, plan, "it begins", by=ANN)
+    added(control, "tone")
+    with pytest.raises(Conflict, match="assay rollouts abort desk"):
+        control.start_experiment(ACME, "tone", 1.0, anything, by=ANN)
+    assert started(control, name="by-the-app", assigned_by="app").status == "running", "it moves nobody to a release"
 
 
 def test_a_dry_run_changes_nothing(control: Control) -> None:

@@ -24,19 +24,6 @@ _ROLES: Final = ("primary", "guardrail", "secondary")
 _DRAWN: Final = 20
 
 
-def sentence(metric: Row, variant: Row, control: str) -> str:
-    """The effect in one line, with both numbers: "resolution: 86.1% (v1) → 89.0% (v2), +2.9 points (+0.4 to +5.4)"."""
-    name, arm = one_line(metric["metric"], 60), one_line(variant["variant"], 40)
-    effect = variant.get("effect")
-    if not effect:
-        return f"{name}, {arm}: no estimate. {inert(variant.get('why_missing') or '', 300)}"
-    both = f"{words.value(metric, effect['control'])} ({one_line(control, 40)}) → "
-    both += f"{words.value(metric, effect['treatment'])} ({arm})"
-    ends = words.interval(metric, effect["low"], effect["high"])
-    share = "" if effect.get("relative") is None else f", {words.relative(effect['relative'])} of the control"
-    return f"{name}: {both}, {words.change(metric, effect['estimate'])} ({ends}){share}"
-
-
 def show(metrics: Sequence[Row]) -> None:
     """All metrics: a picture of those that can be shown as a share of the control, and all of them as a table."""
     rows = sorted(
@@ -102,10 +89,7 @@ def _table(rows: Sequence[tuple[Row, Row]], several: bool) -> None:
         "p adjusted": [_p(variant.get("p_adjusted")) for _, variant in rows],
         "Units": [_units(one) for one in effects],
         "Method": [_method(metric, variant) for metric, variant in rows],
-        "Why not": [_why_not(variant) for _, variant in rows],
     }
-    if not any(cells["Why not"]):
-        del cells["Why not"]
     lists.plain_table(
         cells,
         {
@@ -129,10 +113,19 @@ def _table(rows: Sequence[tuple[Row, Row]], several: bool) -> None:
             ),
             "Units": column.TextColumn(width=120),
             "Method": column.TextColumn(width=240),
-            "Why not": column.TextColumn(width=420),
         },
         "experiment-metrics",
     )
+    lacks = [
+        " ".join([one_line(metric["metric"], 60), *([one_line(variant["variant"], 40)] if several else [])])
+        + f": {why}"
+        for metric, variant in rows
+        if (why := inert(variant.get("why_missing"), 300))
+    ]
+    if lacks:
+        with st.container(key="assay-quiet-no-estimate", gap=None):
+            for said in lacks[:20]:
+                st.text(said)
 
 
 def _margin(metric: Row, effect: Row) -> str | None:
@@ -143,7 +136,7 @@ def _margin(metric: Row, effect: Row) -> str | None:
 
 
 def _p(found: float | None) -> str | None:
-    return None if found is None else words.number(found)
+    return None if found is None else words.p_value(found)
 
 
 def _units(effect: Row) -> str | None:
@@ -157,10 +150,6 @@ def _method(metric: Row, variant: Row) -> str | None:
     said += ["stratified"] if metric.get("headline") == "stratified" else []
     said += ["corrected for its judge"] if variant.get("corrected") else []
     return ", ".join(said)
-
-
-def _why_not(variant: Row) -> str | None:
-    return one_line(variant.get("why_missing"), 240) or None
 
 
 def bayes(metrics: Sequence[Row]) -> None:

@@ -29,7 +29,7 @@ def facts(definition: Row, told: Row) -> None:
             ("Unit", UNITS.get(str(definition["unit"]), definition["unit"])),
             ("Arms", _arms(definition["arms"])),
             ("Design", DESIGNS.get(str(definition.get("design")), definition.get("design"))),
-            ("Horizon", horizon and f"{horizon['units']:,} units{f' in {days} days' if days else ''}"),
+            ("Horizon", f"{horizon['units']:,} units{f' in {days} days' if days else ''}" if horizon else None),
             ("Alpha", f"{definition['alpha']:g}" if definition.get("alpha") else None),
             ("Started", _when(definition.get("started_at"))),
             ("Looked at", _when(told.get("looked_at"))),

@@ -72,7 +72,7 @@ def table(checks: Sequence[Row]) -> None:
             "State": [[_state(one)] for one in rows],
             "What was found": [one_line(one["text"], 600) for one in rows],
             "E-value": [_e_value(one) for one in rows],
-            "p": [None if one.get("p_value") is None else words.number(one["p_value"]) for one in rows],
+            "p": [None if one.get("p_value") is None else words.p_value(one["p_value"]) for one in rows],
         },
         {
             "Check": column.TextColumn(width=240),

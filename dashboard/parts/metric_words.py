@@ -24,7 +24,7 @@ def value(metric: Row, x: float | None) -> str:
         return f"{100 * x:.1f}%"
     match _unit(metric):
         case "usd":
-            return human.usd(x)
+            return _usd(x)
         case "ms":
             return human.duration(x)
         case _:
@@ -64,6 +64,11 @@ def e_value(log10: float | None) -> str:
     if log10 > 6:
         return f"10^{log10:.1f}"
     return f"{10**log10:,.0f}" if log10 >= 1 else f"{10**log10:.2g}"
+
+
+def p_value(x: float | None) -> str:
+    """ "0.012", "<0.0001"; an en dash for none."""
+    return "<0.0001" if x is not None and x < 0.0001 else number(x)
 
 
 def probability(x: float | None) -> str:
@@ -120,7 +125,7 @@ def _signed(metric: Row, x: float) -> str:
         case _ if metric.get("binary"):
             size = f"{abs(100 * x):.1f}" if abs(x) >= 0.0005 or x == 0 else f"{abs(100 * x):.2g}"
         case "usd":
-            size = human.usd(abs(x))
+            size = _usd(abs(x))
         case "ms":
             size = human.duration(abs(x))
         case _:
@@ -133,6 +138,14 @@ def _sign(x: float, size: str) -> str:
     if not any(digit in size for digit in "123456789"):
         return ""
     return "+" if x > 0 else _MINUS
+
+
+def _usd(x: float) -> str:
+    """As `human.usd`, but what a session costs differs in digits that are far behind the point."""
+    if not 0 < abs(x) < 0.01:
+        return human.usd(x)
+    digits = min(12, 2 - math.floor(math.log10(abs(x))))
+    return f"{_sign(min(x, 0.0), f'{abs(x):.{digits}f}') if x < 0 else ''}${abs(x):.{digits}f}"
 
 
 def _plain(x: float) -> str:

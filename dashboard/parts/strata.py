@@ -37,7 +37,8 @@ def show(metric: Row, stratum: Row, variant: Row, arms: tuple[str, str], key: st
 def _forest(metric: Row, stratum: Row, variant: Row, key: str) -> None:
     """The strata from the largest to the smallest; below them all units pooled, and the strata weighted together."""
     told = [one for one in stratum["levels"] if forest.drawable(one["estimate"], one["low"], one["high"])]
-    told = sorted(told, key=lambda one: -(one["n_control"] + one["n_treatment"]))
+    in_order = all(str(one["level"]).isdigit() for one in told)  # hours of the day
+    told = sorted(told, key=lambda one: 0 if in_order else -(one["n_control"] + one["n_treatment"]))
     total = sum(one["n_control"] + one["n_treatment"] for one in told) or 1
     lines = [_level(metric, one, total) for one in told[:_DRAWN]]
     n_levels = len(lines)
@@ -134,13 +135,13 @@ def _tests(stratum: Row, key: str) -> None:
             ends = f" ({words.number(cmh['low'])} to {words.number(cmh['high'])})"
         said.append(
             f"Odds ratio over all strata (Mantel-Haenszel): {words.number(cmh['odds_ratio'])}{ends}, "
-            f"p {words.number(cmh['p_value'])} (Cochran-Mantel-Haenszel)."
+            f"p {words.p_value(cmh['p_value'])} (Cochran-Mantel-Haenszel)."
         )
     if same := stratum.get("homogeneity"):
         word = "differs between strata" if (same["p_value"] or 1) < 0.05 else "may be the same in all strata"
         said.append(
             f"The effect {word}: {one_line(same.get('method') or 'homogeneity', 60)} "
-            f"{words.number(same['statistic'])} on {same['df']:g} df, p {words.number(same['p_value'])}."
+            f"{words.number(same['statistic'])} on {same['df']:g} df, p {words.p_value(same['p_value'])}."
         )
     if said:
         with st.container(key=f"assay-quiet-tests-{key}", gap=None):

@@ -13,18 +13,18 @@ from dashboard.parts import (
     address,
     arrow,
     effects,
+    experiment_decision,
     experiment_definition,
     experiment_health,
     exposure,
     frame,
     sequence_chart,
-    simpson,
     states,
     strata,
     verdict,
 )
 from dashboard.parts import metric_words as words
-from dashboard.text import inert, one_line
+from dashboard.text import one_line
 
 _WORDS: Final = {said.title: said for said in verdict.EXPERIMENT.values()}
 _COUNTED: Final = ("keep_running", "ship", "do_not_ship", "unhealthy", "inconclusive")
@@ -197,12 +197,12 @@ def _experiment(name: str) -> None:
         experiment_definition.show(definition)
         return
     experiment_health.failed(told["health"])
-    _verdict(told)
-    _reversals(told)
+    experiment_decision.show(told)
+    experiment_decision.reversals(told)
     st.subheader("Metrics", anchor=False)
     effects.show(told["metrics"])
     effects.bayes(told["metrics"])
-    _chosen_metric(told)
+    _chosen_metric(told, definition.get("strata") or [])
     st.subheader("Health", anchor=False)
     experiment_health.table(told["health"])
     st.subheader("Exposure", anchor=False)
@@ -234,65 +234,8 @@ def _not_begun(definition: Row) -> None:
         experiment_definition.commands(definition)
 
 
-def _verdict(told: Row) -> None:
-    """The word, the headline with both numbers, why, and with what caution."""
-    decision = told["decision"]
-    with st.container(border=True, key="assay-experiment-verdict", gap="small"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-            verdict.large(verdict.of(verdict.EXPERIMENT, decision["word"]), "experiment")
-            if decision.get("days_left"):
-                left = human.plural(round(decision["days_left"]), "day")
-                st.badge(f"about {left} left", icon=":material/schedule:", color="blue")
-        with st.container(key="assay-heading-small-headline"):
-            st.text(inert(decision["headline"], 600))
-        control = _control(told)
-        for metric in (one for one in told["metrics"] if one["role"] == "primary"):
-            for variant in metric["variants"]:
-                st.text(inert(effects.sentence(metric, variant, control), 500))
-        if decision["reasons"]:
-            with st.container(key="assay-quiet-reasons", gap=None):
-                for reason in decision["reasons"][:8]:
-                    st.text(inert(reason, 500))
-        if decision.get("caution"):
-            with st.container(horizontal=True, gap="small", key="assay-experiment-caution"):
-                st.badge("caution", icon=":material/warning:", color="orange")
-                st.text(inert(decision["caution"], 500))
-        _progress(told)
-
-
-def _progress(told: Row) -> None:
-    """How much of the horizon has been seen."""
-    horizon, fraction = told.get("horizon"), told.get("fraction")
-    if horizon and fraction is not None:
-        st.progress(min(1.0, max(0.0, float(fraction))))
-        of = f"{human.count(told['n_units'])} of {human.count(horizon['units'])} units"
-        st.caption(f"{of}, {100 * fraction:.0f}% of the horizon")
-    else:
-        st.caption(f"{human.count(told['n_units'])} units so far; without a horizon it may be stopped at any moment")
-
-
-def _reversals(told: Row) -> None:
-    """Every attribute whose strata turn a metric around."""
-    control = _control(told)
-    found = [one for one in told["strata"] if (one.get("simpson") or {}).get("flagged")]
-    for at, one in enumerate(sorted(found, key=lambda each: not _is_primary(told, each))[:3]):
-        metric, variant = _entry(told, one)
-        simpson.warned(metric, one, (control, str(one["variant"])), variant.get("pooled"), f"{at}")
-
-
-def _is_primary(told: Row, stratum: Row) -> bool:
-    return any(one["metric"] == stratum["metric"] and one["role"] == "primary" for one in told["metrics"])
-
-
-def _entry(told: Row, one: Row) -> tuple[Row, Row]:
-    """The metric and the variant's entry in it that a stratum or a look belongs to."""
-    metric = next((each for each in told["metrics"] if each["metric"] == one["metric"]), {"metric": one["metric"]})
-    variants: Sequence[Row] = metric.get("variants") or []
-    return metric, next((each for each in variants if each["variant"] == one["variant"]), {})
-
-
-def _chosen_metric(told: Row) -> None:
-    """One metric against the control, look by look and by stratum."""
+def _chosen_metric(told: Row, registered: Sequence[str]) -> None:
+    """One metric against the control, look by look and by stratum, those that were registered first."""
     pairs = [(str(metric["metric"]), str(variant["variant"])) for metric in told["metrics"] for variant in
              metric["variants"]]  # fmt: skip
     if not pairs:
@@ -300,7 +243,9 @@ def _chosen_metric(told: Row) -> None:
     several = len({variant for _, variant in pairs}) > 1
     st.subheader("One metric", anchor=False)
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        first = next((at for at, (name, _) in enumerate(pairs) if _is_primary(told, {"metric": name})), 0)
+        first = next(
+            (at for at, (name, _) in enumerate(pairs) if experiment_decision.is_primary(told, {"metric": name})), 0
+        )
         chosen: int = st.selectbox(
             "Metric",
             range(len(pairs)),
@@ -310,6 +255,7 @@ def _chosen_metric(told: Row) -> None:
             width=280,
         )
         mine = [one for one in told["strata"] if (str(one["metric"]), str(one["variant"])) == pairs[chosen]]
+        mine.sort(key=lambda one: one["attribute"] not in registered)
         attribute: int | None = None
         if mine:
             attribute = st.selectbox(
@@ -319,15 +265,11 @@ def _chosen_metric(told: Row) -> None:
                 key="experiment-attribute",
                 width=240,
             )
-    metric, variant = _entry(told, {"metric": pairs[chosen][0], "variant": pairs[chosen][1]})
+    metric, variant = experiment_decision.entry(told, {"metric": pairs[chosen][0], "variant": pairs[chosen][1]})
     looks = [one for one in told["sequence"] if (str(one["metric"]), str(one["variant"])) == pairs[chosen]]
     control = (variant.get("pooled") or {}).get("control")
     sequence_chart.draw(metric, looks, words.margin(metric, control), "experiment-looks")
     if attribute is None:
         st.caption("No strata were registered: with --strata ATTRIBUTE,… a new version is compared within each.")
         return
-    strata.show(metric, mine[attribute], variant, (_control(told), pairs[chosen][1]), "experiment")
-
-
-def _control(told: Row) -> str:
-    return str(told.get("control") or told["arms"][0]["variant"])
+    strata.show(metric, mine[attribute], variant, (experiment_decision.control(told), pairs[chosen][1]), "experiment")

@@ -1,0 +1,92 @@
+"""What an experiment says: the word, why, with what caution, and whatever its strata turn around."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from dashboard import human
+from dashboard.api import Row
+from dashboard.parts import simpson, verdict
+from dashboard.text import inert
+
+
+def show(told: Row) -> None:
+    """The word, the headline with both numbers, why, and with what caution."""
+    decision = told["decision"]
+    with st.container(border=True, key="assay-experiment-verdict", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            verdict.large(verdict.of(verdict.EXPERIMENT, decision["word"]), "experiment")
+            if decision.get("days_left"):
+                left = human.plural(round(decision["days_left"]), "day")
+                st.badge(f"about {left} left", icon=":material/schedule:", color="blue")
+        with st.container(key="assay-heading-small-headline"):
+            st.text(inert(decision["headline"], 600))
+        if reasons := _reasons(told):
+            with st.container(key="assay-quiet-reasons", gap=None):
+                for reason in reasons[:8]:
+                    st.text(inert(reason, 500))
+        if decision.get("caution"):
+            with st.container(horizontal=True, gap="small", key="assay-experiment-caution"):
+                st.badge("caution", icon=":material/warning:", color="orange")
+                st.text(inert(decision["caution"], 500))
+        _progress(told)
+
+
+def _reasons(told: Row) -> list[str]:
+    """Why, without what the page says in its own place: the headline, failed checks, reversals."""
+    said = [str(told["decision"]["headline"])]
+    said += [str(one["text"]) for one in told["health"] if one["status"] == "failed"]
+    reversals = [str(one["sentence"]) for one in _flagged(told) if one.get("sentence")]
+    return [
+        reason
+        for reason in map(str, told["decision"]["reasons"])
+        if not any((reason.partition(": ")[2] or reason) in one for one in said)
+        and not any(one[:80] in reason for one in reversals)
+    ]
+
+
+def _flagged(told: Row) -> list[Row]:
+    """Attributes whose strata say something else than all units; of those that say the same the first."""
+    found: dict[str, Row] = {}
+    for one in told["strata"]:
+        if (one.get("simpson") or {}).get("flagged"):
+            same = [one["metric"], one["variant"], *(line["level"] for line in one["simpson"]["table"])]
+            found.setdefault(str(same), one)
+    return list(found.values())
+
+
+def _progress(told: Row) -> None:
+    """How much of the horizon has been seen."""
+    horizon, fraction = told.get("horizon"), told.get("fraction")
+    if horizon and fraction is not None:
+        st.progress(min(1.0, max(0.0, float(fraction))))
+        of = f"{human.count(told['n_units'])} of {human.count(horizon['units'])} units"
+        st.caption(f"{of}, {100 * fraction:.0f}% of the horizon")
+    else:
+        st.caption(f"{human.count(told['n_units'])} units so far; without a horizon it may be stopped at any moment")
+
+
+def reversals(told: Row) -> None:
+    """Every attribute whose strata turn a metric around."""
+    name = control(told)
+    found = _flagged(told)
+    for at, one in enumerate(sorted(found, key=lambda each: not is_primary(told, each))[:3]):
+        metric, variant = entry(told, one)
+        simpson.warned(metric, one, (name, str(one["variant"])), variant.get("pooled"), f"{at}")
+
+
+def is_primary(told: Row, stratum: Row) -> bool:
+    return any(one["metric"] == stratum["metric"] and one["role"] == "primary" for one in told["metrics"])
+
+
+def entry(told: Row, one: Row) -> tuple[Row, Row]:
+    """The metric and the variant's entry in it that a stratum or a look belongs to."""
+    metric = next((each for each in told["metrics"] if each["metric"] == one["metric"]), {"metric": one["metric"]})
+    variants: Sequence[Row] = metric.get("variants") or []
+    return metric, next((each for each in variants if each["variant"] == one["variant"]), {})
+
+
+def control(told: Row) -> str:
+    return str(told.get("control") or told["arms"][0]["variant"])

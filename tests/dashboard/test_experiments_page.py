@@ -1,0 +1,203 @@
+"""The page Experiments in a browser, over a real server with a week of traffic in its databases."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.dashboard.conftest import Seen
+from tests.dashboard.experimented import DRAFT, REVERSED, SHIP, UNDER_WAY, Experimented, experimented_dashboard
+from tests.dashboard.test_hostile_pages import harmless, settled
+from tests.dashboard.test_judges_page import cells
+from tests.dashboard.test_pages import metric
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def experimented(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Experimented]:
+    with experimented_dashboard(tmp_path_factory.mktemp("experiments-page")) as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser: Browser, experimented: Experimented, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A fresh visit. Afterwards: no error on the console, no request to any other host."""
+    context = browser.new_context(viewport={"width": 1440, "height": 4200}, timezone_id="Europe/Berlin")
+    context.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    opened = context.new_page()
+    seen = [Seen(home=experimented.url), Seen(home=experimented.bare_url)]
+    seen[0].watch(opened)
+    seen[1].watch(opened)
+    yield opened
+    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
+        opened.screenshot(path=f"{folder}/{request.node.name[:60]}.png", full_page=True)
+    context.close()
+    assert set(seen[0].foreign) & set(seen[1].foreign) == set()
+    assert seen[0].complaints == []
+
+
+def word(page: Page, said: str) -> None:
+    """The verdict as people read it: in letters, beside its icon."""
+    heading = page.locator(".st-key-assay-verdict-experiment h2")
+    expect(heading).to_contain_text(said)
+    expect(heading.locator("[data-testid=stIconMaterial], span[role=img]").first).to_be_attached()
+
+
+def primary_of(told: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The primary metric and its only treatment."""
+    found = next(one for one in told["metrics"] if one["role"] == "primary")
+    return found, found["variants"][0]
+
+
+def drawn(page: Page, key: str, script: str) -> Any:
+    plot = page.locator(f".st-key-assay-chart-{key} .js-plotly-plot")
+    expect(plot).to_be_visible()
+    return plot.evaluate(script)
+
+
+def test_a_winner_is_told_large_with_both_numbers_and_its_caution(page: Page, experimented: Experimented) -> None:
+    told = experimented.analysis(SHIP)
+    assert told["decision"]["word"] == "ship"
+    page.goto(f"{experimented.url}/experiments?experiment={SHIP}")
+    word(page, "Ship")
+    verdict = page.locator(".st-key-assay-experiment-verdict")
+    _, variant = primary_of(told)
+    effect = variant["effect"]
+    expect(verdict).to_contain_text(f"{100 * effect['treatment']:.1f}% against {100 * effect['control']:.1f}%")
+    expect(page.locator(".st-key-assay-experiment-caution")).to_contain_text(told["decision"]["caution"])
+    for text in ("better", "not worse", f"+{100 * effect['estimate']:.1f} points"):
+        cells(page, "assay-grid-experiment-metrics", text)
+    expect(page.locator(".st-key-assay-quiet-no-estimate")).to_contain_text(
+        "latency, treatment: All units of both arms"
+    )
+
+
+def test_intervals_are_drawn_look_by_look_and_z_against_its_boundary(page: Page, experimented: Experimented) -> None:
+    told = experimented.analysis(SHIP)
+    looks = [one for one in told["sequence"] if one["metric"] == "resolution"]
+    assert len(looks) > 4
+    page.goto(f"{experimented.url}/experiments?experiment={SHIP}")
+    line = drawn(page, "experiment-looks-interval", "plot => plot.data[plot.data.length - 1].y")
+    assert line == pytest.approx([100 * one["estimate"] for one in looks])
+    band = drawn(page, "experiment-looks-interval", "plot => plot.data[0].y")
+    assert band == pytest.approx(
+        [*(100 * one["high"] for one in looks), *(100 * one["low"] for one in reversed(looks))]
+    )  # fmt: skip
+    upper, lower, z = drawn(page, "experiment-looks-boundary", "plot => plot.data.map(line => line.y)")
+    assert upper == pytest.approx([one["boundary"] for one in looks])
+    assert lower == pytest.approx([-one["boundary"] for one in looks])
+    assert z == pytest.approx([one["z"] for one in looks])
+
+
+def test_the_forest_has_every_stratum_and_both_wholes_and_names_stay_text(
+    page: Page, experimented: Experimented
+) -> None:
+    told = experimented.analysis(SHIP)
+    mine = next(one for one in told["strata"] if (one["attribute"], one["metric"]) == ("topic", "resolution"))
+    page.goto(f"{experimented.url}/experiments?experiment={SHIP}")
+    points = drawn(page, "forest-experiment", "plot => plot.data[plot.data.length - 1].x")
+    _, variant = primary_of(told)
+    levels = [one["estimate"] for one in mine["levels"] if one["estimate"] is not None]
+    assert len(levels) == 3
+    wholes = [variant[name]["estimate"] for name in ("pooled", "stratified")]
+    assert sorted(points) == pytest.approx(sorted(100 * one for one in [*levels, *wholes]))
+    expect(page.locator(".st-key-assay-chart-forest-experiment")).to_contain_text("<img src=x")
+    cells(page, "assay-grid-strata-experiment", re.compile("<img src=x"))
+    expect(page.locator(".st-key-assay-quiet-tests-experiment")).to_contain_text("Mantel-Haenszel")
+    expect(page.locator(".st-key-assay-quiet-hypothesis")).to_contain_text("**b**")
+    settled(page)
+    harmless(page)
+
+
+def test_failed_checks_come_first_and_there_is_no_verdict_to_ship(page: Page, experimented: Experimented) -> None:
+    told = experimented.analysis(REVERSED)
+    failed = [one for one in told["health"] if one["status"] == "failed"]
+    assert failed
+    page.goto(f"{experimented.url}/experiments?experiment={REVERSED}")
+    word(page, "Unhealthy")
+    first = page.locator(".st-key-assay-unhealthy-0")
+    expect(first).to_contain_text(failed[0]["text"])
+    place, below = first.bounding_box(), page.locator(".st-key-assay-experiment-verdict").bounding_box()
+    assert place is not None
+    assert below is not None
+    assert place["y"] < below["y"]
+    cells(page, "assay-grid-experiment-health", "failed")
+
+
+def test_a_reversal_is_a_sentence_two_pictures_and_a_table(page: Page, experimented: Experimented) -> None:
+    told = experimented.analysis(REVERSED)
+    mine = next(one for one in told["strata"] if (one["attribute"], one["metric"]) == ("topic", "resolution"))
+    assert mine["simpson"]["paradox"] == "reversed"
+    page.goto(f"{experimented.url}/experiments?experiment={REVERSED}")
+    said = page.locator(".st-key-assay-simpson-0")
+    expect(said).to_contain_text("Pooled and by topic they disagree")
+    expect(said).to_contain_text(mine["sentence"])
+    expect(metric(page, "As seen, pooled")).to_have_text(re.compile("^−"))
+    expect(metric(page, "Stratified")).to_have_text(re.compile(r"^\+"))
+    lines = drawn(page, "simpson-panels-0", "plot => plot.data.map(line => [line.xaxis, line.y[1] - line.y[0]])")
+    assert [axis for axis, _ in lines] == ["x", "x2", "x2"]
+    assert lines[0][1] < 0
+    assert all(rise > 0 for _, rise in lines[1:])
+    for text in ("easy", "80.0%", "20.0%"):
+        cells(page, "assay-grid-simpson-mix-0", text)
+    assert page.locator(".st-key-assay-simpson-1").count() == 0  # all strata together are the topic again
+
+
+def test_one_under_way_says_how_long(page: Page, experimented: Experimented) -> None:
+    told = experimented.analysis(UNDER_WAY)
+    page.goto(f"{experimented.url}/experiments?experiment={UNDER_WAY}")
+    word(page, "Keep running")
+    verdict = page.locator(".st-key-assay-experiment-verdict")
+    expect(verdict).to_contain_text(f"about {told['decision']['days_left']} days left")
+    expect(verdict).to_contain_text("240 of 5,000 units, 5% of the horizon")
+    days = drawn(page, "experiment-exposure-days", "plot => plot.data.map(bars => bars.y.reduce((a, b) => a + b, 0))")
+    assert days == [one["n_units"] for one in told["arms"]]
+
+
+def test_a_draft_says_what_begins_it(page: Page, experimented: Experimented) -> None:
+    page.goto(f"{experimented.url}/experiments?experiment={DRAFT}")
+    word(page, "Not started")
+    page.get_by_text("On the command line").click()
+    expect(page.get_by_text(f"assay experiments start {DRAFT}")).to_be_visible()
+
+
+def test_the_list_has_what_each_says_and_a_click_opens_one(page: Page, experimented: Experimented) -> None:
+    for name in (SHIP, UNDER_WAY, REVERSED):  # who looks keeps what was decided
+        experimented.analysis(name)
+    page.goto(f"{experimented.url}/experiments")
+    expect(metric(page, "Running")).to_have_text("3")
+    expect(metric(page, "Ship")).to_have_text("1")
+    for text in ("Ship", "Keep running", "Unhealthy", "draft"):
+        cells(page, "experiments-list", text)
+    box = page.locator(".st-key-experiments-list canvas").first.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 60, box["y"] + 38 + 19)  # those that run by name
+    expect(page).to_have_url(re.compile(f"experiment={REVERSED}"))
+
+
+def test_where_there_is_none_the_page_says_how_to_make_one(page: Page, experimented: Experimented) -> None:
+    page.goto(f"{experimented.bare_url}/experiments")
+    empty = page.locator(".st-key-assay-empty-experiments")
+    for command in ("assay experiments plan", "assay experiments create", "assay experiments analyze"):
+        expect(empty).to_contain_text(command)
+    page.get_by_role("button", name="Plan one").click()
+    expect(page).to_have_url(re.compile("/planner"))
+
+
+def test_an_unknown_one_is_said(page: Page, experimented: Experimented) -> None:
+    page.goto(f"{experimented.url}/experiments?experiment=nobody")
+    expect(page.locator(".st-key-assay-failure")).to_contain_text("nobody")
+
+
+def test_narrow_screens_do_not_overflow(page: Page, experimented: Experimented) -> None:
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.goto(f"{experimented.url}/experiments?experiment={REVERSED}")
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0

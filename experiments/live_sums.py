@@ -28,7 +28,8 @@ def metrics_of(definition: Definition, judged: Sequence[str]) -> list[str]:
 
 
 def levelled(cells: pl.DataFrame, attributes: Sequence[str], joined: Sequence[str]) -> pl.DataFrame:
-    """Cells with a column per attribute, named as it is, and `joined` with the registered ones together. Null becomes
+    """Cells with a column per attribute, named as it is, and where several are registered `joined` with all
+    of these. Null becomes
     UNKNOWN; what lies beyond the MOST_LEVELS largest levels, OTHER. An attribute that no unit has is left out."""
     frame = cells.rename({f"level_{index}": _column(name) for index, name in enumerate(attributes)})
     for name in attributes:
@@ -38,7 +39,7 @@ def levelled(cells: pl.DataFrame, attributes: Sequence[str], joined: Sequence[st
             continue
         frame = _largest(frame.with_columns(pl.col(column).fill_null(sums.UNKNOWN)), column, MOST_LEVELS)
     parts = [_column(name) for name in joined if _column(name) in frame.columns]
-    if parts:
+    if len(parts) > 1:
         frame = frame.with_columns(pl.concat_str(parts, separator=sums.JOIN).alias(_column(sums.JOINED)))
         frame = _largest(frame, _column(sums.JOINED), MOST_JOINED)
     return frame

@@ -146,9 +146,10 @@ def by_level(
 
 
 def attributes_of(frame: pl.DataFrame) -> list[str]:
-    """The attributes by which there are levels, sorted; the joined one last where it says more than one attribute."""
-    named = sorted(set(frame["attribute"].to_list()) - {ALL, JOINED, AGE})
-    return [*named, JOINED] if len(named) > 1 else named
+    """The attributes by which there are levels, sorted; the joined one last, if it is there and there are several."""
+    found = set(frame["attribute"].unique().to_list())
+    named = sorted(found - {ALL, JOINED, AGE})
+    return [*named, JOINED] if len(named) > 1 and JOINED in found else named
 
 
 def days_of(frame: pl.DataFrame, metric: str) -> list[dt.date]:

@@ -27,7 +27,6 @@ from store.tenant import TenantStore, around
 
 GATEWAY_SCOPE: Final = "assay.gateway"
 CHOSEN: Final = "assay.gateway.chosen"  # on the gateway's span of a session whose release the caller chose
-EARLY_S: Final = 3600  # no score is older than its session; a clock that is behind by an hour is forgiven
 OF_TURNS: Final = ("n_turns", "n_errors", "n_timed", "latency_ms", "tokens", "cost_usd")
 ABOUT: Final = ("session_id", "user_id", "release", "variant", "environment", "start_ns", "end_ns", "first_trace")
 _WANTED: Final = frozenset(
@@ -133,11 +132,8 @@ def bind(store: TenantStore, asked: FactsAsked) -> Bound:
         "runs": pa.table({"run_id": pa.array(asked.runs, pa.string())}),
         "chosen": pa.table({"session_id": pa.array(chosen, pa.string())}),
     }
-    early = max(window.start_ns - EARLY_S * NS_PER_S, -(2**63))
-    scores = Window(start_ns=early, end_ns=LAST_NS)
-    return Bound(
-        shape=shape, values=values, given=given, windows={"turns": until_now, "scores": scores, "spans": until_now}
-    )
+    windows = dict.fromkeys(("turns", "scores", "spans"), until_now)  # a score that is older than its session is told
+    return Bound(shape=shape, values=values, given=given, windows=windows)
 
 
 def chosen_sessions(store: TenantStore, app: str, window: Window, as_of_ns: int | None = None) -> list[str]:

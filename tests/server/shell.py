@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.testclient import TestClient
 
+from core.clock import Clock, system_clock
 from core.ids import TenantId
 from core.records import Role
 from server.app import create_app
@@ -38,9 +39,9 @@ class Shell:
 
 
 @contextmanager
-def running_shell(folder: Path, **settings: Any) -> Iterator[Shell]:
+def running_shell(folder: Path, clock: Clock = system_clock, **settings: Any) -> Iterator[Shell]:
     """Builds and at the end closes it."""
-    services = build_services(Settings(data=folder / "data", **settings))
+    services = build_services(Settings(data=folder / "data", **settings), clock)
     keys = {}
     for tenant in (AIRLINE, SHOP):
         services.control.ensure_tenant(tenant)

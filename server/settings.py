@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from core.errors import InvalidInput
-from server.urls import checked_folder, checked_url
+from server.urls import checked_callee, checked_folder, checked_url
 
 ENV_PREFIX: Final = "ASSAY_"
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -39,6 +39,7 @@ PORTS: Final = (
 )
 
 _QUOTA: Final = re.compile(r"(\*|[a-z0-9][a-z0-9_-]*)=[1-9][0-9]{0,14}")
+REPOSITORY: Final = re.compile(r"([^=\s]{1,200})=([\w.-]{1,100}/[\w.-]{1,100})(?:@([\w.-]{1,100}))?")
 _RELATIVE_SQLITE: Final = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:?].*)")
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -80,9 +81,15 @@ class Settings(BaseSettings):
     bootstrap_key: SecretStr | None = None
     gateway_config: Path | None = None  # None: gateway.yaml in `data`, if it is there
     evaluators_dir: Path | None = None  # the operator's own evaluators; None: evaluators in `data`
+    rollout_webhooks: Annotated[tuple[str, ...], NoDecode] = ()  # who is told what rollouts do: docs/deploying.md
+    rollout_webhook_key: SecretStr | None = None  # signs it
+    rollout_webhooks_private: bool = False  # http, and addresses within the network, may be called
+    github_deployments: Annotated[tuple[str, ...], NoDecode] = ()  # APP=OWNER/REPOSITORY[@ENVIRONMENT]
+    github_token: SecretStr | None = None
+    github_api_url: str = "https://api.github.com"
     collector_url: str | None = None  # where the gateway sends its spans; None: `http_port` of this machine
 
-    @field_validator("trusted_hosts", "tenant_bytes_s", mode="before")
+    @field_validator("trusted_hosts", "tenant_bytes_s", "rollout_webhooks", "github_deployments", mode="before")
     @classmethod
     def _hosts(cls, value: object) -> object:
         if isinstance(value, str):
@@ -103,6 +110,20 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return checked_folder(value.absolute())
+
+    @field_validator("github_deployments")
+    @classmethod
+    def _repositories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if bad := [part for part in value if not REPOSITORY.fullmatch(part)]:
+            raise ValueError(f"{bad[0]!r} names no repository; write APP=OWNER/REPOSITORY or APP=OWNER/REPOSITORY@NAME")
+        return value
+
+    @field_validator("github_api_url")
+    @classmethod
+    def _of_github(cls, value: str) -> str:
+        if not re.fullmatch(r"https://[^/@\s?#]+(/[^@\s?#]*)?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?", value):
+            raise ValueError("write https:// and the host, of GitHub Enterprise Server with /api/v3")
+        return value.rstrip("/")
 
     @field_validator("collector_url")
     @classmethod
@@ -147,6 +168,17 @@ class Settings(BaseSettings):
                 f"host {self.host!r} is reachable from other machines, without TLS; put a TLS proxy in front and say "
                 "--i-know, or keep 127.0.0.1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _told_with_secrets(self) -> Settings:
+        for address in self.rollout_webhooks:
+            checked_callee(address, private=self.rollout_webhooks_private)
+        key = self.rollout_webhook_key
+        if self.rollout_webhooks and (key is None or len(key.get_secret_value()) < 16):
+            raise ValueError("rollout_webhooks needs rollout_webhook_key, 16 characters or more, to sign what is sent")
+        if self.github_deployments and self.github_token is None:
+            raise ValueError("github_deployments needs github_token; set ASSAY_GITHUB_TOKEN")
         return self
 
     @property

@@ -1,12 +1,16 @@
-"""Addresses and folders among the settings, checked before anything is started. Nothing is asked or opened.
+"""Addresses and folders among the settings, checked before anything is started, and addresses that are about to be
+called. Nothing but names is asked, and nothing opened.
 
 What is raised repeats no value of a URL: it may carry a password.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -47,3 +51,66 @@ def checked_folder(value: Path) -> Path:
             if path.exists() and not path.is_dir():
                 raise ValueError(f"{path} is not a folder")
     return value
+
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_METADATA_6: Final = ipaddress.IPv6Address("fd00:ec2::254")  # what 169.254.169.254 is on IPv6 at AWS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callee:
+    """An address that may be called: `url` names the very address that was checked, so that a name which leads
+    elsewhere a moment later changes nothing; `host` is for the header and for the certificate."""
+
+    url: str
+    host: str
+    name: str
+
+
+def checked_callee(value: str, *, private: bool) -> str:
+    """`value` when its form may be called: https, or http where `private`, without user, fragment and white space.
+    Raises ValueError saying what to write."""
+    try:
+        parts = urlsplit(value)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        named, parts = False, urlsplit("")
+    if not named or parts.username is not None or parts.fragment or re.search(r"[\s\x00-\x1f]", value):
+        raise ValueError("not an address that can be called; write https://host/path")
+    if parts.scheme not in ("https", "http") or (parts.scheme == "http" and not private):
+        raise ValueError("only https is called; say rollout_webhooks_private for http within your network")
+    return value
+
+
+def callee(value: str, *, private: bool) -> Callee:
+    """Where a checked address leads now. Raises ValueError when it leads to an address that may not be called: one of
+    this machine or network unless `private`, link-local, multicast and unspecified ones never."""
+    parts = urlsplit(checked_callee(value, private=private))
+    name = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{name} is not found: {error}") from None
+    addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
+    for address in addresses:
+        if not _may_be_called(address, private=private):
+            raise ValueError(f"{name} leads to {address}, which is not called")
+    chosen = addresses[0]
+    shown = f"[{chosen}]" if chosen.version == 6 else str(chosen)
+    path = parts.path or "/"
+    query = f"?{parts.query}" if parts.query else ""
+    return Callee(url=f"{parts.scheme}://{shown}:{port}{path}{query}", host=parts.netloc, name=name)
+
+
+def _may_be_called(address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, private: bool) -> bool:
+    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    if inner is not None:
+        return _may_be_called(inner, private=private)
+    if address.version == 6 and address in _NAT64:
+        return _may_be_called(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), private=private)
+    if address.is_link_local or address.is_multicast or address.is_unspecified or address == _METADATA_6:
+        return False
+    if address.is_loopback or address.is_private:
+        return private
+    return address.is_global

@@ -102,6 +102,8 @@ def _server(settings: Settings) -> int:
     from server.judging import JudgeRunner
     from server.own_evaluators import install_own
     from server.rolling import RolloutRunner
+    from server.rollout_targets import targets_of
+    from server.rollout_telling import RolloutTeller
     from server.running import Runner
     from server.scheduler import Scheduler
     from server.wiring import build_services
@@ -117,6 +119,8 @@ def _server(settings: Settings) -> int:
     judges.start()
     rollouts = RolloutRunner(services)
     rollouts.start()
+    teller = RolloutTeller(services, targets_of(settings))
+    teller.start()
     scheduler = Scheduler(services)
     scheduler.start()
     try:
@@ -138,6 +142,7 @@ def _server(settings: Settings) -> int:
         runner.close()
         judges.close()
         rollouts.close()
+        teller.close()
         own.close()
         services.control.close()
     return ExitCode.OK

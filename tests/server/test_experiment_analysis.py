@@ -60,9 +60,9 @@ def test_an_experiment_is_analysed_from_its_traces(world: Live, capsys: pytest.C
     assert (listed["word"], listed["headline"]) == ("ship", told["decision"]["headline"])
     with served(world.shell.services) as url:
         key = world.shell.keys[AIRLINE, Role.VIEWER]
-        assert main(["experiments", "show", NAME, "--url", url, "--api-key", key]) == ExitCode.OK
+        assert main(["experiments", "show", NAME, "--url", url, "--key", key]) == ExitCode.OK
         shown = capsys.readouterr().out
-        assert main(["experiments", "show", NAME, "--url", url, "--api-key", key, "--json"]) == ExitCode.OK
+        assert main(["experiments", "show", NAME, "--url", url, "--key", key, "--json"]) == ExitCode.OK
     printed = json.loads(capsys.readouterr().out)
     assert told["decision"]["headline"] in " ".join(shown.split())
     assert "treatment (v2, weight 50)" in shown

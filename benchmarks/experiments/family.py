@@ -2,10 +2,10 @@
 
 python -m benchmarks.experiments.family [--reps 2000]
 
-Metrics correlate at .3, 100 units an arm a day, z from the product's contrasts. naive: each metric at each look.
-bonferroni: group-sequential at alpha / 10. holm: Holm over the ten least repeated p-values so far. roles: what the
-product says with one primary at alpha, three guardrails by Holm and six secondaries by Benjamini-Hochberg; the
-chance that anything decided by (primary or guardrails) is wrong, and that anything at all is marked.
+Metrics correlate at .3, mean 4 and sd 1, 100 units an arm a day, contrasts and findings are the product's. naive: each
+metric at each look. bonferroni: group-sequential at alpha / 10. holm: Holm over the ten least repeated p-values. Then
+the product's roles: a primary with nine guardrails of margin 0.1 (guarded), or with three guardrails and six
+secondaries, where the primary or a guardrail is wrong (decided_by), and where anything is marked (marked).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 from benchmarks.evaluators.throughput import ROOT, commit, machine
 from benchmarks.experiments.simulated import summed
-from evaluators.statistics.multiplicity import benjamini_hochberg, holm
+from evaluators.statistics.multiplicity import holm
+from experiments.analysed import Finding
+from experiments.findings import settled, weighed
+from experiments.looks import Look, Path, Plan, held
+from experiments.records import Better, Design, MetricRole, MetricSpec
 from experiments.statistics.effects import contrast, z_of
 from experiments.statistics.records import Moments, NoEffect
-from experiments.statistics.sequential import at_look
 from experiments.statistics.spending import bounds
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "experiment_family.json"
@@ -38,7 +41,16 @@ RHO: Final = 0.3
 
 Array = NDArray[np.float64]
 Told = dict[str, Any]
+UNITS: Final = 2 * PER_LOOK * LOOKS
 FRACTIONS: Final = tuple((look + 1) / LOOKS for look in range(LOOKS))
+PLAN: Final = Plan(
+    design=Design.GROUP_SEQUENTIAL,
+    horizon_units=UNITS,
+    looks=tuple(
+        Look(day=date(2026, 1, 1) + timedelta(days=look), n_units=round(one * UNITS), fraction=one)
+        for look, one in enumerate(FRACTIONS)
+    ),
+)
 
 
 def main() -> None:
@@ -64,31 +76,39 @@ def main() -> None:
     print(json.dumps(result, indent=1))
 
 
-NAMES: Final = ("naive", "bonferroni", "holm", "roles_decided_by", "roles_anything")
+NAMES: Final = ("naive", "bonferroni", "holm", "guarded", "decided_by", "marked")
 
 
 def errors(chance: np.random.Generator) -> list[bool]:
     """One experiment: whether anything is wrong, by each of NAMES."""
-    z, p = np.zeros((METRICS, LOOKS)), np.ones((METRICS, LOOKS))
     arms = [arm(chance) for _ in range(2)]
-    for metric in range(METRICS):
-        for look in range(LOOKS):
-            found = contrast(arms[0][metric][look], arms[1][metric][look])
-            if isinstance(found, NoEffect):
-                continue
-            told = at_look(found, ALPHA, FRACTIONS[: look + 1])
-            z[metric, look], p[metric, look] = told.z, told.always_p
-    so_far = p.min(axis=1).tolist()
-    primary = bool((np.abs(z[0]) > np.array(bounds(FRACTIONS, ALPHA))).any())
-    guardrails = min(holm(so_far[1 : 1 + GUARDRAILS])) <= ALPHA
-    secondaries = min(benjamini_hochberg(so_far[1 + GUARDRAILS :])) <= ALPHA
+    seen = [
+        Path(seen=tuple(contrast(*pair) for pair in zip(one, two, strict=True))) for one, two in zip(*arms, strict=True)
+    ]
+    z = np.array([[found.z for found in path.seen if not isinstance(found, NoEffect)] for path in seen])
+    guarded = marked(seen, METRICS - 1)
+    mixed = marked(seen, GUARDRAILS)
+    none = [held(path, PLAN, ALPHA) for path in seen]
     return [
         bool((np.abs(z) > z_of(ALPHA)).any()),
         bool((np.abs(z) > np.array(bounds(FRACTIONS, ALPHA / METRICS))).any()),
-        min(holm(so_far)) <= ALPHA,
-        primary or guardrails,
-        primary or guardrails or secondaries,
+        min(holm([min(one.above_p, one.below_p) for one in none])) <= ALPHA,
+        any(guarded),
+        any(mixed[: 1 + GUARDRAILS]),
+        any(mixed),
     ]
+
+
+def marked(seen: list[Path], n_guardrails: int) -> list[bool]:
+    """Which metrics the product calls better or worse: first the primary, then guardrails, then secondaries."""
+    roles = [MetricRole.PRIMARY, *[MetricRole.GUARDRAIL] * n_guardrails]
+    roles += [MetricRole.SECONDARY] * (METRICS - len(roles))
+    specs = [
+        MetricSpec(name=str(k), role=role, better=Better.HIGHER, margin=0.1 if role is MetricRole.GUARDRAIL else None)
+        for k, role in enumerate(roles)
+    ]
+    told = [weighed(spec, "treatment", path, PLAN, ALPHA) for spec, path in zip(specs, seen, strict=True)]
+    return [one.finding in (Finding.BETTER, Finding.WORSE) for one in settled(told, ALPHA, 1)]
 
 
 def arm(chance: np.random.Generator) -> list[list[Moments]]:
@@ -96,7 +116,7 @@ def arm(chance: np.random.Generator) -> list[list[Moments]]:
     n = PER_LOOK * LOOKS
     shared = chance.normal(0, math.sqrt(RHO), n)
     own = chance.normal(0, math.sqrt(1 - RHO), (METRICS, n))
-    return [summed((shared + one, np.ones(n), np.zeros(n)), LOOKS) for one in own]
+    return [summed((4 + shared + one, np.ones(n), np.zeros(n)), LOOKS) for one in own]
 
 
 if __name__ == "__main__":

@@ -67,16 +67,14 @@ BY_STRATUM = {"attribute": pl.String(), "level": pl.String(), "variant": pl.Stri
 @dataclass(frozen=True, kw_only=True)
 class Looked:
     """When and at what. `days`: the looks, each a complete day (UTC) of first exposures, the last one now; none yet:
-    nothing is estimated. `unit_rows`: by metric, frames of UNIT_ROWS, for arms of under 50 units. `observations`: by
-    metric, columns unit, variant, value, for quantiles. `corrected`: by metric and variant, of metrics that a judge
-    scores. `sampled`: unit rows are a sample, said so."""
+    nothing is estimated. `observations`: by metric, columns unit, variant, value, for quantiles; `sampled`: they are of a
+    sample of the units. `corrected`: by metric and variant, of metrics that a judge scores."""
 
     at_ns: int
     started_at_ns: int | None
     days: tuple[dt.date, ...]
     exposure: Exposure
     status: ExperimentStatus = ExperimentStatus.RUNNING
-    unit_rows: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     observations: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     corrected: Mapping[tuple[str, str], Effect | NoEffect] = field(default_factory=dict)
     sampled: bool = False

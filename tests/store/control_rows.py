@@ -20,6 +20,8 @@ from store.control.judge_records import (
 )
 from store.control.label_records import AnnotationRecord, QueueRecord, TaskRecord
 from store.control.labelling import TaskChange
+from store.control.records import PlanSpec, ReleaseSpec
+from store.control.rollout_records import CheckRecord, Happened, RolloutMove, RolloutRecord, RolloutStatus
 
 JUDGE_VERSION: Final = "0123456789ab"
 
@@ -186,3 +188,32 @@ def experimented(control: Control, tenant: TenantId) -> None:
     control.add_experiment(tenant, "refund-prompt", "desk", DEFINITION, by=by)
     control.start_experiment(tenant, "refund-prompt", 0.5, lambda one, running, releases: None, by=by)
     control.set_overrides(tenant, "refund-prompt", {"user": "treatment"}, by=by)
+
+
+def rolled_out(control: Control, tenant: TenantId) -> None:
+    """A row in every table of rollouts: one is at its first step."""
+    by = Principal(tenant=tenant, role=Role.ADMIN, name="ann")
+    for name in ("v1", "v2"):
+        control.register_release(tenant, ReleaseSpec(app="shop", name=name), by=by)
+    record = RolloutRecord(
+        tenant=tenant,
+        rollout_id="ro_1",
+        app="shop",
+        baseline="v1",
+        candidate="v2",
+        status=RolloutStatus.WAITING,
+        policy={"alpha": 0.05, "bypass": None},
+        policy_hash="ab" * 32,
+        state={"step": -1},
+    )
+    plan = PlanSpec(app="shop", baseline="v1", weights={"v1": 0.9, "v2": 0.1})
+    move = RolloutMove(
+        before=control.start_rollout(record, plan, "v2 over v1 \u00e9", by=by),
+        status=RolloutStatus.RUNNING,
+        state={"step": 0},
+        block={"of": {"cost": [1, 0, 0, 9, 0.5, 0]}},
+        events=[Happened(kind="step", text="step 1", certified=True)],
+        certificate={"digest": "cd" * 32},
+    )
+    control.move_rollout(move)
+    control.report_check(tenant, CheckRecord(app="shop", release="v2", name="licence", passed=True), by=by)

@@ -18,7 +18,7 @@ from store.control.integrity import look_over_server
 from store.control.online import OnlineChoice
 from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
-from tests.store.control_rows import decided, experimented, judged, labelled
+from tests.store.control_rows import decided, experimented, judged, labelled, rolled_out
 from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
 from tests.store.test_control_runs import SPEC, trials_of
 
@@ -46,6 +46,7 @@ def filled(database: ControlDatabase) -> Control:
     judged(control, ACME)
     labelled(control, ACME)
     experimented(control, ACME)
+    rolled_out(control, ACME)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
 

@@ -69,12 +69,17 @@ def _progress(told: Row) -> None:
 
 
 def reversals(told: Row) -> None:
-    """Every attribute whose strata turn a metric around."""
-    name = control(told)
+    """Every attribute whose strata turn the primary metric around, with pictures; of other metrics the sentence."""
     found = _flagged(told)
-    for at, one in enumerate(sorted(found, key=lambda each: not is_primary(told, each))[:3]):
+    for at, one in enumerate([each for each in found if is_primary(told, each)][:3]):
         metric, variant = entry(told, one)
-        simpson.warned(metric, one, (name, str(one["variant"])), variant.get("pooled"), f"{at}")
+        simpson.warned(metric, one, (control(told), str(one["variant"])), variant.get("pooled"), f"{at}")
+    others = [one for one in found if not is_primary(told, one)]
+    if not others:
+        return
+    with st.expander("Strata and the other metrics", icon=":material/swap_vert:", key="assay-simpson-others"):
+        for one in others[:12]:
+            st.text(inert(f"{one['metric']}, {one['variant']}: {one['simpson']['sentence']}", 900))
 
 
 def is_primary(told: Row, stratum: Row) -> bool:

@@ -12,7 +12,7 @@ from dashboard.text import chart_text
 
 _ROW_PX: Final = 52
 _NAME: Final = 30
-_FAR: Final = 4.0  # of the widths of a typical interval: ends beyond are cut and marked
+_FAR: Final = 1.5  # of the widths of a typical interval: ends beyond are cut and marked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,20 @@ def _traces(
         }
         for one, place, colour in zip(lines, places, colours, strict=True)
     ]
+    cut = [(ends[0], place, "triangle-left") for one, place in zip(lines, places, strict=True) if one.low < ends[0]]
+    cut += [(ends[1], place, "triangle-right") for one, place in zip(lines, places, strict=True) if one.high > ends[1]]
+    if cut:
+        drawn.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [x for x, _, _ in cut],
+                "y": [place for _, place, _ in cut],
+                "marker": {"symbol": [symbol for _, _, symbol in cut], "size": 11, "color": shade["grey"]},
+                "cliponaxis": False,
+                "hovertemplate": "goes on beyond the chart<extra></extra>",
+            }
+        )
     losses = [(one.may_lose, place) for one, place in zip(lines, places, strict=True) if one.may_lose is not None]
     if losses:
         drawn.append(

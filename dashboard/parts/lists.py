@@ -173,5 +173,6 @@ def plain_table(columns: Mapping[str, Sequence[object]], config: dict[str, Any],
             column_config=config,
             placeholder="–",
             row_height=36,
+            height="content",
             lazy=False,  # asking would import pandas
         )

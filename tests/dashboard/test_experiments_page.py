@@ -74,9 +74,7 @@ def test_a_winner_is_told_large_with_both_numbers_and_its_caution(page: Page, ex
     expect(page.locator(".st-key-assay-experiment-caution")).to_contain_text(told["decision"]["caution"])
     for text in ("better", "not worse", f"+{100 * effect['estimate']:.1f} points"):
         cells(page, "assay-grid-experiment-metrics", text)
-    expect(page.locator(".st-key-assay-quiet-no-estimate")).to_contain_text(
-        "latency, treatment: All units of both arms"
-    )
+    expect(page.locator(".st-key-assay-quiet-no-estimate")).to_contain_text("latency: All units of both arms")
 
 
 def test_intervals_are_drawn_look_by_look_and_z_against_its_boundary(page: Page, experimented: Experimented) -> None:
@@ -148,6 +146,9 @@ def test_a_reversal_is_a_sentence_two_pictures_and_a_table(page: Page, experimen
     for text in ("easy", "80.0%", "20.0%"):
         cells(page, "assay-grid-simpson-mix-0", text)
     assert page.locator(".st-key-assay-simpson-1").count() == 0  # all strata together are the topic again
+    page.get_by_text("Strata and the other metrics").click()
+    others = [one for one in told["strata"] if (one["simpson"] or {}).get("flagged") and one["metric"] == "cost"]
+    expect(page.locator(".st-key-assay-simpson-others")).to_contain_text(others[0]["sentence"][:60])
 
 
 def test_one_under_way_says_how_long(page: Page, experimented: Experimented) -> None:

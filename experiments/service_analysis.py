@@ -10,11 +10,12 @@ from math import sqrt
 
 import polars as pl
 
+from core.clock import NS_PER_S
 from core.ids import TenantId
 from core.windows import Window
 from evaluators.catalogue import BY_NAME
 from experiments import sums
-from experiments.analysed import BY_DAY, BY_STRATUM, Analysis, ArmExposure, Exposure, Looked
+from experiments.analysed import BY_DAY, BY_STRATUM, Analysis, ArmExposure, Decision, Exposure, Looked
 from experiments.analysis import analyse
 from experiments.metrics import BUILT_IN
 from experiments.records import Arm, Definition, ExperimentStatus
@@ -62,6 +63,7 @@ def analysis_of(
     record = _record(control, tenant, name, version)
     definition = definition_of(record)
     found = analyse(definition, *_looked(control, store, record, definition, judges, now_ns, as_of_ns))
+    found = replace(found, decision=_registered_late(found.decision, record))
     if as_of_ns is None and record.started_at_ns is not None:
         said = found.decision
         n_units = found.looked.exposure.n_units
@@ -69,6 +71,18 @@ def analysis_of(
         if record.look is None or replace(record.look, at_ns=now_ns) != look:
             control.note_look(tenant, name, record.version, look)
     return found
+
+
+def _registered_late(said: Decision, record: ExperimentRecord) -> Decision:
+    """With a caution where what is registered could be chosen by what had come."""
+    if record.started_at_ns is None or record.started_at_ns >= record.made_at_ns:
+        return said
+    hours = (record.made_at_ns - record.started_at_ns) / (3600 * NS_PER_S)
+    late = (
+        f"Registered {hours:.3g} hours after its first units came: metrics, margins and horizon could be chosen by "
+        "what was seen by then, and no interval allows for that."
+    )
+    return replace(said, caution=late if said.caution is None else f"{said.caution} {late}")
 
 
 def _record(control: Control, tenant: TenantId, name: str, version: int | None) -> ExperimentRecord:

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.errors import AssayError
+from core.errors import AssayError, InvalidInput
 from core.ids import TenantId
 from core.records import Principal
 from experiments.definition import drawn_up, may_start, slot_for
-from experiments.records import UnitKind
+from experiments.records import AssignedBy, UnitKind
 from experiments.registered import as_json, definition_of
 from experiments.splits import Placement, override_of, placed
 from store.control.control import Control
@@ -41,9 +41,15 @@ def register(
     return Registered(record=record, is_new=is_new, warnings=_warnings(control, record, others))
 
 
-def start(control: Control, name: str, coverage: float, *, by: Principal, dry_run: bool) -> ExperimentRecord:
-    """Starts the newest version. Raises NotFound, InvalidInput, Conflict."""
-    return control.start_experiment(by.tenant, name, coverage, _check, by=by, dry_run=dry_run)
+def start(
+    control: Control, name: str, coverage: float, *, by: Principal, dry_run: bool, from_ns: int | None = None
+) -> ExperimentRecord:
+    """Starts the newest version, `from_ns` on where the app has assigned units since then. Raises NotFound,
+    InvalidInput, Conflict."""
+    if from_ns is not None and definition_of(control.experiment(by.tenant, name)).assigned_by is not AssignedBy.APP:
+        said = "only what the app assigns can have begun before it is started here: the gateway begins with the start"
+        raise InvalidInput(said, field="since")
+    return control.start_experiment(by.tenant, name, coverage, _check, by=by, from_ns=from_ns, dry_run=dry_run)
 
 
 def assigned(

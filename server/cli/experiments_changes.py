@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from server.cli.connection import client_of
+from server.cli.filters import duration
 from server.cli.outcome import CommandFailed, ExitCode
 
 
@@ -16,6 +17,12 @@ def name_arguments(parser: argparse.ArgumentParser) -> None:
     _named(parser)
     parser.add_argument(
         "--coverage", type=share, default=1.0, metavar="SHARE", help="of its units that take part, as 0.1 or 10%%"
+    )
+    parser.add_argument(
+        "--since",
+        type=duration,
+        metavar="48h",
+        help="how long the app has assigned units already (--assigned-by app)",
     )
 
 
@@ -41,7 +48,7 @@ def override_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_start(args: argparse.Namespace) -> int:
     """Starts the newest version. Raises CommandFailed."""
-    return _changed(args, "start", {"coverage": args.coverage})
+    return _changed(args, "start", {"coverage": args.coverage, "since": args.since})
 
 
 def run_ramp(args: argparse.Namespace) -> int:

@@ -87,6 +87,12 @@ class WantedCoverage(BaseModel):
     dry_run: bool = False
 
 
+class WantedStart(WantedCoverage):
+    """With `since`, such as 48h: the app has assigned units for so long already."""
+
+    since: Annotated[str, Field(max_length=20)] | None = None
+
+
 class WantedStop(BaseModel):
     """Why it ends."""
 

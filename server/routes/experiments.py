@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict
 
-from core.errors import Conflict
+from core.clock import NS_PER_S
+from core.errors import Conflict, InvalidInput
 from core.records import Principal, Role
+from core.windows import parse_duration_s
 from experiments import service_definitions
 from experiments.records import UnitKind
 from experiments.splits import Placement, Reason
@@ -23,6 +25,7 @@ from server.routes.experiment_shapes import (
     WantedCoverage,
     WantedExperiment,
     WantedOverrides,
+    WantedStart,
     WantedStop,
     next_step,
     row_told,
@@ -39,6 +42,7 @@ router = APIRouter(
 Experimenter = Annotated[Principal, Depends(needs(Role.POWER_USER))]
 Viewer = Annotated[Principal, Depends(needs(Role.VIEWER))]
 OfExperiment = Annotated[Name, Path()]
+_MOST_BACK_S: Final = 366 * 86_400
 _WHY: Final = {
     Reason.OVERRIDE: "a tester's override; it never counts",
     Reason.HOLDOUT: "held out of the app's experiments",
@@ -103,11 +107,13 @@ def read_experiment(name: OfExperiment, caller: Viewer, services: ServicesOf) ->
 
 
 @router.post("/experiments/{name}/start", response_model=ChangedExperiment)
-def start_experiment(
-    name: OfExperiment, wanted: WantedCoverage, caller: Experimenter, services: ServicesOf
-) -> Response:
-    """Begins to assign units. Raises NotFound, Conflict, InvalidInput for releases that are not registered."""
-    record = service_definitions.start(services.control, name, wanted.coverage, by=caller, dry_run=wanted.dry_run)
+def start_experiment(name: OfExperiment, wanted: WantedStart, caller: Experimenter, services: ServicesOf) -> Response:
+    """Begins to assign units. Raises NotFound, Conflict, InvalidInput for releases that are not registered, and for a
+    `since` of what the gateway assigns."""
+    from_ns = None if wanted.since is None else services.clock() - _back_ns(wanted.since)
+    record = service_definitions.start(
+        services.control, name, wanted.coverage, by=caller, dry_run=wanted.dry_run, from_ns=from_ns
+    )
     return answer(_changed(record, dry_run=wanted.dry_run))
 
 
@@ -137,6 +143,13 @@ def read_assignments(asked: Annotated[OfUnit, Query()], caller: Viewer, services
     kind = UnitKind(asked.unit_kind)
     found = service_definitions.assigned(services.control, caller.tenant, asked.app, asked.unit, kind)
     return answer({"items": [_assignment(record, one) for record, one in found], "next_cursor": None})
+
+
+def _back_ns(text: str) -> int:
+    seconds = parse_duration_s(text)
+    if not 0 < seconds <= _MOST_BACK_S:
+        raise InvalidInput("an experiment can have begun at most a year before it is started here", field="since")
+    return seconds * NS_PER_S
 
 
 def _started(services: Services, record: ExperimentRecord, caller: Principal) -> ExperimentRecord:

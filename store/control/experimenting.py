@@ -101,11 +101,19 @@ class Experimenting(Transactions):
             ]
 
     def start_experiment(
-        self, tenant: TenantId, name: str, coverage: float, check: Check, *, by: Principal, dry_run: bool = False
+        self,
+        tenant: TenantId,
+        name: str,
+        coverage: float,
+        check: Check,
+        *,
+        by: Principal,
+        from_ns: int | None = None,
+        dry_run: bool = False,
     ) -> ExperimentRecord:
-        """The newest version, from now on assigning units. One that runs already is left as it is. Raises NotFound,
-        Conflict for a version that was stopped, while an older one runs, or over releases of an app with an open
-        rollout, and what `check` raises."""
+        """The newest version, from now on assigning units, or since `from_ns` where the app does it. One that runs
+        already is left as it is. Raises NotFound, Conflict for a version that was stopped, while an older one runs, or
+        over releases of an app with an open rollout, and what `check` raises."""
         with self._changing() as connection:
             versions = experiment_rows.rows(connection, self._pepper, tenant, name)
             one = experiment_rows.need(connection, self._pepper, tenant, name)
@@ -117,13 +125,13 @@ class Experimenting(Transactions):
             running = [other for other in every if other.app == one.app and other.status == RUNNING]
             known = [release.spec.name for release in releases.rows(connection, tenant, one.app)]
             check(one, running, known)
-            now = self._clock()
+            began = self._clock() if from_ns is None else from_ns
             if dry_run:
-                return replace(one, status=RUNNING, ramps=((now, coverage),), started_at_ns=now)
-            ramps = experiment_rows.ramped(one, now, coverage)
-            said = {"status": RUNNING, "ramps": ramps, "started_at_ns": now, "started_by": by.name[:200]}
+                return replace(one, status=RUNNING, ramps=((began, coverage),), started_at_ns=began)
+            ramps = experiment_rows.ramped(one, began, coverage)
+            said = {"status": RUNNING, "ramps": ramps, "started_at_ns": began, "started_by": by.name[:200]}
             experiment_rows.change(connection, one, **said)
-            after = {"status": RUNNING, "coverage": coverage, "digest": one.digest}
+            after = {"status": RUNNING, "coverage": coverage, "digest": one.digest, "started_at_ns": began}
             self._audit(connection, by, tenant, "experiment.start", _resource(one), after, {"status": one.status})
             return experiment_rows.need(connection, self._pepper, tenant, name)
 

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
-from core.records import Role
+from core.records import EvaluatorKind, Principal, Role, TargetKind
+from judges.stored import rubric_record, spec_json
 from server.cli.main import main
 from server.cli.outcome import ExitCode
+from store.control.judge_records import CalibrationState, JudgeCalibration
+from store.scores import NewScore, append_scores
 from tests.server.live_experiment import ARMS, DAY, HOUR, NAME, Live, live
 from tests.server.shell import AIRLINE, served
+from tests.server.test_corrected import RUBRIC, SPEC
+from tests.store.build import T0
 
 
 @pytest.fixture
@@ -181,3 +186,77 @@ def test_the_version_that_was_started_is_looked_at_and_a_stop_ends_the_exposure(
     told = world.analysis()
     assert (told["version"], told["status"], told["n_units"]) == (1, "stopped", 40)
     assert world.analysis(version=2)["decision"]["word"] == "not_started"
+
+
+def test_what_the_app_assigned_before_the_start_counts_with_a_caution(world: Live) -> None:
+    world.at[0] = 3 * DAY
+    arms = [{"variant": one["variant"], "weight": 50} for one in ARMS]
+    world.begin(arms=arms, assigned_by="app", start=False)
+    world.users(120, 1.6, (0.2, 0.95))
+    world.store()
+    path = f"/experiments/{NAME}/start"
+    assert world.post(path, {"since": "10y"}, expect=422)["field"] == "since"
+    world.post(path, {"since": "3d"})
+    told = world.analysis()
+    assert told["n_units"] == 120
+    assert told["decision"]["word"] == "ship", told["decision"]
+    assert "Registered 72 hours after" in told["decision"]["caution"]
+
+
+def test_the_gateway_has_assigned_nothing_before_the_start(world: Live) -> None:
+    world.begin(start=False)
+    assert world.post(f"/experiments/{NAME}/start", {"since": "48h"}, expect=422)["field"] == "since"
+
+
+def judge_of(world: Live, *, truth: dict[str, float]) -> None:
+    """The judge resolver, which is right in nine of ten sessions, and people's labels of three in ten of them."""
+    control, by = world.shell.services.control, Principal(tenant=AIRLINE, role=Role.POWER_USER, name="ann")
+    control.add_rubric(rubric_record(AIRLINE, RUBRIC), by=by)
+    control.put_judge(AIRLINE, SPEC.name, SPEC.version, spec_json(SPEC), by=by)
+    world.begin(metrics=[{"name": "resolver", "role": "primary"}, {"name": "turns", "role": "secondary"}])
+    scores = []
+    for n in range(1200):
+        user = f"u{n}"
+        session = world.visit(user, 60 + n * 100)
+        right = world.rng.random() < truth[world.met[user]]
+        verdict = right if world.rng.random() < 0.9 else not right
+        scores.append(judged("resolver", EvaluatorKind.JUDGE, session, verdict, world.shell.services.clock()))
+        if world.rng.random() < 0.3:
+            scores.append(judged("resolution", EvaluatorKind.HUMAN, session, right, world.shell.services.clock(), 0.3))
+    ids = [f"{'judge' if one.evaluator_kind is EvaluatorKind.JUDGE else 'label'}_{one.session_id}" for one in scores]
+    append_scores(world.shell.services.store.tenant(AIRLINE), scores, ids=ids, author="t", now_ns=T0)
+
+
+def judged(
+    evaluator: str, kind: EvaluatorKind, session: str, passes: bool, at_ns: int, probability: float = 1.0
+) -> NewScore:
+    """What a judge or a person said of a session."""
+    version = SPEC.version if kind is EvaluatorKind.JUDGE else "1"
+    return NewScore(
+        evaluator=evaluator, evaluator_version=version, evaluator_kind=kind, target=TargetKind.SESSION,
+        session_id=session, value=float(passes), label="pass" if passes else "fail", at_ns=at_ns,
+        metadata={"app": "desk", "probability": probability},
+    )  # fmt: skip
+
+
+def test_what_a_judge_scores_enters_corrected_and_only_while_it_is_certified(world: Live) -> None:
+    judge_of(world, truth={"control": 0.5, "treatment": 0.8})
+    world.at[0] = 3 * DAY
+    found = of(world.analysis(), "resolver")
+    assert found["effect"] is None
+    assert "resolver@" in found["why_missing"]
+    assert "never calibrated" in found["why_missing"]
+    made = JudgeCalibration(
+        tenant=AIRLINE, judge=SPEC.name, version=SPEC.version, at_ns=world.shell.services.clock(),
+        state=CalibrationState.CERTIFIED, report={"app": "desk", "reason": "kappa is above the bar"}, kappa_low=0.7,
+        kappa_high=0.9, bar=0.6, n=300,
+    )  # fmt: skip
+    world.shell.services.control.put_calibration(made)
+    told = world.analysis()
+    found = of(told, "resolver")
+    assert found["corrected"]
+    effect = found["effect"]
+    assert effect["control"] == pytest.approx(0.5, abs=0.08)  # the judge alone says .5 and .74
+    assert effect["treatment"] == pytest.approx(0.8, abs=0.08)
+    assert effect["low"] < 0.3 < effect["high"]
+    assert told["n_units"] == 1200

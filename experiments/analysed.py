@@ -67,8 +67,8 @@ BY_STRATUM = {"attribute": pl.String(), "level": pl.String(), "variant": pl.Stri
 @dataclass(frozen=True, kw_only=True)
 class Looked:
     """When and at what. `days`: the looks, each a complete day (UTC) of first exposures, the last one now; none yet:
-    nothing is estimated. `observations`: by metric, columns unit, variant, value, for quantiles; `sampled`: they are of a
-    sample of the units. `corrected`: by metric and variant, of metrics that a judge scores."""
+    nothing is estimated. `observations`: by metric, columns unit, variant, value, for quantiles; `sampled`: they are of
+    a sample of the units. `corrected`: by metric and variant, of metrics that a judge scores."""
 
     at_ns: int
     started_at_ns: int | None

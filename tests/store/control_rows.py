@@ -215,5 +215,6 @@ def rolled_out(control: Control, tenant: TenantId) -> None:
         events=[Happened(kind="step", text="step 1", certified=True)],
         certificate={"digest": "cd" * 32},
     )
-    control.move_rollout(move)
+    made = control.move_rollout(move)
+    control.note_told(made, "webhook", 1)
     control.report_check(tenant, CheckRecord(app="shop", release="v2", name="licence", passed=True), by=by)

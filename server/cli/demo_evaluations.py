@@ -1,4 +1,5 @@
-"""The demo's evaluations: both datasets imported, each release run on the golden one, and a gate's decision. Once.
+"""The demo's evaluations: an experiment begun, both datasets imported, each release run on the golden one, and a
+gate's decision. Once.
 
     python -m server.cli.demo_evaluations      (with ASSAY_URL, ASSAY_API_KEY and ASSAY_AGENT_PORT)
 
@@ -55,12 +56,14 @@ def once(name: str, module: str, places: Places, key: str, **ports: str) -> Part
 
 def main() -> int:
     """Does what is not done yet; 0 also when a run or the gate says no: that is what a demo shows."""
+    from server.cli import demo_experiments
     from server.cli.serve import end_with_parent
 
     end_with_parent()
     headers = {"authorization": f"Bearer {os.environ['ASSAY_API_KEY']}"}
     with httpx.Client(base_url=os.environ["ASSAY_URL"], headers=headers, timeout=60) as api:
         wait_for(api, f"http://127.0.0.1:{os.environ['ASSAY_AGENT_PORT']}/healthz")
+        demo_experiments.begin(api)
         for name, about in DATASETS.items():
             _import(api, name, about)
         if asked(api, "GET", "/gates", params={"app": APP})["items"]:

@@ -17,7 +17,7 @@ from dashboard.parts import metric_words as words
 from dashboard.text import chart_text, inert, label, one_line
 
 _KINDS: Final = {
-    "reversed": ("reversal", "swap_vert", "Pooled and by {} they disagree"),
+    "reversed": ("reversal", "swap_vert", "Pooled and within {} they disagree"),
     "shifted": ("shift", "straighten", "By {} the effect is of another size"),
     "imbalanced": ("unequal mix", "balance", "The arms have different mixes of {}"),
 }

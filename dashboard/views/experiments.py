@@ -200,6 +200,8 @@ def _experiment(name: str) -> None:
     experiment_decision.show(told)
     experiment_decision.reversals(told)
     st.subheader("Metrics", anchor=False)
+    if told["decision"]["word"] == "unhealthy":
+        st.caption("A check failed: these figures are for whoever mends it, and decide nothing.")
     effects.show(told["metrics"])
     effects.bayes(told["metrics"])
     _chosen_metric(told, definition.get("strata") or [])
@@ -269,6 +271,8 @@ def _chosen_metric(told: Row, registered: Sequence[str]) -> None:
     looks = [one for one in told["sequence"] if (str(one["metric"]), str(one["variant"])) == pairs[chosen]]
     control = (variant.get("pooled") or {}).get("control")
     sequence_chart.draw(metric, looks, words.margin(metric, control), "experiment-looks")
+    if metric.get("headline") == "stratified":
+        st.caption("Both are of all units pooled. The headline is stratified: below, and in the table of metrics.")
     if attribute is None:
         st.caption("No strata were registered: with --strata ATTRIBUTE,… a new version is compared within each.")
         return

@@ -135,7 +135,7 @@ def test_a_reversal_is_a_sentence_two_pictures_and_a_table(page: Page, experimen
     assert mine["simpson"]["paradox"] == "reversed"
     page.goto(f"{experimented.url}/experiments?experiment={REVERSED}")
     said = page.locator(".st-key-assay-simpson-0")
-    expect(said).to_contain_text("Pooled and by topic they disagree")
+    expect(said).to_contain_text("Pooled and within topic they disagree")
     expect(said).to_contain_text(mine["sentence"])
     expect(metric(page, "As seen, pooled")).to_have_text(re.compile("^−"))
     expect(metric(page, "Stratified")).to_have_text(re.compile(r"^\+"))

@@ -29,16 +29,14 @@ BAGGAGE_KEYS: Final = (
     "assay.app",
     "assay.release",
     "assay.variant",
-    "assay.experiment",
 )
+EXPERIMENT_KEY: Final = "assay.experiment"  # of a session that the gateway put into one
 RUN_KEYS: Final = ("assay.run_id", "assay.example_id", "assay.trial")  # of a trial of an evaluation run
 
 
-_FROM_THE_GATEWAY: Final = (
-    "assay.release",
-    "assay.variant",
-    "assay.experiment",
-)  # what the gateway knows better than the release itself
+_COPIED: Final = (*BAGGAGE_KEYS, EXPERIMENT_KEY, *RUN_KEYS)
+# What the gateway knows better than the release itself.
+_FROM_THE_GATEWAY: Final = ("assay.release", "assay.variant", EXPERIMENT_KEY)
 _ARRIVED: Final = context.create_key("agent_runtime.arrived")
 _MOST_NAME: Final = 200
 _QUEUED_SPANS: Final = 32_768  # what waits for the collector; more is dropped
@@ -50,7 +48,7 @@ class BaggageSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Called by the SDK."""
         carried = baggage.get_all(parent_context)
-        span.set_attributes({key: str(carried[key]) for key in (*BAGGAGE_KEYS, *RUN_KEYS) if key in carried})
+        span.set_attributes({key: str(carried[key]) for key in _COPIED if key in carried})
 
     def on_end(self, span: ReadableSpan) -> None:
         """Called by the SDK; nothing to do."""

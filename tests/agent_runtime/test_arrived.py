@@ -35,12 +35,14 @@ def test_a_turn_goes_on_with_the_callers_trace(tmp_path: Path) -> None:
     assert {f"{span.context.trace_id:032x}" for span in made.spans.get_finished_spans() if span.context} == {TRACE}
 
 
-def test_release_and_variant_of_the_gateway_are_on_every_span_and_nothing_else_of_its_baggage(tmp_path: Path) -> None:
-    said = "assay.release=v%207,assay.variant=treatment,session.id=evil,user.id=evil,assay.tenant=evil,mine=1"
+def test_what_the_gateway_decided_is_on_every_span_and_nothing_else_of_its_baggage(tmp_path: Path) -> None:
+    decided = "assay.release=v%207,assay.variant=treatment,assay.experiment=refund-prompt%3A1"
+    said = f"{decided},session.id=evil,user.id=evil,assay.tenant=evil,mine=1"
     made = over_http(tmp_path, {"baggage": said})
     for span in made.spans.get_finished_spans():
         found = span.attributes or {}
         assert (found["assay.release"], found["assay.variant"]) == ("v 7", "treatment")
+        assert found["assay.experiment"] == "refund-prompt:1"
         assert (found["session.id"], found["user.id"], found["assay.tenant"]) == ("s1", "u1", "default")
         assert "evil" not in str(dict(found))
 

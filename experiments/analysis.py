@@ -180,9 +180,11 @@ def _bayes(effect: Effect | NoEffect, spec: MetricSpec, alpha: float) -> Bayes |
 
 
 def _only_now(given: _Given, found: Effect | Contrast | NoEffect) -> Path:
+    """A path of what is known at the newest look alone; past the horizon it stands in for the look that reached it."""
     before = NoEffect(why=Why.NOT_COVERED, text="Known at the newest look only.")
     now = looks.of_effect(found) if isinstance(found, Effect) else found
-    return Path(seen=(*(before for _ in given.taken.looks[1:]), now))
+    full, n = given.taken.full, len(given.taken.looks)
+    return Path(seen=(*(before for _ in range(full)), *(now for _ in range(full, n))))
 
 
 def _headline(
@@ -209,9 +211,7 @@ def _stratified(given: _Given, spec: MetricSpec, variant: str, attribute: str | 
     if attribute is None:
         lack = NoEffect(why=Why.FEW_UNITS, text="Nothing to stratify by yet.")
         return Path(seen=tuple(lack for _ in given.taken.looks))
-    fractions = [one.fraction or 0.0 for one in given.taken.looks]
-    last = len(fractions) - 1
-    full = next((k for k, one in enumerate(fractions) if one >= 1), last)
+    full, last = given.taken.full, len(given.taken.looks) - 1
     skipped = NoEffect(why=Why.NOT_COVERED, text="Stratified figures are taken at the newest look.")
     seen: list[Contrast | NoEffect] = []
     for number, look in enumerate(given.taken.looks):

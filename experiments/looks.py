@@ -35,6 +35,12 @@ class Plan:
     horizon_units: int | None
     looks: tuple[Look, ...]
 
+    @property
+    def full(self) -> int:
+        """Number of the look that decides last: the first to reach the horizon, else the newest."""
+        reached = (k for k, one in enumerate(self.looks) if (one.fraction or 0.0) >= 1)
+        return next(reached, len(self.looks) - 1)
+
     def fractions(self, until: int) -> tuple[float, ...]:
         """Information fractions of the looks up to and including number `until`."""
         return tuple(one.fraction or 0.0 for one in self.looks[: until + 1])

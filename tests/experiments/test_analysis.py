@@ -28,6 +28,19 @@ from tests.experiments.looked import days, drawn, exposure, looked, summed
 
 COST = MetricSpec(name="cost", role=MetricRole.GUARDRAIL, better=Better.LOWER, margin=0.05)
 
+CLEAR = Effect(
+    control=0.6,
+    treatment=0.7,
+    n_control=1_500,
+    n_treatment=1_500,
+    estimate=0.1,
+    se=0.02,
+    low=0.0,
+    high=0.0,
+    level=0.95,
+    method="ppi",
+)
+
 
 def told(rows: pl.DataFrame, *others: pl.DataFrame, changed: dict[str, Any] | None = None, **given: Any) -> Analysis:
     """The analysis of a definition changed by `given`, looked at as `changed` says."""
@@ -163,19 +176,7 @@ def test_a_metric_whose_judge_is_not_certified_decides_nothing() -> None:
 
 
 def test_a_corrected_effect_takes_the_place_of_the_raw_one() -> None:
-    corrected = Effect(
-        control=0.6,
-        treatment=0.7,
-        n_control=1_500,
-        n_treatment=1_500,
-        estimate=0.1,
-        se=0.02,
-        low=0.0,
-        high=0.0,
-        level=0.95,
-        method="ppi",
-    )
-    found = told(drawn(3_000), changed={"corrected": {("resolution", "treatment"): corrected}})
+    found = told(drawn(3_000), changed={"corrected": {("resolution", "treatment"): CLEAR}})
     effect = variant(found).effect
     assert isinstance(effect, Effect)
     assert (effect.estimate, variant(found).corrected) == (0.1, True)
@@ -256,6 +257,14 @@ def test_what_crossed_once_stays_decided() -> None:
     found = told(rows, changed={"days": days(8)})
     assert found.fraction is not None
     assert found.fraction > 1
+    assert found.decision.word is Word.SHIP
+
+
+def test_what_is_known_now_alone_decides_past_the_horizon_too() -> None:
+    """A judged metric has one effect, that of now; a day past the horizon does not make it undecided."""
+    late = drawn(800, seed=3).with_columns(day=pl.lit(days(8)[-1]))
+    rows = pl.concat([drawn(4_000, n_days=7), late])
+    found = told(rows, changed={"days": days(8), "corrected": {("resolution", "treatment"): CLEAR}})
     assert found.decision.word is Word.SHIP
 
 

@@ -131,6 +131,11 @@ def open_experiment(name: str) -> NoReturn:
     st.switch_page(EXPERIMENTS.page(), query_params={"experiment": name})
 
 
+def open_table_analysis() -> NoReturn:
+    """Goes to the page that draws the analysis of a table."""
+    st.switch_page(EXPERIMENTS.page(), query_params={"view": "table"})
+
+
 def open_planner() -> NoReturn:
     """Goes to the planner of experiments."""
     st.switch_page(PLANNER.page())

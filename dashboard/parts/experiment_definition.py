@@ -115,7 +115,8 @@ def _arms(arms: Sequence[Row]) -> str:
 def _arm(one: Row) -> str:
     release = one.get("release")
     named = f" = {one_line(release, 40)}" if release and release != one["variant"] else ""
-    return f"{one_line(one['variant'], 40)}{named} ({100 * one['share']:.3g}%)"
+    share = "" if one.get("share") is None else f" ({100 * one['share']:.3g}%)"
+    return f"{one_line(one['variant'], 40)}{named}{share}"
 
 
 def _margin(one: Row) -> str | None:

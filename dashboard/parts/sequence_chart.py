@@ -14,6 +14,7 @@ from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import forest, palette, picture
 from dashboard.parts import metric_words as words
+from dashboard.text import chart_text
 
 
 def draw(metric: Row, looks: Sequence[Row], margin: float | None, key: str) -> None:
@@ -134,7 +135,7 @@ def _days(days: Sequence[datetime | None]) -> dict[str, Any]:
 def _said(metric: Row, one: Row) -> str:
     return (
         f"{words.change(metric, one['estimate'])} ({words.interval(metric, one['low'], one['high'])})<br>"
-        f"{human.count(one['n_units'])} units{_fraction(one)}, {one['day']}"
+        f"{human.count(one['n_units'])} units{_fraction(one)}, {chart_text(one['day'], 12)}"
     )
 
 
@@ -145,7 +146,7 @@ def _fraction(one: Row) -> str:
 
 def _against(one: Row) -> str:
     crossed = "past" if abs(one["z"]) >= abs(one["boundary"]) else "within"
-    return f"z {one['z']:+.2f}, {crossed} the boundary {abs(one['boundary']):.2f}<br>{one['day']}{_fraction(one)}"
+    return f"z {one['z']:+.2f}, {crossed} the boundary {abs(one['boundary']):.2f}<br>{chart_text(one['day'], 12)}{_fraction(one)}"
 
 
 def _whisker(days: list[datetime | None], low: list[Any], high: list[Any], colour: str) -> list[dict[str, Any]]:

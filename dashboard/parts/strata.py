@@ -21,16 +21,17 @@ def show(metric: Row, stratum: Row, variant: Row, arms: tuple[str, str], key: st
     if not stratum["levels"]:
         st.text(inert(stratum.get("why_missing") or "No stratum has units in both arms yet.", 400))
         return
+    told = stratum.get("simpson") or {}
+    if stratum.get("sentence") and not told.get("flagged"):  # one that is flagged stands at the top of the page
+        with st.container(border=True, key=f"assay-strata-sentence-{key}"):
+            st.text(inert(stratum["sentence"], 900))
     _forest(metric, stratum, variant, key)
     _tests(stratum, key)
     _table(metric, stratum, arms, key)
     if stratum.get("why_missing"):
         st.text(inert(stratum["why_missing"], 400))
-    told = stratum.get("simpson") or {}
     if told.get("table") and not told.get("flagged"):
         st.markdown("**Mix of strata by arm**")
-        if told.get("sentence"):
-            st.text(inert(told["sentence"], 700))
         simpson.table(metric, stratum, arms, f"mix-{key}")
 
 

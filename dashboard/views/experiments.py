@@ -12,18 +12,13 @@ from dashboard.api import Api, Row
 from dashboard.parts import (
     address,
     arrow,
-    effects,
-    experiment_decision,
     experiment_definition,
-    experiment_health,
-    exposure,
+    experiment_figures,
     frame,
-    sequence_chart,
     states,
-    strata,
+    table_analysis,
     verdict,
 )
-from dashboard.parts import metric_words as words
 from dashboard.text import one_line
 
 _WORDS: Final = {said.title: said for said in verdict.EXPERIMENT.values()}
@@ -52,6 +47,10 @@ def show() -> None:
     name = st.query_params.get("experiment", "").strip()
     if name:
         _experiment(name)
+    elif st.query_params.get("view") == "table":
+        if st.button("Experiments", icon=":material/arrow_back:", type="tertiary", key="to-experiments"):
+            links.open_experiments()
+        table_analysis.show()
     else:
         _list()
 
@@ -63,8 +62,11 @@ def _list() -> None:
         with st.container(width="content", gap=None):
             st.title("Experiments", anchor=False)
             st.caption(f"Variants beside each other on live traffic · times in {frame.zone_words()}")
-        if st.button("Plan one", icon=":material/calculate:", key="experiments-plan"):
-            links.open_planner()
+        with st.container(horizontal=True, width="content", gap="small"):
+            if st.button("A table of yours", icon=":material/table_view:", key="experiments-table"):
+                links.open_table_analysis()
+            if st.button("Plan one", icon=":material/calculate:", key="experiments-plan"):
+                links.open_planner()
     with states.skeleton():
         every = _listed(states.api())
     if not every:
@@ -196,19 +198,7 @@ def _experiment(name: str) -> None:
         _not_begun(definition)
         experiment_definition.show(definition)
         return
-    experiment_health.failed(told["health"])
-    experiment_decision.show(told)
-    experiment_decision.reversals(told)
-    st.subheader("Metrics", anchor=False)
-    if told["decision"]["word"] == "unhealthy":
-        st.caption("A check failed: these figures are for whoever mends it, and decide nothing.")
-    effects.show(told["metrics"])
-    effects.bayes(told["metrics"])
-    _chosen_metric(told, definition.get("strata") or [])
-    st.subheader("Health", anchor=False)
-    experiment_health.table(told["health"])
-    st.subheader("Exposure", anchor=False)
-    exposure.show(told["arms"], told["exposure"])
+    experiment_figures.show(told, definition.get("strata") or [])
     experiment_definition.show(definition)
     experiment_definition.commands(definition)
 
@@ -234,46 +224,3 @@ def _not_begun(definition: Row) -> None:
         verdict.large(verdict.EXPERIMENT["not_started"], "experiment")
         st.text("It is registered and nobody is assigned yet. Starting it fixes everything below:")
         experiment_definition.commands(definition)
-
-
-def _chosen_metric(told: Row, registered: Sequence[str]) -> None:
-    """One metric against the control, look by look and by stratum, those that were registered first."""
-    pairs = [(str(metric["metric"]), str(variant["variant"])) for metric in told["metrics"] for variant in
-             metric["variants"]]  # fmt: skip
-    if not pairs:
-        return
-    several = len({variant for _, variant in pairs}) > 1
-    st.subheader("One metric", anchor=False)
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        first = next(
-            (at for at, (name, _) in enumerate(pairs) if experiment_decision.is_primary(told, {"metric": name})), 0
-        )
-        chosen: int = st.selectbox(
-            "Metric",
-            range(len(pairs)),
-            index=first,
-            format_func=lambda at: one_line(pairs[at][0] + (f" · {pairs[at][1]}" if several else ""), 60),
-            key="experiment-metric",
-            width=280,
-        )
-        mine = [one for one in told["strata"] if (str(one["metric"]), str(one["variant"])) == pairs[chosen]]
-        mine.sort(key=lambda one: one["attribute"] not in registered)
-        attribute: int | None = None
-        if mine:
-            attribute = st.selectbox(
-                "By",
-                range(len(mine)),
-                format_func=lambda at: one_line(words.attribute(mine[at]["attribute"]), 60),
-                key="experiment-attribute",
-                width=240,
-            )
-    metric, variant = experiment_decision.entry(told, {"metric": pairs[chosen][0], "variant": pairs[chosen][1]})
-    looks = [one for one in told["sequence"] if (str(one["metric"]), str(one["variant"])) == pairs[chosen]]
-    control = (variant.get("pooled") or {}).get("control")
-    sequence_chart.draw(metric, looks, words.margin(metric, control), "experiment-looks")
-    if metric.get("headline") == "stratified":
-        st.caption("Both are of all units pooled. The headline is stratified: below, and in the table of metrics.")
-    if attribute is None:
-        st.caption("No strata were registered: with --strata ATTRIBUTE,… a new version is compared within each.")
-        return
-    strata.show(metric, mine[attribute], variant, (experiment_decision.control(told), pairs[chosen][1]), "experiment")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from server.cli.main import main
 from tests.dashboard.conftest import Seen
 from tests.dashboard.experimented import DRAFT, REVERSED, SHIP, UNDER_WAY, Experimented, experimented_dashboard
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
+from tests.evaluators.recorded import DATA
+from tests.experiments.statistics.stratified import KIDNEY
+from tests.server.test_cli_analyze import written
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -190,6 +196,59 @@ def test_where_there_is_none_the_page_says_how_to_make_one(page: Page, experimen
         expect(empty).to_contain_text(command)
     page.get_by_role("button", name="Plan one").click()
     expect(page).to_have_url(re.compile("/planner"))
+
+
+def analyzed(path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[Path, dict[str, Any]]:
+    """What the command writes of a table, and where."""
+    capsys.readouterr()
+    main(["experiments", "analyze", str(path), "--json", *words])
+    said = capsys.readouterr().out
+    out = path.with_suffix(".json")
+    out.write_text(said)
+    told: dict[str, Any] = json.loads(said)
+    return out, told
+
+
+def test_the_analysis_of_a_table_is_drawn_on_the_same_page(
+    page: Page, experimented: Experimented, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kidney stones, of which the tests of the command hold the figures."""
+    table = written(tmp_path / "stones.csv", KIDNEY, ("open", "percutaneous"))
+    columns = ["--variant", "arm", "--outcome", "successes", "--weights", "n", "--strata", "stratum"]
+    path, told = analyzed(table, capsys, *columns)
+    assert told["strata"][0]["simpson"]["paradox"] == "reversed"
+    page.goto(f"{experimented.url}/experiments?view=table")
+    page.locator("input[type=file]").set_input_files(path)
+    expect(page.locator(".st-key-assay-simpson-0")).to_contain_text(told["strata"][0]["sentence"])
+    lines = drawn(page, "simpson-panels-0", "plot => plot.data.map(line => line.y[1] - line.y[0])")
+    assert lines[0] * lines[1] < 0
+    assert lines[0] * lines[2] < 0
+    (tmp_path / "other.json").write_text('{"experiment": "x"}')
+    page.goto(f"{experimented.url}/experiments?view=table")
+    page.locator("input[type=file]").set_input_files(tmp_path / "other.json")
+    expect(page.locator(".st-key-assay-table-refused")).to_contain_text("assay experiments analyze --json")
+
+
+def test_the_ab_of_two_agents_is_real_and_none_in_retail(
+    page: Page, experimented: Experimented, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = DATA / "ab_simpson" / "agent_ab_gpt41_base_vs_sft.csv"
+    if not recorded.is_file():
+        pytest.skip("the public data sets are not beside the checkout")
+    table = tmp_path / "ab.csv"
+    table.write_bytes(recorded.read_bytes())
+    columns = ["--variant", "arm", "--outcome", "success", "--strata", "domain", "--cluster", "domain,task_id"]
+    path, told = analyzed(table, capsys, *columns)
+    page.goto(f"{experimented.url}/experiments?view=table")
+    page.locator("input[type=file]").set_input_files(path)
+    _, variant = primary_of(told)
+    assert variant["pooled"]["low"] > 0
+    retail = next(one for one in told["strata"][0]["levels"] if one["level"] == "retail")
+    assert retail["low"] < 0 < retail["high"]
+    expect(page.locator(".st-key-assay-strata-sentence-experiment")).to_contain_text("none is shown in retail")
+    points = drawn(page, "forest-experiment", "plot => plot.data[plot.data.length - 1].x")
+    assert 100 * retail["estimate"] in [pytest.approx(one) for one in points]
+    cells(page, "assay-grid-strata-experiment", "retail")
 
 
 def test_an_unknown_one_is_said(page: Page, experimented: Experimented) -> None:

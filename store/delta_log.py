@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -40,9 +41,9 @@ REMOVED: Final = "removed-"  # and a tenant: the transaction whose version is ho
 COUNTS_REMOVED: Final = "removed"  # the transaction of a table in which they are counted from its beginning
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LakeFile:
-    """One immutable Parquet file of a table's snapshot."""
+    """One immutable Parquet file of a table's snapshot. Every process of the lake knows all of them: they are small."""
 
     path: str  # absolute
     relative: str  # inside the table's folder
@@ -282,8 +283,8 @@ class DeltaLog:
         return LakeFile(
             path=str(self._folder / relative),
             relative=relative,
-            tenant=tenant,
-            date=date,
+            tenant=sys.intern(tenant),
+            date=sys.intern(date),
             n_rows=n_rows,
             size=size,
             min_ns=times[0],

@@ -65,8 +65,8 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._done.wait(self.every_s):
+            self.say(self.look())  # before the question, so that a rest is one
             self._read()
-            self.say(self.look())
 
     def _read(self) -> None:
         self.reads += 1

@@ -3,8 +3,8 @@
 Spans go to AGENT_OTLP_ENDPOINT (key: AGENT_OTLP_KEY), the truth about every session to ASSAY_URL (key: ASSAY_API_KEY)
 as `outcome` scores; without them it is only counted. The model is the simulated one, on loopback: a provider of this
 run's own, or one behind the gateway that --model-url names (key: AGENT_OPENAI_API_KEY), which has to read the same
-world for the planted faults of the model. What the world knows to have been played is not played again: an interrupted
-run goes on where it was.
+world for the planted faults of the model. With --door agent and model are those behind a gateway (simulation/door.py).
+What the world knows to have been played is not played again: an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from agent_runtime.announce import client_of, register
 from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.records import Release
 from agent_runtime.settings import Settings
+from agent_runtime.simulation.door import USERS, open_door_stage
 from agent_runtime.simulation.fast import FastRun, checked
 from agent_runtime.simulation.full import Played, open_stage
 from agent_runtime.simulation.history import known_span, told
@@ -76,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--world", type=Path, metavar="FILE", help="default: AGENT_DATA/world.db")
     parser.add_argument("--model-url", metavar="URL", help="the simulated model as a gateway serves it")
+    parser.add_argument("--door", metavar="URL", help="a gateway that says which release plays each session")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     parser.add_argument("--called", default="", help=argparse.SUPPRESS)  # what the user called, to name it in an error
     parser.add_argument("--check", action="store_true", help="check these values and end")
@@ -102,11 +104,12 @@ async def _run(given: argparse.Namespace) -> int:
     async with AsyncExitStack() as opened:
         own = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="assay-agent-")))
         assay = client_of(Settings())
-        opening = _fast if given.fidelity == "trace" else _full
+        opening = _fast if given.fidelity == "trace" else _at_door if given.door else _full
         playing = await opening(given, traffic, own, assay, opened)
         if assay is not None:
             await opened.enter_async_context(assay)
-            await _register(assay, traffic.releases, given.reuse)
+            if not given.door:
+                await _register(assay, traffic.releases, given.reuse)
         bar = opened.enter_context(_progress())
         task = bar.add_task("sessions", total=given.sessions or None)
 
@@ -170,6 +173,14 @@ async def _full(
     return Run(stage=stage, traffic=traffic, assay=assay)
 
 
+async def _at_door(
+    given: argparse.Namespace, traffic: Traffic, own: Path, assay: httpx.AsyncClient | None, opened: AsyncExitStack
+) -> Run:
+    """Sessions of the agent behind a gateway."""
+    opening = open_door_stage(given.door, _settings(own), _world(given), given.seed)
+    return Run(stage=await opened.enter_async_context(opening), traffic=traffic, assay=assay)
+
+
 async def _fast(
     given: argparse.Namespace, traffic: Traffic, own: Path, assay: httpx.AsyncClient | None, opened: AsyncExitStack
 ) -> FastRun:
@@ -225,10 +236,12 @@ def _traffic(given: argparse.Namespace) -> Traffic:
         raise InvalidInput("--weeks, --hours and --fill go with --fidelity trace; full sessions are played now")
     if len(dict(given.fault)) != len(given.fault):
         raise InvalidInput("give each --fault once")
+    if given.door and (given.fidelity == "trace" or given.fault or given.baseline or given.model_url or given.speed):
+        raise InvalidInput("behind --door releases, faults, model and speed are the agent's that answers there")
     variant, prompt = ("treatment", "2") if given.baseline else ("control", "1")
     faulty = Release(name=given.release, variant=variant, prompt_version=prompt, faults=dict(given.fault))
     return Traffic(
-        releases=(Release(name=given.baseline), faulty) if given.baseline else (faulty,),
+        releases=(Release(name=given.baseline), faulty) if given.baseline else (USERS if given.door else faulty,),
         sessions=given.sessions,
         seed=given.seed,
         mark=given.mark,

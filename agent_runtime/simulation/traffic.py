@@ -20,6 +20,7 @@ import httpx
 
 from agent_runtime.errors import BackendUnavailable, InvalidInput
 from agent_runtime.records import Release
+from agent_runtime.simulation.door import DoorStage
 from agent_runtime.simulation.full import Played, Stage
 from agent_runtime.simulation.plans import Plan, cast, plan_of, played_otherwise, write_plan
 from agent_runtime.simulation.truth import post_due, was_played
@@ -74,7 +75,7 @@ class Traffic:
 class Run:
     """A run of traffic on a stage. `assay` is a client of Assay's API with a key; None tells nobody."""
 
-    stage: Stage
+    stage: Stage | DoorStage
     traffic: Traffic
     assay: httpx.AsyncClient | None = None
     ended: Callable[[Played], None] = lambda played: None

@@ -4,6 +4,8 @@ A session whose id is RUN.EXAMPLE.TRIAL, where EXAMPLE is a scenario's id (or th
 shop of its own in memory, with the orders that the texts of examples/datasets/support-*.jsonl name, whoever asks and
 however often: trials of one example never see each other. All other sessions meet the demo customer's shop.
 
+A session that `assay simulate --door` enrolled in world.db meets its own user's shop there (simulation/door.py).
+
 The release is the one that the gateway stamped into the baggage; what it has of planted faults, a trial has by chance,
 as simulated sessions do. How the world stands after a turn is `assay.end_state` on the turn's span.
 """
@@ -34,7 +36,7 @@ from agent_runtime.simulation.backend import Shop
 from agent_runtime.simulation.faults.fault import planted
 from agent_runtime.simulation.faults.table import altered_backend, altered_parameters, fault_named
 from agent_runtime.simulation.full import Shelves, caps_of
-from agent_runtime.simulation.loading import all_scenarios
+from agent_runtime.simulation.loading import all_scenarios, scenario_named
 from agent_runtime.simulation.plans import plan_of
 from agent_runtime.simulation.provider.planted import planted_faults
 from agent_runtime.simulation.provider.running import running_provider
@@ -49,6 +51,7 @@ from agent_runtime.tools.backend import Backend
 MOST_ROOMS: Final = 500  # trials whose world is remembered; of an older one that goes on it is made anew
 _MOST_APPROVALS: Final = 20
 _STAFF: Final = "simulated staff"
+_EXAMPLE: Final = "example"
 _STATE: Final[Mapping[str, tuple[str, ...]]] = {  # what an end state tells; ids of rows are chance
     "users": ("name", "email", "address", "status", "n_password_resets"),
     "orders": ("order_id", "status", "address"),
@@ -75,6 +78,12 @@ class Room:
     prepared: Prepared
     faults: tuple[str, ...]
     shop: Backend
+    persona: str = _EXAMPLE
+
+    def close(self) -> None:
+        """Lets go of a world that is this room's alone."""
+        if self.persona == _EXAMPLE:
+            self.world.close()
 
     def end_state(self) -> dict[str, Any]:
         """The customer, her orders and what happened to them; equal for equal worlds."""
@@ -118,14 +127,12 @@ class Rooms:
         """The session's room, made at its first turn."""
         room = self._rooms.get(given.session_id)
         if room is None:
-            scenario = scenario_of_trial(given.session_id)
-            hit = self._faults(scenario, given.session_id, release) if scenario else ()
-            room = fresh_room(scenario or demo_scenario(), release, hit)
+            room = self._enrolled(given, release) or self._fresh(given, release)
             self._record(given, release, room)
             self._rooms[given.session_id] = room
         self._rooms.move_to_end(given.session_id)
         while len(self._rooms) > MOST_ROOMS:
-            self._rooms.popitem(last=False)[1].world.close()
+            self._rooms.popitem(last=False)[1].close()
         return room
 
     def room(self, session_id: str) -> Room | None:
@@ -140,6 +147,22 @@ class Rooms:
             raise InvalidInput("a tool is called within a turn of a session")
         return await room.shop.call(tool, room.prepared.user_id, args, key=key)
 
+    def _fresh(self, given: TurnInput, release: Release) -> Room:
+        scenario = scenario_of_trial(given.session_id)
+        hit = self._faults(scenario, given.session_id, release) if scenario else ()
+        return fresh_room(scenario or demo_scenario(), release, hit)
+
+    def _enrolled(self, given: TurnInput, release: Release) -> Room | None:
+        """The shop in world.db of a user who came through the door; None for everybody else."""
+        played = self._recorded.session(given.session_id)
+        if played is None or played.persona == _EXAMPLE or played.user_id != given.user_id:
+            return None
+        scenario = scenario_named(played.scenario)
+        hit = self._faults(scenario, given.session_id, release)
+        prepared = Prepared(session_id=given.session_id, user_id=played.user_id, scenario=scenario, names={})
+        shop = altered_backend(hit, Shop(self._recorded, caps=caps_of(altered_parameters(hit, release.parameters))))
+        return Room(world=self._recorded, prepared=prepared, faults=hit, shop=shop, persona=played.persona)
+
     def _faults(self, scenario: Scenario, session_id: str, release: Release) -> tuple[str, ...]:
         hit = (name for name, rate in sorted(release.faults.items()) if planted(self._seed, name, session_id, rate))
         return tuple(name for name in hit if fault_named(name).applies(scenario))
@@ -149,7 +172,7 @@ class Rooms:
         self._recorded.change(
             "INSERT OR REPLACE INTO sessions (session_id, release, scenario, persona, user_id, seed, faults) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            *(given.session_id, release.name, room.prepared.scenario.scenario_id, "example", given.user_id),
+            *(given.session_id, release.name, room.prepared.scenario.scenario_id, room.persona, given.user_id),
             *(self._seed, json.dumps(room.faults)),
         )
 

@@ -31,6 +31,7 @@ _OPTIONS: Final = (
     ("hours", "N", "of traces, instead of weeks"),
     ("personas", "N", "manners of users per task (default: all)"),
     ("model-url", "URL", "the simulated model as the gateway serves it: http://127.0.0.1:8090/v1; full sessions only"),
+    ("door", "URL", "users of the agent behind a gateway, http://127.0.0.1:8090: it says which release answers"),
     ("outcome-delay", "S", "seconds from a session's end to its outcome (default: 5)"),
 )
 

@@ -12,6 +12,8 @@ import json
 import sys
 from typing import Any
 
+from pydantic import SecretStr
+
 from core.errors import AssayError, Conflict, InvalidInput, Unauthenticated
 from server.cli.serve import add_settings_arguments, settings_of
 from server.settings import PORTS, Settings
@@ -66,9 +68,12 @@ def credentials_of(settings: Settings) -> dict[str, Any]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """The bootstrap key is not among it: only this process needs it."""
+    """The bootstrap key is not among it: only this process needs it. Other secrets are: JSON would hold asterisks."""
     found: dict[str, str] = {}
     for name, value in settings.model_dump(mode="json", exclude={"bootstrap_key", "port_base"}).items():
+        secret = getattr(settings, name)
+        if isinstance(secret, SecretStr):
+            value = secret.get_secret_value()
         if value is not None:
             found[f"ASSAY_{name.upper()}"] = ",".join(value) if isinstance(value, list) else str(value)
     return {**found, "ASSAY_DATA": str(settings.data.absolute()), "ASSAY_PORT_BASE": "", "ASSAY_BOOTSTRAP_KEY": ""}

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from core.clock import system_clock
 from core.ids import KeyId
 from core.keytext import parse
 from core.records import Role
 from server.bootstrap import TENANT
+from server.cli.first_steps import places_of
 from server.control_access import open_control
 from server.settings import Settings
 from server.supervisor import complaint_of
@@ -40,6 +42,20 @@ def credentials(data: Path, **environment: str) -> subprocess.CompletedProcess[s
     return subprocess.run(
         command, cwd=REPOSITORY, env=given, input="go\n", capture_output=True, text=True, timeout=120, check=False
     )
+
+
+def test_every_part_is_given_the_settings_as_they_are_with_their_secrets(tmp_path: Path) -> None:
+    given = Settings(
+        data=tmp_path,
+        rollout_webhooks=("https://a.example/", "https://b.example/"),
+        rollout_webhook_key=SecretStr("a key of sixteen characters"),
+        github_token=SecretStr("token"),
+        bootstrap_key=SecretStr("only here"),
+    )
+    environment = places_of(given)["environment"]
+    assert environment["ASSAY_ROLLOUT_WEBHOOKS"] == "https://a.example/,https://b.example/"
+    assert environment["ASSAY_ROLLOUT_WEBHOOK_KEY"] == "a key of sixteen characters"
+    assert (environment["ASSAY_GITHUB_TOKEN"], environment["ASSAY_BOOTSTRAP_KEY"]) == ("token", "")
 
 
 @pytest.mark.parametrize(

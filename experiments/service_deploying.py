@@ -218,7 +218,8 @@ def _releases(control: Control, tenant: TenantId, wanted: Wanted, baseline: str)
 def _warnings(
     control: Control, store: TenantStore, record: RolloutRecord, policy: RolloutPolicy, now_ns: int
 ) -> tuple[str, ...]:
-    """Guardrails of which the baseline's last seven days say nothing, and zero tolerance that it violates itself."""
+    """Guardrails of which the baseline's last seven days say nothing, zero tolerance that it violates itself, and
+    experiments of the app's own assignment, which will count the rollout's sessions by variant."""
     past = baseline_past(control, store, record, policy, now_ns)
     models = arms_of(control, record).models
     found = [f"the baseline {record.baseline} has had no session in the last seven days"] * (past.n_sessions == 0)
@@ -236,4 +237,9 @@ def _warnings(
                 f"{one.name}: {failures:g} of {n} sessions of {record.baseline} violate it, {one.tolerated} are "
                 "tolerated of the candidate: an equal candidate will be rolled back"
             )
+    for other in control.running_experiments(record.tenant, record.app):
+        found.append(
+            f"the app assigns experiment {other.name} itself, which counts sessions by variant: this rollout's shares "
+            f"will look like a sample-ratio mismatch there. Stop it first (assay experiments stop {other.name})"
+        )
     return tuple(found)

@@ -51,6 +51,20 @@ def weights(shell: Shell) -> dict[str, float]:
     return dict(shell.services.control.plans(AIRLINE, "desk")[0].spec.weights)
 
 
+def test_an_experiment_that_the_app_assigns_is_named_before_it_is_disturbed(shell: Shell) -> None:
+    arms = [{"variant": name, "weight": 50} for name in ("control", "treatment")]
+    body = {"name": "wording", "app": "desk", "unit": "session", "assigned_by": "app", "arms": arms}
+    body["metrics"] = [{"name": "resolution", "role": "primary"}]
+    for path, given in (("", body), ("/wording/start", {})):
+        done = shell.client.post(f"/api/v1/experiments{path}", json=given, headers=shell.headers(Role.POWER_USER))
+        assert done.is_success, done.text
+    told = post(shell, "", {**DEPLOY, "dry_run": True}).json()["warnings"]
+    assert [text for text in told if "assay experiments stop wording" in text]
+    stopped = shell.client.post("/api/v1/experiments/wording/stop", json={}, headers=shell.headers(Role.POWER_USER))
+    assert stopped.is_success, stopped.text
+    assert not [text for text in post(shell, "", {**DEPLOY, "dry_run": True}).json()["warnings"] if "wording" in text]
+
+
 def test_a_rollout_is_begun_shown_and_aborted(shell: Shell) -> None:
     tried = post(shell, "", {**DEPLOY, "dry_run": True})
     assert (tried.status_code, tried.json()["dry_run"], get(shell).json()["items"]) == (200, True, [])

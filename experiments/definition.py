@@ -73,7 +73,7 @@ def may_start(one: Definition, running: Sequence[Definition], releases: Collecti
                 f"{one.unit.value}s: slots keep units of one kind apart; take that unit, or stop {other.name}"
             )
         if max(one.slot[0], other.slot[0]) < min(one.slot[1], other.slot[1]):
-            free = sum(high - low for low, high in gaps([each.slot for each in beside]))
+            free = max((high - low for low, high in gaps([each.slot for each in beside])), default=0.0)
             todo = f"--slot {free:g} takes what is free" if free else f"stop {other.name} first"
             raise Conflict(
                 f"{other.name} is running and has {_slot_text(other.slot)} of the layer {one.layer}, this has "
@@ -100,10 +100,8 @@ def slot_for(share: float, taken: Sequence[tuple[float, float]], layer: str) -> 
         if high - low >= share - CLOSE:
             return low, min(high, low + share)
     largest = max((high - low for low, high in free), default=0.0)
-    raise Conflict(
-        f"the layer {layer} has no free slot of {share:g}; the largest is {largest:g}: take that, another layer, or "
-        "stop one of its experiments"
-    )
+    todo = f"the largest is {largest:g}: take that, or" if largest else "all of it is taken:"
+    raise Conflict(f"the layer {layer} has no free slot of {share:g}; {todo} stop one of its experiments")
 
 
 def _wrong(field: str, text: str) -> None:

@@ -52,6 +52,17 @@ def start(
     return control.start_experiment(by.tenant, name, coverage, _check, by=by, from_ns=from_ns, dry_run=dry_run)
 
 
+def begun(before: ExperimentRecord, coverage: float) -> tuple[str, ...]:
+    """What somebody should know who started a version that ran already: nothing changed, its coverage neither."""
+    if before.status != RUNNING:
+        return ()
+    said = f"version {before.version} was running already: this start changes nothing"
+    if coverage != before.coverage:
+        said += f"; its coverage stays {100 * before.coverage:.4g} %"
+        said += f", assay experiments ramp {before.name} SHARE lets more in" if coverage > before.coverage else ""
+    return (said,)
+
+
 def assigned(
     control: Control, tenant: TenantId, app: str, unit: str, kind: UnitKind
 ) -> list[tuple[ExperimentRecord, Placement]]:

@@ -99,7 +99,7 @@ def body_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def _arms(args: argparse.Namespace) -> list[dict[str, Any]]:
     named = [("control", args.control), *((_usual(args, n), one) for n, one in enumerate(args.treatment))]
-    weights = args.split or [1.0] * len(named)
+    weights = args.split or [100 / len(named)] * len(named)
     if len(weights) != len(named):
         raise CommandFailed(f"--split has {len(weights)} weights for {len(named)} arms; control first", ExitCode.USAGE)
     arms = []
@@ -170,8 +170,28 @@ def _print(told: dict[str, Any]) -> None:
     print_table(("variant", "release", "share"), rows, right=("share",))
     metrics = [(cell(one["name"], 60), one["role"], one["better"], _margin_text(one)) for one in told["metrics"]]
     print_table(("metric", "role", "better", "margin"), metrics)
+    for line in _length_lines(told):
+        print(line)
     for line in told["says"]:
         print(line, file=sys.stderr)
+
+
+def _length_lines(told: dict[str, Any]) -> list[str]:
+    """How long it looks, and what it has besides metrics where that is not the usual."""
+    from server.cli.terminal import plain
+
+    horizon, said = told["horizon"], told["definition"]
+    lines = ["no horizon: a confidence sequence, which may be looked at for ever"]
+    if horizon is not None:
+        days = "" if horizon["days"] is None else f" in {horizon['days']} days"
+        lines = [f"horizon {horizon['units']:,} units{days}: a group-sequential test, each complete day a look"]
+    if said["strata"]:
+        lines.append(f"strata {plain(', '.join(said['strata']), 300)}")
+    if said["slot"] != [0.0, 1.0]:
+        lines.append(f"slot {said['slot'][0]:.4g} to {said['slot'][1]:.4g} of the layer {said['layer']}")
+    if said["holdout"]:
+        lines.append(f"holdout {100 * said['holdout']:.4g} % of the units of {plain(told['app'], 60)}")
+    return lines
 
 
 def _margin_text(one: dict[str, Any]) -> str:

@@ -111,10 +111,12 @@ def start_experiment(name: OfExperiment, wanted: WantedStart, caller: Experiment
     """Begins to assign units. Raises NotFound, Conflict, InvalidInput for releases that are not registered, and for a
     `since` of what the gateway assigns."""
     from_ns = None if wanted.since is None else services.clock() - _back_ns(wanted.since)
+    before = services.control.experiment(caller.tenant, name)
     record = service_definitions.start(
         services.control, name, wanted.coverage, by=caller, dry_run=wanted.dry_run, from_ns=from_ns
     )
-    return answer(_changed(record, dry_run=wanted.dry_run))
+    warnings = service_definitions.begun(before, wanted.coverage)
+    return answer(_changed(record, dry_run=wanted.dry_run, warnings=warnings))
 
 
 @router.post("/experiments/{name}/ramp", response_model=ChangedExperiment)
@@ -163,7 +165,8 @@ def _changed(
     record: ExperimentRecord, *, is_new: bool = False, dry_run: bool = False, warnings: Sequence[str] = ()
 ) -> dict[str, Any]:
     said = {"is_new": is_new, "dry_run": dry_run, "warnings": list(warnings)}
-    return {**version_told(record), **said, "says": [next_step(record)]}
+    says = "a dry run: nothing is registered and nothing changed" if dry_run else next_step(record)
+    return {**version_told(record), **said, "says": [says]}
 
 
 def _assignment(record: ExperimentRecord, one: Placement) -> dict[str, Any]:

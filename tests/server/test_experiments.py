@@ -153,7 +153,7 @@ def test_a_layer_keeps_experiments_apart(shell: Shell) -> None:
     assert post(shell, "/tone/start").json()["status"] == "running"
     answer = post(shell, body={**WANTED, "name": "third", "slot_share": 0.2})
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-    assert "no free slot of 0.2; the largest is 0" in answer.json()["detail"]
+    assert "no free slot of 0.2; all of it is taken: stop one" in answer.json()["detail"]
     whole = registered(shell, name="third")
     assert "as it is, it cannot start" in whole["warnings"][0]
     answer = post(shell, "/third/start")
@@ -279,10 +279,18 @@ def test_the_commands_of_a_whole_experiment(shell: Shell, capsys: pytest.Capture
         asked = {"baseline": 0.86, "mde": 0.03, "users_per_day": 800}
         told = shell.client.post("/api/v1/experiments/plan", json=asked, headers=shell.headers(Role.VIEWER)).json()
         assert planned == {"units": told["units"], "days": told["days"]}
+        out, err = said(*make, *metrics, *length, "--slot", "0.5", "--dry-run")
+        for line in ("horizon 11,200 units in 14 days", "strata topic, tier", "slot 0 to 0.5"):
+            assert line in out
+        assert "a dry run: nothing is registered" in err
+        assert "experiments start" not in err
         assert "no experiments" in said("list")[1]
+        out, err = said(*make[:-2], *metrics, "--dry-run")
+        assert out.count("50 %") == 2, "arms are equal where no split is said"
         out, err = said(*make, *metrics)
         assert ("5 %" in out, "assay experiments start refund-prompt" in err) == (True, True)
         assert "coverage 10 %" in said("start", "refund-prompt", "--coverage", "10%")[0]
+        assert "stays 10 %, assay experiments ramp refund-prompt" in said("start", "refund-prompt")[1]
         assert "only grows" in said("ramp", "refund-prompt", "5%", ends=ExitCode.USAGE)[1]
         assert "coverage 100 %" in said("ramp", "refund-prompt", "1")[0]
         assert "control 50 %, treatment 50 %" in said("list", "--app", "desk")[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -14,11 +13,11 @@ import pyarrow as pa
 
 from collector.decode import Decoded, Refused, decode
 from collector.evaluation_events import SpanEvaluation, evaluations_of_annotations
-from collector.json_body import Rejection, Transcoded, transcode
-from collector.json_fields import framed
+from collector.json_body import Transcoded, transcode
 from collector.kinds import EntryKind, Signal
 from collector.log_events import decode_logs, scores_of_span_events
 from collector.mask import ColumnRedactor, masked
+from collector.rejected import MAX_PAYLOAD, Rejection, folded, shared
 from collector.repair import one_span_request, repaired_request
 from collector.scan import REFUSAL_TEXT, Col, Refusal, Scan, scan
 from core.errors import AssayError, StorageFailed
@@ -28,9 +27,7 @@ from core.windows import day_of
 from store import schema
 
 POSITION_BITS: Final = 48
-MAX_PAYLOAD: Final = 1 << 20
 _SAID: Final = {refusal: (refusal.name.lower(), text) for refusal, text in REFUSAL_TEXT.items()}
-MOST_ALONE: Final = 1_000  # rejected items of one request with a quarantine row each; the rest share rows
 CHUNK_BYTES: Final = 6 << 20
 _LOG: Final = logging.getLogger("assay.batch")
 EVALUATION: Final = "gen_ai.evaluation.result"
@@ -115,7 +112,7 @@ def _add_spans(rows: Rows, tenant: TenantId, items: Sequence[Item], redactor: Co
     for item in items:
         if item.kind is EntryKind.SPANS_JSON:
             found = item.transcoded or transcode(item.body, Signal.SPANS)
-            n = len(found.rejected)
+            n = found.n_rejected
             rows.add("quarantine", _quarantine(tenant, item, Signal.SPANS, found.rejected, shop))
             rows.count(tenant, Signal.SPANS, Counts(received=n, quarantined=n))
             item = replace(item, body=found.protobuf)
@@ -201,14 +198,15 @@ def _chunk_rows(tenant: TenantId, items: Sequence[Item], at_us: int, redactor: C
     rejected: dict[int, list[Rejection]] = {}
     for refused in decoded.refused:
         reason, detail = _SAID[refused.refusal]
-        rejection = Rejection(reason=reason, detail=detail, payload=refused.payload)
+        alone = Rejection(reason=reason, detail=detail, payload=refused.payload)
+        rejection = shared(reason, refused.payload, refused.n_spans) if refused.is_shared else alone
         rejected.setdefault(refused.seq, []).append(rejection)
     for item in items:
         rows.add("quarantine", _quarantine(tenant, item, Signal.SPANS, rejected.pop(item.seq, []), shop))
     clean, _ = masked(decoded.rows, redactor)
     rows.add("spans", clean)
     rows.add("scores", _evaluations(clean.filter(pa.array(decoded.has_evaluation)), tenant, at_us))
-    n_refused = len(decoded.refused)
+    n_refused = sum(refused.n_spans for refused in decoded.refused)
     rows.count(tenant, Signal.SPANS, Counts(received=clean.num_rows + n_refused, quarantined=n_refused))
     return rows
 
@@ -248,19 +246,19 @@ def _joined(parts: Sequence[Decoded]) -> Decoded:
 
 
 def _add_logs(rows: Rows, item: Item, redactor: ColumnRedactor, shop: Workshop) -> None:
-    body, rejected = item.body, []
+    body, rejected, n_rejected = item.body, list[Rejection](), 0
     if item.kind is EntryKind.LOGS_JSON:
-        found = transcode(body, Signal.LOG_RECORDS)
-        body, rejected = found.protobuf, found.rejected
+        found = item.transcoded or transcode(body, Signal.LOG_RECORDS)
+        body, rejected, n_rejected = found.protobuf, found.rejected, found.n_rejected
     decoded = decode_logs(body, tenant=item.tenant, seq=item.seq, ingested_at_us=item.received_at_us)
     for name, table in (("scores", decoded.scores), ("events", decoded.events)):
         rows.add(name, masked(table, redactor)[0])
     quarantined = [*rejected, *decoded.quarantined]
     rows.add("quarantine", _quarantine(item.tenant, item, Signal.LOG_RECORDS, quarantined, shop))
     counts = Counts(
-        received=decoded.n_records + len(rejected),
+        received=decoded.n_records + n_rejected,
         stored=decoded.scores.num_rows + decoded.events.num_rows,
-        quarantined=len(quarantined),
+        quarantined=n_rejected + len(decoded.quarantined),
         rejected=decoded.n_rejected,
     )
     rows.count(item.tenant, Signal.LOG_RECORDS, counts)
@@ -269,7 +267,7 @@ def _add_logs(rows: Rows, item: Item, redactor: ColumnRedactor, shop: Workshop) 
 def _quarantine(
     tenant: TenantId, item: Item, signal: Signal, rejected: Iterable[Rejection], shop: Workshop
 ) -> pa.Table:
-    found = _folded(list(rejected))
+    found = folded(list(rejected))
     if not found:
         return schema.QUARANTINE.empty_table()
     n = len(found)
@@ -288,34 +286,6 @@ def _quarantine(
         schema=schema.QUARANTINE,
     )
     return masked(rows, shop.redactor(tenant))[0]  # a detail may quote what was sent
-
-
-def _folded(rejected: list[Rejection]) -> list[Rejection]:
-    """The first MOST_ALONE as they are, the others together: a small body can hold half a million bad spans.
-
-    A shared payload is JSON lines, or spans (log records) framed as in a ScopeSpans (ScopeLogs): length-delimited
-    fields 2. It is at most MAX_PAYLOAD long unless one item alone is longer.
-    """
-    found = rejected[:MOST_ALONE]
-    shared: dict[tuple[str, bool], list[bytes]] = {}
-
-    def close(key: tuple[str, bool]) -> None:
-        pieces = shared.pop(key)
-        detail = f"{len(pieces)} more items of the same request with the same fault, their bytes together"
-        found.append(Rejection(reason=key[0], detail=detail, payload=b"".join(pieces)))
-
-    sizes: Counter[tuple[str, bool]] = Counter()
-    for each in rejected[MOST_ALONE:]:
-        key = (each.reason, each.payload[:1] == b"{")
-        piece = each.payload + b"\n" if key[1] else framed(b"\x12", each.payload)
-        if key in shared and sizes[key] + len(piece) > MAX_PAYLOAD:
-            close(key)
-            sizes[key] = 0
-        shared.setdefault(key, []).append(piece)
-        sizes[key] += len(piece)
-    for key in list(shared):
-        close(key)
-    return found
 
 
 def _evaluations(rows: pa.Table, tenant: TenantId, at_us: int) -> pa.Table:

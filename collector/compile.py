@@ -28,6 +28,7 @@ def warm() -> None:
     from collector.dedup import Fingerprints
     from collector.pii_scan import compile_kernels
     from collector.redact import Redactor
+    from collector.refused_spans import compile_kernels as compile_refused
     from collector.repair import repaired
     from collector.row_hash import row_hashes
     from collector.usage import price_of
@@ -41,6 +42,7 @@ def warm() -> None:
     repaired(_request(), "span")
     row_hashes(pa.table({"a": ["x"]}), ["a"])
     compile_kernels()
+    compile_refused()
     price_of("openai", "gpt-4o")
     Redactor(PiiPolicy(), b"setup").column(pa.array(["write to jane@example.org or +1 212 555 0100"]))
 

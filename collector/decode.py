@@ -33,6 +33,8 @@ from collector.arrow_text import (
 from collector.columns import Attr
 from collector.dialects import EXCLUSIVE_CACHE, PROVIDER_ALIASES
 from collector.key_table import COST, KINDS, MOVED_BY_COLUMN, N_COLUMNS, N_TEXT, NO_KIND, TTFT, KeyTable, key_table
+from collector.refused_spans import shared_payloads
+from collector.rejected import MOST_ALONE
 from collector.render import T_STRING
 from collector.repair import repaired_request
 from collector.resources import ResourceText, ScopeText, resource_text, scope_text
@@ -67,11 +69,14 @@ _BIT: Final = {name: 1 << i for i, name in enumerate(ISSUES)}
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A span that cannot be kept: its journal position, why, and its bytes."""
+    """A span that cannot be kept: its journal position, why, and its bytes; or (`is_shared`) those of one request with
+    the same fault, framed as in a ScopeSpans."""
 
     seq: int
     refusal: Refusal
     payload: bytes
+    n_spans: int = 1
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +104,7 @@ def decode(
     seqs = np.array([seq for seq, _ in parts], np.int64)
     seq = seqs[np.searchsorted(ends, found.spans[:, Col.START], side="right").clip(max=len(parts) - 1)]
     usable = found.spans[:, Col.REFUSAL] == 0
-    bad = found.spans[~usable]
-    columns = (seq[~usable], bad[:, Col.REFUSAL], bad[:, Col.START], bad[:, Col.END])
-    refused = [  # of one small request there can be half a million
-        Refused(seq=at, refusal=_REFUSALS[why], payload=joined[start:end])
-        for at, why, start, end in zip(*(column.tolist() for column in columns), strict=True)
-    ]
+    refused = _refused(found, seq, ~usable)
     broken = usable & (found.spans[:, Col.ISSUES] & UTF8_BROKEN != 0)
     whole = usable & ~broken
     tables = [_Batch(found, found.spans[whole], seq[whole]).rows(tenant, ingested_at_us)]
@@ -116,6 +116,25 @@ def decode(
         refused=refused,
         has_evaluation=np.concatenate([flags for _, flags in tables]),
     )
+
+
+def _refused(found: Scan, seq: Ints, bad: npt.NDArray[np.bool_]) -> list[Refused]:
+    """The spans marked as bad. Of one small request there can be half a million: all but the first are put together."""
+    at = np.flatnonzero(bad)
+    refused: list[Refused] = []
+    for one in np.unique(seq[at]).tolist():
+        own = at[seq[at] == one]
+        for row in found.spans[own[:MOST_ALONE]]:
+            payload = found.buffer[row[Col.START] : row[Col.END]].tobytes()
+            refused.append(Refused(seq=one, refusal=_REFUSALS[row[Col.REFUSAL]], payload=payload))
+        rest = own[MOST_ALONE:]
+        why = found.spans[rest, Col.REFUSAL]
+        for code in np.unique(why).tolist():
+            starts, ends = (found.spans[rest[why == code], column] for column in (Col.START, Col.END))
+            for payload, n in shared_payloads(found.buffer, starts, ends):
+                together = Refused(seq=one, refusal=_REFUSALS[code], payload=payload, n_spans=n, is_shared=True)
+                refused.append(together)
+    return refused
 
 
 def _mended(joined: bytes, found: Scan, i: int | np.integer[Any]) -> bytes:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from auth.authenticator import Authenticator
-from collector.admission import Quotas, Turns
+from collector.admission import INLINE_BYTES, Quotas, Turns
 from collector.answers import Accepted
-from collector.inflate import gunzip
+from collector.inflate import declared_size, gunzip
 from collector.journal import Journal, Place
-from collector.json_body import Rejection, Transcoded, transcode
+from collector.json_body import MOST_REASONS, Transcoded, transcode
 from collector.kinds import EntryKind, Signal
 from collector.log_events import admit_logs, looks_like_logs
 from collector.metric_points import admit_metrics, looks_like_metrics
-from collector.scan import REFUSAL_TEXT, Scan, scan
+from collector.scan import REFUSAL_TEXT, Refusal, Scan, scan
 from core.clock import Clock
 from core.errors import Forbidden, Overloaded, TooLarge, Unauthenticated, Undecodable
 from core.ids import TenantId
@@ -32,6 +33,7 @@ DISK_PATIENCE_S: Final = 5.0  # half of an exporter's deadline: time for a secon
 # A request of which nothing is a span is looked at once more, for another signal, when it has an exporter's size.
 LOOKED_AT_SPANS: Final = 10_000
 LOOKED_AT_BYTES: Final = 1 << 20
+MOST_TABLE: Final = 2  # times a body: a larger table of its spans is made again when they are stored
 MOST_OBJECTS: Final = 4_000_000  # of one JSON request: each takes three bytes at least, and twenty times that in memory
 
 
@@ -123,13 +125,19 @@ class Intake:
         if gzip_limit is None or not body:
             return body
         try:
-            # What comes out may be a thousand times what came in.
-            plain = await self._turns.run(tenant, len(body) * 4, lambda: gunzip(body, gzip_limit))
+            plain = await self._gunzipped(body, tenant, gzip_limit)
         except TooLarge:
             self._quotas.charge(tenant, gzip_limit)
             raise
         self._quotas.charge(tenant, len(plain) - len(body))
         return plain
+
+    async def _gunzipped(self, body: bytes, tenant: TenantId, limit: int) -> bytes:
+        """Here only what stays small: what comes out may be a thousand times what came in, whatever it says."""
+        if len(body) <= INLINE_BYTES and declared_size(body) <= INLINE_BYTES:
+            with suppress(TooLarge):
+                return gunzip(body, min(limit, INLINE_BYTES))
+        return await self._turns.run(tenant, max(len(body) * 4, INLINE_BYTES + 1), lambda: gunzip(body, limit))
 
     async def receive(self, signal: Signal, body: bytes, *, is_json: bool, principal: Principal) -> Accepted:
         """Keeps one export request. Raises the errors of core.errors; then nothing was kept."""
@@ -152,23 +160,23 @@ class Intake:
         transcoded = await self._transcoded(body, Signal.SPANS, principal) if is_json else None
         wire = transcoded.protobuf if transcoded else body
         found = await self._turns.run(
-            principal.tenant, len(wire), lambda: _scanned(wire, other_signals=transcoded is None)
+            principal.tenant, len(wire), lambda: _judged(wire, other_signals=transcoded is None)
         )
-        n_json = len(transcoded.rejected) if transcoded else 0
-        n_items = found.n_spans + n_json
+        n_json = transcoded.n_rejected if transcoded else 0
+        n_items = found.scan.n_spans + n_json
         warnings = list(transcoded.warnings) if transcoded else []
         if n_items == 0:
             return Accepted(signal=Signal.SPANS, message="; ".join(warnings))
         self._backlog.check_room(len(body), principal.tenant, priority=found.has_priority)
         kind = EntryKind.SPANS_JSON if is_json else EntryKind.SPANS_PROTOBUF
-        await self._keep(kind, body, principal, transcoded, found)
-        n_refused = found.n_refused + n_json
-        reasons = _reasons(found, transcoded.rejected if transcoded else [])
+        await self._keep(kind, body, principal, transcoded, found.scan)
+        n_refused = sum(found.refusals.values()) + n_json
+        reasons = _reasons(found.refusals, transcoded)
         if n_refused == n_items:
             raise Undecodable(
                 f"none of the {n_items} spans can be used: {reasons}; they are in the quarantine", "spans"
             )
-        warnings += found.warnings()
+        warnings += found.warnings
         if n_refused:
             warnings.insert(0, f"{n_refused} of {n_items} spans were rejected and quarantined: {reasons}")
         return Accepted(signal=Signal.SPANS, n_rejected=n_refused, message="; ".join(warnings))
@@ -179,7 +187,7 @@ class Intake:
         transcoded = await self._transcoded(body, Signal.LOG_RECORDS, principal) if is_json else None
         wire = transcoded.protobuf if transcoded else body
         admission = await self._turns.run(principal.tenant, len(wire), lambda: admit_logs(wire))
-        n_json = len(transcoded.rejected) if transcoded else 0
+        n_json = transcoded.n_rejected if transcoded else 0
         kept = admission.n_records - admission.n_rejected + admission.n_quarantined
         if kept + n_json:
             self._backlog.check_room(len(body), principal.tenant, priority=True)
@@ -230,7 +238,7 @@ class Intake:
                     body=body,
                     place=place,
                     transcoded=transcoded,
-                    scan=found.without_buffer() if found else None,
+                    scan=found.without_buffer() if found and found.nbytes <= MOST_TABLE * len(body) else None,
                 )
             )
 
@@ -249,11 +257,21 @@ def _transcode(body: bytes, signal: Signal) -> Transcoded:
     return transcode(body, signal)
 
 
-def _scanned(body: bytes, *, other_signals: bool) -> Scan:
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """A scan, and what is told of it: of half a million spans that takes a while, too."""
+
+    scan: Scan
+    has_priority: bool
+    refusals: dict[Refusal, int]
+    warnings: list[str]
+
+
+def _judged(body: bytes, *, other_signals: bool) -> _Judged:
     found = scan(body, most_spans=MOST_SPANS)
     if other_signals:
         _refuse_other_signals(body, found)
-    return found
+    return _Judged(scan=found, has_priority=found.has_priority, refusals=found.refusals(), warnings=found.warnings())
 
 
 def _refuse_other_signals(body: bytes, found: Scan) -> None:
@@ -268,15 +286,13 @@ def _refuse_other_signals(body: bytes, found: Scan) -> None:
         raise Undecodable("the body looks like OTLP metrics; send it to /v1/metrics", "body")
 
 
-def _reasons(found: Scan, rejected: list[Rejection]) -> str:
-    """ "3 x trace_id must be 16 bytes, 1 x ..." with at most five reasons."""
-    parts = [f"{n} x {REFUSAL_TEXT[refusal]}" for refusal, n in found.refusals().items()]
-    details: dict[str, int] = {}
-    for rejection in rejected:
-        details[rejection.detail] = details.get(rejection.detail, 0) + 1
-    parts += [f"{n} x {_short(detail)}" for detail, n in details.items()]
-    more = f", and {len(parts) - 5} other reasons" if len(parts) > 5 else ""
-    return ", ".join(parts[:5]) + more
+def _reasons(refusals: dict[Refusal, int], transcoded: Transcoded | None) -> str:
+    """ "3 x trace_id must be 16 bytes, 1 x ..." with at most MOST_REASONS reasons."""
+    parts = [f"{n} x {REFUSAL_TEXT[refusal]}" for refusal, n in refusals.items()]
+    n_parts = len(parts) + (transcoded.n_reasons if transcoded else 0)
+    parts += [f"{n} x {_short(detail)}" for detail, n in (transcoded.reasons.items() if transcoded else ())]
+    more = f", and {n_parts - MOST_REASONS} other reasons" if n_parts > MOST_REASONS else ""
+    return ", ".join(parts[:MOST_REASONS]) + more
 
 
 def _short(detail: str) -> str:

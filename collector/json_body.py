@@ -11,8 +11,10 @@ null as absent. A bad span is rejected alone, with the path to what is wrong.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -20,10 +22,12 @@ import orjson
 from collector import json_fields as f
 from collector.json_fields import BadField, Notes, Table
 from collector.kinds import Signal
+from collector.rejected import Rejection, Rejections
 from core.errors import TooLarge, Undecodable
 
 MOST_ITEMS: Final = 500_000  # of one request
 MAX_WARNINGS: Final = 16
+MOST_REASONS: Final = 5
 
 _KINDS: Final = {
     "SPAN_KIND_UNSPECIFIED": 0,
@@ -152,23 +156,24 @@ _SCHEMA_URL: Final = f.string(3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """An item that cannot be decoded: a short code, a sentence for its sender, and its JSON text."""
-
-    reason: str
-    detail: str
-    payload: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
 class Transcoded:
     """`protobuf` holds the Export…ServiceRequest without the rejected items; `n_items` counts spans, log records or
-    metrics in the body, rejected ones included; `warnings` are sentences for `partial_success.error_message`."""
+    metrics in the body, rejected ones included; `warnings` are sentences for `partial_success.error_message`.
+
+    `reasons` says how many items were rejected with which words: the first MOST_REASONS of `n_reasons`.
+    """
 
     protobuf: bytes
     n_items: int
     rejected: list[Rejection]
     warnings: list[str]
+    reasons: dict[str, int] = field(default_factory=dict)
+    n_reasons: int = 0
+
+    @property
+    def n_rejected(self) -> int:
+        """Items in `rejected`."""
+        return sum(each.n_items for each in self.rejected)
 
 
 def transcode(body: bytes, signal: Signal = Signal.SPANS) -> Transcoded:
@@ -190,7 +195,12 @@ def transcode(body: bytes, signal: Signal = Signal.SPANS) -> Transcoded:
         name, meant = next(iter(notes.hints.items()))
         raise Undecodable(f"unknown field {name!r}; did you mean {meant!r}? OTLP/JSON uses lowerCamelCase", name)
     return Transcoded(
-        protobuf=protobuf, n_items=work.n_items, rejected=work.rejected, warnings=work.all_warnings()[:MAX_WARNINGS]
+        protobuf=protobuf,
+        n_items=work.n_items,
+        rejected=work.rejected.all(),
+        warnings=work.all_warnings()[:MAX_WARNINGS],
+        reasons=dict(islice(work.reasons.items(), MOST_REASONS)),
+        n_reasons=len(work.reasons),
     )
 
 
@@ -251,7 +261,8 @@ class _Work:
         self.layout = layout
         self.notes = notes
         self.n_items = 0
-        self.rejected: list[Rejection] = []
+        self.rejected = Rejections()
+        self.reasons: Counter[str] = Counter()
         self.warnings: list[str] = []
 
     def request(self, root: dict[str, Any]) -> bytes:
@@ -339,7 +350,8 @@ class _Work:
         except BadField as found:
             where = found.field
             detail = f"{where}: {found.message}" if where else f"{self.layout.items} entry {found.message}"
-            self.rejected.append(Rejection(reason=found.reason, detail=detail, payload=_text_of(item)))
+            self.reasons[detail] += 1
+            self.rejected.add(Rejection(reason=found.reason, detail=detail, payload=_text_of(item)))
             return b""
 
     def _note_legacy(self, group: dict[str, Any]) -> None:

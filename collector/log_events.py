@@ -20,8 +20,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from collector import evaluation_events, messages
 from collector.evaluation_events import Evaluation, SpanEvaluation, column_text, day_and_time, text_of
-from collector.json_body import Rejection
 from collector.proto_values import Walk, plain
+from collector.rejected import Rejection
 from core.errors import TooLarge
 from core.ids import TenantId
 from store.schema import EVENTS

@@ -109,6 +109,11 @@ class Scan:
         return replace(self, buffer=_EMPTY)
 
     @property
+    def nbytes(self) -> int:
+        """Memory of the tables."""
+        return self.spans.nbytes + self.resources.nbytes + self.scopes.nbytes
+
+    @property
     def n_spans(self) -> int:
         """Spans found, refused ones included."""
         return len(self.spans)

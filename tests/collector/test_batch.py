@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 
-from collector.batch import MAX_PAYLOAD, MOST_ALONE, Item, Workshop, rows_of
+from collector.batch import Item, Workshop, rows_of
 from collector.kinds import EntryKind, Signal
 from collector.mask import ColumnRedactor
 from collector.redact import Redactor
+from collector.rejected import MAX_PAYLOAD, MOST_ALONE
 from core.errors import StorageFailed
 from core.records import Counts, PiiPolicy
 from tests.collector.doors import body_of, fresh, json_body_of

@@ -291,7 +291,7 @@ def _n_spans(item: Item) -> int:
             return scan(item.body).n_spans
         case EntryKind.SPANS_JSON:
             assert item.transcoded is not None
-            return scan(item.transcoded.protobuf).n_spans + len(item.transcoded.rejected)
+            return scan(item.transcoded.protobuf).n_spans + item.transcoded.n_rejected
         case _:
             return 0
 
@@ -302,7 +302,7 @@ def _n_refused(item: Item) -> int:
             return scan(item.body).n_refused
         case EntryKind.SPANS_JSON:
             assert item.transcoded is not None
-            return scan(item.transcoded.protobuf).n_refused + len(item.transcoded.rejected)
+            return scan(item.transcoded.protobuf).n_refused + item.transcoded.n_rejected
         case _:
             return 0
 

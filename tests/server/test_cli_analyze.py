@@ -12,6 +12,7 @@ from server.cli.experiment_shown import WIDTH, forest_line
 from server.cli.main import main
 from tests.evaluators.recorded import DATA
 from tests.experiments.statistics.stratified import KIDNEY, UCB, Counts
+from tests.stack import REPOSITORY
 
 
 def written(path: Path, counts: Counts, names: tuple[str, str]) -> Path:
@@ -41,6 +42,14 @@ def counted(path: Path, control: str) -> list[str]:
         "--control",
         control,
     ]
+
+
+def test_the_example_of_the_readme_is_that_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--unit", "patient", "--variant", "treatment", "--outcome", "success", "--strata", "stone_size"]
+    _, rows = analyzed(capsys, str(REPOSITORY / "examples" / "kidney_stones.csv"), *words)
+    _, counts = analyzed(capsys, *counted(written(tmp_path / "k.csv", KIDNEY, ("B", "A")), "A"))
+    assert rows["metrics"][0]["variants"][0]["effect"] == pytest.approx(counts["metrics"][0]["variants"][0]["effect"])
+    assert rows["strata"][0]["cmh"] == counts["strata"][0]["cmh"]
 
 
 def test_kidney_stones_are_told_stratified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

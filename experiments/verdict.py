@@ -30,7 +30,7 @@ from experiments.words import between, called, change, figure, has_effect, told
 
 SHARE_NAMED: Final = 0.1  # of the observations: levels so large are worth a word in the reasons
 EXAGGERATED: Final = 1.005  # less is not worth a word
-_TRUST: Final = "nobody said how units were split: that chance made these arms is taken on trust"
+_TRUST: Final = "Nobody said how units were split: that chance made these arms is taken on trust"
 RECENT: Final = 7  # looks by whose pace the days left are told
 
 
@@ -58,13 +58,14 @@ def decide(
         *(text for one in standing.values() for text in one[1]),
         *_paradoxes(strata),
         *_uneven(definition, strata),
+        *(() if looked.exposure.weights_known else (_TRUST,)),
     )
     winners = [variant for variant, (word, _) in standing.items() if word is Word.SHIP]
     if winners:
-        return _ship(definition, metrics, winners, reasons)
+        return _ship(taken, metrics, winners, reasons)
     if all(word is Word.DO_NOT_SHIP for word, _ in standing.values()):
         return _refused(metrics, reasons)
-    return _open(looked, taken, metrics, reasons)
+    return _open(definition, looked, taken, metrics, reasons)
 
 
 def days_left(taken: Plan) -> int | None:
@@ -126,9 +127,7 @@ def _reason(spec: MetricSpec, one: VariantAnalysis, stratified: bool) -> str:
     return text
 
 
-def _ship(
-    definition: Definition, metrics: Sequence[MetricAnalysis], winners: list[str], reasons: tuple[str, ...]
-) -> Decision:
+def _ship(taken: Plan, metrics: Sequence[MetricAnalysis], winners: list[str], reasons: tuple[str, ...]) -> Decision:
     primary = _primary(metrics)
     shown = [one for one in primary.variants if one.variant in winners and not isinstance(one.effect, NoEffect)]
     sign = 1 if primary.spec.better is Better.HIGHER else -1
@@ -139,13 +138,14 @@ def _ship(
         word=Word.SHIP,
         headline=f"Ship {best.variant}: {primary.spec.name} {word}, {told(best.effect, primary.spec)}",
         reasons=reasons,
-        caution=_caution(primary.spec, best, len(definition.arms) - 1),
+        caution=_caution(primary.spec, best, len(primary.variants), early=(taken.looks[-1].fraction or 0.0) < 1),
         variant=best.variant,
     )
 
 
-def _caution(spec: MetricSpec, best: VariantAnalysis, n: int) -> str | None:
-    """Why a winner's estimate is too good, and what to plan with instead."""
+def _caution(spec: MetricSpec, best: VariantAnalysis, n: int, *, early: bool) -> str | None:
+    """Why a winner's estimate is too good, and what to plan with instead. `n`: of how many treatments it is the best;
+    `early`: before a horizon."""
     if isinstance(best.effect, NoEffect) or best.finding is not Finding.BETTER:
         return None
     sure = best.effect.low if spec.better is Better.HIGHER else best.effect.high
@@ -153,10 +153,10 @@ def _caution(spec: MetricSpec, best: VariantAnalysis, n: int) -> str | None:
     text += f", and it is the best of {n}" if n > 1 else ""
     selected = best.selected
     if selected is not None and selected.exaggeration is not None and selected.exaggeration > EXAGGERATED:
+        who = "The test crossed early, where experiments" if early else "Experiments that cross here"
         text += (
-            f". The test crossed early, where experiments show {selected.exaggeration:.2f} times what is there on "
-            f"average; allowing for it {change(selected.median_unbiased, spec)} "
-            f"({between(selected.low, selected.high, spec)})"
+            f". {who} show {selected.exaggeration:.2f} times what is there on average; allowing for it "
+            f"{change(selected.median_unbiased, spec)} ({between(selected.low, selected.high, spec)})"
         )
     return f"{text}. What the interval stands for is {change(sure, spec)} at least: plan with that."
 
@@ -177,7 +177,13 @@ def _refused(metrics: Sequence[MetricAnalysis], reasons: tuple[str, ...]) -> Dec
     )
 
 
-def _open(looked: Looked, taken: Plan, metrics: Sequence[MetricAnalysis], reasons: tuple[str, ...]) -> Decision:
+def _open(
+    definition: Definition,
+    looked: Looked,
+    taken: Plan,
+    metrics: Sequence[MetricAnalysis],
+    reasons: tuple[str, ...],
+) -> Decision:
     """Nothing is settled: go on while there is something to wait for."""
     primary = _primary(metrics)
     unjudged = [
@@ -194,8 +200,9 @@ def _open(looked: Looked, taken: Plan, metrics: Sequence[MetricAnalysis], reason
         return Decision(word=Word.INCONCLUSIVE, headline=headline, reasons=reasons)
     over = bool(taken.looks) and (taken.looks[-1].fraction or 0) >= 1
     if looked.status is ExperimentStatus.STOPPED or over:
-        end = "all planned units are in" if over else "it was stopped"
-        headline = f"Inconclusive: {end} and it is not settled. {_where(primary)}"
+        headline = f"Inconclusive: {_end(definition, looked, over=over)} and it is not settled. {_where(primary)}"
+        if not looked.exposure.n_units:
+            headline = "Inconclusive: it was stopped before any unit was exposed"
         return Decision(word=Word.INCONCLUSIVE, headline=headline, reasons=reasons)
     left = days_left(taken)
     share = f" ({taken.looks[-1].fraction:.0%} of the planned units)" if left is not None else ""
@@ -208,6 +215,13 @@ def _open(looked: Looked, taken: Plan, metrics: Sequence[MetricAnalysis], reason
     else:
         headline = f"Keep running: about {left} more day{'s' * (left != 1)}{share}. {_where(primary)}"
     return Decision(word=Word.KEEP_RUNNING, headline=headline, reasons=reasons, days_left=left)
+
+
+def _end(definition: Definition, looked: Looked, *, over: bool) -> str:
+    """Why nothing more is awaited. What belongs to no app is a table: its rows are all there is."""
+    if not definition.app:
+        return f"all {looked.exposure.n_units:,} units are in"
+    return "all planned units are in" if over else "it was stopped"
 
 
 def _where(primary: MetricAnalysis) -> str:

@@ -57,6 +57,7 @@ def test_a_clear_winner_ships_before_the_horizon_with_caution() -> None:
     assert found.decision.word is Word.SHIP
     assert found.decision.variant == "treatment"
     assert found.fraction == 0.75
+    assert "Nobody said how units were split" not in " ".join(found.decision.reasons)
     assert variant(found).finding is Finding.BETTER
     assert "Expect less than" in (found.decision.caution or "")
     effect = variant(found).effect
@@ -80,7 +81,10 @@ def test_nothing_yet_keeps_running_and_says_how_long() -> None:
 
 def test_nothing_at_the_horizon_is_inconclusive() -> None:
     assert told(drawn(4_000)).decision.word is Word.INCONCLUSIVE
-    assert told(drawn(2_000), changed={"status": ExperimentStatus.STOPPED}).decision.word is Word.INCONCLUSIVE
+    stopped = {"status": ExperimentStatus.STOPPED}
+    assert "it was stopped and it is not settled" in told(drawn(2_000), changed=stopped).decision.headline
+    empty = told(drawn(2).clear(), changed=stopped)
+    assert empty.decision.headline == "Inconclusive: it was stopped before any unit was exposed"
 
 
 def test_without_a_horizon_it_holds_at_any_look() -> None:

@@ -37,8 +37,8 @@ from experiments.rollouts.evidence import (
 from experiments.rollouts.policy import policy_of
 from experiments.rollouts.records import Change, RolloutPolicy, RolloutState
 from experiments.rollouts.replay import Counted, at_step, begins_ns, counted_of, ledgers_of, start_of
-from experiments.rollouts.required import needed
-from experiments.rollouts.state import begun, gone_on, held, rolled_back, state_json, state_of
+from experiments.rollouts.required import Needed, needed
+from experiments.rollouts.state import begun, gone_on, held, is_last, rolled_back, state_json, state_of
 from experiments.service_sessions import sessions_of
 from experiments.statistics.mismatch import Mismatch, mismatch
 from store.control.control import Control
@@ -49,6 +49,7 @@ from store.tenant import TenantStore
 PAST_NS: Final = 7 * 86_400 * NS_PER_S  # of the baseline, before a rollout
 AHEAD_NS: Final = 3600 * NS_PER_S  # clocks of agents that are fast
 PAST_AGAIN_NS: Final = 30 * NS_PER_S  # between tries to fix a threshold that could not be
+SKEW_NS: Final = 60 * NS_PER_S  # a clock that is fast by more keeps a rollout where it is
 SILENCE_NS: Final = 300 * NS_PER_S  # without any session before that is told as a reason
 SPLIT_E: Final = 1000.0  # an e-value of a wrong split: one of a thousand rollouts with a right one is held by it
 
@@ -67,12 +68,14 @@ class _Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
-    """What one look found: the state with what has been seen, and the block of it (None: no session)."""
+    """What one look found: the state with what has been seen, and the block of it (None: no session). `ahead`: how many
+    sessions began after now, the most nanoseconds of it, and of which releases."""
 
     state: RolloutState
     block: Mapping[str, object] | None = None
     step: int = 0
     newest_ns: int | None = None
+    ahead: tuple[int, int, str] = (0, 0, "")
 
 
 @dataclass(kw_only=True)
@@ -105,20 +108,21 @@ class Ticker:
             del self._memories[gone]
 
     def _await(self, record: RolloutRecord, policy: RolloutPolicy, state: RolloutState) -> RolloutRecord:
-        requires = policy.requires
-        gates = self.control.gates(record.tenant, record.app) if requires.gate else []
-        checks = (
-            self.control.rollout_checks(record.tenant, record.app, record.candidate) if requires.checks else []
-        )  # fmt: skip
-        found = needed(requires, (record.candidate, record.baseline), gates, checks, state.approved_by)
-        lacking = [one for one in found if not one.is_there]
+        found = self._needed(record, policy, state)
+        lacking = _lacking(found)
         if lacking:
-            texts, causes = [one.text for one in lacking], [f"{one.what}: {one.text}" for one in lacking]
+            texts, causes = [text for _, text in lacking], [f"{cause}: {text}" for cause, text in lacking]
             return self._keep(record, policy, held(record.status, state, texts, causes, told=True), _Look(state=state))
         now = self.clock()
         past = baseline_past(self.control, self.store_of(record.tenant), record, policy, now)
         change = begun(policy, state, now_ns=now, past=past, met=[one.text for one in found])
         return self._keep(record, policy, change, _Look(state=change.state))
+
+    def _needed(self, record: RolloutRecord, policy: RolloutPolicy, state: RolloutState) -> list[Needed]:
+        requires, tenant = policy.requires, record.tenant
+        gates = self.control.gates(tenant, record.app) if requires.gate else []
+        checks = self.control.rollout_checks(tenant, record.app, record.candidate) if requires.checks else []
+        return needed(requires, (record.candidate, record.baseline), gates, checks, state.approved_by)
 
     def _go_on(
         self, record: RolloutRecord, policy: RolloutPolicy, state: RolloutState, memory: _Memory
@@ -142,12 +146,11 @@ class Ticker:
         store = self.store_of(record.tenant)
         frame = sessions_of(self.control, store, record.app, window, policy.canary.guardrails)
         state = self._with_thresholds(record, policy, state, memory)
-        newest = frame["start_ns"].max() if frame.height else None
-        newest_ns = newest if isinstance(newest, int) else None
+        newest_ns, ahead = _newest(frame, now)
         cohort = cohort_of(state.seen_until_ns, begins_ns(state), newest_ns, now, mature_s)
         late = _late(frame, state.seen_until_ns, memory)
         if cohort is None:
-            return _Look(state=state, newest_ns=newest_ns)
+            return _Look(state=state, newest_ns=newest_ns, ahead=ahead)
         blocks = blocks_of(
             frame, cohort, policy.canary.guardrails, arms,
             unit=policy.unit, thresholds=state.thresholds, mature_s=mature_s, late=late,
@@ -156,12 +159,13 @@ class Ticker:
         sessions = sessions_in(frame, cohort, arms)
         step = state.step if cohort.from_ns >= begins_ns(state) else state.step - 1
         if not any(sessions) and not any(map(_counts, blocks.values())):
-            return _Look(state=seen, newest_ns=newest_ns)
+            return _Look(state=seen, newest_ns=newest_ns, ahead=ahead)
         memory.counted = memory.counted.plus(step, blocks, sessions)
         for name, block in blocks.items():
             memory.watched[name] = memory.watched[name].after(block)
         _remember(frame, cohort, memory)
-        return _Look(state=seen, block=counts_json(blocks, cohort, sessions), step=step, newest_ns=newest_ns)
+        counts = counts_json(blocks, cohort, sessions)
+        return _Look(state=seen, block=counts, step=step, newest_ns=newest_ns, ahead=ahead)
 
     def _with_thresholds(
         self, record: RolloutRecord, policy: RolloutPolicy, state: RolloutState, memory: _Memory
@@ -187,6 +191,8 @@ class Ticker:
         if decision.act is Act.ROLL_BACK:
             return rolled_back(record.status, look.state, texts, now_ns=now)
         halts = _halts(policy, look, memory, now)
+        if decision.act is Act.PROMOTE and is_last(policy, look.state):  # what failed meanwhile is not promoted
+            halts += _lacking(self._needed(record, policy, look.state))
         if decision.act is Act.PROMOTE and not halts and record.status is RolloutStatus.RUNNING:
             return gone_on(policy, record.status, look.state, texts, now_ns=now)
         if record.status is RolloutStatus.PAUSED:
@@ -290,14 +296,18 @@ def baseline_past(
 
 
 def _halts(policy: RolloutPolicy, look: _Look, memory: _Memory, now_ns: int) -> list[tuple[str, str]]:
-    """What keeps a rollout from going on whatever its guardrails say, with the cause: evidence that stopped coming, a
-    split that is not the plan's."""
+    """What keeps a rollout from going on whatever its guardrails say, with the cause: evidence that stopped coming,
+    clocks that are fast, a split that is not the plan's."""
     found = []
     since = max(look.newest_ns or 0, begins_ns(look.state))
     if now_ns - since > SILENCE_NS + round(policy.canary.mature_s * NS_PER_S):
         at = to_datetime(since).strftime("%H:%M:%S")
         text = f"no session of this app has begun since {at} UTC, {(now_ns - since) // (60 * NS_PER_S)} minutes ago"
         found.append(("silence", f"{text}: without evidence it holds"))
+    n_ahead, ahead_ns, whose = look.ahead
+    if n_ahead:
+        text = f"{n_ahead} sessions of {whose} began up to {ahead_ns // NS_PER_S} s after now: clocks there are fast"
+        found.append(("clock", f"{text}; they count once their time has come, and until then it holds"))
     share = policy.canary.steps[look.state.step].weight
     counts = memory.counted.sessions.get(look.state.step, (0, 0))
     split = mismatch(counts, (share, 1 - share)) if 0 < share < 1 else None
@@ -308,6 +318,23 @@ def _halts(policy: RolloutPolicy, look: _Look, memory: _Memory, now_ns: int) -> 
         )
         found.append(("split", text))
     return found
+
+
+def _lacking(found: Sequence[Needed]) -> list[tuple[str, str]]:
+    """What of this is not there: what it is, and in words."""
+    return [(one.what, one.text) for one in found if not one.is_there]
+
+
+def _newest(frame: pl.DataFrame, now_ns: int) -> tuple[int | None, tuple[int, int, str]]:
+    """When the newest session up to now began, and those that began later by more than SKEW_NS: a clock that is fast
+    does not show that telemetry comes in."""
+    newest = frame.filter(pl.col("start_ns") <= now_ns)["start_ns"].max()
+    later = frame.filter(pl.col("start_ns") > now_ns + SKEW_NS)
+    most = later["start_ns"].max()
+    ahead = (0, 0, "")
+    if isinstance(most, int):
+        ahead = (later.height, most - now_ns, ", ".join(sorted(later["release"].drop_nulls().unique()))[:200])
+    return newest if isinstance(newest, int) else None, ahead
 
 
 def _late(frame: pl.DataFrame, seen_until_ns: int, memory: _Memory) -> Sequence[str]:

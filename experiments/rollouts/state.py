@@ -75,7 +75,7 @@ def gone_on(
     steps, onto = policy.canary.steps, state.step + 1
     left = _left(state, now_ns, "promote")
     why = "; ".join(reasons)
-    if onto >= len(steps) or steps[onto].weight >= WHOLE:
+    if is_last(policy, state):
         ended = _entered(left, onto, now_ns) if onto < len(steps) else left
         runs = tuple(replace(one, decision="promoted") if n == onto else one for n, one in enumerate(ended.steps))
         ended = replace(ended, steps=runs, reasons=tuple(reasons))
@@ -87,6 +87,12 @@ def gone_on(
     return Change(
         status=status, state=entered, share=steps[onto].weight, verb=Verb.STEP, text=said, certified=True
     )  # fmt: skip
+
+
+def is_last(policy: RolloutPolicy, state: RolloutState) -> bool:
+    """Whether the promotion follows this step."""
+    steps, onto = policy.canary.steps, state.step + 1
+    return onto >= len(steps) or steps[onto].weight >= WHOLE
 
 
 def aborted(status: RolloutStatus, state: RolloutState, why: str, *, now_ns: int) -> Change | None:

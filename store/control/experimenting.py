@@ -113,7 +113,7 @@ class Experimenting(Transactions):
     ) -> ExperimentRecord:
         """The newest version, from now on assigning units, or since `from_ns` where the app does it. One that runs
         already is left as it is. Raises NotFound, Conflict for a version that was stopped, while an older one runs, or
-        over releases of an app with an open rollout, and what `check` raises."""
+        over releases of an app with an open rollout or that were rolled back, and what `check` raises."""
         with self._changing() as connection:
             versions = experiment_rows.rows(connection, self._pepper, tenant, name)
             one = experiment_rows.need(connection, self._pepper, tenant, name)
@@ -249,8 +249,11 @@ def _may_start(versions: Sequence[ExperimentRecord]) -> None:
 
 
 def _no_rollout(connection: Connection, one: ExperimentRecord) -> None:
+    if not one.is_over_releases:
+        return
+    rollouts.refuse_rolled_back(connection, one.tenant, one.app, [arm["release"] for arm in one.definition["arms"]])
     found = rollouts.open_of(connection, one.tenant, one.app)
-    if found is not None and one.is_over_releases:
+    if found is not None:
         raise Conflict(
             f"rollout {found.rollout_id} of {found.candidate[:80]} is open for {one.app[:80]}, and one of both can say "
             f"who gets which release; wait for its end, or assay rollouts abort {one.app[:80]}"

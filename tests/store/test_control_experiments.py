@@ -157,6 +157,19 @@ def test_an_open_rollout_and_an_experiment_over_releases_exclude_each_other(cont
     assert started(control, name="by-the-app", assigned_by="app").status == "running", "it moves nobody to a release"
 
 
+def test_a_release_that_was_rolled_back_comes_back_by_no_experiment(control: Control) -> None:
+    rollout = RolloutRecord(
+        tenant=ACME, rollout_id="rollout_1", app="desk", baseline="v1", candidate="v2",
+        status=RolloutStatus.ROLLED_BACK, policy={}, policy_hash="", state={},
+    )  # fmt: skip
+    control.start_rollout(rollout, PlanSpec(app="desk", baseline="v1", weights={"v1": 1.0}), "it ended", by=ANN)
+    added(control)
+    with pytest.raises(Conflict, match="was rolled back by rollout rollout_1"):
+        control.start_experiment(ACME, NAME, 1.0, anything, by=ANN)
+    assert control.experiment(ACME, NAME).status == "draft"
+    assert started(control, name="by-the-app", assigned_by="app").status == "running"
+
+
 def test_a_dry_run_changes_nothing(control: Control) -> None:
     made, is_new = control.add_experiment(ACME, NAME, "desk", DEFINITION, by=ANN, dry_run=True)
     assert (made.version, is_new, control.experiments(ACME)) == (1, True, [])

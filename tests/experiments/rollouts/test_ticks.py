@@ -229,6 +229,37 @@ def test_it_waits_for_gate_checks_and_somebody_elses_approval(tmp_path: Path) ->
         assert (newest(shop).status, weights(shop)["v2"]) == (RolloutStatus.RUNNING, 0.05)
 
 
+def test_what_failed_meanwhile_is_not_promoted(tmp_path: Path) -> None:
+    with open_shop(tmp_path, {"v2": Nature(success=0.97)}) as shop:
+        check = CheckRecord(app=APP, release="v2", name="licence", passed=True)
+        shop.deploy(requires=Requires(checks=("licence",)))
+        report_check(shop.control, check, by=BEN)
+        shop.minutes(1)
+        assert newest(shop).status is RolloutStatus.RUNNING
+        report_check(shop.control, replace(check, passed=False), by=BEN)
+        shop.minutes(7)
+        assert (newest(shop).status, weights(shop)["v2"]) == (RolloutStatus.RUNNING, 0.5)
+        assert state_of(newest(shop).state).reasons[0].startswith("check licence failed, by ben")
+        report_check(shop.control, check, by=BEN)
+        shop.tick()
+        assert newest(shop).status is RolloutStatus.PROMOTED
+
+
+def test_a_clock_that_is_fast_is_named_and_hides_no_outage(tmp_path: Path) -> None:
+    with open_shop(tmp_path, {}) as shop:
+        shop.deploy()
+        shop.minutes(1, a_minute=120)
+        shop.natures = {name: Nature(ahead_s=3000) for name in ("v1", "v2")}
+        shop.minutes(1, a_minute=2)
+        shop.natures = {name: Nature(traced=False) for name in ("v1", "v2")}
+        shop.minutes(9)
+        assert (newest(shop).status, weights(shop)["v2"]) == (RolloutStatus.RUNNING, 0.05)
+        silent, fast = state_of(newest(shop).state).reasons[:2]
+        assert "without evidence it holds" in silent
+        assert fast.startswith("2 sessions of v1 began up to ")
+        assert "clocks there are fast" in fast
+
+
 def test_a_paused_one_goes_no_further_and_is_still_rolled_back(tmp_path: Path) -> None:
     with open_shop(tmp_path, {}) as shop:
         shop.deploy()

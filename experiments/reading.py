@@ -57,7 +57,8 @@ def of_frame(
         rows = _rows(frame, columns, today).collect(engine="streaming", optimizations=flags)
     except PolarsError as error:
         why = str(error).splitlines()[0][:200]
-        raise InvalidInput(f"the table cannot be read: {why}. Has a line more cells than names?", field="file") from error
+        said = f"the table cannot be read: {why}. Has a line more cells than names?"
+        raise InvalidInput(said, field="file") from error
     if rows.is_empty():
         raise InvalidInput("the table has column names and no row: nothing to analyze", field="file")
     _check_cells(rows, columns)
@@ -84,7 +85,7 @@ def _check_columns(columns: Columns, there: Sequence[str]) -> None:
     for name in columns.named:
         if name not in there:
             near = get_close_matches(name, there, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else "."
             shown = ", ".join(there[:40]) + (f" and {len(there) - 40} more" if len(there) > 40 else "")
             raise InvalidInput(f"there is no column {name!r}{hint} The table has: {shown}", field=name)
     used = [columns.variant, *columns.outcomes]

@@ -54,18 +54,20 @@ class Table:
     days: tuple[dt.date, ...] = ()
 
 
-def _variants(names: Sequence[str], columns: Columns, arms: Sequence[str]) -> tuple[str, ...]:
-    """The arms, sorted. Raises InvalidInput for fewer than two, for very many, for names that differ by case alone."""
+def _variants(names: Sequence[str], columns: Columns, arms: Sequence[str], n_multiple: int = 0) -> tuple[str, ...]:
+    """The arms, sorted. Raises InvalidInput for fewer than two, for very many, for names that differ by case alone.
+    `n_multiple` units are left out because they are in several."""
+    without = f" once the {n_multiple:,} units in several arms are left out" if n_multiple else ""
     found = [one for one in sorted(names) if not arms or one in arms]
     absent = [one for one in arms if one not in found]
     if absent:
         raise InvalidInput(
-            f"no row has {columns.variant} {', '.join(absent)}; there is {', '.join(sorted(names)[:20])}",
+            f"no row has {columns.variant} {', '.join(absent)}{without}; there is {', '.join(sorted(names)[:20])}",
             field="variant",
         )
     if len(found) < 2:
         raise InvalidInput(
-            f"{columns.variant} has one value, {found[0] if found else 'none'}: two arms at least are compared",
+            f"{columns.variant} has one value, {found[0] if found else 'none'}{without}: two arms are compared",
             field=columns.variant,
         )
     if len(found) > MOST_VARIANTS:
@@ -98,7 +100,7 @@ def by_unit(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
                 "depend on each other name it as a cluster, else leave it out",
                 field="unit",
             )
-    rows, renamed, variants = _arms(rows, columns, arms)
+    rows, renamed, variants = _arms(rows, columns, arms, n_multiple)
     covariate = pl.col(f"#{columns.covariate}").mean() if columns.covariate else pl.lit(None, pl.Float64)
     order = ["@day", ROW] if columns.day else [ROW]
     units = (
@@ -149,6 +151,8 @@ def counted(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
     for name in columns.outcomes:
         value = pl.col(f"#{name}")
         share = (rows[f"#{name}"].max() or 0.0) <= 1.0  # type: ignore[operator]
+        if share and (rows[weight] > 1).any():
+            notes.append(f"{name} is from 0 to 1 in every row: read as the share of {columns.weights} that said yes")
         successes = value * pl.col(weight) if share else value
         wrong = rows.filter((value < 0) | (successes > pl.col(weight)))
         if not wrong.is_empty():
@@ -205,10 +209,10 @@ def _count_sums(rows: pl.DataFrame, metric: str, successes: pl.Expr, n: pl.Expr,
 
 
 def _arms(
-    rows: pl.DataFrame, columns: Columns, arms: Sequence[str]
+    rows: pl.DataFrame, columns: Columns, arms: Sequence[str], n_multiple: int = 0
 ) -> tuple[pl.DataFrame, dict[str, int], tuple[str, ...]]:
     """Rows of the arms, units seen under other names, and the arms."""
-    variants = _variants(rows["@variant"].unique().to_list(), columns, arms)
+    variants = _variants(rows["@variant"].unique().to_list(), columns, arms, n_multiple)
     others = rows.filter(~pl.col("@variant").is_in(variants))
     renamed = {name: part["@unit"].n_unique() for (name,), part in others.group_by("@variant")}
     return rows.filter(pl.col("@variant").is_in(variants)), {str(name): n for name, n in renamed.items()}, variants

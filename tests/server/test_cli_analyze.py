@@ -109,6 +109,7 @@ def test_the_agents_ab_is_real_and_none_in_retail(ab: str, capsys: pytest.Captur
     retail = next(one for one in told["strata"][0]["levels"] if one["level"] == "retail")
     assert retail["estimate"] == 0
     assert retail["low"] < 0 < retail["high"]
+    assert "crossed early" not in told["decision"]["caution"]
     assert any("none is shown in retail (+0.0 points" in one for one in told["decision"]["reasons"])
     capsys.readouterr()
     main(["experiments", "analyze", *words])
@@ -125,6 +126,7 @@ def test_the_agents_ab_by_task(ab: str, capsys: pytest.CaptureFixture[str]) -> N
     assert "not what was randomised" in capsys.readouterr().err
     _, told = analyzed(capsys, *words, "--cluster", "domain,task_id")
     assert told["n_units"] == 200
+    assert "Nobody said how units were split" in told["decision"]["reasons"][-1]
     effect = told["metrics"][0]["variants"][0]["effect"]
     assert effect["estimate"] == pytest.approx(29 / 140)
     assert effect["low"] > 0

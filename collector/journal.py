@@ -18,6 +18,7 @@ import queue
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,17 +26,17 @@ from pathlib import Path
 from typing import Final
 
 import xxhash
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from collector import segment
 from collector.admission import room_error
-from collector.seal import MasterKey, destroy, new_segment_key, segment_key
+from collector.seal import MasterKey, SegmentKey, destroy, new_segment_key, segment_key
 from core.errors import Conflict, Corrupt, StorageFailed
 from store.doctor import DAMAGE_FILE
 from store.durable import make_folder, replace_durably, sync_folder
 
 SEGMENT_BYTES: Final = 64 << 20
 GROUP_BYTES: Final = 8 << 20
+LARGE_BYTES: Final = 1 << 20  # an entry beyond it is written alone: who waits with it waits for all of its bytes
 MOST_WAITING: Final = 128 << 20  # bytes that wait for a disk that does not answer
 _META: Final = 4
 _LOG: Final = logging.getLogger("assay.journal")
@@ -92,7 +93,7 @@ class Journal:
         self._next = 1
         self._active: Path | None = None
         self._descriptor = -1
-        self._cipher: AESGCM | None = None
+        self._cipher: SegmentKey | None = None
         self._size = 0
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
@@ -229,31 +230,43 @@ class Journal:
     # -- the writer ------------------------------------------------------------------------------------------------
 
     def _write_groups(self) -> None:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            group, size, last = [first], len(first.body), False
-            while size < GROUP_BYTES:
-                try:
-                    waiting = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if waiting is None:
-                    last = True
-                    break
-                group.append(waiting)
+        """Small entries wait for one write of a large one at the most, and a large one for one group of small ones."""
+        large: deque[_Waiting] = deque()
+        last = False
+        while large or not last:
+            small, last = self._taken(large, last=last)
+            if small:
+                self._keep(small)
+            if large:
+                self._keep([large.popleft()])
+
+    def _taken(self, large: deque[_Waiting], *, last: bool) -> tuple[list[_Waiting], bool]:
+        """(small entries that wait, whether no more come); large ones go to `large`. Waits when there are none."""
+        small: list[_Waiting] = []
+        size = 0
+        while not last and size < GROUP_BYTES:
+            try:
+                waiting = self._queue.get(block=not small and not large)
+            except queue.Empty:
+                break
+            if waiting is None:
+                last = True
+            elif len(waiting.body) > LARGE_BYTES:
+                large.append(waiting)
+            else:
+                small.append(waiting)
                 size += len(waiting.body)
-            with self._counting:
-                self._waiting_bytes -= size
-            if any(waiting.kind == 0 for waiting in group):
-                self._close_active()
-            # Who was cancelled before this is not written; from here on nobody can cancel.
-            entries = [each for each in group if each.kind and each.done.set_running_or_notify_cancel()]
-            if entries:
-                self._write(entries)
-            if last:
-                return
+        return small, last
+
+    def _keep(self, group: list[_Waiting]) -> None:
+        with self._counting:
+            self._waiting_bytes -= sum(len(waiting.body) for waiting in group)
+        if any(waiting.kind == 0 for waiting in group):
+            self._close_active()
+        # Who was cancelled before this is not written; from here on nobody can cancel.
+        entries = [each for each in group if each.kind and each.done.set_running_or_notify_cancel()]
+        if entries:
+            self._write(entries)
 
     def _write(self, group: list[_Waiting]) -> None:
         try:
@@ -281,10 +294,11 @@ class Journal:
             position = self._next
             self._next += 1
             parts = segment.seal(self._cipher, position, waiting.kind, _content(waiting), len(placed))
-            record = segment.Sealed(position=position, kind=waiting.kind, offset=offset, length=len(parts[1]))
+            length = sum(len(part) for part in parts[1:])
+            record = segment.Sealed(position=position, kind=waiting.kind, offset=offset, length=length)
             placed.append((position, Place(path=self._active, record=record)))
             buffers += parts
-            offset += len(parts[0]) + len(parts[1])
+            offset += len(parts[0]) + length
         _write_all(self._descriptor, buffers)
         os.fdatasync(self._descriptor)
         self._size = offset
@@ -329,7 +343,7 @@ def _hold(path: Path) -> int:
 
 def _content(waiting: _Waiting) -> bytes:
     meta = json.dumps({"tenant": waiting.tenant, "at_us": waiting.received_at_us}).encode()
-    return len(meta).to_bytes(_META, "little") + meta + waiting.body
+    return b"".join([len(meta).to_bytes(_META, "little"), meta, waiting.body])  # from 1 MiB on without the GIL
 
 
 def entry_of(record: segment.Sealed, content: bytes) -> Entry:

@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from collector.seal import TAG_BYTES, SegmentKey
 
 MAGIC: Final = b"AJR1"
 HEADER: Final = struct.Struct("<4sIQBH5xII")
-TAG: Final = 16
+TAG: Final = TAG_BYTES
 SECTOR: Final = 512
 MOST_COUNTED: Final = 65_535  # records before one in its write; more count as so many
 LET_GO: Final = 4 << 20  # bytes read after which their pages are given back
@@ -61,18 +62,18 @@ def header_of(position: int, kind: int, length: int, n_before: int = 0) -> bytes
     return start + struct.pack("<II", zlib.crc32(start), 0)
 
 
-def seal(cipher: AESGCM, position: int, kind: int, content: bytes, n_before: int = 0) -> list[bytes]:
-    """[header, sealed content] of one record, which `n_before` others precede in the same write."""
+def seal(cipher: SegmentKey, position: int, kind: int, content: bytes, n_before: int = 0) -> list[bytes]:
+    """The header of one record, which `n_before` others precede in the same write, and pieces of its sealed content."""
     header = header_of(position, kind, len(content) + TAG, n_before)
-    return [header, cipher.encrypt(_nonce(position), content, header)]
+    return [header, *cipher.seal(_nonce(position), content, header)]
 
 
-def unseal(cipher: AESGCM, raw: bytes | mmap.mmap, record: Sealed) -> bytes | None:
+def unseal(cipher: SegmentKey, raw: bytes | mmap.mmap, record: Sealed) -> bytes | None:
     """The content of a record inside `raw`, None when it was altered."""
     start = record.offset + HEADER.size
     header = raw[record.offset : start]
     try:
-        return cipher.decrypt(_nonce(record.position), raw[start : start + record.length], header)
+        return cipher.unseal(_nonce(record.position), raw[start : start + record.length], header)
     except InvalidTag:
         return None
 
@@ -81,7 +82,7 @@ def _nonce(position: int) -> bytes:
     return b"\0\0\0\0" + position.to_bytes(8, "big")
 
 
-def read(path: Path, cipher: AESGCM) -> Iterator[tuple[Sealed, bytes] | Damage]:
+def read(path: Path, cipher: SegmentKey) -> Iterator[tuple[Sealed, bytes] | Damage]:
     """Every sound record of a segment, with its content, and the damage between them.
 
     The file is mapped and what was read is let go, so that memory does not grow with the segment.
@@ -97,7 +98,7 @@ def first_position(path: Path) -> int:
     return int(path.name.split("-")[0])
 
 
-def _records(raw: mmap.mmap, cipher: AESGCM, expected: int) -> Iterator[tuple[Sealed, bytes] | Damage]:
+def _records(raw: mmap.mmap, cipher: SegmentKey, expected: int) -> Iterator[tuple[Sealed, bytes] | Damage]:
     """`expected` is the position of the first record, then of the one after the last sound one."""
     at = let_go = 0
     bad_from: int | None = None

@@ -44,6 +44,7 @@ from store.scrub import Scrubber
 
 POLICY_TTL_S: Final = 3.0
 TRIM_S: Final = 2.0
+SWITCH_S: Final = 0.0005  # a thread that holds the GIL gives it up after so long: who acknowledges waits no longer
 STALLED_S: Final = 30.0
 ASK_KEYS_EVERY_S: Final = 2.0  # as long as a key is remembered
 SCRUB_BYTES: Final = 64 << 20  # of the lake per round of upkeep: 90 GiB a day
@@ -75,6 +76,7 @@ def run(settings: CollectorSettings, control: Control, pepper: bytes) -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     without_pandas()
     keep_pages()
+    sys.setswitchinterval(SWITCH_S)
     give_back_every(TRIM_S)
     return uvloop.run(_Collector(settings, control, pepper).run())
 

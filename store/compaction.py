@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections import defaultdict
@@ -38,6 +39,7 @@ SECOND_KEY: Final = {"spans": "trace_id", "turns": "trace_id", "sessions": "sess
 # Old bytes stay this long after a pack: queries that began on the earlier snapshot finish on it.
 GRACE_S: Final = 120
 CHECKPOINT_EVERY: Final = 50
+NICE: Final = 10  # upkeep gives way to everything else, and most of all to those who acknowledge
 
 
 def plan(lake: Lake, table: str) -> list[list[LakeFile]]:
@@ -155,6 +157,7 @@ def main() -> int:
     parser.add_argument("--retain", default="{}", help="JSON: tenant -> days")
     parser.add_argument("--cache", type=Path, help="folder of what was read of a lake in an object store")
     args = parser.parse_args()
+    os.nice(NICE)
     lake = Lake(args.root, cache=args.cache)
     enforce(lake, json.loads(args.retain), time.time_ns())
     upkeep(lake)

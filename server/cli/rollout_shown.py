@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ _STYLES: Final = {
     "rolled_back": "bold red",
     "aborted": "bold red",
 }
+_MARKS: Final = "▁▂▃▄▅▆▇█"
+_N_MARKS: Final = 16
+_WIDE: Final = 100
 _FINDINGS: Final = {"ok": "", "not_worse": "green", "harm": "bold red", "missing": "yellow"}
 
 Told = Mapping[str, Any]
@@ -47,10 +51,11 @@ def print_rollout(told: Told) -> None:
 
     console().print(picture(told))
     for event in told["timeline"]:
-        at = plain(event["at"], 19).replace("T", " ")
-        said = f"{at}  {plain(event['kind'], 24):<10} {plain(event['text'], 600)} (by {plain(event['by'], 80)}"
+        kind = plain(event["kind"], 24).replace("_", " ")
         certificate = "" if event["certificate"] is None else f", certificate {event['certificate']}"
-        print(f"{said}{certificate})")
+        print(
+            f"{_moment(event['at'])}  {kind:<9}  {plain(event['text'], 600)} (by {plain(event['by'], 80)}{certificate})"
+        )
 
 
 def watch(api: ApiClient, told: Told) -> Told:
@@ -78,7 +83,7 @@ def picture(told: Told) -> RenderableType:
         (plain(told["candidate"], 80), "bold"),
         f" over {plain(told['baseline'], 80)} of {plain(told['app'], 80)}: ",
         (told["status"].replace("_", " "), _STYLES.get(told["status"], "")),
-        f"  ({told['id']})",
+        "" if told.get("dry_run") else f"  ({told['id']})",
     )
     if told["bypass"]:
         head.append(f"\nnot tested: {plain(told['bypass'], 500)}", style="bold yellow")
@@ -90,7 +95,7 @@ def _lines(api: ApiClient, told: Told) -> Told:
     n_shown = 0
     while True:
         for event in told["timeline"][n_shown:]:
-            print(f"{plain(event['at'], 19)} {plain(event['kind'], 24)}: {plain(event['text'], 600)}")
+            print(f"{_moment(event['at'])} {plain(event['kind'], 24)}: {plain(event['text'], 600)}")
         sys.stdout.flush()
         n_shown = len(told["timeline"])
         if told["status"] in EXITS:
@@ -107,10 +112,10 @@ def _steps(told: Told) -> RenderableType:
         table.add_column(name, justify="left" if name in ("step", "ended by") else "right")
     for number, step in enumerate(told["steps"]):
         here = "▶ " if number == told["step"] and told["status"] not in EXITS else "  "
-        asked = f"{step['min_units']} units, {step['bake_s'] / 60:g} min" if step["weight"] < 1 else ""
+        asked = f"{step['min_units']} units, {_duration(step['bake_s'])}" if step["weight"] < 1 else ""
         table.add_row(
             f"{here}{100 * step['weight']:g} %",
-            plain(step["entered_at"] or "", 19).replace("T", " "),
+            _moment(step["entered_at"]),
             *(str(step[name]) if step["entered_at"] else "" for name in ("n_candidate", "n_baseline")),
             asked,
             plain(step["decision"] or "", 20).replace("_", " "),
@@ -121,16 +126,20 @@ def _steps(told: Told) -> RenderableType:
 def _guardrails(told: Told) -> RenderableType:
     from rich.table import Table
 
+    from server.cli.rendering import console
+
+    wide = console().width >= _WIDE
     table = Table(box=None, pad_edge=False)
-    for name in ("guardrail", "candidate", "baseline", "e harm", "boundary", "e not worse", "boundary", "finding"):
-        table.add_column(name, justify="left" if name in ("guardrail", "finding") else "right")
+    for name in ("guardrail", "candidate", "baseline", "e harm / rolls back at", "e not worse / proved at", "finding"):
+        table.add_column(name, justify="right" if name in ("candidate", "baseline") else "left")
     for one in told["guardrails"]:
         finding = one["finding"]
         table.add_row(
             plain(one["name"], 60),
             _rate(one["rate_candidate"], one["n_candidate"]),
             _rate(one["rate_baseline"], one["n_baseline"]),
-            *(_number(one[name]) for name in ("e_harm", "boundary", "e_non_inferior", "boundary_non_inferior")),
+            _against(one["e_harm"], one["boundary"], _path(told, one) if wide else ""),
+            _against(one["e_non_inferior"], one["boundary_non_inferior"], ""),
             finding.replace("_", " "),
             style=_FINDINGS.get(finding, ""),
         )
@@ -141,5 +150,26 @@ def _rate(rate: float | None, n: int) -> str:
     return "-" if rate is None else f"{100 * rate:.2f} % of {n}"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _against(e_value: float | None, boundary: float | None, path: str) -> str:
+    """An e-value and what it is held against."""
+    if e_value is None or boundary is None:
+        return "-"
+    return f"{path:<{_N_MARKS if path else 0}}{' ' if path else ''}{e_value:.3g} / {boundary:.3g}"
+
+
+def _path(told: Told, guardrail: Mapping[str, Any]) -> str:
+    """The e-value for harm after the last blocks as columns: of its logarithm, from 1 up to the boundary."""
+    if guardrail["boundary"] is None:
+        return ""
+    found = [one["log10_e_harm"] for one in told["series"] if one["guardrail"] == guardrail["name"]]
+    top, highest = math.log10(guardrail["boundary"]), len(_MARKS) - 1
+    return "".join(_MARKS[min(highest, max(0, int(highest * one / top)))] for one in found[-_N_MARKS:])
+
+
+def _moment(at: str | None) -> str:
+    """To the second, in UTC."""
+    return plain(at or "")[:19].replace("T", " ")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 60 else f"{seconds / 60:g} min"

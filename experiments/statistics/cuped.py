@@ -10,7 +10,7 @@ a share of the order of 1 / n.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -20,10 +20,11 @@ from experiments.statistics.effects import (
     RESOLVED,
     ArmMean,
     Contrast,
-    arm_mean,
     check_alpha,
     contrast,
+    effective_units,
     of_arms,
+    spread,
     unfit,
     z_of,
 )
@@ -78,7 +79,7 @@ def adjusted_contrast(control: Moments, treatment: Moments) -> Contrast | NoEffe
             "from before the exposure.",
         )
     moved = of_arms(arms[0], arms[1], method="cuped_delta_welch_t")
-    whole = ArmMean(mean=arms[1].mean - gap, variance=arms[1].variance, n=arms[1].n)
+    whole = replace(arms[1], mean=arms[1].mean - gap)
     return Contrast(
         control=arms[0],
         treatment=whole,
@@ -99,7 +100,7 @@ def reduction(control: Moments, treatment: Moments) -> float | None:
 
 def _products(arm: Moments) -> _Products:
     n, mean, per_unit = arm.n, arm.y / arm.s, arm.s / arm.n
-    left = arm_mean(arm).variance * n * (n - 1)
+    left = spread(arm) / per_unit**2
     with_x = (arm.xy - mean * arm.xs) / per_unit  # sum of (Y - M S) is 0, so that no mean is taken off
     with_w = (arm.wy - mean * arm.ws) / per_unit
     xx, xw, ww = arm.xx - arm.x**2 / n, arm.x - arm.x * arm.w / n, arm.w - arm.w**2 / n
@@ -124,4 +125,7 @@ def _arm(arm: Moments, own: _Products, theta: Array, told: list[int]) -> ArmMean
     with_covariates, covariates = own.with_covariates[told], own.covariates[np.ix_(told, told)]
     left = own.left - 2 * float(theta @ with_covariates) + float(theta @ covariates @ theta)
     variance = max(0.0, left) if left > RESOLVED * own.left else 0.0
-    return ArmMean(mean=arm.y / arm.s, variance=variance / (arm.n - 1) / arm.n, n=arm.n)
+    effective = effective_units(arm)
+    return ArmMean(
+        mean=arm.y / arm.s, variance=variance * effective / (effective - 1) / arm.n**2, n=arm.n, effective=effective
+    )

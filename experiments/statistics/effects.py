@@ -5,6 +5,12 @@ A unit is a cluster. With M = y / s the metric of an arm, the variance of M is t
 with one observation a unit it is the variance of a mean. The difference has Welch's degrees of freedom (Welch 1947,
 Biometrika 34:28) at every n: below 50 units an arm they matter, above they do no harm.
 
+A few users with most of the sessions tell less than the number of users says. Kish's s^2 / ss is how many users with
+equally many sessions tell as much; where that is below 50 it stands for n, in the divisor and in the degrees of freedom
+(G* / (G* - 1) makes the variance unbiased and G* - 1 are Satterthwaite's degrees of freedom where the variance of a
+unit's Y - M S grows with S; effective clusters: Carter, Schnepel, Steigerwald 2017, REStat 99:698). Below 2 one unit
+has most of the observations, and there is no effect to tell.
+
 Yes-or-no metrics of which an arm has fewer than 10 of either answer get the score interval of Miettinen and Nurminen
 1985 (Stat Med 4:213), which is not empty at 0 of n. Units with several observations count there by Kish's number
 s^2 / ss, which is right if all observations of a unit say the same and on the safe side otherwise.
@@ -24,6 +30,8 @@ from scipy import optimize, special
 from core.errors import InvalidInput
 from experiments.statistics.records import Effect, Moments, NoEffect, Why
 
+FEW: Final = 50  # effective units in an arm, below which they stand for its number of units
+LEAST: Final = 2  # effective units: below, one unit has most of the observations
 RARE: Final = 10  # fewer answers of one kind in an arm: the normal approximation of its mean is not to be trusted
 RESOLVED: Final = 1e-10  # of the sum of squares: what is left of it after cancellation is rounding
 _FARTHEST: Final = 37.5  # sf(37.5) = 1e-307: beyond, no double tells
@@ -31,11 +39,18 @@ _FARTHEST: Final = 37.5  # sf(37.5) = 1e-307: beyond, no double tells
 
 @dataclass(frozen=True, kw_only=True)
 class ArmMean:
-    """An arm's metric with the variance of that figure (0: every unit says the same) over n units."""
+    """An arm's metric with the variance of that figure (0: every unit says the same) over n units. `effective`: as how
+    many units they count; None: n."""
 
     mean: float
     variance: float
     n: int
+    effective: float | None = None
+
+    @property
+    def df(self) -> float:
+        """Of its variance."""
+        return (self.n if self.effective is None else self.effective) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +135,10 @@ def contrast(control: Moments, treatment: Moments, *, binary: bool = False) -> C
 
 def of_arms(control: ArmMean, treatment: ArmMean, *, method: str = "delta_welch_t") -> Contrast:
     """Welch's difference of two arms of which one at least has a variance: df = (a + b)^2 / (a^2 / (n_c - 1) +
-    b^2 / (n_t - 1)), a and b the variances of the means."""
+    b^2 / (n_t - 1)), a and b the variances of the means, n as the arms count."""
     whole = control.variance + treatment.variance
     shares = ((control.variance / whole) ** 2, (treatment.variance / whole) ** 2)
-    df = 1 / (shares[0] / (control.n - 1) + shares[1] / (treatment.n - 1))
+    df = 1 / (shares[0] / control.df + shares[1] / treatment.df)
     return Contrast(
         control=control,
         treatment=treatment,
@@ -136,12 +151,23 @@ def of_arms(control: ArmMean, treatment: ArmMean, *, method: str = "delta_welch_
 
 def arm_mean(moments: Moments) -> ArmMean:
     """The metric of an arm and the variance of that figure; of at least two units with an observation."""
+    effective = effective_units(moments)
+    variance = spread(moments) * effective / (effective - 1) / moments.s**2
+    return ArmMean(mean=moments.y / moments.s, variance=variance, n=moments.n, effective=effective)
+
+
+def effective_units(moments: Moments) -> float:
+    """As how many units an arm's units with observations count: Kish's s^2 / ss where that is below FEW, else n."""
+    kish = moments.s**2 / moments.ss
+    return min(kish, float(moments.n)) if kish < FEW else float(moments.n)
+
+
+def spread(moments: Moments) -> float:
+    """Sum over units of (Y - M S)^2; 0 where rounding is all that cancellation left of it."""
     mean = moments.y / moments.s
     left = moments.yy - 2 * mean * moments.sy + mean * mean * moments.ss
     size = moments.yy + 2 * abs(mean * moments.sy) + mean * mean * moments.ss
-    n = moments.n
-    variance = 0.0 if left <= RESOLVED * size else left / (n - 1) / n / (moments.s / n) ** 2
-    return ArmMean(mean=mean, variance=variance, n=n)
+    return 0.0 if left <= RESOLVED * size else left
 
 
 def unfit(control: Moments, treatment: Moments) -> NoEffect | None:
@@ -166,7 +192,18 @@ def unfit(control: Moments, treatment: Moments) -> NoEffect | None:
                 why=Why.ONE_UNIT,
                 text=f"One unit in the {name}: how much units differ cannot be told from one. Wait for more.",
             )
+        if effective_units(arm) < LEAST:
+            return lopsided(name, arm.n, effective_units(arm))
     return None
+
+
+def lopsided(name: str, n: int, effective: float) -> NoEffect:
+    """Nearly all observations of an arm are those of one of its n units."""
+    return NoEffect(
+        why=Why.FEW_UNITS,
+        text=f"One unit has most of the observations of the {name}: its {n} units tell as much as {effective:.1f} with "
+        "equally many. Look at what that unit is; leave it out if it is no user, or take a metric of units.",
+    )
 
 
 def check_alpha(alpha: float) -> None:

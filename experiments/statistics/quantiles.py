@@ -8,7 +8,7 @@ method; the quantiles at F - z se and F + z se bound the arm's quantile (the out
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,8 +16,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import InvalidInput
-from experiments.statistics.effects import ArmMean, Contrast, check_alpha, of_arms, z_of
-from experiments.statistics.records import Effect, NoEffect, Why
+from experiments.statistics.effects import (
+    LEAST,
+    ArmMean,
+    Contrast,
+    arm_mean,
+    check_alpha,
+    effective_units,
+    lopsided,
+    of_arms,
+    z_of,
+)
+from experiments.statistics.records import Effect, Moments, NoEffect, Why
 
 METHOD: Final = "quantile_outer_welch_t"
 _Z: Final = z_of(0.05)
@@ -51,7 +61,7 @@ def contrast(control_rows: pl.DataFrame, treatment_rows: pl.DataFrame, q: float)
     lack = _unfit(arms[0], arms[1])
     if lack is not None:
         return lack
-    means = [_quantile(arm, q) for arm in arms]
+    means = [_quantile(arm, q, name) for arm, name in zip(arms, ("control", "treatment"), strict=True)]
     for one in means:
         if isinstance(one, NoEffect):
             return one
@@ -90,15 +100,15 @@ def _unfit(control: _Arm, treatment: _Arm) -> NoEffect | None:
     return None
 
 
-def _quantile(arm: _Arm, q: float) -> ArmMean | NoEffect:
+def _quantile(arm: _Arm, q: float, name: str) -> ArmMean | NoEffect:
     at = _value_at(arm, q)
-    below = np.bincount(arm.unit, weights=arm.values <= at, minlength=arm.n)
-    of_all = np.bincount(arm.unit, minlength=arm.n)
-    share = float(below.sum() / of_all.sum())
-    spread = below - share * of_all
-    se = math.sqrt(float(spread @ spread) / (arm.n - 1) * arm.n) / float(of_all.sum())
+    share = _share(arm, at)
+    if effective_units(share) < LEAST:
+        return lopsided(name, arm.n, effective_units(share))
+    counted = arm_mean(share)
+    se = math.sqrt(counted.variance)
     binomial = math.sqrt(q * (1 - q) / len(arm.values))
-    se = max(se, binomial) if se < 1e-12 else se  # each unit has exactly the share: chance, or ties
+    se = se or binomial  # each unit has exactly the share: chance, or ties
     low, high = q - _Z * se, q + _Z * se
     if low * len(arm.values) < 1 or (1 - high) * len(arm.values) < 1:
         return NoEffect(
@@ -107,7 +117,16 @@ def _quantile(arm: _Arm, q: float) -> ArmMean | NoEffect:
             "Wait for more, or look at a quantile nearer to the middle.",
         )
     wide = (_value_at(arm, high) - _value_at(arm, low)) / (2 * _Z)
-    return ArmMean(mean=at, variance=wide**2, n=arm.n)
+    return replace(counted, mean=at, variance=wide**2)
+
+
+def _share(arm: _Arm, at: float) -> Moments:
+    """Sums of the observations at or below a value, by unit."""
+    y = np.bincount(arm.unit, weights=arm.values <= at, minlength=arm.n)
+    s = np.bincount(arm.unit, minlength=arm.n).astype(np.float64)
+    return Moments(
+        n=arm.n, y=float(y.sum()), s=float(s.sum()), yy=float(y @ y), ss=float(s @ s), sy=float(s @ y)
+    )  # fmt: skip
 
 
 def _value_at(arm: _Arm, q: float) -> float:

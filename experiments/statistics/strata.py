@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scipy import stats
@@ -88,14 +88,14 @@ def post_stratified(found: Strata) -> Contrast | NoEffect:
     for one in found.strata:
         lack = effects.unfit(one.control, one.treatment)
         if lack is not None:
-            return lack
+            return replace(lack, text=f"{one.level}: {lack.text}")
     controls = [(one.weight, effects.arm_mean(one.control)) for one in found.strata]
     treatments = [(one.weight, effects.arm_mean(one.treatment)) for one in found.strata]
     parts = [weight**2 * arm.variance for weight, arm in (*controls, *treatments)]
     whole = sum(parts)
     if whole == 0:
         return NoEffect(why=Why.CONSTANT, text="All units of a stratum say the same in both arms: nothing to weigh.")
-    spent = sum(part**2 / (arm.n - 1) for part, (_, arm) in zip(parts, (*controls, *treatments), strict=True))
+    spent = sum(part**2 / arm.df for part, (_, arm) in zip(parts, (*controls, *treatments), strict=True))
     control, treatment = _weighted(controls), _weighted(treatments)
     return Contrast(
         control=control,

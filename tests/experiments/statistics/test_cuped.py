@@ -67,6 +67,17 @@ def test_of_a_ratio_the_unit_is_adjusted() -> None:
     assert less.method == "cuped_delta_welch_t"
 
 
+def test_few_users_of_unequal_size_count_as_fewer_with_a_covariate_too() -> None:
+    """A past that is the same for all users of a size, over both arms, explains nothing: as without it."""
+    s = np.array([6.0, 6, 1, 1, 1, 1, 2, 2])
+    y = np.array([4.0, 2, 1, 0, 1, 0, 2, 0])
+    x = np.array([1.0, 1, -1, -1, -1, -1, 2, 2])
+    control, treatment = sums(y, s, x), sums(s - y, s, x)  # rates of .5, so that both leave the same
+    plain, less = (effect(one(control, treatment, alpha=0.05)) for one in (difference, adjusted))
+    assert less.method == "cuped_delta_welch_t"
+    assert (less.se, less.df) == pytest.approx((plain.se, plain.df), rel=1e-12)
+
+
 def test_a_covariate_that_is_shifted_changes_nothing() -> None:
     x, y = drawn(0.6, 400)
     one = effect(adjusted(sums(y[:200], x=x[:200]), sums(y[200:], x=x[200:]), alpha=0.05))

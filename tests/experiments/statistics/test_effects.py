@@ -45,6 +45,43 @@ def test_a_ratio_counts_the_spread_of_units_not_of_their_observations() -> None:
     assert found.se == pytest.approx(math.sqrt(of_control + of_treatment), abs=1e-12)
 
 
+def test_few_users_with_most_of_the_sessions_count_as_fewer() -> None:
+    """5 users count as Kish's (8 + 4)^2 / (64 + 4) = 2.1, in the divisor and in the degrees of freedom."""
+    y, s = np.array([5.0, 1, 0, 1, 1]), np.array([8.0, 1, 1, 1, 1])
+    arm = sums(y, s)
+    found = effect(difference(arm, arm, alpha=0.05))
+    kish = 12**2 / 68
+    variance = float(((y - 8 / 12 * s) ** 2).sum()) * kish / (kish - 1) / 12**2
+    assert found.se == pytest.approx(math.sqrt(2 * variance), rel=1e-12)
+    assert found.df == pytest.approx(2 * (kish - 1), rel=1e-12)
+    assert (found.n_control, found.n_treatment) == (5, 5)
+
+
+def test_fifty_effective_users_count_as_they_are() -> None:
+    y, s = np.tile([1.0, 2, 3, 0], 30), np.tile([1.0, 2, 3, 1], 30)
+    found = effect(difference(sums(y, s), sums(y, s), alpha=0.05))
+    variance = float(((y - 6 / 7 * s) ** 2).sum()) / 119 * 120 / s.sum() ** 2
+    assert found.se == pytest.approx(math.sqrt(2 * variance), rel=1e-12)
+    assert found.df == pytest.approx(2 * 119, rel=1e-12)
+
+
+def test_one_user_with_half_of_the_sessions_is_no_evidence_of_an_effect() -> None:
+    """A/A: 300 users an arm of whom one has as many sessions as all others. As 300 they reject 4 times in 10."""
+    chance = np.random.default_rng(3)
+
+    def arm() -> Moments:
+        s = chance.geometric(0.2, 300)
+        s[0] = s[1:].sum()
+        y = chance.binomial(s, 1 / (1 + np.exp(-0.85 - chance.normal(0, 1, 300))))
+        return sums(y, s)
+
+    found = [effect(difference(arm(), arm(), alpha=0.05)) for _ in range(300)]
+    rejected = sum(one.low > 0 or one.high < 0 for one in found) / 300
+    counted = sum(abs(one.estimate / one.se) > 1.96 for one in found) / 300
+    assert rejected <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
+    assert counted > 0.25
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     y=st.lists(st.floats(-50, 50), min_size=4, max_size=30),
@@ -116,7 +153,8 @@ FEW = sums([1.0, 2.0, 4.0])
         (FEW, sums([1.0, math.nan]), Why.NOT_FINITE),
         (FEW, sums([1.0, math.inf]), Why.NOT_FINITE),
         (FEW, sums([0.0, 0.0], [0.0, 0.0]), Why.NO_OBSERVATIONS),
-        (sums([4.0, 8.0], [1, 2]), sums([4.0, 12.0], [1, 3]), Why.CONSTANT),
+        (sums([4.0, 8.0, 4.0], [1, 2, 1]), sums([4.0, 12.0, 8.0], [1, 3, 2]), Why.CONSTANT),
+        (FEW, sums([900.0, 1.0, 0.0, 1.0], [1000, 1, 1, 1]), Why.FEW_UNITS),
     ],
 )
 def test_what_has_no_effect_says_why(control: Moments, treatment: Moments, why: Why) -> None:

@@ -64,6 +64,18 @@ def test_a_slower_tail_is_found_and_a_shift_moves_the_interval() -> None:
     assert moved.low == pytest.approx(found.low + 10, abs=1e-9)
 
 
+def test_few_users_of_unequal_size_count_as_fewer() -> None:
+    chance = np.random.default_rng(5)
+    even = rows(clustered(chance, 40, 10), 10)
+    size = pl.Series([280] + [10] * 12).to_numpy()
+    uneven = even.with_columns(unit=pl.Series(np.repeat([f"u{k}" for k in range(13)], size)))
+    found, other = (quantiles.difference(one, one, 0.5, 0.05) for one in (even, uneven))
+    assert effect(found).df == pytest.approx(2 * 39)
+    kish = 400**2 / (280**2 + 12 * 10**2)
+    assert kish == pytest.approx(2.01, abs=0.01)
+    assert effect(other).df == pytest.approx(2 * (kish - 1))
+
+
 def test_missing_observations_are_left_out() -> None:
     values = np.random.default_rng(4).normal(0, 1, 400)
     whole = quantiles.difference(rows(values), rows(values + 1), 0.5, 0.05)
@@ -88,6 +100,7 @@ SOME = rows(np.arange(100.0))
         (rows([1.0, 2.0], 2), SOME, 0.5, Why.ONE_UNIT),
         (SOME, rows([1.0, math.nan, 2.0]), 0.5, Why.NOT_FINITE),
         (SOME, SOME, 0.99, Why.FEW_UNITS),
+        (SOME, SOME.with_columns(unit=pl.when(pl.col("value") < 90).then(0).otherwise(1)), 0.5, Why.FEW_UNITS),
         (rows([5.0] * 90), rows([5.0] * 80), 0.5, Why.CONSTANT),
     ],
 )

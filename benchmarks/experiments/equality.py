@@ -1,4 +1,5 @@
-"""How far our figures are from those of gbstats, tea-tasting and statsmodels where they compute the same thing.
+"""How far our figures are from those of gbstats, tea-tasting and statsmodels where they compute the same thing: means,
+ratios, CUPED, sequences, power, and tables over strata.
 
 python -m benchmarks.experiments.equality [--gbstats PYTHON --tea-tasting PYTHON]
 
@@ -14,21 +15,26 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from statsmodels.stats.contingency_tables import StratifiedTable
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import power_proportions_2indep
 from statsmodels.stats.weightstats import CompareMeans
 
 from benchmarks.evaluators.throughput import ROOT, commit, machine
+from experiments.statistics import tables
 from experiments.statistics.bayes import view
 from experiments.statistics.cuped import adjusted_contrast
 from experiments.statistics.effects import Contrast, contrast, z_of
 from experiments.statistics.planning import Wanted, power_at
 from experiments.statistics.records import Moments, NoEffect
 from experiments.statistics.sequential import anytime
+from experiments.statistics.tables import ChiSquare, Common, TwoByTwo
+from tests.experiments.statistics.stratified import KIDNEY, UCB, Counts
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "experiment_equality.json"
 KEPT: Final = ROOT / "tests" / "experiments" / "statistics" / "peers.json"
@@ -49,14 +55,15 @@ def main() -> None:
             args.tea_tasting, "tea_tasting", found)}  # fmt: skip
         KEPT.write_text(json.dumps({"cases": found, "peers": peers}) + "\n", encoding="utf-8")
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
-    rows = [*of_peers(kept), *of_statsmodels(kept["cases"])]
+    rows = [*of_peers(kept), *of_statsmodels(kept["cases"]), *of_tables()]
     result = {
         "what": "largest absolute difference of our figures from those of peers, by case",
         "command": "python -m benchmarks.experiments.equality",
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
-        "versions": {name: one["version"] for name, one in kept["peers"].items()},
+        "versions": {name: one["version"] for name, one in kept["peers"].items()}
+        | {"statsmodels": version("statsmodels")},
         "compared": len(rows),
         "largest_difference": max(row["difference"] for row in rows),
         "by_case": largest(rows),
@@ -66,12 +73,15 @@ def main() -> None:
 
 
 def cases() -> list[Case]:
-    """Units written down with few digits: means, ratios of clusters, covariates, and few units."""
+    """Units written down with few digits: means, ratios of clusters, covariates, and few units. Few users have equally
+    many sessions: of few unequal ones the peers count each as one, and ours as fewer."""
     chance = np.random.default_rng(8)
 
-    def drawn(n: int, shift: float, *, ratio: bool = False, before: bool = False, binary: bool = False) -> Row:
+    def drawn(
+        n: int, shift: float, *, ratio: bool = False, before: bool = False, binary: bool = False, each: int = 0
+    ) -> Row:
         taste = chance.normal(0, 1, n)
-        s = chance.poisson(2.3, n) + 1
+        s = np.full(n, each) if each else chance.poisson(2.3, n) + 1
         if ratio:
             y = chance.binomial(s, 1 / (1 + np.exp(-taste - shift))).astype(np.float64)
         elif binary:
@@ -82,7 +92,7 @@ def cases() -> list[Case]:
         found |= {"s": s.astype(np.float64).tolist()} if ratio else {}
         return found | ({"x": np.round(taste + chance.normal(0, 0.5, n), 3).tolist()} if before else {})
 
-    def case(name: str, n: tuple[int, int], shift: float, alpha: float = 0.05, **how: bool) -> Case:
+    def case(name: str, n: tuple[int, int], shift: float, alpha: float = 0.05, **how: Any) -> Case:
         arms = {"control": drawn(n[0], 0.0, **how), "treatment": drawn(n[1], shift, **how)}
         return {"name": name, "alpha": alpha, **arms}
 
@@ -91,7 +101,8 @@ def cases() -> list[Case]:
         case("means at 99%", (80, 60), 0.1, 0.01),
         case("shares", (300, 280), 0.25, binary=True),
         case("sessions of users", (150, 140), 0.4, ratio=True),
-        case("forty users", (20, 20), 0.4, ratio=True),
+        case("seventy users", (70, 75), 0.4, ratio=True),
+        case("twenty users with three sessions each", (20, 18), 0.4, ratio=True, each=3),
         case("nine units", (5, 4), 1.0),
         case("means with a covariate", (120, 110), 0.3, before=True),
         case("sessions of users with a covariate", (150, 140), 0.4, ratio=True, before=True),
@@ -141,6 +152,45 @@ def of_statsmodels(found: list[Case]) -> Iterator[Row]:
         yield _row("statsmodels", f"power of means, {units}", "power", power_at(means, units, 0.2), of_means)
 
 
+def of_tables() -> Iterator[Row]:
+    """Cochran-Mantel-Haenszel, odds ratios and Breslow-Day: Berkeley, kidney stones, and tables that are drawn."""
+    chance = np.random.default_rng(9)
+    drawn = {f"drawn {k}": drawn_strata(chance) for k in range(40)}
+    for name, counts in {"Berkeley": UCB, "kidney stones": KIDNEY, **drawn}.items():
+        made = [
+            TwoByTwo(control_successes=one[0], control_n=one[1], treatment_successes=one[2], treatment_n=one[3])
+            for one in counts.values()
+        ]
+        theirs = StratifiedTable([np.array([[c, d - c], [a, b - a]], float) for a, b, c, d in counts.values()])
+        ratio = tables.odds_ratio(made)
+        assert isinstance(ratio, Common)
+        yield _row("statsmodels", name, "odds ratio", ratio.estimate, theirs.oddsratio_pooled)
+        low, high = theirs.oddsratio_pooled_confint()
+        yield _row("statsmodels", name, "low", ratio.low, low)
+        yield _row("statsmodels", name, "high", ratio.high, high)
+        tests = {
+            "cmh": (tables.cmh(made), theirs.test_null_odds(True)),
+            "cmh without continuity": (tables.cmh(made, continuity=False), theirs.test_null_odds(False)),
+            "breslow-day": (tables.homogeneity(made), theirs.test_equal_odds()),
+            "tarone": (tables.homogeneity(made, tarone=True), theirs.test_equal_odds(adjust=True)),
+        }
+        for test, (found, other) in tests.items():
+            assert isinstance(found, ChiSquare)
+            yield _row("statsmodels", name, test, found.statistic, other.statistic)
+            yield _row("statsmodels", name, f"{test} p", found.p_value, other.pvalue)
+
+
+def drawn_strata(chance: np.random.Generator) -> Counts:
+    """Two to six strata of 20 to 60 units an arm, the treatment's rate .2 above the control's:
+    where the arms are alike statsmodels squares a negative distance (CMH) and divides by nearly 0 (Breslow-Day)."""
+    found = {}
+    for level in range(int(chance.integers(2, 7))):
+        sizes, rate = chance.integers(20, 61, 2), chance.uniform(0.2, 0.6)
+        successes = chance.binomial(sizes - 2, (rate, min(0.8, rate + 0.2))) + 1
+        found[str(level)] = (int(successes[0]), int(sizes[0]), int(successes[1]), int(sizes[1]))
+    return found
+
+
 def ours(case: Case) -> dict[str, float]:
     """Our figures of a case, by the peers' names of ours."""
     control, treatment = (moments(case[name]) for name in ("control", "treatment"))
@@ -178,11 +228,12 @@ def moments(units: dict[str, list[float]]) -> Moments:
 
 
 def largest(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """The largest difference of each peer, by case."""
+    """The largest difference of each peer, by case; of tables that were drawn, over all."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         own = found.setdefault(row["peer"], {})
-        own[row["case"]] = max(own.get(row["case"], 0.0), row["difference"])
+        case = "drawn strata" if row["case"].startswith("drawn") else row["case"]
+        own[case] = max(own.get(case, 0.0), row["difference"])
     return found
 
 

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -38,7 +39,7 @@ class Heard:
     sent_bytes: int = 0
 
 
-def over_quota() -> Callable[[int], Body]:
+def healthy() -> Callable[[int], Body]:
     """Healthy requests of about 200 KB, each of other spans."""
     template = Template(256, seed=7)
     return lambda number: (template.body(number, time.time_ns()), PROTOBUF)
@@ -99,10 +100,25 @@ def _field(tag: bytes, content: bytes) -> bytes:
     return tag + _varint(len(content)) + content
 
 
-def neighbour(port: int, key: str, kind: str, seconds: float, bytes_s: float | None) -> Heard:
-    """Sends `kind` (over_quota, poison or refused) for so long, at the most so fast; in a process of its own."""
+def be_ready(kind: str) -> None:
+    """Makes what `neighbour` is going to send, in its process, which gives way to all others from now on."""
     os.nice(NICENESS)
-    make = over_quota() if kind == "over_quota" else poison(kept=kind == "poison")
+    _maker(kind)
+
+
+@cache
+def _maker(kind: str) -> Callable[[int], Body]:
+    return poison(kept=kind == "poison") if kind in ("poison", "refused") else healthy()
+
+
+def neighbour(port: int, key: str, kind: str, seconds: float, bytes_s: float | None) -> Heard:
+    """Sends `kind` (over_quota, healthy, poison or refused) for so long, at the most so fast, after `be_ready`.
+
+    A burner sends nothing: it only takes processor time.
+    """
+    if kind == "burner":
+        return _burnt(seconds)
+    make = _maker(kind)
     heard, lock, numbers = Heard(), threading.Lock(), itertools.count()
     began = time.monotonic()
 
@@ -127,6 +143,13 @@ def neighbour(port: int, key: str, kind: str, seconds: float, bytes_s: float | N
     for thread in threads:
         thread.join()
     return heard
+
+
+def _burnt(seconds: float) -> Heard:
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        sum(range(10_000))
+    return Heard()
 
 
 def _posted(connection: http.client.HTTPConnection, body: bytes, headers: Mapping[str, str]) -> tuple[int, str | None]:

@@ -29,8 +29,8 @@ WORDS: Final = {
 _ALL: Final = "all at once"
 
 
-def print_analysis(told: Json) -> None:
-    """Prints what `as_json` of an analysis holds."""
+def print_analysis(told: Json, *, bayes: bool = False) -> None:
+    """Prints what `as_json` of an analysis holds; with `bayes` the Bayesian view too."""
     out = console()
     decision = told["decision"]
     out.print(Text(plain(decision["headline"], 400), style=WORDS[decision["word"]]))
@@ -44,6 +44,9 @@ def print_analysis(told: Json) -> None:
     _print_arms(told)
     print()
     _print_metrics(told)
+    if bayes:
+        print()
+        _print_bayes(told)
     print()
     _print_health(told)
     for one in told["strata"]:
@@ -102,6 +105,23 @@ def _print_metrics(told: Json) -> None:
     level = 100 * (1 - told["alpha"])
     columns = ("metric", "role", "variant", "control", "treatment", "difference", f"{level:g}% interval, finding")
     print_table(columns, rows, right=("control", "treatment"))
+
+
+def _print_bayes(told: Json) -> None:
+    rows = []
+    for metric in told["metrics"]:
+        for one in metric["variants"]:
+            seen, binary = one["bayes"], metric["binary"]
+            name = (cell(metric["metric"], 40), cell(one["variant"], 40))
+            if seen is None:
+                rows.append((*name, "-", "-", "-"))
+                continue
+            interval = f"{_change(seen['low'], binary)} to {_change(seen['high'], binary)}"
+            loss = _change(seen["expected_loss"], binary).lstrip("+")
+            rows.append((*name, f"{seen['p_better']:.1%}", loss, interval))
+    columns = ("Bayesian view", "variant", "chance that it is better", "expected loss", "credible interval")
+    print_table(columns, rows)
+    print("nothing is decided by it: it knows nothing of how often it was looked at")
 
 
 def _print_health(told: Json) -> None:

@@ -46,11 +46,35 @@ ACTIONS: Final[dict[str, tuple[str, Add, Run, bool]]] = {
 }
 
 
+EXAMPLES: Final = {
+    "plan": "--metric resolution --baseline 0.86 --mde 0.03 --users 800/day --sessions-per-user 2.3",
+    "create": (
+        "refund-prompt --app shop --control v1 --treatment v2 --split 50/50 --primary resolution "
+        "--guardrail safety,cost,p95_latency"
+    ),
+    "list": "--app shop",
+    "show": "refund-prompt",
+    "start": "refund-prompt --coverage 10%",
+    "ramp": "refund-prompt 50%",
+    "stop": 'refund-prompt --reason "shipped v2"',
+    "override": "refund-prompt u-17 treatment",
+    "analyze": "FILE.csv --unit user --variant arm --outcome success --strata department",
+    "assign": "u-17 --app shop",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A subcommand for each of ACTIONS."""
     actions = parser.add_subparsers(dest="action", required=True, metavar=f"{{{','.join(ACTIONS)}}}")
     for name, (about, add, _, connects) in ACTIONS.items():
-        made = actions.add_parser(name, help=about, allow_abbrev=False)
+        made = actions.add_parser(
+            name,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            epilog=f"example: assay experiments {name} {EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
         add(made)
         if connects:
             add_connection_arguments(made)

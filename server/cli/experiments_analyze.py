@@ -66,6 +66,7 @@ def analyze_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--day", metavar="COLUMN", help="the day of a row (2026-11-22); each day is then a look")
     parser.add_argument("--horizon", type=int, metavar="UNITS", help="with --day: the planned units over all arms")
     parser.add_argument("--once", action="store_true", help="with --day: all days were looked at once, at the end")
+    parser.add_argument("--bayes", action="store_true", help="the Bayesian view beside it")
     parser.add_argument("--alpha", type=float, default=0.05, help="chance of a false call (default: 0.05)")
 
 
@@ -87,7 +88,7 @@ def analyze(args: argparse.Namespace) -> int:
     if args.json:
         print_json(told)
     else:
-        print_analysis(told)
+        print_analysis(told, bayes=args.bayes)
     return EXITS.get(told["decision"]["word"], ExitCode.OK)
 
 

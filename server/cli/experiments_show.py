@@ -15,6 +15,7 @@ def show_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--version", type=int, metavar="N", help="default: the newest that was started")
     parser.add_argument("--as-of", metavar="TIME", help="as it was known then (RFC 3339)")
+    parser.add_argument("--bayes", action="store_true", help="the Bayesian view beside it")
 
 
 def show(args: argparse.Namespace) -> int:
@@ -33,7 +34,7 @@ def show(args: argparse.Namespace) -> int:
         print_json({"registered": registered, "analysis": analysis})
     else:
         _print_definition(registered)
-        print_analysis(analysis)
+        print_analysis(analysis, bayes=args.bayes)
     return EXITS.get(analysis["decision"]["word"], ExitCode.OK)
 
 

@@ -115,6 +115,10 @@ def test_the_agents_ab_is_real_and_none_in_retail(ab: str, capsys: pytest.Captur
     main(["experiments", "analyze", *words])
     shown = capsys.readouterr().out
     assert "Ship B_sft" in shown
+    assert "chance that it is better" not in shown
+    main(["experiments", "analyze", *words, "--bayes"])
+    line = next(one for one in capsys.readouterr().out.splitlines() if "pt to" in one and "better" not in one)
+    assert line.split()[:3] == ["success", "B_sft", "100.0%"]
     assert "retail" in shown
     assert "●" in shown
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from core.records import Role
 from experiments.records import Definition
 from experiments.registered import of_json
 from experiments.splits import placed
+from server.cli import experiments
 from server.cli.main import main
 from server.cli.outcome import ExitCode
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
@@ -303,6 +306,16 @@ def test_the_commands_of_a_whole_experiment(shell: Shell, capsys: pytest.Capture
         assert "warning: version 1 is running" in said(*make, "--primary", "cost")[1]
         assert "stopped" in said("stop", "refund-prompt", "--reason", "shipped")[0]
         said("start", "no-such", ends=ExitCode.NOT_FOUND)
+
+
+@pytest.mark.parametrize("action", list(experiments.ACTIONS))
+def test_every_command_has_json_and_an_example_that_parses(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    experiments.add_arguments(parser)
+    assert parser.parse_args([action, *shlex.split(experiments.EXAMPLES[action]), "--json"]).json
+    assert main(["experiments", action, "--help"]) == ExitCode.OK
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"example: assay experiments {action} {experiments.EXAMPLES[action]}" in shown
 
 
 @pytest.mark.parametrize(

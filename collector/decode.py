@@ -102,7 +102,8 @@ def decode(
         found = join_scans(scans, [len(body) for _, body in parts], frozen(np.frombuffer(joined, np.uint8)))
     ends = list(accumulate(len(body) for _, body in parts))
     seqs = np.array([seq for seq, _ in parts], np.int64)
-    seq = seqs[np.searchsorted(ends, found.spans[:, Col.START], side="right").clip(max=len(parts) - 1)]
+    lengths_at = found.spans[:, Col.START] - 1  # of an empty span at the end of a request, the next one begins at START
+    seq = seqs[np.searchsorted(ends, lengths_at, side="right")]
     usable = found.spans[:, Col.REFUSAL] == 0
     refused = _refused(found, seq, ~usable)
     broken = usable & (found.spans[:, Col.ISSUES] & UTF8_BROKEN != 0)

@@ -11,10 +11,12 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from collector import segment
-from collector.journal import Entry, Journal, Place
-from collector.seal import MasterKey
+from collector.journal import GROUP_BYTES, LARGE_BYTES, Entry, Journal, Place
+from collector.seal import MasterKey, SegmentKey
 from collector.segment import HEADER, SECTOR, TAG
 from core.errors import Conflict, Corrupt, StorageFailed
 from store.doctor import examine
@@ -71,6 +73,40 @@ def test_an_entry_is_read_again_from_its_place(journal: Journal) -> None:
     _, place = append(journal, b"first")
     append(journal, b"second")
     assert journal.read(place).body == b"first"
+
+
+@pytest.mark.parametrize("size", [0, 1, (512 << 10) - 1, 512 << 10, (512 << 10) + 1, (1 << 20) + 3])
+def test_a_content_sealed_in_slices_is_what_the_library_seals_at_once(size: int) -> None:
+    key, nonce, content = bytes(range(32)), b"n" * 12, random.Random(size).randbytes(size)
+    sealed = b"".join(SegmentKey(key).seal(nonce, content, b"header"))
+    assert sealed == AESGCM(key).encrypt(nonce, content, b"header")
+    assert SegmentKey(key).unseal(nonce, sealed, b"header") == content
+    altered = sealed[:-17] + bytes([sealed[-17] ^ 1]) + sealed[-16:] if size else sealed[:-1] + b"?"
+    for wrong, header in ((altered, b"header"), (sealed, b"another")):
+        with pytest.raises(InvalidTag):
+            SegmentKey(key).unseal(nonce, wrong, header)
+
+
+def test_large_entries_come_back(tmp_path: Path) -> None:
+    bodies = [random.Random(i).randbytes(i * LARGE_BYTES + 5) for i in range(4)]
+    written(tmp_path, bodies)
+    entries, damage = replayed(tmp_path)
+    assert not damage
+    assert [entry.body for entry in entries] == bodies
+
+
+def test_a_small_entry_waits_for_no_large_one_that_came_before_it_nor_these_for_all_small_ones(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, MASTER)
+    bodies = [*[bytes(LARGE_BYTES + 1)] * 3, *[bytes(LARGE_BYTES)] * (GROUP_BYTES // LARGE_BYTES + 1)]
+    waiting = [journal.append(kind=1, tenant="t", received_at_us=1, body=body) for body in bodies]
+    journal.start()
+    journal.stop()
+    places = [each.result(10)[1].record for each in waiting]
+    journal.release()
+    large, small = [each.position for each in places[:3]], [each.position for each in places[3:]]
+    assert [*small[:8], large[0], small[8], *large[1:]] == list(range(1, len(bodies) + 1))
+    entries, damage = replayed(tmp_path)
+    assert (len(entries), damage) == (len(bodies), [])
 
 
 def test_nothing_readable_is_on_disk(journal: Journal, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """How often a canary's rule rolls a healthy candidate back, and how soon a worse one, over nine scenarios.
 
-    python -m benchmarks.experiments.canary [--reps 2000] [--dry]
+    python -m benchmarks.experiments.canary [--reps 6000] [--dry]
+    python -m benchmarks.experiments.canary --table        # the recorded figures as docs/rollouts.md has them
 
 The nine (../shared/reference/science.md 4, "Decision design" and "Proof tests"), each of 120 minutes, with a candidate
 that fails as often as the baseline, 1.5, 2 and 3 times as often:
@@ -11,8 +12,9 @@ that fails as often as the baseline, 1.5, 2 and 3 times as often:
     4 split 5/95                                    9 a rate that moves in both arms, with an outage
     5 bursts of arrivals
 
-Beside ours, rules as others have them, on the same streams. Then: five guardrails that share alpha by weights, and how
-often a candidate that is worse by the margin is proved to be no worse.
+Beside ours, rules as others have them, on the same streams, and the minute before which no rule with our promise can
+know (canary_limits). Then: the default guardrails, which share alpha by weights, with more and more units a minute; and
+how often a candidate that is worse by the margin is proved to be no worse.
 """
 
 from __future__ import annotations
@@ -32,13 +34,18 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.experiments.canary_limits import least_minutes
 from benchmarks.experiments.canary_rules import RULES, first, harm_path, proof_path
+from benchmarks.experiments.canary_shown import markdown
 from benchmarks.experiments.canary_streams import SCENARIOS, TIMES, WITH_TRAFFIC, Floats, Stream, steady
 from experiments.canary.records import DEFAULT_GUARDRAILS, CanaryPolicy, Step
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "experiment_canary.json"
 KAYENTA: Final = "kayenta_like_every_10_minutes"
+PAST: Final = 200  # units of the baseline before a rollout: as many as count (experiments/canary/eprocess.py)
+UNITS_A_MINUTE: Final = (20, 25, 30)
+RATES: Final = {"resolution": 0.15, "error_rate": 0.05, "p95_latency": 0.05, "cost": 0.1}  # of a healthy release
 # P(rollback) and the median minutes of science.md 4, of a healthy candidate and of 1.5, 2 and 3 times its failures.
 PUBLISHED: Final[Mapping[str, tuple[tuple[float, ...], tuple[int | None, ...]]]] = {
     "flagger_like_5_failed_checks": ((0.956, 1.0, 1.0, 1.0), (None, 25, 14, 8)),
@@ -98,20 +105,27 @@ def against_published(base: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def five_guardrails(reps: int) -> dict[str, Any]:
-    """A healthy candidate under the default guardrails, independent ones, each at its part of alpha; and one whose
-    errors double."""
-    policy = CanaryPolicy(steps=(Step(weight=0.5, min_units=1, bake_s=0),), guardrails=DEFAULT_GUARDRAILS)
-    rates = {"resolution": 0.15, "error_rate": 0.05, "p95_latency": 0.05, "cost": 0.05}
-    found: dict[str, Any] = {"alpha": {name: round(one, 5) for name, one in policy.alphas().items()}}
-    for label, times in (("healthy", 1.0), ("errors_doubled", 2.0), ("errors_tripled", 3.0)):
-        earliest = np.full(reps, np.inf)
-        for n, (name, alpha) in enumerate(policy.alphas().items()):
-            worse = times if name == "error_rate" else 1.0
-            stream = steady(rates[name])(worse, reps, np.random.default_rng([77, n, round(times)]))
-            earliest = np.minimum(earliest, first(harm_path(stream.units) >= math.log(1 / alpha)))
-        found[label] = told(earliest)
+def default_guardrails(reps: int) -> dict[str, Any]:
+    """A healthy candidate under the default guardrails, each alone at its part of alpha, and one whose errors
+    double and triple; the baseline's rates are known from 200 units before the rollout, as a rollout reads them."""
+    alphas = CanaryPolicy(steps=(Step(weight=0.5, min_units=1, bake_s=0),), guardrails=DEFAULT_GUARDRAILS).alphas()
+    found: dict[str, Any] = {"alpha": {name: round(one, 5) for name, one in alphas.items()}, "past_units": PAST}
+    for a_minute in UNITS_A_MINUTE:
+        found[f"{a_minute} units a minute and arm"] = {
+            f"{times:g}x": told(_earliest(alphas, times, a_minute, reps)) for times in (1.0, 2.0, 3.0)
+        }
     return found
+
+
+def _earliest(alphas: Mapping[str, float], times: float, a_minute: int, reps: int) -> Floats:
+    """The minute in which any guardrail rolls back a candidate with so many times the errors."""
+    earliest = np.full(reps, np.inf)
+    for n, (name, alpha) in enumerate(alphas.items()):
+        rng, rate = np.random.default_rng([77, n, round(times), a_minute]), RATES[name]
+        stream = steady(rate, a_minute, a_minute)(times if name == "error_rate" else 1.0, reps, rng)
+        path = harm_path(stream.units, (rng.binomial(PAST, rate, reps).astype(float), float(PAST)))
+        earliest = np.minimum(earliest, first(path >= math.log(1 / alpha)))
+    return earliest
 
 
 def proofs(reps: int) -> list[dict[str, Any]]:
@@ -132,6 +146,7 @@ def measured(reps: int) -> dict[str, Any]:
     """All parts."""
     nine = {name: scenario(make, reps, n) for n, (name, make) in enumerate(SCENARIOS.items())}
     base = next(iter(nine.values()))
+    every = [*SCENARIOS, *WITH_TRAFFIC]
     return {
         "reps": reps,
         "kayenta_reps": max(100, reps // 4),
@@ -140,7 +155,10 @@ def measured(reps: int) -> dict[str, Any]:
             name: scenario(make, reps, 50 + n) for n, (name, make) in enumerate(WITH_TRAFFIC.items())
         },
         "base_against_published": against_published(base),
-        "default_guardrails": five_guardrails(reps),
+        "least_minutes": {
+            name: {f"{times:g}x": least_minutes(name, times, 0.05) for times in TIMES[1:]} for name in every
+        },
+        "default_guardrails": default_guardrails(reps),
         "non_inferiority": proofs(max(200, reps // 4)),
     }
 
@@ -164,9 +182,15 @@ def table(result: Mapping[str, Any]) -> str:
 def main() -> int:
     """Simulates, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reps", type=int, default=2000, help="streams of each scenario and candidate")
+    parser.add_argument("--reps", type=int, default=6000, help="streams of each scenario and candidate")
     parser.add_argument("--dry", action="store_true", help="print only")
+    parser.add_argument(
+        "--table", action="store_true", help="print the recorded figures as tables of the documentation"
+    )
     asked = parser.parse_args()
+    if asked.table:
+        print(markdown(json.loads(RESULT.read_text(encoding="utf-8"))))
+        return 0
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, check=False)
     started = time.process_time()
     found = measured(asked.reps)

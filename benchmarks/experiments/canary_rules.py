@@ -38,10 +38,10 @@ def ours(stream: Stream, alpha: float) -> Floats:
     return first(harm_path(stream.units) >= math.log(1 / alpha))
 
 
-def harm_path(units: Sequence[Floats]) -> Floats:
-    """Logarithm of the e-value for harm, minutes x streams."""
+def harm_path(units: Sequence[Floats], past: tuple[Floats | float, float] = (0.0, 0.0)) -> Floats:
+    """Logarithm of the e-value for harm, minutes x streams. `past`: the baseline's failures and units before them."""
     n_c, f_c, n_b, f_b = units
-    base = base_rate(n_b, f_b)
+    base = base_rate(n_b, f_b, past)
     factors = [harm_factors(base[t], n_c[t], f_c[t], n_b[t], f_b[t]) for t in range(MINUTES)]
     return path(factors, len(ODDS_RATIOS))
 
@@ -64,11 +64,11 @@ def path(factors: list[Floats], many: int) -> Floats:
     return np.stack(rows)
 
 
-def base_rate(n_b: Floats, f_b: Floats) -> Floats:
-    """Of the minutes before each."""
+def base_rate(n_b: Floats, f_b: Floats, past: tuple[Floats | float, float] = (0.0, 0.0)) -> Floats:
+    """Of the past and the minutes before each."""
     nothing = np.zeros((1, n_b.shape[1]))
-    failures = np.cumsum(np.vstack([nothing, f_b[:-1]]), axis=0) + PRIOR_FAILURES
-    return np.asarray(failures / (np.cumsum(np.vstack([nothing, n_b[:-1]]), axis=0) + PRIOR_UNITS))
+    failures = np.cumsum(np.vstack([nothing, f_b[:-1]]), axis=0) + PRIOR_FAILURES + past[0]
+    return np.asarray(failures / (np.cumsum(np.vstack([nothing, n_b[:-1]]), axis=0) + PRIOR_UNITS + past[1]))
 
 
 def breaches(stream: Stream, failed_checks: int) -> Floats:

@@ -1,7 +1,7 @@
 """Each of the demo world's faults planted in a canary: is it rolled back, how soon, by what; and is a release without
 one promoted?
 
-    python -m benchmarks.experiments.rollouts_world [--runs 200] [--scenarios 97] [--rate 0.5] [--dry]
+    python -m benchmarks.experiments.rollouts_world [--runs 200] [--scenarios 97] [--rate 0.5] [--minutes 60] [--dry]
 
 Every run is a rollout by the product's own tick over a real control database and lake, on a clock that is turned minute
 by minute: 120 sessions a minute begin, and the plan that the rollout sets splits them as the gateway would. What the
@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -169,21 +170,30 @@ def policy() -> RolloutPolicy:
     )
 
 
-def measured(runs: int, n_scenarios: int, rate: float, only: list[str]) -> dict[str, Any]:
-    """All runs, by fault, and the confusion table."""
-    faults = only or sorted(FAULTS)
+def wanted_faults(runs: int, faults: list[str]) -> list[str]:
+    """Of every run its fault: each third has none, the others have one after the other, so that a campaign that is cut
+    short is a smaller one of the same kind."""
+    found, next_fault = [], cycle(faults)
+    for number in range(runs):
+        found.append("" if number % 3 == 0 else next(next_fault))
+    return found
+
+
+def measured(runs: int, n_scenarios: int, rate: float, only: list[str], minutes: float) -> dict[str, Any]:
+    """All runs, by fault, and the confusion table; as many as `minutes` leave time for."""
+    faults, until = only or sorted(FAULTS), time.monotonic() + 60 * minutes
     world = recorded(faults, n_scenarios)
-    clean = max(1, runs // 3)
-    wanted = ["" for _ in range(clean)] + [faults[n % len(faults)] for n in range(runs - clean)]
-    ended = []
-    for number, fault in enumerate(wanted):
-        ended.append(rollout(world, fault, rate, seed=1000 + number))
-        one = ended[-1]
-        print(
-            f"{number + 1:4} {fault or 'no fault':22} {one.status:12} {one.minutes:5.0f} min  {one.reason}", flush=True
-        )
+    ended: list[Ended] = []
+    for number, fault in enumerate(wanted_faults(runs, faults)):
+        if time.monotonic() > until:
+            break
+        one = rollout(world, fault, rate, seed=1000 + number)
+        ended.append(one)
+        said = f"{number + 1:4} {fault or 'no fault':22} {one.status:12} {one.minutes:5.0f} min  {one.reason}"
+        print(said, flush=True)
     told = {fault or "no fault": _told(world, fault, [e for e in ended if e.fault == fault]) for fault in ["", *faults]}
-    return {"by_fault": told, "confusion": confusion(ended), "problems_of_certificates": sum(e.problems for e in ended)}
+    counted = {"runs": len(ended), "by_fault": told, "confusion": confusion(ended)}
+    return {**counted, "problems_of_certificates": sum(e.problems for e in ended)}
 
 
 def _told(world: World, fault: str, ended: list[Ended]) -> dict[str, Any]:
@@ -235,17 +245,18 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=0.5, help="of the candidate's sessions in which a fault can show")
     parser.add_argument("--fault", action="append", default=[], help="only these")
     parser.add_argument("--dry", action="store_true", help="print only")
+    parser.add_argument("--minutes", type=float, default=24 * 60.0, help="begin no run after so many")
     asked = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, check=False)
     started = time.process_time()
-    found = measured(asked.runs, asked.scenarios, asked.rate, asked.fault)
+    found = measured(asked.runs, asked.scenarios, asked.rate, asked.fault, asked.minutes)
     result = {
         "what": "rollouts in the demo world: each fault planted in a canary, and none",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "commit": commit.stdout.decode().strip(),
         "date": datetime.now(UTC).date().isoformat(),
         "cpu_seconds": round(time.process_time() - started, 1),
-        "runs": asked.runs,
+        "runs_asked": asked.runs,
         "rate": asked.rate,
         "scenarios": asked.scenarios,
         "sessions_a_minute": A_MINUTE,

@@ -15,6 +15,7 @@ from experiments.analysed import (
     Decision,
     Finding,
     Health,
+    HealthCheck,
     HealthStatus,
     Looked,
     MetricAnalysis,
@@ -31,6 +32,11 @@ from experiments.words import between, called, change, figure, has_effect, told
 SHARE_NAMED: Final = 0.1  # of the observations: levels so large are worth a word in the reasons
 EXAGGERATED: Final = 1.005  # less is not worth a word
 _TRUST: Final = "Nobody said how units were split: that chance made these arms is taken on trust"
+_FAILED: Final = {
+    HealthCheck.SRM: "sample ratio",
+    HealthCheck.STRATUM_SRM: "sample ratio within a stratum",
+    HealthCheck.MIX: "mix of strata",
+}
 RECENT: Final = 7  # looks by whose pace the days left are told
 
 
@@ -47,7 +53,7 @@ def decide(
         return Decision(word=Word.NOT_STARTED, headline="Not started: no unit is assigned yet")
     failed = [one for one in health if one.status is HealthStatus.FAILED]
     if failed:
-        names = ", ".join(dict.fromkeys(one.check.value.replace("_", " ") for one in failed))
+        names = ", ".join(dict.fromkeys(_FAILED.get(one.check, one.check.value.replace("_", " ")) for one in failed))
         return Decision(
             word=Word.UNHEALTHY,
             headline=f"Unhealthy: {names}. No figure decides until that is mended",

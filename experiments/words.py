@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,21 +23,29 @@ def figure(value: float | None, spec: MetricSpec) -> str:
         return "-"
     if spec.binary:
         return f"{value:.1%}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else digits(value)
 
 
 def change(value: float, spec: MetricSpec) -> str:
     """A difference with its sign: shares in points."""
     if spec.binary:
         return f"{value * 100:+.1f} points"
-    return f"{value:+,.0f}" if abs(value) >= 10_000 else f"{value:+.4g}"
+    return f"{value:+,.0f}" if abs(value) >= 10_000 else digits(value, "+")
 
 
 def between(low: float, high: float, spec: MetricSpec) -> str:
     """'+9.9 to +31.5' of an interval, shares in points."""
-    scale = 100.0 if spec.binary else 1.0
-    digits = "+.1f" if spec.binary else "+.4g"
-    return f"{low * scale:{digits}} to {high * scale:{digits}}"
+    if spec.binary:
+        return f"{low * 100:+.1f} to {high * 100:+.1f}"
+    return f"{digits(low, '+')} to {digits(high, '+')}"
+
+
+def digits(value: float, sign: str = "") -> str:
+    """Four digits that count, spelled out: 0.00002169, not 2.169e-05; `sign` "+" marks gains too."""
+    said = f"{value:{sign}.4g}"
+    if "e-" not in said:
+        return said
+    return f"{value:{sign}.{min(15, 3 - math.floor(math.log10(abs(value))))}f}"
 
 
 def told(effect: Effect, spec: MetricSpec) -> str:

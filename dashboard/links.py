@@ -101,6 +101,12 @@ def open_session(session_id: str) -> NoReturn:
     st.switch_page(SESSION.page(), query_params={"session_id": session_id})
 
 
+def open_sessions(app: str, *, variant: str | None = None, since: str | None = None) -> NoReturn:
+    """Goes to the sessions of an app, of one variant and one range of time if given."""
+    where = {"app": app, "variant": variant, "since": since}
+    st.switch_page(SESSIONS.page(), query_params={name: value for name, value in where.items() if value})
+
+
 def open_datasets() -> NoReturn:
     """Goes to the list of datasets."""
     st.switch_page(DATASETS.page())
@@ -184,6 +190,11 @@ def open_comparison(baseline: str, candidate: str) -> NoReturn:
 def open_traces(app: str, release: str) -> NoReturn:
     """Goes to the traces of one release."""
     st.switch_page(TRACES.page(), query_params={"app": app, "release": release})
+
+
+def open_releases(app: str) -> NoReturn:
+    """Goes to the releases of an app."""
+    st.switch_page(RELEASES.page(), query_params={"app": app})
 
 
 def open_agent(trace_id: str) -> NoReturn:

@@ -20,6 +20,15 @@ FINDINGS: Final[dict[str, tuple[str, Literal["green", "red", "orange", "gray", "
     "worse": ("worse", "red"),
 }
 _LINE_COLOURS: Final = {"better": "green", "not_worse": "green", "worse": "red", "unsettled": "orange"}
+_METHODS: Final = {
+    "group_sequential": "group-sequential",
+    "confidence_sequence": "confidence sequence",
+    "delta_welch_t": "Welch t over units",
+    "cuped_delta_welch_t": "CUPED, Welch t over units",
+    "post_stratified_t": "post-stratified t",
+    "miettinen_nurminen": "Miettinen-Nurminen",
+    "wild_cluster_bootstrap": "wild bootstrap over units",
+}
 _ROLES: Final = ("primary", "guardrail", "secondary")
 _DRAWN: Final = 20
 
@@ -146,7 +155,8 @@ def _units(effect: Row) -> str | None:
 def _method(metric: Row, variant: Row) -> str | None:
     if not variant.get("effect"):
         return None
-    said = [one_line(str(variant["effect"]["method"]).replace("_", " "), 60)]
+    said = [_METHODS.get(part) or one_line(part.replace("_", " "), 40)
+            for part in str(variant["effect"]["method"]).split("+")]  # fmt: skip
     said += ["stratified"] if metric.get("headline") == "stratified" else []
     said += ["corrected for its judge"] if variant.get("corrected") else []
     return ", ".join(said)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import human
 from dashboard.api import Row
-from dashboard.parts import simpson, verdict
+from dashboard.parts import experiment_health, experiment_ways, simpson, verdict
 from dashboard.text import inert
 
 
@@ -22,29 +22,60 @@ def show(told: Row) -> None:
                 left = human.plural(round(decision["days_left"]), "day")
                 st.badge(f"about {left} left", icon=":material/schedule:", color="blue")
         with st.container(key="assay-heading-small-headline"):
-            st.text(inert(decision["headline"], 600))
+            st.text(inert(headline(decision), 600))
         if reasons := _reasons(told):
             with st.container(key="assay-quiet-reasons", gap=None):
                 for reason in reasons[:8]:
                     st.text(inert(reason, 500))
+        for sentence in _uneven(told)[:3]:
+            with st.container(horizontal=True, gap="small", key=f"assay-experiment-uneven-{sentence[0]}"):
+                st.badge("not everywhere", icon=":material/splitscreen:", color="orange")
+                st.text(inert(sentence[1], 700))
         if decision.get("caution"):
             with st.container(horizontal=True, gap="small", key="assay-experiment-caution"):
                 st.badge("caution", icon=":material/warning:", color="orange")
                 st.text(inert(decision["caution"], 500))
         _progress(told)
+        experiment_health.counts(told["health"], "verdict")
+        experiment_ways.onwards(told)
+
+
+def headline(decision: Row) -> str:
+    """Without the word, which stands large above it: "Keep running: about 4 more days" -> "About 4 more days"."""
+    said, word = str(decision["headline"]), verdict.of(verdict.EXPERIMENT, decision["word"]).title
+    rest = said.removeprefix(f"{word}: ")
+    return rest[:1].upper() + rest[1:]
 
 
 def _reasons(told: Row) -> list[str]:
-    """Why, without what the page says in its own place: the headline, failed checks, reversals."""
+    """Why, without what the page says in its own place: the headline, failed checks, reversals, uneven strata."""
     said = [str(told["decision"]["headline"])]
     said += [str(one["text"]) for one in told["health"] if one["status"] == "failed"]
-    reversals = [str(one["sentence"]) for one in _flagged(told) if one.get("sentence")]
+    strata = [str(one["sentence"])[:80] for one in told["strata"] if one.get("sentence")]
     return [
         reason
         for reason in map(str, told["decision"]["reasons"])
-        if not any((reason.partition(": ")[2] or reason) in one for one in said)
-        and not any(one[:80] in reason for one in reversals)
+        if not any(_figures(reason) in one for one in said) and not any(one in reason for one in strata)
     ]
+
+
+def _figures(reason: str) -> str:
+    """The part with the numbers: "a: x is not settled, 80.4% against 80.0%: +0.4" -> "80.4% against 80.0%: +0.4"."""
+    rest = reason.partition(": ")[2] or reason
+    _, comma, numbers = rest.partition(", ")
+    return numbers if comma and " against " in numbers else rest
+
+
+def _uneven(told: Row) -> list[tuple[int, str]]:
+    """What a reason says of strata with and without an effect of their own, numbered; a reversal is told elsewhere."""
+    elsewhere = [str(one["sentence"])[:80] for one in _flagged(told) if one.get("sentence")]
+    sentences = [str(one["sentence"])[:80] for one in told["strata"] if one.get("sentence")]
+    found = [
+        reason
+        for reason in map(str, told["decision"]["reasons"])
+        if any(one in reason for one in sentences) and not any(one in reason for one in elsewhere)
+    ]
+    return list(enumerate(found))
 
 
 def _flagged(told: Row) -> list[Row]:

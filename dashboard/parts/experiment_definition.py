@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from datetime import datetime
 
 import streamlit as st
 
@@ -32,7 +33,7 @@ def facts(definition: Row, told: Row) -> None:
             ("Horizon", f"{horizon['units']:,} units{f' in {days} days' if days else ''}" if horizon else None),
             ("Alpha", f"{definition['alpha']:g}" if definition.get("alpha") else None),
             ("Started", _when(definition.get("started_at"))),
-            ("Looked at", _when(told.get("looked_at"))),
+            ("Looked at", _when(told.get("looked_at"), zone=True)),
             ("Owner", definition.get("owner")),
         ),
         "experiment",
@@ -137,6 +138,9 @@ def _seconds(found: float | None) -> str | None:
     return human.duration(found * 1000) if found else None
 
 
-def _when(at: object) -> str | None:
+def _when(at: object, *, zone: bool = False) -> str | None:
     moment = frame.moment(at)
-    return None if moment is None else f"{moment.day} {moment:%b %Y, %H:%M}"
+    if moment is None:
+        return None
+    year = "" if moment.year == datetime.now(frame.timezone()).year else f" {moment.year}"
+    return f"{moment.day} {moment:%b}{year}, {moment:%H:%M}" + (f" {human.offset(moment)}" if zone else "")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, Literal
 
 import streamlit as st
 
-from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import lists
 from dashboard.parts import metric_words as words
@@ -53,18 +53,24 @@ def failed(checks: Sequence[Row]) -> None:
         st.caption(f"and {len(found) - _SPELLED_OUT} more, in the table of all checks below")
 
 
+def counts(checks: Sequence[Row], key: str) -> None:
+    """How many checks are in which state, in one line beside the decision."""
+    found = {state: sum(_state(one) == state for one in checks) for state in _ORDER}
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-health-counts-{key}"):
+        if any(found.values()):
+            st.caption("Health checks:", width="content")
+        for state, n in found.items():
+            if n:
+                colour, icon = _STATES[state]
+                st.badge(f"{n} {state}", icon=f":material/{icon}:", color=colour)
+
+
 def table(checks: Sequence[Row]) -> None:
     """All checks, the failed ones first."""
     rows = sorted(checks, key=lambda one: _ORDER.index(_state(one)))
     if not rows:
         st.text("Nothing can be checked before the first unit.")
         return
-    counts = {state: sum(_state(one) == state for one in rows) for state in _ORDER}
-    with st.container(horizontal=True, gap="small", key="assay-health-counts"):
-        for state, n in counts.items():
-            if n:
-                colour, icon = _STATES[state]
-                st.badge(f"{n} {state}", icon=f":material/{icon}:", color=colour)
     column = st.column_config
     lists.plain_table(
         {
@@ -96,15 +102,15 @@ def _state(one: Row) -> str:
 def _title(one: Row) -> str:
     name = str(one["check"])
     title = _TITLES.get(name) or one_line(name.replace("_", " ").capitalize(), 60)
-    return f"{title}: {one_line(one['stratum'], 60)}" if one.get("stratum") else title
+    return f"{title}: {one_line(one['stratum'], 60).replace('=', ' ', 1)}" if one.get("stratum") else title
 
 
 def _numbers(one: Row) -> str:
     said = []
     if one.get("e_value") is not None:
-        said.append(f"e-value {_e_value(one)}")
+        said.append(f"evidence against it (e-value) {_e_value(one)}")
     if one.get("p_value") is not None:
-        said.append(f"p {words.number(one['p_value'])}")
+        said.append(f"p of a single look {words.p_value(one['p_value'])}")
     return " · ".join(said)
 
 
@@ -112,4 +118,4 @@ def _e_value(one: Row) -> str | None:
     found = one.get("e_value")
     if found is None:
         return None
-    return human.count(found) if 10 <= found < 1e7 else words.number(found)
+    return words.e_value(math.log10(found)) if found > 0 else "0"

@@ -125,7 +125,7 @@ def _signed(metric: Row, x: float) -> str:
         case _ if metric.get("binary"):
             size = f"{abs(100 * x):.1f}" if abs(x) >= 0.0005 or x == 0 else f"{abs(100 * x):.2g}"
         case "usd":
-            size = _usd(abs(x))
+            size = _usd(abs(x), digits=2)
         case "ms":
             size = human.duration(abs(x))
         case _:
@@ -140,12 +140,12 @@ def _sign(x: float, size: str) -> str:
     return "+" if x > 0 else _MINUS
 
 
-def _usd(x: float) -> str:
-    """As `human.usd`, but what a session costs differs in digits that are far behind the point."""
+def _usd(x: float, digits: int = 3) -> str:
+    """As `human.usd`, but what a session costs differs in digits that are far behind the point: so many count."""
     if not 0 < abs(x) < 0.01:
         return human.usd(x)
-    digits = min(12, 2 - math.floor(math.log10(abs(x))))
-    return f"{_sign(min(x, 0.0), f'{abs(x):.{digits}f}') if x < 0 else ''}${abs(x):.{digits}f}"
+    places = min(12, digits - 1 - math.floor(math.log10(abs(x))))
+    return f"{_sign(min(x, 0.0), f'{abs(x):.{places}f}') if x < 0 else ''}${abs(x):.{places}f}"
 
 
 def _plain(x: float) -> str:

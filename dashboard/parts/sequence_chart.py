@@ -57,15 +57,14 @@ def _interval(metric: Row, looks: Sequence[Row], margin: float | None, key: str)
         },
     ]  # fmt: skip
     marks = [(0.0, shade["grey"], "solid"), *([(lost, shade["red"], "dash")] if lost else [])]
-    more = "up" if words.toward(metric) > 0 else "down"
-    unit = words.unit(metric)
+    unit, more = words.unit(metric), "↑ better" if words.toward(metric) > 0 else "↓ better"
+    about = " · ".join(part for part in (unit, more, "shaded: its interval") if part)
     layout: dict[str, Any] = {
         "height": 300,
         "xaxis": _days(days),
         "yaxis": {"nticks": 6, "showgrid": True, "tickformat": "~g"},
         "shapes": [_line(y, colour, dash) for y, colour, dash in marks],
-        "annotations": [_note(f"{f'{unit} · ' if unit else ''}{'↑' if more == 'up' else '↓'} better", shade["grey"])]
-        + ([_named(lost, shade["red"], "may be lost")] if lost else []),
+        "annotations": [_note(about, shade["grey"])] + ([_named(lost, shade["red"], "may be lost")] if lost else []),
         "showlegend": False,
         "margin": {"l": 8, "r": 12, "t": 24, "b": 8},
     }
@@ -112,7 +111,7 @@ def _boundary(metric: Row, looks: Sequence[Row], key: str) -> None:
         "showlegend": False,
         "margin": {"l": 8, "r": 40, "t": 24, "b": 8},
     }
-    picture.draw("z against its boundary", traces, layout, key=key)
+    picture.draw("Distance from no effect (z), against its boundary", traces, layout, key=key)
 
 
 def _day(one: Row) -> datetime | None:
@@ -146,7 +145,10 @@ def _fraction(one: Row) -> str:
 
 def _against(one: Row) -> str:
     crossed = "past" if abs(one["z"]) >= abs(one["boundary"]) else "within"
-    return f"z {one['z']:+.2f}, {crossed} the boundary {abs(one['boundary']):.2f}<br>{chart_text(one['day'], 12)}{_fraction(one)}"
+    return (
+        f"z {one['z']:+.2f}, {crossed} the boundary {abs(one['boundary']):.2f}<br>"
+        f"{chart_text(one['day'], 12)}{_fraction(one)}"
+    )
 
 
 def _whisker(days: list[datetime | None], low: list[Any], high: list[Any], colour: str) -> list[dict[str, Any]]:

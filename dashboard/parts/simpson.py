@@ -14,7 +14,7 @@ import streamlit as st
 from dashboard.api import Row
 from dashboard.parts import forest, frame, lists, palette, picture
 from dashboard.parts import metric_words as words
-from dashboard.text import chart_text, inert, label, one_line
+from dashboard.text import chart_text, inert, one_line
 
 _KINDS: Final = {
     "reversed": ("reversal", "swap_vert", "Pooled and within {} they disagree"),
@@ -76,11 +76,11 @@ def table(metric: Row, stratum: Row, arms: tuple[str, str], key: str) -> None:
             "Difference": [words.change(metric, _difference(one)) for one in rows],
         },
         {
-            "Stratum": column.TextColumn(label(words.attribute(stratum["attribute"]), 40), width=200),
-            "share_control": column.TextColumn(f"Share of {label(control)}", width=150, alignment="right"),
-            "share_treatment": column.TextColumn(f"Share of {label(treatment)}", width=150, alignment="right"),
-            "control": column.TextColumn(label(control), width=120, alignment="right"),
-            "treatment": column.TextColumn(label(treatment), width=120, alignment="right"),
+            "Stratum": column.TextColumn(one_line(words.attribute(stratum["attribute"]), 40), width=200),
+            "share_control": column.TextColumn(f"Share of {control}", width=150, alignment="right"),
+            "share_treatment": column.TextColumn(f"Share of {treatment}", width=150, alignment="right"),
+            "control": column.TextColumn(control, width=120, alignment="right"),
+            "treatment": column.TextColumn(treatment, width=120, alignment="right"),
             "Difference": column.TextColumn(width=130, alignment="right"),
         },
         key,

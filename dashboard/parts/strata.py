@@ -11,9 +11,13 @@ from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import forest, lists, simpson
 from dashboard.parts import metric_words as words
-from dashboard.text import chart_text, inert, label, one_line
+from dashboard.text import chart_text, inert, one_line
 
 _DRAWN: Final = 24  # levels, the largest
+_LOOKS: Final = (
+    "Intervals of all units hold however often one looks; those of a stratum are of this look alone, so they may be "
+    "narrower."
+)
 
 
 def show(metric: Row, stratum: Row, variant: Row, arms: tuple[str, str], key: str) -> None:
@@ -64,6 +68,8 @@ def _forest(metric: Row, stratum: Row, variant: Row, key: str) -> None:
         none > 0
     )
     said += ["Of many strata some fall out by chance: their intervals are not corrected for their number."]
+    if n_levels and len(lines) > n_levels and _sequential(variant):
+        said += [_LOOKS]
     st.caption(" ".join(said))
 
 
@@ -107,6 +113,11 @@ def _wholes(metric: Row, variant: Row) -> list[forest.Line]:
             )
         )
     return found
+
+
+def _sequential(variant: Row) -> bool:
+    """Whether the interval of all units pays for looking often."""
+    return any(word in str((variant.get("effect") or {}).get("method")) for word in ("sequential", "sequence"))
 
 
 def _level_of(variant: Row) -> float | None:
@@ -153,7 +164,7 @@ def _tests(stratum: Row, key: str) -> None:
 def _table(metric: Row, stratum: Row, arms: tuple[str, str], key: str) -> None:
     rows: Sequence[Row] = stratum["levels"]
     column = st.column_config
-    control, treatment = (label(arm, 24) for arm in arms)
+    control, treatment = (one_line(arm, 24) for arm in arms)  # titles of a grid are no Markdown
     lists.plain_table(
         {
             "level": [one_line(one["level"], 80) for one in rows],
@@ -166,7 +177,7 @@ def _table(metric: Row, stratum: Row, arms: tuple[str, str], key: str) -> None:
             "Weight": [one.get("weight") for one in rows],
         },
         {
-            "level": column.TextColumn(label(words.attribute(stratum["attribute"]), 40), width=190),
+            "level": column.TextColumn(one_line(words.attribute(stratum["attribute"]), 40), width=190),
             "control": column.TextColumn(control, width=100, alignment="right"),
             "treatment": column.TextColumn(treatment, width=100, alignment="right"),
             "Difference": column.TextColumn(width=120, alignment="right"),

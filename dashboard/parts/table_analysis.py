@@ -55,4 +55,6 @@ def _draw(told: Row) -> None:
         with st.container(horizontal=True, gap="small"):
             st.badge("note", icon=":material/lightbulb:", color="orange")
             st.text(inert(note, 400))
-    experiment_figures.show(told, [])
+    plain = [{"unit_text": "as in the table", **{k: v for k, v in one.items() if k != "unit_text" or v}} for one in
+             told["metrics"]]  # fmt: skip
+    experiment_figures.show({**told, "metrics": plain}, [])

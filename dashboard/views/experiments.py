@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import streamlit as st
@@ -12,8 +13,10 @@ from dashboard.api import Api, Row
 from dashboard.parts import (
     address,
     arrow,
+    experiment_decision,
     experiment_definition,
     experiment_figures,
+    experiment_ways,
     frame,
     states,
     table_analysis,
@@ -22,6 +25,8 @@ from dashboard.parts import (
 from dashboard.text import one_line
 
 _WORDS: Final = {said.title: said for said in verdict.EXPERIMENT.values()}
+_UNSEEN: Final = "Not looked at"
+_OLD: Final = timedelta(days=1)
 _COUNTED: Final = ("keep_running", "ship", "do_not_ship", "unhealthy", "inconclusive")
 
 
@@ -83,7 +88,26 @@ def _list() -> None:
     chosen = _grid(rows)
     if chosen is not None and chosen < len(rows):
         links.open_experiment(str(rows[chosen]["name"]))
-    st.caption("A click on a row opens the experiment. What is said is of its last look.")
+    st.caption("A click on a row opens the experiment. What is said is of its last look, which opening it renews.")
+    _not_looked_at(rows)
+
+
+def _not_looked_at(rows: Sequence[Row]) -> None:
+    """Offers to look at what runs and was not looked at for a day: a list that says nothing is no all-clear."""
+    now = datetime.now(UTC)
+    seen = [(one, frame.moment(one.get("looked_at"))) for one in rows if one["status"] == "running"]
+    old = [str(one["name"]) for one, at in seen if at is None or now - at > _OLD]
+    if not old:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-not-looked-at"):
+        st.badge("not looked at", icon=":material/visibility_off:", color="orange")
+        st.text(f"{human.plural(len(old), 'running experiment')} in the last day.")
+        if st.button("Look now", icon=":material/visibility:", key="experiments-look"):
+            api = states.api()
+            with st.spinner("Reading the traces of each…"):
+                api.objects([(api.experiment_path(name, "analysis"), {}) for name in old])
+            _listed.clear()
+            st.rerun()
 
 
 def _nothing() -> None:
@@ -134,11 +158,12 @@ def _grid(rows: Sequence[Row]) -> int | None:
             arrow.table(
                 {
                     "Experiment": [one_line(one["name"], 80) for one in rows],
-                    "Status": [[str(one["status"])] for one in rows],
                     "Says": [_says(one) for one in rows],
-                    "Units": [one.get("n_units") for one in rows],
-                    "Headline": [one_line(one.get("headline"), 240) or None for one in rows],
+                    "Status": [[str(one["status"])] for one in rows],
                     "App": [one_line(one["app"], 60) for one in rows],
+                    "Units": [one.get("n_units") for one in rows],
+                    "Headline": [_headline(one) for one in rows],
+                    "Looked at": [frame.moment(one.get("looked_at")) for one in rows],
                     "Primary": [one_line(one["primary"], 60) for one in rows],
                     "Arms": [_arms(one["arms"]) for one in rows],
                     "Taking part": [one.get("coverage") for one in rows],
@@ -146,20 +171,21 @@ def _grid(rows: Sequence[Row]) -> int | None:
                     "Version": [one["version"] for one in rows],
                 }
             ),
-            height=min(560, 38 * (len(rows) + 1)),
+            height=min(560, 38 * (len(rows) + 1) + 2),
             hide_index=True,
             row_height=38,
             key="experiments-list",
             column_config={
-                "Experiment": column.TextColumn(width=200),
+                "Experiment": column.TextColumn(width=165),
                 "Status": column.MultiselectColumn(
                     options=list(verdict.STATUS), color=[one.colour for one in verdict.STATUS.values()], width=95
                 ),
                 "Says": column.MultiselectColumn(
-                    options=list(_WORDS), color=[one.colour for one in _WORDS.values()], width=125
+                    options=[*_WORDS, _UNSEEN], color=[*(one.colour for one in _WORDS.values()), "orange"], width=125
                 ),
                 "Headline": column.TextColumn(width=430),
-                **{name: column.TextColumn(width=110) for name in ("App", "Primary")},
+                "Looked at": column.DatetimeColumn(format="D MMM HH:mm", width=100),
+                **{name: column.TextColumn(width=95) for name in ("App", "Primary")},
                 "Units": column.NumberColumn(format="localized", width=80),
                 "Arms": column.TextColumn(width=150),
                 "Taking part": column.NumberColumn(format="percent", width=95),
@@ -177,7 +203,15 @@ def _grid(rows: Sequence[Row]) -> int | None:
 
 def _says(one: Row) -> list[str]:
     word = one.get("word")
-    return [] if word is None else [verdict.of(verdict.EXPERIMENT, word).title]
+    if word is None:
+        return [_UNSEEN] if one["status"] == "running" else []
+    return [verdict.of(verdict.EXPERIMENT, word).title]
+
+
+def _headline(one: Row) -> str | None:
+    if not one.get("headline"):
+        return None
+    return one_line(experiment_decision.headline(one), 240)
 
 
 def _arms(arms: Sequence[Any]) -> str:
@@ -192,6 +226,7 @@ def _experiment(name: str) -> None:
     if st.button("Experiments", icon=":material/arrow_back:", type="tertiary", key="to-experiments"):
         links.open_experiments()
     _head(definition, told)
+    experiment_ways.out(definition)
     if int(found["version"]) != int(definition["version"]):
         st.caption(f"This is the version that was begun; version {int(found['version'])} is a draft.")
     if told["decision"]["word"] == "not_started":

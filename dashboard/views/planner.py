@@ -209,4 +209,4 @@ def _command(asked: _Asked, told: Row) -> None:
     said += [f"--alpha {asked.alpha:g}"] if asked.alpha != 0.05 else []
     st.code(" ".join(said), language="bash", wrap_lines=True)
     effect = words.change({"binary": asked.binary}, asked.mde)
-    st.caption(f"A draft: nothing is assigned before it is started. It may find {effect} or more.")
+    st.caption(f"It makes a draft: nothing is assigned before it is started. Planned to find {effect} or more.")

@@ -24,9 +24,10 @@ _FINDINGS: Final[dict[str, tuple[str, Literal["green", "blue", "orange", "red"]]
     "not_worse": ("not worse", "green"),
 }
 _STOPS: Final = [{"dtickrange": [None, 59_999], "value": "%H:%M:%S\n%-d %b"}, *charts.STOPS]
+_FAILS: Final = {"resolution": "not resolved", "error_rate": "a turn ended in an error"}
 _KINDS: Final = {
-    "rate": "share of units that failed",
-    "exceeds": "share of units beyond",
+    "rate": "by its score",
+    "exceeds": "beyond what the baseline had",
     "zero_tolerance": "each violation counts",
 }
 _POWERS: Final = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 30, 40, 60, 100)
@@ -77,13 +78,14 @@ def _chart(title: str, rollout: Row, fields: tuple[str, str], colour: str) -> No
     layout: dict[str, Any] = {
         "height": 330,
         "xaxis": {"type": "date", "showgrid": False, "nticks": 6, "tickformatstops": _STOPS, "tickangle": 0},
-        "yaxis": {"range": [low, high], "showgrid": True, **_ticks(low, high)},
+        "yaxis": {"range": [low, high], "showgrid": True, **_ticks(low, high),
+                  "title": {"text": "e-value", "font": {"size": 12}, "standoff": 4}},
         "shapes": [*_boundaries(bounds, shade[colour]), *_steps(rollout, shade["grey"])],
         "annotations": [*_boundary_names(bounds, shade[colour]), *_step_names(rollout, shade["grey"])],
         "showlegend": True,
         "legend": {"orientation": "h", "y": -0.14, "x": 0, "xanchor": "left", "yanchor": "top"},
         "margin": {"l": 8, "r": 12, "t": 22, "b": 8},
-    }
+    }  # fmt: skip
     picture.draw(title, traces, layout, key=f"rollout-{field}")
 
 
@@ -171,19 +173,19 @@ def _table(guardrails: Sequence[Row]) -> None:
         return
     column = st.column_config
     metric = {"binary": True}
+    unscored = [_unscored(one) for one in guardrails]
     lists.plain_table(
         {
             "Guardrail": [one_line(one["name"], 60) for one in guardrails],
             "Finding": [[_FINDINGS.get(str(one["finding"]), _FINDINGS["missing"])[0]] for one in guardrails],
             "Candidate failed": [words.value(metric, one.get("rate_candidate")) for one in guardrails],
             "Baseline failed": [words.value(metric, one.get("rate_baseline")) for one in guardrails],
+            "E of harm / boundary": [_against(one, "e_harm", "boundary") for one in guardrails],
+            "E of no harm / boundary": [_against(one, "e_non_inferior", "boundary_non_inferior") for one in guardrails],
             "Units": [_units(one) for one in guardrails],
-            "Unscored": [_unscored(one) for one in guardrails],
-            "E of harm": [_e(one.get("e_harm")) for one in guardrails],
-            "E of no harm": [_e(one.get("e_non_inferior")) for one in guardrails],
-            "Boundaries": [_boundary(one) for one in guardrails],
+            **({"Unscored": unscored} if any(unscored) else {}),
             "May be lost": [_margin(one) for one in guardrails],
-            "Is": [_kind(one) for one in guardrails],
+            "A unit fails": [_fails(one) for one in guardrails],
         },
         {
             "Guardrail": column.TextColumn(width=125),
@@ -196,18 +198,17 @@ def _table(guardrails: Sequence[Row]) -> None:
             "Baseline failed": _right(),
             "Units": column.TextColumn(width=105, alignment="right", help="Matured ones: candidate and baseline"),
             "Unscored": column.TextColumn(width=80, alignment="right", help="Missing evidence holds a rollout"),
-            "E of harm": _right("The highest so far; it begins at 1. Rolled back at the boundary"),
-            "E of no harm": _right("Shown to be no worse from the boundary on"),
-            "Boundaries": _right("Of harm and of no harm: 1 / its part of alpha"),
-            "May be lost": _right(),
-            "Is": column.TextColumn(width=260),
+            "E of harm / boundary": _right("The highest so far; the boundary, 1 / its part of alpha, rolls back", 135),
+            "E of no harm / boundary": _right("From the boundary on it is shown to be no worse", 150),
+            "May be lost": _right("How much more often the candidate may fail and still be no worse"),
+            "A unit fails": column.TextColumn(width=165),
         },
         "rollout-guardrails",
     )
 
 
-def _right(about: str | None = None) -> Any:
-    return st.column_config.TextColumn(width=100, alignment="right", help=about)
+def _right(about: str | None = None, width: int = 105) -> Any:
+    return st.column_config.TextColumn(width=width, alignment="right", help=about)
 
 
 def _e(found: float | None) -> str | None:
@@ -231,15 +232,16 @@ def _unscored(one: Row) -> str | None:
     return f"{both[0]:,} and {both[1]:,}" if any(both) else None
 
 
-def _boundary(one: Row) -> str | None:
-    if one.get("boundary") is None or one["kind"] == "zero_tolerance":
-        return None
-    both = [_e(one["boundary"]), _e(one.get("boundary_non_inferior"))]
-    return " and ".join(each for each in dict.fromkeys(both) if each)
+def _against(one: Row, name: str, boundary: str) -> str | None:
+    """An e-value beside its boundary: "1.3 / 57"."""
+    found, bound = _e(one.get(name)), _e(one.get(boundary))
+    return found if found is None or bound is None else f"{found} / {bound}"
 
 
-def _kind(one: Row) -> str:
-    said = _KINDS.get(str(one["kind"]), one_line(one["kind"], 40))
-    if one.get("threshold") is not None:
-        said += f" {human.score(one['threshold'])}"
-    return said
+def _fails(one: Row) -> str:
+    """When a unit counts as failed, in the guardrail's own unit."""
+    name, threshold = str(one["name"]), one.get("threshold")
+    if threshold is not None:
+        beyond = "slower than" if name.endswith("latency") else "dearer than" if name == "cost" else "beyond"
+        return f"{beyond} {words.value({'metric': name}, threshold)}"
+    return _FAILS.get(name) or _KINDS.get(str(one["kind"]), one_line(one["kind"], 40))

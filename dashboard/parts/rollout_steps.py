@@ -64,7 +64,7 @@ def _card(rollout: Row, step: Row, at: int, state: str) -> None:
 
 
 def _lines(step: Row, state: str) -> list[str]:
-    """Units seen of those asked for, time baked of that asked for, and when it was left."""
+    """Units seen of those asked for, how long it took and has to bake, and how it was left."""
     if step["weight"] >= 1:
         return ["not reached" if state == "ahead" else "all sessions"]
     seen, least = step.get("n_candidate"), step.get("min_units")
@@ -76,8 +76,9 @@ def _lines(step: Row, state: str) -> list[str]:
     said = [f"{human.count(seen or 0)} units" + (f" of {human.count(least)} asked for" if least else "")]
     if step.get("n_baseline") is not None:
         said.append(f"{human.count(step['n_baseline'])} of the baseline")
-    if baked is not None:
-        said.append(f"baked {_length(baked)}" + (f" of {asked}" if asked else ""))
+    if baked is not None:  # a step bakes only while sessions come in, so that neither is a part of the other
+        said.append(("since " if state in ("here", "held") else "took ") + _length(baked))
+        said += [f"bakes {asked} of traffic"] if asked else []
     if state == "left" and step.get("decision"):
         said.append(inert(str(step["decision"]).replace("_", " "), 60))
     return said

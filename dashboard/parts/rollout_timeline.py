@@ -25,6 +25,7 @@ _KINDS: Final[dict[str, tuple[str, str, Colour]]] = {
     "approve": ("approved", "how_to_reg", "green"),
 }
 _MOST: Final = 60
+_MOST_REASONS: Final = 12
 
 
 def show(rollout: Row) -> None:
@@ -72,8 +73,13 @@ def _event(rollout: Row, event: Row, at: int) -> None:
             st.text("–" if moment is None else f"{moment.day} {moment:%b %H:%M:%S}")
         with st.container(width=140):
             st.badge(title, icon=f":material/{icon}:", color=colour)
-        with st.container(width="stretch", gap=None):
-            st.text(inert(event["text"], 500))
+        with st.container(width="stretch", gap=None, key=f"assay-what-{at}"):
+            first, *reasons = _sentences(str(event["text"]))
+            st.text(inert(first, 500))
+            if reasons:
+                with st.container(key=f"assay-quiet-why-{at}", gap=None):
+                    for reason in reasons[:_MOST_REASONS]:
+                        st.text(inert(reason, 400))
             if event.get("by"):
                 with st.container(key=f"assay-quiet-by-{at}"):
                     st.text(f"by {inert(event['by'], 80)}")
@@ -81,6 +87,17 @@ def _event(rollout: Row, event: Row, at: int) -> None:
             "Certificate", icon=":material/verified_user:", type="tertiary", key=f"rollout-certificate-{at}"
         ):
             _certificate(str(rollout["app"]), str(rollout["id"]), str(event["certificate"]))
+
+
+def _sentences(text: str) -> list[str]:
+    """What happened, and each reason on a line of its own; the rates of a guardrail stay with its e-value."""
+    found: list[str] = []
+    for part in text.split("; "):
+        if found and part.startswith("failures:"):
+            found[-1] += f"; {part}"
+        else:
+            found.append(part)
+    return found
 
 
 @st.dialog("Certificate", width="large")

@@ -45,6 +45,21 @@ def guarded(show: Callable[..., Any]) -> Callable[..., Any]:
     return shown
 
 
+def refreshed(show: Callable[..., Any]) -> Callable[..., Any]:
+    """As `guarded`, for a fragment that draws itself anew every few seconds: no line comes and goes while it reads."""
+    fragment = guarded(show)
+
+    @wraps(show)
+    def shown(*args: Any, **kwargs: Any) -> Any:
+        token = _WAITING.set(True)
+        try:
+            return fragment(*args, **kwargs)
+        finally:
+            _WAITING.reset(token)
+
+    return shown
+
+
 @contextmanager
 def waiting() -> Iterator[None]:
     """A line that says so where a page takes more than half a second, which is the server's doing. The outermost of

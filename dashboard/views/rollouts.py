@@ -21,9 +21,10 @@ from dashboard.parts import (
     states,
     verdict,
 )
-from dashboard.text import inert, one_line
+from dashboard.text import inert, label, one_line
 
 _EVERY_S: Final = 3.0
+_LIST_EVERY_S: Final = 5.0
 _OPEN: Final = frozenset({"waiting", "running", "paused"})
 _DRAWN: Final = "rollout-drawn-status"
 
@@ -50,19 +51,28 @@ def show() -> None:
 
 
 def _list() -> None:
-    st.title("Rollouts", anchor=False)
-    st.caption(f"Releases on their way into traffic, step by step · times in {frame.zone_words()}")
+    with st.container(width="content", gap=None, key="assay-head"):
+        st.title("Rollouts", anchor=False)
+        st.caption(f"Releases on their way into traffic, step by step · times in {frame.zone_words()}")
     with states.skeleton():
         rows = _listed(states.api())
     if not rows:
         _nothing()
         return
+    with st.container(key="assay-live-rollouts"):
+        st.fragment(_rows, run_every=_LIST_EVERY_S)()
+
+
+@states.refreshed
+def _rows() -> None:
+    """All of them, drawn anew while one looks."""
+    rows = _listed(states.api())
     counts = [(said.title, sum(one["status"] == word for one in rows)) for word, said in verdict.ROLLOUT.items()]
     frame.numbers([(title, human.count(n)) for title, n in counts], "rollouts")
     chosen = _grid(rows, "rollouts-list")
     if chosen is not None and chosen < len(rows):
         _open(rows[chosen])
-    st.caption("A click on a row opens the rollout.")
+    st.caption("A click on a row opens the rollout. The list is read anew every five seconds.")
 
 
 def _open(one: Row) -> None:
@@ -87,7 +97,7 @@ def _grid(rows: Sequence[Row], key: str) -> int | None:
         state: Any = st.dataframe(
             arrow.table(
                 {
-                    "App": [one_line(one["app"], 60) for one in rows],
+                    **({"App": [one_line(one["app"], 60) for one in rows]} if key == "rollouts-list" else {}),
                     "Status": [[verdict.of(verdict.ROLLOUT, one["status"]).title] for one in rows],
                     "Candidate": [one_line(one["candidate"], 60) for one in rows],
                     "Baseline": [one_line(one["baseline"], 60) for one in rows],
@@ -97,16 +107,16 @@ def _grid(rows: Sequence[Row], key: str) -> int | None:
                     "Ended": [frame.moment(one.get("ended_at")) for one in rows],
                 }
             ),
-            height=min(430, 38 * (len(rows) + 1)),
+            height=min(430, 38 * (len(rows) + 1) + 2),
             hide_index=True,
             row_height=38,
             key=key,
             column_config={
-                **{name: column.TextColumn(width=130) for name in ("App", "Candidate", "Baseline")},
+                **{name: column.TextColumn(width=110) for name in ("App", "Candidate", "Baseline")},
                 "Status": column.MultiselectColumn(options=list(titles), color=list(titles.values()), width=115),
-                "Step": column.TextColumn(width=120),
-                "Why": column.TextColumn(width=430),
-                **{name: column.DatetimeColumn(format="D MMM YYYY HH:mm", width=140) for name in ("Started", "Ended")},
+                "Step": column.TextColumn(width=105),
+                "Why": column.TextColumn(width=385),
+                **{name: column.DatetimeColumn(format="D MMM HH:mm", width=100) for name in ("Started", "Ended")},
             },
             on_select="rerun",
             selection_mode="single-cell",
@@ -141,9 +151,11 @@ def _rollout(app: str, rollout_id: str) -> None:
             rollout_actions.offer(caller, told)
             callers.offer(caller)
     with st.container(width="content"):
-        frame.heading(f"{told['candidate']} in place of {told['baseline']}", "rollout", page="Rollout")
+        frame.heading(f"{app}: {told['candidate']} in place of {told['baseline']}", "rollout", page="Rollout")
+    _ways(told)
     st.session_state[_DRAWN] = (told["id"], told["status"])
-    st.fragment(_standing, run_every=_EVERY_S if live else None)(app, str(told["id"]))
+    with st.container(key="assay-live-rollout"):
+        st.fragment(_standing, run_every=_EVERY_S if live else None)(app, str(told["id"]))
     if earlier:
         st.subheader("Other rollouts of this app", anchor=False)
         chosen = _grid(earlier, "rollouts-earlier")
@@ -151,7 +163,21 @@ def _rollout(app: str, rollout_id: str) -> None:
             _open(earlier[chosen])
 
 
-@states.guarded
+def _ways(told: Row) -> None:
+    """To what both releases did, and what they are."""
+    app = str(told["app"])
+    with st.container(horizontal=True, gap="medium", vertical_alignment="center", key="assay-rollout-ways"):
+        for role in ("candidate", "baseline"):
+            name = str(told[role])
+            if st.button(f"Traces of {label(name, 30)}", icon=":material/account_tree:", type="tertiary",
+                         key=f"rollout-traces-{role}"):  # fmt: skip
+                links.open_traces(app, name)
+        if st.button("Releases", icon=":material/new_releases:", type="tertiary", key="rollout-releases"):
+            links.open_releases(app)
+        st.caption(f"times in {frame.zone_words()}", width="content")
+
+
+@states.refreshed
 def _standing(app: str, rollout_id: str) -> None:
     """What changes while one looks; where its status did, the whole page is drawn anew, buttons too."""
     told = _one(states.api(), app, rollout_id)
@@ -170,7 +196,10 @@ def _standing(app: str, rollout_id: str) -> None:
 def _status(told: Row) -> None:
     said = verdict.of(verdict.ROLLOUT, told["status"])
     with st.container(border=True, key="assay-rollout-status", gap="small"):
-        verdict.large(said, "rollout")
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            verdict.large(said, "rollout")
+            if told["status"] == "running" and told["timeline"] and told["timeline"][-1]["kind"] == "hold":
+                st.badge("holds where it is", icon=":material/hourglass_top:", color="orange")
         with st.container(key="assay-rollout-reasons", gap=None):
             for reason in told["reasons"][:8]:
                 st.text(inert(reason, 500))
@@ -182,7 +211,6 @@ def _status(told: Row) -> None:
                 st.text(inert(told["bypass"], 400))
         frame.facts(
             (
-                ("App", told["app"]),
                 ("Step", _step(told)),
                 ("Started", _when(told.get("started_at"))),
                 ("Ended", _when(told.get("ended_at"))),

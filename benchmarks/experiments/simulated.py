@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from experiments.statistics import quantiles
 from experiments.statistics.cuped import adjusted_contrast
 from experiments.statistics.effects import contrast
 from experiments.statistics.records import Moments, NoEffect
@@ -78,6 +80,27 @@ def z_at_looks(kind: str, control: list[Moments], treatment: list[Moments]) -> A
     for look, (one, two) in enumerate(zip(control, treatment, strict=True)):
         told = adjusted_contrast(one, two) if kind == "adjusted" else contrast(one, two, binary=kind in BINARY)
         found[look] = 0.0 if isinstance(told, NoEffect) else told.z
+    return found
+
+
+def latencies(chance: np.random.Generator, n: int, n_looks: int) -> list[pl.DataFrame]:
+    """Observations of n users until each look: about 2.3 each, lognormal, half of its variance the user's."""
+    s = chance.poisson(1.3, n) + 1
+    unit = np.repeat(np.arange(n), s)
+    value = np.exp(np.repeat(chance.normal(0, 0.7, n), s) + chance.normal(0, 0.7, len(unit)))
+    rows = pl.DataFrame({"unit": unit, "value": value})
+    ends = s.cumsum()[[round(n * (look + 1) / n_looks) - 1 for look in range(n_looks)]]
+    return [rows.head(int(end)) for end in ends]
+
+
+def paths_of_p95(chance: np.random.Generator, reps: int, n_looks: int) -> Array:
+    """As `paths`, of the 95th percentile of latencies."""
+    found = np.zeros((reps, n_looks))
+    for rep in range(reps):
+        arms = [latencies(chance, N_PER_ARM, n_looks) for _ in range(2)]
+        for look, (one, two) in enumerate(zip(*arms, strict=True)):
+            told = quantiles.contrast(one, two, 0.95)
+            found[rep, look] = 0.0 if isinstance(told, NoEffect) else told.z
     return found
 
 

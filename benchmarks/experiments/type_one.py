@@ -1,6 +1,6 @@
 """How often an experiment without an effect shows one, looked at 7 to 56 times, and how often one with an effect does.
 
-python -m benchmarks.experiments.type_one [--reps 2000] [--reps-of-kinds 400]
+python -m benchmarks.experiments.type_one [--reps 2000] [--reps-of-kinds 400] [--reps-of-p95 100]
 
 Every z comes from the product's own contrasts over sums until each look, every boundary from its own recursion. 2,800
 units an arm, 28 looks a day each; power where one look has .814. Beside the product's two designs stand naive looking,
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evaluators.throughput import ROOT, commit, machine
-from benchmarks.experiments.simulated import DRAWS, MDE, N_PER_ARM, Array, paths
+from benchmarks.experiments.simulated import DRAWS, MDE, N_PER_ARM, Array, paths, paths_of_p95
 from experiments.statistics.effects import z_of
 from experiments.statistics.sequential import anytime_boundary
 from experiments.statistics.spending import bounds
@@ -40,17 +40,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reps", type=int, default=2_000, help="experiments of a share")
     parser.add_argument("--reps-of-kinds", type=int, default=400, help="experiments of each other kind of metric")
+    parser.add_argument("--reps-of-p95", type=int, default=100, help="experiments of a quantile, from observations")
     args = parser.parse_args()
     began = time.process_time()
     result: Told = {
         "what": "A/A and A/B of 2 x 2,800 units, looked at 7 to 56 times: rejections, power, units until the end",
-        "command": f"python -m benchmarks.experiments.type_one --reps {args.reps} --reps-of-kinds {args.reps_of_kinds}",
+        "command": f"python -m benchmarks.experiments.type_one --reps {args.reps} --reps-of-kinds {args.reps_of_kinds} "
+        f"--reps-of-p95 {args.reps_of_p95}",
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "type_one": type_one("share", args.reps),
         "power_at_28_looks": power(args.reps),
-        "type_one_of_kinds": {kind: of_defaults(kind, args.reps_of_kinds) for kind in DRAWS if kind != "share"},
+        "type_one_of_kinds": {
+            **{kind: of_defaults(kind, args.reps_of_kinds) for kind in DRAWS if kind != "share"},
+            "p95": of_defaults("p95", args.reps_of_p95),
+        },
     }
     result["cpu_s"] = round(time.process_time() - began)
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -74,7 +79,8 @@ def limits(n_looks: int) -> dict[str, Array]:
 
 def type_one(kind: str, reps: int, seed: int = 11) -> Told:
     """By number of looks and method, the share of A/A experiments that reject, with its Monte Carlo error."""
-    z = paths(np.random.default_rng(seed), kind, reps, MOST)
+    chance = np.random.default_rng(seed)
+    z = paths_of_p95(chance, reps, MOST) if kind == "p95" else paths(chance, kind, reps, MOST)
     return {
         str(n_looks): {name: shown(ever(rejected(z, n_looks, limit))) for name, limit in limits(n_looks).items()}
         for n_looks in LOOKS

@@ -77,7 +77,7 @@ def contrast(control_rows: pl.DataFrame, treatment_rows: pl.DataFrame, q: float)
 
 def _arm(rows: pl.DataFrame) -> _Arm:
     seen = rows.select("unit", pl.col("value").cast(pl.Float64())).drop_nulls("value").sort("value")
-    _, unit = np.unique(seen["unit"].cast(pl.String()).to_numpy(), return_inverse=True)
+    unit = seen["unit"].rank("dense").to_numpy().astype(np.int64) - 1
     return _Arm(values=seen["value"].to_numpy(), unit=unit, n=int(unit.max()) + 1 if len(unit) else 0)
 
 

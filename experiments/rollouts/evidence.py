@@ -18,6 +18,7 @@ from experiments.rollouts.policy import MODEL_AS_REGISTERED
 NS_PER_S: Final = 1_000_000_000
 SETTLE_NS: Final = 5 * NS_PER_S  # from a change of weights until every gateway obeys it
 LATE_NS: Final = 900 * NS_PER_S  # a session that is first seen so long after it is due is still counted
+FINEST: Final = 1000  # blocks of one length that a step would have
 ENOUGH_PAST: Final = 50  # sessions of the baseline from which a threshold is fixed
 LATENCIES: Final = {"p50_latency": 0.5, "latency": 0.95, "p95_latency": 0.95, "p99_latency": 0.99}
 OF_SESSION: Final = {"cost": "cost_usd", "tokens": "tokens", "turns": "n_turns"}
@@ -81,13 +82,16 @@ def threshold(own: pl.DataFrame, guardrail: Guardrail) -> float | None:
 
 def cohort_of(seen_until_ns: int, begins_ns: int, newest_ns: int | None, now_ns: int, mature_s: float) -> Cohort | None:
     """The sessions to be counted next: those that are mature, and began before the newest that was seen, since what
-    began after it may be on its way. A cohort lies on one side of `begins_ns`, when the step's weight was obeyed."""
+    began after it may be on its way. A cohort lies on one side of `begins_ns`, when the step's weight was obeyed. It is
+    as long as a part of the step so far: a step of days has some thousand blocks, not one a second."""
     if newest_ns is None:
         return None
     until = min(now_ns - round(mature_s * NS_PER_S), newest_ns + 1)
     if seen_until_ns < begins_ns:
-        until = min(until, begins_ns)
-    return Cohort(from_ns=seen_until_ns, until_ns=until) if until > seen_until_ns else None
+        until, least_ns = min(until, begins_ns), 0
+    else:
+        least_ns = (now_ns - begins_ns) // FINEST
+    return Cohort(from_ns=seen_until_ns, until_ns=until) if until - seen_until_ns > least_ns else None
 
 
 def blocks_of(

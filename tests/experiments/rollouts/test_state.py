@@ -139,3 +139,15 @@ def test_a_cohort_ends_where_maturity_evidence_or_the_step_does() -> None:
     found = cohort_of(100 * second, 150 * second, 490 * second, 500 * second, 30)
     assert found is not None
     assert found.until_ns == 150 * second  # those of the step before enter on their own
+
+
+def test_a_step_of_days_has_some_thousand_blocks() -> None:
+    second, day = 10**9, 86_400
+    seen, blocks = 0, 0
+    for now in range(0, 2 * day, 3):  # a look each three seconds
+        found = cohort_of(seen, 0, now * second, now * second, 0)
+        if found is not None:
+            assert found.until_ns - found.from_ns <= max(6, now / 500) * second
+            seen, blocks = found.until_ns, blocks + 1
+    assert 1000 < blocks < 7000
+    assert seen > 0.998 * 2 * day * second

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from collector.decode import Decoded, Refused, decode
 from collector.evaluation_events import SpanEvaluation, evaluations_of_annotations
-from collector.json_body import Transcoded, transcode
+from collector.json_body import Transcode, Transcoded, transcode
 from collector.kinds import EntryKind, Signal
 from collector.log_events import decode_logs, scores_of_span_events
 from collector.mask import ColumnRedactor, masked
@@ -89,6 +89,7 @@ class Workshop:
     redactor: Callable[[TenantId], ColumnRedactor]
     seal: Callable[[TenantId, bytes], bytes]
     spread: Callable[[Callable[[list[Item]], Rows], Iterable[list[Item]]], Iterable[Rows]] = map  # chunks to threads
+    transcode: Transcode = transcode
 
 
 def rows_of(items: Sequence[Item], workshop: Workshop) -> Rows:
@@ -111,7 +112,7 @@ def _add_spans(rows: Rows, tenant: TenantId, items: Sequence[Item], redactor: Co
     ready = []
     for item in items:
         if item.kind is EntryKind.SPANS_JSON:
-            found = item.transcoded or transcode(item.body, Signal.SPANS)
+            found = item.transcoded or shop.transcode(item.body, Signal.SPANS)
             n = found.n_rejected
             rows.add("quarantine", _quarantine(tenant, item, Signal.SPANS, found.rejected, shop))
             rows.count(tenant, Signal.SPANS, Counts(received=n, quarantined=n))
@@ -248,7 +249,7 @@ def _joined(parts: Sequence[Decoded]) -> Decoded:
 def _add_logs(rows: Rows, item: Item, redactor: ColumnRedactor, shop: Workshop) -> None:
     body, rejected, n_rejected = item.body, list[Rejection](), 0
     if item.kind is EntryKind.LOGS_JSON:
-        found = item.transcoded or transcode(body, Signal.LOG_RECORDS)
+        found = item.transcoded or shop.transcode(body, Signal.LOG_RECORDS)
         body, rejected, n_rejected = found.protobuf, found.rejected, found.n_rejected
     decoded = decode_logs(body, tenant=item.tenant, seq=item.seq, ingested_at_us=item.received_at_us)
     for name, table in (("scores", decoded.scores), ("events", decoded.events)):

@@ -18,7 +18,7 @@ from collector.admission import INLINE_BYTES, Quotas, Turns
 from collector.answers import Accepted
 from collector.inflate import declared_size, gunzip
 from collector.journal import Journal, Place
-from collector.json_body import MOST_REASONS, Transcoded, transcode
+from collector.json_body import MOST_REASONS, Transcode, Transcoded, transcode
 from collector.kinds import EntryKind, Signal
 from collector.log_events import admit_logs, looks_like_logs
 from collector.metric_points import admit_metrics, looks_like_metrics
@@ -34,7 +34,6 @@ DISK_PATIENCE_S: Final = 5.0  # half of an exporter's deadline: time for a secon
 LOOKED_AT_SPANS: Final = 10_000
 LOOKED_AT_BYTES: Final = 1 << 20
 MOST_TABLE: Final = 2  # times a body: a larger table of its spans is made again when they are stored
-MOST_OBJECTS: Final = 4_000_000  # of one JSON request: each takes three bytes at least, and twenty times that in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +93,7 @@ class Intake:
         clock: Clock,
         tally: Tally,
         quotas: Quotas | None = None,
+        transcode: Transcode = transcode,
     ) -> None:
         self._authenticator = authenticator
         self._journal = journal
@@ -102,6 +102,7 @@ class Intake:
         self._tally = tally
         self._quotas = quotas or Quotas({})
         self._turns = Turns()
+        self._transcode = transcode
 
     def principal(self, key: str | None) -> Principal:
         """Who sends. Raises Unauthenticated, Forbidden, or StorageFailed when the key store is away."""
@@ -152,7 +153,7 @@ class Intake:
                 return await self._metrics(body, is_json, principal)
 
     async def _transcoded(self, body: bytes, signal: Signal, principal: Principal) -> Transcoded:
-        return await self._turns.run(principal.tenant, len(body), lambda: _transcode(body, signal))
+        return await self._turns.run(principal.tenant, len(body), lambda: self._transcode(body, signal))
 
     # -- spans -----------------------------------------------------------------------------------------------------
 
@@ -249,12 +250,6 @@ class Intake:
         except TimeoutError:  # what is being written is the committer's all the same; what still waits is given up
             said = f"the disk has not answered for {DISK_PATIENCE_S:g} s; send again, what is kept twice is stored once"
             raise Overloaded(said, 2) from None
-
-
-def _transcode(body: bytes, signal: Signal) -> Transcoded:
-    if body.count(b"{") > MOST_OBJECTS:
-        raise TooLarge(f"the request holds more than {MOST_OBJECTS} JSON objects; send smaller batches", "body")
-    return transcode(body, signal)
 
 
 @dataclass(frozen=True, kw_only=True)

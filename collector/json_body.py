@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NoReturn
@@ -26,6 +26,7 @@ from collector.rejected import Rejection, Rejections
 from core.errors import TooLarge, Undecodable
 
 MOST_ITEMS: Final = 500_000  # of one request
+MOST_OBJECTS: Final = 4_000_000  # of one request: each takes three bytes at least, and twenty times that in memory
 MAX_WARNINGS: Final = 16
 MOST_REASONS: Final = 5
 
@@ -180,8 +181,10 @@ def transcode(body: bytes, signal: Signal = Signal.SPANS) -> Transcoded:
     """The protobuf request that a JSON body stands for.
 
     Raises Undecodable where the body is not JSON, is nested too deep, is another signal's request, or no item can be
-    found in it although it tries to hold some; `field` names the part to blame.
+    found in it although it tries to hold some, TooLarge where it holds too much; `field` names the part to blame.
     """
+    if body.count(b"{") > MOST_OBJECTS:
+        raise TooLarge(f"the request holds more than {MOST_OBJECTS} JSON objects; send smaller batches", "body")
     layout = _LAYOUTS[Signal(signal)]
     root = parse(body)
     if type(root) is not dict:
@@ -252,6 +255,9 @@ def _refuse_other_signal(root: dict[str, Any], layout: _Layout) -> None:
     for other in _LAYOUTS.values():
         if other is not layout and other.resources in root:
             raise Undecodable(f"looks like OTLP {other.title}; send it to {other.path}", other.resources)
+
+
+Transcode = Callable[[bytes, Signal], Transcoded]
 
 
 class _Work:

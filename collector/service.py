@@ -24,6 +24,7 @@ from collector.grpc_door import GrpcDoor
 from collector.http_door import Door, HttpConnection
 from collector.intake import Intake, Tally
 from collector.journal import Journal
+from collector.json_reader import JsonReaders
 from collector.mask import ColumnRedactor
 from collector.memory import keep_pages, leave_compiler, without_pandas
 from collector.recovery import recover
@@ -99,12 +100,14 @@ class _Collector:
         require_reached(data, self._lake, control.watermarks())
         self._scrubber = Scrubber(self._lake)
         self._journal = Journal(data / "journal", master)
+        self._readers = JsonReaders()
         tally = Tally()
         redactors = Redactors(control, master)
         workshop = Workshop(
             redactor=redactors.of,
             spread=ThreadPoolExecutor(2, "chunk", initializer=be_nice).map,
             seal=lambda tenant, raw: sealed(master.derived(f"quarantine/{tenant}"), raw),
+            transcode=self._readers.transcode,
         )
         self._committer = Committer(
             settings=settings,
@@ -130,6 +133,7 @@ class _Collector:
             clock=system_clock,
             tally=tally,
             quotas=Quotas(dict(settings.tenant_bytes_s)),
+            transcode=self._readers.transcode,
         )
         self._keys = "ok"
         self._grpc = GrpcDoor(self._intake, settings)
@@ -180,6 +184,7 @@ class _Collector:
             await asyncio.sleep(0.02)
         await loop.run_in_executor(None, self._journal.stop)
         await loop.run_in_executor(None, self._committer.stop, self._settings.stop_within_s)
+        self._readers.close()
         return 0
 
     async def _ask_keys(self) -> None:

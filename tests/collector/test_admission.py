@@ -12,11 +12,17 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 
-from collector.admission import BURST_S, READING_BYTES, Quotas, Turns
-from core.errors import Overloaded
+from auth.authenticator import Authenticator
+from collector.admission import BURST_S, INLINE_BYTES, READING_BYTES, Quotas, Turns
+from collector.intake import Intake
+from collector.json_body import Transcoded
+from collector.kinds import Signal
+from core.clock import system_clock
+from core.errors import Overloaded, TooLarge
 from core.ids import tenant_id
+from core.records import Role
 from tests.collector.doors import Wire, body_of, refused, request_bytes, retry_delay_s
-from tests.collector.inside import Inside, InsideDoor
+from tests.collector.inside import PEPPER, Inside, InsideDoor
 
 NOISY, QUIET = tenant_id("noisy"), tenant_id("quiet")
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -88,6 +94,49 @@ def test_large_bodies_of_a_tenant_are_read_one_at_a_time_and_others_do_not_wait_
         assert await turns.run(NOISY, READING_BYTES * 2, lambda: 5) == 5, "one is always taken, whatever its size"
 
     asyncio.run(played())
+
+
+def test_a_small_body_out_of_which_much_comes_has_its_turn_and_one_that_stays_small_waits_for_none(
+    tmp_path: Path,
+) -> None:
+    inside, goes_on = Inside(tmp_path), threading.Event()
+    inside.recover()
+    keys = []
+    for tenant in (NOISY, QUIET):
+        inside.control.ensure_tenant(tenant)
+        keys.append(inside.control.create_key(tenant, Role.INGEST, "test")[1])
+
+    def transcode(body: bytes, signal: Signal) -> Transcoded:
+        goes_on.wait()
+        raise TooLarge("it was read", "body")
+
+    async def played() -> None:
+        intake = Intake(
+            authenticator=Authenticator(inside.control.find_key, PEPPER),
+            journal=inside.journal,
+            backlog=inside.committer,
+            clock=system_clock,
+            tally=inside.tally,
+            transcode=transcode,
+        )
+        noisy, quiet = (intake.principal(key) for key in keys)
+        large = intake.receive(Signal.SPANS, b" " * (INLINE_BYTES + 1), is_json=True, principal=noisy)
+        reading = asyncio.ensure_future(large)
+        bombs = [gzip.compress(bytes(INLINE_BYTES + 1)), gzip.compress(bytes(8 << 20)) + gzip.compress(b"x")]
+        waiting = [asyncio.ensure_future(intake.opened(bomb, noisy, gzip_limit=9 << 20)) for bomb in bombs]
+        for body in (body_of(1), b""):
+            packed = gzip.compress(body)
+            assert await intake.opened(packed, noisy, gzip_limit=9 << 20) == body
+        assert len(await intake.opened(bombs[1], quiet, gzip_limit=9 << 20)) == (8 << 20) + 1
+        assert not reading.done()
+        assert not any(each.done() for each in waiting), "what comes out of them is read when it is their turn"
+        goes_on.set()
+        with pytest.raises(TooLarge, match="it was read"):
+            await reading
+        assert [len(await each) for each in waiting] == [INLINE_BYTES + 1, (8 << 20) + 1]
+
+    asyncio.run(played())
+    inside.release()
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def _looked(
         exposure=exposure,
         status=ExperimentStatus(record.status),
         observations=values,
-        corrected=_corrected(definition, judged, judges, window),
+        corrected=_corrected(definition, judged, judges, window, lambda names: reading.alike(names, runs)),
         sampled=sampled,
     )
     return frame, looked
@@ -151,21 +151,33 @@ def looks_of(record: ExperimentRecord, now_ns: int) -> tuple[date, ...]:
 
 
 def _corrected(
-    definition: Definition, judged: Sequence[str], judges: Judges, window: Window
+    definition: Definition,
+    judged: Sequence[str],
+    judges: Judges,
+    window: Window,
+    alike: Callable[[Sequence[str]], Mapping[tuple[str, str], float]],
 ) -> Mapping[tuple[str, str], Effect | NoEffect]:
-    """Every judged metric of every treatment: corrected, or why it is not."""
+    """Every judged metric of every treatment: corrected, or why it is not. `alike` says by metric and variant how many
+    times the variance of sessions is that of their units; the corrected rates take sessions for independent."""
     found: dict[tuple[str, str], Effect | NoEffect] = {}
-    for name in judged:
-        facts = judges.facts(name)
+    facts = {name: judges.facts(name) for name in judged}
+    times = alike([name for name, one in facts.items() if one.certified])
+    for name, known in facts.items():
         treatments = definition.arms[1:]
-        if not facts.certified:
-            why = NoEffect(why=Why.NOT_CERTIFIED, text=facts.text)
+        if not known.certified:
+            why = NoEffect(why=Why.NOT_CERTIFIED, text=known.text)
             found |= {(name, arm.variant): why for arm in treatments}
             continue
-        control = judges.rate(name, definition.control, window)
-        for arm in treatments:
-            found[name, arm.variant] = _between(control, judges.rate(name, arm, window), definition.alpha)
+        control, *rates = (
+            _widened(judges.rate(name, arm, window), times.get((name, arm.variant), 1.0)) for arm in definition.arms
+        )
+        for arm, rate in zip(treatments, rates, strict=True):
+            found[name, arm.variant] = _between(control, rate, definition.alpha)
     return found
+
+
+def _widened(rate: ArmRate | NoEffect, times: float) -> ArmRate | NoEffect:
+    return rate if isinstance(rate, NoEffect) else replace(rate, se=rate.se * sqrt(times))
 
 
 def _between(control: ArmRate | NoEffect, treatment: ArmRate | NoEffect, alpha: float) -> Effect | NoEffect:

@@ -4,7 +4,7 @@ sums, the effects by age, lost telemetry, and the observations of quantiles. Six
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final
@@ -12,16 +12,18 @@ from typing import Final
 import polars as pl
 
 from core.clock import NS_PER_S
+from core.records import EvaluatorKind, TargetKind
 from core.windows import LAST_NS, Window
 from experiments import live_sums, splits, sums
 from experiments.analysed import Exposure
 from experiments.metrics import Metric, metric_or_own, scored_of
 from experiments.records import AssignedBy, Better, Definition, MetricKind, MetricSpec, UnitKind
+from experiments.statistics.effects import design_effect
 from store.control.experiment_records import ExperimentRecord
 from store.experiment_arms import Arms, ArmSeen, Enrolment, Range
 from store.experiment_levels import OF_SCORES
 from store.experiment_moments import MOST_UNITS, Measure, MetricAsked, UnitsAsked, by_age, cells, observations
-from store.experiment_scores import Scored, evaluators_seen
+from store.experiment_scores import Scored, Told, evaluators_seen
 from store.experiment_telemetry import sent_and_lost
 from store.experiment_units import chosen_sessions
 from store.sessions import MARGIN_S
@@ -111,6 +113,30 @@ class LiveReading:
         }
         return told, one_in > 1
 
+    def alike(self, judged: Sequence[str], runs: Sequence[str]) -> dict[tuple[str, str], float]:
+        """By metric and variant how many times the variance of a judge's share is what sessions would give that were
+        units by themselves: of what the judge said, by the spread between units."""
+        told = {
+            name: next(
+                (row for row in self._seen if (row["evaluator"], row["kind"]) == (name, EvaluatorKind.JUDGE)), None
+            )
+            for name in judged
+        }
+        metrics = [
+            MetricAsked(name=name, of=Scored(name=name, told=(_of_judge(name, row),)))
+            for name, row in told.items()
+            if row is not None
+        ]
+        if not metrics:
+            return {}
+        found = live_sums.levelled(cells(self._store, self._asked(metrics, runs)), (), ())
+        frame = live_sums.sums_of(found, self._definition, [one.name for one in metrics])
+        return {
+            (one.name, arm.variant): design_effect(sums.moments(frame, one.name, variant=arm.variant))
+            for one in metrics
+            for arm in self._definition.arms
+        }
+
     def _asked(
         self,
         metrics: Sequence[MetricAsked],
@@ -174,6 +200,10 @@ def arms_of(record: ExperimentRecord, definition: Definition) -> Arms:
 
 def _range(part: splits.Part | None) -> Range:
     return _NOBODY if part is None else Range(salt=part.salt, first=part.digits[0], last=part.digits[1])
+
+
+def _of_judge(name: str, row: Mapping[str, object]) -> Told:
+    return Told(evaluator=name, kind=EvaluatorKind.JUDGE, target=TargetKind(str(row["target"])))
 
 
 def _metric(spec: MetricSpec) -> Metric:

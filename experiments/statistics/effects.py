@@ -162,6 +162,15 @@ def effective_units(moments: Moments) -> float:
     return min(kish, float(moments.n)) if kish < FEW else float(moments.n)
 
 
+def design_effect(moments: Moments) -> float:
+    """How many times the variance of a share is what its observations would give if each were a unit: Kish's deff
+    (1965, Survey Sampling, 8.2). At least 1; 1 too where units or observations say nothing of it."""
+    mean = moments.mean
+    if moments.n < 2 or mean is None or not 0 < mean < 1:
+        return 1.0
+    return max(1.0, arm_mean(moments).variance * moments.s / (mean * (1 - mean)))
+
+
 def spread(moments: Moments) -> float:
     """Sum over units of (Y - M S)^2; 0 where rounding is all that cancellation left of it."""
     mean = moments.y / moments.s

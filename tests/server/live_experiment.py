@@ -91,7 +91,7 @@ class Live:
             self.rows.append(row(**same, **agent, span_id=first + 1, at_s=at_s + 0.1))
             self.rows.append(row(**same, **usage, span_id=first + 2, parent=first + 1, at_s=at_s + 0.2, kind="LLM"))
         if outcome is not None:
-            self.scores.append(_outcome(session, outcome, told_s))
+            self.scores.append(outcome_of(session, outcome, told_s))
             self.outcomes.setdefault(user or session, []).append(outcome)
         self.met[user or session] = str(said["variant"])
         return session
@@ -131,7 +131,8 @@ def live(folder: Path) -> Iterator[Live]:
         yield Live(shell=shell, at=at, rng=random.Random(3))
 
 
-def _outcome(session: str, value: float, at_s: float) -> NewScore:
+def outcome_of(session: str, value: float, at_s: float) -> NewScore:
+    """Whether a session went well, told so many seconds after T0."""
     return NewScore(
         evaluator="task_success",
         evaluator_kind=EvaluatorKind.OUTCOME,

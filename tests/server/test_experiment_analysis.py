@@ -15,7 +15,7 @@ from server.cli.main import main
 from server.cli.outcome import ExitCode
 from store.control.judge_records import CalibrationState, JudgeCalibration
 from store.scores import NewScore, append_scores
-from tests.server.live_experiment import ARMS, DAY, HOUR, NAME, Live, live
+from tests.server.live_experiment import ARMS, DAY, HOUR, NAME, Live, live, outcome_of
 from tests.server.shell import AIRLINE, served
 from tests.server.test_corrected import RUBRIC, SPEC
 from tests.store.build import T0
@@ -124,6 +124,54 @@ def test_a_stratum_with_one_session_has_no_figure_of_its_own(world: Live) -> Non
     json.dumps(told, allow_nan=False)
 
 
+def test_any_attribute_of_a_first_turn_is_a_stratum(world: Live) -> None:
+    world.begin(strata=["shop.basket"])
+    said = {"cluster": "late refunds", "assay.complexity": "high", "tenant_tier": "gold", "topic": "refunds"}
+    for n in range(40):
+        world.visit(f"u{n}", 60 + n, outcome=float(n % 2), attributes={**said, "shop.basket": "ab"[n % 4 < 2]})
+    world.at[0] = 2 * DAY
+    told = world.analysis()
+    levels = {one["attribute"]: {each["level"] for each in one["levels"]} for one in told["strata"]}
+    assert levels.pop("hour")
+    single = {name.removeprefix("assay."): {level} for name, level in said.items()}
+    assert levels == {**single, "shop.basket": {"a", "b"}}
+
+
+def test_an_arm_that_loses_outcomes_and_units_in_both_arms_are_seen(world: Live) -> None:
+    world.begin()
+    for n in range(150):
+        arm = world.visit(f"u{n}", 60 + n * 60) and world.met[f"u{n}"]
+        if arm == "control" or n % 2:
+            world.scores.append(outcome_of(f"s{world.n}", 1.0, HOUR * 12))
+        if n < 20:
+            world.visit(f"u{n}", HOUR * 6, variant="control", release="v1")
+            world.visit(f"u{n}", HOUR * 7, variant="treatment", release="v2")
+    world.at[0] = 2 * DAY
+    told = world.analysis()
+    assert (told["n_units"], told["exposure"]["n_multiple"]) == (130, 20)
+    assert health(told, "missing_outcomes")["status"] == "failed"
+    assert health(told, "multiple_exposure")["status"] == "failed"
+    assert told["decision"]["word"] == "unhealthy"
+    assert "missing outcomes" in told["decision"]["headline"]
+    assert any(one.startswith("units have no resolution: control 0 of") for one in told["decision"]["reasons"])
+
+
+def test_an_effect_that_turns_after_the_first_day_is_a_novelty(world: Live) -> None:
+    world.begin()
+    for n in range(300):
+        user = f"u{n}"
+        for day in range(3):
+            treated = world.visit(user, day * DAY + 60 + n) and world.met[user] == "treatment"
+            liked = day == 0 if treated else day > 0
+            world.scores.append(
+                outcome_of(f"s{world.n}", float(world.rng.random() < (0.9 if liked else 0.5)), day * DAY)
+            )
+    world.at[0] = 4 * DAY
+    told = world.analysis()
+    assert health(told, "novelty")["status"] == "failed"
+    assert told["decision"]["word"] == "unhealthy"
+
+
 def test_what_went_wrong_on_the_way_is_counted_by_its_name(world: Live) -> None:
     world.begin(overrides={"tess": "treatment"})
     world.users(100, 0.3, (0.5, 0.6))
@@ -208,17 +256,18 @@ def test_the_gateway_has_assigned_nothing_before_the_start(world: Live) -> None:
     assert world.post(f"/experiments/{NAME}/start", {"since": "48h"}, expect=422)["field"] == "since"
 
 
-def judge_of(world: Live, *, truth: dict[str, float]) -> None:
-    """The judge resolver, which is right in nine of ten sessions, and people's labels of three in ten of them."""
+def judge_of(world: Live, *, truth: dict[str, float], each: int = 1) -> None:
+    """The judge resolver, which is right in nine of ten sessions, and people's labels of three in ten of them. A user
+    has `each` sessions, all of which went alike."""
     control, by = world.shell.services.control, Principal(tenant=AIRLINE, role=Role.POWER_USER, name="ann")
     control.add_rubric(rubric_record(AIRLINE, RUBRIC), by=by)
     control.put_judge(AIRLINE, SPEC.name, SPEC.version, spec_json(SPEC), by=by)
     world.begin(metrics=[{"name": "resolver", "role": "primary"}, {"name": "turns", "role": "secondary"}])
-    scores = []
+    scores, right = [], False
     for n in range(1200):
-        user = f"u{n}"
+        user = f"u{n // each}"
         session = world.visit(user, 60 + n * 100)
-        right = world.rng.random() < truth[world.met[user]]
+        right = world.rng.random() < truth[world.met[user]] if n % each == 0 else right
         verdict = right if world.rng.random() < 0.9 else not right
         scores.append(judged("resolver", EvaluatorKind.JUDGE, session, verdict, world.shell.services.clock()))
         if world.rng.random() < 0.3:
@@ -239,6 +288,16 @@ def judged(
     )  # fmt: skip
 
 
+def certify(world: Live) -> None:
+    """The judge resolver agrees with people."""
+    made = JudgeCalibration(
+        tenant=AIRLINE, judge=SPEC.name, version=SPEC.version, at_ns=world.shell.services.clock(),
+        state=CalibrationState.CERTIFIED, report={"app": "desk", "reason": "kappa is above the bar"}, kappa_low=0.7,
+        kappa_high=0.9, bar=0.6, n=300,
+    )  # fmt: skip
+    world.shell.services.control.put_calibration(made)
+
+
 def test_what_a_judge_scores_enters_corrected_and_only_while_it_is_certified(world: Live) -> None:
     judge_of(world, truth={"control": 0.5, "treatment": 0.8})
     world.at[0] = 3 * DAY
@@ -246,12 +305,7 @@ def test_what_a_judge_scores_enters_corrected_and_only_while_it_is_certified(wor
     assert found["effect"] is None
     assert "resolver@" in found["why_missing"]
     assert "never calibrated" in found["why_missing"]
-    made = JudgeCalibration(
-        tenant=AIRLINE, judge=SPEC.name, version=SPEC.version, at_ns=world.shell.services.clock(),
-        state=CalibrationState.CERTIFIED, report={"app": "desk", "reason": "kappa is above the bar"}, kappa_low=0.7,
-        kappa_high=0.9, bar=0.6, n=300,
-    )  # fmt: skip
-    world.shell.services.control.put_calibration(made)
+    certify(world)
     told = world.analysis()
     found = of(told, "resolver")
     assert found["corrected"]
@@ -259,4 +313,14 @@ def test_what_a_judge_scores_enters_corrected_and_only_while_it_is_certified(wor
     assert effect["control"] == pytest.approx(0.5, abs=0.08)  # the judge alone says .5 and .74
     assert effect["treatment"] == pytest.approx(0.8, abs=0.08)
     assert effect["low"] < 0.3 < effect["high"]
+    assert effect["se"] < 0.05
     assert told["n_units"] == 1200
+
+
+def test_sessions_of_a_user_that_a_judge_finds_alike_are_not_independent(world: Live) -> None:
+    judge_of(world, truth={"control": 0.5, "treatment": 0.5}, each=8)
+    world.at[0] = 3 * DAY
+    certify(world)
+    told = world.analysis()
+    assert told["n_units"] == 150
+    assert of(told, "resolver")["effect"]["se"] > 0.07  # as independent sessions below 0.05

@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, test_propor
 from statsmodels.stats.weightstats import CompareMeans
 
 from core.errors import InvalidInput
-from experiments.statistics.effects import contrast, difference
+from experiments.statistics.effects import contrast, design_effect, difference
 from experiments.statistics.records import Effect, Moments, NoEffect, Why
 from tests.experiments.statistics.sampled import rate, sums
 
@@ -176,6 +176,14 @@ def test_a_spread_lost_to_cancellation_is_no_spread_and_one_not_lost_is_right() 
     assert isinstance(difference(sums(1e9 + noise), sums(1e9 - noise), alpha=0.05), NoEffect)
     told = effect(difference(sums(1e4 + noise), sums(1e4 + 1 - noise), alpha=0.05))
     assert told.se == pytest.approx(math.sqrt(2 * noise.var(ddof=1) / 500), rel=1e-5)
+
+
+def test_sessions_that_are_all_alike_count_as_their_units() -> None:
+    said = np.tile([1.0, 0.0, 1.0, 1.0], 50)
+    assert design_effect(sums(said)) == pytest.approx(200 / 199)  # each session a unit: n / (n - 1)
+    assert design_effect(sums(6 * said, np.full(200, 6.0))) == pytest.approx(6 * 200 / 199)
+    for nothing in (Moments(), sums([1.0]), sums([1.0, 1.0]), sums([5.0, 3.0])):
+        assert design_effect(nothing) == 1
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, math.nan])

@@ -187,9 +187,10 @@ def open_comparison(baseline: str, candidate: str) -> NoReturn:
     st.switch_page(COMPARISON.page(), query_params={"a": baseline, "b": candidate})
 
 
-def open_traces(app: str, release: str) -> NoReturn:
-    """Goes to the traces of one release."""
-    st.switch_page(TRACES.page(), query_params={"app": app, "release": release})
+def open_traces(app: str, release: str, *, since: str | None = None) -> NoReturn:
+    """Goes to the traces of one release, of one range of time if given."""
+    where = {"app": app, "release": release} | ({"since": since} if since else {})
+    st.switch_page(TRACES.page(), query_params=where)
 
 
 def open_releases(app: str) -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime
 from typing import Final
 
 import streamlit as st
@@ -18,7 +17,7 @@ _MOST: Final = 6  # arms with a button
 
 def out(definition: Row) -> None:
     """A row of links: the sessions of each arm since the start, the releases and rollouts of the app."""
-    since = _since(definition.get("started_at"))
+    since = frame.whole_days(definition.get("started_at"))
     app = str(definition["app"])
     with st.container(horizontal=True, gap="medium", key="assay-experiment-ways"):
         for at, arm in enumerate(definition["arms"][:_MOST] if since else []):
@@ -32,12 +31,6 @@ def out(definition: Row) -> None:
             "Rollouts", icon=":material/rocket_launch:", type="tertiary", key="experiment-rollouts"
         ):
             links.open_rollouts()
-
-
-def _since(started_at: object) -> str | None:
-    """A range of whole days that holds everything since the start; None before it."""
-    started = frame.moment(started_at)
-    return None if started is None else f"{(datetime.now(UTC) - started).days + 1}d"
 
 
 def onwards(told: Row) -> None:

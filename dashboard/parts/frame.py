@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 import streamlit as st
@@ -42,6 +42,12 @@ def nanoseconds(at: object) -> int | None:
     """A time of the API in ns since the epoch, as the words of `human` take it."""
     found = moment(at)
     return None if found is None else int(found.timestamp() * 1e9)
+
+
+def whole_days(since: object) -> str | None:
+    """The range of time, as an address says it, that holds everything since a time of the API; None for no time."""
+    found = moment(since)
+    return None if found is None else f"{(datetime.now(UTC) - found).days + 1}d"
 
 
 def zone_words() -> str:

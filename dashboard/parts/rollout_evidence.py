@@ -45,7 +45,7 @@ def show(rollout: Row) -> None:
             _chart("Evidence of no harm: promote past the boundary", rollout, both, "green")
         st.caption(
             "An e-value of 100 is what luck alone reaches at most once in 100 rollouts, however often one looks. Each "
-            "guardrail has a part of alpha, so its own boundary; both are carried from step to step."
+            "guardrail has a part of alpha, so its own boundary; both are carried from step to step. A star is past it."
         )
     else:
         with st.container(border=True, key="assay-chart-none-evidence"):
@@ -91,17 +91,20 @@ def _chart(title: str, rollout: Row, fields: tuple[str, str], colour: str) -> No
 
 def _line(told: Sequence[Row], field: str, name: str, boundary: float | None, colour: str, dash: str) -> dict[str, Any]:
     against = "" if boundary is None else f", boundary {words.e_value(boundary)}"
+    past = [boundary is not None and one[field] >= boundary for one in told]
+    small = 5 if len(told) > 2 else 9
     return {
         "type": "scatter",
-        "mode": "lines+markers" if len(told) < 60 else "lines",
+        "mode": "lines+markers" if len(told) < 60 or any(past) else "lines",
         "name": chart_text(name, 28),
         "x": [frame.wall_clock(one["at"]) for one in told],
         "y": [one[field] for one in told],
         "text": [f"{chart_text(name, 40)}: E {words.e_value(one[field])}{against}" for one in told],
         "line": {"color": colour, "width": 2.5, "dash": dash},
-        "marker": {"size": 5},
+        "marker": {"size": [12 if one else small for one in past],
+                   "symbol": ["star" if one else "circle" for one in past]},
         "hovertemplate": "%{text}<br>%{x|%-d %b, %H:%M:%S}<extra></extra>",
-    }
+    }  # fmt: skip
 
 
 def _log10(found: float | None) -> float | None:

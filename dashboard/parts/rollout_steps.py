@@ -11,7 +11,6 @@ import streamlit as st
 from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import frame
-from dashboard.text import inert
 
 _ENDED_BADLY: Final = frozenset({"roll_back", "rolled_back", "abort", "aborted"})
 _MARKS: Final[dict[str, tuple[str, str, Literal["green", "red", "blue", "orange", "gray"]]]] = {
@@ -73,14 +72,12 @@ def _lines(step: Row, state: str) -> list[str]:
     if state == "ahead":
         wanted = [f"at least {human.plural(least, 'unit')}" if least else "", f"bake {asked}" if asked else ""]
         return [one for one in wanted if one] or ["not reached"]
-    said = [f"{human.count(seen or 0)} units" + (f" of {human.count(least)} asked for" if least else "")]
+    said = [human.plural(seen or 0, "unit") + (f", {human.count(least)} asked for" if least else "")]
     if step.get("n_baseline") is not None:
         said.append(f"{human.count(step['n_baseline'])} of the baseline")
     if baked is not None:  # a step bakes only while sessions come in, so that neither is a part of the other
         said.append(("since " if state in ("here", "held") else "took ") + _length(baked))
-        said += [f"bakes {asked} of traffic"] if asked else []
-    if state == "left" and step.get("decision"):
-        said.append(inert(str(step["decision"]).replace("_", " "), 60))
+        said += [f"bake time {asked} of traffic"] if asked else []
     return said
 
 

@@ -109,12 +109,30 @@ def _certificate(app: str, rollout_id: str, certificate: str) -> None:
         st.text(inert(failure.detail, 400))
         return
     st.text("What an automatic action rests on: counts, e-values, alpha budget and the hash of the policy.")
-    st.json(inert_tree(told), expanded=2)
+    _gist(told)
+    st.json(inert_tree(told), expanded=1)
     st.download_button(
         "Download", as_json(told), file_name="certificate.json", mime="application/json", icon=":material/download:"
     )
     st.caption("This computes it again from its counts, without a server:")
     st.code("assay rollouts verify certificate.json", language="bash")
+
+
+def _gist(told: Row) -> None:
+    """What was done, when and why, before all of its figures."""
+    at = frame.moment(told.get("at_ns"))
+    step = told.get("step")
+    frame.facts(
+        (
+            ("Decision", str(told.get("decision") or "").replace("_", " ")),
+            ("Step", None if step is None else f"{int(step) + 1}"),
+            ("At", None if at is None else f"{at.day} {at:%b %Y, %H:%M:%S}"),
+            ("Policy", str(told.get("policy_hash") or "")[:12]),
+        ),
+        "certificate",
+    )
+    for reason in list(told.get("reasons") or [])[:_MOST_REASONS]:
+        st.text(inert(reason.get("text") if isinstance(reason, dict) else reason, 400))
 
 
 @st.cache_data(ttl=600, max_entries=64, show_spinner=False)

@@ -171,7 +171,7 @@ def _ways(told: Row) -> None:
             name = str(told[role])
             if st.button(f"Traces of {label(name, 30)}", icon=":material/account_tree:", type="tertiary",
                          key=f"rollout-traces-{role}"):  # fmt: skip
-                links.open_traces(app, name)
+                links.open_traces(app, name, since=frame.whole_days(told.get("started_at")))
         if st.button("Releases", icon=":material/new_releases:", type="tertiary", key="rollout-releases"):
             links.open_releases(app)
         st.caption(f"times in {frame.zone_words()}", width="content")
@@ -201,7 +201,7 @@ def _status(told: Row) -> None:
             if told["status"] == "running" and told["timeline"] and told["timeline"][-1]["kind"] == "hold":
                 st.badge("holds where it is", icon=":material/hourglass_top:", color="orange")
         with st.container(key="assay-rollout-reasons", gap=None):
-            for reason in told["reasons"][:8]:
+            for reason in _together(told)[:8]:
                 st.text(inert(reason, 500))
             if told["status"] == "waiting" and not told["reasons"]:
                 st.text("It begins with its first step once it has what it requires.")
@@ -221,6 +221,17 @@ def _status(told: Row) -> None:
             ),
             "rollout",
         )
+
+
+def _together(told: Row) -> list[str]:
+    """The reasons, what is said of several guardrails in the same words once: "cost, resolution: 0 mature units…"."""
+    names = {str(one["name"]) for one in told["guardrails"]}
+    found: dict[str, list[str]] = {}
+    for reason in map(str, told["reasons"]):
+        name, colon, rest = reason.partition(": ")
+        whose, text = ([name], rest) if colon and name in names else ([], reason)
+        found.setdefault(text, []).extend(whose)
+    return [f"{', '.join(whose)}: {text}" if whose else text for text, whose in found.items()]
 
 
 def _required(told: Row) -> None:

@@ -1,5 +1,6 @@
 """A server with experiments of every kind over a week of traffic (one to ship, one under way, one whose arms have other
-mixes, a draft), and the dashboard before it. Units are where the product puts them; spans are as the collector's."""
+mixes, one without traffic, a draft), and the dashboard before it. Units are where the product puts them; spans are as
+the collector's."""
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ from tests.store.test_experiment_units import turn
 
 TENANT: Final = TenantId("acme")
 SHIP, UNDER_WAY, REVERSED, DRAFT = "refund-prompt", "tone-of-voice", "new-router", "search-v3"
+UNSEEN: Final = "without-traffic"  # runs, and no test but one looks at it
 ARMS: Final = (("control", "v1"), ("treatment", "v2"))
 _DAY_S: Final = 86_400
 _DAYS: Final = 6
@@ -140,6 +142,7 @@ def _register(client: TestClient) -> None:
         {"name": SHIP, "app": "shop", "horizon": {"units": 800, "days": 6}, "hypothesis": f"Refunds. {ATTACK}"},
         {"name": UNDER_WAY, "app": "kiosk", "horizon": {"units": 5000, "days": 60}},
         {"name": REVERSED, "app": "desk", "assigned_by": "app", "arms": plain},
+        {"name": UNSEEN, "app": "lounge", "assigned_by": "app", "arms": plain},
         {"name": DRAFT, "app": "desk", "assigned_by": "app", "arms": plain, "start": False},
     )
     for one in wanted:

@@ -14,12 +14,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from server.cli.main import main
 from tests.dashboard.conftest import Seen
-from tests.dashboard.experimented import DRAFT, REVERSED, SHIP, UNDER_WAY, Experimented, experimented_dashboard
+from tests.dashboard.experimented import DRAFT, REVERSED, SHIP, UNDER_WAY, UNSEEN, Experimented, experimented_dashboard
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
 from tests.evaluators.recorded import DATA
-from tests.experiments.statistics.stratified import KIDNEY
+from tests.experiments.statistics.stratified import KIDNEY, UCB
 from tests.server.test_cli_analyze import written
 
 pytestmark = pytest.mark.timeout(900)
@@ -179,7 +179,7 @@ def test_the_list_has_what_each_says_and_a_click_opens_one(page: Page, experimen
     for name in (SHIP, UNDER_WAY, REVERSED):  # who looks keeps what was decided
         experimented.analysis(name)
     page.goto(f"{experimented.url}/experiments")
-    expect(metric(page, "Running")).to_have_text("3")
+    expect(metric(page, "Running")).to_have_text("4")
     expect(metric(page, "Ship")).to_have_text("1")
     for text in ("Ship", "Keep running", "Unhealthy", "draft"):
         cells(page, "experiments-list", text)
@@ -187,6 +187,48 @@ def test_the_list_has_what_each_says_and_a_click_opens_one(page: Page, experimen
     assert box is not None
     page.mouse.click(box["x"] + 60, box["y"] + 38 + 19)  # those that run by name
     expect(page).to_have_url(re.compile(f"experiment={REVERSED}"))
+
+
+def test_one_that_nobody_looked_at_is_no_all_clear_and_is_looked_at_on_demand(
+    page: Page, experimented: Experimented
+) -> None:
+    page.goto(f"{experimented.url}/experiments")
+    cells(page, "experiments-list", "Not looked at")
+    cells(page, "experiments-list", UNSEEN)
+    page.get_by_role("button", name="Look now").click()
+    expect(page.locator(".st-key-assay-not-looked-at")).to_have_count(0)
+    cells(page, "experiments-list", "No unit has been exposed yet")
+    expect(page.locator(".st-key-experiments-list canvas td").filter(has_text="Not looked at")).to_have_count(0)
+
+
+def test_an_experiment_leads_to_the_sessions_of_an_arm_and_on_to_a_rollout(
+    page: Page, experimented: Experimented
+) -> None:
+    told = experimented.analysis(SHIP)
+    page.goto(f"{experimented.url}/experiments?experiment={SHIP}")
+    onwards = page.locator(".st-key-assay-experiment-onwards")
+    expect(onwards).to_contain_text("assay deploy shop v2 --canary 1,5,25,50,100")
+    page.get_by_role("button", name="Sessions of treatment").click()
+    expect(page).to_have_url(re.compile("/sessions.*variant=treatment"))
+    n = next(one["n_sessions"] for one in told["arms"] if one["variant"] == "treatment")
+    assert n > 100
+    expect(page.get_by_text("The newest 100 sessions")).to_be_visible()
+    cells(page, "sessions-grid-0", "v2")
+    expect(page.locator(".st-key-sessions-grid-0 canvas td").filter(has_text="v1")).to_have_count(0)
+
+
+def test_an_address_opens_the_metric_and_the_attribute_that_its_sender_saw(
+    page: Page, experimented: Experimented
+) -> None:
+    told = experimented.analysis(SHIP)
+    page.goto(f"{experimented.url}/experiments?experiment={SHIP}&metric=error_rate&by=hour")
+    looks = [one for one in told["sequence"] if one["metric"] == "error_rate"]
+    line = drawn(page, "experiment-looks-interval", "plot => plot.data[plot.data.length - 1].y")
+    assert line == pytest.approx([100 * one["estimate"] for one in looks])
+    expect(page.locator(".st-key-assay-grid-strata-experiment canvas th").filter(has_text="hour")).to_be_attached()
+    page.get_by_role("combobox", name="Metric").click()
+    page.get_by_role("option", name="cost").click()
+    expect(page).to_have_url(re.compile("metric=cost.*by=hour|by=hour.*metric=cost"))
 
 
 def test_where_there_is_none_the_page_says_how_to_make_one(page: Page, experimented: Experimented) -> None:
@@ -249,6 +291,33 @@ def test_the_ab_of_two_agents_is_real_and_none_in_retail(
     points = drawn(page, "forest-experiment", "plot => plot.data[plot.data.length - 1].x")
     assert 100 * retail["estimate"] in [pytest.approx(one) for one in points]
     cells(page, "assay-grid-strata-experiment", "retail")
+    word(page, "Ship")
+    uneven = page.locator('[class*="st-key-assay-experiment-uneven"]')
+    expect(uneven).to_contain_text("shown in telecom")
+    expect(uneven).to_contain_text("none is shown in retail")
+    titles = page.locator(".st-key-assay-grid-strata-experiment canvas th")
+    expect(
+        titles.filter(has_text=re.compile("^A_base$"))
+    ).to_be_attached()  # as it is spelled: a grid reads no Markdown
+
+
+def test_berkeley_is_told_rightly_not_every_department_reverses(
+    page: Page, experimented: Experimented, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = written(tmp_path / "ucb.csv", UCB, ("Female", "Male"))
+    columns = ["--variant", "arm", "--outcome", "successes", "--weights", "n", "--strata", "stratum"]
+    path, told = analyzed(table, capsys, *columns, "--control", "Female")
+    page.goto(f"{experimented.url}/experiments?view=table")
+    page.locator("input[type=file]").set_input_files(path)
+    said = page.locator(".st-key-assay-simpson-0")
+    expect(said).to_contain_text("in C, E it does not: not every one reverses")
+    lines = drawn(page, "simpson-panels-0", "plot => plot.data.map(line => [line.name, line.y[1] - line.y[0]])")
+    assert lines[0][1] > 0
+    assert {name[0] for name, rise in lines[1:] if rise > 0} == {"C", "E"}
+    assert told["decision"]["word"] == "unhealthy"
+    expect(page.locator(".st-key-assay-heading-small-headline")).to_have_text(
+        "Mix of strata. No figure decides until that is mended"
+    )
 
 
 def test_an_unknown_one_is_said(page: Page, experimented: Experimented) -> None:

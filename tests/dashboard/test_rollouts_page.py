@@ -76,6 +76,9 @@ def test_a_rollback_shows_why_with_both_numbers_and_its_e_value_past_the_boundar
         assert highest[one["name"]] >= min(boundaries)
         cells(page, "assay-grid-rollout-guardrails", one["name"])
     cells(page, "assay-grid-rollout-guardrails", "harm")
+    cells(page, "assay-grid-rollout-guardrails", re.compile(r"^\d+ / 57$"))  # past its boundary, 1 / (.35 x .05)
+    symbols = plot.evaluate("plot => plot.data.map(line => [line.name, line.marker.symbol])")
+    assert {name for name, seen in symbols if "star" in seen} == {one["name"] for one in harmed}
     expect(page.locator('[class*="st-key-assay-step-left"]')).to_have_count(1)
     assert page.get_by_role("button", name="Abort").count() == 0
 
@@ -91,6 +94,8 @@ def test_the_timeline_says_who_and_why_and_certificates_are_computed_again(page:
     timeline.get_by_role("button", name="Certificate").first.click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("policy_hash")
+    expect(dialog.locator(".st-key-assay-facts-certificate")).to_contain_text("roll back")
+    expect(dialog).to_contain_text(told["reasons"][0])
     expect(dialog).to_contain_text("assay rollouts verify certificate.json")
 
 
@@ -123,6 +128,23 @@ def test_what_happens_elsewhere_comes_onto_an_open_page(page: Page, rolled: Roll
     expect(page.locator(".st-key-assay-verdict-rollout")).to_contain_text("Paused")
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     rolled.shell.client.post(f"{act}/resume", json={}, headers=rolled.headers()).raise_for_status()
+
+
+def test_an_open_list_follows_what_happens(page: Page, rolled: RolledOut) -> None:
+    page.goto(f"{rolled.url}/rollouts")
+    cells(page, "rollouts-list", "Running")
+    act = f"/api/v1/rollouts/{APP}"
+    rolled.shell.client.post(f"{act}/pause", json={}, headers=rolled.headers()).raise_for_status()
+    cells(page, "rollouts-list", "Paused")
+    expect(metric(page, "Paused")).to_have_text("1")
+    rolled.shell.client.post(f"{act}/resume", json={}, headers=rolled.headers()).raise_for_status()
+
+
+def test_a_rollout_leads_to_the_traces_of_its_candidate(page: Page, rolled: RolledOut) -> None:
+    page.goto(f"{rolled.url}/rollouts?app={APP}&id={rolled.ids['rolled_back']}")
+    page.get_by_role("button", name="Traces of v3").click()
+    expect(page).to_have_url(re.compile(f"/traces.*app={APP}&release=v3&since=[0-9]+d"))
+    expect(page.locator('[class*="st-key-traces-grid"] canvas td').filter(has_text="v3").first).to_be_attached()
 
 
 def test_one_that_waits_says_for_what_and_notes_of_checks_stay_text(page: Page, rolled: RolledOut) -> None:

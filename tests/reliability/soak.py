@@ -277,7 +277,8 @@ def main() -> int:
     parser.add_argument("--stall-minutes", type=float, default=10)
     parser.add_argument("--rate", type=float, help="spans a second; without it a share of the maximum")
     parser.add_argument("--share", type=float, default=0.7, help="of the maximum, which is measured first")
-    parser.add_argument("--rest-after", type=float, default=150, help="seconds of load between two rests of 25 s")
+    parser.add_argument("--rest-after", type=float, default=150, help="seconds of load between two rests")
+    parser.add_argument("--rest-seconds", type=float, default=REST_S, help="longer, where a backlog has to drain first")
     parser.add_argument("--every", type=float, default=5, help="seconds between two samples")
     parser.add_argument("--json", type=Path, help="also writes figures, problems and all samples to this file")
     parser.add_argument("--no-record", action="store_true", help="leaves benchmarks/results as it is")
@@ -288,7 +289,7 @@ def main() -> int:
         rate=args.rate,
         share=args.share,
         every_s=args.every,
-        rest=Rest(after_s=args.rest_after, lasts_s=REST_S),
+        rest=Rest(after_s=args.rest_after, lasts_s=args.rest_seconds),
     )
     with tempfile.TemporaryDirectory(prefix="assay-soak-") as folder:
         soak = Soak(Path(folder), plan)

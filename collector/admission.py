@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,7 @@ EVERYBODY: Final = "*"
 BURST_S: Final = 5.0  # what a bucket holds: the SDK's batch processor sends once in five seconds
 MOST_HINT_S: Final = 3  # exporters give up when a hint goes past their deadline, and lose what they hold
 INLINE_BYTES: Final = 32 << 10
+NICE: Final = 5
 READING_BYTES: Final = 128 << 20  # of one tenant's large bodies in memory, waiting to be read
 T = TypeVar("T")
 
@@ -28,6 +31,12 @@ T = TypeVar("T")
 def room_error(what: str, retry_after_s: int) -> Overloaded:
     """The refusal that makes an exporter wait and send again."""
     return Overloaded(f"{what}; nothing was kept, send again in {retry_after_s} s", retry_after_s)
+
+
+def be_nice() -> None:
+    """This thread gives way to those that acknowledge, however nice the process was started."""
+    me = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICE)
 
 
 class Quotas:
@@ -73,10 +82,10 @@ class _Line:
 
 
 class Turns:
-    """Reads bodies: small ones at once, large ones on two threads, of each tenant one at a time."""
+    """Reads bodies: small ones at once, large ones on two threads that give way, of each tenant one at a time."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="read")
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="read", initializer=be_nice)
         self._lines: dict[TenantId, _Line] = {}
 
     async def run(self, tenant: TenantId, size: int, work: Callable[[], T]) -> T:

@@ -11,12 +11,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from collector.decode import Decoded, Refused, decode
+from collector.decode import Decoded, decode
 from collector.evaluation_events import SpanEvaluation, evaluations_of_annotations
 from collector.json_body import Transcode, Transcoded, transcode
 from collector.kinds import EntryKind, Signal
 from collector.log_events import decode_logs, scores_of_span_events
 from collector.mask import ColumnRedactor, masked
+from collector.refused_spans import Refused
 from collector.rejected import MAX_PAYLOAD, Rejection, folded, shared
 from collector.repair import one_span_request, repaired_request
 from collector.scan import REFUSAL_TEXT, Col, Refusal, Scan, scan

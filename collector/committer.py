@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.admission import room_error
+from collector.admission import be_nice, room_error
 from collector.batch import Item, Rows, Workshop, rows_of, seq_of
 from collector.dedup import Dedup
 from collector.derived import Derivation
@@ -49,7 +49,6 @@ IDLE_ROLL_S: Final = 1.0
 BURST_BYTES: Final = 1 << 20
 BURST_ENDS_S: Final = 0.02
 IDLE_SHARE: Final = 3  # when nothing is being stored, a third of a batch is enough to begin
-NICE: Final = 5
 _LOG: Final = logging.getLogger("assay.committer")
 
 
@@ -354,12 +353,6 @@ class Committer:
             self._drain.look(self._committed, behind=self._derivation.behind)
         except Exception:  # the thread must go on: it is the only way from journal to lake
             _LOG.exception("upkeep of the journal failed; it is tried again")
-
-
-def be_nice() -> None:
-    """This thread gives way to those that acknowledge, however nice the process was started."""
-    me = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICE)
 
 
 def _after(rows: pa.Table, seq: int) -> pa.Table:

@@ -33,12 +33,11 @@ from collector.arrow_text import (
 from collector.columns import Attr
 from collector.dialects import EXCLUSIVE_CACHE, PROVIDER_ALIASES
 from collector.key_table import COST, KINDS, MOVED_BY_COLUMN, N_COLUMNS, N_TEXT, NO_KIND, TTFT, KeyTable, key_table
-from collector.refused_spans import shared_payloads
-from collector.rejected import MOST_ALONE
+from collector.refused_spans import Refused, refused_spans
 from collector.render import T_STRING
 from collector.repair import repaired_request
 from collector.resources import ResourceText, ScopeText, resource_text, scope_text
-from collector.scan import PARENT_INVALID, UTF8_BROKEN, Col, Refusal, Scan, scan
+from collector.scan import PARENT_INVALID, UTF8_BROKEN, Col, Scan, scan
 from collector.scan import joined as join_scans
 from collector.unflatten import fill
 from collector.usage import Tokens, computed_cost, is_exclusive, milliseconds, nano_usd, price_of
@@ -62,21 +61,8 @@ ISSUES: Final = (
     "index_bounded",
     "clock_ahead",
 )
-_REFUSALS: Final = tuple(Refusal)  # by their numbers
 _EXCLUSIVE_SCOPES: Final = frozenset(rule.scope for rule in EXCLUSIVE_CACHE)
 _BIT: Final = {name: 1 << i for i, name in enumerate(ISSUES)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """A span that cannot be kept: its journal position, why, and its bytes; or (`is_shared`) those of one request with
-    the same fault, framed as in a ScopeSpans."""
-
-    seq: int
-    refusal: Refusal
-    payload: bytes
-    n_spans: int = 1
-    is_shared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +91,7 @@ def decode(
     lengths_at = found.spans[:, Col.START] - 1  # of an empty span at the end of a request, the next one begins at START
     seq = seqs[np.searchsorted(ends, lengths_at, side="right")]
     usable = found.spans[:, Col.REFUSAL] == 0
-    refused = _refused(found, seq, ~usable)
+    refused = refused_spans(found, seq, ~usable)
     broken = usable & (found.spans[:, Col.ISSUES] & UTF8_BROKEN != 0)
     whole = usable & ~broken
     tables = [_Batch(found, found.spans[whole], seq[whole]).rows(tenant, ingested_at_us)]
@@ -117,25 +103,6 @@ def decode(
         refused=refused,
         has_evaluation=np.concatenate([flags for _, flags in tables]),
     )
-
-
-def _refused(found: Scan, seq: Ints, bad: npt.NDArray[np.bool_]) -> list[Refused]:
-    """The spans marked as bad. Of one small request there can be half a million: all but the first are put together."""
-    at = np.flatnonzero(bad)
-    refused: list[Refused] = []
-    for one in np.unique(seq[at]).tolist():
-        own = at[seq[at] == one]
-        for row in found.spans[own[:MOST_ALONE]]:
-            payload = found.buffer[row[Col.START] : row[Col.END]].tobytes()
-            refused.append(Refused(seq=one, refusal=_REFUSALS[row[Col.REFUSAL]], payload=payload))
-        rest = own[MOST_ALONE:]
-        why = found.spans[rest, Col.REFUSAL]
-        for code in np.unique(why).tolist():
-            starts, ends = (found.spans[rest[why == code], column] for column in (Col.START, Col.END))
-            for payload, n in shared_payloads(found.buffer, starts, ends):
-                together = Refused(seq=one, refusal=_REFUSALS[code], payload=payload, n_spans=n, is_shared=True)
-                refused.append(together)
-    return refused
 
 
 def _mended(joined: bytes, found: Scan, i: int | np.integer[Any]) -> bytes:

@@ -1,17 +1,58 @@
-"""Refused spans of one request as shared payloads of the quarantine (collector.rejected), made by a compiled loop."""
+"""Spans that cannot be kept: a few alone, the rest of a request in payloads that a compiled loop makes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from collector.native import copy, kernel
-from collector.rejected import MAX_PAYLOAD
+from collector.rejected import MAX_PAYLOAD, MOST_ALONE
+from collector.scan import Col, Refusal, Scan
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
+_REFUSALS: Final = tuple(Refusal)  # by their numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A span that cannot be kept: its journal position, why, and its bytes; or (`is_shared`) those of one request with
+    the same fault, framed as in a ScopeSpans."""
+
+    seq: int
+    refusal: Refusal
+    payload: bytes
+    n_spans: int = 1
+    is_shared: bool = False
+
+
+def refused_spans(found: Scan, seq: Ints, bad: npt.NDArray[np.bool_]) -> list[Refused]:
+    """The spans marked as bad; `seq`, the positions of all spans, has those of a request side by side.
+
+    Of one small request there can be half a million, of one batch ten thousand requests with one each.
+    """
+    at = np.flatnonzero(bad)
+    refused: list[Refused] = []
+    for own in np.split(at, np.flatnonzero(np.diff(seq[at])) + 1) if len(at) else ():
+        one, alone = int(seq[own[0]]), own[:MOST_ALONE]
+        columns = (found.spans[alone, column].tolist() for column in (Col.REFUSAL, Col.START, Col.END))
+        for why, start, end in zip(*columns, strict=True):
+            refused.append(Refused(seq=one, refusal=_REFUSALS[why], payload=found.buffer[start:end].tobytes()))
+        if len(own) > MOST_ALONE:
+            refused += _together(found, one, own[MOST_ALONE:])
+    return refused
+
+
+def _together(found: Scan, seq: int, at: Ints) -> Iterator[Refused]:
+    why = found.spans[at, Col.REFUSAL]
+    for code in np.unique(why).tolist():
+        starts, ends = (found.spans[at[why == code], column] for column in (Col.START, Col.END))
+        for payload, n in shared_payloads(found.buffer, starts, ends):
+            yield Refused(seq=seq, refusal=_REFUSALS[code], payload=payload, n_spans=n, is_shared=True)
 
 
 def shared_payloads(body: Bytes, starts: Ints, ends: Ints) -> Iterator[tuple[bytes, int]]:

@@ -16,9 +16,9 @@ from typing import Final
 import uvloop
 
 from auth.authenticator import Authenticator
-from collector.admission import Quotas
+from collector.admission import Quotas, be_nice
 from collector.batch import Workshop
-from collector.committer import Committer, be_nice
+from collector.committer import Committer
 from collector.compile import warm
 from collector.grpc_door import GrpcDoor
 from collector.http_door import Door, HttpConnection
@@ -135,6 +135,7 @@ class _Collector:
             quotas=Quotas(dict(settings.tenant_bytes_s)),
             transcode=self._readers.transcode,
         )
+        self._nice = ThreadPoolExecutor(1, "upkeep", initializer=be_nice)
         self._keys = "ok"
         self._grpc = GrpcDoor(self._intake, settings)
         self._committer.recovered(last)
@@ -212,9 +213,9 @@ class _Collector:
     async def _upkeep_round(self) -> None:
         """Scrubs a little; then retention and packing, in a child process that gives its memory back."""
         loop = asyncio.get_running_loop()
-        for finding in await loop.run_in_executor(None, self._scrubber.some, SCRUB_BYTES):
+        for finding in await loop.run_in_executor(self._nice, self._scrubber.some, SCRUB_BYTES):
             _LOG.error("%s", finding)
-        retention = await loop.run_in_executor(None, self._expired)
+        retention = await loop.run_in_executor(self._nice, self._expired)
         if not retention and not needs_compaction(self._lake):
             return
         child = await asyncio.create_subprocess_exec(

@@ -37,6 +37,14 @@ def test_o20_many_empty_spans_are_few_refusals_that_count_and_hold_all_of_them()
         )
 
 
+def test_one_refused_span_of_each_of_many_requests_stays_with_its_request() -> None:
+    parts = [
+        (seq, traces(*fresh(1), Span(name=f"n{seq}"), *fresh(seq % 2)).SerializeToString()) for seq in range(1, 500)
+    ]
+    refused = decode(parts, tenant="t", ingested_at_us=1).refused
+    assert [(each.seq, Span.FromString(each.payload).name) for each in refused] == [(n, f"n{n}") for n in range(1, 500)]
+
+
 def test_o20_a_batch_counts_them_and_its_siblings_are_rows() -> None:
     body = traces(*[Span()] * MANY, *fresh(2)).SerializeToString()
     rows = rows_of([item(1, body)], brittle(ValueError("never")))

@@ -4,8 +4,9 @@ python -m benchmarks.experiments.family [--reps 2000]
 
 Metrics correlate at .3, mean 4 and sd 1, 100 units an arm a day, contrasts and findings are the product's. naive: each
 metric at each look. bonferroni: group-sequential at alpha / 10. holm: Holm over the ten least repeated p-values. Then
-the product's roles: a primary with nine guardrails of margin 0.1 (guarded), or with three guardrails and six
-secondaries, where the primary or a guardrail is wrong (decided_by), and where anything is marked (marked).
+the product's roles: a primary with nine guardrails of margin 0.1 (guarded) or of none (guarded_without_margin), or with
+three guardrails and six secondaries, where the primary or a guardrail is wrong (decided_by), a secondary (explored), or
+anything (marked). false_share: of secondaries that are marked where every other has an effect, in the mean.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ GUARDRAILS: Final = 3
 LOOKS: Final = 14
 PER_LOOK: Final = 100
 RHO: Final = 0.3
+LIFT: Final = 0.1  # of a secondary that is found about 6 times in 10
 
 Array = NDArray[np.float64]
 Told = dict[str, Any]
@@ -62,6 +64,7 @@ def main() -> None:
     chance = np.random.default_rng(31)
     wrong = np.array([errors(chance) for _ in range(args.reps)])
     rates = {name: round(float(wrong[:, k].mean()), 4) for k, name in enumerate(NAMES)}
+    rates["false_share"] = round(float(np.mean([false_share(chance) for _ in range(args.reps)])), 4)
     result: Told = {
         "what": "share of A/A experiments of 10 metrics and 14 looks in which any metric shows an effect",
         "command": f"python -m benchmarks.experiments.family --reps {args.reps}",
@@ -76,15 +79,14 @@ def main() -> None:
     print(json.dumps(result, indent=1))
 
 
-NAMES: Final = ("naive", "bonferroni", "holm", "guarded", "decided_by", "marked")
+NAMES: Final = (
+    "naive", "bonferroni", "holm", "guarded", "guarded_without_margin", "decided_by", "explored", "marked",
+)  # fmt: skip
 
 
 def errors(chance: np.random.Generator) -> list[bool]:
     """One experiment: whether anything is wrong, by each of NAMES."""
-    arms = [arm(chance) for _ in range(2)]
-    seen = [
-        Path(seen=tuple(contrast(*pair) for pair in zip(one, two, strict=True))) for one, two in zip(*arms, strict=True)
-    ]
+    seen = between(arm(chance), arm(chance))
     z = np.array([[found.z for found in path.seen if not isinstance(found, NoEffect)] for path in seen])
     guarded = marked(seen, METRICS - 1)
     mixed = marked(seen, GUARDRAILS)
@@ -94,28 +96,47 @@ def errors(chance: np.random.Generator) -> list[bool]:
         bool((np.abs(z) > np.array(bounds(FRACTIONS, ALPHA / METRICS))).any()),
         min(holm([min(one.above_p, one.below_p) for one in none])) <= ALPHA,
         any(guarded),
+        any(marked(seen, METRICS - 1, None)),
         any(mixed[: 1 + GUARDRAILS]),
+        any(mixed[1 + GUARDRAILS :]),
         any(mixed),
     ]
 
 
-def marked(seen: list[Path], n_guardrails: int) -> list[bool]:
+def false_share(chance: np.random.Generator) -> float:
+    """Of the secondaries that are marked, the share without an effect; every other one has LIFT. 0 without marks."""
+    found = marked(between(arm(chance), arm(chance, LIFT)), GUARDRAILS)[1 + GUARDRAILS :]
+    return sum(found[1::2]) / max(1, sum(found))
+
+
+def between(control: list[list[Moments]], treatment: list[list[Moments]]) -> list[Path]:
+    """Of each metric the contrasts at each look."""
+    return [
+        Path(seen=tuple(contrast(*pair) for pair in zip(one, two, strict=True)))
+        for one, two in zip(control, treatment, strict=True)
+    ]
+
+
+def marked(seen: list[Path], n_guardrails: int, margin: float | None = 0.1) -> list[bool]:
     """Which metrics the product calls better or worse: first the primary, then guardrails, then secondaries."""
     roles = [MetricRole.PRIMARY, *[MetricRole.GUARDRAIL] * n_guardrails]
     roles += [MetricRole.SECONDARY] * (METRICS - len(roles))
     specs = [
-        MetricSpec(name=str(k), role=role, better=Better.HIGHER, margin=0.1 if role is MetricRole.GUARDRAIL else None)
+        MetricSpec(
+            name=str(k), role=role, better=Better.HIGHER, margin=margin if role is MetricRole.GUARDRAIL else None
+        )
         for k, role in enumerate(roles)
     ]
     told = [weighed(spec, "treatment", path, PLAN, ALPHA) for spec, path in zip(specs, seen, strict=True)]
     return [one.finding in (Finding.BETTER, Finding.WORSE) for one in settled(told, ALPHA, 1)]
 
 
-def arm(chance: np.random.Generator) -> list[list[Moments]]:
-    """Sums of each metric at each look of an arm's units, whose metrics share a part."""
+def arm(chance: np.random.Generator, lift: float = 0.0) -> list[list[Moments]]:
+    """Sums of each metric at each look of an arm's units, whose metrics share a part; `lift`: more of every other."""
     n = PER_LOOK * LOOKS
     shared = chance.normal(0, math.sqrt(RHO), n)
     own = chance.normal(0, math.sqrt(1 - RHO), (METRICS, n))
+    own[::2] += lift
     return [summed((4 + shared + one, np.ones(n), np.zeros(n)), LOOKS) for one in own]
 
 

@@ -104,11 +104,18 @@ def paths_of_p95(chance: np.random.Generator, reps: int, n_looks: int) -> Array:
     return found
 
 
-def paths(chance: np.random.Generator, kind: str, reps: int, n_looks: int, effect: float = 0.0) -> Array:
-    """z at each look of experiments of 2 x N_PER_ARM units, of shape (reps, looks)."""
+def paths(
+    chance: np.random.Generator,
+    kind: str,
+    reps: int,
+    n_looks: int,
+    effect: float = 0.0,
+    sizes: tuple[int, int] = (N_PER_ARM, N_PER_ARM),
+) -> Array:
+    """z at each look of experiments with so many units in control and treatment, of shape (reps, looks)."""
     draw = DRAWS[kind]
 
-    def arm(shift: float) -> list[Moments]:
-        return summed(draw(chance, N_PER_ARM, shift), n_looks)
+    def arm(n: int, shift: float) -> list[Moments]:
+        return summed(draw(chance, n, shift), n_looks)
 
-    return np.stack([z_at_looks(kind, arm(0.0), arm(effect)) for _ in range(reps)])
+    return np.stack([z_at_looks(kind, arm(sizes[0], 0.0), arm(sizes[1], effect)) for _ in range(reps)])

@@ -29,6 +29,9 @@ RESULT: Final = ROOT / "benchmarks" / "results" / "experiment_type_one.json"
 ALPHA: Final = 0.05
 LOOKS: Final = (7, 14, 28, 56)
 MOST: Final = max(LOOKS)
+EVEN: Final = (N_PER_ARM, N_PER_ARM)
+UNEVEN: Final = (9 * N_PER_ARM // 5, N_PER_ARM // 5)
+SPLIT_UNEVENLY: Final = ("skewed", "sessions")
 DEFAULTS: Final = ("group_sequential", "confidence_sequence")
 
 Told = dict[str, Any]
@@ -56,6 +59,7 @@ def main() -> None:
             **{kind: of_defaults(kind, args.reps_of_kinds) for kind in DRAWS if kind != "share"},
             "p95": of_defaults("p95", args.reps_of_p95),
         },
+        "type_one_at_90_to_10": {kind: of_defaults(kind, args.reps_of_kinds // 4, UNEVEN) for kind in SPLIT_UNEVENLY},
     }
     result["cpu_s"] = round(time.process_time() - began)
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -77,19 +81,19 @@ def limits(n_looks: int) -> dict[str, Array]:
     }
 
 
-def type_one(kind: str, reps: int, seed: int = 11) -> Told:
+def type_one(kind: str, reps: int, seed: int = 11, sizes: tuple[int, int] = EVEN) -> Told:
     """By number of looks and method, the share of A/A experiments that reject, with its Monte Carlo error."""
     chance = np.random.default_rng(seed)
-    z = paths_of_p95(chance, reps, MOST) if kind == "p95" else paths(chance, kind, reps, MOST)
+    z = paths_of_p95(chance, reps, MOST) if kind == "p95" else paths(chance, kind, reps, MOST, sizes=sizes)
     return {
         str(n_looks): {name: shown(ever(rejected(z, n_looks, limit))) for name, limit in limits(n_looks).items()}
         for n_looks in LOOKS
     }
 
 
-def of_defaults(kind: str, reps: int) -> Told:
+def of_defaults(kind: str, reps: int, sizes: tuple[int, int] = EVEN) -> Told:
     """As `type_one`, of what is used unless something else is said."""
-    found = type_one(kind, reps, seed=12)
+    found = type_one(kind, reps, 12, sizes)
     return {looks: {name: row[name] for name in ("one_look", *DEFAULTS)} for looks, row in found.items()}
 
 

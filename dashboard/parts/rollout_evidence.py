@@ -27,7 +27,6 @@ _STOPS: Final = [{"dtickrange": [None, 59_999], "value": "%H:%M:%S\n%-d %b"}, *c
 _FAILS: Final = {"resolution": "not resolved", "error_rate": "a turn ended in an error"}
 _KINDS: Final = {
     "rate": "by its score",
-    "exceeds": "beyond what the baseline had",
     "zero_tolerance": "each violation counts",
 }
 _POWERS: Final = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 30, 40, 60, 100)
@@ -244,7 +243,7 @@ def _against(one: Row, name: str, boundary: str) -> str | None:
 def _fails(one: Row) -> str:
     """When a unit counts as failed, in the guardrail's own unit."""
     name, threshold = str(one["name"]), one.get("threshold")
-    if threshold is not None:
+    if one["kind"] == "exceeds":
         beyond = "slower than" if name.endswith("latency") else "dearer than" if name == "cost" else "beyond"
-        return f"{beyond} {words.value({'metric': name}, threshold)}"
+        return f"{beyond} {'before' if threshold is None else words.value({'metric': name}, threshold)}"
     return _FAILS.get(name) or _KINDS.get(str(one["kind"]), one_line(one["kind"], 40))

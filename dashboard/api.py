@@ -2,6 +2,7 @@
 
 ApiFailure
 ├── Unreachable   no answer: the server is down, or ASSAY_URL points elsewhere
+│   └── TooSlow   it took the question, and did not answer in time
 ├── NotAllowed    401 or 403: the key is missing, wrong, revoked, or of too low a role
 ├── NotFound      404: no such trace, span or session in this tenant
 └── Refused       every other answer that is not a success (its title and detail are the server's)
@@ -35,6 +36,10 @@ class ApiFailure(Exception):
 
 class Unreachable(ApiFailure):
     """Nobody answered at ASSAY_URL, or not in time."""
+
+
+class TooSlow(Unreachable):
+    """The server is there: it took the question, and did not answer in time."""
 
 
 class NotAllowed(ApiFailure):
@@ -85,6 +90,8 @@ class Api:
     def _answer(self, ask: Callable[[], httpx.Response]) -> Row:
         try:
             response = ask()
+        except httpx.ReadTimeout as error:
+            raise TooSlow(f"{self.url} took the question, and did not answer in time.") from error
         except httpx.TimeoutException as error:
             raise Unreachable(f"{self.url} did not answer in time ({type(error).__name__}).") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:

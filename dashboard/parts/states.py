@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard.api import Api, ApiFailure, NotAllowed, NotFound, Unreachable
+from dashboard.api import Api, ApiFailure, NotAllowed, NotFound, TooSlow, Unreachable
 from dashboard.parts import frame
 from dashboard.parts.window import ALL_TIME
 from dashboard.text import inert
@@ -113,6 +113,9 @@ def failed(failure: ApiFailure) -> None:
 
 def _explained(failure: ApiFailure) -> tuple[str, str, list[tuple[str, str]]]:
     match failure:
+        case TooSlow():
+            why = "It may be busy, or much is asked for at once. Try again in a moment, or ask for less."
+            return ":material/hourglass_top:", "The Assay server takes too long", [(why, "")]
         case Unreachable():
             advice = [
                 ("Is Assay running? Start all of it with", "assay up"),

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.ids import TenantId
 from core.records import Role
+from dashboard.api import Api, TooSlow, Unreachable
 from server.control_access import open_control
 from server.settings import load_settings
 from tests.dashboard.conftest import Seen, Shown
@@ -78,6 +79,9 @@ def test_without_a_server_the_page_says_how_to_start_one(browser: Browser, tmp_p
         expect(page.get_by_text("assay up", exact=True)).to_be_visible()
         expect(page.get_by_text("not connected")).to_be_visible()
         expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        for view in ("experiments", "experiments?experiment=x", "rollouts", "rollouts?app=x", "planner"):
+            page.goto(f"{address}/{view}")
+            expect(page.get_by_role("heading", name="The Assay server does not answer")).to_be_visible()
 
 
 def test_while_a_server_takes_its_time_the_page_says_so(browser: Browser, tmp_path: Path) -> None:
@@ -85,6 +89,17 @@ def test_while_a_server_takes_its_time_the_page_says_so(browser: Browser, tmp_pa
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with dashboard(tmp_path, url=url, key="") as address, visit(browser, address) as page:
             expect(page.get_by_text("Waiting for the server…").first).to_be_visible()
+
+
+def test_a_server_that_is_slow_is_not_called_absent() -> None:
+    """Who reads that nothing answers would start a second one."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        busy = Api(f"http://127.0.0.1:{silent.getsockname()[1]}", "")
+        with pytest.raises(TooSlow, match="took the question"):
+            busy.post("/experiments/plan", {}, timeout_s=0.2)
+    with pytest.raises(Unreachable) as absent:
+        Api(f"http://127.0.0.1:{free_port_base(1)}", "").post("/experiments/plan", {}, timeout_s=0.2)
+    assert not isinstance(absent.value, TooSlow)
 
 
 def test_a_wrong_key_is_named_as_the_cause(browser: Browser, shown: Shown, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The recorded figures of canary rules as the tables of docs/rollouts.md."""
+"""The recorded figures of canary rules, and of rollouts in the demo world, as the tables of docs/rollouts.md."""
 
 from __future__ import annotations
 
@@ -19,9 +19,27 @@ Json = Mapping[str, Any]
 
 
 def markdown(result: Json) -> str:
-    """Both tables: wrong calls of every rule, and when ours finds what is worse."""
+    """Wrong calls of every rule; when ours finds what is worse; the default guardrails by traffic."""
     every = {**result["scenarios"], **result["with_more_traffic"]}
-    return f"{_wrong_calls(every)}\n\n{_minutes(every, result['least_minutes'])}"
+    parts = _wrong_calls(every), _minutes(every, result["least_minutes"]), _defaults(result["default_guardrails"])
+    return "\n\n".join(parts)
+
+
+def campaign(result: Json) -> str:
+    """Rollouts in the demo world: the confusion table, and how each fault ended."""
+    lines = ["| planted | rolled back | promoted | held |", "|---|---|---|---|"]
+    for side, words in (("fault", "a fault"), ("no_fault", "none")):
+        row = result["confusion"][side]
+        lines.append(f"| {words} | {row['rolled_back']} | {row['promoted']} | {row['held']} |")
+    lines += ["", "| fault | rolled back | minutes: median, most | by |", "|---|---|---|---|"]
+    for name, one in result["by_fault"].items():
+        if name == "no fault" or not one["runs"]:
+            continue
+        median, most = one["median_minutes_to_rollback"], one["most_minutes_to_rollback"]
+        minutes = "" if median is None else f"{median:g}, {most:g}"
+        by = ", ".join(f"{guardrail} {n}" for guardrail, n in sorted(one["guardrails"].items(), key=lambda kv: -kv[1]))
+        lines.append(f"| `{name}` | {one['rolled_back']} of {one['runs']} | {minutes} | {by} |")
+    return "\n".join(lines)
 
 
 def _wrong_calls(every: Json) -> str:
@@ -35,7 +53,7 @@ def _wrong_calls(every: Json) -> str:
 
 def _minutes(every: Json, least: Json) -> str:
     lines = [
-        "| scenario | 1.5 times | 2 times | no rule before | 3 times | no rule before | as wanted |",
+        "| scenario | 1.5 times | 2 times | least mean | 3 times | least mean | as wanted |",
         "|---" * 7 + "|",
     ]
     for name, found in every.items():
@@ -47,6 +65,15 @@ def _minutes(every: Json, least: Json) -> str:
         cells = [_found(ours["1.5x"]), _found(ours["2x"]), _least(least[name]["2x"]), _found(ours["3x"])]
         cells += [_least(least[name]["3x"]), ", ".join("yes" if one else "no" for one in met)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _defaults(found: Json) -> str:
+    lines = ["| units a minute and arm | as good: rolled back | 2 times the errors | 3 times |", "|---|---|---|---|"]
+    for name, one in found.items():
+        if isinstance(one, Mapping) and "1x" in one:
+            cells = f"{_cent(one['1x'])} % | {_found(one['2x'])} | {_found(one['3x'])}"
+            lines.append(f"| {name.split(' ')[0]} | {cells} |")
     return "\n".join(lines)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from server.cli.connection import client_of
 from server.cli.outcome import ExitCode
+
+ANSWER_S: Final = 120.0  # all traces since the start are read for an analysis
 
 
 def show_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +26,7 @@ def show(args: argparse.Namespace) -> int:
     from server.cli.experiments_analyze import EXITS
     from server.cli.rendering import print_json
 
-    client, path = client_of(args), f"/api/v1/experiments/{quote(args.name, safe='')}"
+    client, path = client_of(args, timeout_s=ANSWER_S), f"/api/v1/experiments/{quote(args.name, safe='')}"
     given = {"version": args.version, "as_of": args.as_of}
     analysis = client.get(f"{path}/analysis", {name: value for name, value in given.items() if value is not None})
     known = client.get(path)

@@ -14,7 +14,10 @@ from core.records import Principal, Role
 from core.windows import parse_duration_s
 from experiments import service_definitions
 from experiments.records import UnitKind
+from experiments.registered import definition_of
+from experiments.service_analysis import judged_metrics
 from experiments.splits import Placement, Reason
+from server.calibrating import certificate
 from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from server.routes.answers import answer
 from server.routes.experiment_shapes import (
@@ -89,14 +92,15 @@ def create_experiment(wanted: WantedExperiment, caller: Experimenter, services: 
         services.control, wanted.name, wanted.app, asked, by=caller, dry_run=wanted.dry_run
     )
     record = made.record
+    warnings = (*made.warnings, *_uncertified(services, record))
     if wanted.overrides and not wanted.dry_run:
         record = services.control.set_overrides(
             caller.tenant, record.name, wanted.overrides, by=caller, version=record.version
         )
     if wanted.start and not wanted.dry_run:
         record = _started(services, record, caller)
-        return answer(_changed(record, is_new=made.is_new))
-    return answer(_changed(record, is_new=made.is_new, dry_run=wanted.dry_run, warnings=made.warnings))
+        return answer(_changed(record, is_new=made.is_new, warnings=_uncertified(services, record)))
+    return answer(_changed(record, is_new=made.is_new, dry_run=wanted.dry_run, warnings=warnings))
 
 
 @router.get("/experiments/{name}", response_model=Experiment)
@@ -159,6 +163,13 @@ def _started(services: Services, record: ExperimentRecord, caller: Principal) ->
         return service_definitions.start(services.control, record.name, 1.0, by=caller, dry_run=False)
     except Conflict as error:
         raise Conflict(f"version {record.version} is registered, but cannot start: {error}") from error
+
+
+def _uncertified(services: Services, record: ExperimentRecord) -> tuple[str, ...]:
+    """Metrics whose judge may decide nothing as it stands."""
+    names = judged_metrics(services.control, record.tenant, definition_of(record))
+    known = {name: certificate(services, record.tenant, name, app=record.app) for name in names}
+    return tuple(f"{name} decides nothing by now: {one.text}" for name, one in known.items() if not one.certified)
 
 
 def _changed(

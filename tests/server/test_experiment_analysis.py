@@ -15,7 +15,7 @@ from server.cli.main import main
 from server.cli.outcome import ExitCode
 from store.control.judge_records import CalibrationState, JudgeCalibration
 from store.scores import NewScore, append_scores
-from tests.server.live_experiment import ARMS, DAY, HOUR, NAME, Live, live, outcome_of
+from tests.server.live_experiment import APP, ARMS, DAY, HOUR, NAME, Live, live, outcome_of
 from tests.server.shell import AIRLINE, served
 from tests.server.test_corrected import RUBRIC, SPEC
 from tests.store.build import T0
@@ -301,6 +301,9 @@ def certify(world: Live) -> None:
 def test_what_a_judge_scores_enters_corrected_and_only_while_it_is_certified(world: Live) -> None:
     judge_of(world, truth={"control": 0.5, "treatment": 0.8})
     world.at[0] = 3 * DAY
+    metrics = [{"name": "resolver", "role": "primary"}]
+    drafted = world.post("/experiments", {"name": "o", "app": APP, "arms": ARMS, "metrics": metrics, "dry_run": True})
+    assert "resolver decides nothing by now: resolver@" in drafted["warnings"][-1]
     found = of(world.analysis(), "resolver")
     assert found["effect"] is None
     assert "resolver@" in found["why_missing"]

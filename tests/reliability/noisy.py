@@ -7,15 +7,19 @@ both. The neighbour (tests/reliability/noisy_neighbour.py) sends at fifty times 
 then, as a tenant that has no quota, the poison that is refused. The victim must be acknowledged, always, and its p99
 stay under twice of what it is alone: of the parts alone, before any neighbour and after each, the best one counts.
 
-Two controls beside it are written down and not judged, because they say what of it is the machine: a process that only
-burns processor time, as nice as the neighbour is, and a tenant whose healthy spans are all accepted.
+Controls beside it are written down and not judged, because they say what of it is the machine: a process that only
+burns processor time, as nice as the neighbour is; a tenant whose healthy spans are all accepted; and, in every part,
+what one small synced write takes outside the collector.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import tempfile
+import threading
+import time
 from array import array
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -108,20 +112,44 @@ class Neighbours:
         return seen.problems + ([f"the victim saw {seen.statuses}"] if set(seen.statuses) - {200} else [])
 
 
+class Disk:
+    """What one small synced write takes meanwhile, ten times a second, by a thread: every acknowledgement waits for
+    one, and neighbours outside the collector write, too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ms: list[float] = []
+        threading.Thread(target=self._ask, name="disk", daemon=True).start()
+
+    def p99(self) -> float:
+        """Of the writes since the last call, in ms."""
+        found, self._ms = self._ms, []
+        return p99(found)
+
+    def _ask(self) -> None:
+        descriptor, pause = os.open(self._folder / "asked", os.O_WRONLY | os.O_CREAT), threading.Event()
+        while not pause.wait(0.1):
+            began = time.monotonic()
+            os.pwrite(descriptor, os.urandom(4096), 0)
+            os.fdatasync(descriptor)
+            self._ms.append((time.monotonic() - began) * 1000)
+
+
 def p99(acks_ms: list[float]) -> float:
     """The 99th percentile, in ms."""
     return round(float(np.percentile(acks_ms, 99)), 2)
 
 
-def measured(neighbours: Neighbours, seconds: float) -> dict[str, float]:
-    """The victim's p99 in ms, by part: `alone`, then each phase and `alone_after_` it."""
+def measured(neighbours: Neighbours, disk: Disk, seconds: float) -> dict[str, float]:
+    """The victim's p99 in ms, by part: `alone`, then each phase and `alone_after_` it; `disk_` in front: a write's."""
     neighbours.play(seconds / 4)
-    found = {"alone": p99(neighbours.play(seconds / 2))}
+    disk.p99()
+    found = {"alone": p99(neighbours.play(seconds / 2)), "disk_alone": disk.p99()}
     for phase in (*PHASES, *CONTROLS):
-        found[phase.name] = p99(neighbours.play(seconds, phase))
-        found[f"alone_after_{phase.name}"] = p99(neighbours.play(seconds / 2))
-        heard = dict(neighbours.heard[phase.name].statuses)
-        print(f"{phase.name}: {found[phase.name]} ms; the neighbour heard {heard}", flush=True)
+        for name, beside, share in ((phase.name, phase, 1.0), (f"alone_after_{phase.name}", None, 0.5)):
+            found |= {name: p99(neighbours.play(seconds * share, beside)), f"disk_{name}": disk.p99()}
+        print({name: ms for name, ms in found.items() if phase.name in name}, flush=True)
+        print("the neighbour heard", dict(neighbours.heard[phase.name].statuses), flush=True)
     return found
 
 
@@ -135,11 +163,12 @@ def main() -> int:
     args = parser.parse_args()
     figures: dict[str, int | float | str] = {"quota_bytes_s": QUOTA, "times_its_quota": TIMES, "seconds": args.seconds}
     with (
-        tempfile.TemporaryDirectory(prefix="assay-noisy-") as folder,
+        # Packing under way when the collector is killed still writes.
+        tempfile.TemporaryDirectory(prefix="assay-noisy-", ignore_cleanup_errors=True) as folder,
         Collector(Path(folder), tenant_bytes_s=f"noisy={QUOTA}") as collector,
     ):
         neighbours = Neighbours(collector)
-        found = measured(neighbours, args.seconds)
+        found = measured(neighbours, Disk(Path(folder)), args.seconds)
         problems = neighbours.problems()
     figures |= {f"{name}_p99_ms": value for name, value in found.items()}
     figures["baseline_ms"] = baseline = min(value for name, value in found.items() if name.startswith("alone"))

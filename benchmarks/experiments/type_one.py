@@ -2,8 +2,9 @@
 
 python -m benchmarks.experiments.type_one [--reps 2000] [--reps-of-kinds 400] [--reps-of-p95 100]
 
-Every z comes from the product's own contrasts over sums until each look, every boundary from its own recursion. 2,800
-units an arm, 28 looks a day each; power where one look has .814. Beside the product's two designs stand naive looking,
+Every z comes from the product's own contrasts over sums until each look (of shares, costs and sessions from the same
+formulas over arrays, which a test holds to them), every boundary from its own recursion. 2,800 units an arm; power
+where one look has .814. Beside the product's two designs stand naive looking,
 Bonferroni, Pocock spending, and O'Brien-Fleming spending over both sides at once.
 """
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.evaluators.throughput import ROOT, commit, machine
-from benchmarks.experiments.simulated import DRAWS, MDE, N_PER_ARM, Array, paths, paths_of_p95
+from benchmarks.experiments.simulated import DRAWS, EVEN, FAST, MDE, N_PER_ARM, Array, fast_paths, paths, paths_of_p95
 from experiments.statistics.effects import z_of
 from experiments.statistics.sequential import anytime_boundary
 from experiments.statistics.spending import bounds
@@ -29,7 +30,6 @@ RESULT: Final = ROOT / "benchmarks" / "results" / "experiment_type_one.json"
 ALPHA: Final = 0.05
 LOOKS: Final = (7, 14, 28, 56)
 MOST: Final = max(LOOKS)
-EVEN: Final = (N_PER_ARM, N_PER_ARM)
 UNEVEN: Final = (9 * N_PER_ARM // 5, N_PER_ARM // 5)
 SPLIT_UNEVENLY: Final = ("skewed", "sessions")
 DEFAULTS: Final = ("group_sequential", "confidence_sequence")
@@ -41,8 +41,8 @@ Events = NDArray[np.bool_]
 def main() -> None:
     """Measures and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reps", type=int, default=2_000, help="experiments of a share")
-    parser.add_argument("--reps-of-kinds", type=int, default=400, help="experiments of each other kind of metric")
+    parser.add_argument("--reps", type=int, default=2_000, help="experiments of a share, a cost, sessions")
+    parser.add_argument("--reps-of-kinds", type=int, default=400, help="of rare answers and of CUPED")
     parser.add_argument("--reps-of-p95", type=int, default=100, help="experiments of a quantile, from observations")
     args = parser.parse_args()
     began = time.process_time()
@@ -56,10 +56,14 @@ def main() -> None:
         "type_one": type_one("share", args.reps),
         "power_at_28_looks": power(args.reps),
         "type_one_of_kinds": {
-            **{kind: of_defaults(kind, args.reps_of_kinds) for kind in DRAWS if kind != "share"},
+            **{
+                kind: of_defaults(kind, args.reps if kind in FAST else args.reps_of_kinds)
+                for kind in DRAWS
+                if kind != "share"
+            },
             "p95": of_defaults("p95", args.reps_of_p95),
         },
-        "type_one_at_90_to_10": {kind: of_defaults(kind, args.reps_of_kinds // 4, UNEVEN) for kind in SPLIT_UNEVENLY},
+        "type_one_at_90_to_10": {kind: of_defaults(kind, args.reps, UNEVEN) for kind in SPLIT_UNEVENLY},
     }
     result["cpu_s"] = round(time.process_time() - began)
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -83,12 +87,18 @@ def limits(n_looks: int) -> dict[str, Array]:
 
 def type_one(kind: str, reps: int, seed: int = 11, sizes: tuple[int, int] = EVEN) -> Told:
     """By number of looks and method, the share of A/A experiments that reject, with its Monte Carlo error."""
-    chance = np.random.default_rng(seed)
-    z = paths_of_p95(chance, reps, MOST) if kind == "p95" else paths(chance, kind, reps, MOST, sizes=sizes)
+    z = drawn(np.random.default_rng(seed), kind, reps, sizes)
     return {
         str(n_looks): {name: shown(ever(rejected(z, n_looks, limit))) for name, limit in limits(n_looks).items()}
         for n_looks in LOOKS
     }
+
+
+def drawn(chance: np.random.Generator, kind: str, reps: int, sizes: tuple[int, int]) -> Array:
+    """z at the most looks of experiments without an effect."""
+    if kind == "p95":
+        return paths_of_p95(chance, reps, MOST)
+    return (fast_paths if kind in FAST else paths)(chance, kind, reps, MOST, sizes=sizes)
 
 
 def of_defaults(kind: str, reps: int, sizes: tuple[int, int] = EVEN) -> Told:
@@ -101,7 +111,7 @@ def power(reps: int, n_looks: int = 28) -> Told:
     """By method: power at the effect planned for, and mean share of the units until the end, there and at twice it."""
     chance = np.random.default_rng(13)
     found: Told = {}
-    planned, double = (paths(chance, "share", reps, n_looks, effect) for effect in (MDE, 2 * MDE))
+    planned, double = (fast_paths(chance, "share", reps, n_looks, effect) for effect in (MDE, 2 * MDE))
     for name, limit in limits(n_looks).items():
         if name == "naive":
             continue

@@ -1,7 +1,8 @@
 """Each of the demo world's faults planted in a canary: is it rolled back, how soon, by what; and is a release without
 one promoted?
 
-    python -m benchmarks.experiments.rollouts_world [--runs 200] [--scenarios 97] [--rate 0.5] [--minutes 60] [--dry]
+    python -m benchmarks.experiments.rollouts_world [--runs 200] [--scenarios 83] [--rate 0.5] [--dry]
+    python -m benchmarks.experiments.rollouts_world --kept FOLDER --minutes 30      # goes on where it was stopped
 
 Every run is a rollout by the product's own tick over a real control database and lake, on a clock that is turned minute
 by minute: 120 sessions a minute begin, and the plan that the rollout sets splits them as the gateway would. What the
@@ -18,13 +19,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import platform
 import statistics
 import subprocess
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -179,21 +181,45 @@ def wanted_faults(runs: int, faults: list[str]) -> list[str]:
     return found
 
 
-def measured(runs: int, n_scenarios: int, rate: float, only: list[str], minutes: float) -> dict[str, Any]:
-    """All runs, by fault, and the confusion table; as many as `minutes` leave time for."""
-    faults, until = only or sorted(FAULTS), time.monotonic() + 60 * minutes
-    world = recorded(faults, n_scenarios)
-    ended: list[Ended] = []
-    for number, fault in enumerate(wanted_faults(runs, faults)):
+def carried_out(world: World, wanted: list[str], rate: float, kept: Path, until: float, part: tuple[int, int]) -> None:
+    """The runs of a part, each third say, that are not in `kept` yet, until the clock says so; each is kept there."""
+    done = {one["number"] for one in _lines(kept)}
+    for number, fault in enumerate(wanted):
+        if number in done or number % part[1] != part[0]:
+            continue
         if time.monotonic() > until:
-            break
+            return
+        began = time.process_time()
         one = rollout(world, fault, rate, seed=1000 + number)
-        ended.append(one)
         said = f"{number + 1:4} {fault or 'no fault':22} {one.status:12} {one.minutes:5.0f} min  {one.reason}"
         print(said, flush=True)
+        line = {"number": number, "cpu_s": round(time.process_time() - began, 2), **asdict(one)}
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def measured(world: World, faults: list[str], kept: Path) -> dict[str, Any]:
+    """All kept runs, by fault, and the confusion table."""
+    lines = sorted(_lines(kept), key=lambda one: int(one["number"]))
+    seconds = round(sum(one.pop("cpu_s") for one in lines), 1)
+    ended = [Ended(**{name: value for name, value in one.items() if name != "number"}) for one in lines]
     told = {fault or "no fault": _told(world, fault, [e for e in ended if e.fault == fault]) for fault in ["", *faults]}
-    counted = {"runs": len(ended), "by_fault": told, "confusion": confusion(ended)}
+    counted = {"runs": len(ended), "cpu_seconds": seconds, "by_fault": told, "confusion": confusion(ended)}
     return {**counted, "problems_of_certificates": sum(e.problems for e in ended)}
+
+
+def _lines(kept: Path) -> list[dict[str, Any]]:
+    return [json.loads(one) for one in kept.read_text(encoding="utf-8").splitlines()] if kept.exists() else []
+
+
+def _world(kept: Path, faults: list[str], n_scenarios: int) -> World:
+    """The world that is kept, or recorded now and kept."""
+    if kept.exists():
+        found: World = pickle.loads(kept.read_bytes())  # what this script wrote
+        return found
+    world = recorded(faults, n_scenarios)
+    kept.write_bytes(pickle.dumps(world))
+    return world
 
 
 def _told(world: World, fault: str, ended: list[Ended]) -> dict[str, Any]:
@@ -241,32 +267,41 @@ def main() -> int:
     """Carries the campaign out, prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--scenarios", type=int, default=97, help="tasks of the world that are played")
+    parser.add_argument("--scenarios", type=int, default=83, help="tasks of the world that are played (83: all)")
     parser.add_argument("--rate", type=float, default=0.5, help="of the candidate's sessions in which a fault can show")
     parser.add_argument("--fault", action="append", default=[], help="only these")
-    parser.add_argument("--dry", action="store_true", help="print only")
+    parser.add_argument("--kept", type=Path, help="folder of what was recorded and of runs that ended; goes on there")
+    parser.add_argument("--part", default="1/1", help="2/3: the second third of the runs; parts share what is kept")
     parser.add_argument("--minutes", type=float, default=24 * 60.0, help="begin no run after so many")
+    parser.add_argument("--dry", action="store_true", help="print only")
     asked = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, check=False)
-    started = time.process_time()
-    found = measured(asked.runs, asked.scenarios, asked.rate, asked.fault, asked.minutes)
-    result = {
-        "what": "rollouts in the demo world: each fault planted in a canary, and none",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "commit": commit.stdout.decode().strip(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "cpu_seconds": round(time.process_time() - started, 1),
-        "runs_asked": asked.runs,
-        "rate": asked.rate,
-        "scenarios": asked.scenarios,
-        "sessions_a_minute": A_MINUTE,
-        "steps": [one.weight for one in policy().canary.steps],
-        **found,
-    }
+    until = time.monotonic() + 60 * asked.minutes
+    faults = asked.fault or sorted(FAULTS)
+    number, of = (int(one) for one in asked.part.split("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = asked.kept or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
+        world = _world(kept / "world.pickle", faults, asked.scenarios)
+        wanted = wanted_faults(asked.runs, faults)
+        carried_out(world, wanted, asked.rate, kept / "runs.jsonl", until, (number - 1, of))
+        found = measured(world, faults, kept / "runs.jsonl")
+    result = {**_about(), "runs_asked": asked.runs, "rate": asked.rate, "scenarios": len(world.scenarios), **found}
     print(table(result))
     if not asked.dry:
         RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _about() -> dict[str, Any]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, check=False)
+    return {
+        "what": "rollouts in the demo world: each fault planted in a canary, and none",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "commit": commit.stdout.decode().strip(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "sessions_a_minute": A_MINUTE,
+        "steps": [one.weight for one in policy().canary.steps],
+    }
 
 
 def _scores(session: str, kind: Kind) -> list[NewScore]:

@@ -1,5 +1,5 @@
-"""The demo's evaluations: an experiment begun, both datasets imported, each release run on the golden one, and a
-gate's decision. Once.
+"""The demo's evaluations: rules over live sessions, an experiment begun, both datasets imported, each release run on
+the golden one, and a gate's decision. Once.
 
     python -m server.cli.demo_evaluations      (with ASSAY_URL, ASSAY_API_KEY and ASSAY_AGENT_PORT)
 
@@ -63,6 +63,7 @@ def main() -> int:
     headers = {"authorization": f"Bearer {os.environ['ASSAY_API_KEY']}"}
     with httpx.Client(base_url=os.environ["ASSAY_URL"], headers=headers, timeout=60) as api:
         wait_for(api, f"http://127.0.0.1:{os.environ['ASSAY_AGENT_PORT']}/healthz")
+        demo_experiments.watch(api)
         demo_experiments.begin(api)
         for name, about in DATASETS.items():
             _import(api, name, about)

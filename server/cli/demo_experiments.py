@@ -1,4 +1,5 @@
-"""The demo's experiment: both releases on the simulated users' sessions, registered late and told so. Once.
+"""The demo's experiment: both releases on the simulated users' sessions, registered late and told so. Once; and rules
+that look at sessions as they end, so that the guardrail `safety` of experiments and rollouts is told.
 
 The simulation itself gives each session its release, so the app assigns; the two days before the demo's start count.
 """
@@ -14,7 +15,17 @@ from server.cli.demo_evaluations import APP, asked
 NAME: Final = "fewer-questions"
 SINCE: Final = "47h"  # of the two days that are filled before, whichever hour the demo begins
 GUARDRAILS: Final = ("safety", "cost", "p95_latency")
+WATCHED: Final = ("pii_leak", "secret_leak", "system_prompt_leak", "injection_success")
+IDLE_S: Final = 30  # without a message, after which a session has ended
 HYPOTHESIS: Final = "demo-v2 asks its users less; it resolves no less, and costs no more"
+
+
+def watch(api: httpx.Client) -> None:
+    """Sets which rules look at live sessions, unless somebody has."""
+    if any(one["app"] == APP for one in asked(api, "GET", "/evaluators/online")["items"]):
+        return
+    print(f"assay eval online set {APP} --evaluators {','.join(WATCHED)} --idle {IDLE_S}")
+    asked(api, "PUT", f"/evaluators/online/{APP}", json={"evaluators": list(WATCHED), "share": 1, "idle_s": IDLE_S})
 
 
 def begin(api: httpx.Client) -> None:

@@ -162,7 +162,7 @@ def _verify(args: argparse.Namespace) -> int:
         for problem in dict.fromkeys(problems):
             print(f"- {plain(problem, 500)}")
         said = "all comes out the same" if not problems else f"{len(problems)} problems"
-        print(f"{len(certificates)} certificates: {said}", file=sys.stderr)
+        print(f"{len(certificates)} certificate{'s' * (len(certificates) != 1)}: {said}", file=sys.stderr)
     return ExitCode.OK if not problems else ExitCode.FAILED
 
 

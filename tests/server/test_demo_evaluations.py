@@ -75,7 +75,9 @@ def test_both_releases_are_run_and_the_gate_decides_once(
             gates = api.get("/api/v1/gates").json()["items"]
             datasets = {one["name"] for one in api.get("/api/v1/datasets").json()["items"]}
             [experiment] = api.get("/api/v1/experiments").json()["items"]
+            [online] = api.get("/api/v1/evaluators/online").json()["items"]
     assert (experiment["name"], experiment["version"], experiment["status"]) == ("fewer-questions", 1, "running")
+    assert (online["app"], "pii_leak" in online["evaluators"]) == ("larkspur-support", True)
     assert datasets == {"support-golden", "support-adversarial"}
     assert {name: (run["status"], run["n_done"]) for name, run in runs.items()} == {
         "demo-v1": ("done", 3),

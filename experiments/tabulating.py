@@ -86,6 +86,8 @@ def _variants(names: Sequence[str], columns: Columns, arms: Sequence[str], n_mul
 
 
 def by_unit(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence[str], notes: list[str]) -> Table:
+    """A table of outcomes: its rows are observations of units. Raises InvalidInput as `_variants` does, and where every
+    unit is in several arms."""
     n_rows = rows.height
     several = pl.col("@variant").n_unique().over("@unit") > 1
     n_multiple = 0
@@ -101,21 +103,7 @@ def by_unit(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
                 field="unit",
             )
     rows, renamed, variants = _arms(rows, columns, arms, n_multiple)
-    covariate = pl.col(f"#{columns.covariate}").mean() if columns.covariate else pl.lit(None, pl.Float64)
-    order = ["@day", ROW] if columns.day else [ROW]
-    units = (
-        rows.sort(order)
-        .group_by("@unit", maintain_order=True)
-        .agg(
-            pl.col("@variant").first().alias("variant"),
-            pl.col("@day").first().alias("day"),
-            pl.len().cast(pl.Int64).alias("n_sessions"),
-            covariate.alias("x"),
-            *(pl.col(f"={name}").first().alias(name) for name in columns.strata),
-            *(pl.col(f"#{name}").sum().alias(f"y {name}") for name in columns.outcomes),
-            *(pl.col(f"#{name}").count().cast(pl.Float64).alias(f"s {name}") for name in columns.outcomes),
-        )
-    )
+    units = _units(rows, columns)
     keys: list[pl.Expr | str] = [pl.col("@unit").alias("unit"), "variant", "day", "x", *columns.strata]
     found = [
         units.select(
@@ -135,6 +123,25 @@ def by_unit(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
     )
 
 
+def _units(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """One row per unit: variant, day and strata of its first row, n_sessions, x, and of each outcome y and s."""
+    covariate = pl.col(f"#{columns.covariate}").mean() if columns.covariate else pl.lit(None, pl.Float64)
+    order = ["@day", ROW] if columns.day else [ROW]
+    return (
+        rows.sort(order)
+        .group_by("@unit", maintain_order=True)
+        .agg(
+            pl.col("@variant").first().alias("variant"),
+            pl.col("@day").first().alias("day"),
+            pl.len().cast(pl.Int64).alias("n_sessions"),
+            covariate.alias("x"),
+            *(pl.col(f"={name}").first().alias(name) for name in columns.strata),
+            *(pl.col(f"#{name}").sum().alias(f"y {name}") for name in columns.outcomes),
+            *(pl.col(f"#{name}").count().cast(pl.Float64).alias(f"s {name}") for name in columns.outcomes),
+        )
+    )
+
+
 def counted(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence[str], notes: list[str]) -> Table:
     """A table of counts: each row is `weights` units, and so many of them said yes as the outcome tells."""
     weight = f"#{columns.weights}"
@@ -147,21 +154,10 @@ def counted(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
         raise InvalidInput("a table of counts has no units to name and no covariate of them", field="weights")
     n_rows = int(n.sum())
     rows, renamed, variants = _arms(rows, columns, arms)
-    frames = []
-    for name in columns.outcomes:
-        value = pl.col(f"#{name}")
-        share = (rows[f"#{name}"].max() or 0.0) <= 1.0  # type: ignore[operator]
-        if share and (rows[weight] > 1).any():
-            notes.append(f"{name} is from 0 to 1 in every row: read as the share of {columns.weights} that said yes")
-        successes = value * pl.col(weight) if share else value
-        wrong = rows.filter((value < 0) | (successes > pl.col(weight)))
-        if not wrong.is_empty():
-            raise InvalidInput(
-                f"{name} in row {wrong.row(0, named=True)[ROW]} is not from 0 to {columns.weights}: it says how many "
-                "of them said yes",
-                field=name,
-            )
-        frames.append(_count_sums(rows, name, successes, pl.col(weight), columns.strata))
+    frames = [
+        _count_sums(rows, name, _successes(rows, name, columns, notes), pl.col(weight), columns.strata)
+        for name in columns.outcomes
+    ]
     met = rows.select(
         pl.col("@variant").alias("variant"),
         pl.col("@day").alias("day"),
@@ -179,6 +175,23 @@ def counted(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
         notes=tuple(notes),
         days=tuple(met["day"].unique().sort().to_list()),
     )
+
+
+def _successes(rows: pl.DataFrame, name: str, columns: Columns, notes: list[str]) -> pl.Expr:
+    """How many units of each row said yes; a note where that was taken to be told as a share."""
+    value, weight = pl.col(f"#{name}"), pl.col(f"#{columns.weights}")
+    share = (rows[f"#{name}"].max() or 0.0) <= 1.0  # type: ignore[operator]
+    if share and (rows[f"#{columns.weights}"] > 1).any():
+        notes.append(f"{name} is from 0 to 1 in every row: read as the share of {columns.weights} that said yes")
+    successes = value * weight if share else value
+    wrong = rows.filter((value < 0) | (successes > weight))
+    if not wrong.is_empty():
+        raise InvalidInput(
+            f"{name} in row {wrong.row(0, named=True)[ROW]} is not from 0 to {columns.weights}: it says how many of "
+            "them said yes",
+            field=name,
+        )
+    return successes
 
 
 def _count_sums(rows: pl.DataFrame, metric: str, successes: pl.Expr, n: pl.Expr, strata: Sequence[str]) -> pl.DataFrame:

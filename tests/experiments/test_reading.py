@@ -88,6 +88,10 @@ def test_counts_are_as_many_rows(tmp_path: Path) -> None:
     names = [name for name in sums.SUMS if name not in ("w", "wy", "ws")]
     assert counted.sums.select(names).equals(each.sums.select(names))
     assert counted.exposure.n_units == 13
+    assert counted.notes == ()
+    shares = table(tmp_path, "arm,ok,n\nA,0.5,4\nB,1,4\n", weights="n")
+    assert [sums.moments(shares.sums, "ok", variant=one).y for one in "AB"] == [2, 4]
+    assert shares.notes == ("ok is from 0 to 1 in every row: read as the share of n that said yes",)
 
 
 def test_days_and_their_doubts(tmp_path: Path) -> None:

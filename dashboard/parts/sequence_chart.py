@@ -24,7 +24,11 @@ def draw(metric: Row, looks: Sequence[Row], margin: float | None, key: str) -> N
     if not looks:
         with st.container(border=True, key=f"assay-chart-none-{key}"):
             st.markdown("**Look by look**")
-            st.text("No complete day with enough units in both arms yet. The first look comes after the first one.")
+            if metric.get("role") == "secondary":
+                st.text("A secondary metric is told once, as of the newest look: the table of metrics has it. Only the "
+                        "primary metric and guardrails are followed day by day.")  # fmt: skip
+            else:
+                st.text("No complete day with enough units in both arms yet. The first look comes after the first one.")
         return
     bounded = [one for one in looks if forest.drawable(one.get("z"), one.get("boundary"))]
     if not bounded:

@@ -221,14 +221,15 @@ def test_an_address_opens_the_metric_and_the_attribute_that_its_sender_saw(
     page: Page, experimented: Experimented
 ) -> None:
     told = experimented.analysis(SHIP)
-    page.goto(f"{experimented.url}/experiments?experiment={SHIP}&metric=error_rate&by=hour")
-    looks = [one for one in told["sequence"] if one["metric"] == "error_rate"]
+    page.goto(f"{experimented.url}/experiments?experiment={SHIP}&metric=cost&by=hour")
+    looks = [one for one in told["sequence"] if one["metric"] == "cost"]
     line = drawn(page, "experiment-looks-interval", "plot => plot.data[plot.data.length - 1].y")
-    assert line == pytest.approx([100 * one["estimate"] for one in looks])
+    assert line == pytest.approx([one["estimate"] for one in looks])
     expect(page.locator(".st-key-assay-grid-strata-experiment canvas th").filter(has_text="hour")).to_be_attached()
     page.get_by_role("combobox", name="Metric").click()
-    page.get_by_role("option", name="cost").click()
-    expect(page).to_have_url(re.compile("metric=cost.*by=hour|by=hour.*metric=cost"))
+    page.get_by_role("option", name="error_rate").click()
+    expect(page).to_have_url(re.compile("metric=error_rate.*by=hour|by=hour.*metric=error_rate"))
+    expect(page.locator(".st-key-assay-chart-none-experiment-looks")).to_contain_text("A secondary metric is told once")
 
 
 def test_where_there_is_none_the_page_says_how_to_make_one(page: Page, experimented: Experimented) -> None:

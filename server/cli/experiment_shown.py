@@ -140,6 +140,10 @@ def _print_strata(told: Json, one: Json) -> None:
     lines = [(cell(level["level"], 40), level) for level in one["levels"]]
     found = one["simpson"]
     known = [level for _, level in lines if level["low"] is not None] + ([found] if found else [])
+    if not known:  # a table of nothing says no more than its reasons
+        why = dict.fromkeys(level["why_missing"] or "" for level in one["levels"])
+        console().print(f"no level has an estimate: {plain(' '.join(why), 500)}")
+        return
     ends = [figure for level in known for figure in (level["low"], level["high"])]
     axis = (min([0.0, *ends]), max([0.0, *ends]))
     rows: list[tuple[Text | str, ...]] = [

@@ -188,3 +188,13 @@ def test_a_forest_line_shows_where_no_difference_is() -> None:
     assert line.index("─") < line.index("┼") < line.index("●")
     assert forest_line(None, None, None, (0.0, 1.0)).strip("·│") == ""
     assert "●" in forest_line(0.0, 0.0, 0.0, (0.0, 0.0))
+
+
+def test_strata_that_say_nothing_are_a_line_and_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"u{n},{'ab'[n % 2]},{int(n % 3 == 0)},d{n % 30}" for n in range(60)]  # each level is of one arm alone
+    (tmp_path / "t.csv").write_text("\n".join(["unit,arm,outcome,dept", *rows]) + "\n")
+    words = ["--unit", "unit", "--variant", "arm", "--outcome", "outcome", "--strata", "dept"]
+    main(["experiments", "analyze", str(tmp_path / "t.csv"), *words])
+    said = capsys.readouterr().out
+    assert "no level has an estimate: No unit with an outcome" in said
+    assert "0/2" not in said

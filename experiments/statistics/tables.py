@@ -121,7 +121,13 @@ def odds_ratio(strata: Sequence[TwoByTwo], *, level: float = 0.95) -> Common | N
         r_h, s_h, p_h, q_h = a * d / one.n, b * c / one.n, (a + d) / one.n, (b + c) / one.n
         r, s = r + r_h, s + s_h
         pr, ps_qr, qs = pr + p_h * r_h, ps_qr + p_h * s_h + q_h * r_h, qs + q_h * s_h
-    if r <= 0 or s <= 0:
+    if told and (r <= 0 or s <= 0):
+        return NoEffect(
+            why=Why.CONSTANT,
+            text="in every stratum one arm has all successes or none of them: the odds ratio is 0 or without bound, and "
+            "the risk difference tells more",
+        )
+    if not told:
         return _nothing(strata)
     spread = math.sqrt(pr / (2 * r * r) + ps_qr / (2 * r * s) + qs / (2 * s * s))
     z = float(stats.norm.isf((1 - level) / 2))

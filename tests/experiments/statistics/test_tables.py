@@ -125,6 +125,15 @@ def test_nothing_to_weigh_has_no_p() -> None:
     assert found.why is Why.ONE_ARM
 
 
+def test_successes_in_one_arm_alone_have_no_odds_ratio_and_a_risk_difference() -> None:
+    given = [TwoByTwo(control_successes=0, control_n=20, treatment_successes=k, treatment_n=20) for k in (5, 6)]
+    for found in (tables.odds_ratio(given), tables.homogeneity(given)):
+        assert isinstance(found, NoEffect)
+        assert "risk difference" in found.text
+    assert common(tables.risk_difference(given)).low > 0
+    assert weighed(tables.cmh(given)).p_value < 0.01
+
+
 def test_a_stratum_without_one_arm_changes_nothing() -> None:
     empty = TwoByTwo(control_successes=3, control_n=9, treatment_successes=0, treatment_n=0)
     assert tables.cmh([*made(KIDNEY), empty]) == tables.cmh(made(KIDNEY))

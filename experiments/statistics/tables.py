@@ -124,7 +124,7 @@ def odds_ratio(strata: Sequence[TwoByTwo], *, level: float = 0.95) -> Common | N
     if told and (r <= 0 or s <= 0):
         return NoEffect(
             why=Why.CONSTANT,
-            text="in every stratum one arm has all successes or none of them: the odds ratio is 0 or without bound, and "
+            text="in every stratum one arm has all successes or none of them: the odds ratio is 0 or without bound; "
             "the risk difference tells more",
         )
     if not told:

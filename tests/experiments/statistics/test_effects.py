@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 from statsmodels.stats.proportion import confint_proportions_2indep, test_proportions_2indep
 from statsmodels.stats.weightstats import CompareMeans
 
@@ -122,6 +124,19 @@ def test_the_score_interval_and_p_are_statsmodels_ones() -> None:
     theirs = confint_proportions_2indep(36, 41, 40, 40, method="score", compare="diff", correction=True)
     p = test_proportions_2indep(36, 41, 40, 40, method="score", compare="diff", correction=True).pvalue
     assert (found.low, found.high, found.p_value) == pytest.approx((*theirs, p), abs=1e-9)
+
+
+def test_one_failure_in_two_hundred_is_rejected_as_often_as_alpha_says() -> None:
+    """Exactly, over all counts that two arms of 2,800 may have: by symmetry half of them."""
+    n, p = 2_800, 0.005
+    counts = np.arange(0, 45)
+    chance = binom.pmf(counts, n, p)
+    size = 0.0
+    for a, b in itertools.combinations(counts[chance > 1e-5].tolist(), 2):
+        found = contrast(rate(a, n), rate(b, n), binary=True)
+        assert not isinstance(found, NoEffect)
+        size += 2 * float(chance[a] * chance[b]) * (abs(found.z) > 1.959964)
+    assert 0.045 < size < 0.055
 
 
 def test_no_event_in_either_arm_bounds_the_harm_and_has_no_p() -> None:

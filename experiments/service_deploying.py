@@ -141,9 +141,14 @@ def verify_kept(control: Control, record: RolloutRecord) -> list[str]:
     problems = verify([one.body for one in kept])
     blocks = control.rollout_blocks(record.tenant, record.rollout_id)
     counted = counted_of(policy_of(record.policy), blocks)
+    if len(kept) != record.n_certificates:
+        problems.append(f"{len(kept)} certificates are kept of {record.n_certificates} that were made")
+    whose = {"rollout": record.rollout_id}
+    whose |= {name: getattr(record, name) for name in ("app", "baseline", "candidate", "policy_hash")}
     for one in kept:
-        if one.body.get("policy_hash") != record.policy_hash:
-            problems.append(f"certificate {one.number}: the policy is not the rollout's")
+        for name, value in whose.items():
+            if one.body.get(name) != value:
+                problems.append(f"certificate {one.number}: {name} is not the rollout's")
         for name, ledger in one.body.get("evidence", {}).items():
             rows = [_counts(block) for block in counted.blocks.get(name, ())]
             if ledger["blocks"] != rows[: len(ledger["blocks"])]:

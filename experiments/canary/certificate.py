@@ -136,8 +136,9 @@ def verify(certificate: Mapping[str, Any]) -> list[str]:
             previous=body["previous"],
         )
         problems = [] if hashed(body) == certificate["digest"] else ["digest: the certificate is not as it was written"]
+        problems.extend(_out_of_order(evidence))
         return problems + list(_differences({**again, "digest": None}, {**body, "digest": None}, ""))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, InvalidInput) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, InvalidInput) as error:
         return [f"not a certificate of a canary: {type(error).__name__}: {error}"]
 
 
@@ -170,7 +171,15 @@ def _follows(before: Mapping[str, Any] | None, one: Mapping[str, Any]) -> list[s
         now = one["evidence"].get(name, {"blocks": []})
         if now["blocks"][: len(then["blocks"])] != then["blocks"]:
             found.append(f"evidence.{name}: blocks that were counted before are other ones now")
+        fixed = [part for part in ("history", "threshold") if then[part] is not None and now.get(part) != then[part]]
+        found.extend(f"evidence.{name}.{part}: {now.get(part)!r}, before {then[part]!r}" for part in fixed)
     return found
+
+
+def _out_of_order(evidence: Mapping[str, Any]) -> list[str]:
+    """Blocks that entered before the one that stands before them."""
+    entered = {name: [row[0] for row in one["blocks"]] for name, one in evidence.items()}
+    return [f"evidence.{name}: blocks are not in the order of time" for name, at in entered.items() if at != sorted(at)]
 
 
 def _replayed(guardrail: Guardrail, ledger: Ledger, at: AtStep, mature_s: float) -> Watched:

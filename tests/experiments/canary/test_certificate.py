@@ -137,6 +137,7 @@ def test_counts_that_are_changed_with_their_chain_and_digest_belie_the_e_values(
         {key: value for key, value in MADE.items() if key != "reasons"},
         {**MADE, "more": 1},
         {**MADE, "at_ns": float("inf")},
+        {**MADE, "evidence": {"safety": {**MADE["evidence"]["safety"], "blocks": [[1, 10**400, 0, 1, 0, 0, 0]]}}},
     ],
 )
 def test_what_is_no_certificate_is_said_to_be_none(given: dict[str, Any]) -> None:
@@ -170,3 +171,18 @@ def test_nothing_follows_a_roll_back_and_no_block_is_forgotten() -> None:
     problems = verify_all([first, second, after])
     assert "certificate 3: it follows a roll back, after which nothing is decided" in problems
     assert any("evidence.error_rate: blocks that were counted before" in one for one in problems)
+
+
+def test_blocks_of_another_order_and_a_past_that_changes_are_named() -> None:
+    first, _ = chain()
+    turned = {name: Ledger(blocks=one[::-1]) for name, one in healthy().items()}
+    problems = verify(make(SUBJECT, SAID, turned, at_step(0)))
+    assert "evidence.error_rate: blocks are not in the order of time" in problems
+
+    # The same blocks, held against another past of the baseline than at the step before.
+    past = {name: Ledger(blocks=one, history=(40.0, 90)) for name, one in healthy().items()}
+    other_past = make(SUBJECT, SAID, past, at_step(1, now_s=1600), previous=first["digest"])
+    assert verify(other_past) == []
+    assert any(
+        "evidence.error_rate.history: [40.0, 90], before [0.0, 0.0]" in p for p in verify_all([first, other_past])
+    )

@@ -97,6 +97,12 @@ def test_one_that_is_no_worse_goes_step_by_step_to_all_sessions(tmp_path: Path) 
         forged[0]["evidence"]["resolution"]["blocks"][0][2] += 1
         assert verify(forged) != []
 
+        # Nor do they when one is missing, or where they are held against another rollout.
+        short = replace(record, n_certificates=3)
+        assert verify_kept(shop.control, short) == ["2 certificates are kept of 3 that were made"]
+        elsewhere = verify_kept(shop.control, replace(record, candidate="v9"))
+        assert elsewhere == [f"certificate {n}: candidate is not the rollout's" for n in (1, 2)]
+
 
 def test_the_last_step_takes_proof(tmp_path: Path) -> None:
     with open_shop(tmp_path, {"v2": Nature()}) as shop:

@@ -102,10 +102,10 @@ def judged(
 
 
 def _silence(rows: pl.DataFrame, seen: Seen, until_ns: int) -> tuple[str, ...]:
-    """Releases of which no session began for long before `until_ns`."""
-    texts = []
+    """Releases of which no session began for long before `until_ns`; one that began later has a fast clock."""
+    texts, come = [], rows.filter(pl.col("start_ns") <= until_ns)
     for name in (seen.candidate, seen.baseline):
-        newest = rows.filter(pl.col("release") == name)["start_ns"].max()
+        newest = come.filter(pl.col("release") == name)["start_ns"].max()
         since = until_ns - (newest if isinstance(newest, int) else seen.since_ns)
         if since > SILENCE_NS:
             limit = SILENCE_NS // NS_PER_S

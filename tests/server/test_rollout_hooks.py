@@ -58,6 +58,16 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         sessions(running, "bad", {"v1": 0.05, "v2": 0.5}, began_min=early)
         sessions(running, "gone", {"v1": 0.05}, began_min=early)
         sessions(running, "gone", {"v2": 0.05}, began_min=early, until_min=20)
+        fast, trace = system_clock() + 1800 * NS_PER_S, next(NUMBERS)  # a clock that hides nothing
+        fill(
+            running.services.lake,
+            [
+                row(
+                    tenant=AIRLINE, app="gone", release="v2", session_id="fast", start_ns=fast, trace_id=trace,
+                    span_id=trace, kind="AGENT", status_code=1, ms=100,
+                )
+            ],
+        )  # fmt: skip
         yield running
 
 

@@ -19,6 +19,7 @@ from core.errors import InvalidInput
 from experiments import sums
 from experiments.tabulating import ROW, Columns, Table, by_unit, counted
 
+MOST: Final = 1e140  # an outcome; the sum of many squares is still a number
 MOST_LEVELS: Final = 1_000  # a column with more values is no stratum
 MISSING: Final = ("", "NA", "N/A", "NULL", "null", "None", "none", "nan", "NaN")
 _TRUE, _FALSE = ("true", "yes"), ("false", "no")
@@ -144,6 +145,12 @@ def _check_cells(rows: pl.DataFrame, columns: Columns) -> None:
         infinite = rows.filter(pl.col(f"#{name}").is_infinite())
         if not infinite.is_empty():
             raise InvalidInput(f"{name} is infinite in row {infinite.row(0, named=True)[ROW]}", field=name)
+        huge = rows.filter(pl.col(f"#{name}").abs() > MOST)  # NaN is above every number for polars
+        huge = huge.filter(pl.col(f"#{name}").is_not_nan())
+        if not huge.is_empty():
+            first = huge.row(0, named=True)
+            said = f"{name} is {first[f'#{name}']:g} in row {first[ROW]}: above {MOST:g} squares are no numbers"
+            raise InvalidInput(said, field=name)
     if rows["@unit"].null_count():
         first = rows.filter(pl.col("@unit").is_null()).row(0, named=True)[ROW]
         raise InvalidInput(f"{'+'.join(columns.unit)} is empty in row {first}: whose outcome is it?", field="unit")

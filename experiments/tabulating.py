@@ -104,7 +104,8 @@ def by_unit(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
             )
     rows, renamed, variants = _arms(rows, columns, arms, n_multiple)
     units = _units(rows, columns)
-    keys: list[pl.Expr | str] = [pl.col("@unit").alias("unit"), "variant", "day", "x", *columns.strata]
+    levels = {f"={name}": name for name in columns.strata}  # a stratum may be called as one of our columns is
+    keys: list[pl.Expr | str] = [pl.col("@unit").alias("unit"), "variant", "day", "x", *levels]
     found = [
         units.select(
             *keys, pl.lit(name).alias("metric"), pl.col(f"y {name}").alias("y"), pl.col(f"s {name}").alias("s")
@@ -112,8 +113,9 @@ def by_unit(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
         for name in columns.outcomes
     ]
     met = units.with_columns(pl.lit(1, pl.Int64).alias("n"), (pl.col(f"s {columns.outcomes[0]}") == 0).alias("lost"))
+    summed = sums.added(*(sums.of_units(one, list(levels)) for one in found))
     return Table(
-        sums=sums.added(*(sums.of_units(one, columns.strata) for one in found)),
+        sums=summed.with_columns(pl.col("attribute").replace(levels)),
         exposure=_exposure(met, columns, variants, today, n_multiple, renamed),
         variants=variants,
         binary={name: bool(rows[f"#{name}"].drop_nulls().is_in([0.0, 1.0]).all()) for name in columns.outcomes},
@@ -124,7 +126,7 @@ def by_unit(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
 
 
 def _units(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
-    """One row per unit: variant, day and strata of its first row, n_sessions, x, and of each outcome y and s."""
+    """One row per unit: variant, day, strata (=name) of its first row, n_sessions, x, and of each outcome y and s."""
     covariate = pl.col(f"#{columns.covariate}").mean() if columns.covariate else pl.lit(None, pl.Float64)
     order = ["@day", ROW] if columns.day else [ROW]
     return (
@@ -135,7 +137,7 @@ def _units(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
             pl.col("@day").first().alias("day"),
             pl.len().cast(pl.Int64).alias("n_sessions"),
             covariate.alias("x"),
-            *(pl.col(f"={name}").first().alias(name) for name in columns.strata),
+            *(pl.col(f"={name}").first() for name in columns.strata),
             *(pl.col(f"#{name}").sum().alias(f"y {name}") for name in columns.outcomes),
             *(pl.col(f"#{name}").count().cast(pl.Float64).alias(f"s {name}") for name in columns.outcomes),
         )
@@ -164,7 +166,7 @@ def counted(rows: pl.DataFrame, columns: Columns, today: dt.date, arms: Sequence
         pl.col(weight).cast(pl.Int64).alias("n"),
         pl.col(weight).cast(pl.Int64).alias("n_sessions"),
         pl.col(f"#{columns.outcomes[0]}").is_null().alias("lost"),
-        *(pl.col(f"={name}").alias(name) for name in columns.strata),
+        *(f"={name}" for name in columns.strata),
     )
     return Table(
         sums=sums.added(*frames),
@@ -239,7 +241,7 @@ def _exposure(
     n_multiple: int,
     renamed: Mapping[str, int],
 ) -> Exposure:
-    """`met`: variant, day, n, n_sessions, lost and the strata."""
+    """`met`: variant, day, n, n_sessions, lost and the strata (=name)."""
     arms = []
     for variant in variants:
         of_arm = met.filter(pl.col("variant") == variant)
@@ -255,7 +257,7 @@ def _exposure(
         )
     total = pl.col("n").sum().cast(pl.Int64).alias("n_units")
     strata = [
-        met.group_by(pl.col(name).alias("level"), "variant")
+        met.group_by(pl.col(f"={name}").alias("level"), "variant")
         .agg(total)
         .select(pl.lit(name).alias("attribute"), "level", "variant", "n_units")
         for name in columns.strata

@@ -115,7 +115,7 @@ def asked_of(args: argparse.Namespace) -> Asked:
             outcomes=(*outcomes, *(one for one in guardrails if one not in outcomes)),
             unit=tuple((args.unit or args.cluster or "").split(",")) if args.unit or args.cluster else (),
             clustered=args.cluster is not None,
-            strata=tuple(strata),
+            strata=tuple(dict.fromkeys(strata)),
             covariate=args.covariate,
             weights=args.weights,
             day=args.day,

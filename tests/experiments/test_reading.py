@@ -65,6 +65,18 @@ def test_the_same_table_in_every_format(tmp_path: Path, kind: str) -> None:
     assert not found.binary["ok"]
 
 
+def test_a_stratum_may_be_called_as_anything(tmp_path: Path) -> None:
+    """Also as what the sums call their own columns."""
+    names = ("day", "variant", "x", "n_sessions", "y ok", "unit", "lost")
+    text = ",".join(("who", "arm", "ok", *names)) + "".join(
+        f"\nu{n},{'AB'[n % 2]},{n % 3}" + ",l" * 7 for n in range(8)
+    )
+    for unit in ((), ("who",)):
+        found = table(tmp_path, text, unit=unit, strata=names, day=None)
+        assert set(sums.attributes_of(found.sums)) == {*names, sums.JOINED}
+        assert set(found.exposure.by_stratum["attribute"]) == set(names)
+
+
 def test_units_in_two_arms_are_in_none_and_counted(tmp_path: Path) -> None:
     found = table(tmp_path, "user,arm,ok\nu1,A,1\nu1,B,1\nu2,A,1\nu3,B,0\n", unit=("user",))
     assert found.exposure.n_multiple == 1
@@ -123,6 +135,7 @@ def test_not_a_number_is_missing_and_said(tmp_path: Path) -> None:
         ("arm,ok\nA,1\nA,0\n", {}, "one value, A"),
         ("arm,ok\nA,1\nB,maybe\n", {}, "'maybe' in row 2, which is no number"),
         ("arm,ok\nA,1\nB,inf\n", {}, "infinite in row 2"),
+        ("arm,ok\nA,1\nB,-1e200\n", {}, "-1e+200 in row 2: above 1e+140"),
         ("arm,ok\nA,1\nB,0\nb,1\n", {}, "'B' and 'b'"),
         ("arms,ok\nA,1\n", {}, "no column 'arm'; did you mean arms? The table has: arms, ok"),
         ("arm,ok\nA,1\nB,0\n", {"unit": ("user",)}, "no column 'user'. The table has: arm, ok"),

@@ -33,7 +33,7 @@ def facts(definition: Row, told: Row) -> None:
             ("Horizon", f"{horizon['units']:,} units{f' in {days} days' if days else ''}" if horizon else None),
             ("Alpha", f"{definition['alpha']:g}" if definition.get("alpha") else None),
             ("Started", _when(definition.get("started_at"))),
-            ("Looked at", _when(told.get("looked_at"), zone=True)),
+            ("Looked at", _when(told.get("looked_at"), zone=True) if definition.get("started_at") else None),
             ("Owner", definition.get("owner")),
         ),
         "experiment",
@@ -96,11 +96,9 @@ def _ramps(ramps: Sequence[Row]) -> None:
 
 
 def commands(definition: Row) -> None:
-    """What may be done next, by its state."""
+    """What may be done next with one that was begun."""
     name = shlex.quote(inert(definition["name"], 120))
     match str(definition.get("status")):
-        case "draft":
-            said = f"assay experiments start {name}"
         case "running":
             said = f"assay experiments show {name}\nassay experiments ramp {name} 50\nassay experiments stop {name}"
         case _:

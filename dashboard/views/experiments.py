@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,7 +23,7 @@ from dashboard.parts import (
     table_analysis,
     verdict,
 )
-from dashboard.text import one_line
+from dashboard.text import inert, one_line
 
 _WORDS: Final = {said.title: said for said in verdict.EXPERIMENT.values()}
 _UNSEEN: Final = "Not looked at"
@@ -258,4 +259,4 @@ def _not_begun(definition: Row) -> None:
     with st.container(border=True, key="assay-experiment-verdict", gap="small"):
         verdict.large(verdict.EXPERIMENT["not_started"], "experiment")
         st.text("It is registered and nobody is assigned yet. Starting it fixes everything below:")
-        experiment_definition.commands(definition)
+        st.code(f"assay experiments start {shlex.quote(inert(definition['name'], 120))}", language="bash")

@@ -171,7 +171,6 @@ def test_one_under_way_says_how_long(page: Page, experimented: Experimented) -> 
 def test_a_draft_says_what_begins_it(page: Page, experimented: Experimented) -> None:
     page.goto(f"{experimented.url}/experiments?experiment={DRAFT}")
     word(page, "Not started")
-    page.get_by_text("On the command line").click()
     expect(page.get_by_text(f"assay experiments start {DRAFT}")).to_be_visible()
 
 

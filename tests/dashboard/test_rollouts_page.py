@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dashboard.parts.metric_words import e_value
 from tests.dashboard.conftest import Seen
 from tests.dashboard.rolled_out import DESK, RolledOut, rolled_out_dashboard
 from tests.dashboard.test_hostile_pages import harmless, settled
@@ -76,7 +78,10 @@ def test_a_rollback_shows_why_with_both_numbers_and_its_e_value_past_the_boundar
         assert highest[one["name"]] >= min(boundaries)
         cells(page, "assay-grid-rollout-guardrails", one["name"])
     cells(page, "assay-grid-rollout-guardrails", "harm")
-    cells(page, "assay-grid-rollout-guardrails", re.compile(r"^\d+ / 57$"))  # past its boundary, 1 / (.35 x .05)
+    for one in harmed:  # past its boundary, 1 / (.35 x .05)
+        assert one["e_harm"] >= one["boundary"]
+        said = f"{e_value(math.log10(one['e_harm']))} / {one['boundary']:.0f}"
+        cells(page, "assay-grid-rollout-guardrails", re.compile(f"^{re.escape(said)}$"))
     symbols = plot.evaluate("plot => plot.data.map(line => [line.name, line.marker.symbol])")
     assert {name for name, seen in symbols if "star" in seen} == {one["name"] for one in harmed}
     expect(page.locator('[class*="st-key-assay-step-left"]')).to_have_count(1)

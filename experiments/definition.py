@@ -31,6 +31,7 @@ MOST_METRICS: Final = 30
 MOST_STRATA: Final = 10
 MOST_WEIGHT: Final = 1e9
 MOST_DAYS: Final = 3650
+LEAST_ALPHA: Final = 1e-6
 CLOSE: Final = 1e-9
 
 
@@ -115,6 +116,9 @@ def _arms(asked: Sequence[Mapping[str, Any]], by: AssignedBy) -> tuple[Arm, ...]
     names = [arm.variant for arm in arms]
     if len(set(names)) < len(names):
         _wrong("arms", f"two arms are called {max(names, key=names.count)!r}; variants have names of their own")
+    folded = [name.strip().casefold() for name in names]
+    if len(set(folded)) < len(names):
+        _wrong("arms", f"two arms are called {max(folded, key=folded.count)!r} but for case or spaces; tell them apart")
     for arm in arms:
         if not 0 < arm.weight <= MOST_WEIGHT:  # NaN neither
             _wrong("arms", f"the weight of {arm.variant!r} is {arm.weight:g}; weights are above 0")
@@ -144,7 +148,10 @@ def _metric(asked: Mapping[str, Any], judges: Collection[str]) -> MetricSpec:
     if margin is not None and not 0 <= margin < (1.0 if relative else 1e12):  # NaN neither
         _wrong("metrics", f"the margin of {name!r} is {margin:g}; it is from 0 on, and as a share below 1")
     better = Better(asked["better"]) if asked.get("better") else Better.HIGHER if name in judges else None
-    return spec_of(name, MetricRole(asked["role"]), better=better, margin=margin, relative=relative)
+    spec = spec_of(name, MetricRole(asked["role"]), better=better, margin=margin, relative=relative)
+    if spec.binary and not relative and margin is not None and margin >= 1:
+        _wrong("metrics", f"{name!r} is a share: a margin of {margin:g} holds nothing up; 2 points are 0.02")
+    return spec
 
 
 def _slot(asked: Sequence[float]) -> tuple[float, float]:
@@ -160,8 +167,8 @@ def _check(one: Definition) -> None:
         _wrong("horizon", f"a horizon is units over all arms, at least {len(one.arms)}; this is {horizon.units}")
     if horizon is not None and horizon.days is not None and not 1 <= horizon.days <= MOST_DAYS:
         _wrong("horizon", f"a horizon has 1 to {MOST_DAYS} days")
-    if not 0 < one.alpha <= 0.2:
-        _wrong("alpha", f"alpha is {one.alpha:g}; it is above 0 and at most 0.2")
+    if not LEAST_ALPHA <= one.alpha <= 0.2:
+        _wrong("alpha", f"alpha is {one.alpha:g}; it is from {LEAST_ALPHA:g} to 0.2")
     if not 0 <= one.holdout < 1:
         _wrong("holdout", f"the holdout is {one.holdout:g}; it is from 0 to below 1")
     if len(one.strata) > MOST_STRATA or len(set(one.strata)) < len(one.strata):

@@ -37,6 +37,8 @@ LOOKS: Final = 14  # where the days are not known
 MOST_LOOKS: Final = 56  # more cost next to nothing in width
 ASSUMED_ICC: Final = 0.2  # of sessions of one user, where nobody measured it
 MOST_UNITS: Final = 10**12
+MOST_SIZE: Final = 1e9  # of a number of a plan, and as small a share of 1: squares of others are no numbers any more
+LEAST_ALPHA: Final = 1e-6
 _POINTS: Final = 41
 
 
@@ -298,8 +300,13 @@ def _check(wanted: Wanted) -> None:
         )
     if wanted.kind == "mean" and not (wanted.sd or 0) > 0:
         raise InvalidInput("the plan of a mean needs the standard deviation of one session's value", field="sd")
+    for field in ("baseline", "mde", "sd", "sessions_per_user", "sessions_cv", "users_per_day"):
+        size = abs(getattr(wanted, field) or 0.0)
+        if size and not 1 / MOST_SIZE <= size <= MOST_SIZE:
+            raise InvalidInput(f"{field} is {size:g}: numbers of a plan have a size of 1e-9 to 1e9", field=field)
     said: list[tuple[str, bool, str]] = [
         ("mde", wanted.mde != 0, "an effect of 0 is never found"),
+        ("alpha", wanted.alpha >= LEAST_ALPHA, f"an alpha is at least {LEAST_ALPHA:g}"),
         ("power", wanted.alpha < wanted.power < 1, "a power lies between alpha and 1"),
         ("split", 0 < wanted.split < 1, "the treatment's share lies between 0 and 1"),
         ("sessions_per_user", wanted.sessions_per_user >= 1, "a user has one session at least"),

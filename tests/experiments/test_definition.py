@@ -136,6 +136,16 @@ def test_weights_that_are_no_weights(weight: float) -> None:
         drawn_up("n", "shop", asked(arms=[ARMS[0], {**ARMS[1], "weight": weight}]))
 
 
+def test_a_margin_of_a_share_that_holds_nothing_up_and_arms_that_look_the_same_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"'safety' is a share: a margin of 5 holds nothing up"):
+        drawn_up("n", "shop", asked(metrics=[PRIMARY, guardrail("safety", margin=5)]))
+    for name in ("Control", " control"):
+        with pytest.raises(InvalidInput, match="but for case or spaces"):
+            drawn_up("n", "shop", asked(arms=[{**ARMS[0], "variant": "control"}, {**ARMS[1], "variant": name}]))
+    with pytest.raises(InvalidInput, match="alpha is 1e-300"):
+        drawn_up("n", "shop", asked(alpha=1e-300))
+
+
 @pytest.mark.parametrize("change", [{"alpha": float("nan")}, {"holdout": float("nan")}, {"slot": [float("nan"), 1.0]}])
 def test_what_is_no_number(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):

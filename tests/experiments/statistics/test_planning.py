@@ -114,6 +114,11 @@ def test_the_power_of_all_looks_is_more_than_that_of_the_last() -> None:
     ("changed", "field"),
     [
         ({"mde": 0.0}, "mde"),
+        ({"users_per_day": 1e-300}, "users_per_day"),
+        ({"sessions_per_user": 2.0, "sessions_cv": 1e200}, "sessions_cv"),
+        ({"alpha": 1e-300}, "alpha"),
+        ({"kind": "mean", "sd": 1.0, "mde": 1e-200}, "mde"),
+        ({"kind": "mean", "sd": 1e-300}, "sd"),
         ({"mde": 0.31}, "mde"),
         ({"baseline": 1.0}, "mde"),
         ({"baseline": float("nan")}, "plan"),

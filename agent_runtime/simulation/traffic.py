@@ -167,6 +167,10 @@ class Run:
         try:
             chosen = cast(plan, session_id)
             self.ended(await self.stage.play(release, plan, chosen, self.traffic.outcome_delay))
+        except BackendUnavailable as error:  # what does not answer is told without a traceback
+            self.n_broken += 1
+            _log.error("session %s broke off: %s", session_id, error)
+            return
         except Exception:  # a session that breaks is told, and the others go on
             self.n_broken += 1
             _log.exception("session %s broke off", session_id)

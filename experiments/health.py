@@ -16,7 +16,7 @@ from scipy import stats
 
 from experiments import sums
 from experiments.analysed import ArmExposure, Exposure, Health, HealthCheck, HealthStatus
-from experiments.records import Definition
+from experiments.records import AssignedBy, Definition
 from experiments.statistics import effects
 from experiments.statistics.mismatch import mismatch
 from experiments.statistics.records import NoEffect
@@ -33,7 +33,7 @@ def health(definition: Definition, frame: pl.DataFrame, exposure: Exposure) -> t
         *split(definition, exposure),
         *split_by_stratum(definition, exposure),
         _multiple(exposure, units),
-        _crossed(exposure, units),
+        _crossed(definition, exposure, units),
         _missing(definition, exposure),
         _lost(definition, exposure),
         _share(
@@ -170,9 +170,11 @@ def _multiple(exposure: Exposure, units: int) -> Health:
     )
 
 
-def _crossed(exposure: Exposure, units: int) -> Health:
+def _crossed(definition: Definition, exposure: Exposure, units: int) -> Health:
     if exposure.n_crossed is None:
         text = "the app assigns: what a unit was assigned to is not known, only what it met"
+        if definition.assigned_by is AssignedBy.GATEWAY:
+            text = "no unit has been exposed yet"
         return Health(check=HealthCheck.CROSSOVER, status=HealthStatus.UNKNOWN, text=text)
     return _share(
         HealthCheck.CROSSOVER,

@@ -85,6 +85,8 @@ def analyze(args: argparse.Namespace) -> int:
     except InvalidInput as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error
     told: dict[str, Any] = {**as_json(analysis), "n_rows": table.n_rows, "notes": list(table.notes)}
+    if args.control is None and not args.split:
+        told["notes"].append(f"{table.variants[0]} is the control, as the first by name; --control names another")
     if args.json:
         print_json(told)
     else:

@@ -215,7 +215,8 @@ def _releases(control: Control, tenant: TenantId, wanted: Wanted, baseline: str)
     if not known[wanted.candidate].endpoint and not wanted.unreachable:
         raise InvalidInput(
             f"release {wanted.candidate[:80]} was registered without an endpoint, so its sessions would get 503; "
-            "register it with one, or say that the gateway's file names its address (endpoint_elsewhere)",
+            "register it with one, or say that the gateway's file names its address "
+            "(endpoint_elsewhere, --endpoint-elsewhere)",
             field="candidate",
         )
 

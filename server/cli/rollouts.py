@@ -33,7 +33,9 @@ _MOST_BYTES: Final = 200 * 1024 * 1024
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The subcommands."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show,verify,check,...}")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="{list,show,abort,pause,resume,approve,check,verify}"
+    )
     listed = actions.add_parser("list", help="rollouts, newest first", allow_abbrev=False)
     listed.add_argument("--app", help="of one app")
     shown = actions.add_parser("show", help="the open rollout of an app, else its newest", allow_abbrev=False)

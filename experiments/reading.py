@@ -7,6 +7,7 @@ is named with its row instead of being guessed at.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +23,7 @@ from experiments.tabulating import ROW, Columns, Table, by_unit, counted
 MOST: Final = 1e140  # an outcome; the sum of many squares is still a number
 MOST_LEVELS: Final = 1_000  # a column with more values is no stratum
 MISSING: Final = ("", "NA", "N/A", "NULL", "null", "None", "none", "nan", "NaN")
+_TWICE: Final = re.compile(r"(.*)_duplicated_\d+", re.DOTALL)  # what polars calls the second column of a name
 _TRUE, _FALSE = ("true", "yes"), ("false", "no")
 
 
@@ -58,7 +60,8 @@ def of_frame(
         rows = _rows(frame, columns, today).collect(engine="streaming", optimizations=flags)
     except PolarsError as error:
         why = str(error).splitlines()[0][:200]
-        said = f"the table cannot be read: {why}. Has a line more cells than names?"
+        hint = "Save it as UTF-8." if "utf-8" in why.lower() else "Has a line more cells than names?"
+        said = f"the table cannot be read: {why}. {hint}"
         raise InvalidInput(said, field="file") from error
     if rows.is_empty():
         raise InvalidInput("the table has column names and no row: nothing to analyze", field="file")
@@ -78,8 +81,16 @@ def _scanned(path: Path) -> pl.LazyFrame:
         return pl.scan_ndjson(path, infer_schema_length=None)
     if not start.startswith(b"\x1f\x8b") and b"\0" in start:
         raise InvalidInput(f"{path} is no table: CSV, TSV, JSON lines and Parquet are read", field="file")
-    tabs = suffix in ("tsv", "tab") or (b"\t" in start.split(b"\n", 1)[0] and b"," not in start.split(b"\n", 1)[0])
-    return pl.scan_csv(path, separator="\t" if tabs else ",", infer_schema=False, null_values=list(MISSING))
+    line = b"" if start.startswith(b"\x1f\x8b") else start.split(b"\n", 1)[0]
+    separator = "\t" if suffix in ("tsv", "tab") else ","
+    if separator == "," and b"," not in line:  # spreadsheets write what their country writes
+        separator = "\t" if b"\t" in line else ";" if b";" in line else ","
+    frame = pl.scan_csv(path, separator=separator, infer_schema=False, null_values=list(MISSING))
+    names = frame.collect_schema().names()
+    twice = [found[1] for name in names if (found := _TWICE.fullmatch(name)) and found[1] in names]
+    if twice:
+        raise InvalidInput(f"two columns are called {twice[0]!r}: which one is meant? Rename one", field="file")
+    return frame
 
 
 def _check_columns(columns: Columns, there: Sequence[str]) -> None:
@@ -92,6 +103,10 @@ def _check_columns(columns: Columns, there: Sequence[str]) -> None:
     used = [columns.variant, *columns.outcomes]
     if len(set(used)) < len(used):
         raise InvalidInput("one column cannot be the arm and an outcome, or an outcome twice", field="outcome")
+    for name in columns.strata:
+        if name in used:
+            said = f"{name} is the arm or an outcome: a stratum is what units are like before they meet an arm"
+            raise InvalidInput(said, field="strata")
 
 
 def _rows(frame: pl.LazyFrame, columns: Columns, today: dt.date) -> pl.LazyFrame:

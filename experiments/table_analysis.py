@@ -29,6 +29,8 @@ from experiments.records import (
 )
 from experiments.tabulating import Columns, Table
 
+LEAST_ALPHA: Final = 1e-6
+MOST_ALPHA: Final = 0.5
 NS_PER_DAY: Final = 86_400 * 10**9
 
 
@@ -51,8 +53,8 @@ class Asked:
 
 def analyse_table(path: Path, asked: Asked, *, today: dt.date) -> tuple[Analysis, Table]:
     """The analysis of the table at `path`. Raises InvalidInput for what cannot be analysed, saying what and where."""
-    if not 0 < asked.alpha < 1:
-        raise InvalidInput(f"an alpha lies between 0 and 1, not {asked.alpha:g}", field="alpha")
+    if not LEAST_ALPHA <= asked.alpha <= MOST_ALPHA:
+        raise InvalidInput(f"an alpha is from {LEAST_ALPHA:g} to {MOST_ALPHA:g}, not {asked.alpha:g}", field="alpha")
     table = read(path, asked.columns, today=today, arms=tuple(asked.split))
     definition = _definition(path.name, asked, table)
     looked = Looked(
@@ -99,6 +101,9 @@ def _metric(name: str, asked: Asked, table: Table) -> MetricSpec:
         role, margin = MetricRole.PRIMARY, asked.margin
     elif name in asked.guardrails:
         role, margin = MetricRole.GUARDRAIL, asked.guardrails[name]
+    if margin is not None and margin >= 1 and table.binary[name]:
+        said = f"{name} is 0 or 1 in every row: a margin of {margin:g} holds nothing up; 2 points are 0.02"
+        raise InvalidInput(said, field="margin")
     better = Better.LOWER if name in asked.lower else Better.HIGHER
     return MetricSpec(name=name, role=role, better=better, margin=margin, binary=table.binary[name])
 

@@ -14,6 +14,7 @@ from core.errors import InvalidInput
 from experiments import sums
 from experiments.reading import read
 from experiments.statistics.records import Moments
+from experiments.table_analysis import Asked, analyse_table
 from experiments.tabulating import Columns, Table
 
 TODAY = dt.date(2026, 11, 22)
@@ -146,6 +147,13 @@ def test_not_a_number_is_missing_and_said(tmp_path: Path) -> None:
         ("arm,ok,n\nA,1,2\nB,0,1.5\n", {"weights": "n"}, "whole numbers"),
         ("arm,ok,n\nA,9,5\nB,0,5\n", {"weights": "n"}, "not from 0 to n"),
         ("arm,ok\nA,1\nB,0\n", {"outcomes": ("arm",)}, "cannot be the arm and an outcome"),
+        (
+            "arm,ok\nA,1\nB,0\n",
+            {"strata": ("ok",)},
+            "ok is the arm or an outcome: a stratum is what units are like before",
+        ),
+        ("arm,ok,ok\nA,1,0\nB,0,1\n", {}, "two columns are called 'ok'"),
+        ("arm,ok\nA,1\nB,é\n".encode("latin-1"), {}, "Save it as UTF-8"),
         (b"\x7fELF\x00\x00\x01", {}, "is no table"),
         ("\n".join(["arm,ok", *(f"v{one},1" for one in range(30))]), {}, "30 values"),
     ],
@@ -154,6 +162,24 @@ def test_bad_input_says_what_and_where(tmp_path: Path, text: str | bytes, column
     with pytest.raises(InvalidInput) as refused:
         table(tmp_path, text, **columns)
     assert said in str(refused.value)
+
+
+def test_a_table_with_semicolons_is_the_same(tmp_path: Path) -> None:
+    text = "arm,ok,\u00fc\nA,1,x\nA,0,y\nB,1,x\nB,0,y\n"
+    commas, semicolons = table(tmp_path, text), table(tmp_path, "\ufeff" + text.replace(",", ";"), "s.csv")
+    assert commas.sums.equals(semicolons.sums)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "margin", "said"), [(0.999, None, "an alpha is from"), (0.05, 5.0, "holds nothing up")]
+)
+def test_what_would_ship_or_stop_anything_is_refused(
+    tmp_path: Path, alpha: float, margin: float | None, said: str
+) -> None:
+    (tmp_path / "t.csv").write_text("arm,ok\nA,1\nA,0\nB,1\nB,0\n")
+    asked = Asked(columns=Columns(variant="arm", outcomes=("ok",)), alpha=alpha, margin=margin)
+    with pytest.raises(InvalidInput, match=said):
+        analyse_table(tmp_path / "t.csv", asked, today=TODAY)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

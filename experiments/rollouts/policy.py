@@ -26,6 +26,7 @@ WEIGHTS: Final = (0.01, 0.05, 0.25, 0.5, 1.0)
 BAKE_S: Final = 1800.0
 MIN_UNITS: Final = 20
 MOST_STEPS: Final = 50
+LEAST_SHARE: Final = 1e-4  # of sessions, of the candidate and of the baseline
 MOST_GUARDRAILS: Final = 20
 MODEL_AS_REGISTERED: Final = "model_as_registered"
 # Beside the defaults, what can be asked for by name alone; any other name is an evaluator's.
@@ -54,6 +55,8 @@ def steps_of(
         raise InvalidInput(f"a canary has 1 to {MOST_STEPS} steps", field="steps")
     if any(not 0 < one <= 1 for one in weights):
         raise InvalidInput("a step's weight is above 0 and at most 1 (100 %)", field="steps")
+    if any(one < LEAST_SHARE or 1 - LEAST_SHARE < one < 1 for one in weights):
+        raise InvalidInput("a step below 100 % is from 0.01 % to 99.99 %, so that both releases get sessions", "steps")
     if any(one >= other for one, other in pairwise(weights)):
         told = ", ".join(f"{100 * one:g} %" for one in weights)
         raise InvalidInput(f"the weights do not rise: {told}; each step gives the candidate more", field="steps")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from experiments.canary.records import GuardrailKind
 from experiments.records import Better, UnitKind
@@ -35,9 +35,16 @@ class WantedGuardrail(BaseModel):
     name: Name
     kind: GuardrailKind | None = None
     better: Better | None = None
-    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
-    alpha_share: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    margin: Annotated[float, Field(ge=1e-6, lt=1)] | None = None
+    alpha_share: Annotated[float, Field(ge=1e-6, le=1e6)] | None = None
     tolerated: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+
+
+# Told apart before they are read, so that what is wrong with one is told of what it was meant to be.
+NamedOrWanted = Annotated[
+    Annotated[Name, Tag("name")] | Annotated[WantedGuardrail, Tag("guardrail")],
+    Discriminator(lambda given: "name" if isinstance(given, str) else "guardrail"),
+]
 
 
 class WantedRequires(BaseModel):
@@ -72,9 +79,9 @@ class WantedRollout(BaseModel):
     bake_s: Seconds = 1800.0
     min_units: Units = 20
     steps: Annotated[list[WantedStep], Field(min_length=1, max_length=50)] | None = None
-    guardrails: Annotated[list[Name | WantedGuardrail], Field(max_length=20)] = []
+    guardrails: Annotated[list[NamedOrWanted], Field(max_length=20)] = []
     without: Annotated[list[Name], Field(max_length=20)] = []
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    alpha: Annotated[float, Field(ge=0.0001, le=0.2)] = 0.05
     mature_s: Seconds = 60.0
     max_missing_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     unit: UnitKind = UnitKind.SESSION

@@ -40,7 +40,7 @@ class Releasing(Transactions):
         release that one rolled back."""
         with self._changing() as connection:
             tenants.need(connection, tenant)
-            rollouts.refuse_plan_by_hand(connection, tenant, spec.app, spec.weights)
+            rollouts.refuse_plan_by_hand(connection, tenant, spec)
             now, wanted = self._considered(plans.context(connection, tenant, spec.app), spec, if_version, by)
             if wanted is now:
                 return wanted, False
@@ -55,7 +55,7 @@ class Releasing(Transactions):
         """What `set_plan` would answer, or raise; nothing is changed."""
         with self._database.read() as connection:
             tenants.need(connection, tenant)
-            rollouts.refuse_plan_by_hand(connection, tenant, spec.app, spec.weights)
+            rollouts.refuse_plan_by_hand(connection, tenant, spec)
             now, wanted = self._considered(plans.context(connection, tenant, spec.app), spec, if_version, by)
             return wanted, wanted is not now
 

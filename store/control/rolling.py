@@ -163,7 +163,7 @@ class Rolling(Transactions):
                     f"the experiment {one.name[:80]} is running over releases of this app, and one of both can say who "
                     f"gets which; wait for its end, or assay experiments stop {one.name[:80]}"
                 )
-        rollouts.refuse_rolled_back(connection, wanted.tenant, wanted.app, [wanted.candidate])
+        rollouts.refuse_rolled_back(connection, wanted.tenant, wanted.app, [wanted.candidate, wanted.baseline])
         known = plans.context(connection, wanted.tenant, wanted.app)
         plans.check(known, plan, None)
         now = known.now

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, Table
 from core.errors import Conflict, Corrupt, NotFound
 from core.ids import TenantId
 from store.control import seals
+from store.control.records import PlanSpec
 from store.control.rollout_records import (
     BlockRecord,
     CertificateRecord,
@@ -51,15 +51,18 @@ def rolled_back(connection: Connection, tenant: TenantId, app: str) -> dict[str,
     return {one.candidate: one for one in found if one.status is RolloutStatus.ROLLED_BACK}
 
 
-def refuse_plan_by_hand(connection: Connection, tenant: TenantId, app: str, weights: Mapping[str, float]) -> None:
-    """Raises Conflict where a rollout has the plan of an app now, or for a release that was rolled back."""
+def refuse_plan_by_hand(connection: Connection, tenant: TenantId, spec: PlanSpec) -> None:
+    """Raises Conflict where a rollout has the plan of an app now, or for a release that was rolled back and would get
+    sessions or, as the baseline, those that a plan leaves over."""
+    app = spec.app
     found = open_of(connection, tenant, app)
     if found is not None:
         raise Conflict(
             f"rollout {found.rollout_id} of {found.candidate[:80]} sets this app's plan until it ends; to put the "
             f"baseline back now: assay rollouts abort {app[:80]}"
         )
-    refuse_rolled_back(connection, tenant, app, [name for name, weight in weights.items() if weight > 0])
+    weighed = [name for name, weight in spec.weights.items() if weight > 0]
+    refuse_rolled_back(connection, tenant, app, [spec.baseline, *weighed])
 
 
 def refuse_rolled_back(connection: Connection, tenant: TenantId, app: str, releases: list[str]) -> None:

@@ -64,6 +64,8 @@ def test_a_release_that_fails_its_users_is_rolled_back_for_good(tmp_path: Path) 
             shop.deploy(bypass="an obvious bug")
         with pytest.raises(Conflict, match="register what mends it under another name"):
             shop.control.set_plan(TENANT, PlanSpec(app=APP, baseline="v1", weights={"v1": 1, "v2": 1}), by=ANN)
+        with pytest.raises(Conflict, match="gets no sessions again"):  # as the baseline of a plan: neither
+            shop.control.set_plan(TENANT, PlanSpec(app=APP, baseline="v2", weights={"v1": 1}), by=ANN)
         assert abort(shop.control, shop.clock, newest(shop), None, by=ANN) == newest(shop)  # idempotent
         assert shop.minutes(2, a_minute=10) is None
         assert shop.deploy(candidate="v3").status is RolloutStatus.WAITING

@@ -11,11 +11,13 @@ from core.errors import InvalidInput
 from core.records import Principal, Role
 from experiments.records import Design
 from experiments.statistics.planning import Wanted, plan
-from server.policy import known_parameters_only, needs
+from server.policy import known_parameters_only, names_once, needs
 from server.routes.answers import answer
 
 router = APIRouter(
-    prefix="/api/v1/experiments/plan", tags=["experiments"], dependencies=[Depends(known_parameters_only)]
+    prefix="/api/v1/experiments/plan",
+    tags=["experiments"],
+    dependencies=[Depends(known_parameters_only), Depends(names_once)],
 )
 
 Number = Annotated[float, Field(allow_inf_nan=False)]

@@ -87,6 +87,9 @@ def list_experiments(asked: Annotated[OfApp, Query()], caller: Viewer, services:
 @router.post("/experiments", response_model=ChangedExperiment)
 def create_experiment(wanted: WantedExperiment, caller: Experimenter, services: ServicesOf) -> Response:
     """Registers an experiment, or the next version of one. Raises InvalidInput, Conflict."""
+    unknown = sorted(set(wanted.overrides.values()) - {arm.variant for arm in wanted.arms})
+    if unknown:  # before a version is made of it
+        raise InvalidInput(f"no arm is called {unknown[0]!r}, which an override names", field="overrides")
     asked = wanted.model_dump(exclude_none=True)
     made = service_definitions.register(
         services.control, wanted.name, wanted.app, asked, by=caller, dry_run=wanted.dry_run

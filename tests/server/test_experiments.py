@@ -184,6 +184,14 @@ def test_what_the_app_assigns_needs_no_release_and_has_layers_of_its_own(shell: 
     assert [one["release"] is None for one in found] == [False, True]
 
 
+def test_an_override_of_no_arm_registers_nothing(shell: Shell) -> None:
+    for dry_run in (True, False):
+        body = {**WANTED, "overrides": {"ann@example.com": "blue"}, "dry_run": dry_run}
+        told = shell.client.post("/api/v1/experiments", json=body, headers=shell.headers(Role.POWER_USER))
+        assert (told.status_code, told.json()["field"]) == (422, "overrides")
+    assert get(shell, "/experiments/refund-prompt").status_code == 404
+
+
 def test_a_tester_gets_a_variant_and_no_id_is_kept(shell: Shell) -> None:
     registered(shell, start=True, overrides={"ann@example.com": "treatment"})
     path = "/api/v1/experiments/refund-prompt/overrides"

@@ -33,7 +33,7 @@ def run_list(args: argparse.Namespace) -> int:
     if not items:
         print("no experiments: register one with assay experiments create", file=sys.stderr)
         return ExitCode.OK
-    columns = ("experiment", "app", "version", "status", "arms", "primary", "started (UTC)", "word")
+    columns = ("experiment", "app", "version", "status", "arms", "primary", "started (UTC)", "last look says")
     rows = [
         (
             *(cell(one["name"], 60), cell(one["app"], 60), str(one["version"]), one["status"], cell(_arms(one), 80)),

@@ -159,7 +159,8 @@ def _verify(args: argparse.Namespace) -> int:
         print_json({"ok": not problems, "n_certificates": len(certificates), "problems": problems})
     else:
         for one in certificates:
-            at = f"step {one.get('step', '?')}: {plain(one.get('decision'), 20)}"
+            step = one.get("step")  # counted from 0 there, and from 1 wherever a rollout is shown
+            at = f"step {step + 1 if isinstance(step, int) else '?'}: {plain(one.get('decision'), 20)}"
             print(f"{at:<22} digest {plain(one.get('digest'), 64)}")
         for problem in dict.fromkeys(problems):
             print(f"- {plain(problem, 500)}")

@@ -30,12 +30,14 @@ LEAST_SHARE: Final = 1e-4  # of sessions, of the candidate and of the baseline
 MOST_GUARDRAILS: Final = 20
 MODEL_AS_REGISTERED: Final = "model_as_registered"
 # Beside the defaults, what can be asked for by name alone; any other name is an evaluator's.
-KNOWN: Final = {one.name: one for one in DEFAULT_GUARDRAILS} | {
-    MODEL_AS_REGISTERED: Guardrail(name=MODEL_AS_REGISTERED, kind=GuardrailKind.ZERO_TOLERANCE),
-    "latency": Guardrail(name="latency", kind=GuardrailKind.EXCEEDS, margin=0.05, alpha_share=0.15),
-    "tokens": Guardrail(name="tokens", kind=GuardrailKind.EXCEEDS, margin=0.05, alpha_share=0.15),
-    "turns": Guardrail(name="turns", kind=GuardrailKind.EXCEEDS, margin=0.05, alpha_share=0.15),
-}
+KNOWN: Final = (
+    {one.name: one for one in DEFAULT_GUARDRAILS}
+    | {MODEL_AS_REGISTERED: Guardrail(name=MODEL_AS_REGISTERED, kind=GuardrailKind.ZERO_TOLERANCE)}
+    | {
+        name: Guardrail(name=name, kind=GuardrailKind.EXCEEDS, margin=0.05, alpha_share=0.15)
+        for name in ("latency", "p50_latency", "p99_latency", "tokens", "turns")
+    }
+)
 
 
 def guardrail_named(name: str, better: Better | None = None) -> Guardrail:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Conflict, InvalidInput
-from experiments.canary.records import DEFAULT_GUARDRAILS, CanaryPolicy
+from experiments.canary.records import DEFAULT_GUARDRAILS, CanaryPolicy, GuardrailKind
 from experiments.records import Better, UnitKind
-from experiments.rollouts.evidence import Past, cohort_of, same_model
+from experiments.rollouts.evidence import Past, cohort_of, same_model, threshold
 from experiments.rollouts.policy import guardrail_named, hash_of, policy_json, policy_of, steps_of
 from experiments.rollouts.records import Requires, RolloutPolicy, RolloutState
 from experiments.rollouts.state import (
@@ -125,6 +126,14 @@ def test_weights_that_are_no_way_up_are_refused(weights: tuple[float, ...]) -> N
 )
 def test_a_dated_edition_is_the_same_model_and_a_smaller_one_is_not(registered: str, seen: str, same: bool) -> None:
     assert same_model(registered, seen) is same
+
+
+@pytest.mark.parametrize(("name", "limit"), [("p50_latency", 500.0), ("p95_latency", 950.0), ("p99_latency", 990.0)])
+def test_each_quantile_of_latency_has_its_threshold(name: str, limit: float) -> None:
+    sessions = pl.DataFrame({"latencies_ms": [[float(10 * n + k) for k in range(1, 11)] for n in range(100)]})
+    guardrail = guardrail_named(name)
+    assert guardrail.kind is GuardrailKind.EXCEEDS
+    assert threshold(sessions, guardrail) == limit
 
 
 def test_a_cohort_ends_where_maturity_evidence_or_the_step_does() -> None:

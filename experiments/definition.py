@@ -168,7 +168,7 @@ def _check(one: Definition) -> None:
     if horizon is not None and horizon.days is not None and not 1 <= horizon.days <= MOST_DAYS:
         _wrong("horizon", f"a horizon has 1 to {MOST_DAYS} days")
     if not LEAST_ALPHA <= one.alpha <= 0.2:
-        _wrong("alpha", f"alpha is {one.alpha:g}; it is from {LEAST_ALPHA:g} to 0.2")
+        _wrong("alpha", f"alpha is {one.alpha:g}; it is at least {LEAST_ALPHA:g} and at most 0.2")
     if not 0 <= one.holdout < 1:
         _wrong("holdout", f"the holdout is {one.holdout:g}; it is from 0 to below 1")
     if len(one.strata) > MOST_STRATA or len(set(one.strata)) < len(one.strata):

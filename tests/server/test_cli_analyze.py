@@ -164,7 +164,7 @@ def test_guardrails_margins_and_days(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--split", "A"], "--split names each arm"),
         (["--split", "A=1,C=1"], "no row has arm C"),
         (["--control", "C"], "no row has arm 'C'"),
-        (["--alpha", "2"], "between 0 and 1"),
+        (["--alpha", "2"], "from 1e-06 to 0.5"),
         (["--guardrail", "ok=-1"], "margin above 0"),
         (["--lower", "cost"], "no outcome"),
         (["--horizon", "9"], "goes with --day"),

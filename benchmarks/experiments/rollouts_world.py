@@ -273,6 +273,7 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, help="folder of what was recorded and of runs that ended; goes on there")
     parser.add_argument("--part", default="1/1", help="2/3: the second third of the runs; parts share what is kept")
     parser.add_argument("--minutes", type=float, default=24 * 60.0, help="begin no run after so many")
+    parser.add_argument("--result", type=Path, default=RESULT, help="the file for the figures")
     parser.add_argument("--dry", action="store_true", help="print only")
     asked = parser.parse_args()
     until = time.monotonic() + 60 * asked.minutes
@@ -288,7 +289,7 @@ def main() -> int:
     result = {**_about(), "runs_asked": asked.runs, "rate": asked.rate, "scenarios": len(world.scenarios), **found}
     print(table(result))
     if not asked.dry:
-        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        asked.result.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Health before any effect: an experiment whose counts are wrong has no figure that can be believed.
 
 What chance does is told by e-values, which may be read at every look: a check fails at 1 / LIMIT, split over the strata
-of a check. What chance does not do (units in two arms, names that are no arm) fails above TOLERATED of the units.
+of a check. What chance does not do (units in two arms, names that are no arm) fails above TOLERATED of the units, from
+the second one on.
 """
 
 from __future__ import annotations
@@ -237,7 +238,7 @@ def _renamed(exposure: Exposure, units: int) -> Health:
 def _share(check: HealthCheck, n: int, of: int, what: str, so: str) -> Health:
     if n == 0:
         return Health(check=check, status=HealthStatus.OK, text=f"0 {what}")
-    failed = n > TOLERATED * of
+    failed = n > max(1.0, TOLERATED * of)  # a single one is a tester or a retry, and nothing that shifts a figure
     text = f"{n:,} {what}, {n / of:.2%} of {of:,}; alarm above {TOLERATED:.0%}. {so[0].upper()}{so[1:]}"
     return Health(check=check, status=_status(failed, HealthStatus.WARNING), text=text)
 

@@ -63,7 +63,11 @@ def analysis_of(
     record = _record(control, tenant, name, version)
     definition = definition_of(record)
     found = analyse(definition, *_looked(control, store, record, definition, judges, now_ns, as_of_ns))
-    found = replace(found, decision=_registered_late(found.decision, record))
+    earlier = sum(
+        one.started_at_ns is not None and one.version < record.version
+        for one in control.experiment_versions(tenant, name)
+    )
+    found = replace(found, decision=_begun_again(_registered_late(found.decision, record), record, earlier))
     if as_of_ns is None and record.started_at_ns is not None:
         said = found.decision
         n_units = found.looked.exposure.n_units
@@ -83,6 +87,18 @@ def _registered_late(said: Decision, record: ExperimentRecord) -> Decision:
         "what was seen by then, and no interval allows for that."
     )
     return replace(said, caution=late if said.caution is None else f"{said.caution} {late}")
+
+
+def _begun_again(said: Decision, record: ExperimentRecord, earlier: int) -> Decision:
+    """With a caution where earlier versions ran: what the first did not show, one of many will by chance."""
+    if not earlier:
+        return said
+    ran = "one earlier one ran" if earlier == 1 else f"{earlier} earlier ones ran"
+    again = (
+        f"This is version {record.version}, and {ran}. Each has an error rate of its own, so that beginning again "
+        "until one ships finds chance."
+    )
+    return replace(said, caution=again if said.caution is None else f"{said.caution} {again}")
 
 
 def _record(control: Control, tenant: TenantId, name: str, version: int | None) -> ExperimentRecord:

@@ -105,6 +105,13 @@ def test_what_chance_does_not_do_fails_above_one_in_a_hundred() -> None:
     assert only(HealthCheck.CROSSOVER, n_crossed=None).status is HealthStatus.UNKNOWN
 
 
+def test_one_unit_of_a_few_blocks_nothing_and_two_do() -> None:
+    few = drawn(27)
+    for n, status in ((1, HealthStatus.WARNING), (2, HealthStatus.FAILED)):
+        [found] = checked(HealthCheck.CROSSOVER, exposure(few, n_crossed=n))
+        assert found.status is status
+
+
 def test_a_renamed_variant_is_named() -> None:
     found = only(HealthCheck.RENAMED_VARIANT, renamed={"treatment_b": 400})
     assert found.status is HealthStatus.FAILED

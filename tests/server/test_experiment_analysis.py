@@ -251,6 +251,22 @@ def test_what_the_app_assigned_before_the_start_counts_with_a_caution(world: Liv
     assert "Registered 72 hours after" in told["decision"]["caution"]
 
 
+def test_a_version_that_follows_another_that_ran_says_so(world: Live) -> None:
+    arms = [{"variant": one["variant"], "weight": 50} for one in ARMS]
+    world.at[0] = 3 * DAY
+    world.begin(arms=arms, assigned_by="app", start=False)
+    world.users(60, 1.6, (0.9, 0.9))
+    world.store()
+    world.post(f"/experiments/{NAME}/start", {"since": "3d"})
+    assert "earlier" not in (world.analysis()["decision"]["caution"] or "")
+    world.post(f"/experiments/{NAME}/stop", {"reason": "no winner yet"})
+    world.begin(arms=arms, assigned_by="app", start=False)
+    world.post(f"/experiments/{NAME}/start", {"since": "3d"})
+    told = world.analysis()
+    assert told["version"] == 2
+    assert "This is version 2, and one earlier one ran" in told["decision"]["caution"]
+
+
 def test_the_gateway_has_assigned_nothing_before_the_start(world: Live) -> None:
     world.begin(start=False)
     assert world.post(f"/experiments/{NAME}/start", {"since": "48h"}, expect=422)["field"] == "since"

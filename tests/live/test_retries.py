@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.live.network import Link
 from tests.live.providers import Providers
-from tests.live.running import Program, Ran, Runtime, said_by
+from tests.live.running import TIMEOUT_S, Program, Ran, Runtime, said_by
 from tests.live.stored import get, stored
+from tests.reliability.faults_layer import SPACE, Kind, Layer, compiler
 from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
 
@@ -21,13 +24,32 @@ N_SPANS = 2_000
 SMALL_BACKLOG = {"ASSAY_BACKLOG_BYTES": "400000"}
 PYTHON_RETRIES = "Transient error"
 JS_RETRIES = "Scheduling export retry in 2000ms"
+NEEDS_LAYER = pytest.mark.skipif(compiler() is None, reason="the layer that holds the store needs a C compiler (cc)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallStack:
+    """A stack whose collector takes little before it asks senders to wait, and the layer under its files."""
+
+    stack: Stack
+    layer: Layer
+
+    def run(self, runtime: Runtime, script: str, app: str, environment: dict[str, str], told: str) -> Ran:
+        """Runs a program while the lake refuses every write, until its exporter logged `told`."""
+        self.layer.arm(SPACE | Kind.SYNC, error=errno.ENOSPC, match="/lake/")
+        try:
+            return _until_told(runtime, script, app, environment, told, self.layer.lift)
+        finally:
+            self.layer.lift()
 
 
 @pytest.fixture(scope="module")
-def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose collector takes little before it asks senders to wait."""
-    with running_stack(tmp_path_factory.mktemp("small"), environment=SMALL_BACKLOG) as running:
-        yield running
+def small_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallStack]:
+    """A stack with a small backlog whose store can be held."""
+    folder = tmp_path_factory.mktemp("small")
+    layer = Layer(folder / "disk", folder / "layer")
+    with running_stack(layer.root, environment=SMALL_BACKLOG | layer.environment) as running:
+        yield SmallStack(stack=running, layer=layer)
 
 
 def assert_all_there_once(stack: Stack, ran: Ran) -> None:
@@ -38,29 +60,30 @@ def assert_all_there_once(stack: Stack, ran: Ran) -> None:
     assert spans["balanced"]
 
 
+@NEEDS_LAYER
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf", "http/json"])
 def test_the_python_exporters_obey_the_hint_of_a_busy_collector(
-    live_python: Runtime, small_stack: Stack, providers: Providers, protocol: str
+    live_python: Runtime, small_stack: SmallStack, providers: Providers, protocol: str
 ) -> None:
-    program = Program(stack=small_stack, providers=providers)
-    more = {"LIVE_SPANS": str(N_SPANS), "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
     app = f"busy-python-{protocol.replace('/', '-')}"
-    ran = program.run(live_python, "sdk_spans.py", app, OTEL_EXPORTER_OTLP_PROTOCOL=protocol, **more)
+    more = {"LIVE_SPANS": str(N_SPANS), "OTEL_EXPORTER_OTLP_TIMEOUT": "60", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    environment = Program(stack=small_stack.stack, providers=providers).environment(app, **more)
+    ran = small_stack.run(live_python, "sdk_spans.py", app, environment, told="retrying in 2.00s")
     assert PYTHON_RETRIES in ran.log
-    assert "retrying in 2.00s" in ran.log
-    assert_all_there_once(small_stack, ran)
+    assert_all_there_once(small_stack.stack, ran)
 
 
+@NEEDS_LAYER
 def test_the_js_exporter_obeys_the_hint_of_a_busy_collector(
-    live_node: Runtime, small_stack: Stack, providers: Providers
+    live_node: Runtime, small_stack: SmallStack, providers: Providers
 ) -> None:
-    program = Program(stack=small_stack, providers=providers)
     more = {"LIVE_SPANS": str(N_SPANS), "OTEL_EXPORTER_OTLP_TIMEOUT": "60000", "OTEL_BSP_EXPORT_TIMEOUT": "60000"}
     more["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"] = "256"  # 280 kB of JSON
     app = "busy-js"
-    ran = program.run(live_node, "span_batch.mjs", app, OTEL_EXPORTER_OTLP_PROTOCOL="http/json", **more)
-    assert JS_RETRIES in ran.log
-    assert_all_there_once(small_stack, ran)
+    program = Program(stack=small_stack.stack, providers=providers)
+    environment = program.environment(app, OTEL_EXPORTER_OTLP_PROTOCOL="http/json", **more)
+    ran = small_stack.run(live_node, "span_batch.mjs", app, environment, told=JS_RETRIES)
+    assert_all_there_once(small_stack.stack, ran)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
@@ -75,23 +98,25 @@ def test_a_python_program_that_starts_before_the_collector_loses_nothing(
         environment = Program(stack=stack, providers=providers).environment(
             app, OTEL_EXPORTER_OTLP_PROTOCOL=protocol, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{link.address}", **more
         )
-        ran = _early(live_python, "sdk_spans.py", app, environment, link)
+        ran = _until_told(live_python, "sdk_spans.py", app, environment, PYTHON_RETRIES, link.open)
     assert_all_there_once(stack, ran)
 
 
-def _early(runtime: Runtime, script: str, app: str, environment: dict[str, str], link: Link) -> Ran:
-    """Runs a program whose network opens only once its exporter has failed to connect."""
+def _until_told(
+    runtime: Runtime, script: str, app: str, environment: dict[str, str], told: str, then: Callable[[], object]
+) -> Ran:
+    """Runs a program; as soon as it logged `told`, `then` is done."""
     command = [*runtime.command, str(runtime.folder / script)]
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        with log.open("wb") as errors:
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+        output, log = Path(folder) / "output", Path(folder) / "log"
+        with output.open("wb") as out, log.open("wb") as errors:
+            process = subprocess.Popen(command, env=environment, stdout=out, stderr=errors)
         try:
-            wait_until(lambda: PYTHON_RETRIES in log.read_text(), 60, "the exporter to find nobody")
-            link.open()
-            output, _ = process.communicate(timeout=90)
+            wait_until(lambda: told in log.read_text() + output.read_text(), 60, f"the exporter to log {told!r}")
+            then()
+            process.wait(timeout=TIMEOUT_S)
         finally:
             process.kill()
             process.wait()
         assert process.returncode == 0, log.read_text()[-4_000:]
-        return said_by(app, output, log.read_text())
+        return said_by(app, output.read_text(), log.read_text())

@@ -20,6 +20,7 @@ ROOMS = (
     "evaluators",
     "judges",
     "experiments",
+    "clustering",
     "gateway",
     "server",
     "dashboard",

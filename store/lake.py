@@ -43,6 +43,8 @@ TIME_COLUMN: Final = {
     "turns": "start_ns",
     "sessions": "start_ns",
     "rollups": "minute_ns",
+    "embeddings": "at_ns",
+    "memberships": "at_ns",
 }
 WRITERS: Final = "_writers.lock"
 _LOG: Final = logging.getLogger("assay.store")

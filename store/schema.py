@@ -227,6 +227,44 @@ ROLLUPS: Final = pa.schema(
     ]
 )
 
+# What clustering knows of a session. Written by its runs, not by the collector; newest row of a session first.
+EMBEDDINGS: Final = pa.schema(
+    [
+        *PARTITION,
+        pa.field(
+            "seq", pa.int64()
+        ),  # when it was written, ns; of the rows of a session and embedder the greatest holds
+        pa.field("ingested_at", AT),
+        pa.field("at_ns", pa.int64()),  # the session's start
+        pa.field("session_id", pa.string()),
+        pa.field("app", pa.string()),
+        pa.field("embedder", pa.string()),  # the embedder's version: vectors of two versions are never compared
+        pa.field("text_hash", pa.int64()),  # XXH64 of what was embedded
+        pa.field("vector", pa.binary()),  # float16, little-endian: intent, actions, outcome; each of length 1, or zeros
+    ]
+)
+
+MEMBERSHIPS: Final = pa.schema(
+    [
+        *PARTITION,
+        pa.field("seq", pa.int64()),  # when it was written, ns; of the rows of a session the greatest holds
+        pa.field("ingested_at", AT),
+        pa.field("at_ns", pa.int64()),  # the session's start
+        pa.field("session_id", pa.string()),
+        pa.field("app", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("embedder", pa.string()),
+        pa.field("cluster_id", pa.string()),  # null = noise
+        pa.field("confidence", pa.float64()),  # 0 to 1
+        pa.field("waiting", pa.bool_()),  # in the residual buffer, until it is clustered again
+        pa.field("exemplar", pa.int32()),  # rank among the cluster's exemplars, 0 the best; null = none of them
+        pa.field("x", pa.float64()),  # its place on the map
+        pa.field("y", pa.float64()),
+        pa.field("failed", pa.bool_()),  # null = not known
+        pa.field("user_hash", pa.int64()),  # XXH64 of the user's id; null = no user
+    ]
+)
+
 TABLES: Final[dict[str, pa.Schema]] = {
     "spans": SPANS,
     "scores": SCORES,
@@ -235,7 +273,11 @@ TABLES: Final[dict[str, pa.Schema]] = {
     "turns": TURNS,
     "sessions": SESSIONS,
     "rollups": ROLLUPS,
+    "embeddings": EMBEDDINGS,
+    "memberships": MEMBERSHIPS,
 }
+# Tables that came with a later format (store/versions.py): a lake of an earlier one lacks them, and gets them.
+ADDED: Final = frozenset({"embeddings", "memberships"})
 
 # Columns with few distinct values, worth a Parquet dictionary; text with many is compressed as it is.
 PLAIN_COLUMNS: Final = frozenset(
@@ -250,6 +292,11 @@ PLAIN_COLUMNS: Final = frozenset(
         "start_ns",
         "end_ns",
         "duration_ns",
+        "text_hash",
+        "vector",
+        "confidence",
+        "x",
+        "y",
     }
 )
 # Looked up by equality: Parquet bloom filters let a reader skip row groups.
@@ -259,4 +306,6 @@ BLOOM_COLUMNS: Final = {
     "sessions": ("session_id",),
     "scores": ("trace_id", "session_id"),
     "events": ("trace_id",),
+    "embeddings": ("session_id",),
+    "memberships": ("session_id",),
 }

@@ -1,0 +1,1 @@
+"""Texts become vectors: the embedders, behind one protocol."""

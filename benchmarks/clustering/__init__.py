@@ -1,0 +1,1 @@
+"""Benchmarks of clustering: found clusters against known ones, names, identity, emerging failures, speed."""

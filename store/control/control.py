@@ -20,6 +20,8 @@ from core.errors import InvalidInput
 from core.ids import KeyId, TenantId
 from core.records import Counts, PiiPolicy, Principal, Role
 from store.control import changes, claims, erasures, keyring, ledger, tenants
+from store.control.cluster_watching import ClusterWatching
+from store.control.clustering import Clustering
 from store.control.curating import Curating
 from store.control.database import Database
 from store.control.erasures import Erasure
@@ -48,9 +50,22 @@ from store.control.watching import Watching
 TOUCH_PATIENCE_S: Final = 0.1  # how long the note of a key's use waits for a lock
 
 
-class Control(Releasing, Curating, Running, Gating, Watching, Judging, Labelling, Rolling, Telling, Experimenting):
-    """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, rollouts, audit, idempotency keys. `by`
-    None means Assay itself."""
+class Control(
+    Releasing,
+    Curating,
+    Running,
+    Gating,
+    Watching,
+    Judging,
+    Labelling,
+    Rolling,
+    Telling,
+    Experimenting,
+    Clustering,
+    ClusterWatching,
+):
+    """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, rollouts, clusters, audit, idempotency
+    keys. `by` None means Assay itself."""
 
     @classmethod
     def open(cls, url: str, *, pepper: bytes, clock: Clock = system_clock) -> Control:

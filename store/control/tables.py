@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text
 
+from store.control.cluster_tables import OF_CLUSTERS
 from store.control.experiment_tables import OF_EXPERIMENTS
 from store.control.metadata import METADATA as METADATA
 from store.control.rollout_tables import OF_ROLLOUTS
@@ -521,5 +522,6 @@ SEALED: Final = (
     *(LABEL_QUEUES, LABEL_TASKS, LABEL_TEXTS, ANNOTATIONS),
     *OF_EXPERIMENTS,
     *OF_ROLLOUTS,
+    *OF_CLUSTERS,
     CHANGES,
 )

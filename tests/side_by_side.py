@@ -34,6 +34,7 @@ FOLDERS: Final = (
     "pytest_assay",
     "gateway",
     "experiments",
+    "clustering",
     "auth",
     "architecture",
     "docs",

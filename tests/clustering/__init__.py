@@ -1,0 +1,1 @@
+"""Clusters of sessions: each part by itself, and a run over a store."""

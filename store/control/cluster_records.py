@@ -84,8 +84,11 @@ class ClusterRunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterRecord:
-    """Who a cluster is. Counts are those of the run that saw it last; `said` has what it is called and how it differs
-    (clustering/service_run.py writes it); `centroid` is float32 little-endian, of this `embedder` only."""
+    """Who a cluster is. Counts are those of the run that saw it last; `said` has its names and figures
+    (clustering/service_run.py writes it), `standing` what the next run has to know of it (clustering/registry.py).
+
+    `centroid` is float32 little-endian, of the space `embedder` only (clustering.lineage_records.space_of).
+    """
 
     tenant: TenantId
     cluster_id: str
@@ -97,16 +100,12 @@ class ClusterRecord:
     n_failed: int
     n_known: int
     said: Mapping[str, Any]
+    standing: Mapping[str, Any]
     run_id: str
     first_seen_ns: int
     last_seen_ns: int
     born_at_ns: int
     changed_at_ns: int = 0
-
-    @property
-    def radius(self) -> float:
-        """How far from the centroid, in cosine distance, its members lie."""
-        return float(self.said.get("radius", 0.0))
 
     @property
     def title(self) -> str:

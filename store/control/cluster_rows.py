@@ -76,15 +76,19 @@ def put_run(connection: Connection, after: ClusterRunRecord) -> ClusterRunRecord
     return after
 
 
-def next_numbers(connection: Connection, tenant: TenantId, n: int) -> list[int]:
-    """The next `n` numbers of clusters; none of them is ever given again."""
+def last_number(connection: Connection, tenant: TenantId) -> int:
+    """The last number that was given to a cluster; 0 before the first."""
     row = seals.one(connection, CLUSTER_NUMBERS, {"tenant": str(tenant)})
-    last = 0 if row is None else int(row.n)
+    return 0 if row is None else int(row.n)
+
+
+def put_last_number(connection: Connection, tenant: TenantId, n: int) -> None:
+    """Notes that numbers up to `n` are given."""
+    row = seals.one(connection, CLUSTER_NUMBERS, {"tenant": str(tenant)})
     if row is None:
-        seals.add(connection, CLUSTER_NUMBERS, {"tenant": str(tenant), "n": last + n})
+        seals.add(connection, CLUSTER_NUMBERS, {"tenant": str(tenant), "n": n})
     else:
-        seals.change(connection, CLUSTER_NUMBERS, row, n=last + n)
-    return list(range(last + 1, last + n + 1))
+        seals.change(connection, CLUSTER_NUMBERS, row, n=n)
 
 
 def clusters(connection: Connection, tenant: TenantId, app: str | None = None) -> list[ClusterRecord]:
@@ -105,6 +109,7 @@ def need_cluster(connection: Connection, tenant: TenantId, cluster_id: str) -> C
 def put_cluster(connection: Connection, record: ClusterRecord) -> None:
     """Writes a cluster as it is from now on."""
     values = {"tenant": str(record.tenant), "said": text_of(record.said)}
+    values |= {"standing": text_of(record.standing)}
     values |= {name: getattr(record, name) for name in _CLUSTER}
     row = seals.one(connection, CLUSTERS, {"tenant": str(record.tenant), "cluster_id": record.cluster_id})
     if row is None:
@@ -216,8 +221,9 @@ def _run_values(record: ClusterRunRecord) -> dict[str, object]:
 def _cluster(row: Any) -> ClusterRecord:
     said = {name: getattr(row, name) for name in _CLUSTER}
     return ClusterRecord(
-        tenant=TenantId(row.tenant), said=json.loads(row.said), **{**said, "centroid": bytes(row.centroid)}
-    )
+        tenant=TenantId(row.tenant), said=json.loads(row.said), standing=json.loads(row.standing),
+        **{**said, "centroid": bytes(row.centroid)},
+    )  # fmt: skip
 
 
 def _app(row: Any) -> ClusterAppRecord:

@@ -147,13 +147,18 @@ class Clustering(Transactions):
 
     # Who they are
 
-    def next_cluster_ids(self, tenant: TenantId, n: int) -> list[str]:
-        """`n` ids that no cluster of the tenant has or will have again: `C-0042`."""
-        if n == 0:
-            return []
+    def next_cluster_number(self, tenant: TenantId) -> int:
+        """The number of the tenant's next cluster: none before it is free again."""
+        with self._database.read() as connection:
+            return 1 + cluster_rows.last_number(connection, tenant)
+
+    def claim_cluster_numbers(self, tenant: TenantId, first: int, after: int) -> None:
+        """Takes the numbers from `first` up to before `after`, for ever. Raises Conflict where `first` is not the next
+        one any more: ask again."""
         with self._changing() as connection:
-            tenants.need(connection, tenant)
-            return [f"C-{number:04d}" for number in cluster_rows.next_numbers(connection, tenant, n)]
+            if cluster_rows.last_number(connection, tenant) + 1 != first:
+                raise Conflict("another run has given numbers to clusters meanwhile")
+            cluster_rows.put_last_number(connection, tenant, after - 1)
 
     def clusters(self, tenant: TenantId, app: str | None = None) -> list[ClusterRecord]:
         """Every cluster there ever was, of one app or of all, in the order of their birth."""

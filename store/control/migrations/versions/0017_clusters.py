@@ -87,6 +87,7 @@ def _clusters() -> None:
         sa.Column("n_failed", sa.BigInteger, nullable=False),
         sa.Column("n_known", sa.BigInteger, nullable=False),
         sa.Column("said", sa.Text, nullable=False),
+        sa.Column("standing", sa.Text, nullable=False),
         sa.Column("run_id", sa.String(60), nullable=False),
         sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
         sa.Column("last_seen_ns", sa.BigInteger, nullable=False),

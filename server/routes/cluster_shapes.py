@@ -1,0 +1,399 @@
+"""What the routes of clusters give. Rates are shares of the sessions of which it is known whether they failed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+RunStatusText = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+class Stage(BaseModel):
+    """One stage of a run: `done` of `total` steps (0: not known) in `seconds` until now."""
+
+    name: str
+    done: int
+    total: int
+    seconds: float
+
+
+class Between(BaseModel):
+    """A time window."""
+
+    start: str
+    end: str
+
+
+class ClusterRun(BaseModel):
+    """A run and how far it is. `scope`: all sessions of the window, or only those that `waiting` fitted nowhere.
+    `used`: what `auto` and null of `params` became. `noise_share`: of its sessions, before any reassignment. `peak_mib`
+    of its process. `says`: what a person should know of it, in words."""
+
+    id: str
+    app: str
+    scope: Literal["window", "waiting"]
+    status: RunStatusText
+    stage: str | None
+    stages: list[Stage]
+    window: Between
+    failure: str | None
+    n_sessions: int | None
+    n_clusters: int | None
+    n_noise: int | None
+    noise_share: float | None
+    embedder: str | None
+    params: dict[str, Any]
+    params_hash: str
+    used: dict[str, Any]
+    asked_by: str
+    asked_at: str
+    started_at: str | None
+    ended_at: str | None
+    error: str | None
+    n_tries: int
+    peak_mib: float | None
+    says: list[str]
+
+
+class ClusterRuns(BaseModel):
+    """Runs, newest first."""
+
+    items: list[ClusterRun]
+    next_cursor: None = None
+
+
+class ClusterForecast(BaseModel):
+    """What a run would do: `n_to_embed` of `n_sessions` have no embedding yet. `method` null: there are too few."""
+
+    dry_run: Literal[True] = True
+    app: str
+    window: Between
+    n_sessions: int
+    n_to_embed: int
+    embedder: str
+    method: str | None
+    min_cluster_size: int
+    params: dict[str, Any]
+    params_hash: str
+    says: list[str]
+
+
+class Term(BaseModel):
+    """A word or two of its sessions; weights compare within one cluster only."""
+
+    term: str
+    weight: float
+
+
+class OfRelease(BaseModel):
+    """Sessions of a release."""
+
+    release: str
+    n: int
+
+
+class Topic(BaseModel):
+    """A group of clusters that are near one another, of the newest run."""
+
+    id: int
+    title: str
+
+
+class Day(BaseModel):
+    """Sessions that began on a day (UTC)."""
+
+    day: str
+    n: int
+    n_failed: int
+
+
+class Emerging(BaseModel):
+    """That it is new or grows: of its newest finding."""
+
+    kind: str
+    q_value: float
+    rate_ratio: float
+    low: float
+    high: float | None
+
+
+class Cluster(BaseModel):
+    """A cluster now. Counts, rates and `trend` are of the window and up to now, by the newest membership of each
+    session; `cost_usd` (mean of a session), `score` and `releases` of the run that saw it last. `rest_rate`: failure
+    rate of the app's other sessions. `stable` null: not known."""
+
+    id: str
+    app: str
+    title: str
+    title_by: Literal["terms", "model"]
+    sentence: str | None
+    terms: list[Term]
+    state: str
+    alive: bool
+    stable: bool | None
+    stability: float | None
+    n_sessions: int
+    n_failed: int
+    n_known: int
+    failure_rate: float | None
+    failure_low: float | None
+    failure_high: float | None
+    rest_rate: float | None
+    share: float
+    cost_usd: float | None
+    score: float | None
+    n_users: int
+    first_seen: str
+    last_seen: str
+    releases: list[OfRelease]
+    topic: Topic | None
+    trend: list[Day]
+    emerging: Emerging | None
+    watched: bool
+
+
+class NoiseShare(BaseModel):
+    """The share of a run's sessions that were in no cluster."""
+
+    run_id: str
+    at: str
+    share: float
+
+
+class Noise(BaseModel):
+    """Sessions in no cluster now, and their share in the runs before, oldest first."""
+
+    n: int
+    share: float | None
+    history: list[NoiseShare]
+
+
+class Clusters(BaseModel):
+    """The clusters of an app. `run`: the newest one, that may be under way; `n_all` before `state` and `limit`;
+    `n_waiting`: sessions that fitted nowhere and are clustered again with the next ones; `says`: what to do, where
+    there is nothing yet."""
+
+    items: list[Cluster]
+    run: ClusterRun | None
+    window: Between | None
+    n_all: int
+    n_sessions: int
+    noise: Noise
+    n_waiting: int
+    says: list[str]
+    next_cursor: None = None
+
+
+class Exemplar(BaseModel):
+    """A session that stands for a cluster."""
+
+    session_id: str
+    started_at: str
+    first_input: str
+    outcome_text: str
+    failed: bool | None
+    confidence: float
+
+
+class Figure(BaseModel):
+    """A figure of the cluster's sessions beside the rest of the app, each with its 95 % interval."""
+
+    name: str
+    unit: str
+    value: float | None
+    low: float | None
+    high: float | None
+    rest: float | None
+    rest_low: float | None
+    rest_high: float | None
+    note: str | None
+
+
+class Level(BaseModel):
+    """How often a release, a tool, a model and so on occurs in the cluster's sessions, against the rest's."""
+
+    attribute: str
+    level: str
+    n: int
+    share: float
+    share_rest: float
+    ratio: float | None
+    low: float | None
+    high: float | None
+
+
+class WrongAt(BaseModel):
+    """A span or tool at which the cluster's traces go wrong: the share of its sessions in which it failed."""
+
+    kind: str
+    name: str
+    n: int
+    share: float
+    share_rest: float
+
+
+class LineageEvent(BaseModel):
+    """What became of it in a run. `others`: what it came from or went to."""
+
+    at: str
+    run_id: str
+    kind: str
+    n_sessions: int
+    n_failed: int
+    n_known: int
+    others: list[str]
+    text: str
+
+
+class Sibling(BaseModel):
+    """A cluster of the same topic."""
+
+    id: str
+    title: str
+
+
+class ClusterWhole(Cluster):
+    """A cluster with all that is known of it. Figures and profile are of the run `run_id`."""
+
+    exemplars: list[Exemplar]
+    figures: list[Figure]
+    profile: list[Level]
+    wrong_at: list[WrongAt]
+    lineage: list[LineageEvent]
+    siblings: list[Sibling]
+    embedder: str
+    run_id: str
+    watch: dict[str, Any] | None
+    says: list[str]
+
+
+class Points(BaseModel):
+    """Columns of equal length. `cluster` null: noise, or waiting."""
+
+    session_id: list[str]
+    x: list[float]
+    y: list[float]
+    cluster: list[str | None]
+    failed: list[bool | None]
+    confidence: list[float]
+
+
+class ClusterMap(BaseModel):
+    """Sessions on the map: `n_shown` of `n`. Distances on it are not distances in meaning."""
+
+    run: ClusterRun | None
+    points: Points
+    n: int
+    n_shown: int
+    says: list[str]
+
+
+class ClusterSession(BaseModel):
+    """A session of a cluster."""
+
+    session_id: str
+    started_at: str
+    failed: bool | None
+    confidence: float
+    first_input: str
+
+
+class ClusterSessions(BaseModel):
+    """A page of a cluster's sessions, the latest first."""
+
+    items: list[ClusterSession]
+    next_cursor: str | None
+
+
+class OfCluster(BaseModel):
+    """Which cluster."""
+
+    id: str
+    title: str
+    state: str
+    app: str
+
+
+class Change(BaseModel):
+    """What changed when it began: the share of its sessions with this release, model, document and so on, before and
+    after. `at`: when the level was first seen, where that is known."""
+
+    kind: str
+    name: str
+    share_before: float | None
+    share_after: float | None
+    text: str
+    at: str | None
+
+
+class Finding(BaseModel):
+    """A cluster that is new or grows: `n` sessions where `expected` were, from `n_users` users that are known.
+    `q_value` bounds the share of false ones among such findings. `alert`: whether somebody who watches it was told."""
+
+    cluster: OfCluster
+    kind: str
+    at: str
+    day: str
+    p_value: float
+    q_value: float
+    rate_ratio: float
+    low: float
+    high: float | None
+    n: int
+    expected: float
+    n_users: int
+    first_seen: str
+    changed: list[Change]
+    text: str
+    alert: Literal["pending", "told", "shown"] | None
+
+
+class EmergingFeed(BaseModel):
+    """What emerges, newest first. `fdr`: the false-discovery rate that the q-values are held against; null before the
+    first look. `alerts`: watched clusters that grew, whether or not they are findings."""
+
+    items: list[Finding]
+    alerts: list[dict[str, Any]]
+    looked_at: str | None
+    n_tested: int | None
+    fdr: float | None
+    dispersion: float | None
+    says: list[str]
+    next_cursor: None = None
+
+
+class Watch(BaseModel):
+    """A watched cluster. `host`: of the address that is also told; the address itself is not repeated."""
+
+    cluster: OfCluster
+    min_ratio: float
+    host: str | None
+    made_by: str
+    made_at: str
+    rate: float | None
+    alerts: list[dict[str, Any]]
+
+
+class Watches(BaseModel):
+    """The watched clusters."""
+
+    items: list[Watch]
+    next_cursor: None = None
+
+
+class Frozen(BaseModel):
+    """A cluster as a dataset's version: of `n_sessions`, `n_examples` (those in which a user said something) were added
+    beside `n_same` that were there, `n_left_out` are left out. With `dry_run`: what would be."""
+
+    cluster: str
+    dataset: str
+    dry_run: bool
+    version: int
+    n_sessions: int
+    n_examples: int
+    n_left_out: int
+    n_added: int
+    n_same: int
+    n_replaced: int
+    says: list[str]

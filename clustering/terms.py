@@ -1,16 +1,30 @@
-"""The words that tell a cluster from the others: class TF-IDF, log-odds against its siblings, and variety among them."""
+"""The words that tell a cluster from the others: class TF-IDF, log-odds against the others, and variety among them.
+
+A text counts once for each term in it, however often it says it: one long session never names a cluster.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-from clustering.records import Labels
+from clustering.records import NOISE, Labels
+from clustering.words import terms_in
+
+LEAST_USERS: Final = 3  # of a term: fewer could be told by it
+MOST_TERMS: Final = 8  # of a cluster
+_CANDIDATES: Final = 30  # by weight, among which variety is sought
+_CLEARLY: Final = 1.645  # z: more frequent than elsewhere, one-sided at 5%
+_SWALLOWED: Final = 0.8  # a word that a pair holds in such a share of its texts is told by the pair
+_MOST_READ: Final[Mapping[str, int]] = {"intent": 1_000, "actions": 800, "outcome": 600}  # characters of each facet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,51 +37,144 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Which terms occur in which texts. `present` (n, v) is 1 where text n holds term v; `n_users` (v,) of each term:
-    distinct users who said it, a session without a user counting as one."""
+    """Which terms occur in which texts. `present` (n, v) is 1 where text n holds term v. `rare` are terms that fewer
+    than LEAST_USERS users said: they are shown to nobody."""
 
     terms: tuple[str, ...]
     present: sparse.csr_matrix
-    n_users: NDArray[np.int64]
+    rare: frozenset[str]
 
 
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, in order. Scripts without spaces give runs of two to four characters; numbers
-    but HTTP's statuses, words with more than three digits and words of more than 30 characters are left out."""
-    raise NotImplementedError
+def texts_of(frame: pl.DataFrame) -> list[str]:
+    """What each session's terms are taken from: how its facets `intent`, `actions` and `outcome` begin, a line each."""
+    parts = [pl.col(name).fill_null("").str.slice(0, most) for name, most in _MOST_READ.items()]
+    return frame.select(pl.concat_str(parts, separator="\n")).to_series().to_list()
 
 
 def vocabulary(texts: Sequence[str], users: Sequence[str | None]) -> Vocabulary:
-    """Terms of one and of two words that at least three users said; a term of two neither begins nor ends with a
-    function word."""
-    raise NotImplementedError
+    """Terms of texts (n) whose users (n) are known or not: a text without a user counts as a user of its own. Of one
+    user no term is left, however much was said."""
+    said = [sorted(terms_in(text)) for text in texts]
+    who = [user if user is not None else n for n, user in enumerate(users)]
+    speakers: defaultdict[str, set[str | int]] = defaultdict(set)
+    for user, found in zip(who, said, strict=True):
+        for term in found:
+            if len(speakers[term]) < LEAST_USERS:  # more need not be counted
+                speakers[term].add(user)
+    terms = tuple(sorted(term for term, by in speakers.items() if len(by) >= LEAST_USERS))
+    return Vocabulary(terms=terms, present=_presence(said, terms), rare=frozenset(speakers) - frozenset(terms))
 
 
 def class_counts(found: Vocabulary, labels: Labels, n_classes: int) -> NDArray[np.float64]:
     """(k, v): in how many texts of each cluster a term occurs; noise is in none."""
-    raise NotImplementedError
+    inside = labels != NOISE
+    rows, columns = labels[inside], np.flatnonzero(inside)
+    shape = (n_classes, labels.size)
+    belongs = sparse.csr_matrix((np.ones(rows.size), (rows, columns)), shape=shape)
+    return np.asarray((belongs @ found.present).todense(), dtype=np.float64)
 
 
 def class_tf_idf(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """W = tf · log(1 + A / f) of counts (k, v): f a term's count over all clusters, A the mean count of all terms of a
-    cluster (Grootendorst 2022, arXiv:2203.05794, section 3.3)."""
-    raise NotImplementedError
+    """W = tf · log(1 + A / f) of counts (k, v): f a term's count over all clusters, A the mean over clusters of the
+    count of all terms (Grootendorst 2022, BERTopic, arXiv:2203.05794, section 3.3)."""
+    if not counts.size:
+        return np.zeros_like(counts)
+    overall = counts.sum(axis=0)
+    mean = counts.sum() / counts.shape[0]
+    weight: NDArray[np.float64] = counts * np.log1p(mean / np.maximum(overall, 1.0))
+    return weight
 
 
 def log_odds(
     counts: NDArray[np.float64], others: NDArray[np.float64], prior: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """z (v,) of the log-odds ratio of each term in `counts` (v,) against `others` (v,) with an informative Dirichlet
-    prior (v,), all above 0 (Monroe, Colaresi and Quinn 2008, equations 16, 19 and 22)."""
-    raise NotImplementedError
+    """z (v,) of each term in `counts` y (v,) against `others` x (v,) with a Dirichlet prior a (v,), all above 0: the
+    difference of log((y + a) / (Σy + Σa - y - a)) from the same of x, over √(1 / (y + a) + 1 / (x + a)). (Monroe,
+    Colaresi and Quinn 2008, Fightin' Words, Political Analysis 16(4): log-odds-ratio with an informative prior.)"""
+    here, there = counts + prior, others + prior
+    delta = np.log(here / (here.sum() - here)) - np.log(there / (there.sum() - there))
+    z: NDArray[np.float64] = delta / np.sqrt(1.0 / here + 1.0 / there)
+    return z
+
+
+def prior_of(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(v,) a Dirichlet prior that weighs as much as a cluster of mean size and has the frequencies of all clusters'
+    counts (k, v) together; a term that occurs nowhere weighs half a text."""
+    overall: NDArray[np.float64] = np.maximum(counts.sum(axis=0), 0.5)
+    return overall * (counts.sum() / max(counts.shape[0], 1) / overall.sum()) if counts.sum() else overall
+
+
+def likeness(left: str, right: str) -> float:
+    """0 to 1: Dice's coefficient of the terms' pieces of three characters, or the share of words that the shorter one
+    has in the other, whichever is more."""
+    one, other = set(left.split()), set(right.split())
+    shared = len(one & other) / min(len(one), len(other))
+    pieces, others = _pieces(left), _pieces(right)
+    return max(shared, 2 * len(pieces & others) / (len(pieces) + len(others)))
 
 
 def diverse(terms: Sequence[str], weights: NDArray[np.float64], n: int, trade: float = 0.6) -> list[int]:
-    """Positions of at most `n` terms by maximal marginal relevance, best first (Carbonell and Goldstein 1998): `trade`
-    of the weight against 1 - `trade` of the likeness to those chosen already."""
-    raise NotImplementedError
+    """Positions of at most `n` terms by maximal marginal relevance, best first: `trade` of a term's share of the
+    greatest weight, less 1 - `trade` of its likeness to the nearest chosen one (Carbonell and Goldstein 1998)."""
+    left = [int(at) for at in np.argsort(-weights, kind="stable") if weights[at] > 0]
+    if not left:
+        return []
+    most, chosen = float(weights[left[0]]), [left.pop(0)]
+    nearest = {at: likeness(terms[at], terms[chosen[0]]) for at in left}
+    while left and len(chosen) < n:
+        best = max(left, key=lambda at: trade * float(weights[at]) / most - (1 - trade) * nearest[at])
+        left.remove(best)
+        chosen.append(best)
+        for at in left:
+            nearest[at] = max(nearest[at], likeness(terms[at], terms[best]))
+    return chosen
 
 
-def texts_of(frame: pl.DataFrame) -> list[str]:
-    """What each session's terms are taken from: its facets `intent`, `actions` and `outcome`, one behind another."""
-    raise NotImplementedError
+def terms_of(
+    label: int,
+    counts: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    names: Sequence[str],
+    siblings: Sequence[int],
+    n: int = MOST_TERMS,
+) -> tuple[Term, ...]:
+    """The terms of a cluster, best first: by class TF-IDF (`weights` (k, v) of `counts` (k, v)) among those that are
+    clearly more frequent in it than in the other clusters and no less than in its `siblings`, then for variety. What
+    fewer than three of its texts say is left out."""
+    here = counts[label]
+    allowed = here >= LEAST_USERS
+    prior = prior_of(counts)
+    if counts.shape[0] > 1:
+        allowed &= log_odds(here, counts.sum(axis=0) - here, prior) > _CLEARLY
+    if siblings:
+        allowed &= log_odds(here, counts[list(siblings)].sum(axis=0), prior) > 0
+    order = np.argsort(-weights[label], kind="stable")
+    best = [int(at) for at in order[allowed[order]][: 2 * _CANDIDATES]]
+    best = _without_swallowed(best, names, here)[:_CANDIDATES]
+    chosen = diverse([names[at] for at in best], weights[label][best], n)
+    return tuple(Term(text=names[best[at]], weight=float(weights[label][best[at]])) for at in chosen)
+
+
+def _presence(said: Sequence[Sequence[str]], terms: Sequence[str]) -> sparse.csr_matrix:
+    index = {term: n for n, term in enumerate(terms)}
+    columns, ends = array("q"), array("q", [0])
+    for found in said:
+        columns.extend(index[term] for term in found if term in index)
+        ends.append(len(columns))
+    places, bounds = np.frombuffer(columns, dtype=np.int64), np.frombuffer(ends, dtype=np.int64)
+    return sparse.csr_matrix((np.ones(len(places)), places, bounds), shape=(len(said), len(terms)))
+
+
+def _without_swallowed(best: Sequence[int], names: Sequence[str], here: NDArray[np.float64]) -> list[int]:
+    """The candidates without words whose pair among them stands in nearly all of their texts."""
+    within: Counter[str] = Counter()
+    for at in best:
+        pair = names[at].split(" ")
+        for word in pair if len(pair) == 2 else ():
+            within[word] = max(within[word], int(here[at]))
+    return [at for at in best if within[names[at]] < _SWALLOWED * here[at]]
+
+
+def _pieces(term: str) -> set[str]:
+    padded = f" {term} "
+    return {padded[at : at + 3] for at in range(len(padded) - 2)}

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
-from clustering.records import Labels, Vectors
+from clustering.records import NOISE, Labels, Vectors
+from clustering.terms import class_tf_idf, diverse
+
+FEWEST: Final = 6  # clusters, from which on there are topics
+_MOST: Final = 24  # topics
+_TITLE: Final = 3  # terms of a topic's title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +31,89 @@ class Topic:
 
 def centroids(vectors: Vectors, labels: Labels) -> Vectors:
     """(k, d): the mean of each cluster's vectors, of length 1 (zero where they cancel out)."""
-    raise NotImplementedError
+    k = int(labels.max(initial=NOISE)) + 1
+    sums = np.zeros((k, vectors.shape[1]), dtype=np.float64)
+    inside = labels != NOISE
+    np.add.at(sums, labels[inside], vectors[inside])
+    lengths = np.linalg.norm(sums, axis=1)
+    return (sums / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
 
 
-def groups(centres: Vectors, fewest: int = 6) -> NDArray[np.int32]:
-    """(k,): the topic of each cluster, -1 for one that stands alone. Fewer than `fewest` clusters have no topics."""
-    raise NotImplementedError
+def groups(centres: Vectors) -> NDArray[np.int32]:
+    """(k,): the topic of each cluster from 0 on, or NOISE for one that stands alone. Fewer than FEWEST clusters have no
+    topics.
+
+    Average linkage over cosine distance, cut into the number of groups (2 to half the clusters, 24 at most) with the
+    greatest mean silhouette (Rousseeuw 1987), in which a group of one scores 0."""
+    k = centres.shape[0]
+    alone = np.full(k, NOISE, dtype=np.int32)
+    if k < FEWEST:
+        return alone
+    apart = np.clip(1.0 - centres.astype(np.float64) @ centres.astype(np.float64).T, 0.0, 2.0)
+    np.fill_diagonal(apart, 0.0)
+    tree = linkage(squareform(apart, checks=False), method="average")
+    cuts = [fcluster(tree, n, criterion="maxclust") - 1 for n in range(2, min(k // 2, _MOST) + 1)]
+    found = max(cuts, key=lambda cut: silhouette(apart, cut))
+    of_several = np.flatnonzero(np.bincount(found) > 1)
+    for index, group in enumerate(of_several):
+        alone[found == group] = index
+    return alone
 
 
-def siblings(centres: Vectors, topics: NDArray[np.int32], n: int = 5) -> list[tuple[int, ...]]:
-    """The clusters to tell each one from, nearest first: at most `n` others of its topic, or the nearest of all."""
-    raise NotImplementedError
+def silhouette(apart: NDArray[np.float64], group: NDArray[np.int32]) -> float:
+    """Mean silhouette of points with distances (k, k) in groups (k,) numbered from 0; -1 where there is one group."""
+    n_groups = int(group.max()) + 1
+    if n_groups < 2:
+        return -1.0
+    belongs = np.eye(n_groups)[group]
+    sizes = belongs.sum(axis=0)
+    total = apart @ belongs  # (k, groups): summed distance to each group
+    own = sizes[group]
+    rows = np.arange(len(group))
+    within = total[rows, group] / np.maximum(own - 1, 1)
+    mean = total / np.maximum(sizes, 1)
+    mean[rows, group] = np.inf
+    nearest = mean.min(axis=1)
+    widest = np.maximum(within, nearest)
+    score = np.where((own > 1) & (widest > 0), (nearest - within) / np.where(widest > 0, widest, 1.0), 0.0)
+    return float(score.mean())
+
+
+def siblings(centres: Vectors, group: NDArray[np.int32], n: int = 5) -> list[tuple[int, ...]]:
+    """The clusters to tell each one from, nearest first: at most `n` others of its topic, or the nearest of all where
+    it has none."""
+    near = centres.astype(np.float64) @ centres.astype(np.float64).T
+    found = []
+    for label in range(centres.shape[0]):
+        order = [int(at) for at in np.argsort(-near[label], kind="stable") if at != label]
+        same = [at for at in order if group[at] == group[label] != NOISE]
+        found.append(tuple((same or order)[:n]))
+    return found
 
 
 def topics_of(
-    group: NDArray[np.int32], sizes: Sequence[int], counts: NDArray[np.float64], terms: Sequence[str]
+    group: NDArray[np.int32], sizes: Sequence[int], counts: NDArray[np.float64], names: Sequence[str]
 ) -> tuple[Topic, ...]:
-    """Topics with the terms of class TF-IDF over their clusters' counts (k, v) put together."""
-    raise NotImplementedError
+    """Topics in the order of their indices, which are those of `group` (k,) renumbered by their sessions (`sizes` of
+    clusters): see `renumbered`. Their terms are of class TF-IDF over their clusters' counts (k, v) put together, among
+    the clusters that stand alone."""
+    n_topics = int(group.max(initial=NOISE)) + 1
+    together = [counts[group == index].sum(axis=0) for index in range(n_topics)]
+    weights = class_tf_idf(np.array([*together, *counts[group == NOISE]]).reshape(-1, counts.shape[1]))
+    found = []
+    for index in range(n_topics):
+        best = np.argsort(-weights[index], kind="stable")[:30]
+        chosen = diverse([names[at] for at in best], weights[index][best], 5) if best.size else []
+        terms = tuple(names[best[at]] for at in chosen)
+        title = ", ".join(terms[:_TITLE]) or f"topic {index + 1}"
+        clusters = sorted(np.flatnonzero(group == index), key=lambda at: (-sizes[at], at))
+        found.append(Topic(index=index, title=title, terms=terms, clusters=tuple(int(at) for at in clusters)))
+    return tuple(found)
+
+
+def renumbered(group: NDArray[np.int32], sizes: Sequence[int]) -> NDArray[np.int32]:
+    """The same topics, the one of the most sessions first."""
+    n_topics = int(group.max(initial=NOISE)) + 1
+    total = [sum(sizes[at] for at in np.flatnonzero(group == index)) for index in range(n_topics)]
+    rank = {index: place for place, index in enumerate(sorted(range(n_topics), key=lambda one: (-total[one], one)))}
+    return np.array([rank.get(int(index), NOISE) for index in group], dtype=np.int32)

@@ -1,0 +1,1 @@
+"""Which clusters' failures are new or growing, with the error rate of that claim."""

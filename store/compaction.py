@@ -32,10 +32,16 @@ from store.retention import enforce
 
 TARGET_BYTES: Final = 32 << 20
 # Of spans alike, 32 MB hold a million: packing them took 2.8 GB of memory in a soak.
-MOST_ROWS: Final = {"spans": 1 << 16}
+MOST_ROWS: Final = {"spans": 1 << 16, "embeddings": 1 << 14}
 MOST_ROWS_ELSEWHERE: Final = 1 << 19
 MIN_FILES: Final = 8
-SECOND_KEY: Final = {"spans": "trace_id", "turns": "trace_id", "sessions": "session_id"}
+SECOND_KEY: Final = {
+    "spans": "trace_id",
+    "turns": "trace_id",
+    "sessions": "session_id",
+    "embeddings": "session_id",
+    "memberships": "session_id",
+}
 # Old bytes stay this long after a pack: queries that began on the earlier snapshot finish on it.
 GRACE_S: Final = 120
 CHECKPOINT_EVERY: Final = 50

@@ -34,6 +34,7 @@ from core.errors import Conflict, Corrupt, StorageFailed
 from store import checkpoints
 from store.durable import make_folder, replace_durably, sync_folder, write_durably
 from store.log_seal import BLANK, check, check_checkpoint, seal_of, sealed
+from store.schema import ADDED
 
 MAX_TRIES = 100
 LAST: Final = checkpoints.LAST
@@ -62,11 +63,13 @@ class LakeFile:
         return Path(self.relative).stem.rsplit("-", 1)[-1]
 
 
-def _in_use(root: Path) -> bool:
-    """Whether anything was committed to a table of the lake. All of its tables are made before that: one that is not
-    there then was lost, and made anew it would be empty, its files be taken for leftovers."""
+def _in_use(root: Path, table: str) -> bool:
+    """Whether anything was committed to the tables that are made together with `table`. All of them are made before
+    that: one that is not there then was lost, and made anew it would be empty, its files be taken for leftovers. Tables
+    of a later format come to a lake that is in use, so they ask for each other only."""
     logs = (path for path in root.glob("*/_delta_log/*") if path.suffix in (".json", ".parquet"))
-    return any(path.name[:20].isdigit() and int(path.name[:20]) > 0 for path in logs)
+    named = (path for path in logs if table not in ADDED or path.parent.parent.name in ADDED)
+    return any(path.name[:20].isdigit() and int(path.name[:20]) > 0 for path in named)
 
 
 class DeltaLog:
@@ -79,7 +82,8 @@ class DeltaLog:
         self._lock = threading.RLock()
         self._folder_is_durable = self._names_are_durable = False
         if not self._is_there():
-            if _in_use(folder.parent) and not self._is_there():  # asked again: another process may just have made it
+            # Asked again, as another process may just have made it.
+            if _in_use(folder.parent, folder.name) and not self._is_there():
                 raise Corrupt(f"{folder.name}: {self._log} is gone, while other tables of the lake have rows")
             self._create(schema)
         self._load()

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from core.clock import to_datetime
 from core.errors import Corrupt, InvalidInput
 from core.windows import Window
 from store.engine import slot, table_of
@@ -54,7 +55,7 @@ def matrix(frame: pl.DataFrame, dims: int) -> NDArray[np.float32]:
 def write_embeddings(store: TenantStore, rows: pl.DataFrame, *, now_ns: int) -> int:
     """Stores one embedding per row: session_id, at_ns (the session's start), app, embedder (its version), text_hash,
     vector (`packed`); durable on return. Returns how many."""
-    return store.append("embeddings", _stamped(store, rows, now_ns).select(EMBEDDINGS.names).cast(EMBEDDINGS))
+    return store.append("embeddings", stamped(store, rows, now_ns).select(EMBEDDINGS.names).cast(EMBEDDINGS))
 
 
 def known_embeddings(
@@ -68,13 +69,14 @@ def known_embeddings(
     return found.unique("session_id", keep="any").sort("session_id").select(list(_KNOWN)).cast(_KNOWN)  # type: ignore[arg-type]
 
 
-def _stamped(store: TenantStore, rows: pl.DataFrame, now_ns: int) -> pa.Table:
+def stamped(store: TenantStore, rows: pl.DataFrame, now_ns: int) -> pa.Table:
+    """The rows with the tenant, the day of their `at_ns`, and `now_ns` as their `seq`."""
     dates = [partition_date(at_ns) for at_ns in rows["at_ns"].to_list()]
     return rows.with_columns(
         tenant=pl.lit(str(store.tenant)),
         date=pl.Series(dates, dtype=pl.String),
         seq=pl.lit(now_ns, pl.Int64),
-        ingested_at=pl.from_epoch(pl.lit(now_ns // 1000), "us").dt.replace_time_zone("UTC"),  # until it is stored
+        ingested_at=pl.lit(to_datetime(now_ns)),  # until it is stored
     ).to_arrow()
 
 

@@ -28,9 +28,10 @@ from store import aside, leftover, repair, schema
 from store.delta_log import LakeFile
 from store.derive import DERIVED
 from store.lake import Lake
+from store.memberships import user_hash
 
-TABLES: Final = ("spans", "scores", "events", "quarantine", "turns", "sessions")
-REWRITTEN: Final = ("scores", "events", "quarantine", "spans")
+TABLES: Final = ("spans", "scores", "events", "quarantine", "turns", "sessions", "embeddings", "memberships")
+REWRITTEN: Final = ("scores", "events", "quarantine", "embeddings", "memberships", "spans")
 TRIES: Final = 5
 SHORT_ID: Final = 6  # ids below this length are looked for as whole values only, or they would be found everywhere
 _NEEDED: Final = {
@@ -40,6 +41,8 @@ _NEEDED: Final = {
     "quarantine": ["payload", "detail"],
     "turns": ["trace_id", "session_id", "user_id"],
     "sessions": ["session_id", "user_id"],
+    "embeddings": ["session_id"],
+    "memberships": ["session_id", "user_hash"],
 }
 # Field 1 of Span and Span.Link, field 9 of LogRecord; a lookahead, because such bytes may overlap.
 _ID_ON_WIRE: Final = re.compile(rb"(?=[\x0a\x4a]\x10(.{16}))", re.DOTALL)
@@ -246,11 +249,22 @@ def _mask(table: str, rows: pa.Table, subject: Subject, what: Belongings) -> pa.
             in_session = pc.and_(_among(rows, "session_id", what.sessions), pc.is_null(rows.column("trace_id")))
             named = _json_names(rows, ("metadata",), subject)
             return pc.or_(pc.or_(_among(rows, "trace_id", what.traces), in_session), named)
+        case "embeddings":
+            return _among(rows, "session_id", what.sessions)
+        case "memberships":
+            hashes = pa.array(sorted(_hashes(subject)), pa.int64())
+            of_user = pc.is_in(rows.column("user_hash"), value_set=hashes)
+            return pc.or_(_among(rows, "session_id", what.sessions), of_user)
         case "events":
             named = _json_names(rows, ("attributes", "body", "resource"), subject)
             return pc.or_(_among(rows, "trace_id", what.traces), named)
         case _:
             return _payloads(rows, subject, what)
+
+
+def _hashes(subject: Subject) -> set[int]:
+    """The user in memberships, in every spelling."""
+    return {found for form in subject.forms if (found := user_hash(form)) is not None}
 
 
 def _under_a_key(column: pa.ChunkedArray, subject: Subject) -> pa.ChunkedArray:

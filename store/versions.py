@@ -16,7 +16,9 @@ from typing import Final
 from core.errors import Corrupt, InvalidInput, StorageFailed
 from store.durable import replace_durably
 
-FORMAT: Final = 2  # 2: rollups that are packed by the minute and by the hour (store/hours.py)
+# 2: rollups that are packed by the minute and by the hour (store/hours.py). 3: the tables embeddings and memberships,
+# which an earlier release would leave out of an erasure, of retention and of a backup.
+FORMAT: Final = 3
 FILE: Final = "format.json"
 
 

@@ -20,6 +20,7 @@ from clustering.records import NOISE, Labels
 from clustering.words import terms_in
 
 LEAST_USERS: Final = 3  # of a term: fewer could be told by it
+MOST_VOCABULARY: Final = 20_000  # terms, those of most texts: a table of them by cluster is held in memory
 MOST_TERMS: Final = 8  # of a cluster
 _CANDIDATES: Final = 30  # by weight, among which variety is sought
 _CLEARLY: Final = 1.645  # z: more frequent than elsewhere, one-sided at 5%
@@ -61,8 +62,11 @@ def vocabulary(texts: Sequence[str], users: Sequence[str | None]) -> Vocabulary:
         for term in found:
             if len(speakers[term]) < LEAST_USERS:  # more need not be counted
                 speakers[term].add(user)
-    terms = tuple(sorted(term for term, by in speakers.items() if len(by) >= LEAST_USERS))
-    return Vocabulary(terms=terms, present=_presence(said, terms), rare=frozenset(speakers) - frozenset(terms))
+    shown = [term for term, by in speakers.items() if len(by) >= LEAST_USERS]
+    rare = frozenset(speakers) - frozenset(shown)
+    n_texts = Counter(term for found in said for term in found)
+    terms = tuple(sorted(sorted(shown, key=lambda term: (-n_texts[term], term))[:MOST_VOCABULARY]))
+    return Vocabulary(terms=terms, present=_presence(said, terms), rare=rare)
 
 
 def class_counts(found: Vocabulary, labels: Labels, n_classes: int) -> NDArray[np.float64]:

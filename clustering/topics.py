@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from clustering.records import NOISE, Labels, Vectors
-from clustering.terms import class_tf_idf, diverse
+from clustering.terms import class_tf_idf, terms_of
 
 FEWEST: Final = 6  # clusters, from which on there are topics
 _MOST: Final = 24  # topics
@@ -94,17 +94,16 @@ def siblings(centres: Vectors, group: NDArray[np.int32], n: int = 5) -> list[tup
 def topics_of(
     group: NDArray[np.int32], sizes: Sequence[int], counts: NDArray[np.float64], names: Sequence[str]
 ) -> tuple[Topic, ...]:
-    """Topics in the order of their indices, which are those of `group` (k,) renumbered by their sessions (`sizes` of
-    clusters): see `renumbered`. Their terms are of class TF-IDF over their clusters' counts (k, v) put together, among
-    the clusters that stand alone."""
+    """Topics by the index that `group` (k,) gives them, their clusters of most sessions (`sizes`) first. Their terms are
+    those of their clusters' counts (k, v) put together, told from the other topics and the clusters that stand
+    alone."""
     n_topics = int(group.max(initial=NOISE)) + 1
     together = [counts[group == index].sum(axis=0) for index in range(n_topics)]
-    weights = class_tf_idf(np.array([*together, *counts[group == NOISE]]).reshape(-1, counts.shape[1]))
+    stacked = np.array([*together, *counts[group == NOISE]]).reshape(-1, counts.shape[1])
+    weights = class_tf_idf(stacked)
     found = []
     for index in range(n_topics):
-        best = np.argsort(-weights[index], kind="stable")[:30]
-        chosen = diverse([names[at] for at in best], weights[index][best], 5) if best.size else []
-        terms = tuple(names[best[at]] for at in chosen)
+        terms = tuple(term.text for term in terms_of(index, stacked, weights, names, (), n=5))
         title = ", ".join(terms[:_TITLE]) or f"topic {index + 1}"
         clusters = sorted(np.flatnonzero(group == index), key=lambda at: (-sizes[at], at))
         found.append(Topic(index=index, title=title, terms=terms, clusters=tuple(int(at) for at in clusters)))

@@ -1,4 +1,4 @@
-"""What lineage reads and answers: clusters of the registry, clusters just found, and where each stands after the run."""
+"""What lineage reads and answers: clusters of the registry, clusters just found, where each stands after the run."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ class Failure(NamedTuple):
     n_known: int = 0
 
 
+UNKNOWN: Final = Failure()  # of no session it is known whether it failed
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Known:
     """A cluster of the registry as its last run left it, ended ones too: they may come back.
@@ -40,7 +43,7 @@ class Known:
     state: State
     n: int
     of: int
-    failure: Failure = Failure()
+    failure: Failure = UNKNOWN
     last_run_ns: int
     alive: bool = True
     excess: float | None = None
@@ -55,21 +58,25 @@ class Found:
     radius: float
     members: frozenset[str]
     n: int
-    failure: Failure = Failure()
+    failure: Failure = UNKNOWN
     n_new: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """The run itself: sessions that began in [start_ns, at_ns), `n` of them, `n_new` since the run before, and how many
-    of all of them failed. `embedder` is the space of its vectors (`space_of`)."""
+    """The run itself: `n` sessions that began in [start_ns, at_ns), `n_new` of them since the look of the run before
+    (`since_ns`; 0 in the first run), and how many of all failed. `embedder`: the space of its vectors (`space_of`).
+
+    Of a clustering of the residual buffer too, these are figures of the whole window.
+    """
 
     at_ns: int
     start_ns: int
     embedder: str
     n: int
+    since_ns: int = 0
     n_new: int = 0
-    failure: Failure = Failure()
+    failure: Failure = UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clustering.copies import distinct
 from clustering.neighbours import nearest
-from clustering.records import Params, Progress, Vectors, Weights
+from clustering.records import Params, Progress, Vectors
 from clustering.sizes import SEEDED_UP_TO
 
 Places = NDArray[np.float32]  # (n, c)
@@ -21,21 +21,6 @@ _EPOCHS: Final = 200
 _MAP_NEIGHBOURS: Final = 15
 _MAP_MIN_DIST: Final = 0.1
 _BESIDE: Final = 0.003  # of the map's width: how far copies of one row lie apart
-
-
-def weighed(vectors: Vectors, weights: Weights) -> Vectors:
-    """Facets [intent | actions | outcome] (n, 3d) as one direction per row; all zero where all facets are empty.
-
-    Each third is scaled by the root of its weight, so that the cosine of two rows that have all facets is the weighted
-    mean of their facets' cosines. An empty facet takes no part. Raises ValueError for a width that is no multiple of 3.
-    """
-    n, width = vectors.shape
-    if width % 3:
-        raise ValueError(f"facets are three of one width: {width} columns are not")
-    scale = np.sqrt(np.maximum(0.0, np.array([weights.intent, weights.actions, weights.outcome], np.float32)))
-    scaled = (vectors.reshape(n, 3, width // 3) * scale[None, :, None]).reshape(n, width)
-    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.divide(scaled, norms, out=np.zeros_like(scaled), where=norms > 0)
 
 
 def reduce(vectors: Vectors, params: Params, n_components: int, progress: Progress) -> Places:

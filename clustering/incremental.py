@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clustering.lineage_records import Centroid, Found
-from clustering.records import Labels, Vectors
+from clustering.lineage_records import Centroid, Failure, Found
+from clustering.records import NOISE, Labels, Vectors
+from core.errors import InvalidInput
+
+ROWS: Final = 8_192  # vectors compared with all centroids at once: 8192 x 1000 distances are 33 MB
 
 
 class Assigned(NamedTuple):
@@ -20,29 +23,103 @@ class Assigned(NamedTuple):
 
 
 def centroid(vectors: Vectors) -> Centroid:
-    """The mean direction of (n, d) vectors, of length 1; all zero where every vector is."""
-    raise NotImplementedError
+    """The mean direction of (n, d) vectors, of length 1; all zero where they have none."""
+    mean = vectors.mean(axis=0, dtype=np.float64) if len(vectors) else np.zeros(vectors.shape[1])
+    length = float(np.linalg.norm(mean))
+    return np.asarray(mean / length if length > 1e-9 else np.zeros_like(mean), dtype=np.float32)
 
 
 def radius(vectors: Vectors, middle: Centroid, quantile: float = 0.95) -> float:
-    """The cosine distance from `middle` within which `quantile` of the (n, d) members lie."""
-    raise NotImplementedError
+    """The cosine distance from `middle` within which `quantile` of the (n, d) members lie: the smallest such distance
+    of a member, so that at least that many do. 0 for no member."""
+    if not len(vectors):
+        return 0.0
+    apart = _length_one(vectors) @ middle
+    return float(np.clip(1.0 - np.quantile(apart, 1.0 - quantile, method="lower"), 0.0, 2.0))
 
 
 def shapes(
-    vectors: Vectors, labels: Labels, sessions: Sequence[str], *,
-    failed: Sequence[bool | None], new: Sequence[bool] | None = None,
-) -> list[Found]:  # fmt: skip
-    """The clusters of a run as `lineage.match` reads them, in the order of their labels. All of length n; `new`: began
-    since the run before."""
-    raise NotImplementedError
+    vectors: Vectors,
+    labels: Labels,
+    sessions: Sequence[str],
+    *,
+    failed: Sequence[bool | None],
+    new: Sequence[bool] | None = None,
+) -> list[Found]:
+    """The clusters of a run as `lineage.match` reads them, in the order of their labels.
+
+    All have length n; `new`: began since the run before. Raises InvalidInput where lengths differ.
+    """
+    if not len(vectors) == len(labels) == len(sessions) == len(failed) == len(new or sessions):
+        raise InvalidInput("vectors, labels, sessions, failed and new are of the same sessions", field="labels")
+    order = np.argsort(labels, kind="stable")
+    names, starts = np.unique(labels[order], return_index=True)
+    groups = np.split(order, starts[1:])
+    return [
+        _shape(int(name), vectors[rows], [int(row) for row in rows], sessions, failed, new)
+        for name, rows in zip(names, groups, strict=True)
+        if name != NOISE
+    ]
 
 
 def assign(vectors: Vectors, centroids: Vectors, radii: NDArray[np.float32]) -> Assigned:
-    """Of each of (n, d) vectors the cluster (of k centroids, radii (k,)) within whose radius it lies deepest."""
-    raise NotImplementedError
+    """Of each of (n, d) vectors the cluster (of k centroids, radii (k,)) within whose radius it lies deepest.
+
+    Deepest: the smallest d / r of the cosine distance d and the radius r, so that a tight cluster beside a wide one
+    keeps its own, and what lies just outside it may be the wide one's. Confidence is the mean of the depth 1 - d / r
+    and of the margin 1 - d / d2, d2 the distance to the next nearest other centroid. Vectors need not have length 1;
+    one that is all zero, and one that is not finite, is assigned nowhere. Raises InvalidInput where dimensions differ.
+    """
+    if len(centroids) and vectors.shape[1] != centroids.shape[1]:
+        raise InvalidInput(
+            f"vectors of {vectors.shape[1]} dimensions for centroids of {centroids.shape[1]}: another embedder, or "
+            "other weights; run the clustering with the present ones",
+            field="vectors",
+        )
+    index = np.full(len(vectors), NOISE, dtype=np.int32)
+    confidence = np.zeros(len(vectors), dtype=np.float32)
+    for start in range(0, len(vectors) if len(centroids) else 0, ROWS):
+        here = slice(start, start + ROWS)
+        index[here], confidence[here] = _deepest(vectors[here], centroids, radii)
+    return Assigned(index, confidence)
 
 
 def waiting(vectors: Vectors, index: Labels) -> NDArray[np.bool_]:
     """Who goes to the residual buffer: assigned nowhere, and not all zero (an empty session fits nowhere ever)."""
-    raise NotImplementedError
+    return np.asarray((index == NOISE) & vectors.any(axis=1))
+
+
+def _shape(
+    label: int, vectors: Vectors, rows: list[int], sessions: Sequence[str], failed: Sequence[bool | None],
+    new: Sequence[bool] | None,
+) -> Found:  # fmt: skip
+    middle = centroid(vectors)
+    told = [failed[row] for row in rows if failed[row] is not None]
+    return Found(
+        label=label, centroid=middle, radius=radius(vectors, middle), members=frozenset(sessions[row] for row in rows),
+        n=len(rows), failure=Failure(sum(map(bool, told)), len(told)),
+        n_new=sum(new[row] for row in rows) if new is not None else 0,
+    )  # fmt: skip
+
+
+def _deepest(vectors: Vectors, centroids: Vectors, radii: NDArray[np.float32]) -> tuple[Labels, NDArray[np.float32]]:
+    apart = np.maximum(1.0 - _length_one(vectors) @ centroids.T, 0.0)
+    # Rounding: a session said twice must lie within the radius 0 of the cluster of its likes.
+    relative = (apart - 1e-6) / np.maximum(radii, 1e-6)
+    at = relative.argmin(axis=1)
+    every = np.arange(len(vectors))
+    own, depth = apart[every, at], relative[every, at]
+    apart[every, at] = np.inf
+    other = apart.min(axis=1) if len(centroids) > 1 else np.ones(len(vectors), dtype=np.float32)
+    margin = np.clip(1.0 - own / np.maximum(other, 1e-6), 0.0, 1.0)
+    inside = (depth <= 1.0) & vectors.any(axis=1)
+    sure = (np.clip(1.0 - depth, 0.0, 1.0) + margin) / 2
+    return (
+        np.where(inside, at, NOISE).astype(np.int32),
+        np.where(inside, sure, 0.0).astype(np.float32),
+    )
+
+
+def _length_one(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)

@@ -94,8 +94,8 @@ def siblings(centres: Vectors, group: NDArray[np.int32], n: int = 5) -> list[tup
 def topics_of(
     group: NDArray[np.int32], sizes: Sequence[int], counts: NDArray[np.float64], names: Sequence[str]
 ) -> tuple[Topic, ...]:
-    """Topics by the index that `group` (k,) gives them, their clusters of most sessions (`sizes`) first. Their terms are
-    those of their clusters' counts (k, v) put together, told from the other topics and the clusters that stand
+    """Topics by the index that `group` (k,) gives them, their clusters of most sessions (`sizes`) first. Their terms
+    are those of their clusters' counts (k, v) put together, told from the other topics and the clusters that stand
     alone."""
     n_topics = int(group.max(initial=NOISE)) + 1
     together = [counts[group == index].sum(axis=0) for index in range(n_topics)]

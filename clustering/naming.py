@@ -79,6 +79,27 @@ def name(
     progress(STAGE, 0, max(k, 1))
     if not k:
         return Names(clusters=(), topics=())
+    drafts, topics = _drafted(frame, vectors, labels, confidence)
+    told = titled(
+        drafts,
+        embed=embed,
+        model=model,
+        known=known or {},
+        rng=rng,
+        nonce=nonce,
+        done=lambda n, total: progress(STAGE, k * n // (total + 1), k),
+    )
+    progress(STAGE, k, k)
+    topic_of = {label: topic.index for topic in topics for label in topic.clusters}
+    named = tuple(_named(drafts, label, title, topic_of.get(label)) for label, title in enumerate(told.titles))
+    return Names(clusters=named, topics=topics, n_asked=told.n_asked, cost_usd=told.cost_usd)
+
+
+def _drafted(
+    frame: pl.DataFrame, vectors: Vectors, labels: Labels, confidence: NDArray[np.float32]
+) -> tuple[Drafts, tuple[Topic, ...]]:
+    """All that needs no model."""
+    k = int(labels.max()) + 1
     rows = [np.flatnonzero(labels == label) for label in range(k)]
     sizes = [one.size for one in rows]
     words, counts = _counted(frame, labels, rows)
@@ -95,19 +116,7 @@ def name(
         siblings=near,
         rare=words.rare,
     )
-    told = titled(
-        drafts,
-        embed=embed,
-        model=model,
-        known=known or {},
-        rng=rng,
-        nonce=nonce,
-        done=lambda n, total: progress(STAGE, k * n // (total + 1), k),
-    )
-    progress(STAGE, k, k)
-    topics = topics_of(group, sizes, counts, words.terms)
-    named = tuple(_named(drafts, label, title, int(group[label])) for label, title in enumerate(told.titles))
-    return Names(clusters=named, topics=topics, n_asked=told.n_asked, cost_usd=told.cost_usd)
+    return drafts, topics_of(group, sizes, counts, words.terms)
 
 
 def _counted(
@@ -127,7 +136,7 @@ def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return rows if rows.size <= most else rows[np.linspace(0, rows.size - 1, most).astype(np.int64)]
 
 
-def _named(drafts: Drafts, label: int, title: Title, topic: int) -> Named:
+def _named(drafts: Drafts, label: int, title: Title, topic: int | None) -> Named:
     return Named(
         label=label,
         title=title.text,
@@ -135,7 +144,7 @@ def _named(drafts: Drafts, label: int, title: Title, topic: int) -> Named:
         sentence=title.sentence,
         terms=drafts.terms[label],
         exemplars=drafts.shown[label],
-        topic=None if topic == NOISE else topic,
+        topic=topic,
         siblings=drafts.siblings[label],
         auc=title.auc,
         refused=title.refused,

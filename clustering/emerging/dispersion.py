@@ -7,9 +7,8 @@ deviation of 0, 1/2 or 1, or, one in 500, anywhere: a cluster that grew once in 
 little. All of it is summed over a grid, so what is not known of phi stays in the prediction instead of being set to an
 estimate.
 
-Now takes no part: a failure that grows now cannot hide itself by raising phi; but with one week of history
-there is nothing else to learn from, and then one in
-twenty may be outlying.
+Now takes no part: a failure that grows now cannot hide itself by raising phi; but with one week of history there is
+nothing else to learn from, and then one in twenty may be outlying.
 """
 
 from __future__ import annotations

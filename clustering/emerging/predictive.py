@@ -2,10 +2,10 @@
 
 Of X now and H before, X + H = n given, the rate cancels: where both are Poisson, X is binomial (the C-test;
 Przyborowski, Wilenski 1940, Biometrika 31:313); where both are negative binomial with one dispersion and equal
-exposures, it is beta-binomial with 1 / phi and m / phi, the exact test of Robinson, Smyth 2008 (Biostatistics 9:321). So
-one test serves both, without a switch between them, and there is no rate to estimate from few weeks. With unequal exposures, or against
-a ratio other than 1, a little of the rate stays; it is set to its estimate from n. What is not known of phi is summed
-over: the answer is the predictive probability of Gamma-Poisson counts.
+exposures, it is beta-binomial with 1 / phi and m / phi, the exact test of Robinson, Smyth 2008 (Biostatistics 9:321).
+So one test serves both, without a switch between them, and there is no rate to estimate from few weeks. With unequal
+exposures, or against a ratio other than 1, a little of the rate stays; it is set to its estimate from n. What is not
+known of phi is summed over: the answer is the predictive probability of Gamma-Poisson counts.
 """
 
 from __future__ import annotations

@@ -1,0 +1,268 @@
+"""One run: sessions read, embedded, clustered, named, matched to the registry, and written down.
+
+Embeddings are kept as they are made, so that a run that was killed goes on behind them; the later stages give the same
+again. Who is where is written to the lake first, then all else in one transaction of the control database: a process
+killed between the two does both again.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from clustering import naming
+from clustering.density import cluster
+from clustering.embedders import table
+from clustering.embedders.embedding import weighted
+from clustering.embedders.protocol import Embedder, Place
+from clustering.facets import facets
+from clustering.incremental import shapes
+from clustering.lineage import match
+from clustering.lineage_records import Failure, Known, Lineage, Look, space_of
+from clustering.model import ModelAccess
+from clustering.params import params_of
+from clustering.records import NOISE, Clustered, Labels, Params, Vectors
+from clustering.reduction import map_of
+from clustering.registry import event_of, known_of, record_of
+from clustering.service_embeddings import embedded
+from clustering.service_profile import Profiles, profiles_of
+from clustering.stability import stability
+from clustering.stages import Stages, quiet
+from clustering.titles import Title, TitleBy
+from clustering.written import memberships, said_of
+from core.clock import Clock
+from core.errors import Conflict
+from evaluators.online.service import last_seqs
+from store.control.cluster_records import ClusterRecord, ClusterRunRecord, Concluded, Scope
+from store.control.control import Control
+from store.memberships import newest_memberships, write_memberships
+from store.tenant import TenantStore
+
+_TRIES: Final = 5  # at giving numbers, where another run gives some, too
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What a run works with. `place` says where embedders keep what they learned; `model` None: terms name clusters."""
+
+    control: Control
+    store: TenantStore
+    place: Place
+    model: ModelAccess | None
+    clock: Clock
+    monotonic: Callable[[], float]
+    stopping: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """The sessions of a run: facets, vectors (n, 3d) by which they are compared, and the space that these are of."""
+
+    frame: pl.DataFrame
+    vectors: Vectors
+    embedder: Embedder
+    space: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """What clustering found: labels, their stability (k,), places on the map (n, 2)."""
+
+    clustered: Clustered
+    stability: Sequence[float | None]
+    places: Vectors
+
+
+def carry_out(run: ClusterRunRecord, means: Means) -> ClusterRunRecord:
+    """Works on a run that its caller has taken, to its end; as it ended.
+
+    Raises Cancelled where it was ended from outside, Conflict where another process has it by now, and what embedders
+    raise (InvalidInput, EmbedderFailed, DimensionChanged), StorageFailed, Corrupt.
+    """
+    stages = Stages(_noting(run, means), means.monotonic, means.stopping)
+    marks = last_seqs(means.store)  # sessions that come from now on are not in this run
+    match run.scope:
+        case Scope.WINDOW:
+            return over_window(run, means, stages, marks)
+        case Scope.WAITING:
+            from clustering.service_waiting import over_waiting
+
+            return over_waiting(run, means, stages)
+
+
+def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapping[int, int]) -> ClusterRunRecord:
+    """Every session of the window."""
+    params = params_of(run.params)
+    read = read_sessions(run, params, means, stages)
+    placed = _placed(read, params, stages)
+    registry = means.control.clusters(run.tenant, run.app)
+    lineage = _lineage(run, read, placed.clustered.given, registry, means, stages)
+    known = {one.cluster_id: one for one in registry}
+    names = naming.name(
+        read.frame,
+        read.vectors,
+        placed.clustered.given,
+        placed.clustered.confidence,
+        rng=np.random.default_rng(params.seed),
+        progress=stages,
+        embed=lambda texts: read.embedder.embed(texts, quiet),
+        model=means.model,
+        known=_titles(lineage, known),
+    )
+    profiles = profiles_of(means.store, run, read.frame, placed.clustered.given, stages)
+    stages("write", 0, 2)
+    now = means.clock()
+    write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
+    stages("write", 1, 2)
+    made = _records(run, read, placed, lineage, names, profiles, known, now)
+    ended = replace(
+        run, embedder=read.embedder.version, used=_plain(placed.clustered.used), n_sessions=read.frame.height,
+        n_clusters=len(lineage.given), n_noise=int((placed.clustered.labels == NOISE).sum()),
+        stages=stages.records, peak_bytes=peak_bytes(),
+    )  # fmt: skip
+    done = Concluded(
+        run=ended, clusters=tuple(made), events=tuple(event_of(one) for one in lineage.events), marks=marks,
+        told={"run_at_ns": now, "space": read.space, "n_waiting": 0, "params": dict(run.params)},
+    )  # fmt: skip
+    return means.control.conclude_cluster_run(done, n_tries=run.n_tries)
+
+
+def read_sessions(
+    run: ClusterRunRecord, params: Params, means: Means, stages: Stages, session_ids: Sequence[str] | None = None
+) -> Read:
+    """The sessions of a run with their vectors; embeddings that were not there are, when this returns."""
+    stages("read", 0, 0)
+    frame = facets(means.store, run.app, run.window, session_ids=session_ids, failure=run.failure)
+    stages("read", frame.height, frame.height)
+    whole = run.scope is Scope.WINDOW
+    found = table.prepared(params.embedder, means.place, frame, stages) if whole else None
+    embedder = found or table.current(params.embedder, means.place)
+    if embedder is None:
+        raise Conflict(f"nothing was fitted to the sessions of {run.app[:80]} yet; run over a window first")
+    vectors = embedded(means.store, run.app, run.window, frame, embedder, now_ns=means.clock, progress=stages)
+    return Read(
+        frame=frame,
+        vectors=weighted(vectors, params.weights),
+        embedder=embedder,
+        space=space_of(embedder.version, params.weights),
+    )
+
+
+def numbered(control: Control, run: ClusterRunRecord, matched: Callable[[int], Lineage]) -> Lineage:
+    """The lineage that `matched` gives from the next free number on, which is taken then. Raises Conflict where others
+    took numbers each time."""
+    for _ in range(_TRIES - 1):
+        first = control.next_cluster_number(run.tenant)
+        lineage = matched(first)
+        try:
+            if lineage.next_number > first:
+                control.claim_cluster_numbers(run.tenant, first, lineage.next_number)
+        except Conflict:
+            continue
+        return lineage
+    raise Conflict("other runs gave numbers to clusters at the same time; it is tried again")
+
+
+def peak_bytes() -> int:
+    """The most memory that this process held until now."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # KiB on Linux
+
+
+def _noting(run: ClusterRunRecord, means: Means) -> Callable[[tuple[Any, ...]], bool]:
+    def note(stages: tuple[Any, ...]) -> bool:
+        noted = means.control.note_cluster_run(run.tenant, run.run_id, stages, run.n_tries, peak_bytes=peak_bytes())
+        return not noted.status.ended
+
+    return note
+
+
+def _placed(read: Read, params: Params, stages: Stages) -> Placed:
+    found = cluster(read.vectors, params, stages)
+    rng = np.random.default_rng(params.seed)
+    sure = stability(read.vectors, found, params, rng, stages) if found.n_clusters and params.n_resamples else []
+    kept = [None if np.isnan(one) else round(float(one), 4) for one in sure] or [None] * found.n_clusters
+    return Placed(clustered=found, stability=kept, places=map_of(read.vectors, params.seed, stages))
+
+
+def _lineage(
+    run: ClusterRunRecord, read: Read, labels: Labels, registry: Sequence[ClusterRecord], means: Means, stages: Stages
+) -> Lineage:
+    stages("lineage", 0, 1)
+    frame = read.frame
+    line = means.control.cluster_app(run.tenant, run.app)
+    since = None if line is None else int(line.told.get("run_at_ns", 0))
+    new = None if since is None else (frame["start_ns"] >= since).to_list()
+    failed = frame["failed"].to_list()
+    found = shapes(read.vectors, labels, frame["session_id"].to_list(), failed=failed, new=new)
+    known: list[Known] = known_of(registry, newest_memberships(means.store, run.app, run.window)) if registry else []
+    look = Look(
+        at_ns=run.end_ns,
+        start_ns=run.start_ns,
+        embedder=read.space,
+        n=frame.height,
+        n_new=sum(new or ()),
+        failure=failures(failed),
+    )
+    made = numbered(means.control, run, lambda first: match(known, found, look=look, next_number=first))
+    stages("lineage", 1, 1)
+    return made
+
+
+def failures(failed: Sequence[bool | None]) -> Failure:
+    """How many failed, of how many that are known."""
+    told = [one for one in failed if one is not None]
+    return Failure(sum(told), len(told))
+
+
+def _titles(lineage: Lineage, known: Mapping[str, ClusterRecord]) -> dict[int, Title]:
+    """Titles of a model that clusters of this run bore before."""
+    found = {}
+    for label, cluster_id in lineage.given.items():
+        said = known[cluster_id].said if cluster_id in known else {}
+        if said.get("title_by") == TitleBy.MODEL.value:
+            found[label] = Title(
+                text=said["title"], by=TitleBy.MODEL, sentence=said.get("sentence"), auc=said.get("auc")
+            )
+    return found
+
+
+def _records(
+    run: ClusterRunRecord,
+    read: Read,
+    placed: Placed,
+    lineage: Lineage,
+    names: naming.Names,
+    profiles: Profiles,
+    known: Mapping[str, ClusterRecord],
+    now_ns: int,
+) -> list[ClusterRecord]:
+    starts = read.frame["start_ns"].to_numpy()
+    made = []
+    for one in lineage.standings:
+        said, seen = None, None
+        if one.label is not None:
+            own = starts[placed.clustered.given == one.label]
+            seen = (int(own.min()), int(own.max()))
+            said = said_of(one.label, names, lineage.given, placed.stability[one.label], profiles, read.frame, placed)
+        made.append(record_of(one, known.get(one.cluster_id), run=run, said=said, seen=seen, now_ns=now_ns))
+    return made
+
+
+def _plain(used: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of numpy as those of JSON."""
+    return {name: value.item() if isinstance(value, np.generic) else _listed(value) for name, value in used.items()}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [one.item() if isinstance(one, np.generic) else one for one in value]
+    return value

@@ -35,7 +35,7 @@ from clustering.service_profile import Profiles, profiles_of
 from clustering.stability import stability
 from clustering.stages import Stages, quiet
 from clustering.titles import Title, TitleBy
-from clustering.written import memberships, said_of
+from clustering.written import memberships, said_in_words
 from core.clock import Clock
 from core.errors import Conflict
 from evaluators.online.service import last_seqs
@@ -128,7 +128,10 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
     )  # fmt: skip
     done = Concluded(
         run=ended, clusters=tuple(made), events=tuple(event_of(one) for one in lineage.events), marks=marks,
-        told={"run_at_ns": now, "space": read.space, "n_waiting": 0, "params": dict(run.params)},
+        told={
+            "run_at_ns": now, "space": read.space, "params": dict(run.params), "failure": run.failure, "placed": {},
+            "stale": False,
+        },
     )  # fmt: skip
     return means.control.conclude_cluster_run(done, n_tries=run.n_tries)
 
@@ -248,9 +251,10 @@ def _records(
     for one in lineage.standings:
         said, seen = None, None
         if one.label is not None:
-            own = starts[placed.clustered.given == one.label]
-            seen = (int(own.min()), int(own.max()))
-            said = said_of(one.label, names, lineage.given, placed.stability[one.label], profiles, read.frame, placed)
+            mine = placed.clustered.given == one.label
+            seen = (int(starts[mine].min()), int(starts[mine].max()))
+            sure = placed.stability[one.label]
+            said = said_in_words(one.label, names, lineage.given, sure, profiles, read.frame, mine)
         made.append(record_of(one, known.get(one.cluster_id), run=run, said=said, seen=seen, now_ns=now_ns))
     return made
 

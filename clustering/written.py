@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from clustering.naming import Names
 from clustering.records import NOISE
@@ -50,19 +51,19 @@ def memberships(
     )
 
 
-def said_of(
+def said_in_words(
     label: int,
     names: Names,
     given: Mapping[int, str],
     stability: float | None,
     profiles: Profiles,
     frame: pl.DataFrame,
-    placed: Placed,
+    mine: NDArray[np.bool_],
 ) -> dict[str, Any]:
-    """What the registry keeps of a cluster of this run: names, stability, figures, profile."""
+    """What the registry keeps of a cluster of a run: names, stability, figures, profile. `mine` (n,): its sessions."""
     named = next(one for one in names.clusters if one.label == label)
     topic = None if named.topic is None else {"id": f"T{named.topic + 1}", "title": names.topics[named.topic].title}
-    own = frame.filter(pl.Series(placed.clustered.given == label))
+    own = frame.filter(pl.Series(mine))
     releases = own["release"].drop_nulls().value_counts(sort=True).head(_MOST_RELEASES)
     cost = own["cost_usd"].mean()
     return {

@@ -135,11 +135,13 @@ class Clustering(Transactions):
             _same_try(run, n_tries)
             now = self._clock()
             self._write_clusters(connection, of.tenant, of.run_id, done.clusters, done.events)
+            before = cluster_rows.app(connection, of.tenant, of.app)
+            told = {**({} if before is None else before.told), **done.told}
             if done.marks is not None:
-                before = cluster_rows.app(connection, of.tenant, of.app)
-                told = {**({} if before is None else before.told), **done.told}
                 line = ClusterAppRecord(tenant=of.tenant, app=of.app, run_id=of.run_id, marks=done.marks, told=told)
                 cluster_rows.put_app(connection, line)
+            elif before is not None:
+                cluster_rows.put_app(connection, replace(before, told=told))
             ended = replace(of, status=RunStatus.DONE, ended_at_ns=now, owner=None, lease_until_ns=None)
             after = {"n_sessions": of.n_sessions, "n_clusters": of.n_clusters, "n_noise": of.n_noise}
             self._audit(connection, None, of.tenant, "clusters.found", f"cluster_run/{of.run_id}", after)

@@ -69,4 +69,5 @@ _NEGATIONS: Final = (
 )
 
 FUNCTION_WORDS: Final = frozenset(word for said in _BY_LANGUAGE.values() for word in said.split())
+PARTICLES: Final = frozenset({"up", "down", "out", "off", "back"})  # that make another verb: top up, log out
 NEGATIONS: Final = frozenset(_NEGATIONS.split())  # say nothing alone and much before another word

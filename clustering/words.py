@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Final
 
-from clustering.function_words import FUNCTION_WORDS, NEGATIONS
+from clustering.function_words import FUNCTION_WORDS, NEGATIONS, PARTICLES
 
 LONGEST: Final = 30  # characters of a word; what is longer is an id, an address or base64
 MOST_DIGITS: Final = 3  # of a word; what has more is a number of an order, a card or a person
@@ -66,15 +66,17 @@ def words(text: str) -> list[str]:
 
 
 def terms_in(text: str) -> set[str]:
-    """Words that are no function words, and pairs of neighbours that neither begin nor end with one; a pair may begin
-    with a negation."""
+    """Words that are no function words, and pairs of neighbours that neither begin nor end with one; but a pair may
+    begin with a negation and end with an English particle."""
     found: set[str] = set()
     for phrase in phrases(text):
         told = [word not in FUNCTION_WORDS and word not in NEGATIONS for word in phrase]
         found |= {word for word, says in zip(phrase, told, strict=True) if says}
         for n in range(len(phrase) - 1):
-            if told[n + 1] and (told[n] or phrase[n] in NEGATIONS) and phrase[n] != phrase[n + 1]:
-                found.add(f"{phrase[n]} {phrase[n + 1]}")
+            first, last = phrase[n], phrase[n + 1]
+            begins = told[n] or (first in NEGATIONS and told[n + 1])
+            if begins and (told[n + 1] or last in PARTICLES) and first != last:
+                found.add(f"{first} {last}")
     return found
 
 

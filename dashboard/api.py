@@ -87,6 +87,14 @@ class Api:
         patience = _TIMEOUT if timeout_s is None else httpx.Timeout(timeout_s, connect=3.0)
         return self._answer(lambda: self._http.post(f"/api/v1{path}", json=body, timeout=patience))
 
+    def put(self, path: str, body: Row) -> Row:
+        """The JSON object that PUT `/api/v1` + `path` answers. Raises `ApiFailure`."""
+        return self._answer(lambda: self._http.put(f"/api/v1{path}", json=body))
+
+    def delete(self, path: str) -> None:
+        """DELETE `/api/v1` + `path`. Raises `ApiFailure`."""
+        self._answer(lambda: self._http.delete(f"/api/v1{path}"))
+
     def _answer(self, ask: Callable[[], httpx.Response]) -> Row:
         try:
             response = ask()
@@ -98,6 +106,8 @@ class Api:
             raise Unreachable(f"{self.url}: {error or type(error).__name__}") from error
         if not response.is_success:
             raise _failure(response)
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return {}
         try:
             answer = response.json()
         except ValueError as error:
@@ -149,6 +159,18 @@ class Api:
     def session(self, session_id: str, *, limit: int, cursor: str | None = None) -> Row:
         """The session with its first `limit` turns in order."""
         return self.get(f"/sessions/{_segment(session_id)}", {"limit": limit, "cursor": cursor})
+
+    def sessions(self, ids: Sequence[str], *, limit: int) -> list[Row | None]:
+        """Several sessions, asked for at the same time, each with its first `limit` turns; None for one that is gone."""
+
+        def one(session_id: str) -> Row | None:
+            try:
+                return self.session(session_id, limit=limit)
+            except NotFound:
+                return None
+
+        with ThreadPoolExecutor(max_workers=min(6, len(ids) or 1)) as pool:
+            return list(pool.map(one, ids))
 
     def run(self, run_id: str) -> Row:
         """An evaluation run: how far it is, and its figures once it is over."""
@@ -203,6 +225,10 @@ class Api:
         """The path of an app's open or newest rollout (or of that with this id), or of what is below it."""
         path = "/".join(["/rollouts", *(_segment(part) for part in (app, *parts))])
         return f"{path}?id={_segment(rollout_id)}" if rollout_id else path
+
+    def cluster_path(self, cluster_id: str, *parts: str) -> str:
+        """The path of a cluster, or of what is below it."""
+        return "/".join(["/clusters", *(_segment(part) for part in (cluster_id, *parts))])
 
     def queue_path(self, name: str, *parts: str) -> str:
         """The path of a label queue, or of what is below it."""

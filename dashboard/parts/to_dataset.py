@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import streamlit as st
@@ -29,8 +30,9 @@ def _names(_api: Api) -> list[str]:
     return [str(one["name"]) for one in _api.page("/datasets", {}).items]
 
 
-def offer(kind: str, target: str, app: object) -> None:
-    """A button that opens the choice of a dataset, and there one that adds. `kind` is sessions or traces."""
+def offer(kind: str, target: str, app: object, *, several: Sequence[str] = ()) -> None:
+    """A button that opens the choice of a dataset, and there one that adds. `kind` is sessions or traces. `several`:
+    these are added, and `target` only names the button."""
     with st.popover("Add to dataset", icon=":material/playlist_add:"):
         try:
             known = _names(states.api())
@@ -56,12 +58,13 @@ def offer(kind: str, target: str, app: object) -> None:
             help="For a conversation that went well: the agent's last message is the expected one.",
         )
         if st.button("Add", type="primary", icon=":material/add:", key=f"to-dataset-{target}") and name:
-            _add(str(name), kind, target, expects=expects)
+            _add(str(name), kind, target, several or (target,), expects=expects)
         _told(target)
 
 
-def _add(name: str, kind: str, target: str, *, expects: bool) -> None:
-    body = {kind: [target], "with_answer": expects, "create": True, "note": f"from the page of the {kind[:-1]}"}
+def _add(name: str, kind: str, target: str, targets: Sequence[str], *, expects: bool) -> None:
+    where = f"the page of the {kind[:-1]}" if len(targets) == 1 else "the map of clusters"
+    body = {kind: list(targets), "with_answer": expects, "create": True, "note": f"from {where}"}
     try:
         done = states.api().add_examples(name, body)
     except NotAllowed:
@@ -76,7 +79,8 @@ def _add(name: str, kind: str, target: str, *, expects: bool) -> None:
     st.session_state[_LAST] = name
     if done["n_added"]:
         size = human.plural(int(done["n_examples"]), "example")
-        said = f"Added: version {done['version']} has {size}."
+        n = f"{done['n_added']:,} of them. Version" if len(targets) > 1 else "version"
+        said = f"Added: {n} {done['version']} has {size}."
     else:
         said = f"It is in version {done['version']} already."
     st.session_state[f"to-dataset-told-{target}"] = (said, name)

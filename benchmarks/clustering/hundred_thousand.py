@@ -5,8 +5,9 @@ python -m benchmarks.clustering.hundred_thousand [--rows 100000] [--limit 360]
 Two sets. planted: 150 groups with sizes by Zipf and 15% noise on the sphere, so the truth is known. texts: requests of
 banking77 and clinc150 embedded by MiniLM, filled up with points between two of one intent, so that groups overlap as
 real ones do; ours names the clusters by their terms there as well. Each method runs in a process of its own that reads
-the vectors from disk; its seconds are from the call to the end, `whole_s` those of the process with imports, `peak_mib` its greatest resident memory. The
-published pipeline is BERTopic's: UMAP(15 neighbours, 5 dimensions, cosine, no seed), HDBSCAN(smallest cluster 10).
+the vectors from disk; `s` are seconds from the call to its end, `whole_s` those of the process with its imports,
+`peak_mib` its greatest resident memory. The published pipeline is BERTopic's: UMAP(15 neighbours, 5 dimensions, cosine,
+no seed), HDBSCAN(smallest cluster 10); on the same places fast-hdbscan before it.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ def child(method: str, folder: Path, truth: Labels, limit: float) -> Told:
     began = time.perf_counter()
     try:
         done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return {"not_done_in_s": limit}
+    except subprocess.TimeoutExpired as late:
+        told = (late.stdout or b"").decode().splitlines()
+        return {"not_done_in_s": limit} | (json.loads(told[-1]) if told else {})
     whole = time.perf_counter() - began
     labels = np.load(folder / f"{method}.npy")
     inside = truth >= 0
@@ -146,13 +148,18 @@ def named(found: Clustered, vectors: Vectors, folder: Path) -> None:
 
 def published(vectors: Vectors, stages: dict[str, float], began: float) -> Labels:
     """UMAP and HDBSCAN with the arguments BERTopic gives them where its user gives none."""
+    import fast_hdbscan
     import hdbscan
     import umap
 
     places = umap.UMAP(n_neighbors=15, n_components=5, min_dist=0.0, metric="cosine").fit_transform(vectors)
     stages["umap_s"] = round(time.perf_counter() - began, 1)
+    fast_hdbscan.HDBSCAN(min_cluster_size=10).fit(places)
+    stages["fast_hdbscan_s"] = round(time.perf_counter() - began - stages["umap_s"], 1)
+    print(json.dumps({"stages": stages}), flush=True)  # what is known if the time is up before the end
+    second = time.perf_counter()
     model = hdbscan.HDBSCAN(min_cluster_size=10, prediction_data=True).fit(places)
-    stages["hdbscan_s"] = round(time.perf_counter() - began - stages["umap_s"], 1)
+    stages["hdbscan_s"] = round(time.perf_counter() - second, 1)
     return np.asarray(model.labels_, np.int32)
 
 

@@ -43,7 +43,7 @@ _LIGHT: Final = (
     *("tenant", "seq", "trace_id", "span_id", "parent_span_id", "name", "kind", "start_ns", "duration_ns"),
     *("status_code", "status_message", "error_type", "app", "release", "variant", "environment", "user_id"),
     *("session_id", "finish_reasons", "tool_name", "tool_call_id", "input_tokens", "output_tokens", "usage_counted"),
-    *("ttft_ms", "cost_usd", "documents"),
+    *("ttft_ms", "cost_usd", "documents", "model_request"),
 )
 _OWNERS: Final = {"target": pl.String, "trace_id": pl.String, "turn": pl.Int64}
 _MESSAGES: Final = {

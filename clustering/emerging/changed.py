@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 import polars as pl
 from scipy import stats
 
 from clustering.emerging.records import Change
 
-FEWEST: int = 5  # failing sessions before, to be held against
+FEWEST: Final = 5  # failing sessions before, to be held against
 
 
 def changed(
@@ -35,6 +36,23 @@ def changed(
     z = float(stats.norm.isf((1 - level) / 2 / len(rows)))
     found = [one for row in rows if (one := _change(row, totals[row["kind"]], z)) is not None and one.low > 0]
     return tuple(sorted(found, key=lambda one: (-one.low, one.kind, one.name))[:most])
+
+
+def counted_levels(
+    sessions: pl.DataFrame, levels: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, tuple[int, int, int]]]:
+    """What `changed` takes, of `sessions` (session_id, part: before, after or rest) and `levels` (session_id, kind,
+    name, at_ns: the session's start), a row for each level that a session has.
+
+    `at_ns` is the first start among all rows of `levels`, which may hold sessions of no part.
+    """
+    rows = levels.join(sessions, on="session_id").unique(["session_id", "kind", "name"])
+    first = levels.group_by("kind", "name").agg(at_ns=pl.col("at_ns").min())
+    parts = [(pl.col("part") == part).sum().cast(pl.Int64).alias(part) for part in ("before", "after", "rest")]
+    counts = rows.group_by("kind", "name").agg(parts).join(first, on=["kind", "name"]).sort("kind", "name")
+    known = rows.unique(["session_id", "kind"]).group_by("kind").agg(parts)
+    totals = {kind: (before, after, rest) for kind, before, after, rest in known.iter_rows()}
+    return counts, totals
 
 
 def _change(row: Mapping[str, object], total: tuple[int, int, int], z: float) -> Change | None:

@@ -46,10 +46,10 @@ def counted(
     """Counts of the `days` days before `end` (exclusive) against `n_periods` periods of as many days before those.
 
     `daily` has cluster_id (null: noise), day (YYYY-MM-DD), n_failed and n_known: store.memberships.daily_counts of
-    these days and, as exposure, of the whole app. A session counts where it is known whether it failed, so that outcomes
-    that begin to be recorded are no growth. Clusters are those of `first_seen_ns`, with 0 where they have no row, but
-    for `born`, which bring their own counts. `n_users` are the distinct users that failed now. Raises InvalidInput
-    where the history of one born is not as long.
+    these days and, as exposure, of the whole app. A session counts where it is known whether it failed, so that
+    outcomes that begin to be recorded are no growth. Clusters are those of `first_seen_ns`, with 0 where they have
+    no row, but for `born`, which bring their own counts. `n_users` are the distinct users that failed now. Raises
+    InvalidInput where the history of one born is not as long.
     """
     names = sorted(set(first_seen_ns) - {one.cluster_id for one in born})
     placed = _placed(daily, end, days, n_periods)

@@ -45,7 +45,9 @@ class Pair:
 
     @property
     def ratio(self) -> float:
-        """Rate now by rate before; with 1/2 added to both counts where before is 0."""
+        """Rate now by rate before; with 1/2 added to both counts where before is 0, but for 0 now."""
+        if self.now == 0:
+            return 0.0
         add = 0.0 if self.before else 0.5
         return (self.now + add) / self.exposure_now / ((self.before + add) / self.exposure)
 
@@ -82,21 +84,28 @@ def tails(pair: Pair, ratio: float = 1.0) -> tuple[float, float]:
     is where days vary independently, and on the safe side where they do not.
     """
     n = pair.now + pair.before
+    if n == 0:
+        return 1.0, 1.0
     rate = n / (ratio * pair.exposure_now + pair.exposure)
-    x = np.arange(n + 1)
     size_now, size_before = pair.length_now / pair.phi[:, None], pair.periods / pair.phi[:, None]
-    logs = _log_terms(x, rate * ratio * pair.exposure_now, size_now)
-    logs += _log_terms(n - x, rate * pair.exposure, size_before)
+    logs = _log_terms(n, rate * ratio * pair.exposure_now, size_now)
+    logs += _log_terms(n, rate * pair.exposure, size_before)[:, ::-1]
     chances = np.exp(logs - logs.max(axis=1, keepdims=True))
     chances *= (pair.weights / chances.sum(axis=1))[:, None]
     over = chances.sum(axis=0)
     return max(LEAST, min(1.0, float(over[pair.now :].sum()))), max(LEAST, min(1.0, float(over[: pair.now + 1].sum())))
 
 
-def _log_terms(count: np.ndarray, mean: float, size: Floats) -> Floats:
-    """Log of a negative binomial probability but for what does not depend on the count, (S, counts)."""
-    ways = special.gammaln(size + count) - special.gammaln(count + 1)
-    return np.asarray(ways + special.xlogy(count, mean / (mean + size)))
+def _log_terms(n: int, mean: float, size: Floats) -> Floats:
+    """Log of the negative binomial probabilities of 0 to n but for what they have in common, (S, n + 1).
+
+    Gamma(size + x) / Gamma(size) is size (size + 1) ... (size + x - 1): sums of logarithms, a fifth of the time of
+    log-gammas.
+    """
+    counts = np.arange(n + 1)
+    rising = np.zeros((len(size), n + 1))
+    np.cumsum(np.log(size + counts[:-1]), axis=1, out=rising[:, 1:])
+    return np.asarray(rising - special.gammaln(counts + 1) + counts * np.log(mean / (mean + size)))
 
 
 def lower_bound(pair: Pair, alpha: float) -> float:

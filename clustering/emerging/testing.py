@@ -24,7 +24,8 @@ def find(counts: Counts, design: Design, *, share: float = 1.0, before: Mapping[
 
     `share` of the week's error this look may spend and `before`, the week's least p of each cluster, are those of
     `looks.look`; left out, it is a look by itself. Findings are ordered by q, then by the ratio's lower bound; a
-    cluster is among them only if it grew by the counts of this look. A share of 0 finds nothing.
+    cluster is among them only if it grew by the counts of this look. A share of 0 finds nothing. A rate that is not
+    above the one before has p = 1: its own would be larger than about a half.
     """
     earlier = dict(before or {})
     tested = np.flatnonzero(_testable(counts))
@@ -32,7 +33,7 @@ def find(counts: Counts, design: Design, *, share: float = 1.0, before: Mapping[
         return _nothing(counts, design, len(tested), earlier)
     known = _fit(counts, tested)
     pairs = [pair_of(counts, known.weights, at) for at in tested.tolist()]
-    p = [tails(pair)[0] for pair in pairs]
+    p = [tails(pair)[0] if pair.ratio > 1 else 1.0 for pair in pairs]
     passes = [one < 0.5 and _grew(counts, at, pair, design) for at, pair, one in zip(tested, pairs, p, strict=True)]
     ids = [counts.cluster_ids[at] for at in tested]
     least = dict(earlier)

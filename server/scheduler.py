@@ -1,5 +1,5 @@
 """What a server process does by the clock: online evaluation, and the judges that watch, every `online_interval_s`
-seconds.
+seconds; new sessions for clusters every `clusters_interval_s`.
 
 A few sessions are evaluated in a thread of the server. A burst is left to a child process of low priority, which gives
 its memory back, so that requests are answered meanwhile.
@@ -8,11 +8,9 @@ its memory back, so that requests are answered meanwhile.
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -20,8 +18,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from core.errors import AssayError, Conflict
 from evaluators.online.service import OnlineWatch
+from server.children import environment_of
+from server.clustering_rounds import ClusterRounds
 from server.process_name import is_gone, this_process
-from server.settings import Settings
 from server.wiring import Services
 
 if TYPE_CHECKING:
@@ -43,16 +42,21 @@ class Scheduler:
         self._child: subprocess.Popen[bytes] | None = None
         self._judges = JudgeRounds(services)
         self._certificates = CertificateRounds(services)
-        self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(2)}, timezone="UTC")
+        self._clusters = ClusterRounds(services)
+        self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(3)}, timezone="UTC")
 
     def start(self) -> None:
-        """Begins, unless `online_interval_s` is 0."""
+        """Begins, unless `online_interval_s` and `clusters_interval_s` are 0."""
         seconds = self._services.settings.online_interval_s
         if seconds > 0:
             logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a round that takes long is not news
             for each in (self.round, self._judges.round):
                 self._jobs.add_job(each, "interval", seconds=seconds, max_instances=1, coalesce=True)
             self._jobs.add_job(self._certificates.round, "interval", seconds=CERTIFICATES_S, coalesce=True)
+        between = self._services.settings.clusters_interval_s
+        if between > 0:
+            self._jobs.add_job(self._clusters.round, "interval", seconds=between, max_instances=1, coalesce=True)
+        if seconds > 0 or between > 0:
             self._jobs.start()
 
     def close(self) -> None:
@@ -60,6 +64,7 @@ class Scheduler:
         self._stopping.set()
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
+        self._clusters.close()
         if self._jobs.running:
             self._jobs.shutdown(wait=True)
 
@@ -140,14 +145,3 @@ class CertificateRounds:
 def watch_of(services: Services) -> OnlineWatch:
     """Online evaluation over a process's services."""
     return OnlineWatch(services.store, services.control, services.clock, this_process(), is_gone)
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment in which a child process has the settings that matter to its work."""
-    environment = {**os.environ, "ASSAY_DATA": str(settings.data), "ASSAY_LAKE": settings.lake_root}
-    environment["ASSAY_EVALUATORS_DIR"] = str(settings.own_evaluators)
-    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-    for name in ("control_url", "clickhouse_url"):
-        if (value := getattr(settings, name)) is not None:
-            environment[f"ASSAY_{name.upper()}"] = str(value)
-    return environment

@@ -78,6 +78,15 @@ class Settings(BaseSettings):
     max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
     online_interval_s: Annotated[float, Field(ge=0, le=3600)] = 10.0  # between looks for ended sessions; 0: none
     judge_certificate_days: Annotated[float, Field(gt=0, le=3660)] = 90.0  # how long a judge's certificate counts
+    clusters_interval_s: Annotated[float, Field(ge=0, le=3600)] = 20.0  # between looks for new sessions; 0: none
+    clusters_window_days: Annotated[int, Field(ge=0, le=366)] = 7  # of the nightly run; 0: no run by itself
+    clusters_nightly_hour: Annotated[int, Field(ge=0, le=23)] = 3  # UTC
+    clusters_embedder: Annotated[str, Field(pattern="^(auto|minilm|tfidf|endpoint)$")] = "auto"
+    clusters_model: str | None = None  # PROVIDER:NAME, asked for titles; None: terms name clusters
+    clusters_model_url: str | None = None
+    embeddings_url: str | None = None  # of an OpenAI-compatible door, before /embeddings
+    embeddings_model: str | None = None
+    embeddings_key: SecretStr | None = None
     bootstrap_key: SecretStr | None = None
     gateway_config: Path | None = None  # None: gateway.yaml in `data`, if it is there
     evaluators_dir: Path | None = None  # the operator's own evaluators; None: evaluators in `data`
@@ -171,6 +180,21 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _embedded_by_a_model(self) -> Settings:
+        if (self.embeddings_url is None) != (self.embeddings_model is None):
+            raise ValueError("embeddings_url and embeddings_model belong together; set both or none")
+        if self.clusters_embedder == "endpoint" and self.embeddings_url is None:
+            raise ValueError("clusters_embedder endpoint needs embeddings_url and embeddings_model")
+        return self
+
+    @field_validator("embeddings_url", "clusters_model_url")
+    @classmethod
+    def _door(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/@\s?#]+(/[^@\s?#]*)?", value):
+            raise ValueError("write http:// or https://, host and path, such as https://api.openai.com/v1")
+        return value if value is None else value.rstrip("/")
+
+    @model_validator(mode="after")
     def _told_with_secrets(self) -> Settings:
         for address in self.rollout_webhooks:
             checked_callee(address, private=self.rollout_webhooks_private)
@@ -205,6 +229,11 @@ class Settings(BaseSettings):
     def secrets_dir(self) -> Path:
         """Folder of the secret files."""
         return self.data / "secrets"
+
+    @property
+    def clusters_dir(self) -> Path:
+        """Folder of what embedders learned, a folder for each tenant."""
+        return self.data / "clustering"
 
     @property
     def run_dir(self) -> Path:

@@ -33,6 +33,7 @@ class Services:
     run_asked: threading.Event = field(default_factory=threading.Event)  # set: a run waits, or was cancelled
     judge_asked: threading.Event = field(default_factory=threading.Event)  # set: a job of a judge waits
     rollout_asked: threading.Event = field(default_factory=threading.Event)  # set: a rollout was begun or changed
+    cluster_asked: threading.Event = field(default_factory=threading.Event)  # set: a run of clusters waits, or ended
     calibrating: UnderWay = field(default_factory=UnderWay)
 
 

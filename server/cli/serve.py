@@ -97,6 +97,7 @@ def _server(settings: Settings) -> int:
     import uvicorn
 
     from server.app import create_app
+    from server.clustering import ClusterRunner
     from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
     from server.judging import JudgeRunner
@@ -121,6 +122,8 @@ def _server(settings: Settings) -> int:
     rollouts.start()
     teller = RolloutTeller(services, targets_of(settings))
     teller.start()
+    clusters = ClusterRunner(services)
+    clusters.start()
     scheduler = Scheduler(services)
     scheduler.start()
     try:
@@ -139,6 +142,7 @@ def _server(settings: Settings) -> int:
         )
     finally:
         scheduler.close()
+        clusters.close()
         runner.close()
         judges.close()
         rollouts.close()

@@ -15,9 +15,10 @@ import pytest
 from core.clock import NS_PER_S, system_clock
 from core.records import Role
 from core.windows import day_of
+from server.children import environment_of
 from server.cli.main import main
 from server.cli.outcome import ExitCode
-from server.scheduler import Scheduler, environment_of
+from server.scheduler import Scheduler
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
 from tests.stack import REPOSITORY
 from tests.store.build import agent_trace, fill

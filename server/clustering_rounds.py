@@ -1,0 +1,151 @@
+"""What a server does for clusters by the clock: new sessions are placed, what waits is clustered again, nights run.
+
+The looks are cheap; the work is a child's (`python -m server.clustering_child`), so that its memory is given back.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from clustering.arriving import Seen, arrivals
+from clustering.params import params_of
+from clustering.sizes import min_cluster_size
+from core.clock import NS_PER_S
+from core.errors import AssayError, Conflict
+from core.ids import TenantId, fresh
+from core.windows import Window
+from server.children import environment_of
+from server.clustering import CHILD
+from server.wiring import Services
+from store.apps import apps
+from store.control.cluster_records import ClusterAppRecord, ClusterRunRecord, Scope
+from store.memberships import newest_memberships
+
+HOUR_NS: Final = 3_600 * NS_PER_S
+DAY_NS: Final = 24 * HOUR_NS
+OWN_APPS: Final = frozenset({"assay.judges"})  # whose spans are no product's
+_LOG: Final = logging.getLogger("assay.clusters")
+
+
+class ClusterRounds:
+    """Looks every `clusters_interval_s`, for one server. Several servers may look at once: each app's line and each run
+    is one's at a time."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._since_ns = services.clock()
+        self._seen: dict[tuple[str, str], Seen] = {}
+        self._nights: set[str] = set()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def close(self) -> None:
+        """Ends the child; what is left is for the next process."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.terminate()
+
+    def round(self) -> None:
+        """One look. Failures are told in the log, and tried again."""
+        try:
+            lines = self._services.control.cluster_apps(None)
+            self._night(lines)
+            for line in lines:
+                self._hourly(line)
+            if (self._child is None or self._child.poll() is not None) and any(map(self._asks_work, lines)):
+                self._start()
+        except AssayError as error:
+            _LOG.error("new sessions cannot be looked at for clusters now, and are tried again: %s", error)
+
+    def _start(self) -> None:
+        if self._child is not None and self._child.returncode:
+            _LOG.error("the process that places new sessions ended with %d; it is tried again", self._child.returncode)
+        command = [sys.executable, "-m", CHILD, "new"]
+        environment = environment_of(self._services.settings)
+        self._child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+
+    def _asks_work(self, line: ClusterAppRecord) -> bool:
+        """Whether sessions are to be placed, or an hour with new ones is over."""
+        services = self._services
+        now = services.clock()
+        if services.settings.clusters_interval_s and _hours(line, "looked_at_ns", now) >= 1 and _came(line, "looked"):
+            return True
+        seen = self._seen.setdefault((line.tenant, line.app), Seen())
+        found = arrivals(services.store.tenant(line.tenant), line, seen, now)
+        return bool(found.due) and not (line.told.get("stale") and _hours(line, "assigned_at_ns", now) < 1)
+
+    def _hourly(self, line: ClusterAppRecord) -> None:
+        """Begins a run over what waits, once an hour, where new sessions came since and enough of them wait."""
+        now = self._services.clock()
+        if _hours(line, "waiting_at_ns", now) < 1 or _hours(line, "run_at_ns", now) < 1 or not _came(line, "waiting"):
+            return
+        window = self._window(now)
+        params = params_of(line.told["params"])
+        found = newest_memberships(self._services.store.tenant(line.tenant), line.app, window)
+        n = int(found["waiting"].sum())
+        if n >= 2 * min_cluster_size(n, params):
+            self._begin(line.tenant, line.app, window, Scope.WAITING, line)
+
+    def _night(self, lines: list[ClusterAppRecord]) -> None:
+        """Begins the runs of the night, of every app with sessions. Apps that never had a run get their first one
+        where this server was there at the hour."""
+        settings = self._services.settings
+        if not settings.clusters_window_days:
+            return
+        moment = last_night(self._services.clock(), settings.clusters_nightly_hour)
+        if moment.isoformat() in self._nights:
+            return
+        known = {(one.tenant, one.app): one for one in lines}
+        moment_ns = int(moment.timestamp()) * NS_PER_S
+        window = self._window(self._services.clock())
+        for line in lines:
+            if int(line.told.get("run_at_ns", 0)) < moment_ns:
+                self._begin(line.tenant, line.app, window, Scope.WINDOW, line)
+        if self._since_ns < moment_ns:
+            for tenant in self._services.control.all_tenants():
+                for app in apps(self._services.store.tenant(tenant.id), window)["app"].drop_nulls().to_list():
+                    if app not in OWN_APPS and (tenant.id, app) not in known:
+                        self._begin(tenant.id, app, window, Scope.WINDOW, None)
+        self._nights = {moment.isoformat()}
+
+    def _begin(self, tenant: TenantId, app: str, window: Window, scope: Scope, line: ClusterAppRecord | None) -> None:
+        said = {"embedder": self._services.settings.clusters_embedder} if line is None else line.told["params"]
+        params = params_of(said)
+        run = ClusterRunRecord(
+            tenant=tenant,
+            run_id=fresh("clusters"),
+            app=app,
+            start_ns=window.start_ns,
+            end_ns=window.end_ns,
+            scope=scope,
+            params=params.as_json(),
+            params_hash=params.digest,
+            failure=None if line is None else line.told.get("failure"),
+        )
+        try:
+            self._services.control.start_cluster_run(run, by=None)
+        except Conflict:
+            return  # one is under way: its end is soon enough
+        self._services.cluster_asked.set()
+
+    def _window(self, now_ns: int) -> Window:
+        days = self._services.settings.clusters_window_days or 7
+        return Window(start_ns=now_ns - days * DAY_NS, end_ns=now_ns)
+
+
+def last_night(now_ns: int, hour: int) -> datetime:
+    """The last time that it was `hour` o'clock (UTC)."""
+    now = datetime.fromtimestamp(now_ns / NS_PER_S, UTC)
+    today = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+    return today if today <= now else today - timedelta(days=1)
+
+
+def _hours(line: ClusterAppRecord, name: str, now_ns: int) -> float:
+    return (now_ns - int(line.told.get(name, 0))) / HOUR_NS
+
+
+def _came(line: ClusterAppRecord, what: str) -> bool:
+    """Whether sessions were placed since that was looked at."""
+    return int(line.told.get("assigned_at_ns", 0)) > int(line.told.get(f"{what}_at_ns", 0))

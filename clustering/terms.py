@@ -96,7 +96,7 @@ def log_odds(
     difference of log((y + a) / (Σy + Σa - y - a)) from the same of x, over √(1 / (y + a) + 1 / (x + a)). (Monroe,
     Colaresi and Quinn 2008, Fightin' Words, Political Analysis 16(4): log-odds-ratio with an informative prior.)"""
     here, there = counts + prior, others + prior
-    delta = np.log(here / (here.sum() - here)) - np.log(there / (there.sum() - there))
+    delta = np.log(here / _rest(here)) - np.log(there / _rest(there))
     z: NDArray[np.float64] = delta / np.sqrt(1.0 / here + 1.0 / there)
     return z
 
@@ -157,6 +157,12 @@ def terms_of(
     best = _without_swallowed(best, names, here)[:_CANDIDATES]
     chosen = diverse([names[at] for at in best], weights[label][best], n)
     return tuple(Term(text=names[best[at]], weight=float(weights[label][best[at]])) for at in chosen)
+
+
+def _rest(mass: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the other terms weigh; where there is one term alone, as little as can be told."""
+    left: NDArray[np.float64] = np.maximum(mass.sum() - mass, 1e-9)
+    return left
 
 
 def _presence(said: Sequence[Sequence[str]], terms: Sequence[str]) -> sparse.csr_matrix:

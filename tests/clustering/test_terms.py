@@ -1,4 +1,4 @@
-"""Terms of clusters: the published formulas, twelve languages, what a text may hold, and that nobody is told by them."""
+"""Terms of clusters: the published formulas, twelve languages, any text, and nobody who could be told by them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from clustering.terms import (
 )
 from clustering.words import terms_in, words
 
+NAMES = ("anna", "bruno", "carla", "dora", "emil", "frida")
 # What users say of one subject in twelve languages, and a word that must tell it.
 LANGUAGES = {
     "English": ("refund", "I want a refund for my order", "where is the refund that you promised me"),
@@ -120,13 +121,7 @@ def test_a_pair_stands_for_its_words() -> None:
 
 @settings(max_examples=60)
 @given(
-    st.lists(
-        st.tuples(
-            st.integers(0, 5), st.integers(0, 2), st.lists(st.sampled_from("anna bruno carla dora emil frida".split()))
-        ),
-        min_size=1,
-        max_size=40,
-    )
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.lists(st.sampled_from(NAMES))), min_size=1, max_size=40)
 )
 def test_no_term_was_said_by_fewer_than_three_users(said: list[tuple[int, int, list[str]]]) -> None:
     texts = [" ".join(spoken) for _, _, spoken in said]

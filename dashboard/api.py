@@ -161,7 +161,7 @@ class Api:
         return self.get(f"/sessions/{_segment(session_id)}", {"limit": limit, "cursor": cursor})
 
     def sessions(self, ids: Sequence[str], *, limit: int) -> list[Row | None]:
-        """Several sessions, asked for at the same time, each with its first `limit` turns; None for one that is gone."""
+        """Several sessions at once, each with its first `limit` turns; None for one that is no longer stored."""
 
         def one(session_id: str) -> Row | None:
             try:

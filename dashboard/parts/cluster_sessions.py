@@ -9,7 +9,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Api, Row
+from dashboard.api import Api, Page, Row
 from dashboard.parts import arrow, cluster_map, frame, lists, states, to_dataset
 from dashboard.parts import cluster_words as words
 from dashboard.parts.gist import gist
@@ -105,7 +105,7 @@ def of_cluster(cluster: Row) -> None:
         st.text("None of its sessions is stored any more.")
         return
     _grid(told["items"], f"cluster-sessions-{len(cursors)}")
-    lists.turn_pages(_CURSORS, lists.Page(items=told["items"], next_cursor=told.get("next_cursor")), cursors)
+    lists.turn_pages(_CURSORS, Page(items=told["items"], next_cursor=told.get("next_cursor")), cursors)
 
 
 def _grid(rows: Sequence[Row], key: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from clustering.growth import Counted, Tested, tested
+from clustering.growth import Compared, Counted, compared
 from clustering.lineage_records import Found, Known, Lineage, Look, Matching, id_of
 from clustering.movements import Movements, movements
 from clustering.overlap import nearness, overlap, pairs, similarity
@@ -35,7 +35,7 @@ def match(
     matched = pairs(alike, bars.tau, np.array([one.alive for one in rows], dtype=np.bool_))
     living = frozenset(row for row, one in enumerate(rows) if one.alive)
     moved = movements(counted, matched, living, bars)
-    grown = _tested(rows, columns, matched, moved, look, bars)
+    grown = _compared(rows, columns, matched, moved, look, bars)
     affair = Affair(
         known=rows, found=columns, ids=_named(rows, columns, matched, next_number), matched=matched, moved=moved,
         growth=dict(zip(matched, grown.growth, strict=True)), counted=counted, alike=alike, look=look, params=bars,
@@ -51,10 +51,10 @@ def match(
     )
 
 
-def _tested(
+def _compared(
     rows: Sequence[Known], columns: Sequence[Found], matched: Mapping[int, int], moved: Movements, look: Look,
     params: Matching,
-) -> Tested:  # fmt: skip
+) -> Compared:  # fmt: skip
     """The test of growth of every pair: what is new in it, against what it and those it took in had."""
     asked: list[Counted | None] = []
     for row, column in matched.items():
@@ -63,7 +63,7 @@ def _tested(
         apart = all(rows[one].last_run_ns <= look.since_ns for one in before)
         old = sum(rows[one].n for one in before)
         asked.append(Counted(columns[column].n_new, look.n_new, old, rows[row].of) if apart else None)
-    return tested(asked, params)
+    return compared(asked, params)
 
 
 def _named(

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import csv
 import gzip
-import tempfile
+import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.evaluators.throughput import SHARED
-from clustering.embedders import table
-from clustering.embedders.protocol import Place
+from clustering.embedders import minilm, tfidf
 from clustering.records import Vectors
 
 EMBEDDERS: Final = ("tfidf", "minilm")
@@ -85,29 +85,32 @@ def halves(corpus: Corpus) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def vectors_of(corpus: Corpus, embedder: str) -> tuple[Vectors, float]:
-    """Of all its texts (n, d), fitted to them where the embedder is one that is fitted; and the seconds it took."""
+    """Of all its texts (n, d), fitted to them where the embedder is one that is fitted; and the seconds it took.
+
+    MiniLM's are kept for the next call with the same texts, where ASSAY_BENCH_VECTORS names a folder.
+    """
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        made = table.prepared(embedder, Place(folder=Path(folder), app=corpus.name), _frame(corpus), _silent)
-        vectors = made.embed(list(corpus.texts), _silent)
+    match embedder:
+        case "tfidf":
+            vectors = tfidf.TfidfSvd(tfidf.fitted(corpus.texts, _silent)).embed(corpus.texts, _silent)
+        case "minilm":
+            vectors = _kept(corpus.texts)
+        case _:
+            raise ValueError(f"there is no embedder {embedder} here")
     return vectors, time.perf_counter() - began
 
 
-def _frame(corpus: Corpus) -> pl.DataFrame:
-    """As facets: the text is what a user asked, each a user's own."""
-    n = len(corpus.texts)
-    ids = [f"{corpus.name}-{at}" for at in range(n)]
-    empty = [""] * n
-    return pl.DataFrame(
-        {
-            "session_id": ids,
-            "user_id": ids,
-            "intent": list(corpus.texts),
-            "actions": empty,
-            "outcome": empty,
-            "text_hash": np.arange(n),
-        }
-    )
+def _kept(texts: Sequence[str]) -> Vectors:
+    """MiniLM's vectors of texts, read where they were made before."""
+    folder = os.environ.get("ASSAY_BENCH_VECTORS")
+    place = Path(folder or ".") / f"minilm-{sha256(json.dumps(texts).encode()).hexdigest()[:16]}.npy"
+    if folder and place.exists():
+        found: Vectors = np.load(place)
+        return found
+    made = minilm.MiniLM().embed(texts, _silent)
+    if folder:
+        np.save(place, made)
+    return made
 
 
 def _corpus(name: str, texts: Sequence[str], groups: Sequence[str]) -> Corpus:

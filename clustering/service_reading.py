@@ -1,0 +1,262 @@
+"""What is known of an app's clusters now: the registry, with counts of who is in each by the newest memberships."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+
+import polars as pl
+
+from clustering.facets import display_text, facets
+from core.clock import NS_PER_S
+from core.errors import InvalidInput
+from core.ids import TenantId
+from core.windows import Window, day_of
+from evaluators.statistics.rates import wilson
+from store.cluster_counts import cluster_counts
+from store.control.cluster_records import ClusterRecord, ClusterRunRecord, FindingRecord, Scope
+from store.control.control import Control
+from store.control.run_records import RunStatus
+from store.memberships import daily_counts, members, newest_memberships
+from store.tenant import TenantStore
+
+DAY_NS: Final = 86_400 * NS_PER_S
+TREND_DAYS: Final = 28
+FRESH_NS: Final = 7 * DAY_NS  # for so long a finding stands beside its cluster
+MOST_EXEMPLARS: Final = 5
+_MOST_RUNS: Final = 60  # of the history of noise
+
+
+class Sort(StrEnum):
+    """What comes first."""
+
+    FAILURES = "failures"  # failures beyond what the rest of the app would have
+    SIZE = "size"
+    GROWTH = "growth"  # sessions of the later half of the days above those of the earlier
+    COST = "cost"  # of all its sessions
+    NEWEST = "newest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """Sessions of a cluster that began on a day (UTC)."""
+
+    day: str
+    n: int
+    n_failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """Sessions, with what is known of their failure, their users and their starts."""
+
+    n: int = 0
+    n_failed: int = 0
+    n_known: int = 0
+    n_users: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """The failure rate; None where nothing is known."""
+        return self.n_failed / self.n_known if self.n_known else None
+
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The 95 % interval of the rate (Wilson 1927)."""
+        if not self.n_known:
+            return None, None
+        found = wilson(self.n_failed, self.n_known)
+        return found.low, found.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterNow:
+    """A cluster of the registry with its counts of the window, those of the app's other sessions, and what emerges."""
+
+    record: ClusterRecord
+    count: Count
+    rest: Count
+    share: float
+    trend: tuple[Day, ...]
+    finding: FindingRecord | None
+    watched: bool
+
+    @property
+    def excess(self) -> float:
+        """Failures beyond what its sessions would have at the rate of the others."""
+        return self.count.n_failed - self.count.n_known * (self.rest.rate or 0.0)
+
+    @property
+    def growth(self) -> int:
+        """Sessions of the later half of the days, less those of the earlier half."""
+        half = TREND_DAYS // 2
+        later = sum(one.n for one in self.trend[-half:])
+        return later - sum(one.n for one in self.trend[:-half])
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppNow:
+    """The clusters of an app. `run` is the newest of all its runs, `last` the newest over a window that is done."""
+
+    app: str | None
+    clusters: tuple[ClusterNow, ...]
+    run: ClusterRunRecord | None
+    last: ClusterRunRecord | None
+    window: Window | None
+    noise: Count
+    n_waiting: int
+    n_sessions: int
+    history: tuple[ClusterRunRecord, ...]
+
+
+def app_of(control: Control, tenant: TenantId, app: str | None) -> str | None:
+    """The app that is meant: the only one with runs where none is named, None where there is none. Raises InvalidInput
+    where there are several."""
+    if app is not None:
+        return app
+    found = sorted({one.app for one in control.cluster_runs(tenant)})
+    if len(found) > 1:
+        raise InvalidInput(f"name an app; there are clusters of {', '.join(found)[:300]}", field="app")
+    return found[0] if found else None
+
+
+def clusters_now(control: Control, store: TenantStore, app: str | None, now_ns: int) -> AppNow:
+    """All clusters of an app, those too that ended, as they stand; `app` None: none has any."""
+    runs = [] if app is None else control.cluster_runs(store.tenant, app)
+    over = [one for one in runs if one.status is RunStatus.DONE and one.scope is Scope.WINDOW]
+    if app is None or not over:
+        return AppNow(
+            app=app, clusters=(), run=runs[0] if runs else None, last=None, window=None, noise=Count(), n_waiting=0,
+            n_sessions=0, history=(),
+        )  # fmt: skip
+    window = Window(start_ns=over[0].start_ns, end_ns=max(now_ns, over[0].end_ns))
+    counts = cluster_counts(store, app, window)
+    whole = _summed(counts)
+    by_id = {name: _summed(part) for (name,), part in counts.partition_by("cluster_id", as_dict=True).items()}
+    nowhere = counts.filter(pl.col("cluster_id").is_null())
+    trends = _trends(store, app, now_ns)
+    findings: dict[str, FindingRecord] = {}
+    for one in reversed(control.cluster_findings(store.tenant, app, now_ns - FRESH_NS)):
+        findings[one.cluster_id] = one
+    watched = {one.cluster_id for one in control.cluster_watches(store.tenant)}
+    return AppNow(
+        app=app,
+        clusters=tuple(
+            _now(record, by_id.get(record.cluster_id, Count()), whole, trends, findings, watched)
+            for record in control.clusters(store.tenant, app)
+        ),
+        run=runs[0],
+        last=over[0],
+        window=window,
+        noise=_summed(nowhere.filter(~pl.col("waiting"))),
+        n_waiting=_summed(nowhere.filter(pl.col("waiting"))).n,
+        n_sessions=whole.n,
+        history=tuple(reversed(over[:_MOST_RUNS])),
+    )
+
+
+def chosen(found: Sequence[ClusterNow], states: frozenset[str], sort: Sort) -> list[ClusterNow]:
+    """Those in one of `states` (none named: those that live), in an order."""
+    kept = [one for one in found if (one.record.state in states if states else one.record.standing["alive"])]
+    return sorted(kept, key=lambda one: (*_first(one, sort), len(one.record.cluster_id), one.record.cluster_id))
+
+
+def exemplars_of(store: TenantStore, record: ClusterRecord, window: Window) -> pl.DataFrame:
+    """The sessions that stand for a cluster, best first: facets with `confidence`; those of its sessions that it is
+    surest of, where none were chosen or they are in another cluster by now."""
+    rows = newest_memberships(store, record.app, window).filter(pl.col("cluster_id") == record.cluster_id)
+    best = rows.sort(["exemplar", "confidence", "at_ns"], descending=[False, True, True], nulls_last=True)
+    return shown(store, record.app, best.head(MOST_EXEMPLARS))
+
+
+def page_of(
+    store: TenantStore, record: ClusterRecord, limit: int, after: tuple[int, str] | None
+) -> tuple[pl.DataFrame, tuple[int, str] | None]:
+    """A page of a cluster's sessions, latest first, with where the next one begins."""
+    rows = members(store, record.cluster_id, limit + 1, after)
+    page = rows.head(limit)
+    more = None
+    if rows.height > limit:
+        last = page.row(limit - 1, named=True)
+        more = (int(last["at_ns"]), str(last["session_id"]))
+    return shown(store, record.app, page), more
+
+
+def shown(store: TenantStore, app: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of memberships with `first_input` and `outcome` of each session, in their order; empty texts where nothing
+    of a session is left."""
+    if not rows.height:
+        return rows.with_columns(first_input=pl.lit(""), outcome=pl.lit(""))
+    starts = rows["at_ns"]
+    window = Window(start_ns=int(starts.min()) - DAY_NS, end_ns=int(starts.max()) + DAY_NS)  # type: ignore[arg-type]
+    read = facets(store, app, window, session_ids=rows["session_id"].to_list())
+    texts = pl.DataFrame(
+        {
+            "session_id": read["session_id"],
+            "first_input": [display_text(row) for row in read.iter_rows(named=True)],
+            "outcome": read["outcome"],
+        },
+        schema={"session_id": pl.String, "first_input": pl.String, "outcome": pl.String},
+    )
+    told = rows.join(texts, on="session_id", how="left", maintain_order="left")
+    return told.with_columns(pl.col("first_input", "outcome").fill_null(""))
+
+
+def _now(
+    record: ClusterRecord,
+    count: Count,
+    whole: Count,
+    trends: Mapping[str, tuple[Day, ...]],
+    findings: Mapping[str, FindingRecord],
+    watched: set[str],
+) -> ClusterNow:
+    name = record.cluster_id
+    rest = Count(n=whole.n - count.n, n_failed=whole.n_failed - count.n_failed, n_known=whole.n_known - count.n_known)
+    return ClusterNow(
+        record=record,
+        count=count,
+        rest=rest,
+        share=count.n / whole.n if whole.n else 0.0,
+        trend=trends.get(name, ()),
+        finding=findings.get(name),
+        watched=name in watched,
+    )
+
+
+def _trends(store: TenantStore, app: str, now_ns: int) -> dict[str, tuple[Day, ...]]:
+    """Of each cluster every one of the last TREND_DAYS days, with 0 where it had no session."""
+    days = [day_of(now_ns - ago * DAY_NS) for ago in reversed(range(TREND_DAYS))]
+    window = Window(start_ns=(now_ns // DAY_NS - TREND_DAYS + 1) * DAY_NS, end_ns=now_ns + 1)
+    found: dict[str, dict[str, Day]] = {}
+    for row in daily_counts(store, app, window).iter_rows(named=True):
+        if row["cluster_id"] is not None:
+            day = Day(day=row["day"], n=row["n"], n_failed=row["n_failed"])
+            found.setdefault(row["cluster_id"], {})[row["day"]] = day
+    return {name: tuple(told.get(day, Day(day=day, n=0, n_failed=0)) for day in days) for name, told in found.items()}
+
+
+def _summed(rows: pl.DataFrame) -> Count:
+    if not rows.height:
+        return Count()
+    sums = {name: int(rows[name].sum()) for name in ("n", "n_failed", "n_known", "n_users")}
+    return Count(**sums, first_ns=int(rows["first_ns"].min()), last_ns=int(rows["last_ns"].max()))  # type: ignore[arg-type]
+
+
+def _first(one: ClusterNow, sort: Sort) -> tuple[float, ...]:
+    match sort:
+        case Sort.FAILURES:
+            return (-one.excess, -one.count.n)
+        case Sort.SIZE:
+            return (-one.count.n,)
+        case Sort.GROWTH:
+            ratio = 0.0 if one.finding is None else float(one.finding.body.get("rate_ratio", 0.0))
+            return (-ratio, -one.growth)
+        case Sort.COST:
+            return (-(one.record.said.get("cost_usd") or 0.0) * one.count.n,)
+        case Sort.NEWEST:
+            return (-one.record.born_at_ns,)
+        case _:
+            assert_never(sort)

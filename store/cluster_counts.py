@@ -1,0 +1,60 @@
+"""How many sessions each cluster of an app has in a window, by the newest membership of each session."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import ibis
+import ibis.expr.types as ir
+import polars as pl
+
+from core.windows import Window
+from store.engine import slot, table_of
+from store.tenant import TenantStore
+
+_COUNTS: Final = ("n", "n_failed", "n_known", "n_users", "first_ns", "last_ns")
+
+
+def cluster_counts(store: TenantStore, app: str, window: Window) -> pl.DataFrame:
+    """cluster_id (null: none), waiting, n, n_failed, n_known, n_users (distinct ones that are known), first_ns and
+    last_ns (starts) of the app's sessions that begin in `window`."""
+    found = store.frame(_counts(), window, values={"app": app})
+    return found.select("cluster_id", "waiting", *[pl.col(name).cast(pl.Int64) for name in _COUNTS])
+
+
+def placed_sessions(store: TenantStore, app: str, window: Window, most: int) -> pl.DataFrame:
+    """session_id, x, y, cluster_id, failed and confidence of the app's sessions that have a place on the map: of more
+    than `most` those whose hash comes first, so that a session is shown each time or never."""
+    found = store.frame(_placed(most), window, values={"app": app})
+    return found.unique("session_id", keep="any").select("session_id", "x", "y", "cluster_id", "failed", "confidence")
+
+
+@lru_cache(maxsize=1)
+def _counts() -> ir.Table:
+    rows = _latest()
+    failed = rows.failed.cast("int64")
+    return rows.group_by("cluster_id", "waiting").agg(
+        tenant=rows.tenant.max(),
+        n=rows.session_id.nunique(),
+        n_failed=failed.sum().fill_null(0),
+        n_known=failed.count(),
+        n_users=rows.user_hash.nunique(),
+        first_ns=rows.at_ns.min(),
+        last_ns=rows.at_ns.max(),
+    )
+
+
+@lru_cache(maxsize=16)
+def _placed(most: int) -> ir.Table:
+    rows = _latest()
+    rows = rows.filter(rows.x.notnull(), rows.y.notnull())
+    ordered = rows.order_by(rows.session_id.hash(), ibis.asc("session_id")).limit(most)
+    return ordered.select("tenant", "session_id", "x", "y", "cluster_id", "failed", "confidence")
+
+
+def _latest() -> ir.Table:
+    rows = table_of("memberships")
+    rows = rows.filter(rows.app == slot("app", "string"))
+    newest = rows.group_by("session_id").agg(seq=rows.seq.max())
+    return rows.semi_join(newest, ["session_id", "seq"])

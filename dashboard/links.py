@@ -47,6 +47,9 @@ TRACE_DIFF: Final = Place(view="trace_diff", title="Trace diff", icon="compare_a
 SESSIONS: Final = Place(view="sessions", title="Sessions", icon="forum")
 SESSION: Final = Place(view="session", title="Session", icon="chat", hidden=True)
 AGENT: Final = Place(view="agent", title="Agent", icon="psychology")
+CLUSTERS: Final = Place(view="clusters", title="Clusters", icon="bubble_chart")
+CLUSTER: Final = Place(view="cluster", title="Cluster", icon="bubble_chart", hidden=True)
+EMERGING: Final = Place(view="emerging", title="Emerging", icon="notifications_active")
 RELEASES: Final = Place(view="releases", title="Releases", icon="new_releases")
 GATEWAY: Final = Place(view="gateway", title="Gateway", icon="hub")
 DATASETS: Final = Place(view="datasets", title="Datasets", icon="dataset", section="Evaluate")
@@ -67,6 +70,9 @@ PLACES: Final = (
     SESSIONS,
     SESSION,
     AGENT,
+    CLUSTERS,
+    CLUSTER,
+    EMERGING,
     RELEASES,
     GATEWAY,
     DATASETS,
@@ -191,6 +197,21 @@ def open_traces(app: str, release: str, *, since: str | None = None) -> NoReturn
     """Goes to the traces of one release, of one range of time if given."""
     where = {"app": app, "release": release} | ({"since": since} if since else {})
     st.switch_page(TRACES.page(), query_params=where)
+
+
+def open_clusters(app: str | None = None) -> NoReturn:
+    """Goes to the clusters of an app."""
+    st.switch_page(CLUSTERS.page(), query_params={"app": app} if app else {})
+
+
+def open_cluster(cluster_id: str) -> NoReturn:
+    """Goes to one cluster."""
+    st.switch_page(CLUSTER.page(), query_params={"id": cluster_id})
+
+
+def open_emerging(app: str | None = None) -> NoReturn:
+    """Goes to what emerges, of an app if given."""
+    st.switch_page(EMERGING.page(), query_params={"app": app} if app else {})
 
 
 def open_releases(app: str) -> NoReturn:

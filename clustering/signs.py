@@ -27,6 +27,7 @@ _FINISHED: Final = frozenset(
 )
 _MARK: Final = re.compile(r"\[(EMAIL|PHONE|CARD|SSN|IBAN|IP|SECRET)(?::[0-9a-f]{6,64})?\]")
 _ID: Final = re.compile(r"\b([A-Za-z]{0,6})[-_#]?\d{3,}\b")
+_MOST_NUMBER: Final = 1e15
 _FIGURE: Final = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,6})?")
 _NAME: Final = re.compile(r"[\w.\[\]-]{4,80}")
 _REASON: Final = re.compile(r"[\w-]+")
@@ -75,6 +76,8 @@ def _is_told(value: Any, heard: str) -> bool:
     """Whether a value was said before, or is none that could have been."""
     match value:
         case bool():
+            return True
+        case int() | float() if abs(value) > _MOST_NUMBER:  # and infinity
             return True
         case int() | float():
             return _is_small(value) or any(form in heard for form in _written(value))
@@ -167,7 +170,7 @@ def shown_arguments(arguments: Mapping[str, Any]) -> str:
         match value:
             case bool():
                 shown.append(f"{key} {'yes' if value else 'no'}")
-            case int() | float() if value == int(value) and 0 <= value <= 100:
+            case int() | float() if 0 <= value <= 100 and value == int(value):
                 shown.append(f"{key} {int(value)}")
             case str() if re.fullmatch(r"[a-z][a-z_]{1,23}", value):
                 shown.append(f"{key} {value}")

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from clustering.embedders.protocol import Embedder
+from clustering.embedders.unique import normalised
 from clustering.facets import FACETS
 from clustering.records import Progress, Vectors, Weights
 
@@ -28,9 +29,3 @@ def weighted(vectors: Vectors, weights: Weights) -> Vectors:
     n, width = vectors.shape
     scaled = vectors.reshape(n, len(FACETS), width // len(FACETS)) * shares[None, :, None]
     return normalised(scaled.reshape(n, width))
-
-
-def normalised(vectors: Vectors) -> Vectors:
-    """Each row to length 1; a row of zeros stays one."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0).astype(np.float32, copy=False)

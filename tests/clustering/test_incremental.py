@@ -1,0 +1,110 @@
+"""New sessions join a cluster within its radius, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clustering.incremental import assign, centroid, radius, shapes, waiting
+from clustering.records import NOISE, Vectors
+from core.errors import InvalidInput
+from tests.clustering.histories import axis, failed, place
+
+
+def ball(middle: Vectors, n: int, spread: float, seed: int = 0) -> Vectors:
+    """(n, d) vectors of length 1 around a direction."""
+    drawn = middle + np.random.default_rng(seed).normal(0, spread, (n, len(middle)))
+    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), dtype=np.float32)
+
+
+def test_a_centroid_is_the_mean_direction() -> None:
+    vectors = np.stack([place(1.0), place(0.0, 1.0)])
+    assert centroid(vectors) == pytest.approx(place(1.0, 1.0))
+    assert not centroid(np.zeros((3, 8), np.float32)).any()
+    assert not centroid(np.zeros((0, 8), np.float32)).any()
+    assert not centroid(np.stack([place(1.0), place(-1.0)])).any()  # they cancel: no direction
+
+
+def test_a_radius_holds_95_percent_of_the_members() -> None:
+    angles = np.arccos(1 - np.arange(100) / 1_000)  # cosine distances 0, .001, ... .099 from the first axis
+    vectors = np.stack([place(np.cos(one), np.sin(one)) for one in angles])
+    assert radius(vectors, axis(0)) == pytest.approx(0.095, abs=1e-4)
+    assert radius(vectors, axis(0), quantile=1.0) == pytest.approx(0.099, abs=1e-4)
+    assert radius(vectors[:0], axis(0)) == 0.0
+    assert radius(np.stack([axis(0)] * 9), axis(0)) == pytest.approx(0.0, abs=1e-6)
+
+
+@given(spread=st.floats(0.001, 0.5), n=st.integers(5, 200), seed=st.integers(0, 50))
+def test_at_least_95_percent_of_a_clusters_own_sessions_are_assigned_to_it(spread: float, n: int, seed: int) -> None:
+    vectors = ball(axis(0), n, spread, seed)
+    middle = centroid(vectors)
+    index = assign(vectors, middle[None], np.array([radius(vectors, middle)], np.float32)).index
+    assert (index == 0).sum() >= 0.95 * n
+
+
+def test_shapes_count_what_lineage_reads() -> None:
+    vectors = np.stack([axis(0), axis(0), place(1.0, 1.0), axis(3), axis(3)])
+    clusters = shapes(
+        vectors, np.array([1, 1, NOISE, 0, 0], np.int32), ["a", "b", "c", "d", "e"],
+        failed=[True, None, True, False, True], new=[True, False, True, True, True],
+    )  # fmt: skip
+    first, second = clusters
+    assert (first.label, first.members, first.n, first.n_new) == (0, {"d", "e"}, 2, 2)
+    assert (second.label, second.members, second.failure, second.n_new) == (1, {"a", "b"}, failed(1, 1), 1)
+    assert second.centroid == pytest.approx(axis(0))
+    assert shapes(vectors, np.full(5, NOISE, np.int32), list("abcde"), failed=[None] * 5) == []
+    with pytest.raises(InvalidInput, match="of the same sessions"):
+        shapes(vectors, np.zeros(5, np.int32), ["a"], failed=[None] * 5)
+
+
+def test_the_deepest_wins_and_outside_of_all_is_nobodys() -> None:
+    centroids = np.stack([axis(0), place(1.0, 1.0)])
+    radii = np.array([0.01, 0.4], np.float32)  # a tight cluster beside a wide one, .29 apart
+    vectors = np.stack([place(1.0, 0.05), place(1.0, 0.3), place(0.0, 0.0, 1.0)])  # .001, .042 and 1 from the tight
+    index, confidence = assign(vectors, centroids, radii)
+    assert index.tolist() == [0, 1, NOISE]  # the second is nearer to the tight, but outside of it
+    assert confidence[0] > confidence[1] > confidence[2] == 0.0
+    # depth 1 - .00125 / .01, margin 1 - .00125 / .2585
+    assert confidence[0] == pytest.approx((0.8754 + 0.9952) / 2, abs=2e-3)
+
+
+def test_a_session_said_again_is_in_the_cluster_of_its_likes() -> None:
+    same = place(0.3, 0.2, 0.7)
+    vectors = np.stack([same] * 1_000)
+    middle = centroid(vectors)
+    index, confidence = assign(vectors[:3] * 5, middle[None], np.array([radius(vectors, middle)], np.float32))
+    assert index.tolist() == [0, 0, 0]  # of any length
+    assert (confidence > 0.9).all()
+
+
+def test_who_says_nothing_is_assigned_nowhere_and_does_not_wait() -> None:
+    vectors = np.stack([np.zeros(8, np.float32), axis(5), axis(0)])
+    index, confidence = assign(vectors, axis(0)[None], np.array([1.5], np.float32))
+    assert index.tolist() == [NOISE, 0, 0]
+    assert confidence[0] == 0.0
+    index, _ = assign(vectors, axis(0)[None], np.array([0.5], np.float32))
+    assert waiting(vectors, index).tolist() == [False, True, False]
+
+
+def test_without_clusters_everybody_waits() -> None:
+    vectors = ball(axis(0), 5, 0.1)
+    index, confidence = assign(vectors, np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
+    assert (index.tolist(), confidence.tolist()) == ([NOISE] * 5, [0.0] * 5)
+    assert waiting(vectors, index).all()
+    assert assign(vectors[:0], axis(0)[None], np.ones(1, np.float32)).index.tolist() == []
+
+
+def test_vectors_of_another_embedder_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="8 dimensions for centroids of 384"):
+        assign(ball(axis(0), 5, 0.1), np.ones((2, 384), np.float32), np.ones(2, np.float32))
+
+
+def test_many_at_once_are_answered_as_one_by_one() -> None:
+    vectors = np.vstack([ball(axis(number), 3_000, 0.2, number) for number in range(4)])
+    centroids, radii = np.stack([axis(number) for number in range(4)]), np.full(4, 0.3, np.float32)
+    index, confidence = assign(vectors, centroids, radii)
+    for row in (0, 2_999, 8_191, 8_192, 11_999):
+        alone = assign(vectors[row : row + 1], centroids, radii)
+        assert (alone.index[0], alone.confidence[0]) == (index[row], pytest.approx(confidence[row], abs=1e-5))

@@ -45,7 +45,7 @@ class Asked:
 class Told:
     """One session in order of turn and time. `agents` are the names of its agents as they come up, `retrieved` the ids
     of documents by retrieval, `errors` what failed beside tools and models (name: what), `broken` whether the last
-    turn failed as a whole."""
+    turn failed as a whole, `texts` each retrieved document's id with a hash of its text."""
 
     messages: tuple[Spoken, ...] = ()
     calls: tuple[Called, ...] = ()
@@ -55,6 +55,8 @@ class Told:
     errors: tuple[str, ...] = ()
     n_turns: int = 0
     broken: bool = False
+    release: str | None = None
+    texts: tuple[tuple[str, int], ...] = ()
 
     def said_by(self, role: str) -> list[str]:
         """The texts of a role's messages, in order."""

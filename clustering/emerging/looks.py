@@ -9,7 +9,7 @@ told in a week at most `fdr` is expected to be wrong, be it looked at once or 17
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 HOUR_NS: Final = 3_600_000_000_000
@@ -31,6 +31,10 @@ class Week:
     nights: frozenset[int] = frozenset()
     hours: frozenset[int] = frozenset()
     least: Mapping[str, float] = field(default_factory=dict)
+
+    def after(self, least: Mapping[str, float]) -> Week:
+        """The week with what a look found (`Found.least`)."""
+        return replace(self, least=dict(least))
 
     def as_json(self) -> dict[str, Any]:
         """A plain object; `week_of_json` reads it."""
@@ -71,9 +75,7 @@ def look(at_ns: int, week: Week | None, *, nightly: bool) -> Look:
         week = Week(start_ns=start)
     day, hour = (at_ns - start) // DAY_NS, (at_ns - start) // HOUR_NS
     if nightly and day not in week.nights:
-        after = Week(start_ns=start, nights=week.nights | {day}, hours=week.hours, least=week.least)
-        return Look(share=NIGHTLY / 7, week=after)
+        return Look(share=NIGHTLY / 7, week=replace(week, nights=week.nights | {day}))
     if hour not in week.hours:
-        after = Week(start_ns=start, nights=week.nights, hours=week.hours | {hour}, least=week.least)
-        return Look(share=HOURLY / 168, week=after)
+        return Look(share=HOURLY / 168, week=replace(week, hours=week.hours | {hour}))
     return Look(share=0.0, week=week)

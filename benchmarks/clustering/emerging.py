@@ -1,0 +1,196 @@
+"""Planted growth among quiet clusters: how much of it is found, and how much of what is told is false.
+
+python -m benchmarks.clustering.emerging [--reps 400] [--few 100] [--streams 40]
+
+150 clusters with 20 failing sessions a week, four weeks of history, then a week in which every twentieth grew
+threefold or none did. Ours is the product's `find` with its defaults; beside it, on the same weeks, "more than twice
+last month", "mean + 3 sd of four weeks", and the Poisson C-test with Benjamini-Hochberg and the same minimum effect.
+quiet: the share of weeks without growth in which anything is told; tpr, fdr: means over weeks with growth of the
+share found and of the false share of what is told; covered: the share of intervals told that hold the true ratio.
+looks: a feed over two weeks that is looked at every night (and every hour), with the week's error shared out and
+without. births: clusters that were found in the sessions of this very week (emerging_births.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.clustering.emerging_births import BIRTHS, births
+from benchmarks.clustering.emerging_streams import (
+    GROWTH,
+    Flags,
+    World,
+    c_test,
+    counts_of,
+    overdispersed,
+    stream,
+    three_sd,
+    twice,
+)
+from benchmarks.evaluators.throughput import ROOT, commit, machine
+from clustering.emerging.looks import DAY_NS, HOUR_NS, MONDAY_NS, Week, look
+from clustering.emerging.records import Counts, Design, Found
+from clustering.emerging.testing import find
+
+RESULT: Final = ROOT / "benchmarks" / "results" / "clusters_emerging.json"
+Told = dict[str, Any]
+
+MAIN: Final = {
+    "poisson": World(),
+    "poisson_varied": World(varied=True),
+    "overdispersed": World(phi=0.1),
+    "overdispersed_varied": World(phi=0.1, varied=True),
+}
+MORE: Final = {
+    "phi_.3": World(phi=0.3),
+    "own_phi": World(phi=0.1, own=1.0),
+    "drift_.15": World(phi=0.03, drift=0.15),
+    "one_week": World(phi=0.1, weeks=1),
+    "one_week_poisson": World(weeks=1),
+    "two_weeks": World(phi=0.1, weeks=2),
+    "eight_weeks": World(phi=0.1, weeks=8),
+    "20_clusters": World(phi=0.1, clusters=20),
+    "5_clusters": World(phi=0.1, clusters=5),
+    "5_clusters_one_week": World(phi=0.1, clusters=5, weeks=1),
+    "traffic_x3": World(phi=0.1, traffic=3.0),
+    "a_fifth_grew": World(phi=0.1, planted=0.2),
+    "base_200": World(phi=0.1, base=200.0),
+}
+
+
+def main() -> None:
+    """Measures and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reps", type=int, default=400)
+    parser.add_argument("--few", type=int, default=100)
+    parser.add_argument("--streams", type=int, default=40)
+    args = parser.parse_args()
+    began = time.process_time()
+    chance = np.random.default_rng(9)
+    result: Told = {
+        "what": "emerging failures: found and false, beside the rules of others on the same weeks",
+        "command": f"python -m benchmarks.clustering.emerging --reps {args.reps} --few {args.few} "
+        f"--streams {args.streams}",
+        "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "weeks": {name: weeks(world, args.reps, chance) for name, world in MAIN.items()}
+        | {name: weeks(world, args.few, chance) for name, world in MORE.items()},
+        "looks": {
+            f"{kind}, phi {phi}": looks(phi, n, kind == "hourly", chance)
+            for phi in (0.0, 0.1)
+            for kind, n in (("nightly", args.streams), ("hourly", args.streams // 8))
+        },
+        "births": {name: births(born, args.few, chance) for name, born in BIRTHS.items()},
+        "cpu_s": round(time.process_time() - began),
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1))
+
+
+# --- weeks ------------------------------------------------------------------------------------------------------------
+
+
+def weeks(world: World, reps: int, chance: np.random.Generator) -> Told:
+    """One look at each of so many quiet weeks, and at as many with growth."""
+    quiet, grown = ([_rules(world, chance, quiet=silent) for _ in range(reps)] for silent in (True, False))
+    told: Told = {"reps": reps}
+    for rule in grown[0][0]:
+        told[rule] = {
+            "quiet": round(float(np.mean([flags[rule].any() for flags, _, _ in quiet])), 3),
+            "tpr": round(float(np.mean([flags[rule][grew].mean() for flags, grew, _ in grown])), 3),
+            **_mean("fdr", [_false(flags[rule], grew) for flags, grew, _ in grown]),
+        }
+    inside = [hit for _, _, hits in (*quiet, *grown) for hit in hits]
+    told["ours"]["covered"] = round(float(np.mean(inside)), 3) if inside else None
+    told["ours"]["n_told"] = len(inside)
+    return told
+
+
+def _rules(world: World, chance: np.random.Generator, *, quiet: bool) -> tuple[dict[str, Flags], Flags, list[bool]]:
+    counts, grew = stream(world, chance, quiet=quiet)
+    found = find(counts, Design())
+    flags = {"ours": named(counts, found)}
+    flags |= {"c_test": c_test(counts), "twice": twice(counts), "three_sd": three_sd(counts)}
+    true = {name: GROWTH if one else 1.0 for name, one in zip(counts.cluster_ids, grew, strict=True)}
+    hits = [one.low <= true[one.cluster_id] <= (one.high or math.inf) for one in found.findings]
+    return flags, grew, hits
+
+
+def named(counts: Counts, found: Found) -> Flags:
+    """Which clusters a look told."""
+    told = {one.cluster_id for one in found.findings}
+    return np.array([name in told for name in counts.cluster_ids])
+
+
+def _false(flags: Flags, grew: Flags) -> float:
+    return float((flags & ~grew).sum() / max(1, flags.sum()))
+
+
+def _mean(name: str, shares: list[float]) -> Told:
+    error = float(np.std(shares)) / math.sqrt(len(shares))
+    return {name: round(float(np.mean(shares)), 4), f"{name}_se": round(error, 4)}
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+def looks(phi: float, n_streams: int, hourly: bool, chance: np.random.Generator) -> Told:
+    """Feeds over two weeks (one, where looked at every hour) after four of history, as nothing or something grows."""
+    told: Told = {"streams": n_streams}
+    for rule in ("shared", "each_alone"):
+        quiet, grown = (
+            [_feed(phi, hourly, rule == "shared", chance, quiet=silent) for _ in range(n_streams)]
+            for silent in (True, False)
+        )
+        told[rule] = {
+            "quiet": round(float(np.mean([flags.any() for flags, _ in quiet])), 3),
+            "tpr": round(float(np.mean([flags[grew].mean() for flags, grew in grown])), 3),
+            **_mean("fdr", [_false(flags, grew) for flags, grew in grown]),
+        }
+    return told
+
+
+def _feed(phi: float, hourly: bool, shared: bool, chance: np.random.Generator, *, quiet: bool) -> tuple[Flags, Flags]:
+    """What was ever told over the looks, each at the last seven days against the 28 before, and which grew.
+
+    Days vary independently, by as much as gives weeks the dispersion phi. Growth begins with the first look.
+    """
+    n_weeks = 1 if hourly else 2
+    grew = np.zeros(150, dtype=np.bool_)
+    grew[: 0 if quiet else 8] = True
+    parts = 24 if hourly else 1
+    mean = np.full((150, (35 + 7 * n_weeks) * parts), 20.0 / 7 / parts)
+    mean[grew, 35 * parts :] *= GROWTH
+    daily = np.repeat(
+        overdispersed(np.ones((150, 35 + 7 * n_weeks)) * 1e6, np.array(7 * phi), chance) / 1e6, parts, axis=1
+    )
+    return _told_ever(chance.poisson(mean * daily), parts, hourly, shared), grew
+
+
+def _told_ever(counts: Any, parts: int, hourly: bool, shared: bool) -> Flags:
+    told = np.zeros(len(counts), dtype=np.bool_)
+    week: Week | None = None
+    for end in range(35 * parts + 1, counts.shape[1] + 1):
+        at = MONDAY_NS + (end - 35 * parts) * (HOUR_NS if hourly else DAY_NS) - 1
+        window = counts[:, end - 35 * parts : end].reshape(len(counts), 5, 7 * parts).sum(axis=2)
+        one = counts_of(window, np.ones(5))
+        if shared:
+            taken = look(at, week, nightly=not hourly)
+            found = find(one, Design(), share=taken.share, before=taken.week.least)
+            week = taken.week.after(found.least)
+        else:
+            found = find(one, Design())
+        told |= named(one, found)
+    return told
+
+
+if __name__ == "__main__":
+    main()

@@ -210,6 +210,7 @@ def _lineage(
         start_ns=run.start_ns,
         embedder=read.space,
         n=frame.height,
+        since_ns=since or 0,
         n_new=sum(new or ()),
         failure=failures(failed),
     )

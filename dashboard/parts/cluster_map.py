@@ -55,7 +55,7 @@ def show(found: Row, clusters: Sequence[Row], key: str) -> list[int]:
     here = chosen if chosen.get("stamp") == stamp else {}
 
     def told() -> None:
-        st.session_state[f"{key}-lasso"] = _read((st.session_state.get(key) or {}).get("chosen"))
+        st.session_state[f"{key}-lasso"] = read((st.session_state.get(key) or {}).get("chosen"))
 
     # In a list: Streamlit looks for data frames in a dict, and imports pandas to do so.
     sent = [{**drawn, "stamp": stamp, "lasso": here.get("serial", 0)}]
@@ -161,7 +161,7 @@ def _ramp(part: float) -> str:
     return "#" + "".join(f"{one:02X}" for one in mixed)
 
 
-def _read(value: object) -> Row | None:
+def read(value: object) -> Row | None:
     """A message of the browser, which may be anything; None for what is none, or chooses nothing."""
     try:
         found = json.loads(value) if isinstance(value, str) else {}

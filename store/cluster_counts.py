@@ -25,7 +25,7 @@ def cluster_counts(store: TenantStore, app: str, window: Window) -> pl.DataFrame
 
 def placed_sessions(store: TenantStore, app: str, window: Window, most: int) -> pl.DataFrame:
     """session_id, x, y, cluster_id, failed and confidence of the app's sessions that have a place on the map: of more
-    than `most` those whose hash comes first, so that a session is shown each time or never."""
+    than `most` those whose id comes first read from behind, so that a session is shown each time or never."""
     found = store.frame(_placed(most), window, values={"app": app})
     return found.unique("session_id", keep="any").select("session_id", "x", "y", "cluster_id", "failed", "confidence")
 
@@ -49,7 +49,7 @@ def _counts() -> ir.Table:
 def _placed(most: int) -> ir.Table:
     rows = _latest()
     rows = rows.filter(rows.x.notnull(), rows.y.notnull())
-    ordered = rows.order_by(rows.session_id.hash(), ibis.asc("session_id")).limit(most)
+    ordered = rows.order_by(rows.session_id.reverse(), ibis.asc("session_id")).limit(most)
     return ordered.select("tenant", "session_id", "x", "y", "cluster_id", "failed", "confidence")
 
 
@@ -58,3 +58,46 @@ def _latest() -> ir.Table:
     rows = rows.filter(rows.app == slot("app", "string"))
     newest = rows.group_by("session_id").agg(seq=rows.seq.max())
     return rows.semi_join(newest, ["session_id", "seq"])
+
+
+def n_placed(store: TenantStore, app: str, window: Window) -> int:
+    """How many sessions `placed_sessions` would give without its limit."""
+    found = store.frame(_n_placed(), window, values={"app": app})
+    return int(found["n"].sum()) if found.height else 0
+
+
+def n_sessions_of(store: TenantStore, app: str, window: Window) -> int:
+    """How many sessions of the app begin in `window`."""
+    values: dict[str, object] = {"app": app, "from_ns": window.start_ns, "until_ns": window.end_ns}
+    found = store.frame(_begun(), window, values=values)
+    return int(found["n"].sum()) if found.height else 0
+
+
+def n_embedded(store: TenantStore, app: str, window: Window) -> dict[str, int]:
+    """Of each version of an embedder how many of the app's sessions that begin in `window` have an embedding."""
+    found = store.frame(_embedded(), window, values={"app": app})
+    return {row["embedder"]: int(row["n"]) for row in found.iter_rows(named=True)}
+
+
+@lru_cache(maxsize=1)
+def _n_placed() -> ir.Table:
+    rows = _latest()
+    rows = rows.filter(rows.x.notnull(), rows.y.notnull())
+    return rows.group_by("app").agg(tenant=rows.tenant.max(), n=rows.session_id.nunique())
+
+
+@lru_cache(maxsize=1)
+def _begun() -> ir.Table:
+    rows = table_of("sessions")
+    rows = rows.filter(rows.session_id.notnull())
+    whole = rows.group_by("session_id").agg(tenant=rows.tenant.max(), app=rows.app.min(), start_ns=rows.start_ns.min())
+    begun = (whole.start_ns >= slot("from_ns", "int64")) & (whole.start_ns < slot("until_ns", "int64"))
+    whole = whole.filter(whole.app == slot("app", "string"), begun)
+    return whole.group_by("app").agg(tenant=whole.tenant.max(), n=whole.session_id.nunique())
+
+
+@lru_cache(maxsize=1)
+def _embedded() -> ir.Table:
+    rows = table_of("embeddings")
+    rows = rows.filter(rows.app == slot("app", "string"))
+    return rows.group_by("embedder").agg(tenant=rows.tenant.max(), n=rows.session_id.nunique())

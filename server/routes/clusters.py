@@ -1,0 +1,284 @@
+"""Clusters: list them, look at one with its sessions and lineage, the map, and what emerges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from clustering.records import State
+from clustering.service_reading import (
+    AppNow,
+    Sort,
+    app_of,
+    chosen,
+    clusters_now,
+    exemplars_of,
+    page_of,
+)
+from core.clock import NS_PER_S
+from core.errors import InvalidInput, NotFound
+from core.windows import Window, parse_duration_s
+from server.policy import known_parameters_only
+from server.routes import cluster_shapes as shapes
+from server.routes.answers import answer
+from server.routes.asking import Reading, ReadingOf
+from server.routes.cluster_told import (
+    alert_told,
+    event_told,
+    finding_told,
+    noise_told,
+    now_told,
+    run_told,
+    watch_told,
+    window_told,
+)
+from server.routes.keys import rfc3339
+from server.routes.scores import Name
+from store.cluster_counts import n_placed, placed_sessions
+from store.control.cluster_records import ClusterAppRecord, Scope
+from store.control.run_records import RunStatus
+from store.cursor import Position
+
+router = APIRouter(prefix="/api/v1/clusters", tags=["clusters"], dependencies=[Depends(known_parameters_only)])
+
+MOST_POINTS: Final = 100_000
+ClusterId = Annotated[str, Path(pattern="^[A-Za-z0-9-]{1,24}$")]
+_STATES: Final = frozenset(state.value for state in State)
+_NO_TIME: Final = Window(start_ns=0, end_ns=1)
+_NOT_MEANING: Final = (
+    "distances on this map are not distances in meaning: what is near was near before, what is far may be as alike"
+)
+
+
+class AskedClusters(BaseModel):
+    """Which clusters of an app (the only one with runs): in one of `state` (born,grown; none: those that live)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    app: Name | None = None
+    state: Annotated[str | None, Field(max_length=200)] = None
+    sort: Sort = Sort.FAILURES
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class AskedMap(BaseModel):
+    """The map of an app as of its newest run over a window, or of `run`; at most so many sessions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    app: Name | None = None
+    run: Annotated[str | None, Field(max_length=60)] = None
+    most: Annotated[int, Field(ge=1, le=MOST_POINTS)] = 20_000
+
+
+class AskedEmerging(BaseModel):
+    """What emerged in an app, or in all, since so long ago (30 days)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    app: Name | None = None
+    since: Annotated[str, Field(max_length=20)] = "30d"
+
+
+class AskedSessions(BaseModel):
+    """A page of a cluster's sessions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 50
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
+
+
+@router.get("", response_model=shapes.Clusters)
+def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) -> Response:
+    """The clusters of an app as they stand. Raises InvalidInput for an unknown state, and where no app is named of
+    several."""
+    states = _growing(frozenset(one.strip() for one in (asked.state or "").split(",") if one.strip()))
+    if unknown := sorted(states - _STATES):
+        known = ", ".join(sorted(_STATES))
+        raise InvalidInput(f"{unknown[0][:40]!r} is no state; there are {known}", field="state")
+    found = _now(reading, asked.app)
+    wanted = chosen(found.clusters, states, asked.sort)
+    return answer(
+        {
+            "items": [now_told(one) for one in wanted[: asked.limit]],
+            "run": None if found.run is None else run_told(found.run),
+            "window": None if found.window is None else window_told(found.window),
+            "n_all": sum(bool(one.record.standing["alive"]) for one in found.clusters),
+            "n_sessions": found.n_sessions,
+            "noise": noise_told(found),
+            "n_waiting": found.n_waiting,
+            "says": _says(found),
+            "next_cursor": None,
+        }
+    )
+
+
+@router.get("/map", response_model=shapes.ClusterMap)
+def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Response:
+    """Sessions with their places. Raises NotFound for an unknown run."""
+    control, tenant = reading.services.control, reading.caller.tenant
+    if asked.run is not None:
+        run = control.cluster_run(tenant, asked.run)
+    else:
+        app = app_of(control, tenant, asked.app)
+        over = [
+            one
+            for one in ([] if app is None else control.cluster_runs(tenant, app))
+            if one.status is RunStatus.DONE and one.scope is Scope.WINDOW
+        ]
+        if not over:
+            empty: dict[str, list[Any]] = {name: [] for name in shapes.Points.model_fields}
+            told: dict[str, Any] = {"run": None, "points": empty, "n": 0, "n_shown": 0}
+            return answer({**told, "says": ["no run is done yet: assay clusters run"]})
+        run = over[0]
+    frame = placed_sessions(reading.store, run.app, run.window, asked.most)
+    points = {name: frame["cluster_id" if name == "cluster" else name].to_list() for name in shapes.Points.model_fields}
+    n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window)
+    return answer({"run": run_told(run), "points": points, "n": n, "n_shown": frame.height, "says": [_NOT_MEANING]})
+
+
+@router.get("/emerging", response_model=shapes.EmergingFeed)
+def read_emerging(reading: ReadingOf, asked: Annotated[AskedEmerging, Query()]) -> Response:
+    """New and growing failures, newest first, and watched clusters that grew. Raises InvalidInput."""
+    control, tenant = reading.services.control, reading.caller.tenant
+    since_ns = reading.services.clock() - parse_duration_s(asked.since) * NS_PER_S
+    records = {one.cluster_id: one for one in control.clusters(tenant, asked.app)}
+    alerts = [one for one in control.cluster_alerts(tenant) if one.at_ns >= since_ns and one.cluster_id in records]
+    by_day = {(one.cluster_id, one.day): one for one in alerts}
+    findings = [one for one in control.cluster_findings(tenant, asked.app, since_ns) if one.cluster_id in records]
+    lines = [one for one in control.cluster_apps(tenant) if asked.app in (None, one.app)]
+    look = _look(lines)
+    return answer(
+        {
+            "items": [
+                finding_told(one, records[one.cluster_id], by_day.get((one.cluster_id, one.day))) for one in findings
+            ],
+            "alerts": [alert_told(one, records[one.cluster_id]) for one in alerts],
+            "looked_at": rfc3339(look.get("looked_at_ns")),
+            **{name: look.get(name) for name in ("n_tested", "fdr", "dispersion")},
+            "says": _emerging_says(lines, look),
+            "next_cursor": None,
+        }
+    )
+
+
+@router.get("/{cluster_id}", response_model=shapes.ClusterWhole)
+def read_cluster(cluster_id: ClusterId, reading: ReadingOf) -> Response:
+    """One cluster with all that is known of it. Raises NotFound."""
+    control, tenant = reading.services.control, reading.caller.tenant
+    record = control.cluster(tenant, cluster_id)
+    found = clusters_now(control, reading.store, record.app, reading.services.clock())
+    one = next((each for each in found.clusters if each.record.cluster_id == cluster_id), None)
+    if one is None or found.window is None:
+        raise NotFound(f"there is no cluster {cluster_id!r}; assay clusters list has those there are")
+    titles = {each.record.cluster_id: each.record.title for each in found.clusters}
+    said = record.said
+    watch = next((each for each in control.cluster_watches(tenant) if each.cluster_id == cluster_id), None)
+    alerts = [each for each in control.cluster_alerts(tenant) if each.cluster_id == cluster_id]
+    events = control.cluster_events(tenant, cluster_id)
+    siblings = [name for name in said.get("siblings", []) if name in titles]
+    return answer(
+        {
+            **now_told(one),
+            "exemplars": _exemplars(reading, found, cluster_id),
+            **{name: said.get(name, []) for name in ("figures", "profile", "wrong_at")},
+            "lineage": [event_told(each) for each in events],
+            "siblings": [{"id": name, "title": titles[name]} for name in siblings],
+            "embedder": record.embedder,
+            "run_id": record.run_id,
+            "watch": None if watch is None else watch_told(watch, record, alerts),
+            "says": _cluster_says(said),
+        }
+    )
+
+
+@router.get("/{cluster_id}/sessions", response_model=shapes.ClusterSessions)
+def list_cluster_sessions(
+    cluster_id: ClusterId, reading: ReadingOf, asked: Annotated[AskedSessions, Query()]
+) -> Response:
+    """The sessions that are in a cluster now, the latest first. Raises NotFound."""
+    record = reading.services.control.cluster(reading.caller.tenant, cluster_id)
+    position = reading.position(asked.cursor)
+    after = None if position is None else (position.order, position.row_id)
+    page, more = page_of(reading.store, record, asked.limit, after)
+    items = [
+        {
+            "session_id": row["session_id"],
+            "started_at": rfc3339(row["at_ns"]),
+            "failed": row["failed"],
+            "confidence": row["confidence"] or 0.0,
+            "first_input": row["first_input"],
+        }
+        for row in page.iter_rows(named=True)
+    ]
+    cursor = None if more is None else reading.cursor(Position(order=more[0], row_id=more[1], window=_NO_TIME))
+    return answer({"items": items, "next_cursor": cursor})
+
+
+def _now(reading: Reading, app: str | None) -> AppNow:
+    control = reading.services.control
+    named = app_of(control, reading.caller.tenant, app)
+    return clusters_now(control, reading.store, named, reading.services.clock())
+
+
+def _growing(states: frozenset[str]) -> frozenset[str]:
+    """`growing` is what people say of the state `grown`."""
+    return frozenset(State.GROWN.value if one == "growing" else one for one in states)
+
+
+def _says(found: AppNow) -> list[str]:
+    """What to do where there is nothing to see, or what is there is not whole."""
+    if found.last is None:
+        if found.run is None:
+            of = "" if found.app is None else f" of {found.app[:80]}"
+            return [f"no run over the sessions{of} yet; begin one: assay clusters run --app {found.app or 'APP'}"]
+        run = found.run
+        if not run.status.ended:
+            return [f"the first run is {run.status.value}; its clusters are there once it is done"]
+        return [f"the last run {run.status.value}: {run.error or 'without a reason'}"]
+    return run_told(found.last)["says"]  # type: ignore[no-any-return]
+
+
+def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[str, Any]]:
+    record = next(one.record for one in found.clusters if one.record.cluster_id == cluster_id)
+    assert found.window is not None
+    since = min(found.window.start_ns, record.first_seen_ns)
+    rows = exemplars_of(reading.store, record, Window(start_ns=since, end_ns=found.window.end_ns))
+    return [
+        {
+            "session_id": row["session_id"],
+            "started_at": rfc3339(row["at_ns"]),
+            "first_input": row["first_input"],
+            "outcome_text": row["outcome"],
+            "failed": row["failed"],
+            "confidence": row["confidence"] or 0.0,
+        }
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _cluster_says(said: Any) -> list[str]:
+    told = []
+    if said.get("stable") is False:
+        told.append(
+            f"this cluster is unstable: of sessions drawn anew only {said['stability']:.0%} of it comes back on average"
+        )
+    if said.get("refused"):
+        told.append(f"a model's title was not taken: {said['refused']}")
+    return told
+
+
+def _look(lines: list[ClusterAppRecord]) -> dict[str, Any]:
+    """The newest look among apps."""
+    looks = [dict(one.told) for one in lines if one.told.get("looked_at_ns")]
+    return max(looks, key=lambda told: int(told["looked_at_ns"]), default={})
+
+
+def _emerging_says(lines: list[ClusterAppRecord], look: dict[str, Any]) -> list[str]:
+    if not lines:
+        return ["no run is done yet: assay clusters run"]
+    said = look.get("look_says")
+    return [str(said)] if said else []

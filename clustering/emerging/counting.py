@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
+from clustering.emerging.looks import DAY_NS
 from clustering.emerging.records import Counts, Floats, Ints
 from core.errors import InvalidInput
 
@@ -42,31 +43,84 @@ def counted(
     days: int = 7,
     n_periods: int = 4,
     born: Sequence[Born] = (),
+    found_in: Mapping[str, tuple[date, date]] | None = None,
 ) -> Counts:
     """Counts of the `days` days before `end` (exclusive) against `n_periods` periods of as many days before those.
 
     `daily` has cluster_id (null: noise), day (YYYY-MM-DD), n_failed and n_known: store.memberships.daily_counts of
     these days and, as exposure, of the whole app. A session counts where it is known whether it failed, so that
-    outcomes that begin to be recorded are no growth. Clusters are those of `first_seen_ns`, with 0 where they have
-    no row, but for `born`, which bring their own counts. `n_users` are the distinct users that failed now. Raises
-    InvalidInput where the history of one born is not as long.
+    outcomes that begin to be recorded are no growth. Clusters are those of `first_seen_ns`, with 0 where they have no
+    row, but for `born`, which bring their own counts. `n_users` are the distinct users that failed now.
+
+    `found_in`: the days (from, until) of the sessions a cluster was found in, where that was not long ago. Of days
+    before, memberships say nothing of it: periods that begin before `from` are left out, and it is not tested while now
+    begins before `until`. Raises InvalidInput where the history of one born is not as long as that of the others.
     """
     names = sorted(set(first_seen_ns) - {one.cluster_id for one in born})
     placed = _placed(daily, end, days, n_periods)
     exposure = np.bincount(placed["period"], placed["n_known"], n_periods + 1)
     failed = _failed(placed, names, n_periods)
+    whole = np.tile(exposure, (len(names), 1))
+    for row, name in enumerate(names):
+        if name in (found_in or {}):
+            whole[row] *= _told_of((found_in or {})[name], end, days, n_periods)
+    failed[whole == 0] = 0
     told = Counts(
         cluster_ids=tuple(names),
         now=failed[:, -1],
-        exposure_now=np.full(len(names), exposure[-1]),
+        exposure_now=whole[:, -1],
         history=failed[:, :-1],
-        exposure=np.tile(exposure[:-1], (len(names), 1)),
+        exposure=whole[:, :-1],
         n_users=np.array([n_users.get(name, 0) for name in names], dtype=np.int64),
         first_seen_ns=np.array([first_seen_ns[name] for name in names], dtype=np.int64),
         born=np.zeros(len(names), dtype=np.bool_),
         length_now=np.ones(len(names)),
     )
     return _joined(told, born)
+
+
+def born_since(
+    cluster_id: str,
+    sessions: pl.DataFrame,
+    *,
+    found_ns: tuple[int, int],
+    until_ns: int,
+    days: int = 7,
+    n_periods: int = 4,
+) -> Born:
+    """Of a cluster found in the sessions that began in [from, until) = `found_ns`, the counts it may be tested on.
+
+    `sessions` has at_ns, failed (null: not known), user and inside (whether it lies within the cluster's radius): the
+    app's sessions from `n_periods` periods of `days` days before `from` to `until_ns`, those it was found in may be
+    missing. A sample of those before serves as well: exposure is the number of those looked at.
+    """
+    start, found = found_ns
+    length = days * DAY_NS
+    known = sessions.filter(pl.col("failed").is_not_null())
+    now = known.filter((pl.col("at_ns") >= found) & (pl.col("at_ns") < until_ns))
+    before = known.filter(pl.col("at_ns") < start).with_columns(ago=(start - 1 - pl.col("at_ns")) // length)
+    failing = pl.col("failed") & pl.col("inside")
+    by_period = [before.filter(pl.col("ago") == ago) for ago in reversed(range(n_periods))]
+    hits = now.filter(failing)
+    first = known.filter(failing)["at_ns"].min()
+    return Born(
+        cluster_id=cluster_id,
+        now=hits.height,
+        exposure_now=float(now.height),
+        history=[one.filter(failing).height for one in by_period],
+        exposure=[float(one.height) for one in by_period],
+        n_users=hits["user"].drop_nulls().n_unique(),
+        first_seen_ns=start if first is None else int(str(first)),
+        length_now=min(1.0, max(1, until_ns - found) / length),
+    )
+
+
+def _told_of(found_in: tuple[date, date], end: date, days: int, n_periods: int) -> Floats:
+    """1 for each period, now the last, in which memberships tell of a cluster found in these days, else 0."""
+    starts = [end - timedelta(days=days * (n_periods + 1 - period)) for period in range(n_periods + 1)]
+    told = [float(start >= found_in[0]) for start in starts]
+    told[-1] = float(starts[-1] >= found_in[1])
+    return np.array(told)
 
 
 def _placed(daily: pl.DataFrame, end: date, days: int, n_periods: int) -> pl.DataFrame:

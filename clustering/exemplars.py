@@ -11,6 +11,7 @@ from clustering.records import Vectors
 
 MOST: Final = 5
 _MOST_COMPARED: Final = 512  # members; of more, every so many by confidence
+_OUTLYING: Final = 0.1  # of members, by their mean cosine to all
 _GAINS: Final = 1e-4  # mean cosine: what adds less is as good as shown already
 
 
@@ -22,17 +23,20 @@ def exemplars(
 
     Chosen greedily to cover the cluster: the mean over members, weighted by confidence, of the cosine to the nearest
     exemplar. The first is the medoid; the greedy choice is within 1 - 1/e of the best (Nemhauser, Wolsey and Fisher
-    1978, for it is submodular). An outlier covers itself alone and is not chosen."""
+    1978, for it is submodular). The tenth of members that are least like the others stand for nobody else and are not
+    chosen."""
     if not members.size or n < 1:
         return ()
     ordered = members[np.lexsort((members, -confidence[members]))]
     compared = ordered[np.unique(np.linspace(0, ordered.size - 1, min(ordered.size, _MOST_COMPARED)).astype(np.int64))]
     weight = _weights(confidence[compared])
     near = _cosines(vectors[compared])
+    like_others = near @ weight
+    central = like_others >= np.quantile(like_others, _OUTLYING)
     covered = np.full(compared.size, -1.0)
     chosen: list[int] = []
     while len(chosen) < min(n, compared.size):
-        gain = np.maximum(near - covered[None, :], 0.0) @ weight
+        gain = np.where(central, np.maximum(near - covered[None, :], 0.0) @ weight, 0.0)
         best = int(np.argmax(gain))
         if chosen and gain[best] < _GAINS:
             break

@@ -9,6 +9,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Final
 
 import numpy as np
@@ -23,8 +24,11 @@ LEAST_USERS: Final = 3  # of a term: fewer could be told by it
 MOST_VOCABULARY: Final = 20_000  # terms, those of most texts: a table of them by cluster is held in memory
 MOST_TERMS: Final = 8  # of a cluster
 _CANDIDATES: Final = 30  # by weight, among which variety is sought
-_CLEARLY: Final = 1.645  # z: more frequent than elsewhere, one-sided at 5%
+_CLEARLY: Final = 1.0  # z of the log-odds against the other clusters
+_TIMES: Final = 1.5  # as high odds as in the other clusters: function words are clearly more frequent by little
+_PRIOR: Final = 1.0  # of a cluster of mean size
 _SWALLOWED: Final = 0.8  # a word that a pair holds in such a share of its texts is told by the pair
+_USUAL: Final = 0.5  # of the texts: a word in more of them makes no pair, as a function word of an unknown language
 _MOST_READ: Final[Mapping[str, int]] = {"intent": 1_000, "actions": 800, "outcome": 600}  # characters of each facet
 
 
@@ -65,6 +69,8 @@ def vocabulary(texts: Sequence[str], users: Sequence[str | None]) -> Vocabulary:
     shown = [term for term, by in speakers.items() if len(by) >= LEAST_USERS]
     rare = frozenset(speakers) - frozenset(shown)
     n_texts = Counter(term for found in said for term in found)
+    usual = {term for term, n in n_texts.items() if n > _USUAL * len(texts)}
+    shown = [term for term in shown if " " not in term or not usual & set(term.split(" "))]
     terms = tuple(sorted(sorted(shown, key=lambda term: (-n_texts[term], term))[:MOST_VOCABULARY]))
     return Vocabulary(terms=terms, present=_presence(said, terms), rare=rare)
 
@@ -91,21 +97,20 @@ def class_tf_idf(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def log_odds(
     counts: NDArray[np.float64], others: NDArray[np.float64], prior: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """z (v,) of each term in `counts` y (v,) against `others` x (v,) with a Dirichlet prior a (v,), all above 0: the
-    difference of log((y + a) / (Σy + Σa - y - a)) from the same of x, over √(1 / (y + a) + 1 / (x + a)). (Monroe,
-    Colaresi and Quinn 2008, Fightin' Words, Political Analysis 16(4): log-odds-ratio with an informative prior.)"""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The log-odds-ratio of each term in `counts` y (v,) against `others` x (v,) and its z, with a Dirichlet prior
+    a (v,), all above 0: log((y + a) / (Σy + Σa - y - a)) less the same of x, and that over √(1 / (y + a) + 1 / (x + a)).
+    (Monroe, Colaresi and Quinn 2008, Fightin' Words, Political Analysis 16(4): with an informative prior.)"""
     here, there = counts + prior, others + prior
-    delta = np.log(here / _rest(here)) - np.log(there / _rest(there))
-    z: NDArray[np.float64] = delta / np.sqrt(1.0 / here + 1.0 / there)
-    return z
+    ratio: NDArray[np.float64] = np.log(here / _rest(here)) - np.log(there / _rest(there))
+    return ratio, ratio / np.sqrt(1.0 / here + 1.0 / there)
 
 
-def prior_of(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(v,) a Dirichlet prior that weighs as much as a cluster of mean size and has the frequencies of all clusters'
-    counts (k, v) together; a term that occurs nowhere weighs half a text."""
+def prior_of(counts: NDArray[np.float64], weight: float = _PRIOR) -> NDArray[np.float64]:
+    """(v,) a Dirichlet prior with the frequencies of all clusters' counts (k, v) together, that weighs as much as
+    `weight` of a cluster of mean size; a term that occurs nowhere counts as half a text."""
     overall: NDArray[np.float64] = np.maximum(counts.sum(axis=0), 0.5)
-    return overall * (counts.sum() / max(counts.shape[0], 1) / overall.sum()) if counts.sum() else overall
+    return overall * (weight / max(counts.shape[0], 1))
 
 
 def likeness(left: str, right: str) -> float:
@@ -149,9 +154,10 @@ def terms_of(
     allowed = here >= LEAST_USERS
     prior = prior_of(counts)
     if counts.shape[0] > 1:
-        allowed &= log_odds(here, counts.sum(axis=0) - here, prior) > _CLEARLY
+        ratio, z = log_odds(here, counts.sum(axis=0) - here, prior)
+        allowed &= (z > _CLEARLY) & (ratio > log(_TIMES))
     if siblings:
-        allowed &= log_odds(here, counts[list(siblings)].sum(axis=0), prior) > 0
+        allowed &= log_odds(here, counts[list(siblings)].sum(axis=0), prior)[0] > 0
     order = np.argsort(-weights[label], kind="stable")
     best = [int(at) for at in order[allowed[order]][: 2 * _CANDIDATES]]
     best = _without_swallowed(best, names, here)[:_CANDIDATES]

@@ -99,7 +99,8 @@ def topics_of(
     alone."""
     n_topics = int(group.max(initial=NOISE)) + 1
     together = [counts[group == index].sum(axis=0) for index in range(n_topics)]
-    stacked = np.array([*together, *counts[group == NOISE]]).reshape(-1, counts.shape[1])
+    told = [*together, *counts[group == NOISE]]
+    stacked = np.array(told).reshape(len(told), counts.shape[1])
     weights = class_tf_idf(stacked)
     found = []
     for index in range(n_topics):

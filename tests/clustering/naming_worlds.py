@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clustering.records import Labels, Vectors
 from clustering.words import words
 
-DIMS = 64
+DIMS = 1_024
 SAID: Mapping[str, Sequence[str]] = {
     "delivery": (
         "My parcel has not arrived, where is the delivery?",

@@ -1,9 +1,10 @@
 """Clusters that were found in the sessions of this very week: dense there because that is how they were found.
 
-Failing sessions lie in a plane of 1,600 cells, five weeks of 2,000 (`dense`: 8,000). A cell with five sessions or more
-(`dense`: eight) in the week that is now becomes a cluster, as density would make it one. all: it is held against its history with the sessions it was
-found in. after: found in the first half of the week, held against history with those of the second, which is what the
-product asks for (docs/clusters-emerging.md). Planted: three cells that had nothing and now have 20 sessions a week.
+Failing sessions lie in a plane of 1,600 cells, five weeks of 2,000 (`dense`: 8,000). A cell with five sessions or
+more (`dense`: eight) in the week that is now becomes a cluster, as density would make it one. all: it is held against
+its history with the sessions it was found in. after: found in the first half of the week, held against history with
+those of the second, which is what the product asks for (docs/clusters-emerging.md). Planted: three cells that had
+nothing and now have 20 sessions a week.
 """
 
 from __future__ import annotations

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opentelemetry.trace import Status, StatusCode
 from pydantic_ai.exceptions import ApprovalRequired
 
 from agent_runtime.context import TurnContext
@@ -160,14 +162,17 @@ class ToolRunner:
             if attempt:
                 await asyncio.sleep(self.settings.tool_backoff_s * 2 ** (attempt - 1))
             sent = key if key is None or turn.parameters.idempotent_writes else uuid.uuid4().hex
+            began_ns = time.time_ns()
             try:
                 async with asyncio.timeout(self.settings.tool_timeout_s):
                     answer = await self.backend.call(tool.name, turn.given.user_id, args, key=sent)
             except BackendRefused as refused:
                 return {"refused": str(refused)}
-            except BackendUnavailable:
+            except BackendUnavailable as error:
+                self._missed(tool, attempt, began_ns, error)
                 result = _NO_ANSWER if unsure else _NOT_REACHED
-            except (BackendTimeout, TimeoutError):
+            except (BackendTimeout, TimeoutError) as error:
+                self._missed(tool, attempt, began_ns, error)
                 unsure = key is not None
                 result = _NO_ANSWER if unsure else {"error": "no answer in time", "effect": "none"}
             except Exception as error:  # a client of the shop that breaks: nobody knows what happened
@@ -178,6 +183,12 @@ class ToolRunner:
                     return answer
                 return dict(_GARBAGE) if key is None else {**_GARBAGE, "effect": "unknown"}
         return dict(result)
+
+    def _missed(self, tool: Tool, attempt: int, began_ns: int, error: Exception) -> None:
+        """A failed span for an attempt without an answer: the tool's own span may end well, with the next one."""
+        span = self.telemetry.tracer.start_span(f"attempt {attempt + 1} of {tool.name}", start_time=began_ns)
+        span.set_status(Status(StatusCode.ERROR, str(error) or "no answer in time"))
+        span.end()
 
     def _bounded(self, result: dict[str, Any]) -> dict[str, Any]:
         text = json.dumps(result, ensure_ascii=False)

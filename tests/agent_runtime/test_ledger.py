@@ -76,6 +76,10 @@ def test_a_timeout_after_the_effect_is_one_effect_unless_a_release_drops_its_key
 
     asyncio.run(go())
     assert len(made.shop.effects("create_return")) == n
+    missed = [one for one in made.spans.get_finished_spans() if one.name.startswith("attempt ")]
+    assert [(one.name, one.status.is_ok) for one in missed] == [
+        (f"attempt {number} of create_return", False) for number in (1, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize(

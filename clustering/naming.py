@@ -102,7 +102,7 @@ def _drafted(
     k = int(labels.max()) + 1
     rows = [np.flatnonzero(labels == label) for label in range(k)]
     sizes = [one.size for one in rows]
-    words, counts = _counted(frame, labels, rows)
+    words, counts, n_texts = _counted(frame, labels, rows)
     weights = class_tf_idf(counts)
     centres = centroids(vectors, labels)
     group = renumbered(groups(centres), sizes)
@@ -111,24 +111,24 @@ def _drafted(
         frame=frame,
         vectors=vectors,
         rows=rows,
-        terms=[terms_of(label, counts, weights, words.terms, near[label]) for label in range(k)],
+        terms=[terms_of(label, counts, weights, words.terms, n_texts, near[label]) for label in range(k)],
         shown=[exemplars(vectors, one, confidence) for one in rows],
         siblings=near,
         rare=words.rare,
     )
-    return drafts, topics_of(group, sizes, counts, words.terms)
+    return drafts, topics_of(group, sizes, counts, n_texts, words.terms)
 
 
 def _counted(
     frame: pl.DataFrame, labels: Labels, rows: Sequence[NDArray[np.int64]]
-) -> tuple[Vocabulary, NDArray[np.float64]]:
-    """The terms of the sessions that are read, and their counts by cluster (k, v)."""
+) -> tuple[Vocabulary, NDArray[np.float64], list[int]]:
+    """The terms of the sessions that are read, their counts by cluster (k, v), and the sessions read of each (k,)."""
     most = max(_READ_LEAST, _READ // len(rows))
     read = [*(_spread(one, most) for one in rows), _spread(np.flatnonzero(labels == NOISE), _READ_NOISE)]
     chosen = np.sort(np.concatenate(read))
     sessions = frame[chosen]
     words = vocabulary(texts_of(sessions), sessions["user_id"].to_list())
-    return words, class_counts(words, labels[chosen], len(rows))
+    return words, class_counts(words, labels[chosen], len(rows)), [one.size for one in read[:-1]]
 
 
 def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -9,7 +9,6 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
 from typing import Final
 
 import numpy as np
@@ -24,8 +23,7 @@ LEAST_USERS: Final = 3  # of a term: fewer could be told by it
 MOST_VOCABULARY: Final = 20_000  # terms, those of most texts: a table of them by cluster is held in memory
 MOST_TERMS: Final = 8  # of a cluster
 _CANDIDATES: Final = 30  # by weight, among which variety is sought
-_CLEARLY: Final = 1.0  # z of the log-odds against the other clusters
-_TIMES: Final = 1.5  # as high odds as in the other clusters: function words are clearly more frequent by little
+_TIMES: Final = 1.5  # the mean share of the other clusters' texts: what carries grammar is no more frequent than that
 _PRIOR: Final = 1.0  # of a cluster of mean size
 _SWALLOWED: Final = 0.8  # a word that a pair holds in such a share of its texts is told by the pair
 _USUAL: Final = 0.5  # of the texts: a word in more of them makes no pair, as a function word of an unknown language
@@ -99,18 +97,20 @@ def log_odds(
     counts: NDArray[np.float64], others: NDArray[np.float64], prior: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The log-odds-ratio of each term in `counts` y (v,) against `others` x (v,) and its z, with a Dirichlet prior
-    a (v,), all above 0: log((y + a) / (Σy + Σa - y - a)) less the same of x, and that over √(1 / (y + a) + 1 / (x + a)).
-    (Monroe, Colaresi and Quinn 2008, Fightin' Words, Political Analysis 16(4): with an informative prior.)"""
+    a (v,), all above 0: log((y + a) / (Σy + Σa - y - a)) less the same of x, and that over the root of
+    1 / (y + a) + 1 / (x + a). (Monroe, Colaresi and Quinn 2008, Fightin' Words, Political Analysis 16(4): with an
+    informative prior.)"""
     here, there = counts + prior, others + prior
     ratio: NDArray[np.float64] = np.log(here / _rest(here)) - np.log(there / _rest(there))
     return ratio, ratio / np.sqrt(1.0 / here + 1.0 / there)
 
 
 def prior_of(counts: NDArray[np.float64], weight: float = _PRIOR) -> NDArray[np.float64]:
-    """(v,) a Dirichlet prior with the frequencies of all clusters' counts (k, v) together, that weighs as much as
-    `weight` of a cluster of mean size; a term that occurs nowhere counts as half a text."""
-    overall: NDArray[np.float64] = np.maximum(counts.sum(axis=0), 0.5)
-    return overall * (weight / max(counts.shape[0], 1))
+    """(v,) a Dirichlet prior with the mean of the frequencies in the clusters (k, v), each counting the same, that
+    weighs as much as `weight` of the median cluster; a term that occurs nowhere weighs next to nothing."""
+    totals = counts.sum(axis=1, keepdims=True)
+    frequencies = (counts / np.maximum(totals, 1.0)).mean(axis=0)
+    return np.maximum(frequencies * weight * float(np.median(totals)), 1e-3)
 
 
 def likeness(left: str, right: str) -> float:
@@ -144,20 +144,21 @@ def terms_of(
     counts: NDArray[np.float64],
     weights: NDArray[np.float64],
     names: Sequence[str],
+    n_texts: Sequence[int],
     siblings: Sequence[int],
     n: int = MOST_TERMS,
 ) -> tuple[Term, ...]:
-    """The terms of a cluster, best first: by class TF-IDF (`weights` (k, v) of `counts` (k, v)) among those that are
-    clearly more frequent in it than in the other clusters and no less than in its `siblings`, then for variety. What
-    fewer than three of its texts say is left out."""
+    """The terms of a cluster, best first: by class TF-IDF (`weights` (k, v) of `counts` (k, v)) among those that more
+    of its texts (of `n_texts` (k,)) hold than of other clusters' on the mean, and whose odds are higher than in its
+    `siblings`; then for variety. What fewer than three of its texts say is left out."""
     here = counts[label]
     allowed = here >= LEAST_USERS
-    prior = prior_of(counts)
     if counts.shape[0] > 1:
-        ratio, z = log_odds(here, counts.sum(axis=0) - here, prior)
-        allowed &= (z > _CLEARLY) & (ratio > log(_TIMES))
+        shares = counts / np.maximum(np.array(n_texts, dtype=np.float64), 1.0)[:, None]
+        elsewhere = (shares.sum(axis=0) - shares[label]) / (counts.shape[0] - 1)
+        allowed &= shares[label] > _TIMES * elsewhere
     if siblings:
-        allowed &= log_odds(here, counts[list(siblings)].sum(axis=0), prior)[0] > 0
+        allowed &= log_odds(here, counts[list(siblings)].sum(axis=0), prior_of(counts))[0] > 0
     order = np.argsort(-weights[label], kind="stable")
     best = [int(at) for at in order[allowed[order]][: 2 * _CANDIDATES]]
     best = _without_swallowed(best, names, here)[:_CANDIDATES]

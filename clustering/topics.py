@@ -92,19 +92,25 @@ def siblings(centres: Vectors, group: NDArray[np.int32], n: int = 5) -> list[tup
 
 
 def topics_of(
-    group: NDArray[np.int32], sizes: Sequence[int], counts: NDArray[np.float64], names: Sequence[str]
+    group: NDArray[np.int32],
+    sizes: Sequence[int],
+    counts: NDArray[np.float64],
+    n_texts: Sequence[int],
+    names: Sequence[str],
 ) -> tuple[Topic, ...]:
     """Topics by the index that `group` (k,) gives them, their clusters of most sessions (`sizes`) first. Their terms
-    are those of their clusters' counts (k, v) put together, told from the other topics and the clusters that stand
-    alone."""
+    are those of their clusters' counts (k, v) of `n_texts` (k,) put together, told from the other topics and the
+    clusters that stand alone."""
     n_topics = int(group.max(initial=NOISE)) + 1
     together = [counts[group == index].sum(axis=0) for index in range(n_topics)]
     told = [*together, *counts[group == NOISE]]
+    read = np.array(n_texts)
+    n_told = [int(read[group == index].sum()) for index in range(n_topics)] + read[group == NOISE].tolist()
     stacked = np.array(told).reshape(len(told), counts.shape[1])
     weights = class_tf_idf(stacked)
     found = []
     for index in range(n_topics):
-        terms = tuple(term.text for term in terms_of(index, stacked, weights, names, (), n=5))
+        terms = tuple(term.text for term in terms_of(index, stacked, weights, names, n_told, (), n=5))
         title = ", ".join(terms[:_TITLE]) or f"topic {index + 1}"
         clusters = sorted(np.flatnonzero(group == index), key=lambda at: (-sizes[at], at))
         found.append(Topic(index=index, title=title, terms=terms, clusters=tuple(int(at) for at in clusters)))

@@ -51,7 +51,8 @@ def told(texts: Sequence[str], labels: Sequence[int], users: Sequence[str | None
     given_labels = np.array(labels, dtype=np.int32)
     counts = class_counts(found, given_labels, int(given_labels.max()) + 1)
     weights = class_tf_idf(counts)
-    return [[one.text for one in terms_of(at, counts, weights, found.terms, ())] for at in range(len(counts))]
+    n_texts = np.bincount(given_labels, minlength=len(counts)).tolist()
+    return [[one.text for one in terms_of(at, counts, weights, found.terms, n_texts, ())] for at in range(len(counts))]
 
 
 def test_class_tf_idf_is_the_published_formula() -> None:
@@ -101,7 +102,7 @@ def test_siblings_are_told_by_what_they_do_not_share() -> None:
     found = vocabulary(texts, [None] * len(texts))
     counts = class_counts(found, np.repeat([0, 1, 2], [20, 20, 40]).astype(np.int32), 3)
     weights = class_tf_idf(counts)
-    first = [one.text for one in terms_of(0, counts, weights, found.terms, (1,))]
+    first = [one.text for one in terms_of(0, counts, weights, found.terms, [20, 20, 40], (1,))]
     assert "declined" in " ".join(first)
     assert "card" not in first
     assert "twice" not in " ".join(first)
@@ -177,6 +178,6 @@ def test_a_term_tells_its_weight() -> None:
     found = vocabulary(["refund"] * 3 + ["parcel"] * 3, [None] * 6)
     counts = class_counts(found, np.array([0, 0, 0, 1, 1, 1], dtype=np.int32), 2)
     weights = class_tf_idf(counts)
-    assert terms_of(0, counts, weights, found.terms, ()) == (
+    assert terms_of(0, counts, weights, found.terms, [3, 3], ()) == (
         Term(text="refund", weight=pytest.approx(3 * math.log(2))),
     )

@@ -54,13 +54,13 @@ def test_the_topic_of_most_sessions_is_the_first_and_named_by_its_words() -> Non
     counts = np.array([[9, 0, 4.0], [8, 0, 4], [0, 8, 4], [0, 27, 12], [0, 0, 20]])
     ordered = renumbered(group, sizes)
     assert ordered.tolist() == [1, 1, 0, 0, NOISE]
-    first, second = topics_of(ordered, sizes, counts, ("refund", "parcel", "please"))
+    first, second = topics_of(ordered, sizes, counts, sizes, ("refund", "parcel", "please"))
     assert (first.index, first.title, first.clusters) == (0, "parcel", (3, 2))
     assert (second.index, second.title, second.clusters) == (1, "refund", (0, 1))
 
 
 def test_topics_without_words_have_a_title() -> None:
-    (one,) = topics_of(np.array([0, 0], dtype=np.int32), [5, 5], np.zeros((2, 0)), ())
+    (one,) = topics_of(np.array([0, 0], dtype=np.int32), [5, 5], np.zeros((2, 0)), [5, 5], ())
     assert one.title == "topic 1"
 
 

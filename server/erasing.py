@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from clustering.embedders.service_fits import forget_fits_of_few
 from collector.drain import request_drain
 from collector.seal import MasterKey, sealed, unsealed
 from core.errors import AssayError, Conflict, InvalidInput, StorageFailed
@@ -35,6 +36,7 @@ from store import erasure
 from store.backup import remove_staging
 from store.control.control import Control
 from store.control.erasures import Erasure
+from store.erased import last_look
 from store.erasure import Belongings, Progress, Subject
 from store.lake import Lake
 
@@ -42,7 +44,8 @@ DRAIN_WITHIN_S: Final = 180.0
 PASSES: Final = 5
 MOST_ID_CHARS: Final = 4096
 _TRACE: Final = re.compile(rb"[0-9a-f]{32}")
-_OWN: Final = frozenset({"journal", "lake", "lake-cache", "run", "secrets"})  # folders that only Assay writes into
+# Folders that only Assay writes into.
+_OWN: Final = frozenset({"clustering", "journal", "lake", "lake-cache", "run", "secrets"})
 _QUIET: Final[Progress] = lambda *_: None  # noqa: E731
 
 
@@ -152,6 +155,9 @@ class Erasing:
         subject = self._subject(which.tenant, memory.user_id)
         memory = self._with_trials(which, memory, subject)
         memory = self._erase_rows(which, memory, subject, progress)
+        with last_look(self._lake.root):  # at what clustering wrote of sessions that it had read before
+            erasure.erase(self._lake, subject, memory.what, tables=erasure.CLUSTERED)
+        forget_fits_of_few(self._settings.clusters_dir / which.tenant)
         memory = self._erase_examples(which, memory, subject)
         progress("deleting old bytes", 0, 1)
         remove_staging(self._lake)

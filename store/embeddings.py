@@ -21,8 +21,9 @@ from core.clock import to_datetime
 from core.errors import Corrupt, InvalidInput
 from core.windows import Window
 from store.engine import slot, table_of
+from store.erased import still_there
 from store.lake import partition_date
-from store.schema import EMBEDDINGS
+from store.schema import TABLES
 from store.tenant import TenantStore
 
 N_FACETS: Final = 3
@@ -54,8 +55,8 @@ def matrix(frame: pl.DataFrame, dims: int) -> NDArray[np.float32]:
 
 def write_embeddings(store: TenantStore, rows: pl.DataFrame, *, now_ns: int) -> int:
     """Stores one embedding per row: session_id, at_ns (the session's start), app, embedder (its version), text_hash,
-    vector (`packed`); durable on return. Returns how many."""
-    return store.append("embeddings", stamped(store, rows, now_ns).select(EMBEDDINGS.names).cast(EMBEDDINGS))
+    vector (`packed`); durable on return. Returns how many: sessions that an erasure took meanwhile are left out."""
+    return write_of_sessions(store, "embeddings", rows, now_ns)
 
 
 def known_embeddings(
@@ -69,15 +70,18 @@ def known_embeddings(
     return found.unique("session_id", keep="any").sort("session_id").select(list(_KNOWN)).cast(_KNOWN)  # type: ignore[arg-type]
 
 
-def stamped(store: TenantStore, rows: pl.DataFrame, now_ns: int) -> pa.Table:
-    """The rows with the tenant, the day of their `at_ns`, and `now_ns` as their `seq`."""
-    dates = [partition_date(at_ns) for at_ns in rows["at_ns"].to_list()]
-    return rows.with_columns(
-        tenant=pl.lit(str(store.tenant)),
-        date=pl.Series(dates, dtype=pl.String),
-        seq=pl.lit(now_ns, pl.Int64),
-        ingested_at=pl.lit(to_datetime(now_ns)),  # until it is stored
-    ).to_arrow()
+def write_of_sessions(store: TenantStore, table: str, rows: pl.DataFrame, now_ns: int) -> int:
+    """Stores rows of sessions that are there still, with their tenant, the day of their `at_ns`, `now_ns` as `seq`."""
+    with still_there(store, rows["session_id"].to_list()) as left:
+        kept = rows.filter(pl.col("session_id").is_in(left))
+        dates = [partition_date(at_ns) for at_ns in kept["at_ns"].to_list()]
+        whole = kept.with_columns(
+            tenant=pl.lit(str(store.tenant)),
+            date=pl.Series(dates, dtype=pl.String),
+            seq=pl.lit(now_ns, pl.Int64),
+            ingested_at=pl.lit(to_datetime(now_ns)),  # until it is stored
+        ).to_arrow()
+        return store.append(table, whole.select(TABLES[table].names).cast(TABLES[table]))
 
 
 @lru_cache(maxsize=2)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from store.memberships import user_hash
 
 TABLES: Final = ("spans", "scores", "events", "quarantine", "turns", "sessions", "embeddings", "memberships")
 REWRITTEN: Final = ("scores", "events", "quarantine", "embeddings", "memberships", "spans")
+CLUSTERED: Final = ("embeddings", "memberships")
 TRIES: Final = 5
 SHORT_ID: Final = 6  # ids below this length are looked for as whole values only, or they would be found everywhere
 _NEEDED: Final = {
@@ -49,6 +50,7 @@ _ID_ON_WIRE: Final = re.compile(rb"(?=[\x0a\x4a]\x10(.{16}))", re.DOTALL)
 _ID_AS_TEXT: Final = re.compile(rb"(?<![0-9A-Fa-f])([0-9A-Fa-f]{32})(?![0-9A-Fa-f])")
 _NUMBER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}")  # an id that may have been sent as an integer
 Progress = Callable[[str, int, int], None]
+_QUIET: Final[Progress] = lambda *_: None  # noqa: E731
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ class Belongings:
         )
 
 
-def find(lake: Lake, subject: Subject, known: Belongings, progress: Progress = lambda *_: None) -> Belongings:
+def find(lake: Lake, subject: Subject, known: Belongings, progress: Progress = _QUIET) -> Belongings:
     """What of the user is in the lake now, given the traces and sessions that are known to be the user's.
 
     Damaged files cannot be looked into and are passed over; see `unreadable`.
@@ -109,25 +111,27 @@ def find(lake: Lake, subject: Subject, known: Belongings, progress: Progress = l
     for table in ("turns", "sessions"):
         for rows, _ in _each(lake, table, subject.tenant, _NEEDED[table], progress):
             own = rows.filter(_among(rows, "user_id", subject.forms))
-            traces |= _values(own, "trace_id")
-            sessions |= _values(own, "session_id")
+            traces, sessions = traces | _values(own, "trace_id"), sessions | _values(own, "session_id")
     traces |= _of_the_sessions(lake, subject, traces, sessions, progress)
     return _counted(lake, subject, frozenset(traces), frozenset(sessions), progress)
 
 
-def erase(lake: Lake, subject: Subject, what: Belongings, progress: Progress = lambda *_: None) -> None:
-    """Takes everything of `what` out of the lake's tables; the old bytes stay until `sweep`.
+def erase(
+    lake: Lake, subject: Subject, what: Belongings, progress: Progress = _QUIET, *, tables: Sequence[str] = REWRITTEN
+) -> None:
+    """Takes everything of `what` out of the lake's tables, or of some, without deriving anything anew then; the old
+    bytes stay until `sweep`.
 
     Raises Corrupt when a file turns out damaged, Conflict when other processes rewrite the same files all the while,
     StorageFailed.
     """
-    for table in REWRITTEN:
+    for table in tables:
         for _ in range(TRIES):
             if _rewrite(lake, table, subject, what, progress):
                 break
         else:
             raise Conflict(f"{table}: other processes rewrite the same files all the while; try again")
-    days = sorted(what.dates)
+    days = sorted(what.dates) if tables is REWRITTEN else []
     for done, date in enumerate(days, 1):
         _derive_anew(lake, subject.tenant, date, what)
         progress("days made anew", done, len(days))

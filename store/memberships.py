@@ -16,9 +16,8 @@ import xxhash
 
 from core.errors import InvalidInput
 from core.windows import LAST_NS, Window
-from store.embeddings import stamped
+from store.embeddings import write_of_sessions
 from store.engine import slot, table_of
-from store.schema import MEMBERSHIPS
 from store.tenant import TenantStore
 
 COLUMNS: Final[dict[str, type[pl.DataType]]] = {
@@ -52,7 +51,8 @@ def write_memberships(store: TenantStore, rows: pl.DataFrame, *, now_ns: int) ->
     """Stores one membership per row and session (COLUMNS; those that may be null may be missing, `waiting` is false
     where it is), durable on return. They hold from now on: `now_ns` is later than that of what was written before.
 
-    Returns how many. Raises InvalidInput when a session has two rows or a needed column is missing.
+    Returns how many: sessions that an erasure took meanwhile are left out. Raises InvalidInput when a session has two
+    rows or a needed column is missing.
     """
     if missing := [name for name in _NEEDED if name not in rows.columns]:
         raise InvalidInput(f"memberships need {', '.join(missing)}", field=missing[0])
@@ -61,7 +61,7 @@ def write_memberships(store: TenantStore, rows: pl.DataFrame, *, now_ns: int) ->
     nulls = [pl.lit(None, dtype).alias(name) for name, dtype in COLUMNS.items() if name not in rows.columns]
     whole = rows.with_columns(nulls).with_columns(pl.col("waiting").fill_null(False)).select(list(COLUMNS))
     whole = whole.cast(dict(COLUMNS))
-    return store.append("memberships", stamped(store, whole, now_ns).select(MEMBERSHIPS.names).cast(MEMBERSHIPS))
+    return write_of_sessions(store, "memberships", whole, now_ns)
 
 
 def newest_memberships(store: TenantStore, app: str, window: Window, *, run_id: str | None = None) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import ibis.expr.operations as ops
@@ -106,6 +107,11 @@ class TenantStore:
     def left_out(self) -> tuple[Damage, ...]:
         """The damaged files that reads through this handle had to do without, by name."""
         return tuple(damage for _, damage in sorted(self._left_out.items()))
+
+    @property
+    def root(self) -> Path:
+        """The lake's folder on this machine, where its processes share locks."""
+        return self._lake.root
 
     def table(self, name: str) -> ir.Table:
         """The unbound ibis table: the columns of store/schema.py, `started_at`, and `duration_ms` for spans."""

@@ -18,6 +18,18 @@ from dashboard.text import inert, label
 _EVERY_S: Final = 2.0
 _OPEN: Final = frozenset({"waiting", "running"})
 _SINCE: Final = {"24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days", "90d": "last 90 days"}
+_STAGES: Final = {
+    "read": "reading sessions",
+    "fit": "learning the words of this app",
+    "embed": "embedding",
+    "reduce": "reducing dimensions",
+    "cluster": "clustering",
+    "stability": "clustering samples, for stability",
+    "map": "drawing the map",
+    "lineage": "following the clusters of before",
+    "profile": "comparing with the rest of the app",
+    "write": "writing it down",
+}
 ROLE: Final = "user"  # what starting, cancelling, freezing and watching take
 
 
@@ -105,11 +117,15 @@ def _going(run_id: str, caller: Caller) -> None:
     last = stages[-1]
     done, total = int(last.get("done") or 0), int(last.get("total") or 0)
     far = f" {done:,} of {total:,}" if total > 1 else ""
-    st.progress(min(1.0, done / total) if total else 0.0, text=f"{label(last['name'], 60)}{far}")
+    st.progress(min(1.0, done / total) if total else 0.0, text=f"{label(_stage(last), 60)}{far}")
     if stages[:-1]:
-        said = " · ".join(f"{one['name']} {human.duration(1000 * (one.get('seconds') or 0))}" for one in stages[:-1])
+        said = " · ".join(f"{_stage(one)} {human.duration(1000 * (one.get('seconds') or 0))}" for one in stages[:-1])
         with st.container(key="assay-quiet-cluster-stages"):
             st.text(inert(said, 600))
+
+
+def _stage(one: Row) -> str:
+    return _STAGES.get(str(one["name"]), str(one["name"]))
 
 
 def _headline(run: Row) -> str:

@@ -1,0 +1,202 @@
+"""A server with an app whose sessions form groups (one fails, one is new today, one is spelled by an attacker), an app
+with too few of them, and dashboards of two roles. Spans are as the collector's; the run is the product's."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from core.clock import NS_PER_S
+from core.ids import TenantId
+from core.records import EvaluatorKind, Role, TargetKind
+from server.clustering import ClusterRunner
+from store.scores import NewScore, append_scores
+from tests.dashboard.alone import running_dashboard
+from tests.dashboard.test_gates_page import ATTACK
+from tests.server.shell import AIRLINE, Shell, running_shell, served
+from tests.store.build import T0, fill, row
+from tests.waiting import wait_until
+
+TENANT: Final = TenantId("acme")
+APP, FEW = "shop", "kiosk"
+_DAY_S: Final = 86_400
+_DAYS: Final = 12
+DONE_S: Final = 400.0  # a busy machine that compiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What sessions of one kind say and do; `share` of them fails, `last` days hold them, `tool` is called."""
+
+    asks: tuple[str, ...]
+    answer: str
+    tool: str
+    n: int
+    fails: float
+    last: int = _DAYS
+    release: str = "v1"
+
+
+GROUPS: Final = {
+    "refund": Group(
+        asks=("I want my money back, the {thing} came broken", "refund for the broken {thing} please",
+              "my refund for the {thing} never arrived on my account"),
+        answer="I am sorry, the refund could not be booked.", tool="book_refund", n=60, fails=0.75,
+    ),
+    "login": Group(
+        asks=("I cannot log in, please reset my password", "the login code never reaches my phone {thing}",
+              "password reset link expired, log in fails"),
+        answer="I have sent you a link to reset the password.", tool="reset_password", n=60, fails=0.05,
+    ),
+    "parcel": Group(
+        asks=("where is my parcel with the {thing}", "tracking of my parcel says it is stuck in {city}",
+              "the parcel for {city} is late, when does it come"),
+        answer="Your parcel is on its way and comes tomorrow.", tool="track_parcel", n=60, fails=0.1,
+    ),
+    "coupon": Group(
+        asks=("the coupon code is not accepted at checkout", "checkout refuses my coupon for the {thing}",
+              "coupon invalid at checkout although it is new"),
+        answer="The coupon service did not answer.", tool="apply_coupon", n=36, fails=0.9, last=1, release="v2",
+    ),
+    "attack": Group(
+        asks=(f"{ATTACK} unsubscribe newsletter {{thing}}", f"unsubscribe me from the newsletter {ATTACK}",
+              f"newsletter unsubscribe {ATTACK} in {{city}}"),
+        answer=f"Done. {ATTACK}", tool="unsubscribe_newsletter", n=40, fails=0.05,
+    ),
+}  # fmt: skip
+_THINGS: Final = ("lamp", "kettle", "chair", "mirror", "blanket", "radio", "bicycle", "clock")
+_CITIES: Final = ("Lyon", "Porto", "Gdansk", "Graz", "Ghent", "Turku")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustered:
+    """The dashboard with a key of role user, with one of a viewer, and of a tenant that has nothing."""
+
+    shell: Shell
+    url: str
+    viewer_url: str
+    bare_url: str
+    headers: dict[str, str]
+    clusters: list[dict[str, Any]]
+
+    def get(self, path: str, **asked: Any) -> dict[str, Any]:
+        """What the API answers."""
+        found = self.shell.client.get(f"/api/v1{path}", params=asked, headers=self.headers).raise_for_status()
+        told: dict[str, Any] = found.json()
+        return told
+
+    def of_tool(self, tool: str) -> dict[str, Any]:
+        """The cluster in whose sessions this tool is commonest."""
+        told = [self.get(f"/clusters/{one['id']}") for one in self.clusters]
+        return max(told, key=lambda one: max((level["share"] for level in one["profile"] if level["level"] == tool),
+                                             default=0.0))  # fmt: skip
+
+
+@contextmanager
+def clustered_dashboard(folder: Path) -> Iterator[Clustered]:
+    """Builds it with one run over everything, and tears it down."""
+    with running_shell(folder, trusted_hosts=("*",)) as shell, served(shell.services) as api:
+        control = shell.services.control
+        control.ensure_tenant(TENANT)
+        keys = {role: control.create_key(TENANT, role, f"{role.value} key")[1] for role in Role}
+        headers = {"Authorization": f"Bearer {keys[Role.POWER_USER]}"}
+        _Writer(shell=shell, start_s=time.time_ns() // NS_PER_S - _DAYS * _DAY_S).write()
+        runner = ClusterRunner(shell.services)
+        runner.start()
+        try:
+            _run(shell, headers)
+            _look(shell)
+            asked = {"app": APP, "limit": 100}
+            clusters = shell.client.get("/api/v1/clusters", params=asked, headers=headers).json()["items"]
+            with (
+                running_dashboard(api, keys[Role.POWER_USER], folder / "dashboard.log") as url,
+                running_dashboard(api, keys[Role.VIEWER], folder / "viewer.log") as viewer_url,
+                running_dashboard(api, shell.keys[AIRLINE, Role.VIEWER], folder / "bare.log") as bare_url,
+            ):
+                yield Clustered(shell=shell, url=url, viewer_url=viewer_url, bare_url=bare_url, headers=headers,
+                                clusters=clusters)  # fmt: skip
+        finally:
+            runner.close()
+
+
+def _run(shell: Shell, headers: dict[str, str]) -> None:
+    """Over all sessions, by words, and few samples for stability: quick, and the same everywhere."""
+    params = {"embedder": "tfidf", "n_resamples": 2}
+    body = {"app": APP, "since": f"{_DAYS + 2}d", "params": params}
+    answer = shell.client.post("/api/v1/clusters/runs", json=body, headers=headers)
+    assert answer.is_success, answer.text
+    path = f"/api/v1/clusters/runs/{answer.json()['id']}"
+
+    def over() -> bool:
+        status = shell.client.get(path, headers=headers).json()["status"]
+        assert status in ("waiting", "running", "done"), shell.client.get(path, headers=headers).text
+        return bool(status == "done")
+
+    wait_until(over, DONE_S, "the run to be done")
+
+
+def _look(shell: Shell) -> None:
+    """What the server's rounds would do a little later: a look at what emerges."""
+    from clustering.service_emerging import look_if_due
+
+    services = shell.services
+    look_if_due(services.control, services.store.tenant(TENANT), APP, services.clock())
+
+
+@dataclass(kw_only=True)
+class _Writer:
+    """Sessions of one turn each, with their outcomes, written at once."""
+
+    shell: Shell
+    start_s: int
+    rng: random.Random = field(default_factory=lambda: random.Random(9))
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[NewScore] = field(default_factory=list)
+    n: int = 0
+
+    def write(self) -> None:
+        """Into the lake."""
+        for group in GROUPS.values():
+            for number in range(group.n):
+                self._session(APP, group, number)
+        for number in range(8):
+            self._session(FEW, GROUPS["login"], number)
+        fill(self.shell.services.lake, self.rows)
+        store = self.shell.services.store.tenant(TENANT)
+        ids = [f"outcome-{number}" for number in range(len(self.scores))]
+        append_scores(store, self.scores, ids=ids, author="test", now_ns=self.shell.services.clock())
+
+    def _session(self, app: str, group: Group, number: int) -> None:
+        self.n += 1
+        first = self.n * 10
+        name = f"{app}-{self.n}"
+        day = _DAYS - group.last + number % group.last
+        at_s = self.start_s + day * _DAY_S + self.rng.randrange(600, _DAY_S - 1200) - T0 // NS_PER_S
+        asked = group.asks[number % len(group.asks)]
+        asked = asked.replace("{thing}", self.rng.choice(_THINGS)).replace("{city}", self.rng.choice(_CITIES))
+        failed = self.rng.random() < group.fails
+        same: dict[str, Any] = {
+            "trace_id": self.n, "app": app, "session_id": name, "release": group.release, "user_id": f"u{self.n}",
+        }  # fmt: skip
+        cost = Decimal(str(round(0.002 * self.rng.lognormvariate(0, 0.2), 6)))
+        self.rows += [
+            row(**same, span_id=first, at_s=at_s, ms=2400, kind="AGENT", name="shop agent", input=asked,
+                output=group.answer, status_code=1),
+            row(**same, span_id=first + 1, parent=first, at_s=at_s + 0.1, ms=700, kind="LLM", name="chat",
+                usage_counted=True, input_tokens=200, output_tokens=20, cost_usd=cost, model_request="sim-1"),
+            row(**same, span_id=first + 2, parent=first, at_s=at_s + 1, ms=300, kind="TOOL", name=group.tool,
+                tool_name=group.tool, status_code=2 if failed else 1,
+                status_message=f"{group.tool}: no answer from the service" if failed else None),
+        ]  # fmt: skip
+        self.scores.append(
+            NewScore(
+                evaluator="task_success", evaluator_kind=EvaluatorKind.OUTCOME, target=TargetKind.SESSION,
+                session_id=name, value=float(not failed), at_ns=T0 + (at_s + 60) * NS_PER_S,
+            )
+        )  # fmt: skip

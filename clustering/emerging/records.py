@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -162,6 +162,21 @@ class Finding:
     first_seen_ns: int
     changed: tuple[Change, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """One sentence for a person."""
+        before = "none before" if self.n_before == 0 else f"{self.expected:.1f} expected"
+        end = "without an upper end" if self.high is None else f"to {self.high:.1f}"
+        said = (
+            f"{self.n} failing sessions of {self.n_users} users, {before}: {self.rate_ratio:.1f} times the rate "
+            f"({self.low:.1f} {end}), q = {self.q_value:.2g}"
+        )
+        return f"{said}; {self.changed[0].text}" if self.changed else said
+
+    def as_json(self) -> dict[str, Any]:
+        """A plain object with the text, as the registry keeps it."""
+        return {**asdict(self), "kind": self.kind.value, "text": self.text}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
@@ -183,8 +198,6 @@ class Found:
 
     def as_json(self) -> dict[str, Any]:
         """A plain object, as the registry keeps it."""
-        told = asdict(self)
+        told = asdict(replace(self, findings=()))
         told["untested"] = {reason.value: n for reason, n in self.untested.items()}
-        for finding in told["findings"]:
-            finding["kind"] = finding["kind"].value
-        return told
+        return {**told, "findings": [one.as_json() for one in self.findings]}

@@ -4,9 +4,9 @@ there, and which clusters say that something fails where nothing was planted?
     python -m benchmarks.clustering.demo_world --kept FOLDER                  # both embedders; the table and the JSON
     python -m benchmarks.clustering.demo_world --kept FOLDER --embedder tfidf --faults tool_loop,stale_policy --dry
 
-A world is --sound sessions without a fault and --planted ones with one fault, a week of them, each played in full by the
-reference agent (benchmarks/clustering/demo_sessions.py), through the collector's code into a lake. What is measured is
-the product's own way from there: facets, embedder, weights and clustering with the defaults; nothing that only the
+A world is --sound sessions without a fault and --planted ones with one fault, a week of them, each played in full by
+the reference agent (benchmarks/clustering/demo_sessions.py), through the collector's code into a lake. What is measured
+is the product's own way from there: facets, embedder, weights and clustering with the defaults; nothing that only the
 world knows is read but each session's outcome, as apps send it. Then the same without any fault, and with all faults in
 one world.
 
@@ -106,7 +106,8 @@ def world(named: str, chosen: Sessions, made: Sequence[Made], embedder: str, kno
     vectors = weighted(embed_facets(of, frame, quiet), params.weights)
     found = cluster(vectors, params, quiet)
     rng = np.random.default_rng(params.seed)
-    titles = {one.label: one.title for one in name(frame, vectors, found.given, found.confidence, rng=rng, progress=quiet).clusters}  # fmt: skip
+    names = name(frame, vectors, found.given, found.confidence, rng=rng, progress=quiet)
+    titles = {one.label: one.title for one in names.clusters}
     faults = dict(frame.select("session_id").join(_known(made), on="session_id").iter_rows())
     planted = np.array([faults[session] for session in frame["session_id"]])
     return World(

@@ -13,9 +13,9 @@ from dashboard.api import Api, ApiFailure, Row
 from dashboard.parts import cluster_words as words
 from dashboard.parts import states
 from dashboard.parts.callers import Caller
-from dashboard.parts.cluster_run import ROLE
 from dashboard.text import inert, label, one_line
 
+_ROLE: Final = "user"
 _FROZEN: Final = "cluster-frozen"
 
 
@@ -25,9 +25,9 @@ def offer(caller: Caller, cluster: Row) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", gap="small", width="content", key="assay-cluster-actions"
     ):
-        if not caller.may(ROLE):
+        if not caller.may(_ROLE):
             with st.popover("Freeze or watch", icon=":material/terminal:"):
-                st.caption(f"This takes a key of role {ROLE}: give one beside, or use the command line.")
+                st.caption(f"This takes a key of role {_ROLE}: give one beside, or use the command line.")
                 commands = f"assay clusters freeze {cluster_id} --dataset NAME\nassay clusters watch {cluster_id}"
                 st.code(commands, language="bash", wrap_lines=True)
             return

@@ -30,7 +30,7 @@ _STAGES: Final = {
     "profile": "comparing with the rest of the app",
     "write": "writing it down",
 }
-ROLE: Final = "user"  # what starting, cancelling, freezing and watching take
+_ROLE: Final = "power_user"
 
 
 def is_open(run: Row | None) -> bool:
@@ -42,9 +42,9 @@ def offer(caller: Caller, app: str, run: Row | None) -> None:
     """A run for whom may start one, after what it would take; the command for others. Nothing while one is open."""
     if is_open(run):
         return
-    if not caller.may(ROLE):
+    if not caller.may(_ROLE):
         with st.popover("Run", icon=":material/terminal:"):
-            st.caption(f"This takes a key of role {ROLE}: give one beside, or use the command line.")
+            st.caption(f"This takes a key of role {_ROLE}: give one beside, or use the command line.")
             st.code(command(app), language="bash", wrap_lines=True)
         return
     with st.popover("Run", icon=":material/play_arrow:", key="cluster-run"):
@@ -106,7 +106,7 @@ def _going(run_id: str, caller: Caller) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-cluster-run-head"):
         verdict.badge(verdict.of(words.RUN, run["status"]))
         st.text(_headline(run))
-        if caller.may(ROLE) and st.button(
+        if caller.may(_ROLE) and st.button(
             "Cancel", icon=":material/cancel:", type="tertiary", key="cluster-run-cancel"
         ):
             caller.api.post(caller.api.cluster_path("runs", run_id, "cancel"), {})
@@ -179,15 +179,13 @@ def _window(window: Row | None) -> str | None:
     return None if begun is None or ended is None else f"{begun.day} {begun:%b} to {ended.day} {ended:%b %Y}"
 
 
-def nothing(caller: Caller, app: str, says: Sequence[object]) -> None:
+def nothing(caller: Caller, app: str) -> None:
     """No clusters: what has to happen first."""
     with st.container(border=True, key="assay-empty-clusters"):
         st.subheader("No clusters yet", anchor=False, icon=":material/bubble_chart:")
-        for said in says[:4]:
-            st.text(inert(said, 400))
         st.caption("A run embeds each session, groups those that are alike, names the groups and says which ones fail:")
         st.code(command(app), language="bash", wrap_lines=True)
-        if caller.may(ROLE) and st.button(
+        if caller.may(_ROLE) and st.button(
             "Run now over the last 7 days", type="primary", icon=":material/play_arrow:", key="cluster-run-first"
         ):
             start(caller, {"app": app, "since": "7d"})

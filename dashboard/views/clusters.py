@@ -37,14 +37,15 @@ _CARDS: Final = 24
 _POINTS: Final = 20_000
 _MAP: Final = "clusters-map"
 _GRID: Final = "clusters-list"
+_DIED: Final = "died"
 
 
 @st.cache_data(ttl=8, max_entries=16, show_spinner=False)
-def _read(_api: Api, app: str, sort: str) -> tuple[Row, Row | None]:
-    """The clusters of an app, and its newest run."""
-    told, runs = _api.objects(
-        [("/clusters", {"app": app, "sort": sort, "limit": _MOST}), ("/clusters/runs", {"app": app, "limit": 1})]
-    )
+def _read(_api: Api, app: str, sort: str, ended: bool) -> tuple[Row, Row | None]:
+    """The clusters of an app, with those that ended or only those that live, and its newest run."""
+    states_of = ",".join(words.STATES) if ended else None
+    asked = {"app": app, "sort": sort, "state": states_of, "limit": _MOST}
+    told, runs = _api.objects([("/clusters", asked), ("/clusters/runs", {"app": app, "limit": 1})])
     return told, next(iter(runs["items"]), None)
 
 
@@ -71,7 +72,7 @@ def show() -> None:
         states.first_steps()
         return
     with states.skeleton():
-        told, newest = _read(states.api(), app, _sort())
+        told, newest = _read(states.api(), app, _sort(), _DIED in _states())
     with place:
         cluster_run.offer(caller, app, newest)
     if newest is not None and cluster_run.is_open(newest):
@@ -90,12 +91,19 @@ def _sort() -> str:
     return known if known in _SORTS else "failures"
 
 
+def _states() -> list[str]:
+    """The states that are chosen, likewise."""
+    told: list[str] | None = st.session_state.get("clusters-state")
+    known = (address.first("clusters", "state") or "").split(",") if told is None else told
+    return [one for one in known if one in words.STATES]
+
+
 def _none(caller: callers.Caller, app: str, told: Row, newest: Row | None) -> None:
     if cluster_run.is_open(newest):
         st.text("Clusters appear here when the first run is over.")
         return
     if newest is None or str(newest.get("status")) != "done":
-        cluster_run.nothing(caller, app, told.get("says") or [])
+        cluster_run.nothing(caller, app)
         return
     with st.container(border=True, key="assay-empty-clusters"):
         st.subheader("The newest run found no group of sessions", anchor=False, icon=":material/bubble_chart:")
@@ -116,7 +124,7 @@ def _numbers(told: Row) -> None:
     failing = sum(words.worse(one) for one in items)
     frame.numbers(
         [
-            ("Clusters", human.count(told.get("n_all", len(items)))),
+            ("Clusters", human.count(told["n_all"])),
             ("Fail more than the rest", human.count(failing)),
             ("Emerging", human.count(sum(one.get("emerging") is not None for one in items))),
             ("Born or back", human.count(sum(one.get("state") in ("born", "regressed") for one in items))),
@@ -149,8 +157,8 @@ def _clusters(app: str, told: Row) -> None:
 
 def _filtered(every: Sequence[Row]) -> list[Row]:
     """The choice of states and of what comes first, both kept in the address."""
-    present = [word for word in words.STATES if any(one["state"] == word for one in every)]
-    wanted = (address.first("clusters", "state") or "").split(",")
+    counts = {word: sum(one["state"] == word for one in every) for word in words.STATES}
+    offered = [word for word, n in counts.items() if n or word == _DIED]
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-cluster-filters"):
         st.selectbox(
             "First",
@@ -164,16 +172,16 @@ def _filtered(every: Sequence[Row]) -> list[Row]:
         )
         chosen = st.pills(
             "State",
-            present,
+            offered,
             selection_mode="multi",
-            default=[one for one in wanted if one in present],
-            format_func=lambda word: f"{word} {sum(one['state'] == word for one in every)}",
+            default=[one for one in _states() if one in offered],
+            format_func=lambda word: f"{word} {counts[word]}" if counts[word] else word,
             key="clusters-state",
             label_visibility="collapsed",
         )
     address.keep("clusters", "sort", st.session_state["clusters-sort"])
     address.keep("clusters", "state", ",".join(chosen) or None)
-    return [one for one in every if not chosen or one["state"] in chosen]
+    return [one for one in every if (one["state"] in chosen if chosen else one["state"] != _DIED)]
 
 
 @states.guarded

@@ -278,14 +278,15 @@ def _copy_control(url: str, target: Path) -> None:
 
 
 def _copy_small(data: Path, staging: Path) -> None:
-    """Secrets and the first keys, for their owner only, the number of the format, what the gateway does, and the
-    policies of gates."""
+    """Secrets and the first keys, for their owner only, the number of the format, what the gateway does, policies of
+    gates, and what embedders learned, without which the stored vectors could be compared with no new one."""
     (staging / "secrets").mkdir(mode=0o700)
     policies = sorted((data / "gates").glob("[!.]*.yaml"))
-    if policies:
-        (staging / "gates").mkdir(mode=0o700)
+    fits = sorted((data / "clustering").glob("[!.]*/[!.]*.npz"))
+    for path in (*policies, *fits):
+        (staging / path.parent.relative_to(data)).mkdir(parents=True, exist_ok=True, mode=0o700)
     small = [data / name for name in ("credentials.json", "format.json", "gateway.yaml")]
-    for path in (*sorted((data / "secrets").glob("[!.]*")), *policies, *small):
+    for path in (*sorted((data / "secrets").glob("[!.]*")), *policies, *fits, *small):
         if path.is_file():
             shutil.copy(path, staging / path.relative_to(data))
 

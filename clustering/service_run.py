@@ -31,7 +31,7 @@ from clustering.records import NOISE, Clustered, Labels, Params, Vectors
 from clustering.reduction import map_of
 from clustering.registry import event_of, known_of, record_of
 from clustering.service_embeddings import embedded
-from clustering.service_profile import Profiles, profiles_of
+from clustering.service_profile import JudgesOf, Profiles, profiles_of
 from clustering.stability import stability
 from clustering.stages import Stages, quiet
 from clustering.titles import Title, TitleBy
@@ -49,12 +49,14 @@ _TRIES: Final = 5  # at giving numbers, where another run gives some, too
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What a run works with. `place` says where embedders keep what they learned; `model` None: terms name clusters."""
+    """What a run works with. `place` says where embedders keep what they learned; `model` None: terms name clusters;
+    `judges` gives the certified judges' errors in a window."""
 
     control: Control
     store: TenantStore
     place: Place
     model: ModelAccess | None
+    judges: JudgesOf
     clock: Clock
     monotonic: Callable[[], float]
     stopping: Callable[[], bool] = lambda: False
@@ -115,25 +117,15 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
         model=means.model,
         known=_titles(lineage, known),
     )
-    profiles = profiles_of(means.store, run, read.frame, placed.clustered.given, stages)
+    profiles = profiles_of(means.store, run, read.frame, placed.clustered.given, means.judges, stages)
     stages("write", 0, 2)
     now = means.clock()
     write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
     stages("write", 1, 2)
     made = _records(run, read, placed, lineage, names, profiles, known, now)
-    ended = replace(
-        run, embedder=read.embedder.version, used=_plain(placed.clustered.used), n_sessions=read.frame.height,
-        n_clusters=len(lineage.given), n_noise=int((placed.clustered.labels == NOISE).sum()),
-        stages=stages.records, peak_bytes=peak_bytes(),
-    )  # fmt: skip
-    done = Concluded(
-        run=ended, clusters=tuple(made), events=tuple(event_of(one) for one in lineage.events), marks=marks,
-        told={
-            "run_at_ns": now, "space": read.space, "params": dict(run.params), "failure": run.failure, "placed": {},
-            "stale": False,
-        },
-    )  # fmt: skip
-    return means.control.conclude_cluster_run(done, n_tries=run.n_tries)
+    return means.control.conclude_cluster_run(
+        _concluded(run, read, placed, lineage, made, marks, stages, now), n_tries=run.n_tries
+    )
 
 
 def read_sessions(
@@ -199,30 +191,31 @@ def _lineage(
 ) -> Lineage:
     stages("lineage", 0, 1)
     frame = read.frame
-    line = means.control.cluster_app(run.tenant, run.app)
-    since = None if line is None else int(line.told.get("run_at_ns", 0))
-    new = None if since is None else (frame["start_ns"] >= since).to_list()
-    failed = frame["failed"].to_list()
+    failed, starts = frame["failed"].to_list(), frame["start_ns"]
+    look = look_of(run, read.space, starts, failed, means)
+    new = (starts >= look.since_ns).to_list() if look.since_ns else None
     found = shapes(read.vectors, labels, frame["session_id"].to_list(), failed=failed, new=new)
     known: list[Known] = known_of(registry, newest_memberships(means.store, run.app, run.window)) if registry else []
-    look = Look(
-        at_ns=run.end_ns,
-        start_ns=run.start_ns,
-        embedder=read.space,
-        n=frame.height,
-        since_ns=since or 0,
-        n_new=sum(new or ()),
-        failure=failures(failed),
-    )
     made = numbered(means.control, run, lambda first: match(known, found, look=look, next_number=first))
     stages("lineage", 1, 1)
     return made
 
 
-def failures(failed: Sequence[bool | None]) -> Failure:
-    """How many failed, of how many that are known."""
+def look_of(run: ClusterRunRecord, space: str, starts: pl.Series, failed: Sequence[bool | None], means: Means) -> Look:
+    """The figures of a run's whole window, of sessions that began at `starts`; new are those that began since the end
+    of the last run over a window."""
+    line = means.control.cluster_app(run.tenant, run.app)
+    since_ns = 0 if line is None else int(line.told.get("run_until_ns", 0))
     told = [one for one in failed if one is not None]
-    return Failure(sum(told), len(told))
+    return Look(
+        at_ns=run.end_ns,
+        start_ns=run.start_ns,
+        embedder=space,
+        n=len(starts),
+        since_ns=since_ns,
+        n_new=int((starts >= since_ns).sum()) if since_ns else 0,
+        failure=Failure(sum(told), len(told)),
+    )
 
 
 def _titles(lineage: Lineage, known: Mapping[str, ClusterRecord]) -> dict[int, Title]:
@@ -235,6 +228,33 @@ def _titles(lineage: Lineage, known: Mapping[str, ClusterRecord]) -> dict[int, T
                 text=said["title"], by=TitleBy.MODEL, sentence=said.get("sentence"), auc=said.get("auc")
             )
     return found
+
+
+def _concluded(
+    run: ClusterRunRecord,
+    read: Read,
+    placed: Placed,
+    lineage: Lineage,
+    made: Sequence[ClusterRecord],
+    marks: Mapping[int, int],
+    stages: Stages,
+    now_ns: int,
+) -> Concluded:
+    """The end of a run over a window, from which new sessions are placed by its clusters."""
+    ended = replace(
+        run,
+        embedder=read.embedder.version,
+        used=_plain(placed.clustered.used),
+        n_sessions=read.frame.height,
+        n_clusters=len(lineage.given),
+        n_noise=int((placed.clustered.labels == NOISE).sum()),
+        stages=stages.records,
+        peak_bytes=peak_bytes(),
+    )
+    told = {"run_at_ns": now_ns, "run_until_ns": run.end_ns, "space": read.space, "params": dict(run.params)}
+    told |= {"failure": run.failure, "placed": {}, "stale": False}
+    events = tuple(event_of(one) for one in lineage.events)
+    return Concluded(run=ended, clusters=tuple(made), events=events, marks=marks, told=told)
 
 
 def _records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,12 @@ import polars as pl
 from clustering import naming
 from clustering.buffer import Settled, settle
 from clustering.density import cluster
-from clustering.lineage_records import Lineage, Look
+from clustering.lineage_records import Lineage
 from clustering.params import params_of
 from clustering.records import NOISE, Labels
 from clustering.registry import event_of, known_of, record_of
 from clustering.service_profile import Profiles
-from clustering.service_run import Means, Read, failures, numbered, peak_bytes, read_sessions
+from clustering.service_run import Means, Read, look_of, numbered, peak_bytes, read_sessions
 from clustering.sizes import min_cluster_size
 from clustering.stages import Stages, quiet
 from clustering.written import said_in_words
@@ -31,7 +32,8 @@ def over_waiting(run: ClusterRunRecord, means: Means, stages: Stages) -> Cluster
     read = read_sessions(run, params, means, stages, session_ids=waits["session_id"].to_list())
     registry = means.control.clusters(run.tenant, run.app)
     settled = _settled(run, read, registry, rows, means, stages)
-    labels = _labels(settled)
+    born = dict(enumerate(id_ for _, id_ in sorted(settled.lineage.given.items())))
+    labels = _labels(settled, born)
     names = naming.name(
         read.frame, read.vectors, labels, np.where(labels == NOISE, 0.0, 1.0).astype(np.float32),
         rng=np.random.default_rng(params.seed), progress=stages,
@@ -42,7 +44,7 @@ def over_waiting(run: ClusterRunRecord, means: Means, stages: Stages) -> Cluster
     joined = _memberships(run, read, settled, names, labels)
     if joined.height:
         write_memberships(means.store, joined, now_ns=now)
-    made = _records(run, read, settled, labels, names, {one.cluster_id: one for one in registry}, now)
+    made = _records(run, read, settled, born, labels, names, {one.cluster_id: one for one in registry}, now)
     ended = replace(
         run, embedder=read.embedder.version, n_sessions=read.frame.height, n_noise=settled.n_waiting,
         n_clusters=len(settled.lineage.given), stages=stages.records, peak_bytes=peak_bytes(),
@@ -67,10 +69,7 @@ def _settled(
 ) -> Settled:
     params = params_of(run.params)
     failed = read.frame["failed"].to_list()
-    look = Look(
-        at_ns=run.end_ns, start_ns=run.start_ns, embedder=read.space, n=rows.height, n_new=read.frame.height,
-        failure=failures(rows["failed"].to_list()),
-    )  # fmt: skip
+    look = look_of(run, read.space, rows["at_ns"], rows["failed"].to_list(), means)
     known = known_of(registry, rows)
     size = min_cluster_size(read.frame.height, params)
     found: list[Settled] = []
@@ -93,9 +92,9 @@ def _settled(
     return found[0]
 
 
-def _labels(settled: Settled) -> Labels:
-    """(n,): the label of each session's cluster in the lineage, NOISE where it waits or joined a living one."""
-    label_of = {cluster_id: label for label, cluster_id in settled.lineage.given.items()}
+def _labels(settled: Settled, born: Mapping[int, str]) -> Labels:
+    """(n,): the number in `born` of each session's cluster, NOISE where it waits on or joined a living one."""
+    label_of = {cluster_id: label for label, cluster_id in born.items()}
     return np.array([NOISE if one is None else label_of.get(one, NOISE) for one in settled.given], np.int32)
 
 
@@ -131,6 +130,7 @@ def _records(
     run: ClusterRunRecord,
     read: Read,
     settled: Settled,
+    born: Mapping[int, str],
     labels: Labels,
     names: naming.Names,
     known: dict[str, ClusterRecord],
@@ -138,11 +138,13 @@ def _records(
 ) -> list[ClusterRecord]:
     """Those that were born or came back; others stay as the last run over a window left them."""
     starts, made = read.frame["start_ns"].to_numpy(), []
+    number_of = {cluster_id: number for number, cluster_id in born.items()}
     for one in settled.lineage.standings:
-        if one.label is None:
+        if one.cluster_id not in number_of:
             continue
-        mine = labels == one.label
-        said = said_in_words(one.label, names, settled.lineage.given, None, Profiles(), read.frame, mine)
+        number = number_of[one.cluster_id]
+        mine = labels == number
+        said = said_in_words(number, names, born, None, Profiles(), read.frame, mine)
         seen = (int(starts[mine].min()), int(starts[mine].max()))
         made.append(record_of(one, known.get(one.cluster_id), run=run, said=said, seen=seen, now_ns=now_ns))
     return made

@@ -14,14 +14,19 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from core.errors import AssayError, Conflict
 from core.ids import TenantId
 from server.process_name import is_gone, this_process
 from server.settings import Settings, load_settings
 from server.wiring import Services, build_services
+from store.control.cluster_records import Scope
 from store.control.run_records import RunStatus
+
+if TYPE_CHECKING:
+    from clustering.embedders.protocol import Place
+    from clustering.service_run import Means
 
 LINGER_S: Final = 90.0  # an embedder that was loaded is kept for so long behind the last session
 MOST_S: Final = 900.0  # then its memory is given back all the same
@@ -59,13 +64,18 @@ def work_on(services: Services, tenant: TenantId, run_id: str, stop: threading.E
     """Carries a run out. What cannot be mended by trying again ends it, with the reason."""
     from clustering.embedders.protocol import EmbedderFailed
     from clustering.records import Cancelled
+    from clustering.service_emerging import look_now
     from clustering.service_run import carry_out
 
     run = services.control.cluster_run(tenant, run_id)
     if run.status.ended:
         return 0
     try:
-        carry_out(run, means_of(services, tenant, run.app, stop))
+        done = carry_out(run, means_of(services, tenant, run.app, stop))
+        look_now(
+            services.control, services.store.tenant(tenant), run.app, services.clock(),
+            nightly=done.scope is Scope.WINDOW,
+        )  # fmt: skip
     except Cancelled as error:
         _LOG.info("run %s: %s", run_id, error)
         return 0
@@ -118,10 +128,11 @@ def place_new(services: Services, stop: threading.Event) -> int:
     return 0
 
 
-def means_of(services: Services, tenant: TenantId, app: str, stop: threading.Event):  # type: ignore[no-untyped-def]
+def means_of(services: Services, tenant: TenantId, app: str, stop: threading.Event) -> Means:
     """What a run works with in this process."""
     from clustering.model import model_access
     from clustering.service_run import Means
+    from server.clustering_judges import judges_of
 
     settings = services.settings
     return Means(
@@ -134,13 +145,14 @@ def means_of(services: Services, tenant: TenantId, app: str, stop: threading.Eve
             environment=os.environ,
             simulated_url=f"http://127.0.0.1:{settings.simulated_port}/v1",
         ),
+        judges=judges_of(services, tenant),
         clock=services.clock,
         monotonic=time.monotonic,
         stopping=stop.is_set,
     )
 
 
-def place_of(settings: Settings, tenant: TenantId, app: str):  # type: ignore[no-untyped-def]
+def place_of(settings: Settings, tenant: TenantId, app: str) -> Place:
     """Where the embedders of an app are."""
     from clustering.embedders.protocol import Endpoint, Place
 

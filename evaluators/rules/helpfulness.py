@@ -45,7 +45,7 @@ _HUMAN: Final = re.compile(
     r"\b(?:human|agent|person|specialist|representative|supervisor|colleague|team)\b",
     re.IGNORECASE,
 )
-_ESCALATES: Final = re.compile(
+ESCALATES: Final = re.compile(
     r"(?:transfer|escalat|hand_?off|hand_?over|connect)\w*(?:human|agent|person|support|supervisor|staff)|^escalate\w*$"
     r"|human_?(?:agent|handoff|takeover)",
     re.IGNORECASE,
@@ -85,7 +85,7 @@ def ending(trajectory: Trajectory) -> tuple[str, str]:
 def handovers(trajectory: Trajectory, tools: tuple[str, ...]) -> list[str]:
     """Each sign that a person took over: a tool of that kind, or words of the agent."""
     called = [one.name for one in trajectory.tool_calls]
-    found = [f"tool {name[:100]}" for name in called if named(name, tools) or _ESCALATES.search(name)]
+    found = [f"tool {name[:100]}" for name in called if named(name, tools) or ESCALATES.search(name)]
     found += [f"words in turn {one.turn + 1}" for one in agents(trajectory) if _HUMAN.search(plain(one.text))]
     return found
 

@@ -1,0 +1,218 @@
+"""One look for what emerges in an app: counts of failing sessions by cluster, tested, kept, and told to who watches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import polars as pl
+
+from clustering.emerging.changed import changed, counted_levels
+from clustering.emerging.counting import Born, counted
+from clustering.emerging.looks import Week, look, week_of_json
+from clustering.emerging.records import Change, Design, Finding, Found
+from clustering.emerging.testing import find
+from clustering.service_births import births
+from clustering.service_levels import levels_of
+from clustering.service_watching import look_at_watches
+from core.clock import NS_PER_S
+from core.windows import Window, day_of
+from store.control.cluster_records import ClusterAppRecord, ClusterRecord, FindingRecord
+from store.control.control import Control
+from store.memberships import daily_counts, newest_memberships
+from store.tenant import TenantStore
+
+HOUR_NS: Final = 3_600 * NS_PER_S
+DAY_NS: Final = 24 * HOUR_NS
+DAYS: Final = 7  # of now, and of each period before
+PERIODS: Final = 4
+MOST_EXPLAINED: Final = 20  # findings of a look whose changes are looked for
+_LOG: Final = logging.getLogger("assay.clusters")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Time:
+    """When a look is: now is the DAYS before `end_ns` (the end of this UTC day), the periods lie before."""
+
+    now_ns: int
+
+    @property
+    def end_ns(self) -> int:
+        """Exclusive."""
+        return (self.now_ns // DAY_NS + 1) * DAY_NS
+
+    @property
+    def now(self) -> Window:
+        """The days that are tested."""
+        return Window(start_ns=self.end_ns - DAYS * DAY_NS, end_ns=self.end_ns)
+
+    @property
+    def whole(self) -> Window:
+        """These and the periods that they are held against."""
+        return Window(start_ns=self.end_ns - (PERIODS + 1) * DAYS * DAY_NS, end_ns=self.end_ns)
+
+
+def look_if_due(control: Control, store: TenantStore, app: str, now_ns: int) -> list[FindingRecord]:
+    """A look where the last one is an hour old and sessions came since; what is new."""
+    line = control.cluster_app(store.tenant, app)
+    if line is None:
+        return []
+    last = int(line.told.get("looked_at_ns", 0))
+    if now_ns - last < HOUR_NS or int(line.told.get("assigned_at_ns", 0)) <= last:
+        return []
+    return look_now(control, store, app, now_ns, nightly=False)
+
+
+def look_now(
+    control: Control, store: TenantStore, app: str, now_ns: int, *, nightly: bool, design: Design | None = None
+) -> list[FindingRecord]:
+    """One look; findings that are new today, kept, and watches told. A look that has no share of the week's error left
+    (looks.py) tells nothing and is none."""
+    design = design or Design()
+    line = control.cluster_app(store.tenant, app)
+    if line is None:
+        return []
+    taken = look(now_ns, _week(line), nightly=nightly)
+    if not taken.share:
+        look_at_watches(control, store, app, now_ns, [])
+        return []
+    time = Time(now_ns=now_ns)
+    records = {one.cluster_id: one for one in control.clusters(store.tenant, app) if one.standing["alive"]}
+    memberships = newest_memberships(store, app, time.now)
+    found = find(_counts(store, line, records, memberships, time), design, share=taken.share, before=taken.week.least)
+    week = replace(taken.week, least=found.least)
+    made = _kept(store, app, found, records, memberships, time)
+    new = control.put_findings(store.tenant, app, made, _told(found, week, now_ns))
+    look_at_watches(control, store, app, now_ns, new)
+    _LOG.info("%s: %d clusters looked at, %d are new or grow", app, found.n_tested, len(found.findings))
+    return new
+
+
+def _week(line: ClusterAppRecord) -> Week | None:
+    told = line.told.get("week")
+    return None if told is None else week_of_json(told)
+
+
+def _counts(
+    store: TenantStore,
+    line: ClusterAppRecord,
+    records: Mapping[str, ClusterRecord],
+    memberships: pl.DataFrame,
+    time: Time,
+) -> Any:
+    failing = memberships.filter(pl.col("failed") & pl.col("cluster_id").is_not_null())
+    by_cluster = failing.group_by("cluster_id").agg(
+        n_users=pl.col("user_hash").drop_nulls().n_unique(), first_ns=pl.col("at_ns").min()
+    )
+    told = {row["cluster_id"]: row for row in by_cluster.iter_rows(named=True)}
+    born = _born(store, line, records, memberships, time)
+    return counted(
+        daily_counts(store, line.app, time.whole),
+        end=datetime.fromtimestamp(time.end_ns / NS_PER_S, UTC).date(),
+        n_users={name: told[name]["n_users"] if name in told else 0 for name in records},
+        first_seen_ns={
+            name: told[name]["first_ns"] if name in told else one.first_seen_ns for name, one in records.items()
+        },
+        days=DAYS,
+        n_periods=PERIODS,
+        born=born,
+    )
+
+
+def _born(
+    store: TenantStore,
+    line: ClusterAppRecord,
+    records: Mapping[str, ClusterRecord],
+    memberships: pl.DataFrame,
+    time: Time,
+) -> Sequence[Born]:
+    """Clusters that were found in sessions of now: their own sessions say nothing of growth."""
+    young = [one for one in records.values() if one.born_at_ns >= time.now.start_ns]
+    return births(store, line, young, memberships, time.now, DAYS, PERIODS) if young else ()
+
+
+def _kept(
+    store: TenantStore,
+    app: str,
+    found: Found,
+    records: Mapping[str, ClusterRecord],
+    memberships: pl.DataFrame,
+    time: Time,
+) -> list[FindingRecord]:
+    explained = _explained(store, app, found.findings[:MOST_EXPLAINED], memberships, time) if found.findings else {}
+    return [
+        FindingRecord(
+            tenant=store.tenant,
+            cluster_id=one.cluster_id,
+            day=day_of(time.now_ns),
+            app=app,
+            kind=one.kind.value,
+            at_ns=time.now_ns,
+            body=_body(one, explained.get(one.cluster_id, ())),
+        )
+        for one in found.findings
+        if one.cluster_id in records
+    ]
+
+
+def _explained(
+    store: TenantStore, app: str, findings: Sequence[Finding], memberships: pl.DataFrame, time: Time
+) -> dict[str, tuple[Change, ...]]:
+    """What changed, of each: its failing sessions before and now, and the app's others now, by their levels."""
+    before = Window(start_ns=time.whole.start_ns, end_ns=time.now.start_ns)
+    earlier = newest_memberships(store, app, before).filter(pl.col("failed")).select("session_id", "cluster_id")
+    levels = levels_of(store, app, time.whole).rename({"attribute": "kind", "level": "name"})
+    known = {}
+    for one in findings:
+        mine = pl.col("cluster_id").eq_missing(one.cluster_id)
+        parts = [
+            earlier.filter(mine).select("session_id", part=pl.lit("before")),
+            memberships.filter(mine & pl.col("failed")).select("session_id", part=pl.lit("after")),
+            memberships.filter(~mine).select("session_id", part=pl.lit("rest")),
+        ]
+        counts, totals = counted_levels(pl.concat(parts), levels)
+        known[one.cluster_id] = changed(counts, totals)
+    return known
+
+
+def _body(one: Finding, changes: Sequence[Change]) -> dict[str, Any]:
+    figures = ("p_value", "q_value", "rate_ratio", "low", "high", "level", "at_least", "n", "n_before", "expected")
+    said = {name: getattr(one, name) for name in (*figures, "n_users", "first_seen_ns")}
+    said["changed"] = [
+        {name: getattr(each, name) for name in ("kind", "name", "share_before", "share_after", "share_rest", "at_ns")}
+        | {"text": each.text}
+        for each in changes
+    ]
+    return {**said, "text": _text(one)}
+
+
+def _text(one: Finding) -> str:
+    since = datetime.fromtimestamp(one.first_seen_ns / NS_PER_S, UTC)
+    high = "" if one.high is None else f" to {one.high:.1f}"
+    return (
+        f"{one.n} failing sessions in {DAYS} days where {one.expected:.1f} were to be expected: {one.rate_ratio:.1f} "
+        f"times as many ({one.low:.1f}{high}), from {one.n_users} users, since {since:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _told(found: Found, week: Week, now_ns: int) -> dict[str, Any]:
+    told: dict[str, Any] = {"looked_at_ns": now_ns, "n_tested": found.n_tested, "fdr": found.fdr}
+    told["dispersion"] = None if found.dispersion is None else float(found.dispersion.value)
+    told["week"] = week.as_json()
+    told["look_says"] = _says(found)
+    return told
+
+
+def _says(found: Found) -> str | None:
+    """Why clusters were not tested, in words."""
+    if found.n_tested or not found.n_clusters:
+        return None
+    reasons = {reason.value for reason in found.untested}
+    if "no_history" in reasons:
+        return (
+            f"nothing can be new or growing yet: no session from before the last {DAYS} days is there to compare with"
+        )
+    return "nothing could be tested: of no session of these days it is known whether it failed"

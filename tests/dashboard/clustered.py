@@ -1,5 +1,5 @@
-"""A server with an app whose sessions form groups (one fails, one is new today, one is spelled by an attacker), an app
-with too few of them, and dashboards of two roles. Spans are as the collector's; the run is the product's."""
+"""A server with an app whose sessions form groups (one fails, one more of late, one is spelled by an attacker), an app
+with too few of them, and dashboards of two roles. Spans are as the collector's; all that was found is the product's."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from core.clock import NS_PER_S
 from core.ids import TenantId
 from core.records import EvaluatorKind, Role, TargetKind
 from server.clustering import ClusterRunner
+from server.clustering_child import place_of
 from store.scores import NewScore, append_scores
 from tests.dashboard.alone import running_dashboard
 from tests.dashboard.test_gates_page import ATTACK
@@ -27,20 +28,20 @@ TENANT: Final = TenantId("acme")
 APP, FEW = "shop", "kiosk"
 _DAY_S: Final = 86_400
 _DAYS: Final = 12
+_LATE: Final = 24
+_LATER_NS: Final = 180 * NS_PER_S
 DONE_S: Final = 400.0  # a busy machine that compiles
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """What sessions of one kind say and do; `share` of them fails, `last` days hold them, `tool` is called."""
+    """What sessions of one kind say and do: `n` of them, of which a share `fails` as the tool does."""
 
     asks: tuple[str, ...]
     answer: str
     tool: str
     n: int
     fails: float
-    last: int = _DAYS
-    release: str = "v1"
 
 
 GROUPS: Final = {
@@ -62,7 +63,7 @@ GROUPS: Final = {
     "coupon": Group(
         asks=("the coupon code is not accepted at checkout", "checkout refuses my coupon for the {thing}",
               "coupon invalid at checkout although it is new"),
-        answer="The coupon service did not answer.", tool="apply_coupon", n=36, fails=0.9, last=1, release="v2",
+        answer="The coupon service did not answer.", tool="apply_coupon", n=60, fails=0.3,
     ),
     "attack": Group(
         asks=(f"{ATTACK} unsubscribe newsletter {{thing}}", f"unsubscribe me from the newsletter {ATTACK}",
@@ -91,11 +92,10 @@ class Clustered:
         told: dict[str, Any] = found.json()
         return told
 
-    def of_tool(self, tool: str) -> dict[str, Any]:
-        """The cluster in whose sessions this tool is commonest."""
+    def about(self, word: str) -> dict[str, Any]:
+        """The cluster whose exemplars speak of something."""
         told = [self.get(f"/clusters/{one['id']}") for one in self.clusters]
-        return max(told, key=lambda one: max((level["share"] for level in one["profile"] if level["level"] == tool),
-                                             default=0.0))  # fmt: skip
+        return max(told, key=lambda one: sum(word in each["first_input"] for each in one["exemplars"]))
 
 
 @contextmanager
@@ -106,14 +106,16 @@ def clustered_dashboard(folder: Path) -> Iterator[Clustered]:
         control.ensure_tenant(TENANT)
         keys = {role: control.create_key(TENANT, role, f"{role.value} key")[1] for role in Role}
         headers = {"Authorization": f"Bearer {keys[Role.POWER_USER]}"}
-        _Writer(shell=shell, start_s=time.time_ns() // NS_PER_S - _DAYS * _DAY_S).write()
+        writer = _Writer(shell=shell)
+        writer.before()
         runner = ClusterRunner(shell.services)
         runner.start()
         try:
             _run(shell, headers)
-            _look(shell)
             asked = {"app": APP, "limit": 100}
             clusters = shell.client.get("/api/v1/clusters", params=asked, headers=headers).json()["items"]
+            writer.of_late()
+            _placed(shell)
             with (
                 running_dashboard(api, keys[Role.POWER_USER], folder / "dashboard.log") as url,
                 running_dashboard(api, keys[Role.VIEWER], folder / "viewer.log") as viewer_url,
@@ -141,48 +143,62 @@ def _run(shell: Shell, headers: dict[str, str]) -> None:
     wait_until(over, DONE_S, "the run to be done")
 
 
-def _look(shell: Shell) -> None:
-    """What the server's rounds would do a little later: a look at what emerges."""
-    from clustering.service_emerging import look_if_due
+def _placed(shell: Shell) -> None:
+    """What the child of the server's rounds does a little later: new sessions join clusters, and a look at what grows."""
+    from clustering.service_assign import Assigner
+    from clustering.service_emerging import look_now
 
     services = shell.services
-    look_if_due(services.control, services.store.tenant(TENANT), APP, services.clock())
+    store, now_ns = services.store.tenant(TENANT), services.clock() + _LATER_NS
+    assigner = Assigner(services.control, lambda: now_ns, "test")
+    done = assigner.work(store, place_of(services.settings, TENANT, APP), APP)
+    assert done.n_joined >= _LATE // 2, done
+    look_now(services.control, store, APP, now_ns, nightly=False)
 
 
 @dataclass(kw_only=True)
 class _Writer:
-    """Sessions of one turn each, with their outcomes, written at once."""
+    """Sessions of one turn each, with their outcomes."""
 
     shell: Shell
-    start_s: int
     rng: random.Random = field(default_factory=lambda: random.Random(9))
     rows: list[dict[str, Any]] = field(default_factory=list)
     scores: list[NewScore] = field(default_factory=list)
     n: int = 0
 
-    def write(self) -> None:
-        """Into the lake."""
+    def before(self) -> None:
+        """Of the days before the run, of release v1."""
+        start_s = time.time_ns() // NS_PER_S - _DAYS * _DAY_S - T0 // NS_PER_S
         for group in GROUPS.values():
             for number in range(group.n):
-                self._session(APP, group, number)
+                at_s = start_s + number % _DAYS * _DAY_S + self.rng.randrange(600, _DAY_S - 1200)
+                self._session(APP, group, number, at_s, "v1", self.rng.random() < group.fails)
         for number in range(8):
-            self._session(FEW, GROUPS["login"], number)
+            self._session(FEW, GROUPS["login"], number, start_s + (_DAYS - 1) * _DAY_S, "v1", False)
+        self._write()
+
+    def of_late(self) -> None:
+        """After the run, in release v2, the coupon service answers nobody."""
+        at_s = time.time_ns() // NS_PER_S + 1 - T0 // NS_PER_S
+        for number in range(_LATE):
+            self._session(APP, GROUPS["coupon"], number, at_s + number % 20, "v2", True)
+        self._write()
+
+    def _write(self) -> None:
         fill(self.shell.services.lake, self.rows)
         store = self.shell.services.store.tenant(TENANT)
-        ids = [f"outcome-{number}" for number in range(len(self.scores))]
+        ids = [f"outcome-of-{one.session_id}" for one in self.scores]
         append_scores(store, self.scores, ids=ids, author="test", now_ns=self.shell.services.clock())
+        self.rows, self.scores = [], []
 
-    def _session(self, app: str, group: Group, number: int) -> None:
+    def _session(self, app: str, group: Group, number: int, at_s: int, release: str, failed: bool) -> None:
         self.n += 1
         first = self.n * 10
         name = f"{app}-{self.n}"
-        day = _DAYS - group.last + number % group.last
-        at_s = self.start_s + day * _DAY_S + self.rng.randrange(600, _DAY_S - 1200) - T0 // NS_PER_S
         asked = group.asks[number % len(group.asks)]
         asked = asked.replace("{thing}", self.rng.choice(_THINGS)).replace("{city}", self.rng.choice(_CITIES))
-        failed = self.rng.random() < group.fails
         same: dict[str, Any] = {
-            "trace_id": self.n, "app": app, "session_id": name, "release": group.release, "user_id": f"u{self.n}",
+            "trace_id": self.n, "app": app, "session_id": name, "release": release, "user_id": f"u{self.n}",
         }  # fmt: skip
         cost = Decimal(str(round(0.002 * self.rng.lognormvariate(0, 0.2), 6)))
         self.rows += [

@@ -109,7 +109,7 @@ def test_the_map_is_zoomed_coloured_and_its_lasso_gives_a_list(page: Page, clust
 
 
 def test_one_cluster_shows_transcripts_figures_and_where_it_goes_wrong(page: Page, clustered: Clustered) -> None:
-    told = clustered.of_tool("book_refund")
+    told = clustered.about("money")
     page.goto(f"{clustered.url}/cluster?id={told['id']}")
     expect(metric(page, "Sessions")).to_have_text(str(told["n_sessions"]))
     expect(metric(page, "Fail")).to_have_text(f"{100 * told['failure_rate']:.1f}%")
@@ -127,7 +127,7 @@ def test_one_cluster_shows_transcripts_figures_and_where_it_goes_wrong(page: Pag
 
 
 def test_a_cluster_is_frozen_after_its_forecast_and_watched(page: Page, clustered: Clustered) -> None:
-    told = clustered.of_tool("reset_password")
+    told = clustered.about("log in")
     page.goto(f"{clustered.url}/cluster?id={told['id']}")
     page.get_by_role("button", name="Freeze").click()
     popover = page.get_by_test_id("stPopoverBody")
@@ -152,7 +152,7 @@ def test_a_cluster_is_frozen_after_its_forecast_and_watched(page: Page, clustere
 
 def test_what_emerged_says_how_sure_it_is_and_what_changed(page: Page, clustered: Clustered) -> None:
     feed = clustered.get("/clusters/emerging", app=APP, since="7d")
-    coupon = clustered.of_tool("apply_coupon")
+    coupon = clustered.about("coupon")
     at = next(at for at, one in enumerate(feed["items"]) if one["cluster"]["id"] == coupon["id"])
     finding = feed["items"][at]
     page.goto(f"{clustered.url}/emerging?app={APP}")
@@ -169,7 +169,7 @@ def test_what_emerged_says_how_sure_it_is_and_what_changed(page: Page, clustered
 
 
 def test_a_group_that_an_attacker_spelled_is_shown_letter_by_letter(page: Page, clustered: Clustered) -> None:
-    told = clustered.of_tool("unsubscribe_newsletter")
+    told = clustered.about("newsletter")
     page.goto(f"{clustered.url}/cluster?id={told['id']}")
     expect(page.locator('[class*="st-key-assay-exemplar"]').first).to_contain_text("<img src=x")
     settled(page)

@@ -12,7 +12,14 @@ from server.settings import Settings
 
 PASSED_ON: Final = (
     *("control_url", "clickhouse_url", "simulated_port", "clusters_interval_s", "clusters_embedder"),
-    *("clusters_model", "clusters_model_url", "embeddings_url", "embeddings_model", "embeddings_key"),
+    *(
+        "clusters_model",
+        "clusters_model_url",
+        "clusters_model_key",
+        "embeddings_url",
+        "embeddings_model",
+        "embeddings_key",
+    ),
 )
 
 

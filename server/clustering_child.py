@@ -98,9 +98,8 @@ def work_on(services: Services, tenant: TenantId, run_id: str, stop: threading.E
 
 def place_new(services: Services, stop: threading.Event) -> int:
     """Places what has ended, again and again, until nothing came for LINGER_S or it has lived for MOST_S."""
-    from clustering.service_emerging import look_if_due
-
     from clustering.service_assign import Assigner
+    from clustering.service_emerging import look_if_due
 
     assigner = Assigner(services.control, services.clock, this_process(), is_gone)
     began = last = time.monotonic()
@@ -142,6 +141,7 @@ def means_of(services: Services, tenant: TenantId, app: str, stop: threading.Eve
         model=model_access(
             settings.clusters_model,
             url=settings.clusters_model_url,
+            key=None if settings.clusters_model_key is None else settings.clusters_model_key.get_secret_value(),
             environment=os.environ,
             simulated_url=f"http://127.0.0.1:{settings.simulated_port}/v1",
         ),

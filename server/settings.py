@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     clusters_embedder: Annotated[str, Field(pattern="^(auto|minilm|tfidf|endpoint)$")] = "auto"
     clusters_model: str | None = None  # PROVIDER:NAME, asked for titles; None: terms name clusters
     clusters_model_url: str | None = None
+    clusters_model_key: SecretStr | None = None  # None: the provider's own variable, for its own address
     embeddings_url: str | None = None  # of an OpenAI-compatible door, before /embeddings
     embeddings_model: str | None = None
     embeddings_key: SecretStr | None = None

@@ -3,7 +3,6 @@ what to do about it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,16 +10,13 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import httpx
-import orjson
 
 from experiments.rollouts.records import Verb
 from experiments.rollouts.told import moment
 from server.settings import REPOSITORY, Settings
-from server.signing import signature_of
-from server.urls import callee
+from server.webhooks import TIMEOUT_S, NeverTold, NotTold, hook_name, post_signed
 from store.control.rollout_records import EventRecord, RolloutRecord
 
-TIMEOUT_S: Final = 10.0
 _TEXT: Final = 140  # characters of a deployment's description that GitHub takes
 _KEPT: Final = 500  # characters of an answer that an error repeats
 _STATES: Final = {
@@ -29,14 +25,6 @@ _STATES: Final = {
     Verb.ROLL_BACK: "failure",
     Verb.ABORT: "inactive",
 }  # every other is in_progress
-
-
-class NotTold(Exception):
-    """An event did not arrive; it is sent again."""
-
-
-class NeverTold(Exception):
-    """An event that will not arrive however often it is sent."""
 
 
 class Target(Protocol):
@@ -98,7 +86,7 @@ class Webhook:
     @classmethod
     def of(cls, address: str, key: str, *, private: bool) -> Webhook:
         """The hook of an address; another address is another hook."""
-        return cls(name=f"webhook:{_short(address)}", address=address, key=key, private=private)
+        return cls(name=hook_name(address), address=address, key=key, private=private)
 
     def wants(self, of: RolloutRecord) -> bool:
         """Every rollout's."""
@@ -106,32 +94,8 @@ class Webhook:
 
     def tell(self, of: RolloutRecord, event: EventRecord) -> None:
         """Posts it, to the address that was checked and to no other. Raises NotTold."""
-        body = orjson.dumps(message(of, event))
-        timestamp = str(int(time.time()))
-        headers = {
-            "content-type": "application/json",
-            "user-agent": "assay",
-            "x-assay-delivery": f"{of.rollout_id}:{event.number}",
-            "x-assay-timestamp": timestamp,
-            "x-assay-signature": signature_of(self.key, timestamp, body),
-        }
-        try:
-            where = callee(self.address, private=self.private)
-            with httpx.Client(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as client:
-                request = client.build_request(
-                    "POST",
-                    where.url,
-                    content=body,
-                    headers={**headers, "host": where.host},
-                    extensions={"sni_hostname": where.name},
-                )
-                answered = client.send(request, stream=True)
-                status = answered.status_code
-                answered.close()  # what it says is not read
-        except (ValueError, httpx.HTTPError) as error:
-            raise NotTold(str(error)[:_KEPT] or type(error).__name__) from error
-        if not 200 <= status < 300:
-            raise NotTold(f"answered with {status}")
+        delivery = f"{of.rollout_id}:{event.number}"
+        post_signed(self.address, self.key, delivery, message(of, event), private=self.private)
 
 
 @dataclass(frozen=True, kw_only=True)

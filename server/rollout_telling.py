@@ -11,7 +11,8 @@ from typing import Final
 from core.clock import NS_PER_S
 from core.errors import AssayError
 from server.process_name import is_gone, this_process
-from server.rollout_targets import NeverTold, NotTold, Target
+from server.rollout_targets import Target
+from server.webhooks import NeverTold, NotTold
 from server.wiring import Services
 from store.control.rollout_records import EventRecord, RolloutRecord
 

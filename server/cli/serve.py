@@ -97,6 +97,7 @@ def _server(settings: Settings) -> int:
     import uvicorn
 
     from server.app import create_app
+    from server.cluster_telling import ClusterTeller
     from server.clustering import ClusterRunner
     from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
@@ -124,6 +125,8 @@ def _server(settings: Settings) -> int:
     teller.start()
     clusters = ClusterRunner(services)
     clusters.start()
+    alerts = ClusterTeller(services)
+    alerts.start()
     scheduler = Scheduler(services)
     scheduler.start()
     try:
@@ -143,6 +146,7 @@ def _server(settings: Settings) -> int:
     finally:
         scheduler.close()
         clusters.close()
+        alerts.close()
         runner.close()
         judges.close()
         rollouts.close()

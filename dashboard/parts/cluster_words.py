@@ -109,7 +109,7 @@ def note(one: Row) -> str:
     """What matters most of it, in one line: that it emerges, else what it costs in failures; nothing else."""
     if found := one.get("emerging"):
         kind = of(KINDS, found.get("kind")).title.lower()
-        return f"{kind}: {ratio(found)} its usual rate, {q_value(found.get('q_value'))}"
+        return f"{kind}: fails {ratio(found)} as often as before, {q_value(found.get('q_value'))}"
     more = beyond(one)
     if more is None or not worse(one) or more < 1:
         return ""

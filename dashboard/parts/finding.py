@@ -37,13 +37,12 @@ def show(one: Row, at: int) -> None:
             if one.get("alert"):
                 verdict.badge(verdict.of(ALERTS, one["alert"]))
         with st.container(key=f"assay-finding-says-{at}"):
-            st.text(_headline(one))
+            st.text(f"Fails {words.ratio(one)} as often as before")
         frame.facts(
             (
-                ("Rate against before", words.ratio(one)),
-                ("Of such findings, false at most", _false(one)),
-                ("Sessions", f"{int(one['n']):,}, {_expected(one)} expected"),
+                ("Failed sessions", f"{int(one['n']):,}, {_expected(one)} expected"),
                 ("Users", human.count(one.get("n_users"))),
+                ("Of such findings, false at most", _false(one)),
                 ("First seen", _when(one.get("first_seen"))),
                 ("Found", _when(one.get("at"))),
                 ("App", cluster.get("app")),
@@ -52,10 +51,6 @@ def show(one: Row, at: int) -> None:
             f"finding-{at}",
         )
         _changes(one.get("changed") or [], at)
-
-
-def _headline(one: Row) -> str:
-    return inert(one.get("text"), 400) or f"{int(one['n']):,} sessions, where {_expected(one)} were expected."
 
 
 def _expected(one: Row) -> str:
@@ -122,7 +117,7 @@ def ratios(found: Sequence[Row]) -> None:
                  for one in drawable],
         "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
-    picture.draw("How many times the rate of before", [*lines, dots], _layout(names, spans), key="findings")
+    picture.draw("How many times as often as before", [*lines, dots], _layout(names, spans), key="findings")
 
 
 def _layout(names: Sequence[str], spans: Sequence[tuple[float, ...]]) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def _emerging(cluster: Row) -> None:
         border=True, horizontal=True, vertical_alignment="center", gap="small", key="assay-loud-emerging"
     ):
         verdict.badge(verdict.of(words.KINDS, found.get("kind")))
-        st.text(f"{words.ratio(found)} its usual rate, {words.q_value(found.get('q_value'))}")
+        st.text(f"It fails {words.ratio(found)} as often as before, {words.q_value(found.get('q_value'))}")
         if st.button("What changed", icon=":material/notifications_active:", type="tertiary", key="to-emerging"):
             links.open_emerging(str(cluster["app"]))
 

@@ -1,4 +1,4 @@
-"""Emerging: clusters that are new or grow, with the share of false ones among them held; what on-call reads."""
+"""Emerging: clusters whose failures are new or grow, the share of false ones held; what on-call reads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show() -> None:
     ):
         with st.container(width="content", gap=None):
             st.title("Emerging", anchor=False)
-            st.caption(f"Groups of sessions that are new or grow · times in {frame.zone_words()}")
+            st.caption(f"Clusters whose failures are new or grow · times in {frame.zone_words()}")
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content"):
             app = app_choice.choose("emerging", all_too=True)
             since = _since()
@@ -108,7 +108,9 @@ def _quiet(told: Row, since: str) -> None:
         st.subheader(f"Nothing emerged in the last {_SINCE[since]}", anchor=False, icon=":material/check_circle:")
         n = told.get("n_tested")
         if n is not None:
-            st.text(f"{human.plural(int(n), 'cluster')} of the newest look, none new and none surely growing.")
+            st.text(
+                f"{human.plural(int(n), 'cluster')} of the newest look, none of them fails surely more than before."
+            )
         for said in list(told.get("says") or [])[:4]:
             st.text(inert(said, 400))
 

@@ -144,7 +144,7 @@ def _run(shell: Shell, headers: dict[str, str]) -> None:
 
 
 def _placed(shell: Shell) -> None:
-    """What the child of the server's rounds does a little later: new sessions join clusters, and a look at what grows."""
+    """What the child of the server's rounds does a little later: new sessions join clusters, and a look."""
     from clustering.service_assign import Assigner
     from clustering.service_emerging import look_now
 

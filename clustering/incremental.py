@@ -29,13 +29,22 @@ def centroid(vectors: Vectors) -> Centroid:
     return np.asarray(mean / length if length > 1e-9 else np.zeros_like(mean), dtype=np.float32)
 
 
-def radius(vectors: Vectors, middle: Centroid, quantile: float = 0.95) -> float:
-    """The cosine distance from `middle` within which `quantile` of the (n, d) members lie: the smallest such distance
-    of a member, so that at least that many do. 0 for no member."""
-    if not len(vectors):
+def radius(vectors: Vectors, quantile: float = 0.95) -> float:
+    """The cosine distance within which `quantile` of (n, d) members lie, each from the centroid of the others.
+
+    Of the others, for a member pulls its own centroid towards itself: of 15 sessions in 384 dimensions with a cosine of
+    .5 between them, the radius around the common centroid would hold a third of the next ones; this one holds 95%. The
+    smallest distance that holds so many; 0 of fewer than two members.
+    """
+    rows = _length_one(vectors)
+    if len(rows) < 2:
         return 0.0
-    apart = _length_one(vectors) @ middle
-    return float(np.clip(1.0 - np.quantile(apart, 1.0 - quantile, method="lower"), 0.0, 2.0))
+    total = rows.sum(axis=0, dtype=np.float64)
+    own = (rows * rows).sum(axis=1, dtype=np.float64)
+    with_total = rows @ total
+    others = np.sqrt(np.maximum(total @ total - 2 * with_total + own, 0.0))
+    alike = np.where(others > 1e-9, (with_total - own) / np.maximum(others, 1e-9), 0.0)
+    return float(np.clip(1.0 - np.quantile(alike, 1.0 - quantile, method="lower"), 0.0, 2.0))
 
 
 def shapes(
@@ -96,7 +105,7 @@ def _shape(
     middle = centroid(vectors)
     told = [failed[row] for row in rows if failed[row] is not None]
     return Found(
-        label=label, centroid=middle, radius=radius(vectors, middle), members=frozenset(sessions[row] for row in rows),
+        label=label, centroid=middle, radius=radius(vectors), members=frozenset(sessions[row] for row in rows),
         n=len(rows), failure=Failure(sum(map(bool, told)), len(told)),
         n_new=sum(new[row] for row in rows) if new is not None else 0,
     )  # fmt: skip

@@ -5,7 +5,8 @@ python -m benchmarks.clustering.identity [--embedder tfidf|minilm] [--weeks 4] [
 resampled: four fifths of a corpus are a week's sessions, of which a fifth leaves and comes from the rest every week;
 `kept` is the share of a week's clusters whose id the next week has too, `right` the share of those whose most frequent
 intent is the same. nothing_shared: two halves without a common session, matched by centroids alone. other_version: the
-same sessions clustered by vectors of another fit of the embedder, matched by sessions alone. The bars of matching are
+same sessions clustered by vectors of another fit of the embedder, matched by sessions alone. assigned: the second half
+by radius to the clusters of the first, against their most frequent intents. The bars of matching are
 the product's; by_tau repeats the matching of the same clusters at other bars. planted: groups on the sphere, of which
 some are two ends with a bridge of sessions between them in the one week, and without the bridge in the other: forward
 they split, backward they merge.
@@ -30,7 +31,7 @@ from benchmarks.clustering import corpora
 from benchmarks.evaluators.throughput import ROOT, commit, machine
 from clustering.density import cluster
 from clustering.embedders import tfidf
-from clustering.incremental import shapes
+from clustering.incremental import assign, shapes
 from clustering.lineage import match
 from clustering.lineage_records import DAY_NS, Found, Known, Lineage, Look, Matching
 from clustering.records import Labels, Params, State, Vectors
@@ -90,6 +91,7 @@ def of_corpus(name: str, embedder: str, n_weeks: int) -> Told:
     order = np.random.default_rng(3).permutation(len(vectors))
     halves = [week(vectors, corpus.truth, np.sort(half)) for half in np.array_split(order, 2)]
     told["nothing_shared"] = followed(halves, Matching())
+    told["assigned"] = by_radius(halves[0], vectors[halves[1].rows], corpus.truth[halves[1].rows])
     if embedder == "tfidf":
         texts = [corpus.texts[at] for at in halves[0].rows]
         other = tfidf.TfidfSvd(tfidf.fitted(texts, silent)).embed(corpus.texts, silent)
@@ -164,6 +166,21 @@ def counted(weeks: Sequence[Week], lineages: Sequence[Lineage]) -> Told:
         "weeks": len(weeks), "clusters": [len(one.found) for one in weeks],
         "noise": [round(1 - sum(each.n for each in one.found) / len(one.rows), 3) for one in weeks],
         "kept": round(n_kept / n_clusters, 4), "right": round(n_right / max(1, n_kept), 4), "events": dict(kinds),
+    }  # fmt: skip
+
+
+def by_radius(one: Week, vectors: Vectors, truth: Labels) -> Told:
+    """The sessions of the other half assigned to the clusters of the first: to one of their intent, of another, none."""
+    centroids = np.stack([each.centroid for each in one.found])
+    radii = np.array([each.radius for each in one.found], np.float32)
+    index, confidence = assign(vectors, centroids, radii)
+    groups = np.array([one.group[each.label] for each in one.found] + [-1])[index]
+    right, none = groups == truth, index < 0
+    return {
+        "n": len(truth), "right": round(float(right.mean()), 4), "wrong": round(float((~right & ~none).mean()), 4),
+        "waits": round(float(none.mean()), 4), "median_radius": round(float(np.median(radii)), 3),
+        "confidence_right": round(float(confidence[right].mean()), 3),
+        "confidence_wrong": round(float(confidence[~right & ~none].mean()), 3),
     }  # fmt: skip
 
 

@@ -27,20 +27,32 @@ def test_a_centroid_is_the_mean_direction() -> None:
     assert not centroid(np.stack([place(1.0), place(-1.0)])).any()  # they cancel: no direction
 
 
-def test_a_radius_holds_95_percent_of_the_members() -> None:
-    angles = np.arccos(1 - np.arange(100) / 1_000)  # cosine distances 0, .001, ... .099 from the first axis
-    vectors = np.stack([place(np.cos(one), np.sin(one)) for one in angles])
-    assert radius(vectors, axis(0)) == pytest.approx(0.095, abs=1e-4)
-    assert radius(vectors, axis(0), quantile=1.0) == pytest.approx(0.099, abs=1e-4)
-    assert radius(vectors[:0], axis(0)) == 0.0
-    assert radius(np.stack([axis(0)] * 9), axis(0)) == pytest.approx(0.0, abs=1e-6)
+def test_a_radius_is_of_distances_from_the_others() -> None:
+    three = np.stack([axis(0), axis(0), place(1.0, 1.0)])
+    # From the middle of the two alike the third is 1 - cos 45 degrees away, they from that of the others 22.5 degrees.
+    assert radius(three, quantile=1.0) == pytest.approx(1 - np.cos(np.pi / 4), abs=1e-6)
+    assert radius(three, quantile=0.5) == pytest.approx(1 - np.cos(np.pi / 8), abs=1e-6)
+    assert radius(np.stack([axis(0)] * 9)) == pytest.approx(0.0, abs=1e-6)
+    assert (radius(three[:1]), radius(three[:0])) == (0.0, 0.0)
+    assert radius(np.stack([axis(0), axis(1)])) == 1.0
+
+
+@pytest.mark.parametrize("n", [10, 15, 40, 300])
+def test_the_next_sessions_of_a_cluster_are_within_its_radius_however_few_it_has(n: int) -> None:
+    middle = np.eye(384, dtype=np.float32)[0]
+    inside = []
+    for seed in range(20):
+        drawn = ball(middle, n + 200, 1 / np.sqrt(384), seed)
+        index = assign(drawn[n:], centroid(drawn[:n])[None], np.array([radius(drawn[:n])], np.float32)).index
+        inside.append(float((index == 0).mean()))
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.035)
 
 
 @given(spread=st.floats(0.001, 0.5), n=st.integers(5, 200), seed=st.integers(0, 50))
 def test_at_least_95_percent_of_a_clusters_own_sessions_are_assigned_to_it(spread: float, n: int, seed: int) -> None:
     vectors = ball(axis(0), n, spread, seed)
     middle = centroid(vectors)
-    index = assign(vectors, middle[None], np.array([radius(vectors, middle)], np.float32)).index
+    index = assign(vectors, middle[None], np.array([radius(vectors)], np.float32)).index
     assert (index == 0).sum() >= 0.95 * n
 
 
@@ -74,7 +86,7 @@ def test_a_session_said_again_is_in_the_cluster_of_its_likes() -> None:
     same = place(0.3, 0.2, 0.7)
     vectors = np.stack([same] * 1_000)
     middle = centroid(vectors)
-    index, confidence = assign(vectors[:3] * 5, middle[None], np.array([radius(vectors, middle)], np.float32))
+    index, confidence = assign(vectors[:3] * 5, middle[None], np.array([radius(vectors)], np.float32))
     assert index.tolist() == [0, 0, 0]  # of any length
     assert (confidence > 0.9).all()
 

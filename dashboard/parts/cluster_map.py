@@ -36,7 +36,8 @@ def show(found: Row, clusters: Sequence[Row], key: str) -> list[int]:
     """Draws it; returns the places, in the columns of `found`, of the sessions that are chosen."""
     points = found["points"]
     places = placed(points["x"], points["y"])
-    named = [one for one in clusters if one["id"] in set(points["cluster"])]
+    present = set(points["cluster"])
+    named = [one for one in clusters if one["id"] in present]
     at = {one["id"]: place for place, one in enumerate(named)}
     of = [at.get(one, -1) for one in points["cluster"]]
     drawn: dict[str, Any] = {

@@ -170,7 +170,7 @@ def counted(weeks: Sequence[Week], lineages: Sequence[Lineage]) -> Told:
 
 
 def by_radius(one: Week, vectors: Vectors, truth: Labels) -> Told:
-    """The sessions of the other half assigned to the clusters of the first: to one of their intent, of another, none."""
+    """The other half assigned to the clusters of the first: to one of their intent, to another, to none."""
     centroids = np.stack([each.centroid for each in one.found])
     radii = np.array([each.radius for each in one.found], np.float32)
     index, confidence = assign(vectors, centroids, radii)

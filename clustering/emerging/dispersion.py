@@ -8,7 +8,7 @@ little. All of it is summed over a grid, so what is not known of phi stays in th
 estimate.
 
 Now takes no part: a failure that grows now cannot hide itself by raising phi; but with one week of history there is
-nothing else to learn from, and then one in twenty may be outlying.
+nothing else to learn from, and then each cluster's phi is told by the others, of which one in twenty may be outlying.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _squares(exposure: Floats) -> Floats:
 
 
 def _fitted(likelihood: Floats, *, own: bool, by: str) -> Fitted:
-    """`own` False: the likelihood holds what is to be tested, so a cluster's own part of it says nothing of its phi."""
+    """`own` False: the likelihood holds what is to be tested, so each cluster's phi is told by the others alone."""
     scaled = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
     kernels = [_kernel(spread) for spread in SPREADS]
     share = OUTLYING if own else OUTLYING_NOW
@@ -100,10 +100,11 @@ def _fitted(likelihood: Floats, *, own: bool, by: str) -> Fitted:
     posterior /= posterior.sum()
     if own:
         weights = scaled * sum((posterior[s] / marginal[s]) @ mixed[s] for s in range(len(SPREADS)))
-        weights /= weights.sum(axis=1, keepdims=True)
     else:
-        shared = sum(posterior[s] @ kernels[s] for s in range(len(SPREADS)))
-        weights = np.repeat(np.asarray(shared)[None, :], len(likelihood), axis=0)
+        without = log_posterior[:, None, :] - np.log(marginal)
+        others = np.exp(without - without.max(axis=(0, 2), keepdims=True))
+        weights = np.asarray(sum(others[s] @ kernels[s] for s in range(len(SPREADS))))
+    weights /= weights.sum(axis=1, keepdims=True)
     return Fitted(weights=np.asarray(weights), shared=_told(posterior, by))
 
 

@@ -24,6 +24,7 @@ from clustering.emerging.records import Counts, Floats
 LEAST: Final = 1e-300
 _LIGHT: Final = 1e-4  # nodes of phi that weigh less are left out
 _FARTHEST: Final = 1e6
+_SUMMED: Final = 4_096  # up to so many failures each count is summed by itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,23 +89,39 @@ def tails(pair: Pair, ratio: float = 1.0) -> tuple[float, float]:
         return 1.0, 1.0
     rate = n / (ratio * pair.exposure_now + pair.exposure)
     size_now, size_before = pair.length_now / pair.phi[:, None], pair.periods / pair.phi[:, None]
-    logs = _log_terms(n, rate * ratio * pair.exposure_now, size_now)
-    logs += _log_terms(n, rate * pair.exposure, size_before)[:, ::-1]
-    chances = np.exp(logs - logs.max(axis=1, keepdims=True))
-    chances *= (pair.weights / chances.sum(axis=1))[:, None]
-    over = chances.sum(axis=0)
-    return max(LEAST, min(1.0, float(over[pair.now :].sum()))), max(LEAST, min(1.0, float(over[: pair.now + 1].sum())))
+    counts, widths = _blocks(n, pair.now)
+    logs = _log_terms(counts, rate * ratio * pair.exposure_now, size_now)
+    logs += _log_terms((n - counts)[::-1], rate * pair.exposure, size_before)[:, ::-1]
+    chances = np.exp(logs - logs.max(axis=1, keepdims=True)) * widths
+    over = (chances * (pair.weights / chances.sum(axis=1))[:, None]).sum(axis=0)
+    upper, lower = float(over[counts >= pair.now].sum()), float(over[counts <= pair.now].sum())
+    return max(LEAST, min(1.0, upper)), max(LEAST, min(1.0, lower))
 
 
-def _log_terms(n: int, mean: float, size: Floats) -> Floats:
-    """Log of the negative binomial probabilities of 0 to n but for what they have in common, (S, n + 1).
+def _blocks(n: int, now: int) -> tuple[Floats, Floats]:
+    """The counts 0 to n, each of width 1; of many, blocks around their middle, `now` a block by itself.
 
-    Gamma(size + x) / Gamma(size) is size (size + 1) ... (size + x - 1): sums of logarithms, a fifth of the time of
-    log-gammas.
+    Blocks are a tenth of a binomial standard deviation wide (even steps of arcsin sqrt(x / n)), within which
+    probabilities are nearly linear.
     """
-    counts = np.arange(n + 1)
-    rising = np.zeros((len(size), n + 1))
-    np.cumsum(np.log(size + counts[:-1]), axis=1, out=rising[:, 1:])
+    if n <= _SUMMED:
+        return np.arange(n + 1.0), np.ones(n + 1)
+    steps = np.linspace(0, np.pi / 2, int(10 * np.pi * np.sqrt(n)))
+    edges = np.union1d(np.round((n + 1) * np.sin(steps) ** 2), [0, now, now + 1, n + 1])
+    return (edges[:-1] + edges[1:] - 1) / 2, np.diff(edges)
+
+
+def _log_terms(counts: Floats, mean: float, size: Floats) -> Floats:
+    """Log of the negative binomial probabilities of rising `counts`, but for what those have in common, (S, counts).
+
+    Gamma(size + x) / Gamma(size) is size (size + 1) ... (size + x - 1): where no count is left out, sums of logarithms,
+    a fifth of the time of log-gammas.
+    """
+    if len(counts) == counts[-1] + 1:
+        rising = np.zeros((len(size), len(counts)))
+        np.cumsum(np.log(size + counts[:-1]), axis=1, out=rising[:, 1:])
+    else:
+        rising = special.gammaln(size + counts)
     return np.asarray(rising - special.gammaln(counts + 1) + counts * np.log(mean / (mean + size)))
 
 

@@ -62,6 +62,15 @@ def test_without_dispersion_it_is_the_binomial_of_the_c_test(now: int, before: i
     assert lower == pytest.approx(stats.binom.cdf(now, now + before, 1 / 5), rel=1e-5)
 
 
+@pytest.mark.parametrize("now", [2_000, 20_500, 21_500, 30_000])
+def test_many_failures_are_summed_in_blocks_as_exactly(now: int) -> None:
+    upper, lower = tails(pair(now, 100_000 - now))
+    assert upper == pytest.approx(stats.binom.sf(now - 1, 100_000, 1 / 5), rel=0.1, abs=1e-290)
+    assert lower == pytest.approx(stats.binom.cdf(now, 100_000, 1 / 5), rel=0.1, abs=1e-290)
+    of = stats.betabinom(100_000, 1 / PHI, 4 / PHI)
+    assert tails(pair(now, 100_000 - now, phi=PHI))[0] == pytest.approx(of.sf(now - 1), rel=0.001)
+
+
 @pytest.mark.parametrize(("now", "before"), [(9, 12), (60, 80), (0, 5), (7, 0)])
 def test_with_dispersion_it_is_the_beta_binomial(now: int, before: int) -> None:
     upper, lower = tails(pair(now, before, phi=PHI))
@@ -192,7 +201,8 @@ def test_what_has_no_history_at_all_is_not_tested_and_a_first_failure_is_new() -
     assert (one.kind, one.high, one.n_before, one.expected) == (Kind.NEW, None, 0, 0.0)
     assert one.rate_ratio == pytest.approx(40.5 / 0.5 * 4)
     assert math.isfinite(one.low)
-    young = find(weeks(counts, exposure=np.array([0.0, 0, 0, 0, 1000]), history=np.zeros((20, 4), np.int64)), Design())
+    counts[:, :-1] = 0
+    young = find(weeks(counts, exposure=np.array([0.0, 0, 0, 0, 1000])), Design())
     assert (young.findings, young.n_tested, young.dispersion) == ((), 0, None)
     assert young.untested == {Untested.NO_HISTORY: 20}
 
@@ -290,8 +300,8 @@ def test_days_become_periods_and_the_whole_app_is_the_exposure() -> None:
     assert told.cluster_ids == ("C-1", "C-2")
     assert told.now.tolist() == [7, 0]
     assert told.exposure_now.tolist() == [52, 52]
-    assert told.history.tolist() == [[0, 0, 4], [0, 3, 0]]
-    assert told.exposure.tolist() == [[0, 6, 38], [0, 6, 38]]
+    assert told.history.tolist() == [[0, 0, 4], [3, 0, 0]]
+    assert told.exposure.tolist() == [[6, 30, 8], [6, 30, 8]]
     assert told.n_users.tolist() == [6, 0]
 
 

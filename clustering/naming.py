@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from clustering.exemplars import exemplars
 from clustering.model import ModelAccess
 from clustering.records import NOISE, Labels, Progress, Vectors
-from clustering.terms import Term, Vocabulary, class_counts, class_tf_idf, terms_of, texts_of, vocabulary
+from clustering.terms import Term, Vocabulary, class_counts, contrast, terms_of, texts_of, vocabulary
 from clustering.titles import Title, TitleBy
 from clustering.titling import Drafts, Embed, titled
 from clustering.topics import Topic, centroids, groups, renumbered, siblings, topics_of
 
 STAGE: Final = "names"
-_READ: Final = 20_000  # sessions whose words are counted, spread over the clusters
-_READ_LEAST: Final = 50  # of each cluster
-_READ_NOISE: Final = 2_000
+_READ: Final = 10_000  # sessions whose words are counted, spread over the clusters
+_READ_LEAST: Final = 30  # of each cluster
+_READ_NOISE: Final = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def _drafted(
     rows = [np.flatnonzero(labels == label) for label in range(k)]
     sizes = [one.size for one in rows]
     words, counts, n_texts = _counted(frame, labels, rows)
-    weights = class_tf_idf(counts)
+    told = contrast(words.terms, counts, n_texts)
     centres = centroids(vectors, labels)
     group = renumbered(groups(centres), sizes)
     near = siblings(centres, group)
@@ -111,7 +111,7 @@ def _drafted(
         frame=frame,
         vectors=vectors,
         rows=rows,
-        terms=[terms_of(label, counts, weights, words.terms, n_texts, near[label]) for label in range(k)],
+        terms=[terms_of(told, label, near[label]) for label in range(k)],
         shown=[exemplars(vectors, one, confidence) for one in rows],
         siblings=near,
         rare=words.rare,

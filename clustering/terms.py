@@ -6,7 +6,7 @@ A text counts once for each term in it, however often it says it: one long sessi
 from __future__ import annotations
 
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -40,12 +40,24 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Which terms occur in which texts. `present` (n, v) is 1 where text n holds term v. `rare` are terms that fewer
+    """Which terms occur in which texts. `present` (n, v) is 1 where text n holds term v. `rare` are words that fewer
     than LEAST_USERS users said: they are shown to nobody."""
 
     terms: tuple[str, ...]
     present: sparse.csr_matrix
     rare: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """Terms (v,) by cluster: `counts` (k, v) of texts, their `weights` (k, v), whether they are more frequent there
+    than elsewhere (`frequent` (k, v)), and the `prior` (v,) of log-odds."""
+
+    names: Sequence[str]
+    counts: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    frequent: NDArray[np.bool_]
+    prior: NDArray[np.float64]
 
 
 def texts_of(frame: pl.DataFrame) -> list[str]:
@@ -57,20 +69,22 @@ def texts_of(frame: pl.DataFrame) -> list[str]:
 def vocabulary(texts: Sequence[str], users: Sequence[str | None]) -> Vocabulary:
     """Terms of texts (n) whose users (n) are known or not: a text without a user counts as a user of its own. Of one
     user no term is left, however much was said."""
-    said = [sorted(terms_in(text)) for text in texts]
-    who = [user if user is not None else n for n, user in enumerate(users)]
-    speakers: defaultdict[str, set[str | int]] = defaultdict(set)
-    for user, found in zip(who, said, strict=True):
-        for term in found:
-            if len(speakers[term]) < LEAST_USERS:  # more need not be counted
-                speakers[term].add(user)
-    shown = [term for term, by in speakers.items() if len(by) >= LEAST_USERS]
-    rare = frozenset(speakers) - frozenset(shown)
-    n_texts = Counter(term for found in said for term in found)
-    usual = {term for term, n in n_texts.items() if n > _USUAL * len(texts)}
-    shown = [term for term in shown if " " not in term or not usual & set(term.split(" "))]
-    terms = tuple(sorted(sorted(shown, key=lambda term: (-n_texts[term], term))[:MOST_VOCABULARY]))
-    return Vocabulary(terms=terms, present=_presence(said, terms), rare=rare)
+    index: dict[str, int] = {}
+    columns, ends = array("q"), array("q", [0])
+    for text in texts:
+        columns.extend(index.setdefault(term, len(index)) for term in sorted(terms_in(text)))
+        ends.append(len(columns))
+    said = _matrix(columns, ends, len(index))
+    n_users = _n_users(said, users)
+    n_texts = np.asarray(said.sum(axis=0)).ravel()
+    names = list(index)
+    shown = set(np.flatnonzero(n_users >= LEAST_USERS).tolist())
+    rare = frozenset(name for at, name in enumerate(names) if at not in shown and " " not in name)
+    usual = {names[at] for at in np.flatnonzero(n_texts > _USUAL * len(texts)).tolist()}
+    told = [at for at in shown if " " not in names[at] or not usual & set(names[at].split(" "))]
+    most = sorted(told, key=lambda at: (-n_texts[at], names[at]))[:MOST_VOCABULARY]
+    kept = sorted(most, key=lambda at: names[at])
+    return Vocabulary(terms=tuple(names[at] for at in kept), present=said[:, kept], rare=rare)
 
 
 def class_counts(found: Vocabulary, labels: Labels, n_classes: int) -> NDArray[np.float64]:
@@ -139,31 +153,33 @@ def diverse(terms: Sequence[str], weights: NDArray[np.float64], n: int, trade: f
     return chosen
 
 
-def terms_of(
-    label: int,
-    counts: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    names: Sequence[str],
-    n_texts: Sequence[int],
-    siblings: Sequence[int],
-    n: int = MOST_TERMS,
-) -> tuple[Term, ...]:
-    """The terms of a cluster, best first: by class TF-IDF (`weights` (k, v) of `counts` (k, v)) among those that more
-    of its texts (of `n_texts` (k,)) hold than of other clusters' on the mean, and whose odds are higher than in its
-    `siblings`; then for variety. What fewer than three of its texts say is left out."""
-    here = counts[label]
-    allowed = here >= LEAST_USERS
-    if counts.shape[0] > 1:
-        shares = counts / np.maximum(np.array(n_texts, dtype=np.float64), 1.0)[:, None]
-        elsewhere = (shares.sum(axis=0) - shares[label]) / (counts.shape[0] - 1)
-        allowed &= shares[label] > _TIMES * elsewhere
+def contrast(names: Sequence[str], counts: NDArray[np.float64], n_texts: Sequence[int]) -> Contrast:
+    """All that the terms of clusters are chosen by, of `counts` (k, v) among `n_texts` (k,) texts of each cluster."""
+    shares = counts / np.maximum(np.array(n_texts, dtype=np.float64), 1.0)[:, None]
+    others = max(counts.shape[0] - 1, 1)
+    elsewhere = (shares.sum(axis=0)[None, :] - shares) / others
+    return Contrast(
+        names=names,
+        counts=counts,
+        weights=class_tf_idf(counts),
+        frequent=(counts >= LEAST_USERS) & (shares > _TIMES * elsewhere),
+        prior=prior_of(counts),
+    )
+
+
+def terms_of(told: Contrast, label: int, siblings: Sequence[int], n: int = MOST_TERMS) -> tuple[Term, ...]:
+    """The terms of a cluster, best first: by class TF-IDF among those that a larger share of its texts holds than of
+    the other clusters' on the mean, and whose odds are higher than in its `siblings`; then for variety. What fewer than
+    three of its texts say is left out."""
+    here, weights = told.counts[label], told.weights[label]
+    allowed = told.frequent[label]
     if siblings:
-        allowed &= log_odds(here, counts[list(siblings)].sum(axis=0), prior_of(counts))[0] > 0
-    order = np.argsort(-weights[label], kind="stable")
+        allowed = allowed & (log_odds(here, told.counts[list(siblings)].sum(axis=0), told.prior)[0] > 0)
+    order = np.argsort(-weights, kind="stable")
     best = [int(at) for at in order[allowed[order]][: 2 * _CANDIDATES]]
-    best = _without_swallowed(best, names, here)[:_CANDIDATES]
-    chosen = diverse([names[at] for at in best], weights[label][best], n)
-    return tuple(Term(text=names[best[at]], weight=float(weights[label][best[at]])) for at in chosen)
+    best = _without_swallowed(best, told.names, here)[:_CANDIDATES]
+    chosen = diverse([told.names[at] for at in best], weights[best], n)
+    return tuple(Term(text=told.names[best[at]], weight=float(weights[best[at]])) for at in chosen)
 
 
 def _rest(mass: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -172,14 +188,18 @@ def _rest(mass: NDArray[np.float64]) -> NDArray[np.float64]:
     return left
 
 
-def _presence(said: Sequence[Sequence[str]], terms: Sequence[str]) -> sparse.csr_matrix:
-    index = {term: n for n, term in enumerate(terms)}
-    columns, ends = array("q"), array("q", [0])
-    for found in said:
-        columns.extend(index[term] for term in found if term in index)
-        ends.append(len(columns))
+def _matrix(columns: array[int], ends: array[int], width: int) -> sparse.csr_matrix:
     places, bounds = np.frombuffer(columns, dtype=np.int64), np.frombuffer(ends, dtype=np.int64)
-    return sparse.csr_matrix((np.ones(len(places)), places, bounds), shape=(len(said), len(terms)))
+    return sparse.csr_matrix((np.ones(len(places)), places, bounds), shape=(len(ends) - 1, width))
+
+
+def _n_users(said: sparse.csr_matrix, users: Sequence[str | None]) -> NDArray[np.int64]:
+    """(v,): by how many users each term was said."""
+    known = {user: at for at, user in enumerate(dict.fromkeys(one for one in users if one is not None))}
+    who = np.array([len(known) + n if user is None else known[user] for n, user in enumerate(users)], dtype=np.int64)
+    width = said.shape[1]
+    pairs = np.unique(np.repeat(who, np.diff(said.indptr)) * width + said.indices)
+    return np.bincount(pairs % max(width, 1), minlength=width)
 
 
 def _without_swallowed(best: Sequence[int], names: Sequence[str], here: NDArray[np.float64]) -> list[int]:

@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from clustering.records import NOISE, Labels, Vectors
-from clustering.terms import class_tf_idf, terms_of
+from clustering.terms import contrast, terms_of
 
 FEWEST: Final = 6  # clusters, from which on there are topics
 _MOST: Final = 24  # topics
@@ -106,11 +106,10 @@ def topics_of(
     told = [*together, *counts[group == NOISE]]
     read = np.array(n_texts)
     n_told = [int(read[group == index].sum()) for index in range(n_topics)] + read[group == NOISE].tolist()
-    stacked = np.array(told).reshape(len(told), counts.shape[1])
-    weights = class_tf_idf(stacked)
+    all_told = contrast(names, np.array(told).reshape(len(told), counts.shape[1]), n_told)
     found = []
     for index in range(n_topics):
-        terms = tuple(term.text for term in terms_of(index, stacked, weights, names, n_told, (), n=5))
+        terms = tuple(term.text for term in terms_of(all_told, index, (), n=5))
         title = ", ".join(terms[:_TITLE]) or f"topic {index + 1}"
         clusters = sorted(np.flatnonzero(group == index), key=lambda at: (-sizes[at], at))
         found.append(Topic(index=index, title=title, terms=terms, clusters=tuple(int(at) for at in clusters)))

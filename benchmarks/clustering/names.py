@@ -35,6 +35,7 @@ from clustering.terms import (
     Vocabulary,
     class_counts,
     class_tf_idf,
+    contrast,
     diverse,
     likeness,
     log_odds,
@@ -92,12 +93,12 @@ def of_terms(corpus: Corpus) -> dict[str, Told]:
     found = vocabulary(corpus.texts, [None] * len(corpus.texts))
     counts = class_counts(found, corpus.truth, len(names))
     weights = class_tf_idf(counts)
-    n_texts = np.bincount(corpus.truth).tolist()
+    told = contrast(found.terms, counts, np.bincount(corpus.truth).tolist())
     near = _siblings(found, corpus)
     k = range(len(names))
 
     def run(label: int) -> list[str]:
-        return [one.text for one in terms_of(label, counts, weights, found.terms, n_texts, near[label])]
+        return [one.text for one in terms_of(told, label, near[label])]
 
     ways: dict[str, Terms] = {
         "c_tf_idf_published": published(corpus),

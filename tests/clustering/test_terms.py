@@ -18,6 +18,7 @@ from clustering.terms import (
     Term,
     class_counts,
     class_tf_idf,
+    contrast,
     diverse,
     likeness,
     log_odds,
@@ -50,9 +51,8 @@ def told(texts: Sequence[str], labels: Sequence[int], users: Sequence[str | None
     found = vocabulary(texts, users or [None] * len(texts))
     given_labels = np.array(labels, dtype=np.int32)
     counts = class_counts(found, given_labels, int(given_labels.max()) + 1)
-    weights = class_tf_idf(counts)
-    n_texts = np.bincount(given_labels, minlength=len(counts)).tolist()
-    return [[one.text for one in terms_of(at, counts, weights, found.terms, n_texts, ())] for at in range(len(counts))]
+    by_cluster = contrast(found.terms, counts, np.bincount(given_labels, minlength=len(counts)).tolist())
+    return [[one.text for one in terms_of(by_cluster, at, ())] for at in range(len(counts))]
 
 
 def test_class_tf_idf_is_the_published_formula() -> None:
@@ -101,8 +101,7 @@ def test_siblings_are_told_by_what_they_do_not_share() -> None:
     texts = ["card payment declined"] * 20 + ["card payment twice"] * 20 + ["weather tomorrow"] * 40
     found = vocabulary(texts, [None] * len(texts))
     counts = class_counts(found, np.repeat([0, 1, 2], [20, 20, 40]).astype(np.int32), 3)
-    weights = class_tf_idf(counts)
-    first = [one.text for one in terms_of(0, counts, weights, found.terms, [20, 20, 40], (1,))]
+    first = [one.text for one in terms_of(contrast(found.terms, counts, [20, 20, 40]), 0, (1,))]
     assert "declined" in " ".join(first)
     assert "card" not in first
     assert "twice" not in " ".join(first)
@@ -137,7 +136,7 @@ def test_no_term_was_said_by_fewer_than_three_users(said: list[tuple[int, int, l
 def test_one_user_gives_no_term_however_much_was_said() -> None:
     texts = ["Dear Mr Quillfeather, my parcel is lost"] * 1_000
     assert told(texts, [0] * 1_000, ["user-1"] * 1_000) == [[]]
-    assert vocabulary(texts, ["user-1"] * 1_000).rare >= {"quillfeather", "parcel", "mr quillfeather"}
+    assert vocabulary(texts, ["user-1"] * 1_000).rare >= {"quillfeather", "parcel"}
 
 
 def test_one_text_a_thousand_times_without_users_is_told_by_its_words() -> None:
@@ -177,7 +176,6 @@ def test_elided_and_split_words_are_whole() -> None:
 def test_a_term_tells_its_weight() -> None:
     found = vocabulary(["refund"] * 3 + ["parcel"] * 3, [None] * 6)
     counts = class_counts(found, np.array([0, 0, 0, 1, 1, 1], dtype=np.int32), 2)
-    weights = class_tf_idf(counts)
-    assert terms_of(0, counts, weights, found.terms, [3, 3], ()) == (
+    assert terms_of(contrast(found.terms, counts, [3, 3]), 0, ()) == (
         Term(text="refund", weight=pytest.approx(3 * math.log(2))),
     )

@@ -100,6 +100,7 @@ def sitting(folder: Path, talks: Sequence[Talk], endpoint: Endpoint | None = Non
     def clock() -> int:
         return NOW_NS + next(ticks) * 1_000_000
 
+    folder.mkdir(exist_ok=True)
     lake = Lake(folder / "lake", clock=clock)
     fill(lake, [each for number, talk in enumerate(talks) for each in _spans(number, talk)])
     store = Store(lake, DuckDBEngine(lake.root), clock).tenant(TENANT)

@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "metrics": ("server.cli.metrics", "pass^k, cost per resolved session, judged rates corrected by labels"),
     "gate": ("server.cli.gate", "may a release take another's place: pass, fail or inconclusive"),
     "experiments": ("server.cli.experiments", "plan, run and read experiments on live traffic; analyze a table"),
+    "clusters": ("server.cli.clusters", "find what fails that nobody looked for: run, list, show, freeze, watch"),
     "datasets": ("server.cli.datasets", "make, import, export, list, check, compare and delete datasets"),
     "judges": ("server.cli.judges", "models that grade by a rubric: make, run, watch, calibrate"),
     "labels": ("server.cli.labels", "label queues: make, draw, show, adjudicate, export and delete"),

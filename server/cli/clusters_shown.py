@@ -1,0 +1,338 @@
+"""Clusters, their runs and what emerges as the commands print them. Text of sessions is untrusted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from server.cli.rendering import cell, console, counted, duration, moment, money, print_table
+
+POLL_S: Final = 0.5
+OVER: Final = frozenset({"done", "failed", "cancelled"})
+MOST_LEVELS: Final = 12
+_EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
+_TITLES: Final = {
+    "read": "sessions read",
+    "embed": "embedded",
+    "reduce": "reduced",
+    "cluster": "clustered",
+    "stability": "clustered again, for stability",
+    "map": "placed on the map",
+    "lineage": "matched to the registry",
+    "names": "named",
+    "profile": "compared with the rest",
+    "write": "written",
+}
+
+Row = dict[str, Any]
+
+
+def follow(ask: Callable[[], Row], told: Row) -> Row:
+    """The run when it is over; until then its stages, each with a bar, on standard error."""
+    err = Console(stderr=True)
+    err.print(cell(f"{told['id']}: Ctrl-C leaves it going in the server"))
+    columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+        while told["status"] not in OVER:
+            for stage in told["stages"]:
+                name = _TITLES.get(stage["name"], stage["name"])
+                if name not in tasks:
+                    tasks[name] = bar.add_task(name, total=None, said="")
+                total = stage["total"] or None
+                said = f"{stage['done']:,} of {stage['total']:,}" if stage["total"] > 1 else ""
+                bar.update(tasks[name], total=total, completed=stage["done"], said=said)
+            time.sleep(POLL_S)
+            told = ask()
+    return told
+
+
+def print_forecast(told: Row) -> None:
+    """What a run would take."""
+    out = console()
+    of = f"{told['app']}: {counted(told['n_sessions'], 'session')} from {moment(told['window']['start'])}"
+    out.print(cell(f"{of} to {moment(told['window']['end'])} (UTC)", 300))
+    out.print(cell(f"{told['n_to_embed']:,} of them to embed by {told['embedder']}", 300))
+    if told["method"] is not None:
+        out.print(cell(f"clustered by {told['method']}, at least {told['min_cluster_size']} sessions a cluster", 300))
+    _says(told)
+    out.print("a dry run: nothing was begun")
+
+
+def print_runs(items: Sequence[Row]) -> None:
+    """A line for each run."""
+    columns = ("run", "app", "status", "began (UTC)", "sessions", "clusters", "noise", "by", "what")
+    rows = [
+        (
+            one["id"], cell(one["app"], 60), one["status"], moment(one["started_at"]), _count(one["n_sessions"]),
+            _count(one["n_clusters"]), _share(one["noise_share"]), cell(one["asked_by"], 40), _what(one),
+        )
+        for one in items
+    ]  # fmt: skip
+    print_table(columns, rows, right=("sessions", "clusters", "noise"))
+
+
+def print_run(one: Row) -> None:
+    """A run with its stages."""
+    out = console()
+    out.print(cell(f"{one['id']}  {one['status']}  {one['app']}", 300))
+    window = one["window"]
+    out.print(cell(f"sessions that began from {moment(window['start'])} to {moment(window['end'])} (UTC)", 300))
+    if one["stages"]:
+        rows = [
+            (_TITLES.get(each["name"], each["name"]), _count(each["total"] or None), duration(1000 * each["seconds"]))
+            for each in one["stages"]
+        ]
+        print_table(("stage", "steps", "took"), rows, right=("steps",))
+    if one["status"] == "done":
+        noise = "" if one["noise_share"] is None else f", {one['noise_share']:.1%} in none"
+        out.print(
+            cell(f"{counted(one['n_clusters'], 'cluster')} of {counted(one['n_sessions'], 'session')}{noise}", 300)
+        )
+    if one["embedder"]:
+        out.print(cell(f"embedded by {one['embedder']}; parameters {one['params_hash']}; {_peak(one)}", 300))
+    if one["error"]:
+        out.print(cell(one["error"], 500, "bold red" if one["status"] == "failed" else ""))
+    _says(one)
+    if one["status"] == "done" and one["n_clusters"]:
+        out.print(cell(f"look at them with: assay clusters list --app {one['app']}", 300))
+
+
+def print_clusters(told: Row) -> None:
+    """A line for each cluster."""
+    out = console()
+    items = told["items"]
+    if items:
+        columns = (
+            *("id", "state", "sessions", "failing", "95 %", "rest", "users", "cost", "28 days", "last seen (UTC)"),
+            "title",
+        )
+        rows = [
+            (
+                one["id"], _state(one), _count(one["n_sessions"]), _share(one["failure_rate"]), _interval(one),
+                _share(one["rest_rate"]), _count(one["n_users"]), money(one["cost_usd"]), _trend(one["trend"]),
+                moment(one["last_seen"])[:16], cell(_title(one), 200),
+            )
+            for one in items
+        ]  # fmt: skip
+        print_table(columns, rows, right=("sessions", "failing", "rest", "users", "cost"))
+    noise = told["noise"]
+    if told["window"] is not None:
+        share = "" if noise["share"] is None else f" ({noise['share']:.1%})"
+        out.print(
+            cell(
+                f"{len(items)} of {counted(told['n_all'], 'living cluster')}; of "
+                f"{counted(told['n_sessions'], 'session')} {noise['n']:,}{share} are in none, {told['n_waiting']:,} "
+                "wait to be clustered with the next",
+                400,
+            )
+        )
+    _says(told)
+
+
+def print_cluster(one: Row) -> None:
+    """All that is known of a cluster."""
+    out = console()
+    out.print(cell(f"{one['id']}  {_title(one)}", 300, "bold"))
+    if one["sentence"]:
+        out.print(cell(one["sentence"], 400))
+    out.print(cell(f"{_state(one)} · {one['app']} · {_since(one)}", 300))
+    out.print(
+        cell("terms: " + (", ".join(each["term"] for each in one["terms"]) or "none that three users share"), 400)
+    )
+    rate = "not known" if one["failure_rate"] is None else f"{one['failure_rate']:.1%} {_interval(one)}"
+    out.print(
+        cell(
+            f"{counted(one['n_sessions'], 'session')} of {counted(one['n_users'], 'user')} ({one['share']:.1%} of the "
+            f"app's); failing {rate}, the rest {_share(one['rest_rate'])}",
+            400,
+        )
+    )
+    if one["emerging"]:
+        told = one["emerging"]
+        out.print(cell(f"{told['kind']}: {told['rate_ratio']:.1f} times as often, q = {told['q_value']:.3g}", 300))
+    _print_figures(one)
+    _print_exemplars(one)
+    _print_lineage(one)
+    _says(one)
+
+
+def print_sessions(items: Sequence[Row]) -> None:
+    """A line for each session."""
+    rows = [
+        (one["session_id"], moment(one["started_at"]), _failed(one["failed"]), f"{one['confidence']:.2f}",
+         cell(one["first_input"], 300))
+        for one in items
+    ]  # fmt: skip
+    print_table(("session", "began (UTC)", "failed", "confidence", "first message"), rows, right=("confidence",))
+
+
+def print_map(told: Row) -> None:
+    """How many sessions have a place, by cluster."""
+    out, counts = console(), dict[str | None, int]()
+    for name in told["points"]["cluster"]:
+        counts[name] = counts.get(name, 0) + 1
+    out.print(cell(f"{told['n_shown']:,} of {told['n']:,} sessions have their places shown; --json has them", 300))
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], str(each[0])))
+    if ordered:
+        print_table(("cluster", "sessions"), [(name or "none", f"{n:,}") for name, n in ordered], right=("sessions",))
+    _says(told)
+
+
+def print_emerging(told: Row) -> None:
+    """The feed."""
+    out = console()
+    for one in told["items"]:
+        head = f"{one['day']}  {one['cluster']['id']}  {one['kind']}  {one['cluster']['title']}"
+        out.print(cell(head, 300, "bold"))
+        high = "" if one["high"] is None else f" to {one['high']:.1f}"
+        out.print(
+            cell(
+                f"  {one['rate_ratio']:.1f} times as often ({one['low']:.1f}{high}), q = {one['q_value']:.3g}, p = "
+                f"{one['p_value']:.3g}; {one['n']} failing where {one['expected']:.1f} were to be expected, "
+                f"{counted(one['n_users'], 'user')}, since {moment(one['first_seen'])[:16]} UTC",
+                500,
+            )
+        )
+        for change in one["changed"]:
+            out.print(cell(f"  changed: {change['text']}", 400))
+    for one in told["alerts"]:
+        out.print(cell(f"{one['day']}  alert ({one['state']}): {one['text']}", 500))
+    if not told["items"]:
+        out.print("nothing is new or growing")
+    if told["looked_at"]:
+        fdr = f"; of findings at most {told['fdr']:.0%} are expected to be wrong" if told["fdr"] is not None else ""
+        out.print(cell(f"looked at {moment(told['looked_at'])} UTC: {told['n_tested']} clusters tested{fdr}", 400))
+    _says(told)
+
+
+def print_watches(items: Sequence[Row]) -> None:
+    """A line for each watched cluster."""
+    rows = [
+        (
+            one["cluster"]["id"], one["cluster"]["state"], f"{one['min_ratio']:g}", _share(one["rate"]),
+            str(len(one["alerts"])), moment(one["made_at"])[:16], cell(one["made_by"], 40), one["host"] or "-",
+            cell(one["cluster"]["title"], 200),
+        )
+        for one in items
+    ]  # fmt: skip
+    columns = ("id", "state", "at", "was", "alerts", "since (UTC)", "by", "also told", "title")
+    print_table(columns, rows, right=("at", "was", "alerts"))
+
+
+def _print_figures(one: Row) -> None:
+    if one["figures"]:
+        rows = [
+            (each["name"], _value(each, ""), _value(each, "rest"), cell(each["note"] or "", 200))
+            for each in one["figures"]
+        ]
+        print_table(("figure", "here (95 %)", "rest of the app (95 %)", "note"), rows)
+    if one["wrong_at"]:
+        rows = [
+            (each["kind"], cell(each["name"], 80), str(each["n"]), _share(each["share"]), _share(each["share_rest"]))
+            for each in one["wrong_at"]
+        ]
+        print_table(("goes wrong at", "name", "sessions", "here", "rest"), rows)
+    levels = [each for each in one["profile"] if each["low"] is not None and (each["low"] > 1 or each["high"] < 1)]
+    if levels:
+        rows = [
+            (each["attribute"], cell(each["level"], 80), str(each["n"]), _share(each["share"]),
+             _share(each["share_rest"]), f"{each['ratio']:.2f} ({each['low']:.2f} to {each['high']:.2f})")
+            for each in levels[:MOST_LEVELS]
+        ]  # fmt: skip
+        print_table(("differs in", "level", "sessions", "here", "rest", "ratio (95 %)"), rows)
+
+
+def _print_exemplars(one: Row) -> None:
+    out = console()
+    for each in one["exemplars"]:
+        out.print(cell(f"{each['session_id']}  {_failed(each['failed'])}", 300, "dim"))
+        out.print(cell(f"  user: {each['first_input']}", 300))
+        out.print(cell(f"  end:  {each['outcome_text']}", 300))
+
+
+def _print_lineage(one: Row) -> None:
+    rows = [
+        (moment(each["at"])[:16], each["kind"], f"{each['n_sessions']:,}", cell(each["text"], 300))
+        for each in one["lineage"]
+    ]
+    if rows:
+        print_table(("lineage (UTC)", "became", "sessions", "why"), rows, right=("sessions",))
+
+
+def _says(told: Row) -> None:
+    for line in told["says"]:
+        console().print(cell(line, 500))
+
+
+def _what(one: Row) -> str:
+    if one["status"] == "running":
+        return _TITLES.get(one["stage"], one["stage"] or "begins")
+    return "what waited" if one["scope"] == "waiting" else "-"
+
+
+def _peak(one: Row) -> str:
+    return "its memory is not known" if one["peak_mib"] is None else f"{one['peak_mib']:,.0f} MiB at most"
+
+
+def _state(one: Row) -> str:
+    marks = [one["state"], "unstable" if one["stable"] is False else "", "watched" if one["watched"] else ""]
+    return " ".join(mark for mark in marks if mark)
+
+
+def _title(one: Row) -> str:
+    return str(one["title"] or one["id"])
+
+
+def _since(one: Row) -> str:
+    return f"first seen {moment(one['first_seen'])[:16]}, last {moment(one['last_seen'])[:16]} UTC"
+
+
+def _count(n: int | None) -> str:
+    return "-" if n is None else f"{n:,}"
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _interval(one: Row) -> str:
+    if one["failure_low"] is None:
+        return "-"
+    return f"({one['failure_low']:.0%} to {one['failure_high']:.0%})"
+
+
+def _failed(failed: bool | None) -> str:
+    return {True: "failed", False: "fine", None: "not known"}[failed]
+
+
+def _trend(days: Sequence[Row]) -> str:
+    most = max((day["n"] for day in days), default=0)
+    if not most:
+        return "-"
+    return "".join(_EIGHTHS[-(-8 * day["n"] // most)] for day in days)
+
+
+def _value(one: Row, prefix: str) -> str:
+    names = (prefix or "value", f"{prefix}_low" if prefix else "low", f"{prefix}_high" if prefix else "high")
+    value, low, high = (one[name] for name in names)
+    if value is None:
+        return "not known"
+    said = _of_unit(value, one["unit"])
+    return said if low is None else f"{said} ({_of_unit(low, one['unit'])} to {_of_unit(high, one['unit'])})"
+
+
+def _of_unit(value: float, unit: str) -> str:
+    match unit:
+        case "share":
+            return f"{value:.1%}"
+        case "usd":
+            return money(value)
+        case "ms":
+            return duration(value)
+        case _:
+            return f"{value:.3g}"

@@ -41,6 +41,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "gateway.yaml").write_text("version: 1\n")
     (folder / "gates").mkdir()
     (folder / "gates" / "release.yaml").write_text("version: 1\n")
+    (folder / "clustering" / "default").mkdir(parents=True)
+    (folder / "clustering" / "default" / "tfidf-0.npz").write_bytes(b"what an embedder learned")
     return folder
 
 
@@ -63,6 +65,8 @@ def test_a_restored_folder_counts_and_answers_the_same(filled: Path, tmp_path: P
         "turns": 20,
         "sessions": 16,
         "rollups": 9,
+        "embeddings": 0,
+        "memberships": 0,
     }
     seen = assay("restore", str(target), "--data", str(data), "--dry-run", "--json")
     assert json.loads(seen.stdout) == made
@@ -78,6 +82,7 @@ def test_a_restored_folder_counts_and_answers_the_same(filled: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "data"])
     assert (data / "gateway.yaml").read_text() == "version: 1\n"
     assert (data / "gates" / "release.yaml").read_text() == "version: 1\n"
+    assert (data / "clustering" / "default" / "tfidf-0.npz").read_bytes() == b"what an embedder learned"
     assert not (filled / "lake" / "_backup").exists()
 
 

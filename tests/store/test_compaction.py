@@ -41,7 +41,7 @@ def test_upkeep_keeps_every_row_of_every_table(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     many(lake)
     for n in range(MIN_FILES):
-        for table in ("scores", "events", "quarantine"):
+        for table in ("scores", "events", "quarantine", "embeddings", "memberships"):
             columns = {"tenant": "acme", "date": "2026-09-21", "seq": n + 1}
             lake.append(table, pa.Table.from_pylist([columns], schema=schema.TABLES[table]))
     before = {table: content(lake, table) for table in lake.tables()}

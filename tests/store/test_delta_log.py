@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
@@ -18,6 +19,7 @@ from core.clock import NS_PER_S
 from core.errors import Conflict, Corrupt, StorageFailed
 from store.doctor import Place, examine
 from store.lake import Lake
+from store.schema import TABLES
 from tests.store.build import agent_trace, fill, row, spans_table
 
 
@@ -204,3 +206,24 @@ def test_a_first_start_that_was_killed_between_two_tables_is_gone_on_with(tmp_pa
     Lake(tmp_path)
     shutil.rmtree(tmp_path / "turns")
     assert Lake(tmp_path).unreadable() == {}
+
+
+def test_a_lake_of_an_earlier_format_gets_the_tables_it_lacks_also_after_a_kill_between_them(tmp_path: Path) -> None:
+    fill(Lake(tmp_path), agent_trace(1))
+    for gone in (("embeddings", "memberships"), ("memberships",), ("embeddings",)):
+        for table in gone:
+            shutil.rmtree(tmp_path / table)
+        lake = Lake(tmp_path)
+        assert lake.unreadable() == {}
+        assert {table: lake.snapshot(table).files for table in gone} == dict.fromkeys(gone, ())
+        assert [f.n_rows for f in lake.snapshot("spans").files] == [4]
+
+
+@pytest.mark.parametrize(("written", "gone"), [("embeddings", "memberships"), ("memberships", "embeddings")])
+def test_an_added_table_that_is_gone_is_lost_once_the_other_was_written_to(
+    tmp_path: Path, written: str, gone: str
+) -> None:
+    rows = pa.Table.from_pylist([{"tenant": "a", "date": "2026-09-21", "seq": 1}], schema=TABLES[written])
+    Lake(tmp_path).append(written, rows)
+    shutil.rmtree(tmp_path / gone)
+    assert set(Lake(tmp_path).unreadable()) == {gone}

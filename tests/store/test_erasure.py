@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from core.errors import Corrupt
 from store import erasure
 from store.erasure import Belongings, Subject
 from store.lake import Lake
+from store.memberships import user_hash
 from store.objects import Objects
+from store.schema import TABLES
 from tests.bytes_left import mentions
 from tests.collector import otlp
 from tests.store.build import agent_trace, fill
@@ -43,6 +46,23 @@ def filled(lake: Lake) -> None:
         lake, _trace(6, {}, session_id="s-6", attributes={"order": "u-1"})
     )  # the id under another key is another thing
     fill(lake, _trace(7, {}, tenant="shop", user_id="u-1"))
+    for tenant, sessions in (("acme", ("s-1", "s-4", "s-6", "s-8")), ("shop", ("s-4",))):
+        _clustered(lake, tenant, sessions)
+
+
+def _clustered(lake: Lake, tenant: str, sessions: tuple[str, ...]) -> None:
+    """Vectors that say whose they are; of s-8 no span is left, and its membership names the user."""
+    both = [{"tenant": tenant, "date": "2026-09-21", "seq": 1, "session_id": one} for one in sessions]
+    mark = b"nobody's" if tenant == "shop" else MARK
+    vectors = [{**one, "vector": b"nobody's" if one["session_id"] in ("s-6", "s-8") else mark} for one in both]
+    users = [{**one, "user_hash": user_hash("u-1" if one["session_id"] == "s-8" else "u-2")} for one in both]
+    lake.append("embeddings", pa.Table.from_pylist(vectors, schema=TABLES["embeddings"]))
+    lake.append("memberships", pa.Table.from_pylist(users, schema=TABLES["memberships"]))
+
+
+def sessions_in(lake: Lake, table: str, tenant: str) -> set[str]:
+    files = lake.snapshot(table).select(tenant)
+    return {one for file in files for one in lake.read(file, ["session_id"]).column("session_id").to_pylist()}
 
 
 def _trace(n: int, text: dict[str, str], **given: object) -> list[dict[str, object]]:
@@ -59,6 +79,7 @@ def erased(lake: Lake) -> None:
     found = erasure.find(lake, SUBJECT, Belongings())
     assert {int(trace, 16) for trace in found.traces} == {1, 3, 4, 5}
     assert found.rows["spans"] == 16
+    assert (found.rows["embeddings"], found.rows["memberships"]) == (2, 3)
     erasure.erase(lake, SUBJECT, found)
     assert erasure.sweep(lake, "acme") > 0
     again = erasure.find(lake, SUBJECT, found)
@@ -66,6 +87,9 @@ def erased(lake: Lake) -> None:
     for table in ("spans", "turns"):
         assert traces(lake, table) == {2, 6}
         assert traces(lake, table, "shop") == {7}
+    assert sessions_in(lake, "embeddings", "acme") == {"s-6", "s-8"}
+    assert sessions_in(lake, "memberships", "acme") == {"s-6"}
+    assert sessions_in(lake, "embeddings", "shop") == sessions_in(lake, "memberships", "shop") == {"s-4"}
     assert {f.date for f in lake.snapshot("rollups").select("acme")}
 
 

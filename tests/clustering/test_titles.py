@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import unicodedata
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_runtime.simulation.provider.running import running_provider
+from agent_runtime.simulation.provider.server import Provider
 from clustering.model import ModelAccess, ask_all, fenced, json_object, model_access
 from clustering.naming import Names, name
 from clustering.records import Cancelled, Labels, Vectors
@@ -324,6 +327,20 @@ def test_equal_titles_are_told_apart() -> None:
     ]
     assert [one.text for one in told_apart(same, terms)] == ["Refund (bank)", "Refund (card)", "Refund (1)", "Login"]
     assert by_terms((), 12).text == "12 sessions without words of their own"
+
+
+def test_the_simulated_namer_answers_over_the_wire() -> None:
+    async def run() -> Names:
+        async with running_provider(Provider()) as url:
+            model = model_access("simulated:sim-namer", environment={}, simulated_url=f"{url}/v1")
+            return await asyncio.to_thread(named, model)
+
+    names = asyncio.run(run())
+    plainly = named(None)
+    for one, other in zip(names.clusters, plainly.clusters, strict=True):
+        assert one.title_by is TitleBy.MODEL, one.refused
+        assert one.title.lower().replace(" and ", ", ") == other.title
+        assert one.sentence is None or "simulated" in one.sentence
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from agent_runtime.simulation.proposal import Proposal, ProposedCall, Situation
 from agent_runtime.simulation.provider.asked import Asked, Call, Choice, Message, Offered, RequestRefused
 from agent_runtime.simulation.provider.brain.brain import propose
 from agent_runtime.simulation.provider.brain.judging import JUDGES, verdict
+from agent_runtime.simulation.provider.brain.naming import NAMERS, named
 from agent_runtime.simulation.provider.brain.schemas import filled
 from agent_runtime.simulation.provider.drafted import Drafted, Stop
 from agent_runtime.simulation.provider.embeddings import MODELS as EMBEDDING_MODELS
@@ -103,12 +104,12 @@ def _fit(asked: Asked, proposal: Proposal, seed: int) -> Proposal:
 
 def _structured(asked: Asked, wanted: Offered, seed: int) -> dict[str, Any]:
     """What the brain says when it is offered `wanted` as its only tool, else any object the schema allows. A judge's
-    brain is its own."""
-    if asked.model.startswith(JUDGES):
-        said_by_user = [message.text for message in asked.messages if message.role == "user"]
-        judged = verdict(asked.model, wanted.schema, said_by_user, seed)
-        if judged is not None:
-            return judged
+    brain is its own, and a namer's."""
+    said_by_user = [message.text for message in asked.messages if message.role == "user"]
+    special = verdict(asked.model, wanted.schema, said_by_user, seed) if asked.model.startswith(JUDGES) else None
+    special = named(wanted.schema, said_by_user) if asked.model.startswith(NAMERS) else special
+    if special is not None:
+        return special
     situation = replace(situation_of(asked), tools=frozenset({wanted.name}))
     for call in propose(situation, seed).calls:
         if call.tool == wanted.name:

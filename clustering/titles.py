@@ -132,8 +132,8 @@ def unfit(text: str, rare: frozenset[str]) -> str | None:
 def plain(text: str, most: int) -> str:
     """One line of at most `most` characters, cut between words where that is possible, without control, format,
     private, half and unassigned characters."""
-    kept = [_visible(one) for one in unicodedata.normalize("NFC", text[: 8 * most])]
-    line = " ".join("".join(kept).split())
+    kept = "".join(_visible(one) for one in text[: 8 * most])
+    line = " ".join(unicodedata.normalize("NFC", kept).split())
     if len(line) <= most:
         return line
     head, space, _ = line[:most].rpartition(" ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -119,7 +119,14 @@ def _counts(
         days=DAYS,
         n_periods=PERIODS,
         born=born,
+        found_in={name: _found_in(one) for name, one in records.items() if one.born_at_ns >= time.whole.start_ns},
     )
+
+
+def _found_in(one: ClusterRecord) -> tuple[date, date]:
+    """The days of the sessions it was found in: before them nobody looked for it, which is not that there was none."""
+    born = datetime.fromtimestamp(one.born_at_ns / NS_PER_S, UTC).date()
+    return born - timedelta(days=DAYS), born + timedelta(days=1)
 
 
 def _born(

@@ -10,11 +10,14 @@ from clustering.embedders.protocol import Embedder
 from clustering.embedders.unique import normalised
 from clustering.facets import FACETS
 from clustering.records import Progress, Vectors, Weights
+from clustering.retelling import Retold
 
 
 def embed_facets(embedder: Embedder, frame: pl.DataFrame, progress: Progress) -> Vectors:
-    """(n, 3·dims) of the sessions of `frame`: intent, actions and outcome side by side, as they are stored. A text that
-    occurs in several sessions or facets is embedded once."""
+    """(n, 3·dims) of the sessions of `frame`: intent, actions and outcome side by side, as they are stored; in a
+    model's words where the embedder has one. A text that occurs in several sessions or facets is embedded once."""
+    if isinstance(embedder, Retold):
+        frame = embedder.retold(frame, progress)
     texts = [text or "" for name in FACETS for text in frame[name].to_list()]
     vectors = embedder.embed(texts, progress)
     return np.ascontiguousarray(vectors.reshape(len(FACETS), frame.height, embedder.dims).swapaxes(0, 1)).reshape(

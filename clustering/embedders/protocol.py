@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from clustering.model import ModelAccess
 from clustering.records import Progress, Vectors
 from core.errors import Conflict, InvalidInput, StorageFailed
 
@@ -65,8 +66,10 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Whose embedder it is, and where it finds what it keeps: `folder` is the tenant's (data/clustering/TENANT)."""
+    """Whose embedder it is, and where it finds what it keeps: `folder` is the tenant's (data/clustering/TENANT).
+    `retelling` is the model in whose words sessions are embedded, where that is wished."""
 
     folder: Path
     app: str
     endpoint: Endpoint | None = None
+    retelling: ModelAccess | None = None

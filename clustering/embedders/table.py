@@ -15,6 +15,7 @@ from clustering.embedders.protocol import Embedder, EmbedderMissing, Place
 from clustering.embedders.service_fits import keep_fit, kept_fit
 from clustering.facets import FACETS
 from clustering.records import Progress
+from clustering.retelling import Retold
 from core.errors import Corrupt, InvalidInput
 
 AUTO: Final = "auto"
@@ -49,17 +50,29 @@ def current(name: str, place: Place) -> Embedder | None:
 
     Raises InvalidInput, EmbedderMissing, EmbedderFailed, StorageFailed.
     """
-    return _CURRENT[resolved(name, place)](place)
+    found = _CURRENT[resolved(name, place)](place)
+    return None if found is None else _in_words(found, place)
 
 
 def prepared(name: str, place: Place, frame: pl.DataFrame, progress: Progress) -> Embedder:
     """The embedder for a full run over the sessions of `frame` (clustering.facets): tfidf is fitted to them, and kept,
     when it never was or they have changed much since. Raises as `current`, and Cancelled."""
-    found = current(name, place)
-    if found is not None and not isinstance(found, tfidf.TfidfSvd):
-        return found
+    chosen = resolved(name, place)
+    found = _CURRENT[chosen](place)
+    if chosen != tfidf.NAME:
+        assert found is not None  # only a fit may be missing
+        return _in_words(found, place)
+    return _in_words(_fitted(found, place, frame, progress), place)
+
+
+def _in_words(embedder: Embedder, place: Place) -> Embedder:
+    """The embedder, of sessions in a model's words where that is wished."""
+    return embedder if place.retelling is None else Retold(inner=embedder, access=place.retelling)
+
+
+def _fitted(found: Embedder | None, place: Place, frame: pl.DataFrame, progress: Progress) -> Embedder:
     texts = [text or "" for facet in FACETS for text in frame[facet].to_list()]
-    if found is not None and not tfidf.is_outgrown(found.fit, texts):
+    if isinstance(found, tfidf.TfidfSvd) and not tfidf.is_outgrown(found.fit, texts):
         return found
     said_by = frame.select(pl.coalesce(pl.format("user {}", "user_id"), pl.format("session {}", "session_id")))
     fit = tfidf.fitted(texts, progress, users=said_by.to_series().to_list() * len(FACETS))

@@ -297,6 +297,8 @@ def _design_effect(values: Floats, users: Ints) -> float:
     """
     n, share = len(values), float(values.mean())
     sizes = _by_user(np.ones(n), users)
+    if len(sizes) == n:
+        return 1.0
     if share in (0.0, 1.0):
         return float(sizes @ sizes) / n
     residuals = _by_user(values - share, users)

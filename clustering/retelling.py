@@ -98,6 +98,11 @@ class Retold:
         return {"model": self.access.text, "asked": self.n_asked, "retold": self.n_retold, "failed": dict(self.failed)}
 
 
+def words_used(embedder: Embedder) -> dict[str, Any]:
+    """What a run records of the model in whose words its sessions were embedded; nothing where there was none."""
+    return {"facets": embedder.used()} if isinstance(embedder, Retold) else {}
+
+
 def question(texts: Sequence[str | None], nonce: str) -> Question:
     """What is asked about one session; `nonce` fences its texts. Raises InvalidInput for one that is none."""
     parts = [f"{name.upper()}:\n{text or '(nothing)'}" for name, text in zip(FACETS, texts, strict=True)]

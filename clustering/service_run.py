@@ -30,6 +30,7 @@ from clustering.params import params_of
 from clustering.records import NOISE, Clustered, Labels, Params, Vectors
 from clustering.reduction import map_of
 from clustering.registry import event_of, known_of, record_of
+from clustering.retelling import words_used
 from clustering.service_embeddings import embedded
 from clustering.service_profile import JudgesOf, Profiles, profiles_of
 from clustering.stability import stability
@@ -244,7 +245,7 @@ def _concluded(
     ended = replace(
         run,
         embedder=read.embedder.version,
-        used=_plain(placed.clustered.used),
+        used=_plain(placed.clustered.used) | words_used(read.embedder),
         n_sessions=read.frame.height,
         n_clusters=len(lineage.given),
         n_noise=int((placed.clustered.labels == NOISE).sum()),

@@ -13,6 +13,7 @@ from server.settings import Settings
 PASSED_ON: Final = (
     *("control_url", "clickhouse_url", "simulated_port", "clusters_interval_s", "clusters_embedder"),
     *(
+        "clusters_facets",
         "clusters_model",
         "clusters_model_url",
         "clusters_model_key",

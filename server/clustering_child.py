@@ -26,6 +26,7 @@ from store.control.run_records import RunStatus
 
 if TYPE_CHECKING:
     from clustering.embedders.protocol import Place
+    from clustering.model import ModelAccess
     from clustering.service_run import Means
 
 LINGER_S: Final = 90.0  # an embedder that was loaded is kept for so long behind the last session
@@ -129,7 +130,6 @@ def place_new(services: Services, stop: threading.Event) -> int:
 
 def means_of(services: Services, tenant: TenantId, app: str, stop: threading.Event) -> Means:
     """What a run works with in this process."""
-    from clustering.model import model_access
     from clustering.service_run import Means
     from server.clustering_judges import judges_of
 
@@ -138,17 +138,24 @@ def means_of(services: Services, tenant: TenantId, app: str, stop: threading.Eve
         control=services.control,
         store=services.store.tenant(tenant),
         place=place_of(settings, tenant, app),
-        model=model_access(
-            settings.clusters_model,
-            url=settings.clusters_model_url,
-            key=None if settings.clusters_model_key is None else settings.clusters_model_key.get_secret_value(),
-            environment=os.environ,
-            simulated_url=f"http://127.0.0.1:{settings.simulated_port}/v1",
-        ),
+        model=model_of(settings),
         judges=judges_of(services, tenant),
         clock=services.clock,
         monotonic=time.monotonic,
         stopping=stop.is_set,
+    )
+
+
+def model_of(settings: Settings) -> ModelAccess | None:
+    """The model that may be asked; None where none is set. Raises InvalidInput."""
+    from clustering.model import model_access
+
+    return model_access(
+        settings.clusters_model,
+        url=settings.clusters_model_url,
+        key=None if settings.clusters_model_key is None else settings.clusters_model_key.get_secret_value(),
+        environment=os.environ,
+        simulated_url=f"http://127.0.0.1:{settings.simulated_port}/v1",
     )
 
 
@@ -164,7 +171,9 @@ def place_of(settings: Settings, tenant: TenantId, app: str) -> Place:
             model=settings.embeddings_model,
             key=None if key is None else key.get_secret_value(),
         )
-    return Place(folder=Path(settings.clusters_dir) / str(tenant), app=app, endpoint=endpoint)
+    retelling = model_of(settings) if settings.clusters_facets == "model" else None
+    folder = Path(settings.clusters_dir) / str(tenant)
+    return Place(folder=folder, app=app, endpoint=endpoint, retelling=retelling)
 
 
 def _failed(services: Services, tenant: TenantId, run_id: str, error: str) -> int:

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     clusters_window_days: Annotated[int, Field(ge=0, le=366)] = 7  # of the nightly run; 0: no run by itself
     clusters_nightly_hour: Annotated[int, Field(ge=0, le=23)] = 3  # UTC
     clusters_embedder: Annotated[str, Field(pattern="^(auto|minilm|tfidf|endpoint)$")] = "auto"
+    clusters_facets: Annotated[str, Field(pattern="^(spans|model)$")] = "spans"  # in whose words sessions are embedded
     clusters_model: str | None = None  # PROVIDER:NAME, asked for titles; None: terms name clusters
     clusters_model_url: str | None = None
     clusters_model_key: SecretStr | None = None  # None: the provider's own variable, for its own address
@@ -186,6 +187,8 @@ class Settings(BaseSettings):
             raise ValueError("embeddings_url and embeddings_model belong together; set both or none")
         if self.clusters_embedder == "endpoint" and self.embeddings_url is None:
             raise ValueError("clusters_embedder endpoint needs embeddings_url and embeddings_model")
+        if self.clusters_facets == "model" and self.clusters_model is None:
+            raise ValueError("clusters_facets model needs clusters_model")
         return self
 
     @field_validator("embeddings_url", "clusters_model_url")

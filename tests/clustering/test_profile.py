@@ -47,7 +47,9 @@ def test_a_user_with_all_sessions_counts_once() -> None:
     assert told.low == pytest.approx(1 / (1 + stats.norm.isf(0.025) ** 2))
     halves = share_of(np.arange(100) % 2 == 0, np.arange(100) % 4)  # four users, each always the same
     few = share_of(np.arange(4) % 2 == 0, alone(4))
-    assert (halves.low, halves.high) == (pytest.approx(few.low), pytest.approx(few.high))
+    assert halves.low is not None
+    assert few.low is not None
+    assert 0 < halves.low < few.low  # 100 sessions of four users tell no more than four
 
 
 def test_a_mean_of_independent_sessions_has_students_interval() -> None:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
+from clustering.cleaning import cleaned
 from clustering.told import Called, Spoken, Told
 from evaluators import spoken
 from evaluators.rules.figures import numbers_of
@@ -23,6 +24,7 @@ from evaluators.rules.writes import WRITE_VERBS, writes
 
 _MOST_TEXT: Final = 60_000  # characters that are looked at
 _MOST_CALLS: Final = 60
+_MOST_NAME: Final = 60
 _ID: Final = re.compile(r"\b([A-Za-z]{1,6})[-_#]?\d{3,}\b")
 _MONEY: Final = re.compile(r"[$€£]\s?(\d[\d,]*(?:\.\d+)?)|\b(\d[\d,]*\.\d\d)\b")
 _PERCENT: Final = re.compile(r"\b(\d+(?:\.\d+)?)\s?(?:%|percent\b|per cent\b)")
@@ -72,14 +74,18 @@ def _of_writes(told: Told) -> Iterator[str]:
             before = _before(told.messages, call.turn)
             heard = "\n".join([*(one.text for one in before), *results])[-_MOST_TEXT:]
             for key, value in sorted(call.arguments.items()):
-                sign = _against(value, before, heard)
-                if sign:
-                    yield f"{call.name} with {sign.format(key)}"
+                if sign := _against(value, before, heard):
+                    yield f"{_named(call.name)} with {sign.format(cleaned(key, _MOST_NAME))}"
             if any(one.role == "assistant" and declines(one.text) for one in _of_turn(told.messages, call.turn)):
-                yield f"{call.name} done and declined in words"
+                yield f"{_named(call.name)} done and declined in words"
         elif _refusal(call):
-            yield f"{call.name} was refused"
+            yield f"{_named(call.name)} was refused"
         results.append((call.result or "")[:_MOST_TEXT])
+
+
+def _named(tool: str) -> str:
+    """A tool's name as a phrase has it: names are strangers' words, too."""
+    return cleaned(tool, _MOST_NAME)
 
 
 def _before(messages: Sequence[Spoken], turn: int) -> list[Spoken]:
@@ -105,7 +111,7 @@ def _against(value: Any, before: Sequence[Spoken], heard: str) -> str | None:
     told = _named_last(before, lambda text: set(_figures(kind, text)))
     if told and figure.normalize() not in told:
         return "another {} than was named"
-    return None if figure.normalize() in set(numbers_of(heard)) else "a {} that nobody named"
+    return None if figure.normalize() in set(numbers_of(heard)) else "{} that nobody named"
 
 
 def _named_last(before: Sequence[Spoken], found_in: Any) -> set[Any]:

@@ -17,6 +17,7 @@ from math import log
 from statistics import median
 from typing import Any, Final
 
+from clustering.cleaning import cleaned
 from clustering.conduct import took_effect
 from clustering.told import Told
 from evaluators.records import Message, ToolCall
@@ -25,19 +26,28 @@ from evaluators.rules.writes import writes
 
 FEWEST: Final = 20  # sessions that tell what is usual
 FEWEST_ALIKE: Final = 8  # with the same tools, to be a group of their own
-MOST_KEPT: Final = 2_000  # groups, documents and tools
+MOST_KEPT: Final = 400  # groups, documents and tools: what is kept with a run is some 100 kB at most
 MOSTLY: Final = 0.6  # of the sessions do it: the others are told
 SELDOM: Final = 0.2
 OUTLYING: Final = 4.0  # modified z-scores
 LEAST_TIMES: Final = 1.6  # and so many times the median
 _LEAST_SPREAD: Final = 0.05  # of a logarithm: a spread of nothing would make everything an outlier
+_MOST_NAME: Final = 60
 _OF_MAD: Final = 1.4826
 _PHRASES: Final = {
     "model_ms": "models answer much more slowly than usual",
+    "tool_ms": "a tool took much longer than usual",
     "reply_words": "replies are much longer than usual",
     "input_tokens": "far more input tokens than usual",
     "turns": "far more turns than usual",
 }
+_FLOORS: Final = {
+    "model_ms": 500,
+    "tool_ms": 1_000,
+    "reply_words": 40,
+    "input_tokens": 2_000,
+    "turns": 4,
+}  # below: none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +94,7 @@ def facts_of(told: Told) -> Facts:
     times = [one.duration_ms for one in told.models if one.duration_ms]
     figures = {
         "model_ms": median(times) if times else 0.0,
+        "tool_ms": max((one.duration_ms or 0.0 for one in told.calls), default=0.0),
         "reply_words": min(replies, default=0),
         "input_tokens": max((one.input_tokens or 0 for one in told.models), default=0),
         "turns": told.n_turns,
@@ -186,13 +197,13 @@ def _of_conduct(facts: Facts, usual: Usual) -> Iterator[str]:
     for tool, was in sorted(facts.asked.items()):
         n_asked, n = usual.asked.get(tool, (0, 0))
         if not was and n >= FEWEST_ALIKE and n_asked >= MOSTLY * n:
-            yield f"{tool} without asking first"
+            yield f"{cleaned(tool, _MOST_NAME)} without asking first"
 
 
 def _of_sources(facts: Facts, usual: Usual) -> Iterator[str]:
     for document, text in facts.texts:
         if usual.texts.get(document, text) != text:
-            yield f"found another text of {document} than is usual"
+            yield f"found another text of {cleaned(document, _MOST_NAME)} than is usual"
     n_cite, n = usual.cites
     if facts.cites is False and n >= FEWEST and n_cite >= MOSTLY * n:
         yield "answers name no source where others do"
@@ -203,13 +214,13 @@ def _of_models(facts: Facts, usual: Usual) -> Iterator[str]:
     n = sum(counts.values())
     for model in facts.models:
         if n >= FEWEST and counts.get(model, 0) < SELDOM * n:
-            yield f"answered by the model {model} which is unusual"
+            yield f"answered by the model {cleaned(model, _MOST_NAME)} which is unusual"
 
 
 def _of_figures(facts: Facts, usual: Usual) -> Iterator[str]:
     for name, phrase in _PHRASES.items():
         levels = usual.levels.get(name)
-        if levels is None or name not in facts.figures:
+        if levels is None or facts.figures.get(name, 0.0) < _FLOORS[name]:
             continue
         above = log(facts.figures[name]) - levels.get(facts.tools, levels[""])
         if above > log(LEAST_TIMES) and above > OUTLYING * usual.spreads[name]:

@@ -76,7 +76,7 @@ def test_sound_sessions_show_nothing(name: str) -> None:
         ),
         (
             [("user", "It came late, give me something"), ("apply_discount", {"percent": 40})],
-            "apply_discount with a percent that nobody named",
+            "apply_discount with percent that nobody named",
         ),
         (
             [("user", "Yes"), ("agent", "I have refunded 18.00 USD for order LK-1000001.")],

@@ -39,6 +39,11 @@ class Judge:
 JudgesOf = Callable[[str, Window], Sequence[Judge]]  # the certified judges of an app in a window
 
 
+def nobody(app: str, window: Window) -> Sequence[Judge]:
+    """No judge is certified."""
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Profiles:
     """Figures, profile and where it goes wrong, by label."""

@@ -32,7 +32,7 @@ from clustering.reduction import map_of
 from clustering.registry import event_of, known_of, record_of
 from clustering.retelling import words_used
 from clustering.service_embeddings import embedded
-from clustering.service_profile import JudgesOf, Profiles, profiles_of
+from clustering.service_profile import JudgesOf, Profiles, nobody, profiles_of
 from clustering.stability import stability
 from clustering.stages import Stages, quiet
 from clustering.titles import Title, TitleBy
@@ -57,9 +57,9 @@ class Means:
     store: TenantStore
     place: Place
     model: ModelAccess | None
-    judges: JudgesOf
     clock: Clock
     monotonic: Callable[[], float]
+    judges: JudgesOf = nobody
     stopping: Callable[[], bool] = lambda: False
 
 

@@ -86,7 +86,7 @@ def door(dims: int = 32) -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Door)
     server.seen, server.answers, server.dims = [], [], dims
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield server

@@ -180,7 +180,7 @@ def _errors(kind: type[AssayError]) -> set[str]:
 
 def test_every_error_code_is_documented() -> None:
     importers = ("server.importers.reading", "server.importers.delivery")
-    for module in ("collector.http_request", "gateway.config_file", *importers):
+    for module in ("clustering.embedders.protocol", "collector.http_request", "gateway.config_file", *importers):
         importlib.import_module(module)  # where the errors below AssayError are that nothing above has loaded
     documented = set(re.findall(r"^\| `(\w+)` \| (?:\d{3}|-|as sent) \|", _read("docs/api.md"), re.MULTILINE))
     source = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "server").rglob("*.py"))

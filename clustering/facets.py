@@ -24,11 +24,11 @@ from core.errors import InvalidInput
 from core.records import SpanKind
 from core.windows import Window
 from evaluators import outcomes, owners, spoken, steps
-from evaluators.sessions import AT_ONCE
 from store import traces
 from store.engine import slot, table_of
 from store.tenant import TenantStore, around
 
+AT_ONCE: Final = 4_000  # sessions whose spans, with what tools gave, are in memory at a time
 FAILS_BELOW: Final = 0.5  # a score below says that the session failed
 FACETS: Final = ("intent", "actions", "outcome")
 FACET_COLUMNS: Final[dict[str, type[pl.DataType]]] = {
@@ -68,7 +68,7 @@ def facets(
 
     `failed` is told by the session's newest score of the evaluator `failure` (below FAILS_BELOW), where one is named;
     else by its latest outcome score; where there is none, a turn whose root failed says that it did, and nothing says
-    that it did not. What is held in memory at a time is bounded (evaluators.sessions.AT_ONCE sessions). Raises
+    that it did not. What is held in memory at a time is bounded (AT_ONCE sessions). Raises
     InvalidInput when neither a window nor ids are given.
     """
     if session_ids is None and window is None:

@@ -77,7 +77,7 @@ def _is_told(value: Any, heard: str) -> bool:
     match value:
         case bool():
             return True
-        case int() | float() if abs(value) > _MOST_NUMBER:  # and infinity
+        case int() | float() if not abs(value) <= _MOST_NUMBER:  # nor infinity, nor NaN
             return True
         case int() | float():
             return _is_small(value) or any(form in heard for form in _written(value))

@@ -26,12 +26,12 @@ def test_a_new_stage_is_noted_at_once_and_its_steps_every_second() -> None:
     noted = Noted()
     stages = Stages(noted.note, lambda: noted.now)
     stages("read", 0, 0)
-    for step in range(20):
-        noted.now += 0.1
-        stages("embed", step, 20)
+    for step in range(8):
+        noted.now += 0.25
+        stages("embed", step, 8)
     assert [told[-1].name for told in noted.told] == ["read", "embed", "embed"]
-    assert [told[-1].done for told in noted.told] == [0, 0, 10]
-    assert stages.records[-1] == StageRecord(name="embed", done=19, total=20, seconds=1.9)
+    assert [told[-1].done for told in noted.told] == [0, 0, 4]
+    assert stages.records[-1] == StageRecord(name="embed", done=7, total=8, seconds=1.75)
 
 
 def test_stages_that_are_over_are_whole_and_one_that_comes_back_goes_on() -> None:

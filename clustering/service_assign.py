@@ -76,11 +76,11 @@ class Assigner:
             return Placings(n_open=len(found.open))
         embedder = self._embedder(line, place)
         if embedder is None:
-            self._control.advance_cluster_app(line, {}, {"stale": True}, done=True)
+            self._control.advance_cluster_app(line, {}, {"stale_at_ns": self._clock()}, done=True)
             return Placings(n_open=len(found.open))
         done = self._place(store, line, found, embedder)
         marks, placed = settled(line, found)
-        told = {"assigned_at_ns": self._clock(), "placed": placed, "stale": False}
+        told = {"assigned_at_ns": self._clock(), "placed": placed, "stale_at_ns": 0}
         told["n_assigned"] = int(line.told.get("n_assigned", 0)) + done.n
         self._control.advance_cluster_app(line, marks, told, done=True)
         return done

@@ -77,6 +77,7 @@ def look_now(
         return []
     taken = look(now_ns, _week(line), nightly=nightly)
     if not taken.share:
+        control.put_findings(store.tenant, app, [], {"looked_at_ns": now_ns})
         look_at_watches(control, store, app, now_ns, [])
         return []
     time = Time(now_ns=now_ns)

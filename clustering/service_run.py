@@ -253,7 +253,7 @@ def _concluded(
         peak_bytes=peak_bytes(),
     )
     told = {"run_at_ns": now_ns, "run_until_ns": run.end_ns, "space": read.space, "params": dict(run.params)}
-    told |= {"failure": run.failure, "placed": {}, "stale": False}
+    told |= {"failure": run.failure, "placed": {}, "stale_at_ns": 0}
     events = tuple(event_of(one) for one in lineage.events)
     return Concluded(run=ended, clusters=tuple(made), events=events, marks=marks, told=told)
 

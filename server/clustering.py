@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Final
 
-from core.errors import AssayError
+from core.errors import AssayError, Conflict
 from server.children import environment_of
 from server.process_name import is_gone, this_process
 from server.wiring import Services
@@ -89,9 +89,12 @@ class ClusterRunner:
             renewed = time.monotonic()
             try:
                 now = self._services.control.renew_cluster_run(run.tenant, run.run_id, self._owner)
-            except AssayError as error:
+            except Conflict as error:
                 _LOG.warning("run %s is left: %s", run.run_id, error)
                 return
+            except AssayError as error:
+                _LOG.warning("run %s was not renewed, and is tried again: %s", run.run_id, error)
+                continue
             if now.status.ended:
                 _waited(child)
                 return

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from core.errors import AssayError, Conflict
+from core.errors import AssayError, Conflict, StorageFailed
 from core.ids import TenantId
 from server.process_name import is_gone, this_process
 from server.settings import Settings, load_settings
@@ -87,6 +87,9 @@ def work_on(services: Services, tenant: TenantId, run_id: str, stop: threading.E
             _LOG.info("run %s: %s", run_id, error)
             return 0
         return _failed(services, tenant, run_id, str(error))
+    except StorageFailed as error:
+        _LOG.error("run %s is begun anew: %s", run_id, error)
+        return 1
     except AssayError as error:
         return _failed(services, tenant, run_id, str(error))
     except MemoryError:

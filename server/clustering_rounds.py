@@ -6,8 +6,10 @@ The looks are cheap; the work is a child's (`python -m server.clustering_child`)
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -22,11 +24,13 @@ from server.children import environment_of
 from server.clustering import CHILD
 from server.wiring import Services
 from store.apps import apps
+from store.cluster_counts import cluster_counts
 from store.control.cluster_records import ClusterAppRecord, ClusterRunRecord, Scope
-from store.memberships import newest_memberships
 
 HOUR_NS: Final = 3_600 * NS_PER_S
 DAY_NS: Final = 24 * HOUR_NS
+COUNT_EVERY_NS: Final = 300 * NS_PER_S
+REST_S: Final = 300.0  # after a child that failed
 OWN_APPS: Final = frozenset({"assay.judges"})  # whose spans are no product's
 _LOG: Final = logging.getLogger("assay.clusters")
 
@@ -41,6 +45,8 @@ class ClusterRounds:
         self._seen: dict[tuple[str, str], Seen] = {}
         self._nights: set[str] = set()
         self._child: subprocess.Popen[bytes] | None = None
+        self._rest_until = 0.0
+        self._counted: dict[tuple[str, str], int] = {}  # when it was counted how many wait
 
     def close(self) -> None:
         """Ends the child; what is left is for the next process."""
@@ -54,38 +60,54 @@ class ClusterRounds:
             self._night(lines)
             for line in lines:
                 self._hourly(line)
-            if (self._child is None or self._child.poll() is not None) and any(map(self._asks_work, lines)):
+            if self._may_start() and any(map(self._asks_work, lines)):
                 self._start()
         except AssayError as error:
             _LOG.error("new sessions cannot be looked at for clusters now, and are tried again: %s", error)
 
+    def _may_start(self) -> bool:
+        """Whether no child is at work, and the last one did not fail just now."""
+        child = self._child
+        if child is None:
+            return time.monotonic() >= self._rest_until
+        code = child.poll()
+        if code is None:
+            return False
+        self._child = None
+        if code and code != -signal.SIGTERM:
+            _LOG.error("the process that places new sessions ended with %d; another begins in a while", code)
+            self._rest_until = time.monotonic() + REST_S
+        return time.monotonic() >= self._rest_until
+
     def _start(self) -> None:
-        if self._child is not None and self._child.returncode:
-            _LOG.error("the process that places new sessions ended with %d; it is tried again", self._child.returncode)
         command = [sys.executable, "-m", CHILD, "new"]
         environment = environment_of(self._services.settings)
         self._child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
 
     def _asks_work(self, line: ClusterAppRecord) -> bool:
         """Whether sessions are to be placed, or an hour with new ones is over."""
-        services = self._services
-        now = services.clock()
-        if services.settings.clusters_interval_s and _hours(line, "looked_at_ns", now) >= 1 and _came(line, "looked"):
+        now = self._services.clock()
+        if _hours(line, "looked_at_ns", now) >= 1 and _came(line, "looked"):
             return True
+        if _hours(line, "stale_at_ns", now) < 1:  # the embedder is another since the last run
+            return False
         seen = self._seen.setdefault((line.tenant, line.app), Seen())
-        found = arrivals(services.store.tenant(line.tenant), line, seen, now)
-        return bool(found.due) and not (line.told.get("stale") and _hours(line, "assigned_at_ns", now) < 1)
+        return bool(arrivals(self._services.store.tenant(line.tenant), line, seen, now).due)
 
     def _hourly(self, line: ClusterAppRecord) -> None:
         """Begins a run over what waits, once an hour, where new sessions came since and enough of them wait."""
         now = self._services.clock()
         if _hours(line, "waiting_at_ns", now) < 1 or _hours(line, "run_at_ns", now) < 1 or not _came(line, "waiting"):
             return
+        if now - self._counted.get((line.tenant, line.app), 0) < COUNT_EVERY_NS:
+            return
+        self._counted[line.tenant, line.app] = now
         window = self._window(now)
         params = params_of(line.told["params"])
-        found = newest_memberships(self._services.store.tenant(line.tenant), line.app, window)
-        n = int(found["waiting"].sum())
-        if n >= 2 * min_cluster_size(n, params):
+        found = cluster_counts(self._services.store.tenant(line.tenant), line.app, window)
+        n = int(found.filter("waiting")["n"].sum())
+        enough = n >= 2 * min_cluster_size(n, params)
+        if enough and not self._was_asked(line.tenant, line.app, Scope.WAITING, now - HOUR_NS):
             self._begin(line.tenant, line.app, window, Scope.WAITING, line)
 
     def _night(self, lines: list[ClusterAppRecord]) -> None:
@@ -97,20 +119,36 @@ class ClusterRounds:
         moment = last_night(self._services.clock(), settings.clusters_nightly_hour)
         if moment.isoformat() in self._nights:
             return
-        known = {(one.tenant, one.app): one for one in lines}
         moment_ns = int(moment.timestamp()) * NS_PER_S
         window = self._window(self._services.clock())
-        for line in lines:
-            if int(line.told.get("run_at_ns", 0)) < moment_ns:
-                self._begin(line.tenant, line.app, window, Scope.WINDOW, line)
-        if self._since_ns < moment_ns:
-            for tenant in self._services.control.all_tenants():
-                for app in apps(self._services.store.tenant(tenant.id), window)["app"].drop_nulls().to_list():
-                    if app not in OWN_APPS and (tenant.id, app) not in known:
-                        self._begin(tenant.id, app, window, Scope.WINDOW, None)
-        self._nights = {moment.isoformat()}
+        late = [(one.tenant, one.app, one) for one in lines if int(one.told.get("run_at_ns", 0)) < moment_ns]
+        wanted: list[tuple[TenantId, str, ClusterAppRecord | None]] = [*late, *self._new_apps(lines, window, moment_ns)]
+        left = [one for one in wanted if not self._was_asked(one[0], one[1], Scope.WINDOW, moment_ns)]
+        begun = [self._begin(tenant, app, window, Scope.WINDOW, line) for tenant, app, line in left]
+        if all(begun):
+            self._nights = {moment.isoformat()}
 
-    def _begin(self, tenant: TenantId, app: str, window: Window, scope: Scope, line: ClusterAppRecord | None) -> None:
+    def _new_apps(
+        self, lines: list[ClusterAppRecord], window: Window, moment_ns: int
+    ) -> list[tuple[TenantId, str, ClusterAppRecord | None]]:
+        """Apps that never had a run, where this server was there at the hour."""
+        if self._since_ns >= moment_ns:
+            return []
+        known = {(one.tenant, one.app) for one in lines}
+        return [
+            (tenant.id, app, None)
+            for tenant in self._services.control.all_tenants()
+            for app in apps(self._services.store.tenant(tenant.id), window)["app"].drop_nulls().to_list()
+            if app not in OWN_APPS and (tenant.id, app) not in known
+        ]
+
+    def _was_asked(self, tenant: TenantId, app: str, scope: Scope, since_ns: int) -> bool:
+        """Whether a run was begun since then, whatever became of it: one that fails is not begun again at once."""
+        runs = self._services.control.cluster_runs(tenant, app)
+        return any(one.scope is scope and one.asked_at_ns >= since_ns for one in runs)
+
+    def _begin(self, tenant: TenantId, app: str, window: Window, scope: Scope, line: ClusterAppRecord | None) -> bool:
+        """Whether a run waits now; False while another one of the app is under way."""
         said = {"embedder": self._services.settings.clusters_embedder} if line is None else line.told["params"]
         params = params_of(said)
         run = ClusterRunRecord(
@@ -127,8 +165,9 @@ class ClusterRounds:
         try:
             self._services.control.start_cluster_run(run, by=None)
         except Conflict:
-            return  # one is under way: its end is soon enough
+            return False
         self._services.cluster_asked.set()
+        return True
 
     def _window(self, now_ns: int) -> Window:
         days = self._services.settings.clusters_window_days or 7

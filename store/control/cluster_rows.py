@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 
 from core.errors import NotFound
 from core.ids import TenantId
@@ -74,6 +74,13 @@ def put_run(connection: Connection, after: ClusterRunRecord) -> ClusterRunRecord
     row = find_run(connection, after.tenant, after.run_id)
     seals.change(connection, CLUSTER_RUNS, row, **_run_values(after))
     return after
+
+
+def drop_runs(connection: Connection, tenant: TenantId, app: str, before_ns: int) -> None:
+    """Forgets the runs of an app over what waited that ended before then: there is one every hour."""
+    where = (CLUSTER_RUNS.c.tenant == str(tenant), CLUSTER_RUNS.c.app == app)
+    old = (CLUSTER_RUNS.c.scope == Scope.WAITING.value, CLUSTER_RUNS.c.ended_at_ns < before_ns)
+    connection.execute(delete(CLUSTER_RUNS).where(*where, *old))
 
 
 def last_number(connection: Connection, tenant: TenantId) -> int:

@@ -26,6 +26,7 @@ from store.control.run_records import RunStatus
 from store.control.transactions import Transactions
 
 LEASE_NS: Final = 60_000_000_000
+KEPT_NS: Final = 7 * 86_400_000_000_000  # how long runs over what waited are kept
 
 
 class Clustering(Transactions):
@@ -142,6 +143,7 @@ class Clustering(Transactions):
                 cluster_rows.put_app(connection, line)
             elif before is not None:
                 cluster_rows.put_app(connection, replace(before, told=told))
+            cluster_rows.drop_runs(connection, of.tenant, of.app, now - KEPT_NS)
             ended = replace(of, status=RunStatus.DONE, ended_at_ns=now, owner=None, lease_until_ns=None)
             after = {"n_sessions": of.n_sessions, "n_clusters": of.n_clusters, "n_noise": of.n_noise}
             self._audit(connection, None, of.tenant, "clusters.found", f"cluster_run/{of.run_id}", after)

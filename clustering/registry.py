@@ -52,14 +52,7 @@ def record_of(
     """The registry's record of a cluster after a run. `said` and `seen` (first and last start of its sessions) are None
     where the run has not found it; then it stays called and counted as it was. Raises ValueError for a cluster that
     neither the registry nor the run has."""
-    standing = {
-        "radius": float(one.radius),
-        "n": one.n,
-        "of": one.of,
-        "last_run_ns": one.last_run_ns,
-        "alive": one.alive,
-        "excess": None if one.excess is None else float(one.excess),
-    }
+    standing = _standing(one)
     centroid = np.ascontiguousarray(one.centroid, dtype="<f4").tobytes()
     if said is None or seen is None:
         if before is None:
@@ -82,6 +75,17 @@ def record_of(
         last_seen_ns=seen[1] if before is None else max(seen[1], before.last_seen_ns),
         born_at_ns=now_ns if before is None else before.born_at_ns,
     )
+
+
+def _standing(one: Standing) -> dict[str, Any]:
+    return {
+        "radius": float(one.radius),
+        "n": one.n,
+        "of": one.of,
+        "last_run_ns": one.last_run_ns,
+        "alive": one.alive,
+        "excess": None if one.excess is None else float(one.excess),
+    }
 
 
 def event_of(one: Event) -> ClusterEvent:

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from server.cli.connection import add_data_argument, port_base
 from server.cli.outcome import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
     from server.settings import Settings
+    from server.wiring import Services
 
 TRIM_S = 10.0
 PARTS = ("collector", "server", "gateway", "dashboard", "agent")
@@ -97,17 +98,9 @@ def _server(settings: Settings) -> int:
     import uvicorn
 
     from server.app import create_app
-    from server.cluster_telling import ClusterTeller
-    from server.clustering import ClusterRunner
     from server.erasing import resume_in_child
     from server.http_protocol import BoundedProtocol
-    from server.judging import JudgeRunner
     from server.own_evaluators import install_own
-    from server.rolling import RolloutRunner
-    from server.rollout_targets import targets_of
-    from server.rollout_telling import RolloutTeller
-    from server.running import Runner
-    from server.scheduler import Scheduler
     from server.wiring import build_services
 
     give_back_every(TRIM_S)
@@ -115,20 +108,9 @@ def _server(settings: Settings) -> int:
     if services.control.erasures(None, unfinished=True):  # one was killed
         resume_in_child(settings)
     own = install_own(settings.own_evaluators)
-    runner = Runner(services)
-    runner.start()
-    judges = JudgeRunner(services)
-    judges.start()
-    rollouts = RolloutRunner(services)
-    rollouts.start()
-    teller = RolloutTeller(services, targets_of(settings))
-    teller.start()
-    clusters = ClusterRunner(services)
-    clusters.start()
-    alerts = ClusterTeller(services)
-    alerts.start()
-    scheduler = Scheduler(services)
-    scheduler.start()
+    works = _works(services)
+    for one in works:
+        one.start()
     try:
         app = create_app(services)
         settled()
@@ -144,16 +126,43 @@ def _server(settings: Settings) -> int:
             timeout_keep_alive=75,
         )
     finally:
-        scheduler.close()
-        clusters.close()
-        alerts.close()
-        runner.close()
-        judges.close()
-        rollouts.close()
-        teller.close()
+        for one in reversed(works):
+            one.close()
         own.close()
         services.control.close()
     return ExitCode.OK
+
+
+class _Work(Protocol):
+    """Something that a server does beside answering requests."""
+
+    def start(self) -> None:
+        """Begins."""
+
+    def close(self) -> None:
+        """Ends; what is left is for the next process."""
+
+
+def _works(services: Services) -> list[_Work]:
+    """All that a server does beside answering requests; the last one ends first."""
+    from server.cluster_telling import ClusterTeller
+    from server.clustering import ClusterRunner
+    from server.judging import JudgeRunner
+    from server.rolling import RolloutRunner
+    from server.rollout_targets import targets_of
+    from server.rollout_telling import RolloutTeller
+    from server.running import Runner
+    from server.scheduler import Scheduler
+
+    return [
+        RolloutTeller(services, targets_of(services.settings)),
+        RolloutRunner(services),
+        JudgeRunner(services),
+        Runner(services),
+        ClusterTeller(services),
+        ClusterRunner(services),
+        Scheduler(services),
+    ]
 
 
 def _gateway(settings: Settings) -> int:

@@ -60,8 +60,10 @@ def _levels() -> ir.Table:
     for attribute, column in _COLUMNS.items():
         rows = spans.mutate(attribute=ibis.literal(attribute), level=spans[column].cast("string"))
         parts.append(_grouped(rows))
-    keys = [spans.attributes.get(key, ibis.literal(None, "string")) for key in _TENANTS]
-    rows = spans.mutate(attribute=ibis.literal("tenant"), level=ibis.coalesce(*keys))
+    held = [
+        ibis.ifelse(spans.attributes.contains(key), spans.attributes.get(key), ibis.null("string")) for key in _TENANTS
+    ]
+    rows = spans.mutate(attribute=ibis.literal("tenant"), level=ibis.coalesce(*held))
     return ibis.union(*parts, _grouped(rows))
 
 

@@ -1,4 +1,4 @@
-"""What a cluster's profile is made of: levels of spans, places that failed, judges' scores, corrected where certified."""
+"""What a profile is made of: levels of spans, places that failed, judges' scores, corrected where certified."""
 
 from __future__ import annotations
 

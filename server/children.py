@@ -11,7 +11,14 @@ from pydantic import SecretStr
 from server.settings import Settings
 
 PASSED_ON: Final = (
-    *("control_url", "clickhouse_url", "simulated_port", "clusters_interval_s", "clusters_embedder"),
+    *(
+        "control_url",
+        "clickhouse_url",
+        "simulated_port",
+        "judge_certificate_days",
+        "clusters_interval_s",
+        "clusters_embedder",
+    ),
     *(
         "clusters_facets",
         "clusters_model",

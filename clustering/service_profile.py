@@ -16,7 +16,7 @@ from clustering.profile import FIGURES, Figure, Measure, Spec, attributes, figur
 from clustering.records import NOISE, Labels, Progress
 from clustering.service_levels import levels_of, places_of
 from core.records import EvaluatorKind, TargetKind
-from core.windows import Window
+from core.windows import LAST_NS, Window
 from evaluators.rules.helpfulness import ESCALATES
 from store.control.cluster_records import ClusterRunRecord
 from store.score_samples import sampled, score_names
@@ -103,6 +103,7 @@ def _escalated(levels: pl.DataFrame) -> pl.DataFrame:
 
 def _scored(store: TenantStore, app: str, window: Window, frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Spec, ...]]:
     """The frame with a column for each evaluator of sessions that is a judge or a person, and what they are called."""
+    window = Window(start_ns=window.start_ns, end_ns=LAST_NS)  # a session is judged when it is over, or days later
     known = score_names(store, window).filter(
         pl.col("evaluator_kind").is_in([kind.value for kind in _KINDS]), pl.col("target") == TargetKind.SESSION.value
     )
@@ -110,7 +111,7 @@ def _scored(store: TenantStore, app: str, window: Window, frame: pl.DataFrame) -
     for row in known.head(MOST_EVALUATORS).iter_rows(named=True):
         name, kind = row["evaluator"], EvaluatorKind(row["evaluator_kind"])
         rows = sampled(store, name, kind, TargetKind.SESSION, window, app=app).rows
-        values = rows.filter(pl.col("value").is_not_null()).select(pl.col("target").alias("session_id"), "value")
+        values = rows.filter(pl.col("value").is_not_null()).select("session_id", "value")
         if not values.height:
             continue
         column = f"score of {name}"

@@ -208,7 +208,7 @@ def _wrong(wrong: Sequence[Row]) -> None:
         "type": "scatter",
         "mode": "markers",
         "name": "the rest",
-        "x": [100 * float(one["share_rest"]) for one in shown],
+        "x": [None if one.get("share_rest") is None else 100 * float(one["share_rest"]) for one in shown],
         "y": names,
         "marker": {"symbol": "line-ns", "size": 18, "line": {"width": 3, "color": shade["grey"]}},
         "hoverinfo": "skip",

@@ -20,6 +20,7 @@ _OPEN: Final = frozenset({"waiting", "running"})
 _SINCE: Final = {"24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days", "90d": "last 90 days"}
 _STAGES: Final = {
     "read": "reading sessions",
+    "retell": "letting a model retell sessions",
     "fit": "learning the words of this app",
     "embed": "embedding",
     "reduce": "reducing dimensions",

@@ -5,19 +5,19 @@ Each begins with what tells most, since embedders read a beginning only (MiniLM 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
 from clustering.cleaning import cleaned, shortened
-from clustering.signs import errors_of, shown_arguments, signs_of
+from clustering.signs import shown_arguments
 from clustering.told import Called, Told
 
 MOST_CHARS: Final = 2_000  # of a facet
 FIRST_MESSAGE: Final = 1_200
 FURTHER_MESSAGE: Final = 300
-LAST_WORDS: Final = 500  # of the agent's last message
-FIRST_WORDS: Final = 200  # and of those before it
+LAST_WORDS: Final = 300  # of the agent's last message
+MOST_SIGNS: Final = 6
 _MOST_CALLS: Final = 40
 _MOST_DOCUMENTS: Final = 6
 
@@ -30,27 +30,24 @@ def intent_of(told: Told) -> str:
 
 
 def actions_of(told: Told) -> str:
-    """What the agent did, turn by turn: its tools in order with repeats counted, what failed and how, which documents
-    were read, which agents took part."""
+    """What the agent did, turn by turn: its tools in order with repeats counted, which documents were read, which
+    agents took part, and what it said last."""
     parts = [_of_turn(turn, list(calls)) for turn, calls in groupby(told.calls[:_MOST_CALLS], lambda one: one.turn)]
     if not parts and (told.models or told.messages):
         parts = ["no tool was called"]
-    failed = errors_of(told)
     documents = list(dict.fromkeys(name for found in told.retrieved for name in found))[:_MOST_DOCUMENTS]
     shown = [cleaned(name, 60) for name in documents]
     agents = list(dict.fromkeys(told.agents))[:_MOST_DOCUMENTS]
-    parts += [f"errors: {'; '.join(failed)}"] if failed else []
     parts += [f"documents: {', '.join(shown)}"] if shown else []
     parts += [f"agents: {', '.join(cleaned(name, 40) for name in agents)}"] if agents else []
+    answers = told.said_by("assistant")
+    parts += [cleaned(answers[-1], LAST_WORDS)] if answers else []
     return _joined(parts)
 
 
-def outcome_of(told: Told) -> str:
-    """How it went and ended: the signs, what failed, the agent's last words, then the beginnings of those before."""
-    answers = told.said_by("assistant")
-    last = cleaned(answers[-1], LAST_WORDS) if answers else ""
-    before = [cleaned(text, FIRST_WORDS) for text in answers[-2::-1]]
-    return _joined(["; ".join(signs_of(told)), "; ".join(errors_of(told)[:4]), last, *before])
+def outcome_of(signs: Sequence[str]) -> str:
+    """How it went: the signs, those that say most first, a line each. Empty for a session that shows none."""
+    return _joined(signs[:MOST_SIGNS])
 
 
 def _of_turn(turn: int, calls: list[Called]) -> str:

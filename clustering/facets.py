@@ -18,8 +18,9 @@ import pyarrow as pa
 import xxhash
 
 from clustering.cleaning import cleaned
-from clustering.facet_texts import MOST_CHARS, actions_of, intent_of, outcome_of
+from clustering.facet_texts import actions_of, intent_of, outcome_of
 from clustering.told import Asked, Called, Spoken, Told
+from clustering.usual import Facts, Usual, facts_of, signs_beside, usual_of
 from core.errors import InvalidInput
 from core.records import SpanKind
 from core.windows import Window
@@ -39,8 +40,8 @@ FACET_COLUMNS: Final[dict[str, type[pl.DataType]]] = {
     "start_ns": pl.Int64,
     "end_ns": pl.Int64,
     "intent": pl.String,  # what the user asked, message by message
-    "actions": pl.String,  # the tools in order, what failed and how
-    "outcome": pl.String,  # how it went, the last words of the agent
+    "actions": pl.String,  # the tools in order, documents, the agent's last words
+    "outcome": pl.String,  # how it went: signs, and what failed; empty for most
     "failed": pl.Boolean,  # null: not known
     "n_turns": pl.Int64,
     "cost_usd": pl.Float64,  # null: not known
@@ -61,6 +62,7 @@ def facets(
     session_ids: Sequence[str] | None = None,
     failure: str | None = None,
     as_of_ns: int | None = None,
+    usual: Usual | None = None,
 ) -> pl.DataFrame:
     """One row of FACET_COLUMNS per session of the app that begins in `window`, or per one of `session_ids` that is
     known (whose spans begin in `window`, where both are given), ordered by start_ns and session_id. Each facet has at
@@ -68,19 +70,46 @@ def facets(
 
     `failed` is told by the session's newest score of the evaluator `failure` (below FAILS_BELOW), where one is named;
     else by its latest outcome score; where there is none, a turn whose root failed says that it did, and nothing says
-    that it did not. What is held in memory at a time is bounded (AT_ONCE sessions). Raises
-    InvalidInput when neither a window nor ids are given.
+    that it did not. Signs are told beside what is `usual`; None: among these very sessions. What is held in
+    memory at a time is bounded (AT_ONCE sessions). Raises InvalidInput when neither a window nor ids are given.
     """
+    return facets_and_usual(
+        store, app, window, session_ids=session_ids, failure=failure, as_of_ns=as_of_ns, usual=usual
+    )[0]
+
+
+def facets_and_usual(
+    store: TenantStore,
+    app: str,
+    window: Window | None,
+    *,
+    session_ids: Sequence[str] | None = None,
+    failure: str | None = None,
+    as_of_ns: int | None = None,
+    usual: Usual | None = None,
+) -> tuple[pl.DataFrame, Usual]:
+    """As `facets`, with what they were held against: what was given, or was learned from these sessions."""
     if session_ids is None and window is None:
         raise InvalidInput("a window or the ids of the sessions are needed", field="window")
     parts = _by_window(store, app, window, as_of_ns) if session_ids is None and window else _by_id(session_ids, window)
-    frames = [_read(store, app, ids, within, failure, as_of_ns) for ids, within in parts]
-    return pl.concat([pl.DataFrame(schema=FACET_COLUMNS), *frames]).sort("start_ns", "session_id")
+    seen: dict[str, Facts] = {}
+    frames = [_read(store, app, ids, within, failure, as_of_ns, seen) for ids, within in parts]
+    whole = pl.concat([pl.DataFrame(schema=FACET_COLUMNS), *frames]).sort("start_ns", "session_id")
+    held = usual_of(seen.values()) if usual is None else usual
+    outcomes_of = [outcome_of(signs_beside(seen[name], held)) for name in whole["session_id"]]
+    texts = zip(whole["intent"], whole["actions"], outcomes_of, strict=True)
+    hashes = pl.Series([text_hash(one) for one in texts], dtype=pl.Int64)
+    return whole.with_columns(outcome=pl.Series(outcomes_of, dtype=pl.String), text_hash=hashes), held
 
 
 def display_text(row: Mapping[str, Any]) -> str:
     """One line by which a person knows a session again: what the user said first, else what the agent did."""
     return row["first_user_text"] or row["actions"] or row["outcome"] or ""
+
+
+def how_it_went(row: Mapping[str, Any]) -> str:
+    """A session's signs, or the agent's last words where it shows none."""
+    return row["outcome"] or str(row["actions"] or "").rpartition("\n")[2]
 
 
 def text_hash(texts: Sequence[str]) -> int:
@@ -104,8 +133,15 @@ def _by_id(session_ids: Sequence[str] | None, window: Window | None) -> Iterator
 
 
 def _read(
-    store: TenantStore, app: str, ids: list[str], window: Window | None, failure: str | None, as_of_ns: int | None
+    store: TenantStore,
+    app: str,
+    ids: list[str],
+    window: Window | None,
+    failure: str | None,
+    as_of_ns: int | None,
+    seen: dict[str, Facts],
 ) -> pl.DataFrame:
+    """FACET_COLUMNS of these sessions but for what hangs on others, of which the facts are added to `seen`."""
     owned, within = owners.of_sessions(store, ids, window, as_of_ns)
     if within is None:
         return pl.DataFrame(schema=FACET_COLUMNS)
@@ -113,7 +149,7 @@ def _read(
     heads = _heads(read).filter(pl.col("app") == app)
     if heads.is_empty():
         return pl.DataFrame(schema=FACET_COLUMNS)
-    heads = heads.join(_texts(read, heads["session_id"].to_list()), on="session_id", how="left")
+    heads = heads.join(_texts(read, heads["session_id"].to_list(), seen), on="session_id", how="left")
     heads = heads.join(_failed(store, ids, failure, as_of_ns), on="session_id", how="left")
     broke = pl.col("broke") if failure is None else pl.lit(False)
     failed = pl.coalesce("told", pl.when(broke).then(pl.lit(True)))
@@ -140,16 +176,17 @@ def _heads(read: steps.Steps) -> pl.DataFrame:
     )
 
 
-def _texts(read: steps.Steps, ids: Sequence[str]) -> pl.DataFrame:
+def _texts(read: steps.Steps, ids: Sequence[str], seen: dict[str, Facts]) -> pl.DataFrame:
     told = told_of(read)
     rows = []
     for session_id in ids:
         one = told.get(session_id, Told())
-        texts = (intent_of(one), actions_of(one), outcome_of(one))
         first = next((text for text in one.said_by("user") if text), "")
-        rows.append((session_id, *texts, text_hash(texts), cleaned(first, _SHOWN_CHARS)))
-    kinds = {name: FACET_COLUMNS[name] for name in ("session_id", *FACETS, "text_hash", "first_user_text")}
-    return pl.DataFrame(rows, schema=kinds, orient="row")
+        rows.append((session_id, intent_of(one), actions_of(one), cleaned(first, _SHOWN_CHARS)))
+        seen[session_id] = facts_of(one)
+    kinds = {name: FACET_COLUMNS[name] for name in ("session_id", "intent", "actions", "first_user_text")}
+    nothing = {name: pl.lit(None, FACET_COLUMNS[name]) for name in ("outcome", "text_hash")}
+    return pl.DataFrame(rows, schema=kinds, orient="row").with_columns(**nothing)
 
 
 def told_of(read: steps.Steps) -> dict[str, Told]:
@@ -159,7 +196,8 @@ def told_of(read: steps.Steps) -> dict[str, Told]:
     models = _grouped(read.spans.filter("is_model_call"), _model)
     agents = _grouped(read.spans.filter(pl.col("kind") == SpanKind.AGENT.value), lambda row: row["name"])
     errors = _grouped(read.spans.filter("failed", ~pl.col("kind").is_in(sorted(_ERROR_KINDS))), _error)
-    retrieved = _grouped(read.documents, _document_ids)
+    documents = _grouped(read.documents, _documents)
+    releases = dict(read.spans.group_by("target").agg(**steps.said_by(("release",))).iter_rows())
     ends = read.spans.filter("is_top").group_by("target", maintain_order=True).agg(pl.col("failed").last())
     broken = dict(ends.iter_rows())
     turns = read.spans.group_by("target").agg(pl.col("turn").n_unique())
@@ -169,7 +207,9 @@ def told_of(read: steps.Steps) -> dict[str, Told]:
             calls=tuple(calls[name]),
             models=tuple(models[name]),
             agents=tuple(agents[name]),
-            retrieved=tuple(retrieved[name]),
+            retrieved=tuple(tuple(document for document, _ in found) for found in documents[name]),
+            texts=tuple(one for found in documents[name] for one in found),
+            release=releases.get(name),
             errors=tuple(errors[name]),
             n_turns=n_turns,
             broken=bool(broken.get(name)),
@@ -217,8 +257,10 @@ def _error(row: Mapping[str, Any]) -> str:
     return f"{row['name']} failed: {row['error']}"
 
 
-def _document_ids(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(name for name, _, _ in spoken.documents_of(row["documents"]))
+def _documents(row: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Each document's id, and a hash of its text."""
+    found = spoken.documents_of(row["documents"])
+    return tuple((name, xxhash.xxh64_intdigest(text.encode("utf-8", "surrogatepass"))) for name, text, _ in found)
 
 
 def _failed(store: TenantStore, ids: Sequence[str], failure: str | None, as_of_ns: int | None) -> pl.DataFrame:
@@ -243,4 +285,7 @@ def _scored() -> ir.Table:
     return rows.select("score_id", "session_id", "tenant", "at_ns", "ingested_at", "value")
 
 
-__all__ = ["FACETS", "FACET_COLUMNS", "FAILS_BELOW", "MOST_CHARS", "display_text", "facets", "text_hash", "told_of"]
+__all__ = [
+    *("FACETS", "FACET_COLUMNS", "FAILS_BELOW"),
+    *("display_text", "facets", "facets_and_usual", "how_it_went", "text_hash", "told_of"),
+]

@@ -26,6 +26,7 @@ from clustering.records import NOISE, Vectors
 from clustering.registry import living
 from clustering.service_embeddings import embedded
 from clustering.stages import quiet
+from clustering.usual import usual_from
 from core.clock import Clock
 from core.windows import Window
 from store.control.cluster_records import ClusterAppRecord, ClusterRecord
@@ -98,7 +99,8 @@ class Assigner:
 
     def _place(self, store: TenantStore, line: ClusterAppRecord, found: Arrivals, embedder: Embedder) -> Placings:
         ids = [one.session_id for one in found.due]
-        frame = facets(store, line.app, None, session_ids=ids, failure=line.told.get("failure"))
+        usual = usual_from(line.told.get("usual"))
+        frame = facets(store, line.app, None, session_ids=ids, failure=line.told.get("failure"), usual=usual)
         if not frame.height:
             return Placings(n_open=len(found.open))
         window = Window(start_ns=int(frame["start_ns"].min()), end_ns=int(frame["start_ns"].max()) + 1)  # type: ignore[arg-type]

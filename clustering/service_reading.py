@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 import polars as pl
 
-from clustering.facets import display_text, facets
+from clustering.facets import display_text, facets, how_it_went
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.ids import TenantId
@@ -197,7 +197,7 @@ def shown(store: TenantStore, app: str, rows: pl.DataFrame) -> pl.DataFrame:
         {
             "session_id": read["session_id"],
             "first_input": [display_text(row) for row in read.iter_rows(named=True)],
-            "outcome": read["outcome"],
+            "outcome": [how_it_went(row) for row in read.iter_rows(named=True)],
         },
         schema={"session_id": pl.String, "first_input": pl.String, "outcome": pl.String},
     )

@@ -21,7 +21,7 @@ from clustering.density import cluster
 from clustering.embedders import table
 from clustering.embedders.embedding import weighted
 from clustering.embedders.protocol import Embedder, Place
-from clustering.facets import facets
+from clustering.facets import facets_and_usual
 from clustering.incremental import shapes
 from clustering.lineage import match
 from clustering.lineage_records import Failure, Known, Lineage, Look, space_of
@@ -36,6 +36,7 @@ from clustering.service_profile import JudgesOf, Profiles, nobody, profiles_of
 from clustering.stability import stability
 from clustering.stages import Stages, quiet
 from clustering.titles import Title, TitleBy
+from clustering.usual import Usual, usual_from
 from clustering.written import memberships, said_in_words
 from core.clock import Clock
 from core.errors import Conflict
@@ -65,12 +66,14 @@ class Means:
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """The sessions of a run: facets, vectors (n, 3d) by which they are compared, and the space that these are of."""
+    """The sessions of a run: facets, vectors (n, 3d) by which they are compared, the space that these are of,
+    and what is usual among them."""
 
     frame: pl.DataFrame
     vectors: Vectors
     embedder: Embedder
     space: str
+    usual: Usual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +137,13 @@ def read_sessions(
 ) -> Read:
     """The sessions of a run with their vectors; embeddings that were not there are, when this returns."""
     stages("read", 0, 0)
-    frame = facets(means.store, run.app, run.window, session_ids=session_ids, failure=run.failure)
-    stages("read", frame.height, frame.height)
     whole = run.scope is Scope.WINDOW
+    line = None if whole else means.control.cluster_app(run.tenant, run.app)
+    frame, usual = facets_and_usual(
+        means.store, run.app, run.window, session_ids=session_ids, failure=run.failure,
+        usual=None if line is None else usual_from(line.told.get("usual")),
+    )  # fmt: skip
+    stages("read", frame.height, frame.height)
     found = table.prepared(params.embedder, means.place, frame, stages) if whole else None
     embedder = found or table.current(params.embedder, means.place)
     if embedder is None:
@@ -147,6 +154,7 @@ def read_sessions(
         vectors=weighted(vectors, params.weights),
         embedder=embedder,
         space=space_of(embedder.version, params.weights),
+        usual=usual,
     )
 
 
@@ -253,7 +261,7 @@ def _concluded(
         peak_bytes=peak_bytes(),
     )
     told = {"run_at_ns": now_ns, "run_until_ns": run.end_ns, "space": read.space, "params": dict(run.params)}
-    told |= {"failure": run.failure, "placed": {}, "stale_at_ns": 0}
+    told |= {"failure": run.failure, "placed": {}, "stale_at_ns": 0, "usual": read.usual.as_json()}
     events = tuple(event_of(one) for one in lineage.events)
     return Concluded(run=ended, clusters=tuple(made), events=events, marks=marks, told=told)
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from clustering.cleaning import cleaned
 from clustering.conduct import took_effect
+from clustering.signs import errors_of, signs_of
 from clustering.told import Told
 from evaluators.records import Message, ToolCall
 from evaluators.rules.consent import consent_at, every_yes
@@ -29,6 +30,7 @@ FEWEST_ALIKE: Final = 8  # with the same tools, to be a group of their own
 MOST_KEPT: Final = 400  # groups, documents and tools: what is kept with a run is some 100 kB at most
 MOSTLY: Final = 0.6  # of the sessions do it: the others are told
 SELDOM: Final = 0.2
+COMMON: Final = 0.5
 OUTLYING: Final = 4.0  # modified z-scores
 LEAST_TIMES: Final = 1.6  # and so many times the median
 _LEAST_SPREAD: Final = 0.05  # of a logarithm: a spread of nothing would make everything an outlier
@@ -54,7 +56,7 @@ _FLOORS: Final = {
 class Facts:
     """What of a session is compared. `asked`: of each tool that wrote, whether every call had the user's yes before it;
     `texts`: documents with the hash of the text that was found; `cites`: whether the answers name a document, None
-    where none was found; `figures` above 0, by the names of `_PHRASES`."""
+    where none was found; `figures` above 0, by the names of `_PHRASES`; `signs` of the session alone."""
 
     release: str | None
     tools: str
@@ -63,12 +65,14 @@ class Facts:
     cites: bool | None
     models: tuple[str, ...]
     figures: Mapping[str, float]
+    signs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usual:
-    """What is usual: shares as (yes, of); `texts` the most frequent text of a document that has several; `levels` the
-    median logarithm of a figure by group of tools ("" for all), `spreads` the deviation from it."""
+    """What is usual: shares as (yes, of); `common` signs that more than half of the sessions show; `texts` the most
+    frequent text of a document that has several; `levels` the median logarithm of a figure by group of tools ("" for
+    all), `spreads` the deviation from it."""
 
     n: int = 0
     asked: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -77,6 +81,7 @@ class Usual:
     models: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     levels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     spreads: Mapping[str, float] = field(default_factory=dict)
+    common: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """A plain object, as runs keep it."""
@@ -107,6 +112,7 @@ def facts_of(told: Told) -> Facts:
         cites=_cites(told),
         models=tuple(sorted({one.answered for one in told.models if one.answered})),
         figures={name: float(value) for name, value in figures.items() if value > 0},
+        signs=(*signs_of(told), *errors_of(told)),
     )
 
 
@@ -117,6 +123,7 @@ def usual_of(seen: Iterable[Facts]) -> Usual:
     texts: dict[str, Counter[int]] = defaultdict(Counter)
     models: dict[str, Counter[str]] = defaultdict(Counter)
     cites = [one.cites for one in facts if one.cites is not None]
+    shown = Counter(sign for one in facts for sign in one.signs)
     for one in facts:
         for tool, was in one.asked.items():
             asked[tool][0] += was
@@ -130,8 +137,17 @@ def usual_of(seen: Iterable[Facts]) -> Usual:
         texts={name: found.most_common(1)[0][0] for name, found in _most(_several(texts), lambda one: one.total())},
         cites=(sum(cites), len(cites)),
         models={release: dict(counts) for release, counts in _most(models, lambda one: one.total())},
+        common=tuple(sorted(sign for sign, n in shown.items() if n > COMMON * len(facts))),
         **_quantities(facts),
     )
+
+
+def signs_beside(facts: Facts, usual: Usual) -> list[str]:
+    """All signs of a session, those that say most first: its own but for what more than half show, and what of it is
+    unusual. What everybody shows would make all sessions alike."""
+    common = set(usual.common) if usual.n >= FEWEST else set()
+    own = [sign for sign in facts.signs if sign not in common]
+    return list(dict.fromkeys([*unusual(facts, usual), *own]))
 
 
 def unusual(facts: Facts, usual: Usual) -> list[str]:

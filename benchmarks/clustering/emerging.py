@@ -1,14 +1,14 @@
 """Planted growth among quiet clusters: how much of it is found, and how much of what is told is false.
 
-python -m benchmarks.clustering.emerging [--reps 400] [--few 100] [--streams 40]
+python -m benchmarks.clustering.emerging [--reps 200] [--few 30] [--streams 10]
 
 150 clusters with 20 failing sessions a week, four weeks of history, then a week in which every twentieth grew
 threefold or none did. Ours is the product's `find` with its defaults; beside it, on the same weeks, "more than twice
 last month", "mean + 3 sd of four weeks", and the Poisson C-test with Benjamini-Hochberg and the same minimum effect.
 quiet: the share of weeks without growth in which anything is told; tpr, fdr: means over weeks with growth of the
 share found and of the false share of what is told; covered: the share of intervals told that hold the true ratio.
-looks: a feed over two weeks that is looked at every night (and every hour), with the week's error shared out and
-without. births: clusters that were found in the sessions of this very week (emerging_births.py).
+looks: a feed over two weeks that is looked at every night, with the week's error shared out and without. births:
+clusters that were found in the sessions of this very week (emerging_births.py).
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ from benchmarks.clustering.emerging_streams import (
     twice,
 )
 from benchmarks.evaluators.throughput import ROOT, commit, machine
-from clustering.emerging.looks import DAY_NS, HOUR_NS, MONDAY_NS, Week, look
+from clustering.emerging.looks import DAY_NS, MONDAY_NS, Week, look
 from clustering.emerging.records import Counts, Design, Found
 from clustering.emerging.testing import find
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "clusters_emerging.json"
+BEFORE: Final = 35  # days of history in the feeds
+NIGHTS: Final = 14
 Told = dict[str, Any]
 
 MAIN: Final = {
@@ -68,9 +70,9 @@ MORE: Final = {
 def main() -> None:
     """Measures and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reps", type=int, default=400)
-    parser.add_argument("--few", type=int, default=100)
-    parser.add_argument("--streams", type=int, default=40)
+    parser.add_argument("--reps", type=int, default=200)
+    parser.add_argument("--few", type=int, default=30)
+    parser.add_argument("--streams", type=int, default=10)
     args = parser.parse_args()
     began = time.process_time()
     chance = np.random.default_rng(9)
@@ -83,11 +85,7 @@ def main() -> None:
         "machine": machine(),
         "weeks": {name: weeks(world, args.reps, chance) for name, world in MAIN.items()}
         | {name: weeks(world, args.few, chance) for name, world in MORE.items()},
-        "looks": {
-            f"{kind}, phi {phi}": looks(phi, n, kind == "hourly", chance)
-            for phi in (0.0, 0.1)
-            for kind, n in (("nightly", args.streams), ("hourly", args.streams // 8))
-        },
+        "looks": {name: looks(phi, args.streams, chance) for name, phi in (("poisson", 0.0), ("overdispersed", 0.1))},
         "births": {name: births(born, args.few, chance) for name, born in BIRTHS.items()},
         "cpu_s": round(time.process_time() - began),
     }
@@ -142,13 +140,12 @@ def _mean(name: str, shares: list[float]) -> Told:
 # --- looks ------------------------------------------------------------------------------------------------------------
 
 
-def looks(phi: float, n_streams: int, hourly: bool, chance: np.random.Generator) -> Told:
-    """Feeds over two weeks (one, where looked at every hour) after four of history, as nothing or something grows."""
+def looks(phi: float, n_streams: int, chance: np.random.Generator) -> Told:
+    """Feeds over two weeks of nights after five of history, as nothing or something grows."""
     told: Told = {"streams": n_streams}
     for rule in ("shared", "each_alone"):
         quiet, grown = (
-            [_feed(phi, hourly, rule == "shared", chance, quiet=silent) for _ in range(n_streams)]
-            for silent in (True, False)
+            [_feed(phi, rule == "shared", chance, quiet=silent) for _ in range(n_streams)] for silent in (True, False)
         )
         told[rule] = {
             "quiet": round(float(np.mean([flags.any() for flags, _ in quiet])), 3),
@@ -158,38 +155,29 @@ def looks(phi: float, n_streams: int, hourly: bool, chance: np.random.Generator)
     return told
 
 
-def _feed(phi: float, hourly: bool, shared: bool, chance: np.random.Generator, *, quiet: bool) -> tuple[Flags, Flags]:
-    """What was ever told over the looks, each at the last seven days against the 28 before, and which grew.
+def _feed(phi: float, shared: bool, chance: np.random.Generator, *, quiet: bool) -> tuple[Flags, Flags]:
+    """What was ever told over 14 nights, each of the last seven days against the 28 before, and which grew.
 
-    Days vary independently, by as much as gives weeks the dispersion phi. Growth begins with the first look.
+    Days vary independently, by as much as gives weeks the dispersion phi. Growth begins with the first day looked at.
     """
-    n_weeks = 1 if hourly else 2
     grew = np.zeros(150, dtype=np.bool_)
     grew[: 0 if quiet else 8] = True
-    parts = 24 if hourly else 1
-    mean = np.full((150, (35 + 7 * n_weeks) * parts), 20.0 / 7 / parts)
-    mean[grew, 35 * parts :] *= GROWTH
-    daily = np.repeat(
-        overdispersed(np.ones((150, 35 + 7 * n_weeks)) * 1e6, np.array(7 * phi), chance) / 1e6, parts, axis=1
-    )
-    return _told_ever(chance.poisson(mean * daily), parts, hourly, shared), grew
-
-
-def _told_ever(counts: Any, parts: int, hourly: bool, shared: bool) -> Flags:
-    told = np.zeros(len(counts), dtype=np.bool_)
+    mean = np.full((150, BEFORE + NIGHTS), 20.0 / 7)
+    mean[grew, BEFORE:] *= GROWTH
+    daily = overdispersed(mean, np.full((150, 1), 7 * phi), chance)
+    told = np.zeros(150, dtype=np.bool_)
     week: Week | None = None
-    for end in range(35 * parts + 1, counts.shape[1] + 1):
-        at = MONDAY_NS + (end - 35 * parts) * (HOUR_NS if hourly else DAY_NS) - 1
-        window = counts[:, end - 35 * parts : end].reshape(len(counts), 5, 7 * parts).sum(axis=2)
-        one = counts_of(window, np.ones(5))
-        if shared:
-            taken = look(at, week, nightly=not hourly)
-            found = find(one, Design(), share=taken.share, before=taken.week.least)
-            week = taken.week.after(found.least)
-        else:
-            found = find(one, Design())
-        told |= named(one, found)
-    return told
+    for night in range(1, NIGHTS + 1):
+        end = BEFORE + night
+        counts = counts_of(daily[:, end - 35 : end].reshape(150, 5, 7).sum(axis=2), np.ones(5))
+        if not shared:
+            told |= named(counts, find(counts, Design()))
+            continue
+        taken = look(MONDAY_NS + (night - 1) * DAY_NS, week, nightly=True)
+        found = find(counts, Design(), share=taken.share, before=taken.week.least)
+        week = taken.week.after(found.least)
+        told |= named(counts, found)
+    return told, grew
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 A cluster's weeks are negative binomial, mean rate x exposure and variance mean + phi mean^2. Given their sum the weeks
 of one cluster tell of phi and nothing of its rate (conditional likelihood: Robinson, Smyth 2008, Biostatistics 9:321;
 with equal exposures exactly the Dirichlet-multinomial). Clusters' own log phi lie around a shared one with a standard
-deviation of 0, 1/2 or 1, or, one in 500, anywhere: a cluster that grew once in its history moves what is shared by
+deviation of 0, 1/2 or 1, or, one in 2,000, anywhere: a cluster that grew once in its history moves what is shared by
 little. All of it is summed over a grid, so what is not known of phi stays in the prediction instead of being set to an
 estimate.
 
@@ -25,7 +25,7 @@ GRID: Final[Floats] = np.geomspace(1e-5, 10.0, 96)
 PRIOR_MEDIAN: Final = 0.1  # log-logistic: with nothing to learn from, phi is below .01 in 9% and above 1 in 9%
 SPREADS: Final = (0.0, 0.5, 1.0)
 SPREAD_PRIOR: Final = (1 / 3, 1 / 3, 1 / 3)  # weighing 0 more gains 1% of power and errs where clusters do differ
-OUTLYING: Final = 0.002
+OUTLYING: Final = 0.0005
 OUTLYING_NOW: Final = 0.05  # where the counts may hold what grows now
 
 

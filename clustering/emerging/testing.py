@@ -8,9 +8,11 @@ instead, of those it rejects the ones with an effect, holds no rate: what is lef
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
+from scipy import stats
 
 from clustering.emerging.dispersion import Fitted, fit
 from clustering.emerging.effects import finding, large_enough, told_level
@@ -18,14 +20,16 @@ from clustering.emerging.predictive import Pair, pair_of, tails
 from clustering.emerging.records import Counts, Design, Finding, Flags, Found, Ints, Untested
 from evaluators.statistics.multiplicity import benjamini_hochberg
 
+_HOPELESS: Final = 0.25
+
 
 def find(counts: Counts, design: Design, *, share: float = 1.0, before: Mapping[str, float] | None = None) -> Found:
     """The clusters whose rate of failure is higher now than in the periods before.
 
     `share` of the week's error this look may spend and `before`, the week's least p of each cluster, are those of
     `looks.look`; left out, it is a look by itself. Findings are ordered by q, then by the ratio's lower bound; a
-    cluster is among them only if it grew by the counts of this look. A share of 0 finds nothing. A rate that is not
-    above the one before has p = 1: its own would be larger than about a half.
+    cluster is among them only if it grew by the counts of this look. A share of 0 finds nothing. Where even
+    without dispersion p would be above a quarter it is 1: it can change nothing.
     """
     earlier = dict(before or {})
     tested = np.flatnonzero(_testable(counts))
@@ -33,7 +37,7 @@ def find(counts: Counts, design: Design, *, share: float = 1.0, before: Mapping[
         return _nothing(counts, design, len(tested), earlier)
     known = _fit(counts, tested)
     pairs = [pair_of(counts, known.weights, at) for at in tested.tolist()]
-    p = [tails(pair)[0] if pair.ratio > 1 else 1.0 for pair in pairs]
+    p = [tails(pair)[0] if promising else 1.0 for pair, promising in zip(pairs, _promising(pairs), strict=True)]
     passes = [one < 0.5 and _grew(counts, at, pair, design) for at, pair, one in zip(tested, pairs, p, strict=True)]
     ids = [counts.cluster_ids[at] for at in tested]
     least = dict(earlier)
@@ -59,6 +63,14 @@ def find(counts: Counts, design: Design, *, share: float = 1.0, before: Mapping[
 
 def _testable(counts: Counts) -> Flags:
     return np.asarray((counts.exposure.sum(axis=1) > 0) & (counts.exposure_now > 0))
+
+
+def _promising(pairs: Sequence[Pair]) -> Flags:
+    """Whether the Poisson test, the least that p can be, is at most a quarter."""
+    now = np.array([one.now for one in pairs])
+    n = now + np.array([one.before for one in pairs])
+    share = np.array([one.exposure_now / (one.exposure_now + one.exposure) for one in pairs])
+    return np.asarray(stats.binom.sf(now - 1, n, share) <= _HOPELESS)
 
 
 def _untested(counts: Counts) -> dict[Untested, int]:

@@ -109,6 +109,7 @@ def weeks(world: World, reps: int, chance: np.random.Generator) -> Told:
     inside = [hit for _, _, hits in (*quiet, *grown) for hit in hits]
     told["ours"]["covered"] = round(float(np.mean(inside)), 3) if inside else None
     told["ours"]["n_told"] = len(inside)
+    print(world, told["ours"], flush=True)
     return told
 
 

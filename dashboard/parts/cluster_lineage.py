@@ -16,6 +16,7 @@ from dashboard.text import chart_text, inert
 
 _MOST: Final = 40
 _OTHERS: Final = 4
+_LEGEND: Final = {"orientation": "h", "y": -0.2, "x": 0, "xanchor": "left", "yanchor": "top", "title": {"text": ""}}
 _MARKS: Final = {
     "born": "star",
     "grown": "triangle-up",
@@ -55,6 +56,7 @@ def _days(trend: Sequence[Row]) -> None:
         "barmode": "stack",
         "bargap": 0.2,
         "hovermode": "x unified",
+        "legend": _LEGEND,
         "xaxis": {"type": "date", "showgrid": False, "nticks": 6, "tickangle": 0, "tickformatstops": charts.STOPS,
                   "hoverformat": "%-d %b %Y (UTC)"},
         "yaxis": {"rangemode": "tozero", "nticks": 5, "tickformat": "~s", "showgrid": True},
@@ -95,6 +97,7 @@ def _runs(lineage: Sequence[Row]) -> None:
         "height": 290,
         "xaxis": {"type": "date", "showgrid": False, "nticks": 6, "tickangle": 0, "tickformatstops": charts.STOPS},
         "yaxis": {"rangemode": "tozero", "nticks": 5, "tickformat": "~s", "showgrid": True},
+        "legend": _LEGEND,
         "showlegend": True,
     }
     picture.draw(title, [line, *marks], layout, key="cluster-lineage")

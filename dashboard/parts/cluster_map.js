@@ -53,6 +53,7 @@ function build(parent) {
   const canvas = make("canvas");
   canvas.tabIndex = 0;
   const told = make("div", "told");
+  told.hidden = true;
   const hint = make("div", "hint", "Click the map first, or hold Ctrl, to zoom with the wheel");
   frame.append(canvas, told, hint);
   const key = make("div", "key");
@@ -201,7 +202,7 @@ function titles(map, pen, ink, ground) {
     const px = one.x * map.k + map.tx, py = one.y * map.k + map.ty;
     if (px < 0 || py < 0 || px > map.width || py > map.height) return;
     const cx = Math.max(wide + 2, Math.min(map.width - wide - 2, px)), cy = Math.max(12, Math.min(map.height - 12, py));
-    const box = [cx - wide, cy - 10, cx + wide, cy + 10];
+    const box = [cx - wide, cy - 11, cx + wide, cy + 11];
     if (placed.some((two) => box[0] < two[2] && box[2] > two[0] && box[1] < two[3] && box[3] > two[1])) return;
     placed.push(box);
     map.boxes.push({ at, box });
@@ -275,7 +276,7 @@ function listen(map) {
     canvas.setPointerCapture(event.pointerId);
     const at = place(map, event);
     map.drag = { from: at, last: at, lasso: map.lassoing || event.shiftKey, far: false };
-    if (map.drag.lasso) map.line = [at];
+    if (map.drag.lasso) { map.line = [at]; map.hover = map.over = -1; }
     tell(map, null);
   };
   canvas.onpointermove = (event) => {

@@ -11,12 +11,12 @@ import streamlit as st
 from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import cluster_words as words
-from dashboard.parts import lists, palette, picture
+from dashboard.parts import lists, palette, picture, row_names
 from dashboard.text import chart_text, one_line
 
 _DRAWN: Final = 14
-_ROW_PX: Final = 34
 _FAR: Final = 64.0  # times: what goes on beyond is cut there
+_FEW_TICKS: Final = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0)
 _TICKS: Final = (1 / 64, 1 / 16, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 16.0, 64.0)
 
 
@@ -106,14 +106,14 @@ def _levels(levels: Sequence[Row]) -> None:
             st.text("No release, model or tool is commoner in it.")
         return
     shown = sorted(levels, key=_sureness, reverse=True)[:_DRAWN]
-    names = [_unique(chart_text(f"{one['attribute']}: {one['level']}", 34), at) for at, one in enumerate(shown)]
+    names = [chart_text(f"{one['attribute']}: {one['level']}", 44) for one in shown]
     spans = [_span(one) for one in shown]
     ends = [end for one in spans for end in one]
     low, high = min(-1.0, *ends) - 0.3, max(1.0, *ends) + 0.3
-    ticks = [one for one in _TICKS if low <= math.log2(one) <= high]
+    ticks = [one for one in (_TICKS if high - low < 5 else _FEW_TICKS) if low <= math.log2(one) <= high]
     none = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
     layout: dict[str, Any] = {
-        "height": 66 + _ROW_PX * len(shown),
+        "height": 62 + row_names.ROW_PX * len(shown),
         "xaxis": {
             "range": [low, high],
             "showgrid": True,
@@ -122,39 +122,32 @@ def _levels(levels: Sequence[Row]) -> None:
             "tickvals": [math.log2(one) for one in ticks],
             "ticktext": [f"×{one:g}" if one >= 1 else f"×1/{round(1 / one)}" for one in ticks],
         },
-        "yaxis": _rows(names),
+        **row_names.rows(names),
         "shapes": [{**none, "line": {"color": palette.colours()["grey"], "width": 1.5}}],
         "showlegend": False,
     }
-    picture.draw(title, _ratios(shown, names, spans), layout, key="cluster-levels")
+    picture.draw(title, _ratios(shown, spans), layout, key="cluster-levels")
     st.caption("Share of its sessions over the share of all others, with 95% intervals. Orange: surely commoner.")
 
 
-def _ratios(
-    shown: Sequence[Row], names: Sequence[str], spans: Sequence[tuple[float, float, float]]
-) -> list[dict[str, Any]]:
+def _ratios(shown: Sequence[Row], spans: Sequence[tuple[float, float, float]]) -> list[dict[str, Any]]:
     shade = palette.colours()
     colours = [shade["orange"] if low > 0 else shade["blue"] if high < 0 else shade["grey"] for _, low, high in spans]
     line = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
     drawn: list[dict[str, Any]] = [
-        {**line, "x": [low, high], "y": [name, name], "line": {"color": colour, "width": 3}}
-        for (_, low, high), name, colour in zip(spans, names, colours, strict=True)
+        {**line, "x": [low, high], "y": [at, at], "line": {"color": colour, "width": 3}}
+        for at, ((_, low, high), colour) in enumerate(zip(spans, colours, strict=True))
     ]
     dots = {
         "type": "scatter",
         "mode": "markers",
         "x": [one[0] for one in spans],
-        "y": list(names),
+        "y": list(range(len(spans))),
         "marker": {"size": 10, "color": colours, "opacity": 1, "line": {"width": 0}},
         "text": [_of_level(one) for one in shown],
         "hovertemplate": "%{text}<extra></extra>",
     }
     return [*drawn, dots]
-
-
-def _rows(names: Sequence[str]) -> dict[str, Any]:
-    order = list(reversed(names))
-    return {"type": "category", "categoryorder": "array", "categoryarray": order, "showgrid": False, "ticksuffix": " "}
 
 
 def _sureness(one: Row) -> float:
@@ -192,38 +185,39 @@ def _wrong(wrong: Sequence[Row]) -> None:
         return
     shown = wrong[:_DRAWN]
     shade = palette.colours()
-    names = [_unique(chart_text(f"{one['name']} ({one['kind']})", 30), at) for at, one in enumerate(shown)]
-    text = [f"{_shares(one)} ({human.plural(int(one['n']), 'session')})" for one in shown]
+    names = [chart_text(f"{one['name']} ({one['kind']})", 44) for one in shown]
+    text = [
+        f"{name}<br>{_shares(one)} ({human.plural(int(one['n']), 'session')})"
+        for name, one in zip(names, shown, strict=True)
+    ]
     bars = {
         "type": "bar",
         "orientation": "h",
         "name": "this cluster",
         "x": [100 * float(one["share"]) for one in shown],
-        "y": names,
+        "y": list(range(len(shown))),
+        "width": 0.26,
         "marker": {"color": shade["red"], "line": {"width": 0}, "cornerradius": 3},
         "customdata": text,
-        "hovertemplate": "%{y}<br>%{customdata}<extra></extra>",
+        "hovertemplate": "%{customdata}<extra></extra>",
     }
     rest = {
         "type": "scatter",
         "mode": "markers",
         "name": "the rest",
         "x": [None if one.get("share_rest") is None else 100 * float(one["share_rest"]) for one in shown],
-        "y": names,
+        "y": list(range(len(shown))),
         "marker": {"symbol": "line-ns", "size": 18, "line": {"width": 3, "color": shade["grey"]}},
         "hoverinfo": "skip",
     }
     layout: dict[str, Any] = {
-        "height": 96 + _ROW_PX * len(shown),
+        "height": 88 + row_names.ROW_PX * len(shown),
+        "legend": {"orientation": "h", "y": 1, "x": 0, "xanchor": "left", "yanchor": "bottom", "title": {"text": ""}},
+        "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
         "bargap": 0.4,
         "xaxis": {"rangemode": "tozero", "ticksuffix": "%", "nticks": 5, "showgrid": True, "tickangle": 0},
-        "yaxis": _rows(names),
+        **row_names.rows(names),
         "showlegend": True,
     }
     picture.draw(title, [bars, rest], layout, key="cluster-wrong")
     st.caption("The share of its sessions in which each failed.")
-
-
-def _unique(name: str, at: int) -> str:
-    """Names that differ once they are cut: plotly puts equal ones into one row."""
-    return (name or "(empty)") + "\u200b" * at

@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import human, links
 from dashboard.api import Row
 from dashboard.parts import cluster_words as words
-from dashboard.parts import forest, frame, palette, picture, verdict
+from dashboard.parts import forest, frame, palette, picture, row_names, verdict
 from dashboard.text import chart_text, inert, label
 
 _MOST_CHANGES: Final = 6
@@ -98,20 +98,22 @@ def ratios(found: Sequence[Row]) -> None:
     if len(drawable) < 2:
         return
     shade = palette.colours()
-    names = [_name(one, at) for at, one in enumerate(drawable)]
+    names = [chart_text(one["cluster"]["title"], 44) for one in drawable]
     colours = [shade["blue" if one["kind"] == "new" else "orange"] for one in drawable]
-    spans = [tuple(_place(one.get(name), far) for name, far in (("rate_ratio", 1.0), ("low", 0.5), ("high", _FAR)))
+    known = [words.known(one.get(name)) for one in drawable for name in ("rate_ratio", "high")]
+    top = 1.6 * max(3.0, *(one for one in known if one is not None))
+    spans = [tuple(_place(one.get(name), far) for name, far in (("rate_ratio", 1.0), ("low", 0.5), ("high", top)))
              for one in drawable]  # fmt: skip
     lines: list[dict[str, Any]] = [
-        {"type": "scatter", "mode": "lines", "x": [low, high], "y": [name, name], "hoverinfo": "skip",
+        {"type": "scatter", "mode": "lines", "x": [low, high], "y": [at, at], "hoverinfo": "skip",
          "line": {"color": colour, "width": 3}}
-        for (_, low, high), name, colour in zip(spans, names, colours, strict=True)
+        for at, ((_, low, high), colour) in enumerate(zip(spans, colours, strict=True))
     ]  # fmt: skip
     dots = {
         "type": "scatter",
         "mode": "markers",
         "x": [one[0] for one in spans],
-        "y": names,
+        "y": list(range(len(spans))),
         "marker": {"size": 10, "color": colours, "opacity": 1, "line": {"width": 0}},
         "text": [f"{chart_text(one['cluster']['title'], 80)}<br>{words.ratio(one)}, {words.q_value(one['q_value'])}"
                  for one in drawable],
@@ -124,7 +126,7 @@ def _layout(names: Sequence[str], spans: Sequence[tuple[float, ...]]) -> dict[st
     low, high = min(0.5, *(min(one) for one in spans)), max(3.0, *(max(one) for one in spans))
     ticks = [one for one in _TICKS if low <= one <= high]
     return {
-        "height": 66 + 32 * len(names),
+        "height": 62 + row_names.ROW_PX * len(names),
         "xaxis": {
             "type": "log",
             "range": [math.log10(low) - 0.03, math.log10(high) + 0.05],
@@ -134,17 +136,11 @@ def _layout(names: Sequence[str], spans: Sequence[tuple[float, ...]]) -> dict[st
             "tickangle": 0,
             "showgrid": True,
         },
-        "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": list(reversed(names)),
-                  "showgrid": False, "ticksuffix": " "},
+        **row_names.rows(names),
         "shapes": [{"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "layer": "below",
                     "line": {"color": palette.colours()["grey"], "width": 1.5}}],
         "showlegend": False,
     }  # fmt: skip
-
-
-def _name(one: Row, at: int) -> str:
-    """Names that differ once they are cut: plotly puts equal ones into one row."""
-    return (chart_text(one["cluster"]["title"], 30) or "(empty)") + "\u200b" * at
 
 
 def _place(value: object, unknown: float) -> float:

@@ -123,7 +123,6 @@ def _numbers(cluster: Row) -> None:
     more = words.beyond(cluster)
     cells = [
         ("Sessions", human.count(cluster["n_sessions"])),
-        ("Of the app", words.percent(cluster.get("share"))),
         ("Users", human.count(cluster.get("n_users"))),
         ("Fail", words.percent(cluster.get("failure_rate"))),
         ("The rest fail", words.percent(cluster.get("rest_rate"))),
@@ -140,9 +139,8 @@ def _known(cluster: Row) -> str:
     n, n_known = int(cluster["n_sessions"]), int(cluster["n_known"])
     low, high = words.known(cluster.get("failure_low")), words.known(cluster.get("failure_high"))
     between = "" if low is None or high is None else f", 95% interval {words.percent(low)} to {words.percent(high)}"
-    return (
-        f"{int(cluster['n_failed']):,} failed of the {n_known:,} of {n:,} of which it is known how they ended{between}."
-    )
+    known = f"{int(cluster['n_failed']):,} failed of the {n_known:,} of {n:,} of which it is known how they ended"
+    return f"{words.percent(cluster.get('share'))} of the app's sessions · {known}{between}."
 
 
 def _emerging(cluster: Row) -> None:

@@ -133,26 +133,39 @@ def _numbers(told: Row) -> None:
         ],
         "clusters",
     )
-    if told.get("run"):
-        cluster_run.facts(told["run"])
 
 
 def _clusters(app: str, told: Row) -> None:
     every: Sequence[Row] = told["items"]
     rows = _filtered(every)
+    st.fragment(_drawn)(app, every, rows)
+    if rows:
+        _list(rows)
+    _run(told)
+
+
+@states.refreshed
+def _drawn(app: str, every: Sequence[Row], rows: Sequence[Row]) -> None:
+    """The map beside the cards, and below both what its lasso holds."""
     left, right = st.columns([3, 2], gap="medium")
     with left, st.container(key="assay-chart-clusters-map"):
-        st.fragment(_mapped)(app, every)
+        found, places = _mapped(app, every)
     with right, st.container(key="assay-cards-clusters"):
         if rows:
             cluster_cards.show(rows[:_CARDS], "clusters-cards", tall=True)
         else:
             st.text("No cluster is in one of these states.")
-    if rows:
-        _list(rows)
+    if places:
+        cluster_sessions.held(found, places, every, app, _MAP)
+
+
+def _run(told: Row) -> None:
+    """What the newest run was made of, and what it has to say."""
     for said in list(told.get("says") or [])[:4]:
-        st.caption(":material/info:", width="content")
         st.text(inert(said, 400))
+    if told.get("run"):
+        with st.expander("The newest run", icon=":material/memory:", key="clusters-run-facts"):
+            cluster_run.facts(told["run"])
 
 
 def _filtered(every: Sequence[Row]) -> list[Row]:
@@ -184,20 +197,18 @@ def _filtered(every: Sequence[Row]) -> list[Row]:
     return [one for one in every if (one["state"] in chosen if chosen else one["state"] != _DIED)]
 
 
-@states.guarded
-def _mapped(app: str, every: Sequence[Row]) -> None:
-    """The map, and below it what its lasso holds."""
+def _mapped(app: str, every: Sequence[Row]) -> tuple[Row, list[int]]:
+    """The map, and the places in it that are chosen."""
     found = _map(states.api(), app)
     if not found["points"]["x"]:
         with st.container(border=True):
             st.text("No map yet: it is drawn by the next full run.")
-        return
+        return found, []
     places = cluster_map.show(found, every, _MAP)
-    if int(found["n_shown"]) < int(found["n"]):
-        st.caption(f"{int(found['n_shown']):,} of {int(found['n']):,} sessions are drawn.")
-    st.caption(cluster_map.HONEST)
-    if places:
-        cluster_sessions.held(found, places, every, app, _MAP)
+    n, n_all = int(found["n_shown"]), int(found["n"])
+    drawn = f" {n:,} of {n_all:,} sessions are drawn." if n < n_all else ""
+    st.caption(f"{cluster_map.HONEST}{drawn}")
+    return found, places
 
 
 def _list(rows: Sequence[Row]) -> None:
@@ -234,7 +245,7 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
         "Cluster": each(lambda one: one_line(one["title"], 120)),
         "State": each(lambda one: [verdict.of(words.STATES, one["state"]).title]),
         "Sessions": each(lambda one: one["n_sessions"]),
-        "Failures beyond": each(words.beyond),
+        "Failures beyond": each(_beyond),
         "Fails": each(lambda one: words.known(one.get("failure_rate"))),
         "Interval": each(_interval),
         "The rest": each(lambda one: words.known(one.get("rest_rate"))),
@@ -248,6 +259,11 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
         "Stability": each(lambda one: words.known(one.get("stability"))),
         "Id": each(lambda one: words.shown_id(one["id"])),
     }
+
+
+def _beyond(one: Row) -> int | None:
+    found = words.beyond(one)
+    return None if found is None else round(found)
 
 
 def _interval(one: Row) -> str | None:
@@ -266,7 +282,7 @@ def _columns() -> dict[str, Any]:
             width=100,
         ),
         "Sessions": column.NumberColumn(format="localized", width=80),
-        "Failures beyond": column.NumberColumn(format="%.0f", width=110),
+        "Failures beyond": column.NumberColumn(format="localized", width=110),
         "Fails": share,
         "Interval": column.TextColumn(width=125, alignment="right", help="95% interval of the failure rate"),
         "The rest": column.NumberColumn(format="percent", width=75, help="Failure rate of the app's other sessions"),

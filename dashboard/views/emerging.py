@@ -87,7 +87,7 @@ def _numbers(told: Row, looked: bool) -> None:
             ("New", human.count(sum(one["kind"] == "new" for one in items))),
             ("Growing", human.count(sum(one["kind"] == "growing" for one in items))),
             ("Clusters tested", human.count(told.get("n_tested")) if looked else human.UNKNOWN),
-            ("False ones, at most", human.UNKNOWN if fdr is None else words.percent(fdr)),
+            ("False findings, at most", human.UNKNOWN if fdr is None else words.percent(fdr)),
             ("Spread beyond chance", human.UNKNOWN if spread is None else human.score(spread)),
         ],
         "emerging",

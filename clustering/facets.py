@@ -89,17 +89,34 @@ def facets_and_usual(
     usual: Usual | None = None,
 ) -> tuple[pl.DataFrame, Usual]:
     """As `facets`, with what they were held against: what was given, or was learned from these sessions."""
+    whole, seen = facets_and_facts(store, app, window, session_ids=session_ids, failure=failure, as_of_ns=as_of_ns)
+    held = usual_of(seen.values()) if usual is None else usual
+    return told_beside(whole, seen, held), held
+
+
+def facets_and_facts(
+    store: TenantStore,
+    app: str,
+    window: Window | None,
+    *,
+    session_ids: Sequence[str] | None = None,
+    failure: str | None = None,
+    as_of_ns: int | None = None,
+) -> tuple[pl.DataFrame, dict[str, Facts]]:
+    """The frame of `facets` without outcome and text_hash, and each session's facts, by which these are told."""
     if session_ids is None and window is None:
         raise InvalidInput("a window or the ids of the sessions are needed", field="window")
     parts = _by_window(store, app, window, as_of_ns) if session_ids is None and window else _by_id(session_ids, window)
     seen: dict[str, Facts] = {}
     frames = [_read(store, app, ids, within, failure, as_of_ns, seen) for ids, within in parts]
-    whole = pl.concat([pl.DataFrame(schema=FACET_COLUMNS), *frames]).sort("start_ns", "session_id")
-    held = usual_of(seen.values()) if usual is None else usual
-    outcomes_of = [outcome_of(signs_beside(seen[name], held)) for name in whole["session_id"]]
-    texts = zip(whole["intent"], whole["actions"], outcomes_of, strict=True)
-    hashes = pl.Series([text_hash(one) for one in texts], dtype=pl.Int64)
-    return whole.with_columns(outcome=pl.Series(outcomes_of, dtype=pl.String), text_hash=hashes), held
+    return pl.concat([pl.DataFrame(schema=FACET_COLUMNS), *frames]).sort("start_ns", "session_id"), seen
+
+
+def told_beside(whole: pl.DataFrame, seen: Mapping[str, Facts], usual: Usual) -> pl.DataFrame:
+    """The frame with its outcomes, told beside what is usual, and the hashes of its texts."""
+    told = [outcome_of(signs_beside(seen[name], usual)) for name in whole["session_id"]]
+    hashes = [text_hash(one) for one in zip(whole["intent"], whole["actions"], told, strict=True)]
+    return whole.with_columns(outcome=pl.Series(told, dtype=pl.String), text_hash=pl.Series(hashes, dtype=pl.Int64))
 
 
 def display_text(row: Mapping[str, Any]) -> str:
@@ -287,5 +304,6 @@ def _scored() -> ir.Table:
 
 __all__ = [
     *("FACETS", "FACET_COLUMNS", "FAILS_BELOW"),
-    *("display_text", "facets", "facets_and_usual", "how_it_went", "text_hash", "told_of"),
+    *("display_text", "facets", "facets_and_facts", "facets_and_usual"),
+    *("how_it_went", "text_hash", "told_beside", "told_of"),
 ]

@@ -24,7 +24,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from os import cpu_count
@@ -39,9 +39,10 @@ from clustering.density import cluster
 from clustering.embedders import table
 from clustering.embedders.embedding import embed_facets, weighted
 from clustering.embedders.protocol import Embedder, Place
-from clustering.facets import facets
+from clustering.facets import facets_and_facts, told_beside
 from clustering.naming import name
 from clustering.records import NOISE, Labels, Params, Progress, Vectors
+from clustering.usual import Facts, usual_of
 from core.clock import NS_PER_S
 from core.windows import Window
 from evaluators.statistics.rates import wilson
@@ -94,13 +95,29 @@ class Remembering:
         return np.stack([self._known[text] for text in texts])
 
 
-def world(named: str, chosen: Sessions, made: Sequence[Made], embedder: str, known: dict[str, Vectors]) -> World:
-    """One world, from its lake to its clusters."""
-    began = time.process_time()
+@dataclass(frozen=True, kw_only=True)
+class Everything:
+    """All sessions as the product reads them: facets but for outcomes, and the facts by which these are told."""
+
+    frame: pl.DataFrame
+    facts: Mapping[str, Facts]
+
+
+def read(chosen: Sessions) -> Everything:
+    """Every session, from a lake."""
     with tempfile.TemporaryDirectory() as folder:
-        store = stored(Path(folder), chosen, made)
-        frame = facets(store, APP, WEEK)
-        prepared = table.prepared(embedder, Place(folder=Path(folder) / "fits", app=APP), frame, quiet)
+        frame, facts = facets_and_facts(stored(Path(folder), chosen, chosen.made), APP, WEEK)
+    return Everything(frame=frame, facts=facts)
+
+
+def world(named: str, whole: Everything, made: Sequence[Made], embedder: str, known: dict[str, Vectors]) -> World:
+    """One world, from its sessions' facets, told beside what is usual in it, to its clusters."""
+    began = time.process_time()
+    ids = [one.session_id for one in made]
+    usual = usual_of([whole.facts[one] for one in ids])
+    frame = told_beside(whole.frame.filter(pl.col("session_id").is_in(ids)), whole.facts, usual)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = table.prepared(embedder, Place(folder=Path(folder), app=APP), frame, quiet)
     params = Params()
     of = Remembering(prepared, known) if embedder != "tfidf" else prepared
     vectors = weighted(embed_facets(of, frame, quiet), params.weights)
@@ -108,7 +125,7 @@ def world(named: str, chosen: Sessions, made: Sequence[Made], embedder: str, kno
     rng = np.random.default_rng(params.seed)
     names = name(frame, vectors, found.given, found.confidence, rng=rng, progress=quiet)
     titles = {one.label: one.title for one in names.clusters}
-    faults = dict(frame.select("session_id").join(_known(made), on="session_id").iter_rows())
+    faults = {one.session_id: one.fault for one in made}
     planted = np.array([faults[session] for session in frame["session_id"]])
     return World(
         name=named,
@@ -119,10 +136,6 @@ def world(named: str, chosen: Sessions, made: Sequence[Made], embedder: str, kno
         seconds=round(time.process_time() - began, 1),
         found=tuple(found_of(fault, found.given, planted, titles) for fault in sorted(set(faults.values()) - {""})),
     )
-
-
-def _known(made: Sequence[Made]) -> pl.DataFrame:
-    return pl.DataFrame([(one.session_id, one.fault) for one in made], ["session_id", "fault"], orient="row")
 
 
 def found_of(fault: str, labels: Labels, planted: np.ndarray[Any, Any], titles: dict[int, str]) -> Found:
@@ -159,14 +172,14 @@ def n_false(labels: Labels, planted: np.ndarray[Any, Any], failed: Sequence[bool
     return n
 
 
-def measured(chosen: Sessions, faults: Sequence[str], embedder: str) -> list[World]:
+def measured(chosen: Sessions, whole: Everything, faults: Sequence[str], embedder: str) -> list[World]:
     """Every world with one embedder, told as they come."""
     known: dict[str, Vectors] = {}
     sound = chosen.of("")
     worlds = [(NOTHING, sound), *((fault, (*sound, *chosen.of(fault))) for fault in faults), (TOGETHER, chosen.made)]
     told = []
     for named, made in worlds:
-        told.append(world(named, chosen, made, embedder, known))
+        told.append(world(named, whole, made, embedder, known))
         print(text_of(told[-1]), flush=True)
     return told
 
@@ -211,6 +224,7 @@ def main() -> int:
     parser.add_argument("--dry", action="store_true", help="print only")
     asked = parser.parse_args()
     chosen = sessions(asked.kept, asked.sound, asked.planted, planted_faults())
+    whole = read(chosen)
     faults = [one for one in asked.faults.split(",") if one] or planted_faults()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, check=False)
     result: dict[str, Any] = {
@@ -222,7 +236,7 @@ def main() -> int:
         "params": Params().as_json(),
     }
     for embedder in asked.embedder.split(","):
-        worlds = measured(chosen, faults, embedder)
+        worlds = measured(chosen, whole, faults, embedder)
         result[embedder] = {"summary": summary(worlds), "worlds": [asdict(one) for one in worlds]}
         print(embedder, json.dumps(result[embedder]["summary"], indent=1), flush=True)
     if not asked.dry:

@@ -79,6 +79,6 @@ def _rims(living: Sequence[Known], found: Sequence[Found], look: Look, params: M
     for column, one in enumerate(found):
         places = [row for row in range(len(living)) if near[row, column] >= params.tau]
         if places:
-            best = max(places, key=lambda row, at=column: float(near[row, at]))
+            best = places[int(near[places, column].argmax())]
             rims[one.label] = living[best].cluster_id
     return rims

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from core.errors import InvalidInput
 ROWS: Final = 8_192  # vectors compared with all centroids at once: 8192 x 1000 distances are 33 MB
 
 
-class Assigned(NamedTuple):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Assigned:
     """`index` (n,) of the cluster, NOISE where none is near enough; `confidence` (n,) in [0, 1], 0 where none is."""
 
     index: Labels
@@ -90,7 +92,7 @@ def assign(vectors: Vectors, centroids: Vectors, radii: NDArray[np.float32]) -> 
     for start in range(0, len(vectors) if len(centroids) else 0, ROWS):
         here = slice(start, start + ROWS)
         index[here], confidence[here] = _deepest(vectors[here], centroids, radii)
-    return Assigned(index, confidence)
+    return Assigned(index=index, confidence=confidence)
 
 
 def waiting(vectors: Vectors, index: Labels) -> NDArray[np.bool_]:

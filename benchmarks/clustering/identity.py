@@ -173,7 +173,8 @@ def by_radius(one: Week, vectors: Vectors, truth: Labels) -> Told:
     """The other half assigned to the clusters of the first: to one of their intent, to another, to none."""
     centroids = np.stack([each.centroid for each in one.found])
     radii = np.array([each.radius for each in one.found], np.float32)
-    index, confidence = assign(vectors, centroids, radii)
+    given = assign(vectors, centroids, radii)
+    index, confidence = given.index, given.confidence
     groups = np.array([one.group[each.label] for each in one.found] + [-1])[index]
     right, none = groups == truth, index < 0
     return {

@@ -145,7 +145,7 @@ def arrive(kept: Registry, vectors: Vectors, truth: Labels) -> None:
     began = time.perf_counter()
     centroids = np.stack([one.centroid for one in kept.standings])
     radii = np.array([one.radius for one in kept.standings], np.float32)
-    index, _ = assign(vectors, centroids, radii)
+    index = assign(vectors, centroids, radii).index
     waits = waiting(vectors, index)
     kept.assign_s += time.perf_counter() - began
     groups = np.array([kept.groups[one.cluster_id] for one in kept.standings] + [NOISE - 1], np.int32)[index]

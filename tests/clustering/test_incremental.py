@@ -75,7 +75,8 @@ def test_the_deepest_wins_and_outside_of_all_is_nobodys() -> None:
     centroids = np.stack([axis(0), place(1.0, 1.0)])
     radii = np.array([0.01, 0.4], np.float32)  # a tight cluster beside a wide one, .29 apart
     vectors = np.stack([place(1.0, 0.05), place(1.0, 0.3), place(0.0, 0.0, 1.0)])  # .001, .042 and 1 from the tight
-    index, confidence = assign(vectors, centroids, radii)
+    given_to = assign(vectors, centroids, radii)
+    index, confidence = given_to.index, given_to.confidence
     assert index.tolist() == [0, 1, NOISE]  # the second is nearer to the tight, but outside of it
     assert confidence[0] > confidence[1] > confidence[2] == 0.0
     # depth 1 - .00125 / .01, margin 1 - .00125 / .2585
@@ -86,23 +87,26 @@ def test_a_session_said_again_is_in_the_cluster_of_its_likes() -> None:
     same = place(0.3, 0.2, 0.7)
     vectors = np.stack([same] * 1_000)
     middle = centroid(vectors)
-    index, confidence = assign(vectors[:3] * 5, middle[None], np.array([radius(vectors)], np.float32))
+    given_to = assign(vectors[:3] * 5, middle[None], np.array([radius(vectors)], np.float32))
+    index, confidence = given_to.index, given_to.confidence
     assert index.tolist() == [0, 0, 0]  # of any length
     assert (confidence > 0.9).all()
 
 
 def test_who_says_nothing_is_assigned_nowhere_and_does_not_wait() -> None:
     vectors = np.stack([np.zeros(8, np.float32), axis(5), axis(0)])
-    index, confidence = assign(vectors, axis(0)[None], np.array([1.5], np.float32))
+    given_to = assign(vectors, axis(0)[None], np.array([1.5], np.float32))
+    index, confidence = given_to.index, given_to.confidence
     assert index.tolist() == [NOISE, 0, 0]
     assert confidence[0] == 0.0
-    index, _ = assign(vectors, axis(0)[None], np.array([0.5], np.float32))
+    index = assign(vectors, axis(0)[None], np.array([0.5], np.float32)).index
     assert waiting(vectors, index).tolist() == [False, True, False]
 
 
 def test_without_clusters_everybody_waits() -> None:
     vectors = ball(axis(0), 5, 0.1)
-    index, confidence = assign(vectors, np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
+    given_to = assign(vectors, np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
+    index, confidence = given_to.index, given_to.confidence
     assert (index.tolist(), confidence.tolist()) == ([NOISE] * 5, [0.0] * 5)
     assert waiting(vectors, index).all()
     assert assign(vectors[:0], axis(0)[None], np.ones(1, np.float32)).index.tolist() == []
@@ -116,7 +120,8 @@ def test_vectors_of_another_embedder_are_refused() -> None:
 def test_many_at_once_are_answered_as_one_by_one() -> None:
     vectors = np.vstack([ball(axis(number), 3_000, 0.2, number) for number in range(4)])
     centroids, radii = np.stack([axis(number) for number in range(4)]), np.full(4, 0.3, np.float32)
-    index, confidence = assign(vectors, centroids, radii)
+    given_to = assign(vectors, centroids, radii)
+    index, confidence = given_to.index, given_to.confidence
     for row in (0, 2_999, 8_191, 8_192, 11_999):
         alone = assign(vectors[row : row + 1], centroids, radii)
         assert (alone.index[0], alone.confidence[0]) == (index[row], pytest.approx(confidence[row], abs=1e-5))

@@ -1,43 +1,42 @@
 """The parameters' defaults, chosen by measurement on every second intent of banking77 and clinc150.
 
-python -m benchmarks.clustering.defaults [--seeds 1]
+python -m benchmarks.clustering.defaults
 
-One after another around the defaults: neighbours, dimensions, smallest cluster, core points, as `noise_counted` and
-`noise_reassigned` (see public.py). The other intents are left alone: public.py tells them apart as "held_out".
+Neighbours and dimensions of the reduction, smallest cluster and core points of the density, each with each; scores with
+noise counted as one more cluster, and (`given_`) with all noise given to its neighbours. The other intents are left
+alone: public.py tells them apart as "held_out".
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from benchmarks.clustering import corpora, scoring
-from benchmarks.clustering.public import ours
+from benchmarks.clustering.public import ALL, silent
 from benchmarks.clustering.scoring import Told
 from benchmarks.evaluators.throughput import ROOT, commit, machine
-from clustering.records import Method, Params
+from clustering.density import by_size, dense
+from clustering.neighbours import nearest
+from clustering.reassignment import reassigned
+from clustering.records import Params, Vectors
+from clustering.reduction import reduce
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "clustering_defaults.json"
-GRID: Final[dict[str, tuple[Any, ...]]] = {
-    "n_neighbors": (8, 10, 15, 20, 30),
-    "n_components": (3, 5, 10),
-    "min_cluster_size": (5, 8, 10, 15, 20, 30),
-    "min_samples": (1, 2, 3, 5, 10),
-    "method": (Method.UMAP_HDBSCAN, Method.EVOC),
-}
+NEIGHBOURS: Final = (10, 15, 30)
+COMPONENTS: Final = (5, 10)
+PER_ROOT: Final = (0.1, 0.15, 0.2, 0.3)  # smallest cluster by the root of the rows
+CORE: Final = (0.2, 0.5, 1.0)  # core points' neighbours as a share of it
 
 
 def main() -> None:
     """Measures and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--embedders", default=",".join(corpora.EMBEDDERS))
     args = parser.parse_args()
     rows = []
@@ -46,15 +45,10 @@ def main() -> None:
         some = corpus.only(chosen_on, corpus.name)
         for embedder in args.embedders.split(","):
             vectors, _ = corpora.vectors_of(some, embedder)
-            for name, value, params in settings():
-                rows.append(
-                    {"corpus": corpus.name, "embedder": embedder, name: str(value)}
-                    | measured(some, vectors, params, args.seeds)
-                )
-                print(json.dumps(rows[-1]), flush=True)
+            rows += [one | {"corpus": corpus.name, "embedder": embedder} for one in tried(some, vectors)]
     result: Told = {
-        "what": "parameters one after another around the defaults, on every second intent",
-        "command": f"python -m benchmarks.clustering.defaults --seeds {args.seeds}",
+        "what": "parameters of reduction and density, on every second intent",
+        "command": "python -m benchmarks.clustering.defaults",
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
@@ -63,27 +57,24 @@ def main() -> None:
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def settings() -> Iterator[tuple[str, Any, Params]]:
-    """The defaults, then each value of each parameter with the others as they are."""
-    yield "defaults", "", Params()
-    for name, values in GRID.items():
-        for value in values:
-            yield name, value, replace(Params(), **{name: value})
-
-
-def measured(corpus: corpora.Corpus, vectors: Any, params: Params, seeds: int) -> Told:
-    """Means over seeds."""
-    began = time.perf_counter()
-    plain, given = [], []
-    for seed in range(seeds):
-        labels, whole = ours(vectors, replace(params, seed=seed))
-        plain.append(scoring.scores(corpus.truth, labels))
-        given.append(scoring.scores(corpus.truth, labels if whole is None else whole))
-    told = {f"{name}": scoring.four(float(np.mean([one[name] for one in plain]))) for name in plain[0]}
-    told |= {
-        f"given_{name}": scoring.four(float(np.mean([one[name] for one in given]))) for name in ("nmi", "ari", "acc")
-    }
-    return told | {"s": round((time.perf_counter() - began) / seeds, 1)}
+def tried(corpus: corpora.Corpus, vectors: Vectors) -> Iterator[Told]:
+    """Every setting; a reduction is made once for all densities over it."""
+    near = nearest(vectors, 15)
+    for neighbours in NEIGHBOURS:
+        for components in COMPONENTS:
+            params = Params(n_neighbors=neighbours, n_components=components)
+            places = reduce(vectors, params, components, silent)
+            for per_root in PER_ROOT:
+                for core in CORE:
+                    size = max(5, round(per_root * np.sqrt(len(vectors))))
+                    labels = by_size(dense(places, size, max(1, round(core * size))).labels)
+                    whole, _ = reassigned(labels, near, ALL)
+                    told = {"n_neighbors": neighbours, "n_components": components, "per_root": per_root, "core": core}
+                    told |= {"min_cluster_size": size} | scoring.scores(corpus.truth, labels)
+                    given = scoring.scores(corpus.truth, whole)
+                    told |= {f"given_{name}": given[name] for name in ("nmi", "ari", "acc")}
+                    print(json.dumps({"corpus": corpus.name} | told), flush=True)
+                    yield told
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from benchmarks.clustering import corpora
 from benchmarks.clustering.corpora import Corpus
 from benchmarks.evaluators.throughput import ROOT, commit, machine
 from clustering.embedders import minilm, tfidf
-from clustering.records import Vectors
+from clustering.records import Labels, Vectors
 from clustering.terms import (
     Vocabulary,
     class_counts,
@@ -108,7 +108,8 @@ def of_terms(corpus: Corpus) -> dict[str, Told]:
         "log_odds_siblings": [_ranked(_z(counts, label, near[label]), found.terms) for label in k],
         "run": [run(label) for label in k],
     }
-    return {way: scored(terms, names, corpus) for way, terms in ways.items()}
+    said, truth = [f" {' '.join(words(text))} " for text in corpus.texts], corpus.truth
+    return {way: scored(terms, names, said, truth) for way, terms in ways.items()}
 
 
 def published(corpus: Corpus) -> Terms:
@@ -122,12 +123,12 @@ def published(corpus: Corpus) -> Terms:
     return [_ranked(row, known) for row in weights]
 
 
-def scored(terms: Terms, names: Sequence[str], corpus: Corpus) -> Told:
-    """A way's figures over the intents."""
+def scored(terms: Terms, names: Sequence[str], said: Sequence[str], truth: Labels) -> Told:
+    """A way's figures over the intents. `said` are the texts' words."""
     best = {str(n): _hit(terms, names, n, same) for n in BEST for same in (_equal,)}
     stems = {str(n): _hit(terms, names, n, same) for n in BEST for same in (_of_one_stem,)}
     alike = [likeness(a, b) for row in terms for at, a in enumerate(row[:5]) for b in row[:at]]
-    found = [finds(row[:3], corpus, label) for label, row in enumerate(terms)]
+    found = [finds(row[:3], said, truth == label) for label, row in enumerate(terms)]
     return {
         "name_word_in_best": best,
         "name_stem_in_best": stems,
@@ -138,10 +139,9 @@ def scored(terms: Terms, names: Sequence[str], corpus: Corpus) -> Told:
     }
 
 
-def finds(terms: Sequence[str], corpus: Corpus, label: int) -> float:
+def finds(terms: Sequence[str], said: Sequence[str], inside: NDArray[np.bool_]) -> float:
     """The AUC of how many of the terms a text holds."""
-    held = np.array([_held(text, terms) for text in corpus.texts], dtype=np.float64)
-    inside = corpus.truth == label
+    held = np.array([sum(f" {term} " in text for term in terms) for text in said], dtype=np.float64)
     return auc(held[inside], held[~inside]) or 0.0
 
 
@@ -232,11 +232,6 @@ def _equal(one: str, other: str) -> bool:
 def _of_one_stem(one: str, other: str) -> bool:
     n = min(_STEM, len(one), len(other))
     return n > 2 and one[:n] == other[:n]
-
-
-def _held(text: str, terms: Sequence[str]) -> int:
-    said = f" {' '.join(words(text))} "
-    return sum(f" {term} " in said for term in terms)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

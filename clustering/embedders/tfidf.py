@@ -13,9 +13,11 @@ from __future__ import annotations
 import io
 import json
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import xxhash
@@ -171,7 +173,7 @@ def read(content: bytes) -> Fit:
             n_texts=int(said["n_texts"]),
             n_users=int(said["n_users"]),
         )
-    except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise Corrupt(f"the fit of the embedder tfidf cannot be read: {error!r}") from error
     if components.ndim != 2 or components.shape[1] != sum(map(len, terms.values())):
         raise Corrupt("the fit of the embedder tfidf does not hold together")
@@ -228,7 +230,8 @@ def _components(parts: list[Any], seed: int) -> NDArray[np.float16]:
     if dims < 1:
         return np.zeros((0, weights.shape[1]), np.float16)
     svd = TruncatedSVD(n_components=dims, random_state=seed)
-    svd.fit(weights)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of texts that are all the same, in a figure not used here
+        svd.fit(weights)
     return svd.components_.astype(np.float16)  # type: ignore[no-any-return]
 
 

@@ -30,7 +30,7 @@ def arrive(shell: Shell, kind: str, things: tuple[str, ...] = THINGS, *, ago_s: 
     name = kind if kind in KINDS else "odd"
     rows: list[dict[str, Any]] = []
     for number, thing in enumerate(things, first):
-        start = system_clock() - int((ago_s - number) * NS_PER_S)
+        start = system_clock() - int((ago_s - number + first) * NS_PER_S)
         place = ((*KINDS, "odd").index(name) * 1000 + number) * 10 + 10
         at = {"tenant": str(AIRLINE), "app": APP, "session_id": f"{name}-{number}", "user_id": f"{name} user {number}"}
         at |= {"trace_id": place, "start_ns": start, "date": day_of(start), "release": "r1"}

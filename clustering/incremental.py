@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -56,21 +56,24 @@ def shapes(
     *,
     failed: Sequence[bool | None],
     new: Sequence[bool] | None = None,
+    held: Collection[int] = (),
 ) -> list[Found]:
     """The clusters of a run as `lineage.match` reads them, in the order of their labels.
 
-    All have length n; `new`: began since the run before. Raises InvalidInput where lengths differ.
+    All have length n; `new`: began since the run before; `held`: labels held apart. Raises InvalidInput where lengths
+    differ.
     """
     if not len(vectors) == len(labels) == len(sessions) == len(failed) == len(new or sessions):
         raise InvalidInput("vectors, labels, sessions, failed and new are of the same sessions", field="labels")
     order = np.argsort(labels, kind="stable")
     names, starts = np.unique(labels[order], return_index=True)
     groups = np.split(order, starts[1:])
-    return [
+    made = [
         _shape(int(name), vectors[rows], [int(row) for row in rows], sessions, failed, new)
         for name, rows in zip(names, groups, strict=True)
         if name != NOISE
     ]
+    return [replace(one, held=one.label in held) for one in made]
 
 
 def assign(vectors: Vectors, centroids: Vectors, radii: NDArray[np.float32]) -> Assigned:

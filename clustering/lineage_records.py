@@ -33,6 +33,7 @@ class Known:
     `embedder`: the space of its centroid (`space_of`). `members`: its sessions that lie in this run's window, by their
     newest membership. `n` sessions of the `of` sessions in the run that found it last, at `last_run_ns` (that run's
     look). `excess`: by how much its failure rate was above the rest's when it was last called failing; None: it is not.
+    `held`: that run found it inside another, and it was held apart (clustering/holding.py).
     """
 
     cluster_id: str
@@ -47,11 +48,13 @@ class Known:
     last_run_ns: int
     alive: bool = True
     excess: float | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """A cluster of this run. `n_new` of its sessions began since the run before (0 in the first run)."""
+    """A cluster of this run. `n_new` of its sessions began since the run before (0 in the first run). `held`: it was
+    found inside another, and is held apart."""
 
     label: int
     centroid: Centroid
@@ -60,6 +63,7 @@ class Found:
     n: int
     failure: Failure = UNKNOWN
     n_new: int = 0
+    held: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +141,7 @@ class Standing:
     last_run_ns: int
     excess: float | None
     similarity: float | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

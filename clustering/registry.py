@@ -37,6 +37,7 @@ def known(one: ClusterRecord, members: frozenset[str] = frozenset()) -> Known:
         last_run_ns=int(standing["last_run_ns"]),
         alive=bool(standing["alive"]),
         excess=standing["excess"],
+        held=bool(standing.get("held", False)),
     )
 
 
@@ -85,6 +86,7 @@ def _standing(one: Standing) -> dict[str, Any]:
         "last_run_ns": one.last_run_ns,
         "alive": one.alive,
         "excess": None if one.excess is None else float(one.excess),
+        "held": one.held,
     }
 
 

@@ -22,12 +22,13 @@ from clustering.embedders import table
 from clustering.embedders.embedding import weighted
 from clustering.embedders.protocol import Embedder, Place
 from clustering.facets import facets_and_usual
+from clustering.holding import held_apart
 from clustering.incremental import shapes
 from clustering.lineage import match
 from clustering.lineage_records import Failure, Known, Lineage, Look, space_of
 from clustering.model import ModelAccess
 from clustering.params import params_of
-from clustering.records import NOISE, Clustered, Labels, Params, Vectors
+from clustering.records import NOISE, Clustered, Params, Vectors
 from clustering.reduction import map_of
 from clustering.registry import event_of, known_of, record_of
 from clustering.retelling import words_used
@@ -78,11 +79,12 @@ class Read:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """What clustering found: labels, their stability (k,), places on the map (n, 2)."""
+    """What clustering found: labels, their stability (k,), places on the map (n, 2), and labels held `apart`."""
 
     clustered: Clustered
     stability: Sequence[float | None]
     places: Vectors
+    apart: frozenset[int] = frozenset()
 
 
 def carry_out(run: ClusterRunRecord, means: Means) -> ClusterRunRecord:
@@ -108,7 +110,9 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
     read = read_sessions(run, params, means, stages)
     placed = _placed(read, params, stages)
     registry = means.control.clusters(run.tenant, run.app)
-    lineage = _lineage(run, read, placed.clustered.given, registry, means, stages)
+    before = known_of(registry, newest_memberships(means.store, run.app, run.window)) if registry else []
+    placed = _held(placed, read, before)
+    lineage = _lineage(run, read, placed, before, means, stages)
     known = {one.cluster_id: one for one in registry}
     names = naming.name(
         read.frame,
@@ -195,16 +199,24 @@ def _placed(read: Read, params: Params, stages: Stages) -> Placed:
     return Placed(clustered=found, stability=kept, places=map_of(read.vectors, params.seed, stages))
 
 
+def _held(placed: Placed, read: Read, known: Sequence[Known]) -> Placed:
+    """With known clusters that were found inside another held apart; how stable those are nobody asked."""
+    names = read.frame["session_id"].to_list()
+    done = held_apart(read.vectors, placed.clustered.given, names, known, space=read.space)
+    sure = [*placed.stability, *[None] * len(done.apart)]
+    return replace(placed, clustered=replace(placed.clustered, given=done.labels), stability=sure, apart=done.apart)
+
+
 def _lineage(
-    run: ClusterRunRecord, read: Read, labels: Labels, registry: Sequence[ClusterRecord], means: Means, stages: Stages
+    run: ClusterRunRecord, read: Read, placed: Placed, known: Sequence[Known], means: Means, stages: Stages
 ) -> Lineage:
     stages("lineage", 0, 1)
     frame = read.frame
     failed, starts = frame["failed"].to_list(), frame["start_ns"]
     look = look_of(run, read.space, starts, failed, means)
     new = (starts >= look.since_ns).to_list() if look.since_ns else None
-    found = shapes(read.vectors, labels, frame["session_id"].to_list(), failed=failed, new=new)
-    known: list[Known] = known_of(registry, newest_memberships(means.store, run.app, run.window)) if registry else []
+    names, labels = frame["session_id"].to_list(), placed.clustered.given
+    found = shapes(read.vectors, labels, names, failed=failed, new=new, held=placed.apart)
     made = numbered(means.control, run, lambda first: match(known, found, look=look, next_number=first))
     stages("lineage", 1, 1)
     return made

@@ -63,7 +63,7 @@ def became(affair: Affair, row: int) -> Told:
         cluster_id=known.cluster_id, label=found.label, state=state, alive=True, embedder=affair.look.embedder,
         centroid=middle, radius=radius, n=found.n, of=affair.look.n, failure=found.failure,
         last_run_ns=affair.look.at_ns, excess=None if State.FIXED in happened else above,
-        similarity=float(affair.alike[row, column]),
+        similarity=float(affair.alike[row, column]), held=found.held,
     )  # fmt: skip
     events = happened or {State.CONTINUED: ((), _continued(affair, row))}
     return standing, tuple(
@@ -142,7 +142,9 @@ def _happened(affair: Affair, row: int) -> dict[State, tuple[tuple[str, ...], st
 def _continued(affair: Affair, row: int) -> str:
     known, found = affair.known[row], affair.found[affair.matched[row]]
     back = "" if known.alive else f"back after {known.state.value}; "
-    return f"{back}{found.n:,} of {affair.look.n:,} sessions; similarity {affair.alike[row, affair.matched[row]]:.2f}"
+    apart = "; found inside another, apart until the next run says so too" if found.held else ""
+    alike = affair.alike[row, affair.matched[row]]
+    return f"{back}{found.n:,} of {affair.look.n:,} sessions; similarity {alike:.2f}{apart}"
 
 
 def _away(affair: Affair, known: Known) -> State | None:

@@ -6,10 +6,10 @@ resampled: four fifths of a corpus are a week's sessions, of which a fifth leave
 `kept` is the share of a week's clusters whose id the next week has too, `right` the share of those whose most frequent
 intent is the same. nothing_shared: two halves without a common session, matched by centroids alone. other_version: the
 same sessions clustered by vectors of another fit of the embedder, matched by sessions alone. assigned: the second half
-by radius to the clusters of the first, against their most frequent intents. The bars of matching are
-the product's; by_tau repeats the matching of the same clusters at other bars. planted: groups on the sphere, of which
-some are two ends with a bridge of sessions between them in the one week, and without the bridge in the other: forward
-they split, backward they merge.
+by radius to the clusters of the first, against their most frequent intents. The bars of matching are the product's, and
+so is that a merge is believed when two runs say it (without_holding: at once); by_tau repeats the matching of the same
+clusters at other bars. planted: groups on the sphere, of which some are two ends with a bridge of sessions between them
+in the one week, and without the bridge in the other: forward they split, backward they merge.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from benchmarks.clustering import corpora
 from benchmarks.evaluators.throughput import ROOT, commit, machine
 from clustering.density import cluster
 from clustering.embedders import tfidf
+from clustering.holding import held_apart
 from clustering.incremental import assign, shapes
 from clustering.lineage import match
-from clustering.lineage_records import DAY_NS, Found, Known, Lineage, Look, Matching
+from clustering.lineage_records import DAY_NS, Found, Known, Lineage, Look, Matching, Standing
 from clustering.records import Labels, Params, State, Vectors
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "clustering_identity.json"
@@ -49,12 +50,20 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Week:
-    """One run: its sessions (rows of the corpus), the clusters found, the most frequent group of each, the space."""
+    """One run: its sessions (rows of the corpus), their vectors and labels, the clusters, the space; the groups of all
+    rows of the corpus."""
 
     rows: Rows
+    vectors: Vectors
+    labels: Labels
+    truth: Labels
     found: list[Found]
-    group: dict[int, int]
     space: str = "one"
+
+    @property
+    def group(self) -> dict[int, int]:
+        """The most frequent group of each cluster."""
+        return {one.label: most(self.truth, one) for one in self.found}
 
 
 def main() -> None:
@@ -97,6 +106,7 @@ def of_corpus(name: str, embedder: str, n_weeks: int) -> Told:
         other = tfidf.TfidfSvd(tfidf.fitted(texts, silent)).embed(corpus.texts, silent)
         after = replace(week(other, corpus.truth, weeks[0].rows), space="other")
         told["other_version"] = followed([weeks[0], after], Matching())
+    told["resampled_without_holding"] = followed(weeks, Matching(), holding=False)
     told["by_tau"] = {str(tau): followed(weeks, Matching(tau=tau)) for tau in TAUS}
     told["by_tau_nothing_shared"] = {str(tau): followed(halves, Matching(tau=tau)) for tau in TAUS}
     return told
@@ -119,24 +129,47 @@ def resampled(n: int, n_weeks: int) -> list[Rows]:
 def week(vectors: Vectors, truth: Labels, rows: Rows) -> Week:
     """A run over some rows, as the product does it."""
     labels = cluster(vectors[rows], Params(), silent).given
-    found = shapes(vectors[rows], labels, [str(row) for row in rows], failed=[None] * len(rows))
-    return Week(rows=rows, found=found, group={one.label: most(truth, one) for one in found})
+    return with_labels(
+        Week(rows=rows, vectors=vectors[rows], labels=labels, truth=truth, found=[]), labels, frozenset()
+    )
 
 
-def followed(weeks: Sequence[Week], params: Matching) -> Told:
-    """The weeks matched one after the other, each against all clusters known until then."""
+def with_labels(one: Week, labels: Labels, apart: frozenset[int]) -> Week:
+    """The week with these clusters."""
+    names = [str(row) for row in one.rows]
+    found = shapes(one.vectors, labels, names, failed=[None] * len(names), held=apart)
+    return replace(one, labels=labels, found=found)
+
+
+def followed(weeks: Sequence[Week], params: Matching, *, holding: bool = True) -> Told:
+    """What became of the clusters of each week."""
+    return counted(*chain(weeks, params, holding=holding))
+
+
+def chain(weeks: Sequence[Week], params: Matching, *, holding: bool = True) -> tuple[list[Week], list[Lineage]]:
+    """The weeks matched one after the other, each against all clusters known until then, as the product does it.
+    Without `holding` two that are found as one are one at once."""
     registry: list[Known] = []
     lineages: list[Lineage] = []
+    kept: list[Week] = []
     seen: dict[str, str] = {}  # by session its newest cluster
     for number, one in enumerate(weeks):
         registry = [replace(each, members=still(seen, each.cluster_id, one)) for each in registry]
-        lineages.append(matched(registry, weeks, number, lineages[-1].next_number if lineages else 1, params))
+        kept.append(parted(one, registry, params) if holding else one)
+        lineages.append(matched(registry, kept, number, lineages[-1].next_number if lineages else 1, params))
         ids = lineages[-1].given
         for row in one.rows:
             seen.pop(str(row), None)
-        seen |= {session: ids[each.label] for each in one.found for session in each.members}
+        seen |= {session: ids[each.label] for each in kept[-1].found for session in each.members}
         registry = [as_known(standing) for standing in lineages[-1].standings]
-    return counted(weeks, lineages)
+    return kept, lineages
+
+
+def parted(one: Week, known: Sequence[Known], params: Matching) -> Week:
+    """With clusters that were found inside another held apart."""
+    names = [str(row) for row in one.rows]
+    done = held_apart(one.vectors, one.labels, names, known, space=one.space, params=params)
+    return with_labels(one, done.labels, done.apart)
 
 
 def matched(known: list[Known], weeks: Sequence[Week], number: int, next_number: int, params: Matching) -> Lineage:
@@ -190,12 +223,12 @@ def still(seen: dict[str, str], cluster_id: str, one: Week) -> frozenset[str]:
     return frozenset(name for name in map(str, one.rows) if seen.get(name) == cluster_id)
 
 
-def as_known(standing: Any) -> Known:
+def as_known(standing: Standing) -> Known:
     """The registry's record; its members are looked up later."""
     return Known(
         cluster_id=standing.cluster_id, embedder=standing.embedder, centroid=standing.centroid, radius=standing.radius,
         members=frozenset(), state=standing.state, n=standing.n, of=standing.of, failure=standing.failure,
-        last_run_ns=standing.last_run_ns, alive=standing.alive, excess=standing.excess,
+        last_run_ns=standing.last_run_ns, alive=standing.alive, excess=standing.excess, held=standing.held,
     )  # fmt: skip
 
 
@@ -207,46 +240,37 @@ def planted() -> Told:
     one = week(vectors, truth, rows[stays | bridge])
     other = week(vectors, truth, rows[~bridge])
     return {"groups": GROUPS, "pairs": PAIRS} | {
-        "split": reported([one, other], truth, State.SPLIT), "merged": reported([other, one], truth, State.MERGED)
+        "split": reported([one, other], State.SPLIT), "merged": reported([other, one, one], State.MERGED)
     }  # fmt: skip
 
 
-def reported(weeks: Sequence[Week], truth: Labels, kind: State) -> Told:
-    """Of pairs that were one cluster in the one week and two in the other, those reported as `kind`; and others so
-    reported."""
-    first = match([], weeks[0].found, look=Look(at_ns=WEEK_NS, start_ns=0, embedder="one", n=1), next_number=1)
-    members = {first.given[each.label]: each.members for each in weeks[0].found}
-    here = set(map(str, weeks[1].rows))
-    known = [replace(as_known(each), members=members[each.cluster_id] & here) for each in first.standings]
-    second = matched(known, weeks, 1, first.next_number, Matching())
-    ends = {each.label: most(truth, each) for each in weeks[1].found}
-    apart, joined = (weeks[1], weeks[0]) if kind is State.SPLIT else (weeks[0], weeks[1])
-    planted_pairs = [pair for pair in range(PAIRS) if is_one(joined, truth, pair) and not is_one(apart, truth, pair)]
-    told = {pair_of(truth, event.cluster_id, known, second, weeks[1]) for event in second.events if event.kind is kind}
+def reported(weeks: Sequence[Week], kind: State) -> Told:
+    """Of pairs that were one cluster in the one week and two in the other, those reported as `kind`, in which week; and
+    others so reported."""
+    joined, apart = (weeks[0], weeks[1]) if kind is State.SPLIT else (weeks[1], weeks[0])
+    expected = {pair for pair in range(PAIRS) if is_one(joined, pair) and not is_one(apart, pair)}
+    kept, lineages = chain(weeks, Matching())
+    groups: dict[str, int] = {}
+    for one, lineage in zip(kept, lineages, strict=True):
+        groups = {cluster_id: one.group[label] for label, cluster_id in lineage.given.items()} | groups
+    told = [
+        {groups[event.cluster_id] // 2 for event in lineage.events if event.kind is kind} for lineage in lineages[1:]
+    ]
+    every = set().union(*told)
     return {
-        "planted_and_found_by_the_density": len(planted_pairs), "reported": len(told & set(planted_pairs)),
-        "others_reported": len(told - set(planted_pairs)), "clusters": [len(each.found) for each in weeks],
-        "kept": len(set(first.given.values()) & set(second.given.values())), "groups_seen": len(set(ends.values())),
+        "found_by_the_density": len(expected), "reported": len(every & expected),
+        "reported_by_week": [len(one & expected) for one in told], "others_reported": len(every - expected),
+        "figures": counted(kept, lineages),
     }  # fmt: skip
 
 
-def is_one(one: Week, truth: Labels, pair: int) -> bool:
+def is_one(one: Week, pair: int) -> bool:
     """Whether the two ends of a pair are mostly in the same cluster of a week."""
     homes = []
     for end in (2 * pair, 2 * pair + 1):
-        inside = [sum(truth[int(name)] == end for name in each.members) for each in one.found]
-        homes.append(int(np.argmax(inside)) if inside and max(inside) else -1 - end)
-    return homes[0] == homes[1]
-
-
-def pair_of(truth: Labels, cluster_id: str, known: list[Known], lineage: Lineage, one: Week) -> int:
-    """The planted pair a cluster is of; -1 of a group that stays."""
-    members = next((each.members for each in known if each.cluster_id == cluster_id), frozenset())
-    members = members or next(
-        (each.members for each in one.found if lineage.given[each.label] == cluster_id), frozenset()
-    )
-    group = Counter(int(truth[int(name)]) for name in members).most_common(1)[0][0]
-    return group // 2 if group < 2 * PAIRS else -1
+        labels = one.labels[one.truth[one.rows] == end]
+        homes.append(int(np.bincount(labels + 1).argmax()) - 1)
+    return homes[0] == homes[1] >= 0
 
 
 def bridged() -> tuple[Vectors, Labels, NDArray[np.bool_]]:
@@ -260,7 +284,7 @@ def bridged() -> tuple[Vectors, Labels, NDArray[np.bool_]]:
         at = chance.uniform(0, 1, 160) if paired else np.zeros(80)
         middles = np.outer(1 - at, one) + np.outer(at, (one + other) / np.sqrt(2))
         rows.append(middles + chance.normal(scale=spread, size=middles.shape))
-        truth += [2 * group + int(each > 0.5) if paired else PAIRS + group for each in at]
+        truth += [2 * group + int(each > 0.5) if paired else 2 * (PAIRS + group) for each in at]
         bridge += [paired and 0.3 < each < 0.7 for each in at]
     vectors = np.concatenate(rows)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

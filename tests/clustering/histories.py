@@ -73,7 +73,7 @@ def remembered(lineage: Lineage, given: Sequence[Found]) -> list[Known]:
         Known(
             cluster_id=one.cluster_id, embedder=one.embedder, centroid=one.centroid, radius=one.radius,
             members=members[one.label] if one.label is not None else frozenset(), state=one.state, n=one.n, of=one.of,
-            failure=one.failure, last_run_ns=one.last_run_ns, alive=one.alive, excess=one.excess,
+            failure=one.failure, last_run_ns=one.last_run_ns, alive=one.alive, excess=one.excess, held=one.held,
         )
         for one in lineage.standings
     ]  # fmt: skip

@@ -77,7 +77,8 @@ def main() -> None:
     told = {name: of_corpus(name, args.embedder, args.weeks) for name in args.corpora.split(",")}
     result: Told = {
         "what": "share of clusters that keep their id from week to week; splits and merges reported",
-        "command": f"python -m benchmarks.clustering.identity --embedder {args.embedder} --weeks {args.weeks}",
+        "command": f"python -m benchmarks.clustering.identity --embedder {args.embedder} --weeks {args.weeks} "
+        f"--corpora {args.corpora}",
         "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
@@ -281,7 +282,7 @@ def bridged() -> tuple[Vectors, Labels, NDArray[np.bool_]]:
     for group in range(PAIRS + GROUPS):
         one, other = (made / np.linalg.norm(made) for made in chance.normal(size=(2, dims)))
         paired = group < PAIRS
-        at = chance.uniform(0, 1, 160) if paired else np.zeros(80)
+        at = chance.uniform(0, 1, 120) if paired else np.zeros(50)
         middles = np.outer(1 - at, one) + np.outer(at, (one + other) / np.sqrt(2))
         rows.append(middles + chance.normal(scale=spread, size=middles.shape))
         truth += [2 * group + int(each > 0.5) if paired else 2 * (PAIRS + group) for each in at]

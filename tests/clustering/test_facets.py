@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from clustering.cleaning import cleaned
 from clustering.facet_texts import MOST_CHARS, actions_of, intent_of, outcome_of
-from clustering.facets import FACET_COLUMNS, display_text, facets
+from clustering.facets import FACET_COLUMNS, display_text, facets, how_it_went
 from clustering.signs import signs_of
 from clustering.told import Asked, Called, Spoken, Told
 from clustering.usual import Facts, Usual, signs_beside
@@ -113,24 +113,24 @@ def test_a_session_is_told_by_intent_actions_and_outcome(store: TenantStore) -> 
     one = found["s1"]
     assert one["intent"] == "Refund order # please, it came broken\n#, as I said"
     calls = "get_order 2 times, then refund (percent 40) failed"
-    assert one["actions"].splitlines()[:3] == [
-        f"turn 1: {calls}",
-        f"turn 2: {calls}",
-        "documents: policy-returns",
+    assert one["actions"].splitlines() == [
+        *(f"turn 1: {calls}", f"turn 2: {calls}", "documents: policy-returns", "agents: support"),
+        "Done: 129.50 USD back to [EMAIL].",
     ]
-    assert one["actions"].endswith("Done: 129.50 USD back to [EMAIL].")
     assert one["outcome"].splitlines() == [
         "answered by the model m-1-mini instead of m-1",
         "the model ended by length",
         "the agent told a [EMAIL] that nobody had told",
         "refund failed: timeout of request #",
     ]
+    assert how_it_went(one) == one["outcome"]
+    assert how_it_went({**one, "outcome": ""}) == "Done: 129.50 USD back to [EMAIL]."
     assert (one["n_turns"], one["n_tool_errors"], one["duration_ms"], one["release"]) == (2, 2, 64_000.0, "r1")
     assert one["cost_usd"] == pytest.approx(0.004)
     assert one["first_user_text"] == "Refund order # please, it came broken"
 
 
-def test_the_texts_depend_on_the_session_alone(store: TenantStore) -> None:
+def test_a_session_is_told_the_same_when_it_is_asked_for_by_its_id(store: TenantStore) -> None:
     whole = told(store)
     alone = facets(store, "shop", WINDOW, session_ids=["s1", "s4", "nobody"]).to_dicts()
     assert alone == [whole["s1"]], "the other app's is not the app's"
@@ -272,22 +272,7 @@ def test_a_plain_session_has_no_sign() -> None:
             session(*[Called(turn=0, name="look", arguments={"a": 1})] * 7),
             "look called many times with the same arguments",
         ),
-        (
-            session(Called(turn=0, name="refund", arguments={"amount_usd": "77.25"})),
-            "refund with amount_usd that nobody named",
-        ),
-        (
-            session(
-                Called(turn=0, name="list", result='["LK-10234", "LK-20999"]'),
-                Called(turn=0, name="refund", arguments={"order_id": "LK-20999"}),
-            ),
-            "refund with another order_id than was named",
-        ),
         (session(models=(Asked(turn=0, asked="m-1", answered="n-2"),)), "answered by the model n-2 instead of m-1"),
-        (
-            session(models=(Asked(turn=0, asked="gpt-4o", answered="gpt-4o-mini"),)),
-            "answered by the model gpt-4o-mini instead of gpt-4o",
-        ),
         (session(models=(Asked(turn=0, finish_reasons="content_filter"),)), "the model ended by content_filter"),
         (session(agent="Write to [EMAIL:4d1c4d1c]"), "the agent told a [EMAIL] that nobody had told"),
         (session(retrieved=((),)), "no document was found"),
@@ -301,6 +286,6 @@ def test_what_a_trace_shows_beside_its_words_becomes_a_phrase(told: Told, sign: 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400, True, None, [1], {"a": 1}, "x" * 10_000, ""])
 def test_no_argument_of_a_stranger_breaks_a_facet(value: object) -> None:
-    one = session(Called(turn=0, name="tool", arguments={"a": value, "": value}))
-    assert signs_of(one) == []
-    assert actions_of(one).startswith("turn 1: tool")
+    one = session(Called(turn=0, name="refund", arguments={"a": value, "": value}, result="{}"))
+    assert isinstance(outcome_of(signs_of(one)), str)
+    assert actions_of(one).startswith("turn 1: refund")

@@ -24,8 +24,8 @@ def distinct(vectors: Vectors) -> tuple[Rows, Rows]:
 def capped(group: Rows, most: int) -> Rows:
     """Rows (m,) ascending that keep at most `most` of each group.
 
-    More copies than a row has neighbours would be an island that touches nothing: the neighbours of each would be its
-    own copies. With fewer they stay among those that are alike.
+    Copies lie at one place, as dense as can be: more of them than a smallest cluster would be an island for each
+    wording. With fewer they stay among those that are alike.
     """
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))

@@ -18,6 +18,7 @@ from clustering.records import NOISE, Clustered, Labels, Method, Params, Progres
 from clustering.reduction import Places, reduce
 
 SAME: Final = 0.99  # cosine with their mean from which rows are all the same
+COPIES: Final = 2  # of one row that take part: never enough for a cluster by themselves
 GIANT: Final = 0.6  # share of the rows above which a cluster is split once more
 _EXEMPLARS: Final = 32  # nearest ones looked at for one of another cluster
 _COVERED: Final = 0.5  # share of a giant that its leaves have to hold to replace it
@@ -123,7 +124,7 @@ def _nearer(places: Places, labels: Labels, exemplars: Sequence[NDArray[np.float
 
 def _found(rows: Vectors, group: Rows, size: int, params: Params, progress: Progress) -> tuple[Dense, dict[str, Any]]:
     """Clusters of rows that may have copies, and what was used."""
-    kept = capped(group, max(1, params.n_neighbors // 2))
+    kept = capped(group, COPIES)
     smallest = size if len(kept) == len(rows) else max(2, min(size, sizes.min_cluster_size(len(kept), params)))
     samples = sizes.min_samples(smallest, params)
     method = sizes.method_for(len(kept), params)

@@ -61,7 +61,7 @@ class Params:
     weights: Weights = field(default_factory=Weights)
     method: Method = Method.AUTO
     n_neighbors: int = 15
-    n_components: int = 5
+    n_components: int = 10
     min_cluster_size: int | None = None
     min_samples: int | None = None
     reassign: bool = False

@@ -9,7 +9,7 @@ from clustering.records import Method, Params
 
 SMALLEST: Final = 5  # sessions: fewer are an anecdote
 PER_ROOT: Final = 0.3  # measured: benchmarks/clustering/defaults.py
-CORE: Final = (2, 15)  # the bounds of min_samples
+CORE: Final = (2, 30)  # the bounds of min_samples
 FAST_FROM: Final = 20_000  # rows: above it EVoC; measured in docs/clusters-method.md
 FAST_NEEDS: Final = 1_000  # rows below which EVoC's label propagation has too little to go by
 SEEDED_UP_TO: Final = 20_000  # rows that UMAP places in one thread, the same each time
@@ -23,11 +23,11 @@ def min_cluster_size(n: int, params: Params) -> int:
 
 
 def min_samples(smallest: int, params: Params) -> int:
-    """The neighbours that make a row a core point (HDBSCAN): as asked, else half of the smallest cluster, 2 to 15."""
+    """The neighbours that make a row a core point (HDBSCAN): as asked, else the smallest cluster, at most 30."""
     if params.min_samples is not None:
         return max(1, params.min_samples)
     low, high = CORE
-    return min(high, max(low, smallest // 2))
+    return min(high, max(low, smallest))
 
 
 def method_for(n: int, params: Params) -> Method:

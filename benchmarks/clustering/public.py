@@ -50,11 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bertopic", type=Path, help="folder it was installed to; without it BERTopic is left out")
     parser.add_argument("--embedders", default=",".join(corpora.EMBEDDERS))
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
-    embedders = args.embedders.split(",")
-    sets = [corpora.banking77(), corpora.clinc150()]
     result: Told = {
         "what": "clusters of public texts against known groups, the number of clusters not given",
         "command": f"python -m benchmarks.clustering.public --bertopic FOLDER --runs {args.runs}",
@@ -62,33 +60,44 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "runs": args.runs,
-        "corpora": [one for corpus in sets for name in embedders for one in compared(corpus, name, args)],
-        "out_of_scope": [out_of_scope(name) for name in embedders],
-        "voice_failures": [voice(name) for name in embedders],
     }
-    args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for what, rows in steps(args):
+        result.setdefault(what, []).append(rows)
+        print(json.dumps({what: rows}), flush=True)
+        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def compared(corpus: Corpus, embedder: str, args: argparse.Namespace) -> Iterator[Told]:
-    """All methods on all intents, then ours and the peers on the intents that no default was chosen on."""
-    _, held_out = corpora.halves(corpus)
-    for part, rows in (("all", np.ones(len(corpus.texts), np.bool_)), ("held_out", held_out)):
-        some = corpus.only(rows, corpus.name)
-        vectors, seconds = corpora.vectors_of(some, embedder)
-        told: Told = {
-            "corpus": corpus.name,
-            "part": part,
-            "embedder": embedder,
-            "n": len(some.texts),
-            "groups": len(set(some.groups)),
-            "embed_s": round(seconds, 1),
-        }
-        for name, run in methods(some, vectors, args.bertopic).items():
+def steps(args: argparse.Namespace) -> Iterator[tuple[str, Told]]:
+    """What is measured, in the order of what it tells; each is written when it is there."""
+    sets = [corpora.banking77(), corpora.clinc150()]
+    for embedder in args.embedders.split(","):
+        for corpus in sets:
+            yield "corpora", compared(corpus, "all", embedder, args)
+        yield "out_of_scope", out_of_scope(embedder)
+        yield "voice_failures", voice(embedder)
+        for corpus in sets:
+            yield "held_out", compared(corpus, "held_out", embedder, args)
+        for corpus in sets:
+            yield "stability", stable(corpus, embedder)
+
+
+def compared(corpus: Corpus, part: str, embedder: str, args: argparse.Namespace) -> Told:
+    """All methods on all intents, or ours on the intents that no default was chosen on."""
+    _, others = corpora.halves(corpus)
+    some = corpus if part == "all" else corpus.only(others, corpus.name)
+    vectors, seconds = corpora.vectors_of(some, embedder)
+    told: Told = {
+        "corpus": corpus.name,
+        "part": part,
+        "embedder": embedder,
+        "n": len(some.texts),
+        "groups": len(set(some.groups)),
+        "embed_s": round(seconds, 1),
+    }
+    for name, run in methods(some, vectors, args.bertopic).items():
+        if part == "all" or name == "ours":
             told[name] = repeated(some, run, args.runs)
-            print(json.dumps({"corpus": corpus.name, "part": part, "embedder": embedder, name: told[name]}), flush=True)
-        if part == "all":
-            told["stability"] = stable(vectors)
-        yield told
+    return told
 
 
 def methods(corpus: Corpus, vectors: Vectors, bertopic: Path | None) -> dict[str, Run]:
@@ -159,13 +168,16 @@ def over(runs: Sequence[Told]) -> dict[str, Any]:
     }
 
 
-def stable(vectors: Vectors) -> Told:
+def stable(corpus: Corpus, embedder: str) -> Told:
     """How many of our clusters come back when a fifth of the rows is left out."""
+    vectors, _ = corpora.vectors_of(corpus, embedder)
     began = time.perf_counter()
     params = Params()
     found = cluster(vectors, params, silent)
     each = stability(vectors, found, params, np.random.default_rng(0), silent)
     return {
+        "corpus": corpus.name,
+        "embedder": embedder,
         "clusters": found.n_clusters,
         "stable": int((each >= STABLE).sum()),
         "median": scoring.four(float(np.nanmedian(each))),

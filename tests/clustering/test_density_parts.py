@@ -158,7 +158,7 @@ def test_sizes_follow_the_rows_unless_they_are_given() -> None:
     assert min_cluster_size(1_000_000, Params(min_cluster_size=8)) == 8
     assert min_cluster_size(100, Params(min_cluster_size=1)) == 2  # of one row nothing is dense
     assert min_samples(50, Params(min_samples=3)) == 3
-    assert 1 <= min_samples(5, Params()) <= min_samples(50, Params()) <= 15
+    assert 1 <= min_samples(5, Params()) <= min_samples(50, Params()) <= 30
 
 
 def test_the_method_is_by_rows_and_never_one_that_cannot_do_it() -> None:

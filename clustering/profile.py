@@ -311,7 +311,7 @@ def _design_effect(values: Floats, users: Ints) -> float:
 def _by_user(values: Floats, users: Ints) -> Floats:
     """Sums by user."""
     _, at = np.unique(users, return_inverse=True)
-    return np.bincount(at, weights=values)
+    return np.bincount(at, weights=values).astype(np.float64)
 
 
 def _users(frame: pl.DataFrame) -> Ints:

@@ -58,7 +58,7 @@ def counted(
     """
     names = sorted(set(first_seen_ns) - {one.cluster_id for one in born})
     placed = _placed(daily, end, days, n_periods)
-    exposure = np.bincount(placed["period"], placed["n_known"], n_periods + 1)
+    exposure: Floats = np.bincount(placed["period"], placed["n_known"], n_periods + 1).astype(np.float64)
     failed = _failed(placed, names, n_periods)
     whole = np.tile(exposure, (len(names), 1))
     for row, name in enumerate(names):

@@ -38,7 +38,9 @@ def find(counts: Counts, design: Design, *, share: float = 1.0, before: Mapping[
     known = _fit(counts, tested)
     pairs = [pair_of(counts, known.weights, at) for at in tested.tolist()]
     p = [tails(pair)[0] if promising else 1.0 for pair, promising in zip(pairs, _promising(pairs), strict=True)]
-    passes = [one < 0.5 and _grew(counts, at, pair, design) for at, pair, one in zip(tested, pairs, p, strict=True)]
+    passes = [
+        one < 0.5 and _grew(counts, at, pair, design) for at, pair, one in zip(tested.tolist(), pairs, p, strict=True)
+    ]
     ids = [counts.cluster_ids[at] for at in tested]
     least = dict(earlier)
     for name, one, ok in zip(ids, p, passes, strict=True):

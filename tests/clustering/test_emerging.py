@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -114,7 +115,7 @@ def test_the_likelihood_is_the_dirichlet_multinomial() -> None:
     history = np.array([[12, 30, 8, 25]])
     found = split_likelihood(history, np.ones((1, 4)))[0]
     for at in (20, 60, 80):
-        of = stats.dirichlet_multinomial(np.full(4, 1 / GRID[at]), 75)
+        of = stats.dirichlet_multinomial(np.full(4, 1 / GRID[at]), np.array(75))
         assert found[at] == pytest.approx(of.logpmf(history[0]), abs=1e-6)
 
 
@@ -283,7 +284,7 @@ def test_what_a_week_has_seen_is_kept_and_only_falls() -> None:
 # --- counts -----------------------------------------------------------------------------------------------------------
 
 
-def daily(rows: list[tuple[str | None, str, int, int]]) -> pl.DataFrame:
+def daily(rows: Sequence[tuple[str | None, str, int, int]]) -> pl.DataFrame:
     names = ("cluster_id", "day", "n_failed", "n_known")
     return pl.DataFrame(
         rows, schema=dict(zip(names, (pl.String, pl.String, pl.Int64, pl.Int64), strict=True)), orient="row"

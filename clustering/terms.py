@@ -25,6 +25,7 @@ MOST_TERMS: Final = 8  # of a cluster
 _CANDIDATES: Final = 30  # by weight, among which variety is sought
 _TIMES: Final = 1.5  # the mean share of the other clusters' texts: what carries grammar is no more frequent than that
 _PRIOR: Final = 1.0  # of a cluster of mean size
+_TRADE: Final = 0.75  # of a term's weight against its likeness to others: docs/clusters-names.md
 _SWALLOWED: Final = 0.8  # a word that a pair holds in such a share of its texts is told by the pair
 _USUAL: Final = 0.5  # of the texts: a word in more of them makes no pair, as a function word of an unknown language
 _MOST_READ: Final[Mapping[str, int]] = {"intent": 1_000, "actions": 800, "outcome": 600}  # characters of each facet
@@ -136,7 +137,7 @@ def likeness(left: str, right: str) -> float:
     return max(shared, 2 * len(pieces & others) / (len(pieces) + len(others)))
 
 
-def diverse(terms: Sequence[str], weights: NDArray[np.float64], n: int, trade: float = 0.6) -> list[int]:
+def diverse(terms: Sequence[str], weights: NDArray[np.float64], n: int, trade: float = _TRADE) -> list[int]:
     """Positions of at most `n` terms by maximal marginal relevance, best first: `trade` of a term's share of the
     greatest weight, less 1 - `trade` of its likeness to the nearest chosen one (Carbonell and Goldstein 1998)."""
     left = [int(at) for at in np.argsort(-weights, kind="stable") if weights[at] > 0]

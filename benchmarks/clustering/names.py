@@ -7,7 +7,7 @@ one of the same stem), how alike these terms are to one another, and how well th
 AUC with which the number of them that a text holds tells members from all others, and from their siblings'. Ways:
 class TF-IDF over all words with their counts (as it is published, one word a term), the same over our vocabulary, that
 with MMR, log-odds with a Dirichlet prior against the rest and against the siblings, a run that leaves siblings out, and
-what a run does. The trade of MMR and the siblings were chosen on these texts, so their figures are those of a choice, not of a test.
+what a run does. MMR's trade and the use of siblings were chosen on these texts, so their figures are of a choice.
 
 Titles: how often the bar of AUC .9 takes the intent's own name as a title of a model's, the name of another intent
 (the nearest and a random one), and what an injected order might wish for.

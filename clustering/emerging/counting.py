@@ -60,10 +60,11 @@ def counted(
     placed = _placed(daily, end, days, n_periods)
     exposure: Floats = np.bincount(placed["period"], placed["n_known"], n_periods + 1).astype(np.float64)
     failed = _failed(placed, names, n_periods)
-    whole = np.tile(exposure, (len(names), 1))
-    for row, name in enumerate(names):
-        if name in (found_in or {}):
-            whole[row] *= _told_of((found_in or {})[name], end, days, n_periods)
+    young = found_in or {}
+    told_of = [
+        _told_of(young[name], end, days, n_periods) if name in young else np.ones(n_periods + 1) for name in names
+    ]
+    whole = np.array(told_of).reshape(len(names), n_periods + 1) * exposure
     failed[whole == 0] = 0
     told = Counts(
         cluster_ids=tuple(names),
@@ -71,12 +72,16 @@ def counted(
         exposure_now=whole[:, -1],
         history=failed[:, :-1],
         exposure=whole[:, :-1],
-        n_users=np.array([n_users.get(name, 0) for name in names], dtype=np.int64),
-        first_seen_ns=np.array([first_seen_ns[name] for name in names], dtype=np.int64),
+        n_users=_of(n_users, names),
+        first_seen_ns=_of(first_seen_ns, names),
         born=np.zeros(len(names), dtype=np.bool_),
         length_now=np.ones(len(names)),
     )
     return _joined(told, born)
+
+
+def _of(numbers: Mapping[str, int], names: Sequence[str]) -> Ints:
+    return np.array([numbers.get(name, 0) for name in names], dtype=np.int64)
 
 
 def born_since(

@@ -125,7 +125,8 @@ def prior_of(counts: NDArray[np.float64], weight: float = _PRIOR) -> NDArray[np.
     weighs as much as `weight` of the median cluster; a term that occurs nowhere weighs next to nothing."""
     totals = counts.sum(axis=1, keepdims=True)
     frequencies = (counts / np.maximum(totals, 1.0)).mean(axis=0)
-    return np.maximum(frequencies * weight * float(np.median(totals)), 1e-3)
+    prior: NDArray[np.float64] = np.maximum(frequencies * weight * float(np.median(totals)), 1e-3)
+    return prior
 
 
 def likeness(left: str, right: str) -> float:

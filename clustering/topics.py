@@ -111,7 +111,7 @@ def topics_of(
     for index in range(n_topics):
         terms = tuple(term.text for term in terms_of(all_told, index, (), n=5))
         title = ", ".join(terms[:_TITLE]) or f"topic {index + 1}"
-        clusters = sorted(np.flatnonzero(group == index), key=lambda at: (-sizes[at], at))
+        clusters = sorted(np.flatnonzero(group == index), key=lambda at: (-sizes[int(at)], int(at)))
         found.append(Topic(index=index, title=title, terms=terms, clusters=tuple(int(at) for at in clusters)))
     return tuple(found)
 
@@ -119,6 +119,6 @@ def topics_of(
 def renumbered(group: NDArray[np.int32], sizes: Sequence[int]) -> NDArray[np.int32]:
     """The same topics, the one of the most sessions first."""
     n_topics = int(group.max(initial=NOISE)) + 1
-    total = [sum(sizes[at] for at in np.flatnonzero(group == index)) for index in range(n_topics)]
+    total = [sum(sizes[int(at)] for at in np.flatnonzero(group == index)) for index in range(n_topics)]
     rank = {index: place for place, index in enumerate(sorted(range(n_topics), key=lambda one: (-total[one], one)))}
     return np.array([rank.get(int(index), NOISE) for index in group], dtype=np.int32)

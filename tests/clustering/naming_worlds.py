@@ -42,7 +42,8 @@ def embed(texts: Sequence[str]) -> Vectors:
         for word in words(text):
             found[row, int.from_bytes(blake2b(word.encode(), digest_size=4).digest(), "big") % DIMS] += 1.0
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.divide(found, lengths, out=found, where=lengths > 0)
+    unit: Vectors = np.divide(found, lengths, out=found, where=lengths > 0)
+    return unit
 
 
 def sessions(

@@ -84,7 +84,7 @@ def test_without_a_model_the_terms_are_the_title() -> None:
     subjects = list(SAID)
     for subject, one in zip(subjects, names.clusters, strict=True):
         assert one.title_by is TitleBy.TERMS
-        assert one.refused is one.sentence is one.auc is None
+        assert (one.refused, one.sentence, one.auc) == (None, None, None)
         assert any(word in one.title for word in {"delivery": ("parcel", "delivery")}.get(subject, (subject,)))
     assert names.n_asked == 0
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clustering.records import NOISE
+from clustering.records import NOISE, Vectors
 from clustering.topics import FEWEST, centroids, groups, renumbered, siblings, silhouette, topics_of
 
 
-def planted(each: int = 3, n_groups: int = 3, alone: int = 0) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def planted(each: int = 3, n_groups: int = 3, alone: int = 0) -> Vectors:
     """Centroids (k, 16) near `n_groups` axes, then some on axes of their own."""
     rng = np.random.default_rng(7)
     axes = [group for group in range(n_groups) for _ in range(each)] + [n_groups + n for n in range(alone)]
     made = 0.1 * rng.normal(size=(len(axes), 16)) + np.eye(16)[axes]
-    return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def test_planted_groups_become_topics() -> None:

@@ -60,23 +60,17 @@ def counted(
     placed = _placed(daily, end, days, n_periods)
     exposure: Floats = np.bincount(placed["period"], placed["n_known"], n_periods + 1).astype(np.float64)
     failed = _failed(placed, names, n_periods)
-    young = found_in or {}
-    told_of = [
-        _told_of(young[name], end, days, n_periods) if name in young else np.ones(n_periods + 1) for name in names
-    ]
+    told_of = [_told_of((found_in or {}).get(name), end, days, n_periods) for name in names]
     whole = np.array(told_of).reshape(len(names), n_periods + 1) * exposure
     failed[whole == 0] = 0
     told = Counts(
-        cluster_ids=tuple(names),
-        now=failed[:, -1],
-        exposure_now=whole[:, -1],
-        history=failed[:, :-1],
-        exposure=whole[:, :-1],
+        cluster_ids=tuple(names), now=failed[:, -1], exposure_now=whole[:, -1],
+        history=failed[:, :-1], exposure=whole[:, :-1],
         n_users=_of(n_users, names),
         first_seen_ns=_of(first_seen_ns, names),
         born=np.zeros(len(names), dtype=np.bool_),
         length_now=np.ones(len(names)),
-    )
+    )  # fmt: skip
     return _joined(told, born)
 
 
@@ -120,8 +114,10 @@ def born_since(
     )
 
 
-def _told_of(found_in: tuple[date, date], end: date, days: int, n_periods: int) -> Floats:
+def _told_of(found_in: tuple[date, date] | None, end: date, days: int, n_periods: int) -> Floats:
     """1 for each period, now the last, in which memberships tell of a cluster found in these days, else 0."""
+    if found_in is None:
+        return np.ones(n_periods + 1)
     starts = [end - timedelta(days=days * (n_periods + 1 - period)) for period in range(n_periods + 1)]
     told = [float(start >= found_in[0]) for start in starts]
     told[-1] = float(starts[-1] >= found_in[1])

@@ -67,9 +67,16 @@ def done(shell: Shell, **asked: Any) -> dict[str, Any]:
     runner.start()
     try:
         wait_until(lambda: told(shell, run["id"])["ended_at"] is not None, 300, "the run to end")
+        wait_until(lambda: _looked(shell), 60, "the look for what emerges")
     finally:
         runner.close()
     return told(shell, run["id"])
+
+
+def _looked(shell: Shell) -> bool:
+    """Whether the child has done what it does behind a run."""
+    line = shell.services.control.cluster_app(AIRLINE, APP)
+    return line is None or "looked_at_ns" in line.told
 
 
 def told(shell: Shell, run_id: str) -> dict[str, Any]:

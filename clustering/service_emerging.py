@@ -109,17 +109,20 @@ def _counts(
         n_users=pl.col("user_hash").drop_nulls().n_unique(), first_ns=pl.col("at_ns").min()
     )
     told = {row["cluster_id"]: row for row in by_cluster.iter_rows(named=True)}
-    born = _born(store, line, records, memberships, time)
+    daily = daily_counts(store, line.app, time.whole)
+    earlier = daily.filter((pl.col("day") < day_of(time.now.start_ns)) & (pl.col("n_failed") > 0))
+    before = set(earlier["cluster_id"].drop_nulls())
     return counted(
-        daily_counts(store, line.app, time.whole),
+        daily,
         end=datetime.fromtimestamp(time.end_ns / NS_PER_S, UTC).date(),
         n_users={name: told[name]["n_users"] if name in told else 0 for name in records},
         first_seen_ns={
-            name: told[name]["first_ns"] if name in told else one.first_seen_ns for name, one in records.items()
+            name: told[name]["first_ns"] if name in told and name not in before else one.first_seen_ns
+            for name, one in records.items()
         },
         days=DAYS,
         n_periods=PERIODS,
-        born=born,
+        born=_born(store, line, records, memberships, time),
         found_in={name: _found_in(one) for name, one in records.items() if one.born_at_ns >= time.whole.start_ns},
     )
 

@@ -84,7 +84,7 @@ def print_run(one: Row) -> None:
     out.print(cell(f"sessions that began from {moment(window['start'])} to {moment(window['end'])} (UTC)", 300))
     if one["stages"]:
         rows = [
-            (_TITLES.get(each["name"], each["name"]), _count(each["total"] or None), duration(1000 * each["seconds"]))
+            (_TITLES.get(each["name"], each["name"]), _steps(each), duration(1000 * each["seconds"]))
             for each in one["stages"]
         ]
         print_table(("stage", "steps", "took"), rows, right=("steps",))
@@ -267,6 +267,13 @@ def _print_lineage(one: Row) -> None:
 def _says(told: Row) -> None:
     for line in told["says"]:
         console().print(cell(line, 500))
+
+
+def _steps(stage: Row) -> str:
+    """'148', '20 of 148' while it is under way, a dash where they are not known."""
+    if not stage["total"]:
+        return "-"
+    return f"{stage['total']:,}" if stage["done"] == stage["total"] else f"{stage['done']:,} of {stage['total']:,}"
 
 
 def _what(one: Row) -> str:

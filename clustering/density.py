@@ -21,6 +21,8 @@ SAME: Final = 0.99  # cosine with their mean from which rows are all the same
 COPIES: Final = 2  # of one row that take part: never enough for a cluster by themselves
 GIANT: Final = 0.6  # share of the rows above which a cluster is split once more
 _EXEMPLARS: Final = 32  # nearest ones looked at for one of another cluster
+_LOOKED_AT: Final = 2_000
+_FAR: Final = 0.95
 _COVERED: Final = 0.5  # share of a giant that its leaves have to hold to replace it
 
 Confidence = NDArray[np.float32]
@@ -145,7 +147,11 @@ def _found(rows: Vectors, group: Rows, size: int, params: Params, progress: Prog
     progress("cluster", 1, 1)
     seeded = method is Method.EVOC or len(kept) <= sizes.SEEDED_UP_TO
     whole = found if len(kept) == len(rows) else _to_copies(found, kept, group)
-    return _tidy(whole, group, size), {"method": method.value, "n_kept": len(kept), "deterministic": seeded} | more
+    return _tidy(whole, group, size, _apart(rows, group, size)), {
+        "method": method.value,
+        "n_kept": len(kept),
+        "deterministic": seeded,
+    } | more
 
 
 def _without_giant(places: Places, found: Dense, size: int, samples: int) -> tuple[Dense, dict[str, str]]:
@@ -174,11 +180,27 @@ def _to_copies(found: Dense, kept: Rows, group: Rows) -> Dense:
     return Dense(labels=labels[group], confidence=confidence[group])
 
 
-def _tidy(found: Dense, group: Rows, size: int) -> Dense:
-    """Copies enough are a cluster of their own where they are noise; fewer than `size` rows are none; by size."""
+def _apart(rows: Vectors, group: Rows, size: int) -> NDArray[np.bool_]:
+    """Which rows (n,) have copies enough for a cluster and are farther from any other wording than most wordings are.
+
+    Most: the 95% quantile of the distance to the nearest, over at most `_LOOKED_AT` wordings.
+    """
+    counts = np.bincount(group)
+    many = np.flatnonzero(counts >= size)
+    if not many.size or len(counts) < 2:
+        return np.zeros(len(group), np.bool_)
+    wordings = rows[np.unique(group, return_index=True)[1]]
+    some = np.linspace(0, len(counts) - 1, min(_LOOKED_AT, len(counts))).astype(np.intp)
+    nearest_of = nearest(wordings[np.concatenate([some, many])], 2, among=wordings).distances[:, -1]
+    far = many[nearest_of[len(some) :] > np.quantile(nearest_of[: len(some)], _FAR)]
+    return np.isin(group, far)
+
+
+def _tidy(found: Dense, group: Rows, size: int, apart: NDArray[np.bool_]) -> Dense:
+    """Copies enough are a cluster of their own where they are noise or apart; fewer than `size` rows are none."""
     labels, confidence = found.labels.copy(), found.confidence.copy()
     copies = np.bincount(group)
-    alone = (labels == NOISE) & (copies[group] >= size)
+    alone = ((labels == NOISE) | apart) & (copies[group] >= size)
     labels[alone] = group[alone].astype(np.int32) + labels.max(initial=NOISE) + 1
     confidence[alone] = 1.0
     names, counts = np.unique(labels, return_counts=True)

@@ -177,6 +177,7 @@ def test_the_map_keeps_groups_together_and_is_the_same_each_time() -> None:
     assert len({tuple(place) for place in copies.tolist()}) == 50  # beside each other, so that each can be seen
 
 
+@pytest.mark.timeout(900)  # EVoC is compiled when it is imported first on a machine: about a minute and a half of CPU
 def test_the_fast_path_finds_planted_groups_the_same_each_time() -> None:
     rows, truth = groups(12, 150, 18)
     params = Params(method=Method.EVOC)

@@ -22,7 +22,7 @@ ALERTS: Final = {
     "shown": verdict.Said(title="watched", colour="blue", icon="visibility"),
 }
 _FAR: Final = 100.0  # times: what goes on beyond is cut there
-_TICKS: Final = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+_TICKS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 def show(one: Row, at: int) -> None:

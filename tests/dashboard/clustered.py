@@ -1,4 +1,4 @@
-"""A server with an app whose sessions form groups (one fails, one more of late, one is spelled by an attacker), an app
+"""A server with an app whose sessions form groups (one fails, one is spelled by an attacker), an app
 with too few of them, and dashboards of two roles. Spans are as the collector's; all that was found is the product's."""
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from clustering.emerging.records import Change, Finding, Kind
 from core.clock import NS_PER_S
 from core.ids import TenantId
 from core.records import EvaluatorKind, Role, TargetKind
+from core.windows import day_of
 from server.clustering import ClusterRunner
-from server.clustering_child import place_of
+from store.control.cluster_records import FindingRecord
 from store.scores import NewScore, append_scores
 from tests.dashboard.alone import running_dashboard
 from tests.dashboard.test_gates_page import ATTACK
@@ -28,9 +30,7 @@ TENANT: Final = TenantId("acme")
 APP, FEW = "shop", "kiosk"
 _DAY_S: Final = 86_400
 _DAYS: Final = 12
-_LATE: Final = 24
-_LATER_NS: Final = 180 * NS_PER_S
-DONE_S: Final = 400.0  # a busy machine that compiles
+DONE_S: Final = 600.0  # a busy machine that compiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +93,10 @@ class Clustered:
         return told
 
     def about(self, word: str) -> dict[str, Any]:
-        """The cluster whose exemplars speak of something."""
+        """The cluster whose exemplars speak of something; of several that with most failures."""
         told = [self.get(f"/clusters/{one['id']}") for one in self.clusters]
-        return max(told, key=lambda one: sum(word in each["first_input"] for each in one["exemplars"]))
+        speak = [one for one in told if any(word in each["first_input"] for each in one["exemplars"])]
+        return max(speak, key=lambda one: one["n_failed"])
 
 
 @contextmanager
@@ -106,23 +107,22 @@ def clustered_dashboard(folder: Path) -> Iterator[Clustered]:
         control.ensure_tenant(TENANT)
         keys = {role: control.create_key(TENANT, role, f"{role.value} key")[1] for role in Role}
         headers = {"Authorization": f"Bearer {keys[Role.POWER_USER]}"}
-        writer = _Writer(shell=shell)
-        writer.before()
+        _Writer(shell=shell).write()
         runner = ClusterRunner(shell.services)
         runner.start()
         try:
             _run(shell, headers)
             asked = {"app": APP, "limit": 100}
             clusters = shell.client.get("/api/v1/clusters", params=asked, headers=headers).json()["items"]
-            writer.of_late()
-            _placed(shell)
             with (
                 running_dashboard(api, keys[Role.POWER_USER], folder / "dashboard.log") as url,
                 running_dashboard(api, keys[Role.VIEWER], folder / "viewer.log") as viewer_url,
                 running_dashboard(api, shell.keys[AIRLINE, Role.VIEWER], folder / "bare.log") as bare_url,
             ):
-                yield Clustered(shell=shell, url=url, viewer_url=viewer_url, bare_url=bare_url, headers=headers,
-                                clusters=clusters)  # fmt: skip
+                made = Clustered(shell=shell, url=url, viewer_url=viewer_url, bare_url=bare_url, headers=headers,
+                                 clusters=clusters)  # fmt: skip
+                found(shell, made.about("coupon")["id"])
+                yield made
         finally:
             runner.close()
 
@@ -143,17 +143,24 @@ def _run(shell: Shell, headers: dict[str, str]) -> None:
     wait_until(over, DONE_S, "the run to be done")
 
 
-def _placed(shell: Shell) -> None:
-    """What the child of the server's rounds does a little later: new sessions join clusters, and a look."""
-    from clustering.service_assign import Assigner
-    from clustering.service_emerging import look_now
-
-    services = shell.services
-    store, now_ns = services.store.tenant(TENANT), services.clock() + _LATER_NS
-    assigner = Assigner(services.control, lambda: now_ns, "test")
-    done = assigner.work(store, place_of(services.settings, TENANT, APP), APP)
-    assert done.n_joined >= _LATE // 2, done
-    look_now(services.control, store, APP, now_ns, nightly=False)
+def found(shell: Shell, cluster_id: str) -> None:
+    """What a look keeps of a cluster that fails more than before, with a release that is spelled by an attacker."""
+    now_ns = shell.services.clock()
+    change = Change(
+        kind="release", name=ATTACK, share_before=0.0, share_after=1.0, share_rest=0.1, log_odds=3.0, low=1.0, high=5.0,
+        at_ns=now_ns - 3600 * NS_PER_S, text=f"release {ATTACK}: in none before, in all since",
+    )  # fmt: skip
+    finding = Finding(
+        cluster_id=cluster_id, kind=Kind.GROWING, p_value=1e-6, q_value=0.0123, rate_ratio=6.4, low=2.1, high=19.5,
+        level=0.95, at_least=2.4, n=24, n_before=18, expected=3.75, n_users=24, first_seen_ns=now_ns - 7200 * NS_PER_S,
+        changed=(change,),
+    )  # fmt: skip
+    record = FindingRecord(
+        tenant=TENANT, cluster_id=cluster_id, day=day_of(now_ns), app=APP, kind=finding.kind.value, at_ns=now_ns,
+        body=finding.as_json(),
+    )  # fmt: skip
+    told = {"looked_at_ns": now_ns, "n_tested": 5, "fdr": 0.05, "dispersion": 0.1}
+    shell.services.control.put_findings(TENANT, APP, [record], told)
 
 
 @dataclass(kw_only=True)
@@ -166,8 +173,8 @@ class _Writer:
     scores: list[NewScore] = field(default_factory=list)
     n: int = 0
 
-    def before(self) -> None:
-        """Of the days before the run, of release v1."""
+    def write(self) -> None:
+        """Into the lake."""
         start_s = time.time_ns() // NS_PER_S - _DAYS * _DAY_S - T0 // NS_PER_S
         for group in GROUPS.values():
             for number in range(group.n):
@@ -175,21 +182,10 @@ class _Writer:
                 self._session(APP, group, number, at_s, "v1", self.rng.random() < group.fails)
         for number in range(8):
             self._session(FEW, GROUPS["login"], number, start_s + (_DAYS - 1) * _DAY_S, "v1", False)
-        self._write()
-
-    def of_late(self) -> None:
-        """After the run, in release v2, the coupon service answers nobody."""
-        at_s = time.time_ns() // NS_PER_S + 1 - T0 // NS_PER_S
-        for number in range(_LATE):
-            self._session(APP, GROUPS["coupon"], number, at_s + number % 20, "v2", True)
-        self._write()
-
-    def _write(self) -> None:
         fill(self.shell.services.lake, self.rows)
         store = self.shell.services.store.tenant(TENANT)
         ids = [f"outcome-of-{one.session_id}" for one in self.scores]
         append_scores(store, self.scores, ids=ids, author="test", now_ns=self.shell.services.clock())
-        self.rows, self.scores = [], []
 
     def _session(self, app: str, group: Group, number: int, at_s: int, release: str, failed: bool) -> None:
         self.n += 1

@@ -56,6 +56,11 @@ def percent(value: object) -> str:
     return f"{100 * found:.1f}%" if found >= 0.001 or found == 0 else f"{100 * found:.2g}%"
 
 
+def share(value: object) -> str | None:
+    """A share for a cell; None for what is not known."""
+    return None if known(value) is None else percent(value)
+
+
 def failing(one: Row) -> str:
     """ "38.4% fail (33.0% to 43.1%)", or that nothing is known of how its sessions ended."""
     if known(one.get("failure_rate")) is None:

@@ -243,12 +243,13 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
 
     return {
         "Cluster": each(lambda one: one_line(one["title"], 120)),
+        "Id": each(lambda one: words.shown_id(one["id"])),
         "State": each(lambda one: [verdict.of(words.STATES, one["state"]).title]),
         "Sessions": each(lambda one: one["n_sessions"]),
         "Failures beyond": each(_beyond),
-        "Fails": each(lambda one: words.known(one.get("failure_rate"))),
+        "Fails": each(lambda one: words.share(one.get("failure_rate"))),
         "Interval": each(_interval),
-        "The rest": each(lambda one: words.known(one.get("rest_rate"))),
+        "The rest": each(lambda one: words.share(one.get("rest_rate"))),
         "Growth": each(lambda one: words.ratio(one["emerging"]) if one.get("emerging") else None),
         "Users": each(lambda one: one.get("n_users")),
         "Cost": each(lambda one: words.known(one.get("cost_usd"))),
@@ -257,7 +258,6 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
         "Last seen": each(lambda one: frame.moment(one.get("last_seen"))),
         "Topic": each(lambda one: one_line((one.get("topic") or {}).get("title"), 80) or None),
         "Stability": each(lambda one: words.known(one.get("stability"))),
-        "Id": each(lambda one: words.shown_id(one["id"])),
     }
 
 
@@ -273,7 +273,6 @@ def _interval(one: Row) -> str | None:
 
 def _columns() -> dict[str, Any]:
     column = st.column_config
-    share = column.NumberColumn(format="percent", width=75)
     return {
         "Cluster": column.TextColumn(width=270),
         "State": column.MultiselectColumn(
@@ -283,9 +282,9 @@ def _columns() -> dict[str, Any]:
         ),
         "Sessions": column.NumberColumn(format="localized", width=80),
         "Failures beyond": column.NumberColumn(format="localized", width=110),
-        "Fails": share,
+        "Fails": column.TextColumn(width=70, alignment="right"),
         "Interval": column.TextColumn(width=125, alignment="right", help="95% interval of the failure rate"),
-        "The rest": column.NumberColumn(format="percent", width=75, help="Failure rate of the app's other sessions"),
+        "The rest": column.TextColumn(width=75, alignment="right", help="Failure rate of the app's other sessions"),
         "Growth": column.TextColumn(width=150, help="Its rate now against before, where it emerges"),
         "Users": column.NumberColumn(format="localized", width=65),
         "Cost": column.NumberColumn(format="$%.4f", width=85, help="Mean of a session"),

@@ -111,7 +111,8 @@ def _nearer(places: Places, labels: Labels, exemplars: Sequence[NDArray[np.float
     of = np.repeat(np.arange(len(exemplars)), [len(one) for one in exemplars])
     tree = cKDTree(np.concatenate(exemplars))
     member = np.flatnonzero(labels != NOISE)
-    distances, indices = tree.query(places[member], k=min(_EXEMPLARS, tree.n))
+    found = tree.query(places[member], k=np.arange(1, min(_EXEMPLARS, tree.n) + 1))
+    distances, indices = np.asarray(found[0]), np.asarray(found[1])
     own = np.empty(len(member))
     for label, mine in enumerate(exemplars):
         inside = labels[member] == label

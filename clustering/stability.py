@@ -46,7 +46,8 @@ def stability(
         total += np.nan_to_num(best)
         known += ~np.isnan(best)
     progress("stability", rounds, rounds)
-    return np.divide(total, known, out=np.full(k, np.nan), where=known > 0)
+    mean: NDArray[np.float64] = np.divide(total, known, out=np.full(k, np.nan), where=known > 0)
+    return mean
 
 
 def _shrunk(clustered: Clustered, params: Params) -> Params:

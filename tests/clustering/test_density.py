@@ -20,7 +20,8 @@ Rows = NDArray[np.float32]
 
 def unit(rows: NDArray[np.float64]) -> Rows:
     """Each of length 1."""
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    scaled: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
 
 
 def groups(k: int, each: int, seed: int, spread: float = 0.4) -> tuple[Rows, NDArray[np.int32]]:

@@ -24,7 +24,8 @@ LABELS = arrays.arrays(np.int32, st.integers(1, 40), elements=st.integers(-1, 5)
 def unit(n: int, d: int, seed: int) -> NDArray[np.float32]:
     """Random directions (n, d)."""
     rows = np.random.default_rng(seed).normal(size=(n, d))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    scaled: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 3), (7, 3), (300, 15)])

@@ -42,11 +42,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """How much each facet of a session counts for its place; 0 leaves it out."""
+    """How much each facet of a session counts for its place; 0 leaves it out.
+
+    The outcome holds signs, and is empty for most: two sessions with one sign and tasks that differ are to be nearer to
+    each other than to sound sessions of their tasks, which needs more weight than the other two have together.
+    """
 
     intent: float = 1.0
     actions: float = 1.0
-    outcome: float = 1.0
+    outcome: float = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)

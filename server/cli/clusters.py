@@ -76,7 +76,7 @@ def _run_arguments(made: argparse.ArgumentParser) -> None:
     how.add_argument("--reassign-at", type=float, metavar="SHARE", help="of neighbours that agree (default: 0.5)")
     how.add_argument("--seed", type=int, metavar="N", help="default: 0")
     how.add_argument(
-        "--weight", action="append", metavar="FACET=W", help="of intent, actions or outcome (default: 1 each)"
+        "--weight", action="append", metavar="FACET=W", help="of intent (default: 1), actions (1) or outcome (4)"
     )
 
 

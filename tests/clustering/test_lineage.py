@@ -156,7 +156,7 @@ def test_another_embedder_compares_sessions_only() -> None:
 
 def test_other_weights_are_another_space() -> None:
     version = "all-MiniLM-L6-v2/1"
-    assert space_of(version, Weights()) == SPACE
+    assert space_of(version, Weights(outcome=1.0)) == SPACE
     assert space_of(version, Weights(outcome=2.0)) != SPACE
 
 

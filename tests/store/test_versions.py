@@ -20,6 +20,7 @@ from core.windows import Window
 from store.compaction import pack
 from store.engine import DuckDBEngine
 from store.lake import Lake
+from store.schema import ADDED
 from store.tenant import Store
 from store.versions import FORMAT, NewerData, format_of, note_format, require_format
 from tests.collector.alone import Collector
@@ -33,6 +34,7 @@ from tests.store import old_answers
 GOLDEN = Path(__file__).parent / "golden"
 BEFORE_FORMATS = GOLDEN / "before-formats.tar.zst"
 FORMAT_1 = GOLDEN / "format-1.tar.zst"
+FORMAT_2 = GOLDEN / "format-2.tar.zst"
 N_TRACES, SPANS_EACH = 21, 4
 OPENS = ("server.cli.main", "erase", "--user", "nobody")  # a dry run: it opens everything and changes nothing
 
@@ -175,6 +177,24 @@ def test_data_of_format_1_answers_as_it_did_then_also_when_it_is_packed_anew(tmp
                 pack(lake, table, files)
     assert [{level[-3:] for level in rollup_levels(lake, day)} for day in days] == [{"/1m", "/1h"}] * 2
     assert differing(old_answers.answers(data), recorded) == []
+
+
+def test_data_of_format_2_gets_the_tables_of_clusters_and_answers_as_it_did(tmp_path: Path) -> None:
+    data = unpacked(tmp_path, FORMAT_2)
+    recorded = json.loads((tmp_path / "answers.json").read_bytes())
+    assert (format_of(data), len(recorded["traces"])) == (2, 98)
+    assert not [table for table in ADDED if (data / "lake" / table).exists()]
+    n = n_changes(Path(shutil.copytree(data, tmp_path / "whole")), *OPENS, "--data", str(tmp_path / "whole"))
+    assert killed_at(1 + n // 2, data, *OPENS, "--data", str(data))
+    collector = Collector(data)
+    with collector:
+        collector.drained()
+        assert collector.stop() == 0
+    assert format_of(data) == FORMAT
+    assert differing(old_answers.answers(data), recorded) == []
+    assert (collector.ledger()["spans"].stored, collector.ledger()["spans"].quarantined) == (294, 0)
+    lake = Lake(data / "lake")
+    assert {table: lake.snapshot(table).files for table in ADDED} == dict.fromkeys(ADDED, ())
 
 
 @pytest.mark.parametrize(

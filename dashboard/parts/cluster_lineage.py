@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import streamlit as st
@@ -95,12 +95,26 @@ def _runs(lineage: Sequence[Row]) -> None:
     marks = [_marks(word, [one for one in told if str(one[1]["kind"]) == word], shade) for word in kinds]
     layout: dict[str, Any] = {
         "height": 290,
-        "xaxis": {"type": "date", "showgrid": False, "nticks": 6, "tickangle": 0, "tickformatstops": charts.STOPS},
+        "xaxis": {
+            "type": "date",
+            "showgrid": False,
+            "nticks": 6,
+            "tickangle": 0,
+            "tickformatstops": charts.STOPS,
+            **_range([at for at, _ in told]),
+        },
         "yaxis": {"rangemode": "tozero", "nticks": 5, "tickformat": "~s", "showgrid": True},
         "legend": _LEGEND,
         "showlegend": True,
     }
     picture.draw(title, [line, *marks], layout, key="cluster-lineage")
+
+
+def _range(moments: Sequence[datetime]) -> dict[str, Any]:
+    """Runs of one day do not fill an axis of minutes."""
+    if moments[-1] - moments[0] > timedelta(days=2):
+        return {}
+    return {"range": [moments[0] - timedelta(days=2), moments[-1] + timedelta(days=2)]}
 
 
 def _marks(word: str, told: Sequence[tuple[datetime, Row]], shade: dict[str, str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ class TF-IDF over all words with their counts (as it is published, one word a te
 with MMR, log-odds with a Dirichlet prior against the rest and against the siblings, a run that leaves siblings out, and
 what a run does. MMR's trade and the use of siblings were chosen on these texts, so their figures are of a choice.
 
-Titles, of banking77: how often the bar of AUC .9 takes the intent's own name as a title of a model's, the name of another intent
-(the nearest and a random one), and what an injected order might wish for.
+Titles, of banking77: how often the bar of AUC .9 takes the intent's own name as a title of a model's, the name of
+another intent (the nearest and a random one), and what an injected order might wish for.
 """
 
 from __future__ import annotations

@@ -131,6 +131,7 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
     write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
     stages("write", 1, 2)
     made = _records(run, read, placed, lineage, names, profiles, known, now)
+    stages("write", 2, 2)
     return means.control.conclude_cluster_run(
         _concluded(run, read, placed, lineage, made, marks, stages, now), n_tries=run.n_tries
     )

@@ -17,6 +17,7 @@ MOST_LEVELS: Final = 12
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _TITLES: Final = {
     "read": "sessions read",
+    "fit": "embedder fitted",
     "embed": "embedded",
     "reduce": "reduced",
     "cluster": "clustered",

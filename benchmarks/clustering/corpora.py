@@ -1,7 +1,7 @@
 """The public texts with known groups that clusterings are held against, and their vectors.
 
 banking77 (CC BY 4.0, PolyAI) and clinc150 (CC BY 3.0) as ../shared/data holds them: parts of the whole sets, with 50
-and 75 intents. voice_failures (MIT, Sierra Research): 43 notes of raters on failed calls, in buckets made by people.
+and 75 intents. voice_failures (MIT, Sierra Research): the 34 of its notes on failed calls that people put into buckets.
 """
 
 from __future__ import annotations

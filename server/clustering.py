@@ -95,6 +95,8 @@ class ClusterRunner:
             except AssayError as error:
                 _LOG.warning("run %s was not renewed, and is tried again: %s", run.run_id, error)
                 continue
+            if now.status is RunStatus.DONE:
+                continue  # what is left is the look for what emerges
             if now.status.ended:
                 _waited(child)
                 return

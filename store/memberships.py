@@ -60,14 +60,15 @@ def write_memberships(store: TenantStore, rows: pl.DataFrame, *, now_ns: int) ->
         raise InvalidInput("a session has two rows in what is written at once", field="session_id")
     nulls = [pl.lit(None, dtype).alias(name) for name, dtype in COLUMNS.items() if name not in rows.columns]
     whole = rows.with_columns(nulls).with_columns(pl.col("waiting").fill_null(False)).select(list(COLUMNS))
-    whole = whole.cast(dict(COLUMNS))
+    whole = whole.select([pl.col(name).cast(dtype) for name, dtype in COLUMNS.items()])
     return write_of_sessions(store, "memberships", whole, now_ns)
 
 
 def newest_memberships(store: TenantStore, app: str, window: Window, *, run_id: str | None = None) -> pl.DataFrame:
     """COLUMNS and seq of the app's sessions that begin in `window`: the newest row of each (of those that a run wrote,
     where `run_id` is given), ordered by at_ns and session_id."""
-    values: dict[str, object] = {"app": app} | ({} if run_id is None else {"run_id": run_id})
+    values: dict[str, object] = {"app": app}
+    values |= {} if run_id is None else {"run_id": run_id}
     return _shown(store.frame(_newest(run_id is not None), window, values=values)).sort("at_ns", "session_id")
 
 

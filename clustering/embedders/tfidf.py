@@ -153,7 +153,8 @@ def written(fit: Fit) -> bytes:
     sink = io.BytesIO()
     said = {"terms": fit.terms, "known": fit.known, "n_texts": fit.n_texts, "n_users": fit.n_users}
     text = np.frombuffer(json.dumps(said, ensure_ascii=False).encode("utf-8", "surrogatepass"), np.uint8)
-    np.savez_compressed(sink, said=text, components=fit.components, **{f"idf_{k}": v for k, v in fit.idf.items()})
+    idf: dict[str, Any] = {f"idf_{kind}": values for kind, values in fit.idf.items()}
+    np.savez_compressed(sink, said=text, components=fit.components, **idf)
     return sink.getvalue()
 
 
@@ -193,7 +194,7 @@ def _counted(kind: str, texts: list[str], said_by: NDArray[np.intp], n_users: in
     try:
         counts = counter.fit_transform(texts)
     except ValueError:  # no text has a term
-        return (), csr_matrix((len(texts), 0), dtype=np.float32)
+        return (), csr_matrix(np.zeros((len(texts), 0), np.float32))
     who, n_groups = (np.arange(len(texts)), len(texts)) if n_users < FEWEST_USERS else (said_by, n_users)
     of_users = csr_matrix((np.ones(len(texts), np.float32), (who, np.arange(len(texts)))), shape=(n_groups, len(texts)))
     n_said = (of_users @ counts).getnnz(axis=0)
@@ -259,4 +260,4 @@ class _Nothing:
         """(n, 0)."""
         from scipy.sparse import csr_matrix
 
-        return csr_matrix((len(texts), 0), dtype=np.float32)
+        return csr_matrix(np.zeros((len(texts), 0), np.float32))

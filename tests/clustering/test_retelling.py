@@ -28,7 +28,7 @@ TOLD = {"intent": "A refund is wanted.", "actions": "Nothing was done.", "outcom
 
 def retold(server: ModelServer, **more: Any) -> Retold:
     model = {"provider": "openai", "name": "gpt-4o-mini", "url": f"{server.url}/v1", "key": "sk-secret-12345678"}
-    access = ModelAccess(**{**model, "pauses_s": (), "timeout_s": 10.0, **more})  # type: ignore[arg-type]
+    access = ModelAccess(**{**model, "pauses_s": (), "timeout_s": 10.0, **more})
     return Retold(
         inner=TfidfSvd(fitted([*TEXTS, *TOLD.values(), *TOLD.values(), *TOLD.values()], quiet)),
         access=access,

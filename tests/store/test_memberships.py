@@ -35,7 +35,10 @@ def clusters(store: TenantStore, **asked: Any) -> dict[str, str | None]:
 def test_the_newest_row_of_a_session_holds_noise_too(tmp_path: Path) -> None:
     _, whole = store_at(tmp_path)
     store = whole.tenant("acme")
-    first = [{"session_id": "a", "cluster_id": "C-1", "at_s": 5}, {"session_id": "b", "cluster_id": "C-1"}]
+    first: list[dict[str, Any]] = [
+        {"session_id": "a", "cluster_id": "C-1", "at_s": 5},
+        {"session_id": "b", "cluster_id": "C-1"},
+    ]
     assert write_memberships(store, rows(*first), now_ns=T0 + 10) == 2
     write_memberships(store, rows({"session_id": "b", "run_id": "r2", "waiting": True}), now_ns=T0 + 11)
     write_memberships(store, rows({"session_id": "c", "app": "bank", "cluster_id": "C-9"}), now_ns=T0 + 12)
@@ -69,7 +72,7 @@ def test_days_count_sessions_failures_that_are_known_and_distinct_users(tmp_path
     _, whole = store_at(tmp_path)
     store = whole.tenant("acme")
     u1, u2 = user_hash("u1"), user_hash("u2")
-    said = [
+    said: list[dict[str, Any]] = [
         {"session_id": "a", "cluster_id": "C-1", "failed": True, "user_hash": u1},
         {"session_id": "b", "cluster_id": "C-1", "failed": False, "user_hash": u1},
         {"session_id": "c", "cluster_id": "C-1", "failed": None, "user_hash": u2},

@@ -133,7 +133,7 @@ def scored(
     found = [finds(row[:3], said, truth == label) for label, row in enumerate(terms)]
     apart = []
     for label, row in enumerate(terms):
-        rows = np.flatnonzero(np.isin(truth, [label, *near[label]]))
+        rows = np.flatnonzero(np.isin(truth, [label, *near[label]])).tolist()
         apart.append(finds(row[:3], [said[at] for at in rows], truth[rows] == label))
     return {
         "name_word_in_best": best,

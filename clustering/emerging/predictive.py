@@ -87,7 +87,7 @@ def tails(pair: Pair, ratio: float = 1.0) -> tuple[float, float]:
     n = pair.now + pair.before
     if n == 0:
         return 1.0, 1.0
-    rate = n / (ratio * pair.exposure_now + pair.exposure)
+    rate = _rate(pair, ratio)
     size_now, size_before = pair.length_now / pair.phi[:, None], pair.periods / pair.phi[:, None]
     counts, widths = _blocks(n, pair.now)
     logs = _log_terms(counts, rate * ratio * pair.exposure_now, size_now)
@@ -96,6 +96,18 @@ def tails(pair: Pair, ratio: float = 1.0) -> tuple[float, float]:
     over = (chances * (pair.weights / chances.sum(axis=1))[:, None]).sum(axis=0)
     upper, lower = float(over[counts >= pair.now].sum()), float(over[counts <= pair.now].sum())
     return max(LEAST, min(1.0, upper)), max(LEAST, min(1.0, lower))
+
+
+def _rate(pair: Pair, ratio: float) -> Floats:
+    """The rate before if now's is `ratio` times as high, (S, 1): the mean of both weighed by 1 / variance.
+
+    Weighed by exposure instead, now would count too much where it has more traffic than a period before.
+    """
+    pooled = (pair.now + pair.before) / (ratio * pair.exposure_now + pair.exposure)
+    now = 1 / (1 / (pooled * ratio * pair.exposure_now) + pair.phi / pair.length_now)
+    before = 1 / (1 / (pooled * pair.exposure) + pair.phi / pair.periods)
+    rates = now * pair.now / (ratio * pair.exposure_now) + before * pair.before / pair.exposure
+    return np.asarray(rates / (now + before))[:, None]
 
 
 def _blocks(n: int, now: int) -> tuple[Floats, Floats]:
@@ -111,7 +123,7 @@ def _blocks(n: int, now: int) -> tuple[Floats, Floats]:
     return (edges[:-1] + edges[1:] - 1) / 2, np.diff(edges)
 
 
-def _log_terms(counts: Floats, mean: float, size: Floats) -> Floats:
+def _log_terms(counts: Floats, mean: Floats, size: Floats) -> Floats:
     """Log of the negative binomial probabilities of rising `counts`, but for what those have in common, (S, counts).
 
     Gamma(size + x) / Gamma(size) is size (size + 1) ... (size + x - 1): where no count is left out, sums of logarithms,

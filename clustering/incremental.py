@@ -13,6 +13,8 @@ from clustering.lineage_records import Centroid, Failure, Found
 from clustering.records import NOISE, Labels, Vectors
 from core.errors import InvalidInput
 
+STRAYS: Final = 3.0
+WIDEST: Final = 0.8  # cosine distance: a session below .2 of a centroid says nothing of it
 ROWS: Final = 8_192  # vectors compared with all centroids at once: 8192 x 1000 distances are 33 MB
 
 
@@ -37,6 +39,9 @@ def radius(vectors: Vectors, quantile: float = 0.95) -> float:
     Of the others, for a member pulls its own centroid towards itself: of 15 sessions in 384 dimensions with a cosine of
     .5 between them, the radius around the common centroid would hold a third of the next ones; this one holds 95%. The
     smallest distance that holds so many; 0 of fewer than two members.
+
+    It ends at `STRAYS` deviations (1.4826 MAD) above the median, for where a tenth of a cluster is noise the distance
+    that holds 95% holds noise, and at `WIDEST`: a cluster of what is unlike would take in everything.
     """
     rows = _length_one(vectors)
     if len(rows) < 2:
@@ -46,7 +51,11 @@ def radius(vectors: Vectors, quantile: float = 0.95) -> float:
     with_total = rows @ total
     others = np.sqrt(np.maximum(total @ total - 2 * with_total + own, 0.0))
     alike = np.where(others > 1e-9, (with_total - own) / np.maximum(others, 1e-9), 0.0)
-    return float(np.clip(1.0 - np.quantile(alike, 1.0 - quantile, method="lower"), 0.0, 2.0))
+    apart = 1.0 - alike
+    middle = float(np.median(apart))
+    spread = 1.4826 * float(np.median(np.abs(apart - middle)))
+    holds = float(np.quantile(apart, quantile, method="higher"))
+    return float(np.clip(min(holds, max(middle + STRAYS * spread, middle + 1e-3), WIDEST), 0.0, WIDEST))
 
 
 def shapes(

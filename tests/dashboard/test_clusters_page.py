@@ -144,6 +144,7 @@ def test_a_cluster_is_frozen_after_its_forecast_and_watched(page: Page, clustere
     expect(page.get_by_role("button", name=re.compile("Watched$"))).to_be_visible()
     (watch,) = clustered.get("/clusters/watches")["items"]
     assert watch["cluster"]["id"] == told["id"]
+    page.goto(f"{clustered.url}/cluster?id={told['id']}")  # where the list of buttons is closed
     page.get_by_role("button", name=re.compile("Watched$")).click()
     popover.get_by_role("button", name="Stop watching").click()
     expect(page.get_by_role("button", name=re.compile("Watch$"))).to_be_visible()

@@ -324,7 +324,7 @@ def test_a_cluster_is_not_held_against_days_before_it_was_looked_for() -> None:
 def test_what_was_found_today_is_counted_by_what_came_after() -> None:
     start, found = 30 * DAY_NS, 37 * DAY_NS
     at = [
-        *range(2 * DAY_NS, 30 * DAY_NS, DAY_NS),
+        *range(2 * DAY_NS, 30 * DAY_NS, HOUR_NS),
         *range(start, found, HOUR_NS),
         *range(found, found + DAY_NS, HOUR_NS),
     ]
@@ -334,7 +334,7 @@ def test_what_was_found_today_is_counted_by_what_came_after() -> None:
     })  # fmt: skip
     one = born_since("C-9", sessions, found_ns=(start, found), until_ns=found + DAY_NS)
     assert (one.now, one.exposure_now, one.n_users) == (24, 24.0, 24)
-    assert (one.history, one.exposure) == ([0, 0, 0, 0], [7.0, 7.0, 7.0, 7.0])
+    assert (one.history, one.exposure) == ([0, 0, 0, 0], [168.0] * 4)
     assert one.length_now == pytest.approx(1 / 7)
     assert one.first_seen_ns == start
     rows = daily([("C-1", f"1970-01-{day:02d}", 1, 2) for day in range(4, 32)] + [("C-1", "1970-02-06", 1, 2)])

@@ -52,8 +52,7 @@ _FEWEST_WORDS: Final = 4
 
 def conduct_of(told: Told) -> list[str]:
     """The session's signs of conduct, those that say most first."""
-    found = [*_of_writes(told), *_of_claims(told), *_of_repeats(told), *_of_answers(told)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*_of_writes(told), *_of_claims(told), *_of_answers(told)]))
 
 
 def took_effect(call: Called) -> bool:
@@ -167,7 +166,7 @@ def _verb(done: str) -> str | None:
     return next((form for form in forms if form in WRITE_VERBS), None)
 
 
-def _of_repeats(told: Told) -> Iterator[str]:
+def repeats_of(told: Told) -> Iterator[str]:
     """The same words again: the agent's whole messages, and wishes that the user has to tell again."""
     said = Counter(_flat(text) for text in told.said_by("assistant"))
     if (most := max((n for text, n in said.items() if text), default=0)) > 1:

@@ -74,6 +74,8 @@ def shapes(
     """
     if not len(vectors) == len(labels) == len(sessions) == len(failed) == len(new or sessions):
         raise InvalidInput("vectors, labels, sessions, failed and new are of the same sessions", field="labels")
+    if not len(labels):
+        return []
     order = np.argsort(labels, kind="stable")
     names, starts = np.unique(labels[order], return_index=True)
     groups = np.split(order, starts[1:])

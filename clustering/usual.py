@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any, Final
 
 from clustering.cleaning import cleaned
-from clustering.conduct import took_effect
+from clustering.conduct import repeats_of, took_effect
 from clustering.signs import errors_of, signs_of
 from clustering.told import Told
 from evaluators.records import Message, ToolCall
@@ -56,7 +56,8 @@ _FLOORS: Final = {
 class Facts:
     """What of a session is compared. `asked`: of each tool that wrote, whether every call had the user's yes before it;
     `texts`: documents with the hash of the text that was found; `cites`: whether the answers name a document, None
-    where none was found; `figures` above 0, by the names of `_PHRASES`; `signs` of the session alone."""
+    where none was found; `figures` above 0, by the names of `_PHRASES`; `signs` of the session alone, and
+    its `repeats`, which follow from much else."""
 
     release: str | None
     tools: str
@@ -66,13 +67,14 @@ class Facts:
     models: tuple[str, ...]
     figures: Mapping[str, float]
     signs: tuple[str, ...] = ()
+    repeats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usual:
     """What is usual: shares as (yes, of); `common` signs that more than half of the sessions show; `texts` the most
     frequent text of a document that has several; `levels` the median logarithm of a figure by group of tools ("" for
-    all), `spreads` the deviation from it."""
+    all), `spreads` the deviations from it: within groups, and over all."""
 
     n: int = 0
     asked: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class Usual:
     cites: Sequence[int] = (0, 0)
     models: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     levels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    spreads: Mapping[str, float] = field(default_factory=dict)
+    spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
     common: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -113,6 +115,7 @@ def facts_of(told: Told) -> Facts:
         models=tuple(sorted({one.answered for one in told.models if one.answered})),
         figures={name: float(value) for name, value in figures.items() if value > 0},
         signs=(*signs_of(told), *errors_of(told)),
+        repeats=tuple(repeats_of(told)),
     )
 
 
@@ -123,7 +126,7 @@ def usual_of(seen: Iterable[Facts]) -> Usual:
     texts: dict[str, Counter[int]] = defaultdict(Counter)
     models: dict[str, Counter[str]] = defaultdict(Counter)
     cites = [one.cites for one in facts if one.cites is not None]
-    shown = Counter(sign for one in facts for sign in one.signs)
+    shown = Counter(sign for one in facts for sign in (*one.signs, *one.repeats))
     for one in facts:
         for tool, was in one.asked.items():
             asked[tool][0] += was
@@ -146,8 +149,10 @@ def signs_beside(facts: Facts, usual: Usual) -> list[str]:
     """All signs of a session, those that say most first: its own but for what more than half show, and what of it is
     unusual. What everybody shows would make all sessions alike."""
     common = set(usual.common) if usual.n >= FEWEST else set()
-    own = [sign for sign in facts.signs if sign not in common]
-    return list(dict.fromkeys([*unusual(facts, usual), *own]))
+    own = [sign for sign in (*facts.signs, *facts.repeats) if sign not in common]
+    found = unusual(facts, usual)
+    last = set(_PHRASES.values())  # quantities follow from much else
+    return list(dict.fromkeys([*(one for one in found if one not in last), *own, *found]))
 
 
 def unusual(facts: Facts, usual: Usual) -> list[str]:
@@ -189,7 +194,7 @@ def _most(found: Mapping[str, Any], size: Any) -> list[tuple[str, Any]]:
 
 def _quantities(facts: Sequence[Facts]) -> dict[str, Any]:
     levels: dict[str, dict[str, float]] = {}
-    spreads: dict[str, float] = {}
+    spreads: dict[str, tuple[float, float]] = {}
     for name in _PHRASES:
         by_tools: dict[str, list[float]] = defaultdict(list)
         for one in facts:
@@ -204,9 +209,13 @@ def _quantities(facts: Sequence[Facts]) -> dict[str, Any]:
         away = [
             abs(value - levels[name][tools]) for tools, values in by_tools.items() if tools in own for value in values
         ]
-        away = away or [abs(value - levels[name][""]) for value in every]
-        spreads[name] = max(_OF_MAD * median(away), _LEAST_SPREAD)
+        over_all = [abs(value - levels[name][""]) for value in every]
+        spreads[name] = (_spread(away or over_all), _spread(over_all))
     return {"levels": levels, "spreads": spreads}
+
+
+def _spread(away: Sequence[float]) -> float:
+    return max(_OF_MAD * median(away), _LEAST_SPREAD)
 
 
 def _of_conduct(facts: Facts, usual: Usual) -> Iterator[str]:
@@ -234,10 +243,15 @@ def _of_models(facts: Facts, usual: Usual) -> Iterator[str]:
 
 
 def _of_figures(facts: Facts, usual: Usual) -> Iterator[str]:
+    """Figures that lie far out among the sessions with the same tools, or among all: a fault may be most of a group."""
     for name, phrase in _PHRASES.items():
         levels = usual.levels.get(name)
         if levels is None or facts.figures.get(name, 0.0) < _FLOORS[name]:
             continue
-        above = log(facts.figures[name]) - levels.get(facts.tools, levels[""])
-        if above > log(LEAST_TIMES) and above > OUTLYING * usual.spreads[name]:
+        within, over_all = usual.spreads[name]
+        fences = (
+            levels.get(facts.tools, levels[""]) + max(log(LEAST_TIMES), OUTLYING * within),
+            levels[""] + max(log(LEAST_TIMES), OUTLYING * over_all),
+        )
+        if log(facts.figures[name]) > min(fences):
             yield phrase

@@ -141,20 +141,20 @@ def test_sessions_without_anything_in_common_stay_noise(tmp_path: Path) -> None:
         run = one.done()
         assert run.status is RunStatus.DONE
         assert run.noise_share is not None
-        assert run.noise_share >= 0.5
+        assert run.noise_share >= 0.3
+        assert max((found.n_sessions for found in one.clusters()), default=0) <= 0.3 * 90
         assert placed(one)[None] == run.n_noise  # nobody was put anywhere to look better
 
 
 def test_one_giant_cluster_is_split_once_more_or_kept_and_told(tmp_path: Path) -> None:
-    giant = [
-        Talk(user=f"Please refund the {THINGS[n % 12]}", agent="It is refunded", tools=("refund",)) for n in range(180)
-    ]
+    pairs = [f"the {one} and the {other}" for one in THINGS for other in THINGS if one != other]
+    giant = [Talk(user=f"Please refund {pair}", agent=f"I refunded {pair}", tools=("refund",)) for pair in pairs]
     with sitting(tmp_path, giant + wishes(20, seed=9)) as one:
         run = one.done()
         assert run.status is RunStatus.DONE
-        largest = max(one.clusters(), key=lambda found: found.n_sessions, default=None)
-        assert largest is not None
-        assert run.used.get("giant") in ("split", "kept") or largest.n_sessions <= 0.6 * 200
+        assert run.n_sessions is not None
+        largest = max(one.clusters(), key=lambda found: found.n_sessions)
+        assert run.used.get("giant") in ("split", "kept") or largest.n_sessions <= 0.6 * run.n_sessions
 
 
 class Door(BaseHTTPRequestHandler):
@@ -209,7 +209,8 @@ def test_a_run_that_died_goes_on_behind_the_embeddings_it_made(tmp_path: Path) -
             carry_out(run, one.means(dies_behind_the_embeddings))
         assert one.control.cluster_run(TENANT, run.run_id).status is RunStatus.RUNNING
         assert one.members().is_empty()  # nothing of half a run is to be seen
-        texts = facets(one.store, APP, WEEK).select("intent", "actions", "outcome").unpivot()["value"].n_unique()
+        told = facets(one.store, APP, WEEK).select("intent", "actions", "outcome").unpivot()["value"]
+        texts = len(set(told.to_list()) - {""})
         assert Counting.n_texts == texts + 1  # each once, and the question how long vectors are
         again = one.taken("second")
         assert (again.run_id, again.n_tries) == (run.run_id, 2)

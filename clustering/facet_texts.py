@@ -17,7 +17,7 @@ MOST_CHARS: Final = 2_000  # of a facet
 FIRST_MESSAGE: Final = 1_200
 FURTHER_MESSAGE: Final = 300
 LAST_WORDS: Final = 300  # of the agent's last message
-MOST_SIGNS: Final = 6
+MOST_SIGNS: Final = 3  # those that say most: the others mostly follow from them
 _MOST_CALLS: Final = 40
 _MOST_DOCUMENTS: Final = 6
 

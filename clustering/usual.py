@@ -149,10 +149,11 @@ def signs_beside(facts: Facts, usual: Usual) -> list[str]:
     """All signs of a session, those that say most first: its own but for what more than half show, and what of it is
     unusual. What everybody shows would make all sessions alike."""
     common = set(usual.common) if usual.n >= FEWEST else set()
-    own = [sign for sign in (*facts.signs, *facts.repeats) if sign not in common]
     found = unusual(facts, usual)
-    last = set(_PHRASES.values())  # quantities follow from much else
-    return list(dict.fromkeys([*(one for one in found if one not in last), *own, *found]))
+    first = [one for one in found if one not in _PHRASES.values()]
+    many = [_PHRASES["turns"]]  # as repeats are, what follows from much else
+    told = [*first, *facts.signs, *(one for one in found if one not in many), *facts.repeats, *found]
+    return [one for one in dict.fromkeys(told) if one not in common]
 
 
 def unusual(facts: Facts, usual: Usual) -> list[str]:

@@ -20,6 +20,7 @@ from clustering.conduct import conduct_of, took_effect
 from clustering.told import Called, Told
 from evaluators.rules.writes import writes
 
+LONG_CONTEXT: Final = (8_000, 32_000, 128_000)  # tokens; no sign where most sessions have one
 LOOP: Final = 3  # calls with the same arguments in a turn; fewer may be a second look
 _FINISHED: Final = frozenset(
     {"stop", "end_turn", "tool_calls", "tool_use", "tool_call", "function_call", "stop_sequence"}
@@ -61,6 +62,9 @@ def _of_models(told: Told) -> Iterator[str]:
     for reason in sorted({reason for one in told.models for reason in _REASON.findall(one.finish_reasons or "")}):
         if reason.lower() not in _FINISHED:
             yield f"the model ended by {cleaned(reason.lower(), _MOST_NAME)}"
+    most = max((one.input_tokens or 0 for one in told.models), default=0)
+    if tokens := max((one for one in LONG_CONTEXT if most >= one), default=0):
+        yield f"a context of over {tokens} tokens"
 
 
 def _is_same_model(asked: str, answered: str) -> bool:

@@ -32,7 +32,7 @@ MOSTLY: Final = 0.6  # of the sessions do it: the others are told
 SELDOM: Final = 0.2
 COMMON: Final = 0.5
 OUTLYING: Final = 3.5  # modified z-scores, as they propose
-LEAST_TIMES: Final = 1.6  # and so many times the median
+LEAST_TIMES: Final = {"model_ms": 1.6, "tool_ms": 3.0, "reply_words": 1.6, "input_tokens": 2.5, "turns": 2.5}  # medians
 _LEAST_SPREAD: Final = 0.05  # of a logarithm: a spread of nothing would make everything an outlier
 _MOST_NAME: Final = 60
 _OF_MAD: Final = 1.4826
@@ -72,14 +72,14 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Usual:
-    """What is usual: shares as (yes, of); `common` signs that more than half of the sessions show; `texts` the most
-    frequent text of a document that has several; `levels` the median logarithm of a figure by group of tools ("" for
-    all), `spreads` the deviations from it: within groups, and over all."""
+    """What is usual: shares as (yes, of), `cites` by group of tools; `common` signs that more than half of the sessions
+    show; `texts` the most frequent text of a document that has several; `levels` the median logarithm of a figure by
+    group of tools ("" for all), `spreads` the deviations from it: within groups, and over all."""
 
     n: int = 0
     asked: Mapping[str, Sequence[int]] = field(default_factory=dict)
     texts: Mapping[str, int] = field(default_factory=dict)
-    cites: Sequence[int] = (0, 0)
+    cites: Mapping[str, Sequence[int]] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     levels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     spreads: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -125,7 +125,7 @@ def usual_of(seen: Iterable[Facts]) -> Usual:
     asked: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     texts: dict[str, Counter[int]] = defaultdict(Counter)
     models: dict[str, Counter[str]] = defaultdict(Counter)
-    cites = [one.cites for one in facts if one.cites is not None]
+    cites: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     shown = Counter(sign for one in facts for sign in (*one.signs, *one.repeats))
     for one in facts:
         for tool, was in one.asked.items():
@@ -134,11 +134,14 @@ def usual_of(seen: Iterable[Facts]) -> Usual:
         for document, text in one.texts:
             texts[document][text] += 1
         models[one.release or ""].update(one.models)
+        if one.cites is not None:
+            cites[one.tools][0] += one.cites
+            cites[one.tools][1] += 1
     return Usual(
         n=len(facts),
         asked={tool: tuple(counts) for tool, counts in _most(asked, lambda counts: counts[1])},
         texts={name: found.most_common(1)[0][0] for name, found in _most(_several(texts), lambda one: one.total())},
-        cites=(sum(cites), len(cites)),
+        cites={tools: tuple(counts) for tools, counts in _most(cites, lambda counts: counts[1])},
         models={release: dict(counts) for release, counts in _most(models, lambda one: one.total())},
         common=tuple(sorted(sign for sign, n in shown.items() if n > COMMON * len(facts))),
         **_quantities(facts),
@@ -230,8 +233,8 @@ def _of_sources(facts: Facts, usual: Usual) -> Iterator[str]:
     for document, text in facts.texts:
         if usual.texts.get(document, text) != text:
             yield f"found another text of {cleaned(document, _MOST_NAME)} than is usual"
-    n_cite, n = usual.cites
-    if facts.cites is False and n >= FEWEST and n_cite >= MOSTLY * n:
+    n_cite, n = usual.cites.get(facts.tools, (0, 0))
+    if facts.cites is False and n >= FEWEST_ALIKE and n_cite >= MOSTLY * n:
         yield "answers name no source where others do"
 
 
@@ -251,8 +254,8 @@ def _of_figures(facts: Facts, usual: Usual) -> Iterator[str]:
             continue
         within, over_all = usual.spreads[name]
         fences = (
-            levels.get(facts.tools, levels[""]) + max(log(LEAST_TIMES), OUTLYING * within),
-            levels[""] + max(log(LEAST_TIMES), OUTLYING * over_all),
+            levels.get(facts.tools, levels[""]) + max(log(LEAST_TIMES[name]), OUTLYING * within),
+            levels[""] + max(log(LEAST_TIMES[name]), OUTLYING * over_all),
         )
         if log(facts.figures[name]) > min(fences):
             yield phrase

@@ -120,7 +120,7 @@ def test_a_session_is_told_by_intent_actions_and_outcome(store: TenantStore) -> 
     assert one["outcome"].splitlines() == [
         "answered by the model m-1-mini instead of m-1",
         "the model ended by length",
-        "the agent told a [EMAIL] that nobody had told",
+        "a context of over 8000 tokens",
     ]
     assert how_it_went(one) == one["outcome"]
     assert how_it_went({**one, "outcome": ""}) == "Done: 129.50 USD back to [EMAIL]."

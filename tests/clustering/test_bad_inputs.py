@@ -187,6 +187,8 @@ class Door(BaseHTTPRequestHandler):
 class Changing(Door):
     """Another model stands behind the name from the second request on."""
 
+    n_texts = 0
+
     def vector(self, text: str) -> list[float]:
         """Longer by half then."""
         self.dims = 32 if type(self).n_texts <= 1 else 48
@@ -195,6 +197,8 @@ class Changing(Door):
 
 class Counting(Door):
     """A door of one test."""
+
+    n_texts = 0
 
 
 def test_a_run_that_died_goes_on_behind_the_embeddings_it_made(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 VISIBLE_S: Final = 120.0
-# A page takes a quarter less processor time without a GPU to imitate and services of its maker's to look for.
+# A page takes a seventh less processor time without a GPU to imitate and services of its maker's to look for.
 LEAN: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -129,7 +129,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=[*LEAN])
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(LEAN))
         yield running
         running.close()
 

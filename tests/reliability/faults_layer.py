@@ -1,6 +1,6 @@
 """The file layer of `faults.c`: built once, armed from a test while the product runs, and its record read back.
 
-It is loaded into child processes with LD_PRELOAD and never ships: nothing outside this folder knows of it.
+It is loaded into child processes with LD_PRELOAD and never ships: nothing outside the tests knows of it.
 """
 
 from __future__ import annotations

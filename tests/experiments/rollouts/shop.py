@@ -17,7 +17,7 @@ from typing import Any
 from core.clock import NS_PER_S
 from core.ids import TenantId
 from core.records import EvaluatorKind, Principal, Role, TargetKind
-from experiments.assignment import layout, place_of
+from experiments.assignment import WHOLE, layout, place_of
 from experiments.canary.records import DEFAULT_GUARDRAILS, CanaryPolicy
 from experiments.rollouts.policy import steps_of
 from experiments.rollouts.records import Requires, RolloutPolicy
@@ -116,9 +116,13 @@ class Shop:
         rows: list[dict[str, Any]] = []
         scores: list[NewScore] = []
         for number in range(n):
+            # The plan's salt differs from run to run, the releases drawn here do not: only a name that the plan sends
+            # there is taken, so that a test sees the same evidence each time.
+            release = laid.at(self.rng.randrange(WHOLE))
             self.n += 1
+            while laid.at(place_of(f"s{self.n}", live.salt)) != release:
+                self.n += 1
             session = f"s{self.n}"
-            release = laid.at(place_of(session, live.salt))
             nature = self.natures.get(release, Nature())
             if nature.traced:
                 at_ns = self.clock.now_ns + number * 60 * NS_PER_S // n + nature.ahead_s * NS_PER_S

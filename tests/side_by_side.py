@@ -35,6 +35,7 @@ FOLDERS: Final = (
     "gateway",
     "experiments",
     "clustering",
+    "monitors",
     "auth",
     "architecture",
     "docs",

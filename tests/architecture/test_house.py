@@ -21,6 +21,7 @@ ROOMS = (
     "judges",
     "experiments",
     "clustering",
+    "monitors",
     "gateway",
     "server",
     "dashboard",

@@ -50,7 +50,7 @@ class Status(IntEnum):
     MISSING = 2
     """No value, or one of a time already stepped over: the state is as before."""
     SHIFT_ADOPTED = 3
-    """A new level has lasted: from the next point on it is the expected one. The point itself still breaches the old."""
+    """A new level has lasted: from the next point on it is the expected one. This point still breaches the old one."""
 
 
 KINDS: Final = tuple(Kind)

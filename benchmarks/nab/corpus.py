@@ -1,7 +1,8 @@
 """The labelled series of the Numenta Anomaly Benchmark that are in a folder, one after another in flat arrays.
 
-The folder holds `series.csv.gz` (file, timestamp, value), `combined_windows.json`, `profiles.json`, `final_results.json`,
-`thresholds.json` and the stored scores of two detectors. It is other people's data and is not part of the repository.
+The folder holds `series.csv.gz` (file, timestamp, value), `combined_windows.json`, `profiles.json`,
+`final_results.json`, `thresholds.json` and the stored scores of two detectors. It is other people's data and is not
+part of the repository.
 """
 
 from __future__ import annotations

@@ -120,7 +120,10 @@ def _gains(sheet: Sheet, order: Ints, costs: Costs) -> Floats:
     best = np.full(sheet.n_windows, -costs.missed)
     inside = np.flatnonzero(sheet.window[order] >= 0)
     for place, number, worth in zip(
-        inside.tolist(), sheet.window[order[inside]].tolist(), (costs.found * sheet.worth[order[inside]]).tolist()
+        inside.tolist(),
+        sheet.window[order[inside]].tolist(),
+        (costs.found * sheet.worth[order[inside]]).tolist(),
+        strict=True,
     ):
         if worth > best[number]:
             gains[place] = worth - best[number]

@@ -162,5 +162,13 @@ def within_change(found: Attribution, series: str = "resolution:within") -> Chan
     if one.se <= 0:
         return Change(series=series, kind=Kind.LEVEL, unknown="too few sessions in the same groups before and now")
     return Change(
-        series=series, kind=Kind.LEVEL, before=0.0, now=one.value, effect=one.value, low=one.low, high=one.high, z=one.z
+        series=series,
+        kind=Kind.LEVEL,
+        before=0.0,
+        now=one.value,
+        effect=one.value,
+        low=one.low,
+        high=one.high,
+        z=one.z,
+        said=f"{one.value:+.3f} in the same groups",
     )

@@ -1,8 +1,8 @@
 """Whether a mix shifted: of intents, tenants, answering models, retrieved documents.
 
-The counts since the onset are held against the shares of the time before by chi-square per degree of freedom, and that
-figure against the same one of every window of this length before: so a mix that differs from hour to hour, or comes in
-bursts, is not taken for one that shifted.
+The counts since the onset are held against the shares of the time before by chi-square, and that figure against the one
+of every window of this length before: so a mix that differs from hour to hour, or comes in bursts, is not taken for one
+that shifted.
 """
 
 from __future__ import annotations
@@ -47,13 +47,8 @@ def _judged(course: MixCourse, windows: Floats, since: Floats) -> Change:
     share = (before + 0.5) / (before + 0.5).sum()
     n = folded.sum(axis=1, keepdims=True)
     k = max(1, folded.shape[1] - 1)
-    figure = np.log(((folded - n * share) ** 2 / (n * share)).sum(axis=1) / k + 0.01)
+    z = _normal(((folded - n * share) ** 2 / (n * share)).sum(axis=1), k)
     moved = 0.5 * np.abs(folded / n - share).sum(axis=1)
-    usual, spread = (
-        float(np.median(figure[:-1])),
-        MAD_TO_SD * float(np.median(np.abs(figure[:-1] - np.median(figure[:-1])))),
-    )
-    z = normal_of_t((float(figure[-1]) - usual) / max(spread, float(np.sqrt(2 / k)) / 2), len(windows) - 1.0)
     beyond = float(moved[-1] - np.median(moved[:-1]))
     half = 1.96 * MAD_TO_SD * float(np.median(np.abs(moved[:-1] - np.median(moved[:-1]))))
     return Change(
@@ -64,9 +59,22 @@ def _judged(course: MixCourse, windows: Floats, since: Floats) -> Change:
         effect=max(0.0, beyond),
         low=max(0.0, beyond - half),
         high=max(0.0, beyond + half),
-        z=max(0.0, z),  # a mix that is nearer to the usual one than most is no news
+        z=max(0.0, normal_of_t(z, len(windows) - 1.0)),  # a mix that is nearer to the usual one than most is no news
         said=_said(names, share, folded[-1] / n[-1]),
     )
+
+
+def _normal(figure: Floats, k: int) -> float:
+    """The last chi-square as a normal deviate, held against the others.
+
+    Their median tells how much more than a multinomial the mix varies, and their spread in normal deviates (Wilson,
+    Hilferty 1931, PNAS 17:684) how much that differs: neither counts where it is below one.
+    """
+    middle = 1 - 2 / (9 * k)
+    over = max(1.0, float(np.median(figure[:-1])) / (k * middle**3))
+    deviate = ((figure / (over * k)) ** (1 / 3) - middle) / np.sqrt(2 / (9 * k))
+    spread = MAD_TO_SD * float(np.median(np.abs(deviate[:-1] - np.median(deviate[:-1]))))
+    return float(deviate[-1]) / max(1.0, spread)
 
 
 def _folded(counts: Floats, expected: Floats, values: tuple[str, ...]) -> tuple[Floats, list[str]]:

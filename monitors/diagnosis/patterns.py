@@ -25,8 +25,6 @@ PATTERNS: Final = (
             **_WORSE,
             "strata": DOWN,
             **dict.fromkeys(("latency", "ttft", "tool_errors", "judge_gap", "mix", "documents", "model"), FLAT),
-            **dict.fromkeys(("input_tokens", "output_tokens", "cost", "tool_calls", "grounding", "turns"), FREE),
-            "rules": RISES,
         },
     ),
     Pattern(
@@ -256,7 +254,6 @@ PATTERNS: Final = (
         key={"quality": DOWN, "turns": DOWN, "tool_calls": FLAT},
         expects={
             **_WORSE,
-            "rules": RISES,
             **dict.fromkeys(("input_tokens", "output_tokens"), FREE),
             **dict.fromkeys(("cost", "cost_total"), FALLS),
             "grounding": FREE,

@@ -23,18 +23,18 @@ Chances = tuple[float, float, float]  # to go up, to stay, to go down
 CHANCES: Final[Mapping[Expect, Chances]] = {
     Expect.UP: (0.88, 0.10, 0.02),
     Expect.DOWN: (0.02, 0.10, 0.88),
-    Expect.FLAT: (0.03, 0.94, 0.03),
-    Expect.RISES: (0.45, 0.52, 0.03),
-    Expect.FALLS: (0.03, 0.52, 0.45),
-    Expect.FREE: (0.25, 0.50, 0.25),
+    Expect.FLAT: (0.015, 0.97, 0.015),
+    Expect.RISES: (0.35, 0.62, 0.03),
+    Expect.FALLS: (0.03, 0.62, 0.35),
+    Expect.FREE: (0.16, 0.68, 0.16),
 }
 KEY: Final[Mapping[Expect, Chances]] = {
     **CHANCES,
     Expect.UP: (0.97, 0.02, 0.01),
     Expect.DOWN: (0.01, 0.02, 0.97),
 }
-OTHERWISE: Final[Chances] = (0.10, 0.80, 0.10)  # of a sign that a pattern does not name
-UNEXPLAINED: Final[Chances] = (0.15, 0.70, 0.15)
+OTHERWISE: Final[Chances] = (0.04, 0.92, 0.04)  # of a sign that a pattern does not name
+UNEXPLAINED: Final[Chances] = (0.12, 0.76, 0.12)
 NOTHING: Final[Chances] = (0.01, 0.98, 0.01)
 TOLD_FROM: Final = 0.5  # share of the fit
 SEEN_FROM: Final = 0.5  # how likely a key sign must have moved as the pattern says

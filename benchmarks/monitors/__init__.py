@@ -1,0 +1,1 @@
+"""Benchmarks of bands, alerts and their diagnosis."""

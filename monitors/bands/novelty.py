@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InvalidInput
-from monitors.bands.stabilise import sampling, scaled, unscaled
+from monitors.bands.stabilise import sampling, transformed, unscaled
 from monitors.records import Direction, Floats, Judged, Points, State, Status, sides
 
 DAY_NS: Final = 86_400_000_000_000
@@ -131,7 +131,7 @@ class NoveltyBand:
     def features(self, state: NoveltyState, points: Points) -> Features:
         """What is compared, and with what."""
         present = points.present & (state.at_ns < points.at_ns)
-        y = np.where(present, scaled(points), np.nan)
+        y = np.where(present, transformed(points), np.nan)
         cell = points.at_ns % DAY_NS * self.cells // DAY_NS
         level = np.where(state.points > 0, state.mean, y)
         # The level counts as one visit, so a time of day that was never seen is expected to be like the others.
@@ -153,7 +153,8 @@ class NoveltyBand:
         counted = _COUNTED_SPAN * np.sqrt(sampling(level, points))
         of_means = counted / np.sqrt(self.window)
         floors = np.stack([counted, counted, of_means, of_means], axis=1)
-        return np.maximum(np.maximum(width, floors), np.maximum(_STILL * np.abs(level), _NOTHING)[:, None])
+        still = np.maximum(_STILL * np.abs(level), _NOTHING)[:, None]
+        return np.asarray(np.maximum(np.maximum(width, floors), still))
 
     def _score(self, value: Floats, low: Floats, high: Floats, span: Floats, side: Ints) -> Floats:
         """How far beyond the range, on the sides asked for. A spread counts upwards alone, on its value's side."""

@@ -245,10 +245,8 @@ def _permuted(
         mixed = chance.permuted(np.tile(weights, (min(_BATCH, most - len(drawn)), 1)), axis=1)
         drawn = np.concatenate([drawn, -np.einsum("ij,ij->i", mixed @ distances, mixed)])
     beyond = np.flatnonzero(drawn >= bar)
-    if len(beyond) >= _EXCEEDING:
-        p = _EXCEEDING / (beyond[_EXCEEDING - 1] + 1)
-    else:
-        p = (len(beyond) + 1) / (len(drawn) + 1)
+    enough = len(beyond) >= _EXCEEDING
+    p = _EXCEEDING / (beyond[_EXCEEDING - 1] + 1) if enough else (len(beyond) + 1) / (len(drawn) + 1)
     return float(p), float(np.quantile(drawn, 1 - level)) if len(drawn) * level >= 1 else None
 
 

@@ -115,15 +115,21 @@ class EmaBand:
 
     def step(self, state: EmaState, points: Points) -> tuple[EmaState, Judged]:
         """Judges the points, then takes them in."""
-        fresh = state.at_ns < points.at_ns
-        if self.season and state.season:
-            state = replace(state, season=self.season.turned(state.season, points.at_ns, fresh))
-        now = self._compared(state, points, fresh)
-        after, adopted = self._updated(state, points, now)
+        state = self.turned(state, points)
+        now = self.compared(state, points)
+        after, adopted = self.updated(state, points, now)
         return after, self._judged(state, points, now, adopted)
 
-    def _compared(self, state: EmaState, points: Points, fresh: Bools) -> Compared:
-        present = points.present & fresh
+    def turned(self, state: EmaState, points: Points) -> EmaState:
+        """The state in the points' hour: the season's effects of that hour are at hand."""
+        if not (self.season and state.season):
+            return state
+        fresh = state.at_ns < points.at_ns
+        return replace(state, season=self.season.turned(state.season, points.at_ns, fresh))
+
+    def compared(self, state: EmaState, points: Points) -> Compared:
+        """The points against the band. The state is one that was turned to their hour."""
+        present = points.present & (state.at_ns < points.at_ns)
         y = np.where(present, transformed(points), 0.0)
         effect, usable, ready = np.zeros(len(y)), present, present
         if self.season and state.season:
@@ -150,7 +156,8 @@ class EmaBand:
         floor = np.where(counted, LEAST_OF_SAMPLING * root, np.maximum(relative, self.floor))
         return np.maximum(spread * root, floor)
 
-    def _updated(self, state: EmaState, points: Points, now: Compared) -> tuple[EmaState, Bools]:
+    def updated(self, state: EmaState, points: Points, now: Compared) -> tuple[EmaState, Bools]:
+        """The state with the points in it, and which series have a new level by it."""
         run = went_on(state.run, now.side, now.residual, 1 / now.known, now.present)
         adopted = now.present & (np.abs(run.length) >= self.points_of_shift)
         held = now.present & (now.side != 0) & (np.abs(run.length) >= HELD_FROM)

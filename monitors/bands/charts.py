@@ -41,7 +41,7 @@ class EwmaState(State):
 
 @dataclass(frozen=True, kw_only=True)
 class EwmaBand:
-    """Breach: a moving mean of z is beyond limit * sqrt(lam / (2 - lam)) (Roberts, Technometrics 1959).
+    """Breach: a moving mean of z is beyond `limit` of its standard deviations (Roberts, Technometrics 1959).
 
     The limit from `chart_lengths.ewma_limit`. While the chart is beyond it the reference is held.
     """
@@ -60,6 +60,18 @@ class EwmaBand:
             reason = f"a reference with alpha {self.reference.alpha} follows as fast as the chart: lambda / {SLOWER}"
             raise InvalidInput(f"{reason} at most", field="reference")
 
+    @property
+    def deviation(self) -> float:
+        """Of the moving mean: sqrt(lam / (2 - lam)), less what the reference takes in of it.
+
+        z is x - mean, so the chart is lam (1 - B) / ((1 - (1 - a) B) (1 - (1 - lam) B)) of x, with B the point before
+        and a the reference's alpha: its variance is that of the impulse response, a sum of two powers.
+        """
+        a, lam = self.reference.alpha, self.lam
+        slow, fast, p, q = -a / (lam - a), lam / (lam - a), 1 - a, 1 - lam
+        squares = slow**2 / (1 - p * p) + fast**2 / (1 - q * q) + 2 * slow * fast / (1 - p * q)
+        return lam * math.sqrt(squares)
+
     def start(self, s: int) -> EwmaState:
         """Nothing known."""
         return EwmaState(reference=self.reference.start(s), value=np.zeros(s))
@@ -69,13 +81,12 @@ class EwmaBand:
         before = self.reference.turned(state.reference, points)
         now = self.reference.compared(before, points)
         value = np.where(now.judged, state.value + self.lam * (_z(self.reference, before, now) - state.value), np.nan)
-        deviation = math.sqrt(self.lam / (2 - self.lam))
-        edge = self.limit * deviation
+        edge = self.limit * self.deviation
         side = _beyond(value, edge)
         after, adopted = self.reference.updated(before, points, replace(now, side=side))
         kept = np.where(adopted, 0.0, np.where(now.judged, value, state.value))
         flat = np.full(len(value), edge)
-        told = _told(before, points, now, Chart(seen=value, low=-flat, high=flat, z=value / deviation, side=side))
+        told = _told(before, points, now, Chart(seen=value, low=-flat, high=flat, z=value / self.deviation, side=side))
         return EwmaState(reference=after, value=kept), _finished(told, self.direction, adopted)
 
 

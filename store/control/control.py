@@ -24,12 +24,16 @@ from store.control.cluster_watching import ClusterWatching
 from store.control.clustering import Clustering
 from store.control.curating import Curating
 from store.control.database import Database
+from store.control.delivering import Delivering
 from store.control.erasures import Erasure
 from store.control.experimenting import Experimenting
 from store.control.gating import Gating
+from store.control.incidents import Incidents
+from store.control.jobs import Jobs
 from store.control.judging import Judging
 from store.control.labelling import Labelling
 from store.control.migrate import upgrade
+from store.control.monitoring import Monitoring
 from store.control.records import (
     AuditHead,
     AuditRecord,
@@ -63,9 +67,13 @@ class Control(
     Experimenting,
     Clustering,
     ClusterWatching,
+    Monitoring,
+    Incidents,
+    Delivering,
+    Jobs,
 ):
-    """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, rollouts, clusters, audit, idempotency
-    keys. `by` None means Assay itself."""
+    """Tenants, keys, ledger, releases, plans, datasets, runs, judges, labels, rollouts, clusters, monitors, audit,
+    idempotency keys. `by` None means Assay itself."""
 
     @classmethod
     def open(cls, url: str, *, pepper: bytes, clock: Clock = system_clock) -> Control:

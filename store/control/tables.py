@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, 
 from store.control.cluster_tables import OF_CLUSTERS
 from store.control.experiment_tables import OF_EXPERIMENTS
 from store.control.metadata import METADATA as METADATA
+from store.control.monitor_tables import OF_MONITORS
 from store.control.rollout_tables import OF_ROLLOUTS
 
 TENANTS: Final = Table(
@@ -523,5 +524,6 @@ SEALED: Final = (
     *OF_EXPERIMENTS,
     *OF_ROLLOUTS,
     *OF_CLUSTERS,
+    *OF_MONITORS,
     CHANGES,
 )

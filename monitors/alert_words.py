@@ -29,8 +29,8 @@ def fired_words(state: AlertState, rules: Rules, *, late: bool, over_ns: int | N
     return said
 
 
-def closed_words(cause: Cause, state: AlertState) -> str:
-    """Why it resolved, or is none any more."""
+def closed_words(cause: Cause, state: AlertState, *, was_one: bool = False) -> str:
+    """Why it resolved, or is none any more; `was_one`: late data says only that it was over before."""
     said = state.seen.words() if state.seen else _UNKNOWN
     match cause:
         case Cause.CALM:
@@ -43,7 +43,8 @@ def closed_words(cause: Cause, state: AlertState) -> str:
             since = "ever" if state.known_ns is None else moment(state.known_ns)
             return f"no data since {since}: closed without anybody knowing whether it is over"
         case Cause.LATE_DATA:
-            return f"late data: with the points that came since, it would not have fired; last seen: {said}"
+            found = "it was over before" if was_one else "it would not have fired"
+            return f"late data: with the points that came since, {found}; last seen: {said}"
         case Cause.CLOSED | Cause.BREACH | Cause.REOPENED | Cause.WORSE | Cause.STILL | Cause.SILENCE_OVER:
             return said
         case _:

@@ -29,6 +29,7 @@ class EntryKind(StrEnum):
     RESOLVED = "resolved"
     NOTED = "noted"
     ACKNOWLEDGED = "acknowledged"
+    ASSIGNED = "assigned"
     REOPENED = "reopened"
     """Acknowledged, and then it became worse."""
     CLOSED = "closed"
@@ -64,12 +65,13 @@ class IncidentRules:
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """An event of an alert, and whose it is."""
+    """An event of an alert, and whose it is. `owner` is who the monitor says looks after it."""
 
     app: str
     monitor: str
     series: str
     event: Event
+    owner: str | None = None
 
     @property
     def alert(self) -> tuple[str, str]:
@@ -97,7 +99,8 @@ class Member:
 @dataclass(frozen=True, kw_only=True)
 class Incident:
     """`number` is what people call it by (I-17). `called_ns` is when somebody was last called, `quiet_ns` since when no
-    alert of it fires; None: nobody was, or one does. `follows`: the closed one in which the same alert fired before."""
+    alert of it fires; None: nobody was, or one does. `owner` is that of the monitor that opened it, or who it was given
+    to. `follows`: the closed one in which the same alert fired before."""
 
     number: int
     app: str
@@ -111,6 +114,7 @@ class Incident:
     acknowledged_by: str | None = None
     closed_ns: int | None = None
     closed_by: str | None = None
+    owner: str | None = None
     follows: int | None = None
 
     @property

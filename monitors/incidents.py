@@ -32,6 +32,7 @@ from monitors.incident_records import (
 
 ASSAY = "assay"
 MOST_NOTE = 20_000
+MOST_NAME = 200
 
 
 def join(
@@ -39,13 +40,12 @@ def join(
 ) -> Joined:
     """What becomes of the incidents of a tenant. `incidents` are those that are not closed, and, so that a new one can
     name the one it follows, those that were closed lately. News are in any order, but those of one alert in theirs."""
-    room = _Room(
-        known={one.number: one for one in incidents}, rules=rules, next_number=next_number, now_ns=now_ns
-    )  # fmt: skip
+    before = {one.number: one for one in incidents}
+    room = _Room(known=dict(before), rules=rules, next_number=next_number, now_ns=now_ns)
     for one in sorted(news, key=lambda each: (each.event.at_ns, each.app, each.alert)):
         room.take(one)
     room.close_quiet()
-    changed = tuple(room.known[number] for number in sorted(room.changed))
+    changed = tuple(room.known[number] for number in sorted(room.known) if room.known[number] != before.get(number))
     return Joined(
         incidents=changed, entries=tuple(room.entries), tellings=tuple(room.tellings), next_number=room.next_number
     )
@@ -74,6 +74,18 @@ def closed(incident: Incident, by: str, why: str, now_ns: int) -> tuple[Incident
     return after, _line(incident, EntryKind.CLOSED, why or f"closed by {by}", by, now_ns)
 
 
+def assigned(incident: Incident, to: str, by: str, now_ns: int) -> tuple[Incident, Entry] | None:
+    """Somebody gives it to somebody; None: whose it is already. Raises Conflict where it is closed."""
+    if incident.status is IncidentStatus.CLOSED:
+        raise Conflict(f"{incident.name} is closed; a note can still be written")
+    if not to.strip() or len(to) > MOST_NAME:
+        raise InvalidInput(f"an owner has a name, of {MOST_NAME} characters at most", field="owner")
+    if incident.owner == to:
+        return None
+    was = "" if incident.owner is None else f", from {incident.owner}"
+    return replace(incident, owner=to), _line(incident, EntryKind.ASSIGNED, f"given to {to}{was}", by, now_ns)
+
+
 def noted(incident: Incident, by: str, text: str, now_ns: int) -> Entry:
     """A note of a person's, also after it was closed: what it was, and what was done. Raises InvalidInput for none."""
     said = text.strip()
@@ -92,7 +104,6 @@ class _Room:
     rules: IncidentRules
     next_number: int
     now_ns: int
-    changed: set[int] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     tellings: list[Telling] = field(default_factory=list)
 
@@ -197,7 +208,7 @@ class _Room:
         ]
         incident = Incident(
             number=self.next_number, app=news.app, status=IncidentStatus.OPEN, severity=news.event.severity,
-            opened_ns=self.now_ns, members=(), follows=max(before, default=None),
+            opened_ns=self.now_ns, members=(), owner=news.owner, follows=max(before, default=None),
         )  # fmt: skip
         self.next_number += 1
         after = "" if incident.follows is None else f", after I-{incident.follows} in which the same alert fired"
@@ -209,7 +220,6 @@ class _Room:
 
     def _put(self, incident: Incident) -> None:
         self.known[incident.number] = incident
-        self.changed.add(incident.number)
 
     def _line(self, incident: Incident, kind: EntryKind, news: News) -> None:
         event: Event = news.event

@@ -236,6 +236,7 @@ class _Desk:
     at: Moment
     spells: list[Spell]
     events: list[Event] = field(default_factory=list)
+    met: set[int] = field(default_factory=set)  # the firings that this look found again
 
     def __post_init__(self) -> None:
         self.episodes = self.book.episodes
@@ -313,7 +314,9 @@ class _Desk:
             self._tell_end(spell, one.ends, late=late)
 
     def _go_on(self, spell: Spell, one: _Firing) -> None:
-        start = min(spell.from_ns, one.from_ns)
+        keeps = self._stands(spell) or spell.episode in self.met
+        start = min(spell.from_ns, one.from_ns) if keeps else one.from_ns
+        self.met.add(spell.episode)
         louder = one.severity.rank > spell.severity.rank
         wider = replace(spell, from_ns=start, withdrawn=False, severity=loudest(spell.severity, one.severity))
         if spell.until_ns is None and one.ends is not None:
@@ -334,17 +337,21 @@ class _Desk:
                 self._tell(EventKind.RAISED, Cause.WORSE, wider, self.now_ns, text, tells=self.audible)
 
     def _withdraw(self, spell: Spell, now: AlertState) -> None:
-        settled_ns = self.book.settled.at_ns if self.book.settled else None
+        stands = self._stands(spell)
         if spell.until_ns is None:
             until = max(spell.from_ns, now.at_ns)
-            self._put(replace(spell, until_ns=until, withdrawn=True))
-            text = closed_words(Cause.LATE_DATA, now)
+            self._put(replace(spell, until_ns=until, withdrawn=not stands))
+            text = closed_words(Cause.LATE_DATA, now, was_one=stands)
             heard = spell.heard_ns is not None
             self._tell(EventKind.RESOLVED, Cause.LATE_DATA, spell, until, text, tells=heard, late=True)
-        elif not spell.withdrawn and (settled_ns is None or spell.from_ns > settled_ns):
+        elif not spell.withdrawn and not stands:
             self._put(replace(spell, withdrawn=True))
             text = closed_words(Cause.LATE_DATA, now)
             self._tell(EventKind.NOTED, Cause.LATE_DATA, spell, spell.from_ns, text, tells=False, late=True)
+
+    def _stands(self, spell: Spell) -> bool:
+        """Whether it began where nothing changes any more."""
+        return self.book.settled is not None and spell.from_ns <= self.book.settled.at_ns
 
     def _tell_end(self, spell: Spell, ends: AlertState, *, late: bool) -> None:
         cause = ends.cause or Cause.CALM

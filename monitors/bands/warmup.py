@@ -22,6 +22,7 @@ def gain(alpha: float, seen: NDArray[np.int64]) -> Floats:
     """Weight of the next point after `seen` others: alpha / (1 - (1 - alpha)^t), so that the weights sum to one.
 
     The same as dividing a mean begun at zero by 1 - (1 - alpha)^t (Kingma, Ba 2015, algorithm 1): the first point is
-    the mean, the t-th of few counts nearly 1 / t.
+    the mean, the t-th of few counts nearly 1 / t. Never above 1, as rounding would have it: a variance of which more
+    than all is taken off is below zero.
     """
-    return np.asarray(alpha / -np.expm1((seen + 1) * math.log1p(-alpha)), dtype=np.float64)
+    return np.asarray(np.minimum(alpha / -np.expm1((seen + 1) * math.log1p(-alpha)), 1.0), dtype=np.float64)

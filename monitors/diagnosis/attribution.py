@@ -24,7 +24,7 @@ from monitors.diagnosis.contributions import Attribution, Contribution, Groups, 
 from monitors.diagnosis.records import Floats
 
 LEAST_N: Final = 20.0  # sessions of both windows in a group that is told for itself
-MOST_GROUPS: Final = 50
+MOST_GROUPS: Final = 100
 OTHERS: Final = "(others)"
 LEVEL: Final = 0.95
 _PRIOR_N: Final = 5.0  # a group's variance is that of all where it has few sessions
@@ -68,7 +68,7 @@ def where(dimensions: Sequence[Groups], *, level: float = LEVEL) -> tuple[Attrib
 
 
 def folded(groups: Groups) -> Groups:
-    """With the small groups, and those beyond the largest 50, as one."""
+    """With the small groups, and those beyond the largest 100, as one."""
     sizes = groups.n.sum(axis=0)
     largest = np.argsort(-sizes, kind="stable")[:MOST_GROUPS]
     keep = np.isin(np.arange(len(sizes)), largest) & (sizes >= LEAST_N)

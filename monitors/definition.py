@@ -103,8 +103,8 @@ class Definition:
 
     @property
     def breaches_in_a_row(self) -> int:
-        """How many fire: what is said, else two of the spike rule and of a threshold, else one. A chart, a burn rate and
-        a range have looked at many points already, and of what must never happen one is enough."""
+        """How many fire: what is said, else two of the spike rule and of a threshold, else one. A chart, a burn rate
+        and a range have looked at many points already, and of what must never happen one is enough."""
         if self.for_points is not None:
             return self.for_points
         return 2 if self.band_kind in (BandKind.EMA, BandKind.STATIC) else 1

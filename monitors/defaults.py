@@ -1,0 +1,30 @@
+"""The five monitors that an agent begins with: a plain table. To add one: an entry here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from monitors.alert_records import Severity
+from monitors.definition import Definition
+from monitors.records import Direction
+from monitors.series import BUILT_IN
+
+FALSE_PAGES_PER_WEEK: Final = 0.1  # each: one false page in two weeks of all five together
+
+_OF_ANY: Final = Definition(app="any", series="resolution", direction=Direction.DOWN)
+DEFAULTS: Final = {
+    "resolution": replace(_OF_ANY, false_pages_per_week=FALSE_PAGES_PER_WEEK),
+    "grounding": replace(_OF_ANY, series="grounding"),
+    "p95_latency": replace(_OF_ANY, series="p95_latency", direction=Direction.UP),
+    "safety": replace(_OF_ANY, series="safety", band={"kind": "zero"}, clear_points=12),
+    "escalation": replace(_OF_ANY, series="escalation", direction=Direction.UP),
+}
+
+
+def default_of(series: str, app: str) -> Definition:
+    """The definition of a series' monitor where nothing else is said: that of the table, else one on its bad side."""
+    if series in DEFAULTS:
+        return replace(DEFAULTS[series], app=app)
+    direction = BUILT_IN[series].bad if series in BUILT_IN else Direction.BOTH
+    return replace(_OF_ANY, app=app, series=series, direction=direction, severity=Severity.PAGE)

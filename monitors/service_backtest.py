@@ -1,0 +1,176 @@
+"""What a monitor would have done over a time that is past: the alerts it would have raised, its chart, and the false
+alarms a week that its band was made for. Nothing is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from core.clock import NS_PER_S
+from core.errors import InvalidInput
+from core.windows import Window
+from monitors.alert_records import EventKind
+from monitors.alerting import VERDICTS
+from monitors.banding import arl0_of
+from monitors.budget import WEEK_S, pages_for
+from monitors.correction import Correction
+from monitors.definition import BandKind, Definition
+from monitors.service_series import Wanted, rows_of
+from monitors.stepping import Checkpoint, Judgements
+from monitors.student import student_arl0
+from monitors.watched import HISTORY_S, Watch, Watched, watched
+from store.tenant import TenantStore
+
+MOST_BUCKETS: Final = 20_000
+MOST_CHARTED: Final = 5  # series of one answer, those with alerts first
+MOST_POINTS: Final = 3_000  # of a chart; of more, the worst of each stretch
+CALIBRATED: Final = frozenset({BandKind.EMA, BandKind.EWMA, BandKind.CUSUM})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backtest:
+    """What came of it."""
+
+    window: Window
+    watched: Watched
+    expected: float | None
+    """False alarms a week of all its series together; None: the band has no null from which one could be told."""
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Alerts, chart and figures."""
+        found = self.watched.judgements
+        weeks = (self.window.end_ns - self.window.start_ns) / NS_PER_S / WEEK_S
+        alerts = alerts_told(self.watched)
+        n_points = int(np.isfinite(found.grid.x[self._first :]).sum())
+        return {
+            "start_ns": self.window.start_ns,
+            "end_ns": self.window.end_ns,
+            "n_series": len(found.grid.keys),
+            "n_points": n_points,
+            "n_missing": int(found.grid.x[self._first :].size) - n_points,
+            "alerts": alerts,
+            "alerts_per_week": len(alerts) / weeks,
+            "expected_false_alarms_per_week": self.expected,
+            "why": self.why,
+            "charts": [self._chart(key) for key in self._charted(alerts)],
+        }
+
+    @property
+    def _first(self) -> int:
+        grid = self.watched.judgements.grid
+        return int((self.window.start_ns - grid.start_ns) // (grid.step_s * NS_PER_S))
+
+    def _charted(self, alerts: list[dict[str, Any]]) -> list[str]:
+        first = list(dict.fromkeys(one["series"] for one in alerts))
+        rest = [key for key in self.watched.judgements.grid.keys if key not in first]
+        return [*first, *rest][:MOST_CHARTED]
+
+    def _chart(self, key: str) -> dict[str, Any]:
+        return chart_of(self.watched.judgements, key, self._first)
+
+
+def backtest(
+    store: TenantStore, definition: Definition, window: Window, *,
+    corrections: Mapping[str, Correction] | None = None,
+) -> Backtest:  # fmt: skip
+    """What the monitor would have done in `window`, having learned from four weeks before. Raises InvalidInput for a
+    window of too many buckets."""
+    step_ns = definition.step_s * NS_PER_S
+    start, end = window.start_ns // step_ns * step_ns, window.end_ns // step_ns * step_ns
+    begin = start - HISTORY_S * NS_PER_S // step_ns * step_ns
+    if end <= start:
+        raise InvalidInput(f"the window is shorter than a step of {definition.step}", field="since")
+    if (end - begin) // step_ns > MOST_BUCKETS:
+        most = (MOST_BUCKETS * step_ns // NS_PER_S - HISTORY_S) // 86_400
+        raise InvalidInput(
+            f"with steps of {definition.step} a backtest reaches {max(most, 0)} days back at most; take a longer step, "
+            f"or a shorter window",
+            field="since",
+        )
+    watch = Watch(
+        name="backtest", definition=definition, before=Checkpoint(settled_ns=begin), alerts_ns=start, until_ns=end
+    )
+    wanted = Wanted(
+        name="backtest", app=definition.app, spec=definition.spec, step_s=definition.step_s, by=definition.by,
+        window=watch.window,
+    )  # fmt: skip
+    rows = rows_of(store, [wanted], corrections)["backtest"]
+    found = watched(watch, rows, lambda _: (None, False), end)
+    expected, why = expected_of(definition, len(found.judgements.grid.keys))
+    return Backtest(window=Window(start_ns=start, end_ns=end), watched=found, expected=expected, why=why)
+
+
+def expected_of(definition: Definition, n_series: int) -> tuple[float | None, str]:
+    """The false alarms a week that the band is made for, and where the figure comes from."""
+    kind, n = definition.band_kind, max(1, n_series)
+    if kind not in CALIBRATED:
+        return None, f"a band of kind {kind.value} has no distribution from which a false-alarm rate could be told"
+    given = {"k", "limit", "h"} & set(definition.band)
+    if kind is BandKind.EMA and "k" in given:
+        single = student_arl0(float(definition.band.get("alpha", 0.02)), float(definition.band["k"]))
+        in_a_row = definition.breaches_in_a_row
+        p = 1 / single
+        wait = single if in_a_row == 1 else (p**-in_a_row - 1) / (1 - p)
+        return pages_for(wait, n_series=n, step_s=definition.step_s), "of independent normal points at the given k"
+    if given:
+        return None, f"{', '.join(sorted(given))} is given: no false-alarm rate was asked for"
+    arl0 = arl0_of(definition, n)
+    return pages_for(arl0, n_series=n, step_s=definition.step_s), (
+        f"the budget: {definition.false_pages_per_week:g} a week over {n} series, "
+        f"so one in {arl0:,.0f} points of {definition.step} each"
+    )
+
+
+def alerts_told(one: Watched) -> list[dict[str, Any]]:
+    """The alerts, in order of time."""
+    told = []
+    for key, book in one.books.items():
+        events = [event for series, event in one.events if series == key]
+        for spell in book.spells:
+            fired = next(
+                (e for e in events if e.episode == spell.episode and e.kind is EventKind.FIRED), None
+            )  # fmt: skip
+            told.append(
+                {
+                    "series": key, "from_ns": spell.from_ns, "until_ns": spell.until_ns,
+                    "severity": spell.severity.value, "text": "" if fired is None else fired.text,
+                }
+            )  # fmt: skip
+    return sorted(told, key=lambda each: (each["from_ns"], each["series"]))
+
+
+def chart_of(found: Judgements, key: str, first: int = 0) -> dict[str, Any]:
+    """The points of one series with their band, from bucket `first` on; of very many the one farthest out of each
+    stretch, so that no breach is lost."""
+    column = found.grid.keys.index(key)
+    at = np.arange(first, len(found.grid.x))
+    if len(at) > MOST_POINTS:
+        at = _worst(found, column, at)
+    rows = [(int(found.grid.at_ns[t]), found.judged[t].one(column), int(t)) for t in at]
+    return {
+        "series": key,
+        "at_ns": [at_ns for at_ns, _, _ in rows],
+        "value": [_number(found.grid.x[t, column]) for _, _, t in rows],
+        "n": [_number(found.grid.n[t, column]) for _, _, t in rows],
+        "expected": [one.expected for _, one, _ in rows],
+        "low": [one.low for _, one, _ in rows],
+        "high": [one.high for _, one, _ in rows],
+        "verdict": [VERDICTS[int(found.verdicts[t, column])].value for _, _, t in rows],
+    }
+
+
+def _worst(found: Judgements, column: int, at: Any) -> Any:
+    z = np.array([found.judged[t].z[column] for t in at])
+    size = np.where(np.isfinite(z), np.abs(z), -1.0)
+    size += np.array([1e6 * abs(int(found.judged[t].breach[column])) for t in at])
+    parts = np.array_split(np.arange(len(at)), MOST_POINTS)
+    return np.array([at[part[np.argmax(size[part])]] for part in parts])
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,307 @@
+"""One look at a tenant's monitors: points are read, bands stepped, alerts lived, incidents joined and diagnosed. All of
+it is written in one transaction with the checkpoint that the next look begins at.
+
+A process that is killed anywhere leaves the state of the look before; the next one begins there and decides the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from core.clock import NS_PER_S, Clock
+from core.errors import InvalidInput
+from core.ids import TenantId
+from monitors import look_records as kept
+from monitors.correction import Correction, correction_of
+from monitors.definition import Definition
+from monitors.guarding import Candidate, Guarded, asked
+from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined
+from monitors.incidents import join
+from monitors.look_records import Closed, Whose, whose_of
+from monitors.looking import Book
+from monitors.messages import message_of
+from monitors.series import Source
+from monitors.service_diagnosis import Diagnosing, due_diagnosis
+from monitors.service_series import Wanted as Read
+from monitors.service_series import rows_of
+from monitors.silences import Silence, Subject, silenced
+from monitors.silencing import silence_of
+from monitors.watched import GRACE_S, Quiet, Watch, Watched, watch_of, watched
+from store.control.control import Control
+from store.control.monitor_records import (
+    IncidentRecord,
+    LookWritten,
+    MonitorRecord,
+    MonitorStateRecord,
+    MonitorStatus,
+    RolloutAsking,
+    Wanted,
+)
+from store.tenant import TenantStore
+
+RECENT_NS: Final = 7 * 86_400 * NS_PER_S  # closed incidents that a new one can follow
+ASKING_NS: Final = 600 * NS_PER_S  # how long what is asked of a rollout holds without being asked again
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookSettings:
+    """How looks are taken. `channels`: who is told where a monitor names nobody."""
+
+    channels: tuple[str, ...] = ()
+    incidents: IncidentRules = field(default_factory=IncidentRules)
+    grace_s: int = GRACE_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What a look did, for the job's line."""
+
+    n_monitors: int
+    n_series: int
+    n_events: int
+    failed: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a look begins with. `incidents`: those that are not closed, were closed lately, or are the last."""
+
+    now_ns: int
+    monitors: Mapping[str, MonitorRecord]
+    states: Mapping[str, MonitorStateRecord]
+    incidents: Mapping[int, IncidentRecord]
+    silences: Sequence[Silence]
+
+    def quiet(self, watch: Watch) -> Quiet:
+        """Why nobody is to hear of a series of a monitor, and whether somebody is at work on it."""
+        held = {
+            (one["monitor"], one["series"])
+            for record in self.incidents.values()
+            if record.status == IncidentStatus.ACKNOWLEDGED.value
+            for one in record.body["members"]
+        }
+
+        def of(series: str) -> tuple[str | None, bool]:
+            severity, app = watch.definition.severity, watch.definition.app
+            subject = Subject(app=app, monitor=watch.name, series=series, severity=severity)
+            found = silenced(self.silences, subject, self.now_ns)
+            return (None if found is None else found.why), (watch.name, series) in held
+
+        return of
+
+
+@dataclass(kw_only=True)
+class Evaluator:
+    """Looks at the monitors of one tenant; `owner` has taken the job."""
+
+    control: Control
+    store: TenantStore
+    clock: Clock
+    owner: str
+    settings: LookSettings = field(default_factory=LookSettings)
+
+    @property
+    def tenant(self) -> TenantId:
+        """Whose monitors."""
+        return self.store.tenant
+
+    def look(self) -> Looked:
+        """One look. Raises Conflict where something was changed meanwhile: nothing is written then."""
+        at = self._standing()
+        ended = kept.ended(list(at.states.values()), list(at.monitors.values()), at.now_ns)
+        watches, failed = self._watches(at, {one.whose.name: one for one in ended})
+        found = self._found(at, watches)
+        news = [kept.news_of(one.whose, key, event) for one in ended for key, event in one.events]
+        for one in found:
+            whose = whose_of(one.watch.name, one.watch.definition)
+            news += [kept.news_of(whose, key, event) for key, event in one.events]
+        known = [Incident.from_json(one.body) for one in at.incidents.values()]
+        first = 1 + max(at.incidents, default=0)
+        joined = join(known, news, self.settings.incidents, next_number=first, now_ns=at.now_ns)
+        self.control.write_look(self._written(at, found, ended, joined, first))
+        n_series = sum(len(one.judgements.grid.keys) for one in found)
+        return Looked(n_monitors=len(watches), n_series=n_series, n_events=len(news), failed=failed)
+
+    def _standing(self) -> Standing:
+        now = self.clock()
+        incidents = self.control.incidents(self.tenant)
+        last = max((one.number for one in incidents), default=0)
+        recent = [
+            one
+            for one in incidents
+            if one.closed_ns is None or one.closed_ns > now - RECENT_NS or one.number == last
+        ]  # fmt: skip
+        return Standing(
+            now_ns=now, monitors={one.name: one for one in self.control.monitors(self.tenant)},
+            states={one.name: one for one in self.control.monitor_states(self.tenant)},
+            incidents={one.number: one for one in recent},
+            silences=[silence_of(one) for one in self.control.silences(self.tenant)],
+        )  # fmt: skip
+
+    def _watches(self, at: Standing, ended: Mapping[str, Closed]) -> tuple[list[Watch], dict[str, str]]:
+        """The monitors with buckets that no look has seen, and why others cannot be looked at."""
+        watches, failed = [], {}
+        for one in at.monitors.values():
+            if one.status is not MonitorStatus.ON:
+                continue
+            try:
+                watch = self._watch(one, at, ended.get(one.name))
+            except InvalidInput as wrong:  # a definition of a newer release
+                failed[one.name] = str(wrong)
+                continue
+            state = at.states.get(one.name)
+            is_new = state is None or state.version != one.version or watch.until_ns > state.until_ns
+            if is_new and watch.until_ns > watch.before.settled_ns:
+                watches.append(watch)
+        return watches, failed
+
+    def _watch(self, one: MonitorRecord, at: Standing, ended: Closed | None) -> Watch:
+        definition, state = Definition.from_json(one.definition), at.states.get(one.name)
+        if state is None or state.version != one.version or not state.band:
+            books = {} if ended is None else {key: book.as_json() for key, book in ended.books.items()}
+            if state is not None and ended is None:
+                books = dict(state.books)  # of one that was off: its alerts are counted on
+            return watch_of(
+                one.name, definition, since_ns=one.changed_at_ns, now_ns=at.now_ns, books=books,
+                grace_s=self.settings.grace_s,
+            )  # fmt: skip
+        since = int(state.told.get("alerts_ns", one.changed_at_ns))
+        return watch_of(
+            one.name, definition, since_ns=since, now_ns=at.now_ns, grace_s=self.settings.grace_s,
+            band=state.band, books=state.books, settled_ns=state.settled_ns,
+        )  # fmt: skip
+
+    def _found(self, at: Standing, watches: Sequence[Watch]) -> list[Watched]:
+        wanted = [
+            Read(
+                name=one.name, app=one.definition.app, spec=one.definition.spec, step_s=one.definition.step_s,
+                by=one.definition.by, window=one.window,
+            )
+            for one in watches
+        ]  # fmt: skip
+        rows = rows_of(self.store, wanted, corrections(self.control, self.tenant, watches))
+        return [watched(one, rows[one.name], at.quiet(one), at.now_ns) for one in watches]
+
+    def _written(
+        self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined, first: int
+    ) -> LookWritten:
+        tenant, monitors = self.tenant, at.monitors
+        numbers = kept.numbers_of(joined, at.incidents)
+        diagnoses = self._diagnoses(at, joined)
+        seen = {one.watch.name for one in found}
+        alerts = [each for one in ended for each in kept.alerts_of(tenant, one.whose, one.events, one.books, numbers)]
+        for one in found:
+            whose = whose_of(one.watch.name, one.watch.definition)
+            alerts += kept.alerts_of(tenant, whose, one.events, one.books, numbers)
+        changed = {one.number: one for one in joined.incidents}
+        for number in diagnoses.keys() - changed.keys():
+            changed[number] = Incident.from_json(at.incidents[number].body)
+        return LookWritten(
+            tenant=tenant, owner=self.owner, monitors=tuple(monitors[name] for name in sorted(seen)),
+            states=(
+                *(kept.ended_state(one) for one in ended if one.whose.name not in seen),
+                *(kept.state_of(tenant, one, monitors[one.watch.name]) for one in found),
+            ),
+            alerts=tuple(alerts), pending=tuple(each for one in found for each in kept.pending_of(tenant, one)),
+            incidents=tuple(kept.incident_of(tenant, changed[n], at.incidents, diagnoses) for n in sorted(changed)),
+            entries=tuple(kept.entry_of(one) for one in joined.entries),
+            wanted=tuple(self._wanted(at, found, ended, joined, diagnoses)),
+            askings=tuple(self._askings(at, found)), first_number=first,
+        )  # fmt: skip
+
+    def _diagnoses(self, at: Standing, joined: Joined) -> dict[int, Mapping[str, Any]]:
+        """By number, of the incidents that are new, or whose last diagnosis knew little of what came since."""
+        now_open = {one.number: Incident.from_json(one.body) for one in at.incidents.values()}
+        now_open |= {one.number: one for one in joined.incidents}
+        made: dict[int, Mapping[str, Any]] = {}
+        for number, incident in now_open.items():
+            before = at.incidents.get(number)
+            known = None if before is None else before.diagnosis
+            if due_diagnosis(incident, known, at.now_ns):
+                diagnosing = Diagnosing(control=self.control, store=self.store, now_ns=at.now_ns)
+                made[number] = diagnosing.diagnosed(incident, known)
+        return made
+
+    def _wanted(
+        self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined,
+        diagnoses: Mapping[int, Mapping[str, Any]],
+    ) -> list[Wanted]:  # fmt: skip
+        """A message for every channel of the monitor whose news it is."""
+        owners: dict[str, Whose] = {one.whose.name: one.whose for one in ended}
+        owners |= {one.watch.name: whose_of(one.watch.name, one.watch.definition) for one in found}
+        incidents = {one.number: one for one in joined.incidents}
+        made = []
+        for telling in joined.tellings:
+            whose, before = owners[telling.news.monitor], at.incidents.get(telling.number)
+            known = diagnoses.get(telling.number) or (None if before is None else before.diagnosis)
+            said = message_of(
+                str(self.tenant), telling, incidents[telling.number], diagnosis=known, runbook=whose.runbook
+            )
+            for channel in whose.channels or self.settings.channels:
+                made.append(Wanted(channel=channel, incident=telling.number, payload=said))
+        return made
+
+    def _guards(self, at: Standing, found: Sequence[Watched]) -> list[Guarded]:
+        """The series that guard rollouts, as they stand now: also those without a new bucket in this look."""
+        now = {one.watch.name: one.books for one in found}
+        guards = []
+        for one in at.monitors.values():
+            state = at.states.get(one.name)
+            if one.status is not MonitorStatus.ON or not one.definition.get("guard"):
+                continue
+            books = now.get(one.name)
+            if books is None:
+                told = state.books if state is not None and state.version == one.version else {}
+                books = {key: Book.from_json(book) for key, book in told.items()}
+            guards += kept.guards_of(one.name, Definition.from_json(one.definition), books)
+        return guards
+
+    def _askings(self, at: Standing, found: Sequence[Watched]) -> list[RolloutAsking]:
+        """What firing guardrails ask of the rollouts that are not over."""
+        guards, now = self._guards(at, found), at.now_ns
+        made = []
+        for rollout in self.control.rollouts(self.tenant) if guards else ():
+            if rollout.status.ended:
+                continue
+            candidate = Candidate(
+                rollout_id=rollout.rollout_id, app=rollout.app, candidate=rollout.candidate,
+                baseline=rollout.baseline, since_ns=rollout.started_at_ns or None,
+            )  # fmt: skip
+            asking = asked(candidate, guards)
+            if asking is not None:
+                made.append(
+                    RolloutAsking(
+                        tenant=self.tenant, rollout_id=asking.rollout_id, guard=asking.guard.value,
+                        reasons=asking.reasons, at_ns=now, until_ns=now + ASKING_NS,
+                    )
+                )  # fmt: skip
+        return made
+
+
+def corrections(control: Control, tenant: TenantId, watches: Sequence[Watch]) -> dict[str, Correction]:
+    """By judge whose rate is watched, what its newest calibration says of its errors."""
+    names = {
+        name
+        for one in watches
+        if one.definition.spec.source is Source.SCORES
+        for name in one.definition.spec.evaluators
+    }  # fmt: skip
+    judges = {one.name for one in control.judges(tenant)} & names if names else set()
+    found = {name: correction_for(control, tenant, name) for name in sorted(judges)}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def correction_for(control: Control, tenant: TenantId, judge: str) -> Correction | None:
+    """How a judge's rate is corrected, by its newest calibration; None where it has none, or not of two labels."""
+    made = control.calibration(tenant, judge)
+    if made is None:
+        return None
+    rubric = control.rubric(tenant, str(made.report.get("rubric")), made.report.get("rubric_version"))
+    passing = rubric.body.get("passing") or []
+    return correction_of(made.report, passing[0]) if len(passing) == 1 else None

@@ -42,6 +42,7 @@ from experiments.rollouts.state import begun, gone_on, held, is_last, rolled_bac
 from experiments.service_sessions import sessions_of
 from experiments.statistics.mismatch import Mismatch, mismatch
 from store.control.control import Control
+from store.control.monitor_records import RolloutAsking
 from store.control.records import PlanSpec
 from store.control.rollout_records import Happened, RolloutMove, RolloutRecord, RolloutStatus
 from store.tenant import TenantStore
@@ -51,6 +52,7 @@ AHEAD_NS: Final = 3600 * NS_PER_S  # clocks of agents that are fast
 PAST_AGAIN_NS: Final = 30 * NS_PER_S  # between tries to fix a threshold that could not be
 SKEW_NS: Final = 60 * NS_PER_S  # a clock that is fast by more keeps a rollout where it is
 SILENCE_NS: Final = 300 * NS_PER_S  # without any session before that is told as a reason
+ROLL_BACK: Final = "roll_back"  # what a firing guardrail monitor may ask; anything else it asks is to hold
 SPLIT_E: Final = 1000.0  # an e-value of a wrong split: one of a thousand rollouts with a right one is held by it
 
 
@@ -190,7 +192,12 @@ class Ticker:
         causes = [f"{one.cause.value}:{one.guardrail or ''}" for one in decision.reasons]
         if decision.act is Act.ROLL_BACK:
             return rolled_back(record.status, look.state, texts, now_ns=now)
+        asking = self.control.rollout_asking(record.tenant, record.rollout_id)
+        if asking is not None and asking.guard == ROLL_BACK:
+            change = rolled_back(record.status, look.state, _of_monitors(asking), now_ns=now)
+            return None if change is None else replace(change, certified=False)  # the ledgers do not ask for it
         halts = _halts(policy, look, memory, now)
+        halts += [] if asking is None else [("monitor", text) for text in _of_monitors(asking)]
         if decision.act is Act.PROMOTE and is_last(policy, look.state):  # what failed meanwhile is not promoted
             halts += _lacking(self._needed(record, policy, look.state))
         if decision.act is Act.PROMOTE and not halts and record.status is RolloutStatus.RUNNING:
@@ -318,6 +325,11 @@ def _halts(policy: RolloutPolicy, look: _Look, memory: _Memory, now_ns: int) -> 
         )
         found.append(("split", text))
     return found
+
+
+def _of_monitors(asking: RolloutAsking) -> list[str]:
+    """Why firing guardrail monitors ask for something."""
+    return [f"a guardrail monitor: {text}" for text in asking.reasons]
 
 
 def _lacking(found: Sequence[Needed]) -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ alarms a week that its band was made for. Nothing is written."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,9 +16,8 @@ from monitors.alert_records import EventKind
 from monitors.alerting import VERDICTS
 from monitors.banding import arl0_of
 from monitors.budget import WEEK_S, pages_for
-from monitors.correction import Correction
 from monitors.definition import BandKind, Definition
-from monitors.service_series import Wanted, rows_of
+from monitors.service_series import Judges, Wanted, rows_of
 from monitors.stepping import Checkpoint, Judgements
 from monitors.student import student_arl0
 from monitors.watched import HISTORY_S, Watch, Watched, watched
@@ -76,7 +74,7 @@ class Backtest:
 
 def backtest(
     store: TenantStore, definition: Definition, window: Window, *,
-    corrections: Mapping[str, Correction] | None = None,
+    judges: Judges | None = None,
 ) -> Backtest:  # fmt: skip
     """What the monitor would have done in `window`, having learned from four weeks before. Raises InvalidInput for a
     window of too many buckets."""
@@ -99,7 +97,7 @@ def backtest(
         name="backtest", app=definition.app, spec=definition.spec, step_s=definition.step_s, by=definition.by,
         window=watch.window,
     )  # fmt: skip
-    rows = rows_of(store, [wanted], corrections)["backtest"]
+    rows = rows_of(store, [wanted], judges)["backtest"]
     found = watched(watch, rows, lambda _: (None, False), end)
     expected, why = expected_of(definition, len(found.judgements.grid.keys))
     return Backtest(window=Window(start_ns=start, end_ns=end), watched=found, expected=expected, why=why)

@@ -28,6 +28,7 @@ from monitors.diagnosis.scoring import diagnose
 from monitors.grids import Row
 from monitors.incident_records import Incident, IncidentStatus, Member
 from monitors.series import BUILT_IN, GROUNDING, OUTCOME, SAFETY, Series, Source, series_of
+from monitors.service_judges import judges_of
 from monitors.service_series import Wanted, rows_of
 from store import monitor_groups
 from store.control.control import Control
@@ -102,7 +103,7 @@ class Diagnosing:
             Wanted(name=name, app=app, spec=series_of(name), step_s=STEP_S, window=window)
             for name in dict.fromkeys(names)
         ]
-        read = rows_of(self.store, wanted)
+        read = rows_of(self.store, wanted, judges_of(self.control, self.store.tenant))
         return {one.name: _course(one.spec, read[one.name]) for one in wanted if read[one.name]}
 
     def _tools(self, app: str, window: Window) -> list[str]:
@@ -174,7 +175,9 @@ class Diagnosing:
 
 def deployed(control: Control, tenant: TenantId, app: str) -> list[Deployed]:
     """What was changed of an app: releases, plans, rollouts with what happened to them."""
-    made = [Deployed(what="release", name=one.spec.name, at_ns=one.created_at_ns) for one in control.releases(tenant, app)]
+    made = [
+        Deployed(what="release", name=one.spec.name, at_ns=one.created_at_ns) for one in control.releases(tenant, app)
+    ]
     for plan in control.plans(tenant, app):
         weights = ", ".join(f"{name} {weight:g}" for name, weight in sorted(plan.spec.weights.items()) if weight > 0)
         made.append(Deployed(what="plan", name=weights[:200], at_ns=plan.made_at_ns))

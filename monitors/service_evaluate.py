@@ -14,7 +14,6 @@ from core.clock import NS_PER_S, Clock
 from core.errors import InvalidInput
 from core.ids import TenantId
 from monitors import look_records as kept
-from monitors.correction import Correction, correction_of
 from monitors.definition import Definition
 from monitors.guarding import Candidate, Guarded, asked
 from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined
@@ -22,8 +21,8 @@ from monitors.incidents import join
 from monitors.look_records import Closed, Whose, whose_of
 from monitors.looking import Book
 from monitors.messages import message_of
-from monitors.series import Source
 from monitors.service_diagnosis import Diagnosing, due_diagnosis
+from monitors.service_judges import judges_of
 from monitors.service_series import Wanted as Read
 from monitors.service_series import rows_of
 from monitors.silences import Silence, Subject, silenced
@@ -47,9 +46,8 @@ ASKING_NS: Final = 600 * NS_PER_S  # how long what is asked of a rollout holds w
 
 @dataclass(frozen=True, kw_only=True)
 class LookSettings:
-    """How looks are taken. `channels`: who is told where a monitor names nobody."""
+    """How looks are taken."""
 
-    channels: tuple[str, ...] = ()
     incidents: IncidentRules = field(default_factory=IncidentRules)
     grace_s: int = GRACE_S
 
@@ -185,7 +183,7 @@ class Evaluator:
             )
             for one in watches
         ]  # fmt: skip
-        rows = rows_of(self.store, wanted, corrections(self.control, self.tenant, watches))
+        rows = rows_of(self.store, wanted, judges_of(self.control, self.tenant))
         return [watched(one, rows[one.name], at.quiet(one), at.now_ns) for one in watches]
 
     def _written(
@@ -241,9 +239,9 @@ class Evaluator:
             whose, before = owners[telling.news.monitor], at.incidents.get(telling.number)
             known = diagnoses.get(telling.number) or (None if before is None else before.diagnosis)
             said = message_of(
-                str(self.tenant), telling, incidents[telling.number], diagnosis=known, runbook=whose.runbook
+                telling, incidents[telling.number], tenant=str(self.tenant), diagnosis=known, runbook=whose.runbook
             )
-            for channel in whose.channels or self.settings.channels:
+            for channel in whose.channels:
                 made.append(Wanted(channel=channel, incident=telling.number, payload=said))
         return made
 
@@ -282,26 +280,3 @@ class Evaluator:
                     )
                 )  # fmt: skip
         return made
-
-
-def corrections(control: Control, tenant: TenantId, watches: Sequence[Watch]) -> dict[str, Correction]:
-    """By judge whose rate is watched, what its newest calibration says of its errors."""
-    names = {
-        name
-        for one in watches
-        if one.definition.spec.source is Source.SCORES
-        for name in one.definition.spec.evaluators
-    }  # fmt: skip
-    judges = {one.name for one in control.judges(tenant)} & names if names else set()
-    found = {name: correction_for(control, tenant, name) for name in sorted(judges)}
-    return {name: one for name, one in found.items() if one is not None}
-
-
-def correction_for(control: Control, tenant: TenantId, judge: str) -> Correction | None:
-    """How a judge's rate is corrected, by its newest calibration; None where it has none, or not of two labels."""
-    made = control.calibration(tenant, judge)
-    if made is None:
-        return None
-    rubric = control.rubric(tenant, str(made.report.get("rubric")), made.report.get("rubric_version"))
-    passing = rubric.body.get("passing") or []
-    return correction_of(made.report, passing[0]) if len(passing) == 1 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
@@ -34,6 +34,14 @@ class Wanted:
     window: Window
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judges:
+    """What is known of judges: by name, how the rate of each is corrected, and the rubric of each."""
+
+    corrections: Mapping[str, Correction] = field(default_factory=dict)
+    rubrics: Mapping[str, str] = field(default_factory=dict)
+
+
 Frames = Callable[[TenantStore, BucketsAsked], pl.DataFrame]
 _FRAMES: Final[Mapping[Source, Frames]] = {
     Source.TURNS: read.turn_buckets,
@@ -45,22 +53,21 @@ _FRAMES: Final[Mapping[Source, Frames]] = {
 }
 
 
-def rows_of(
-    store: TenantStore, wanted: Sequence[Wanted], corrections: Mapping[str, Correction] | None = None
-) -> dict[str, list[Row]]:
-    """The points of each by its name, in no order. `corrections`: by judge, how its rate is corrected."""
+def rows_of(store: TenantStore, wanted: Sequence[Wanted], judges: Judges | None = None) -> dict[str, list[Row]]:
+    """The points of each by its name, in no order."""
+    judges = judges or Judges()
     groups: dict[tuple[Any, ...], list[Wanted]] = {}
     for one in wanted:
         groups.setdefault((one.spec.source, one.step_s, one.by, _length(one.window)), []).append(one)
     found: dict[str, list[Row]] = {one.name: [] for one in wanted}
     for some in groups.values():
-        frame = _frame(store, some)
+        frame = _frame(store, some, judges)
         for one in some:
             window = one.window
             mine = frame.filter(
                 (pl.col("app") == one.app) & (pl.col("at_ns") >= window.start_ns) & (pl.col("at_ns") < window.end_ns)
             )
-            found[one.name] = list(_rows(one, mine, corrections or {}))
+            found[one.name] = list(_rows(one, mine, judges.corrections))
     return found
 
 
@@ -69,7 +76,7 @@ def _length(window: Window) -> int:
     return (window.end_ns - window.start_ns).bit_length()
 
 
-def _frame(store: TenantStore, some: Sequence[Wanted]) -> pl.DataFrame:
+def _frame(store: TenantStore, some: Sequence[Wanted], judges: Judges) -> pl.DataFrame:
     first, source = some[0], some[0].spec.source
     window = Window(
         start_ns=min(one.window.start_ns for one in some), end_ns=max(one.window.end_ns for one in some)
@@ -79,7 +86,8 @@ def _frame(store: TenantStore, some: Sequence[Wanted]) -> pl.DataFrame:
         names = {name for one in some for name in one.spec.evaluators}
         return read.score_buckets(store, asked, [(name, _is_lower_better(name)) for name in sorted(names)])
     if source is Source.AGREEMENT:
-        return read.agreement_buckets(store, asked, [one.spec.of or "" for one in some])
+        rubrics = {name: judges.rubrics[name] for one in some if (name := one.spec.of or "") in judges.rubrics}
+        return read.agreement_buckets(store, asked, rubrics)
     frame = _FRAMES[source](store, asked)
     if source is Source.TOOLS and any(one.spec.figure == "per_session" for one in some):
         active = read.session_buckets(store, asked).select("at_ns", "app", "split", n_active="n")
@@ -144,8 +152,3 @@ def _of_clusters(spec: Series, frame: pl.DataFrame) -> pl.DataFrame:
     in_it = pl.col("n").filter(pl.col("split") == spec.of).sum()
     shares = frame.group_by("at_ns").agg(x=in_it / pl.col("n").sum(), n=pl.col("n").sum())
     return shares.with_columns(split=pl.lit(None, pl.String))
-
-
-def beside(one: Wanted, name: str, spec: Series) -> Wanted:
-    """Another series in the same buckets."""
-    return replace(one, name=name, spec=spec, by=None)

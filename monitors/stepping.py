@@ -83,7 +83,8 @@ def stepped(
     rules = definition.rules()
     step_ns = grid.step_s * NS_PER_S
     kept, kept_ns = state, before.settled_ns
-    codes, judged, said = np.zeros(grid.x.shape, dtype=np.int8), [], {}
+    codes, judged = np.zeros(grid.x.shape, dtype=np.int8), []
+    said: dict[tuple[int, int], tuple[Any, str]] = {}
     for t, at_ns in enumerate(grid.at_ns.tolist()):
         state, now = band.step(state, grid.points(t))
         judged.append(now)

@@ -151,7 +151,7 @@ def _looked(
 
 def _newest(found: Judgements) -> dict[str, Any]:
     """The newest value of each series with its band, for who lists monitors; of many series those that are worst."""
-    told = []
+    told: list[dict[str, Any]] = []
     for column, key in enumerate(found.grid.keys):
         there = np.flatnonzero(np.isfinite(found.grid.x[:, column]))
         if not len(there):

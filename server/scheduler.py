@@ -1,5 +1,5 @@
 """What a server process does by the clock: online evaluation, and the judges that watch, every `online_interval_s`
-seconds; new sessions for clusters every `clusters_interval_s`.
+seconds; new sessions for clusters every `clusters_interval_s`; monitors every `monitors_interval_s`.
 
 A few sessions are evaluated in a thread of the server. A burst is left to a child process of low priority, which gives
 its memory back, so that requests are answered meanwhile.
@@ -20,6 +20,7 @@ from core.errors import AssayError, Conflict
 from evaluators.online.service import OnlineWatch
 from server.children import environment_of
 from server.clustering_rounds import ClusterRounds
+from server.monitor_rounds import MonitorRounds
 from server.process_name import is_gone, this_process
 from server.wiring import Services
 
@@ -43,10 +44,11 @@ class Scheduler:
         self._judges = JudgeRounds(services)
         self._certificates = CertificateRounds(services)
         self._clusters = ClusterRounds(services)
-        self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(3)}, timezone="UTC")
+        self._monitors = MonitorRounds(services)
+        self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(4)}, timezone="UTC")
 
     def start(self) -> None:
-        """Begins, unless `online_interval_s` and `clusters_interval_s` are 0."""
+        """Begins, unless all intervals are 0."""
         seconds = self._services.settings.online_interval_s
         if seconds > 0:
             logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a round that takes long is not news
@@ -56,7 +58,10 @@ class Scheduler:
         between = self._services.settings.clusters_interval_s
         if between > 0:
             self._jobs.add_job(self._clusters.round, "interval", seconds=between, max_instances=1, coalesce=True)
-        if seconds > 0 or between > 0:
+        every = self._services.settings.monitors_interval_s
+        if every > 0:
+            self._jobs.add_job(self._monitors.round, "interval", seconds=every, max_instances=1, coalesce=True)
+        if max(seconds, between, every) > 0:
             self._jobs.start()
 
     def close(self) -> None:
@@ -65,6 +70,7 @@ class Scheduler:
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
         self._clusters.close()
+        self._monitors.close()
         if self._jobs.running:
             self._jobs.shutdown(wait=True)
 

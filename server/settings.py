@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     online_interval_s: Annotated[float, Field(ge=0, le=3600)] = 10.0  # between looks for ended sessions; 0: none
     judge_certificate_days: Annotated[float, Field(gt=0, le=3660)] = 90.0  # how long a judge's certificate counts
     clusters_interval_s: Annotated[float, Field(ge=0, le=3600)] = 20.0  # between looks for new sessions; 0: none
+    monitors_interval_s: Annotated[float, Field(ge=0, le=3600)] = 60.0  # between looks at monitors; 0: none
     clusters_window_days: Annotated[int, Field(ge=0, le=366)] = 7  # of the nightly run; 0: no run by itself
     clusters_nightly_hour: Annotated[int, Field(ge=0, le=23)] = 3  # UTC
     clusters_embedder: Annotated[str, Field(pattern="^(auto|minilm|tfidf|endpoint)$")] = "auto"
@@ -95,6 +96,7 @@ class Settings(BaseSettings):
     rollout_webhooks: Annotated[tuple[str, ...], NoDecode] = ()  # who is told what rollouts do: docs/deploying.md
     rollout_webhook_key: SecretStr | None = None  # signs it
     rollout_webhooks_private: bool = False  # http, and addresses within the network, may be called
+    monitor_channels: Path | None = None  # whom monitors tell; None: channels.yaml in `data`, if it is there
     github_deployments: Annotated[tuple[str, ...], NoDecode] = ()  # APP=OWNER/REPOSITORY[@ENVIRONMENT]
     github_token: SecretStr | None = None
     github_api_url: str = "https://api.github.com"
@@ -258,6 +260,11 @@ class Settings(BaseSettings):
     def gateway_file(self) -> Path:
         """Where the gateway's configuration is, or would be."""
         return self.gateway_config or self.data.absolute() / "gateway.yaml"
+
+    @property
+    def channels_file(self) -> Path:
+        """Where the channels of monitors are, or would be."""
+        return self.monitor_channels or self.data.absolute() / "channels.yaml"
 
     @property
     def own_evaluators(self) -> Path:

@@ -6,7 +6,7 @@ bucket is whole as soon as what was decided in it has arrived; its app and relea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -104,10 +104,13 @@ def cluster_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
     return found.select("at_ns", "app", "split", pl.col("n").cast(pl.Float64))
 
 
-def agreement_buckets(store: TenantStore, asked: BucketsAsked, judges: Sequence[str]) -> pl.DataFrame:
-    """at_ns (of what people said), app, split (null), evaluator, n (targets of which the judge and people both said
-    something), n_same (the same label, or the same value where there is no label)."""
-    given = {"wanted_judges": pa.table({"evaluator": pa.array(sorted(set(judges)), pa.string())})}
+def agreement_buckets(store: TenantStore, asked: BucketsAsked, rubrics: Mapping[str, str]) -> pl.DataFrame:
+    """at_ns (of what people said), app, split (null), evaluator (the judge), n (targets of which the judge and people
+    both said something), n_same (the same label, or the same value where there is no label). `rubrics`: by judge the
+    rubric, under whose name people's labels stand."""
+    judges = sorted(rubrics)
+    columns = {"judge": judges, "rubric": [rubrics[one] for one in judges]}
+    given = {"wanted_judges": pa.table({name: pa.array(of, pa.string()) for name, of in columns.items()})}
     near = Window(start_ns=around(asked.window, MARGIN_S).start_ns, end_ns=LAST_NS)
     windows = {"scores": near, "sessions": near, "turns": near}
     found = store.frame(_agreement(), windows, values=asked._bounds, given=given)
@@ -226,23 +229,24 @@ def _newest() -> ir.Table:
 
 @lru_cache(maxsize=1)
 def _agreement() -> ir.Table:
-    scores = table_of("scores")
-    said = scores.semi_join(ibis.table({"evaluator": "string"}, name="wanted_judges"), "evaluator")
-    key = ["evaluator", "target", "name"]
-    judges, people = (_newest_of(said, kind).view() for kind in ("judge", "human"))
-    both = people.inner_join(judges, key, rname="judge_{name}")
+    wanted = ibis.table({"judge": "string", "rubric": "string"}, name="wanted_judges")
+    judges = _newest_of("judge").inner_join(wanted, ibis._.evaluator == wanted.judge)
+    judges = judges.select("judge", "rubric", "target", "name", judge_value="value", judge_label="label")
+    people = _newest_of("human").rename(rubric="evaluator")
+    both = people.inner_join(judges, ["rubric", "target", "name"])
     sessions = table_of("sessions")
     owners = sessions.group_by(own_session=sessions.session_id).agg(app=sessions.app.argmin(sessions.start_ns))
     rows = both.inner_join(owners, both.session_id == owners.own_session)
     rows = _in_buckets(rows.filter(rows.app.notnull()), rows.decided_ns)
     by_label = rows.label == rows.judge_label
     same = ibis.coalesce(by_label, rows.value == rows.judge_value, ibis.literal(False))
-    return rows.group_by("at_ns", "app", "evaluator").agg(
+    return rows.group_by("at_ns", "app", evaluator=rows.judge).agg(
         tenant=rows.tenant.max(), n=rows.count(), n_same=same.cast("int64").sum()
     )
 
 
-def _newest_of(scores: ir.Table, kind: str) -> ir.Table:
+def _newest_of(kind: str) -> ir.Table:
+    scores = table_of("scores")
     rows = scores.filter(scores.evaluator_kind == kind, scores.unscored.isnull())
     name = ibis.cases(
         (rows.target == "span", rows.trace_id + "/" + rows.span_id),

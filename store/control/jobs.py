@@ -20,7 +20,7 @@ from store.control.monitor_records import JobState, ScheduledJob
 from store.control.monitor_tables import JOBS
 from store.control.transactions import Transactions
 
-LEASE_NS: Final = 120 * NS_PER_S  # a job renews it, or is taken for dead
+LEASE_NS: Final = 300 * NS_PER_S  # after it a process that says nothing is taken for dead
 MOST_WAIT_S: Final = 900
 _MOST_ERROR: Final = 1_000
 _FIELDS: Final = (

@@ -1,0 +1,75 @@
+"""Messages on their way, and the jobs that servers do by the clock; what was given up is replayed from here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.records import Principal, Role
+from monitors.messages import tryout_message
+from server.policy import known_parameters_only, names_once, needs
+from server.routes import monitor_shapes as shapes
+from server.routes.answers import answer
+from server.routes.asking import ReadingOf
+from server.routes.monitor_told import delivery_told, job_told
+from store.control.monitor_records import DeliveryState
+
+router = APIRouter(
+    prefix="/api/v1", tags=["incidents"], dependencies=[Depends(known_parameters_only), Depends(names_once)]
+)
+
+User = Annotated[Principal, Depends(needs(Role.USER))]
+PowerUser = Annotated[Principal, Depends(needs(Role.POWER_USER))]
+Channel = Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class AskedDeliveries(BaseModel):
+    """Which messages: in one state; of one incident (17 is I-17)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: DeliveryState | None = None
+    incident: Annotated[int | None, Field(ge=0)] = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+@router.get("/deliveries", response_model=shapes.Deliveries)
+def list_deliveries(reading: ReadingOf, asked: Annotated[AskedDeliveries, Query()]) -> Response:
+    """Messages, newest first."""
+    found = reading.services.control.deliveries(reading.caller.tenant, state=asked.state, incident=asked.incident)
+    return answer({"items": [delivery_told(one) for one in found[: asked.limit]], "next_cursor": None})
+
+
+@router.get("/deliveries/{delivery}", response_model=shapes.Delivery)
+def read_delivery(delivery: Annotated[str, Path(max_length=40)], reading: ReadingOf) -> Response:
+    """One message. Raises NotFound."""
+    return answer(delivery_told(reading.services.control.delivery(reading.caller.tenant, delivery)))
+
+
+@router.post("/deliveries/{delivery}/replay", response_model=shapes.Delivery)
+def replay_delivery(delivery: Annotated[str, Path(max_length=40)], caller: PowerUser, reading: ReadingOf) -> Response:
+    """Sends a message that was given up once more, under the same id. Raises NotFound, Conflict."""
+    return answer(delivery_told(reading.services.control.replay_delivery(caller.tenant, delivery, by=caller)))
+
+
+@router.post("/channels/{channel}/test", status_code=201, response_model=shapes.Delivery)
+def test_channel(channel: Channel, caller: User, reading: ReadingOf) -> Response:
+    """Sends a message that says it is a test; read the delivery to see what became of it."""
+    control, now = reading.services.control, reading.services.clock()
+    said = tryout_message(caller.name, now)
+    return answer(delivery_told(control.put_test_delivery(caller.tenant, channel, said, by=caller)), status=201)
+
+
+@router.get("/jobs", response_model=shapes.Jobs)
+def list_jobs(reading: ReadingOf) -> Response:
+    """The jobs that servers do for this tenant by the clock."""
+    items = [job_told(one) for one in reading.services.control.jobs(reading.caller.tenant)]
+    return answer({"items": items, "next_cursor": None})
+
+
+@router.post("/jobs/{job}/replay", response_model=shapes.Job)
+def replay_job(job: Annotated[str, Path(max_length=100)], caller: PowerUser, reading: ReadingOf) -> Response:
+    """Does a job as soon as a server looks, one that is dead too. Raises NotFound, Conflict while it is done."""
+    return answer(job_told(reading.services.control.replay_job(caller.tenant, job, by=caller)))

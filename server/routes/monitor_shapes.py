@@ -1,0 +1,277 @@
+"""What the routes of monitors, alerts, incidents, silences, deliveries and jobs give. Times are RFC 3339, UTC."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+SeverityText = Literal["page", "ticket"]
+
+
+class SeriesNow(BaseModel):
+    """The newest value of one series against its band; null is not known."""
+
+    series: str
+    at: str
+    value: float | None
+    n: float | None
+    expected: float | None
+    low: float | None
+    high: float | None
+    z: float | None
+    status: str
+    breach: int
+
+
+class Monitor(BaseModel):
+    """A monitor: `definition` as docs/monitors.md has it. `series`: the newest value of each, of many the 50 that are
+    farthest out; `until`: up to when it was looked at, null before the first look."""
+
+    name: str
+    app: str
+    status: Literal["on", "off", "deleted"]
+    version: int
+    definition: dict[str, Any]
+    changed_by: str
+    changed_at: str
+    until: str | None = None
+    n_series: int = 0
+    n_firing: int = 0
+    series: list[SeriesNow] = []
+    dry_run: bool = False
+
+
+class Monitors(BaseModel):
+    """The monitors of a tenant, by name."""
+
+    items: list[Monitor]
+    next_cursor: None = None
+
+
+class MonitorVersion(BaseModel):
+    """A definition that a monitor has, or had."""
+
+    version: int
+    definition: dict[str, Any]
+    made_by: str
+    made_at: str
+
+
+class MonitorShown(Monitor):
+    """A monitor with its versions, newest first."""
+
+    versions: list[MonitorVersion]
+
+
+class Kinds(BaseModel):
+    """What can be watched: series by name, families of them, bands and defaults."""
+
+    series: list[dict[str, Any]]
+    families: dict[str, str]
+    bands: list[str]
+    defaults: list[str]
+
+
+class Chart(BaseModel):
+    """Points of one series in order of time, with the band around each."""
+
+    series: str
+    at: list[str]
+    value: list[float | None]
+    n: list[float | None]
+    expected: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+    verdict: list[str]
+
+
+class BacktestAlert(BaseModel):
+    """An alert that would have been raised."""
+
+    series: str
+    fired_at: str
+    resolved_at: str | None
+    severity: SeverityText
+    text: str
+
+
+class Marker(BaseModel):
+    """Something that was deployed in the time of a chart."""
+
+    at: str
+    what: str
+    name: str
+
+
+class Backtest(BaseModel):
+    """What a monitor would have done. `expected_false_alarms_per_week` null: `why` says why none can be told."""
+
+    definition: dict[str, Any]
+    start: str
+    end: str
+    n_series: int
+    n_points: int
+    n_missing: int
+    alerts: list[BacktestAlert]
+    alerts_per_week: float
+    expected_false_alarms_per_week: float | None
+    why: str
+    charts: list[Chart]
+    markers: list[Marker]
+
+
+class Alert(BaseModel):
+    """An alert of one series. `id` is MONITOR/SERIES/EPISODE."""
+
+    id: str
+    monitor: str
+    series: str
+    episode: int
+    app: str
+    status: Literal["pending", "firing", "resolved"]
+    severity: SeverityText
+    since: str
+    resolved_at: str | None
+    incident: str | None
+    text: str
+    cause: str | None
+    told: bool
+    late: bool
+    withdrawn: bool
+
+
+class Alerts(BaseModel):
+    """Alerts, newest first."""
+
+    items: list[Alert]
+    next_cursor: None = None
+
+
+class Incident(BaseModel):
+    """An incident: alerts of one app that began together."""
+
+    id: str
+    app: str
+    status: Literal["open", "acknowledged", "closed"]
+    severity: SeverityText
+    title: str
+    owner: str | None
+    opened_at: str
+    onset_at: str
+    acknowledged_at: str | None
+    acknowledged_by: str | None
+    closed_at: str | None
+    closed_by: str | None
+    follows: str | None
+    n_alerts: int
+    n_firing: int
+    likely: str | None
+    why: str | None
+
+
+class Incidents(BaseModel):
+    """Incidents, newest first."""
+
+    items: list[Incident]
+    next_cursor: None = None
+
+
+class TimelineEntry(BaseModel):
+    """A line of a timeline: when it happened by the data (`at`), and when it was written."""
+
+    number: int
+    at: str
+    written_at: str
+    kind: str
+    text: str
+    monitor: str | None
+    series: str | None
+    by: str | None
+
+
+class IncidentShown(Incident):
+    """An incident with its alerts, timeline and diagnosis: what moved together, where, what to do first, sessions to
+    open, what was deployed before. `deliveries`: who was told."""
+
+    alerts: list[dict[str, Any]]
+    timeline: list[TimelineEntry]
+    diagnosis: dict[str, Any] | None
+    examples: list[str]
+    first: list[str]
+    runbook: str | None
+    deliveries: list[Delivery]
+
+
+class Silence(BaseModel):
+    """A silence; `active`: nobody is told of what it matches now."""
+
+    id: str
+    matcher: dict[str, Any]
+    start: str
+    end: str
+    weekly: dict[str, Any] | None
+    why: str
+    made_by: str
+    made_at: str
+    ended_at: str | None
+    ended_by: str | None
+    active: bool
+    dry_run: bool = False
+
+
+class Silences(BaseModel):
+    """Silences, those that end last first."""
+
+    items: list[Silence]
+    next_cursor: None = None
+
+
+class Delivery(BaseModel):
+    """A message for one channel; `id` is also what its receiver knows it by."""
+
+    id: str
+    channel: str
+    incident: str | None
+    seq: int
+    kind: str
+    text: str
+    state: Literal["queued", "running", "succeeded", "retrying", "dead"]
+    tries: int
+    next_at: str
+    error: str | None
+    created_at: str
+    ended_at: str | None
+
+
+class Deliveries(BaseModel):
+    """Messages, newest first."""
+
+    items: list[Delivery]
+    next_cursor: None = None
+
+
+class Job(BaseModel):
+    """Something that servers do by the clock; `told`: what its last run did."""
+
+    name: str
+    state: Literal["queued", "running", "succeeded", "failed", "retrying", "dead"]
+    due: str
+    tries: int
+    n_runs: int
+    started_at: str | None
+    ended_at: str | None
+    succeeded_at: str | None
+    error: str | None
+    told: dict[str, Any]
+    owner: str | None
+
+
+class Jobs(BaseModel):
+    """Jobs, by name."""
+
+    items: list[Job]
+    next_cursor: None = None
+
+
+IncidentShown.model_rebuild()

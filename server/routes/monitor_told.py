@@ -1,0 +1,224 @@
+"""Monitors, alerts, incidents, silences, deliveries and jobs as the API tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.windows import Window
+from monitors.incident_records import Incident
+from monitors.silencing import silence_of
+from server.routes.keys import rfc3339
+from store.control.monitor_records import (
+    Delivery,
+    IncidentEntry,
+    IncidentRecord,
+    MonitorRecord,
+    MonitorStateRecord,
+    MonitorVersion,
+    RaisedAlert,
+    ScheduledJob,
+    SilenceRecord,
+)
+
+
+def monitor_told(
+    one: MonitorRecord, state: MonitorStateRecord | None = None, n_firing: int = 0, *, dry_run: bool = False
+) -> dict[str, Any]:
+    """A monitor, with what the last look saw."""
+    same = state is not None and state.version == one.version and not state.told.get("ended")
+    told: Mapping[str, Any] = state.told if state is not None and same else {}
+    return {
+        "name": one.name,
+        "app": one.app,
+        "status": one.status.value,
+        "version": one.version,
+        "definition": dict(one.definition),
+        "changed_by": one.changed_by,
+        "changed_at": rfc3339(one.changed_at_ns),
+        "until": rfc3339(state.until_ns) if state is not None and same else None,
+        "n_series": told.get("n_series", 0),
+        "n_firing": n_firing,
+        "series": [
+            {**{name: value for name, value in each.items() if name != "at_ns"}, "at": rfc3339(each["at_ns"])}
+            for each in told.get("series", ())
+        ],
+        "dry_run": dry_run,
+    }
+
+
+def version_told(one: MonitorVersion) -> dict[str, Any]:
+    """A version of a monitor."""
+    made = {"version": one.version, "definition": dict(one.definition)}
+    return {**made, "made_by": one.made_by, "made_at": rfc3339(one.made_at_ns)}
+
+
+def backtest_told(found: Mapping[str, Any], definition: Mapping[str, Any], markers: Sequence[Any]) -> dict[str, Any]:
+    """A backtest; `markers` are those deployments that lie in its time."""
+    window = Window(start_ns=found["start_ns"], end_ns=found["end_ns"])
+    kept = ("n_series", "n_points", "n_missing", "alerts_per_week", "expected_false_alarms_per_week", "why")
+    return {
+        "definition": dict(definition),
+        "start": rfc3339(window.start_ns),
+        "end": rfc3339(window.end_ns),
+        **{name: found[name] for name in kept},
+        "alerts": [
+            {
+                "series": one["series"],
+                "fired_at": rfc3339(one["from_ns"]),
+                "resolved_at": rfc3339(one["until_ns"]),
+                "severity": one["severity"],
+                "text": one["text"],
+            }
+            for one in found["alerts"]
+        ],
+        "charts": [
+            {**{name: of for name, of in one.items() if name != "at_ns"}, "at": [rfc3339(at) for at in one["at_ns"]]}
+            for one in found["charts"]
+        ],
+        "markers": [
+            {"at": rfc3339(one.at_ns), "what": one.what, "name": one.name}
+            for one in markers
+            if window.contains(one.at_ns)
+        ],
+    }
+
+
+def alert_told(one: RaisedAlert) -> dict[str, Any]:
+    """An alert."""
+    return {
+        "id": f"{one.monitor}/{one.series}/{one.episode}",
+        "monitor": one.monitor,
+        "series": one.series,
+        "episode": one.episode,
+        "app": one.app,
+        "status": one.status,
+        "severity": one.severity,
+        "since": rfc3339(one.since_ns),
+        "resolved_at": rfc3339(one.resolved_ns),
+        "incident": None if one.incident is None else f"I-{one.incident}",
+        "text": one.body.get("text", ""),
+        "cause": one.body.get("cause"),
+        "told": bool(one.body.get("told")),
+        "late": bool(one.body.get("late")),
+        "withdrawn": bool(one.body.get("withdrawn")),
+    }
+
+
+def incident_told(one: IncidentRecord) -> dict[str, Any]:
+    """An incident, in short."""
+    incident = Incident.from_json(one.body)
+    cause = (one.diagnosis or {}).get("told") or {}
+    return {
+        "id": incident.name,
+        "app": incident.app,
+        "status": one.status,
+        "severity": one.severity,
+        "title": incident.title,
+        "owner": incident.owner,
+        "opened_at": rfc3339(incident.opened_ns),
+        "onset_at": rfc3339(incident.onset_ns),
+        "acknowledged_at": rfc3339(incident.acknowledged_ns),
+        "acknowledged_by": incident.acknowledged_by,
+        "closed_at": rfc3339(incident.closed_ns),
+        "closed_by": incident.closed_by,
+        "follows": None if incident.follows is None else f"I-{incident.follows}",
+        "n_alerts": len(incident.members),
+        "n_firing": len(incident.firing),
+        "likely": cause.get("title"),
+        "why": (one.diagnosis or {}).get("why"),
+    }
+
+
+def incident_shown(
+    one: IncidentRecord, entries: Sequence[IncidentEntry], deliveries: Sequence[Delivery], examples: Sequence[str]
+) -> dict[str, Any]:
+    """An incident with all that is known of it."""
+    incident = Incident.from_json(one.body)
+    cause = (one.diagnosis or {}).get("told") or {}
+    return {
+        **incident_told(one),
+        "alerts": [
+            {
+                "monitor": each.monitor,
+                "series": each.series,
+                "episode": each.episode,
+                "severity": each.severity.value,
+                "fired_at": rfc3339(each.fired_ns),
+                "resolved_at": rfc3339(each.resolved_ns),
+            }
+            for each in incident.members
+        ],
+        "timeline": [_entry_told(each) for each in entries],
+        "diagnosis": None if one.diagnosis is None else dict(one.diagnosis),
+        "examples": list(examples),
+        "first": list(cause.get("first", ())),
+        "runbook": cause.get("runbook"),
+        "deliveries": [delivery_told(each) for each in deliveries],
+    }
+
+
+def _entry_told(one: IncidentEntry) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "at": rfc3339(one.at_ns),
+        "written_at": rfc3339(one.told_ns),
+        "kind": one.kind,
+        "text": one.text,
+        "monitor": one.monitor,
+        "series": one.series,
+        "by": one.made_by,
+    }
+
+
+def silence_told(one: SilenceRecord, now_ns: int, *, dry_run: bool = False) -> dict[str, Any]:
+    """A silence."""
+    return {
+        "id": one.silence_id,
+        "matcher": {name: value for name, value in one.matcher.items() if value is not None},
+        "start": rfc3339(one.start_ns),
+        "end": rfc3339(one.end_ns),
+        "weekly": None if one.weekly is None else dict(one.weekly),
+        "why": one.why,
+        "made_by": one.made_by,
+        "made_at": rfc3339(one.made_at_ns),
+        "ended_at": rfc3339(one.ended_ns),
+        "ended_by": one.ended_by,
+        "active": silence_of(one).active(now_ns),
+        "dry_run": dry_run,
+    }
+
+
+def delivery_told(one: Delivery) -> dict[str, Any]:
+    """A message."""
+    return {
+        "id": one.id,
+        "channel": one.channel,
+        "incident": f"I-{one.incident}" if one.incident else None,
+        "seq": one.seq,
+        "kind": str(one.payload.get("kind", "")),
+        "text": str(one.payload.get("text", "")),
+        "state": one.state.value,
+        "tries": one.tries,
+        "next_at": rfc3339(one.next_at_ns),
+        "error": one.last_error,
+        "created_at": rfc3339(one.created_ns),
+        "ended_at": rfc3339(one.ended_ns),
+    }
+
+
+def job_told(one: ScheduledJob) -> dict[str, Any]:
+    """A job."""
+    return {
+        "name": one.name,
+        "state": one.state.value,
+        "due": rfc3339(one.due_ns),
+        "tries": one.tries,
+        "n_runs": one.n_runs,
+        "started_at": rfc3339(one.started_ns),
+        "ended_at": rfc3339(one.ended_ns),
+        "succeeded_at": rfc3339(one.succeeded_ns),
+        "error": one.error,
+        "told": dict(one.told),
+        "owner": one.owner,
+    }

@@ -88,6 +88,16 @@ def callee(value: str, *, private: bool) -> Callee:
     parts = urlsplit(checked_callee(value, private=private))
     name = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
+    chosen = address_of(name, port, private=private)
+    shown = f"[{chosen}]" if chosen.version == 6 else str(chosen)
+    path = parts.path or "/"
+    query = f"?{parts.query}" if parts.query else ""
+    return Callee(url=f"{parts.scheme}://{shown}:{port}{path}{query}", host=parts.netloc, name=name)
+
+
+def address_of(name: str, port: int, *, private: bool) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address to which a host's name leads now. Raises ValueError as `callee` does, also where only one of several
+    may not be called."""
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -96,11 +106,7 @@ def callee(value: str, *, private: bool) -> Callee:
     for address in addresses:
         if not _may_be_called(address, private=private):
             raise ValueError(f"{name} leads to {address}, which is not called")
-    chosen = addresses[0]
-    shown = f"[{chosen}]" if chosen.version == 6 else str(chosen)
-    path = parts.path or "/"
-    query = f"?{parts.query}" if parts.query else ""
-    return Callee(url=f"{parts.scheme}://{shown}:{port}{path}{query}", host=parts.netloc, name=name)
+    return addresses[0]
 
 
 def _may_be_called(address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, private: bool) -> bool:

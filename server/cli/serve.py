@@ -147,6 +147,7 @@ def _works(services: Services) -> list[_Work]:
     """All that a server does beside answering requests; the last one ends first."""
     from server.cluster_telling import ClusterTeller
     from server.clustering import ClusterRunner
+    from server.delivery.wiring import delivery_of
     from server.judging import JudgeRunner
     from server.rolling import RolloutRunner
     from server.rollout_targets import targets_of
@@ -161,6 +162,7 @@ def _works(services: Services) -> list[_Work]:
         Runner(services),
         ClusterTeller(services),
         ClusterRunner(services),
+        *delivery_of(services, os.environ),
         Scheduler(services),
     ]
 

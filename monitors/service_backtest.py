@@ -20,7 +20,7 @@ from monitors.definition import BandKind, Definition
 from monitors.service_series import Judges, Wanted, rows_of
 from monitors.stepping import Checkpoint, Judgements
 from monitors.student import student_arl0
-from monitors.watched import HISTORY_S, Watch, Watched, watched
+from monitors.watched import Watch, Watched, history_ns, watched
 from store.tenant import TenantStore
 
 MOST_BUCKETS: Final = 20_000
@@ -80,11 +80,11 @@ def backtest(
     window of too many buckets."""
     step_ns = definition.step_s * NS_PER_S
     start, end = window.start_ns // step_ns * step_ns, window.end_ns // step_ns * step_ns
-    begin = start - HISTORY_S * NS_PER_S // step_ns * step_ns
+    begin = start - history_ns(definition)
     if end <= start:
         raise InvalidInput(f"the window is shorter than a step of {definition.step}", field="since")
     if (end - begin) // step_ns > MOST_BUCKETS:
-        most = (MOST_BUCKETS * step_ns // NS_PER_S - HISTORY_S) // 86_400
+        most = (MOST_BUCKETS * step_ns - history_ns(definition)) // (86_400 * NS_PER_S)
         raise InvalidInput(
             f"with steps of {definition.step} a backtest reaches {max(most, 0)} days back at most; take a longer step, "
             f"or a shorter window",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +21,8 @@ from monitors.looking import Book, Moment, look, needs_look
 from monitors.series import key_of
 from monitors.stepping import Checkpoint, Judgements, checkpoint_of, stepped
 
-HISTORY_S: Final = 28 * 86_400  # what a new monitor learns from
+HISTORY_S: Final = 28 * 86_400  # what a new monitor learns from,
+HISTORY_STEPS: Final = 10_000  # and no more buckets than so many
 GRACE_S: Final = 90  # after its end until a bucket is read: spans and scores take that long to arrive
 CHECKPOINT_S: Final = 3600  # a checkpoint is written no more often: what lies between is stepped again
 
@@ -74,6 +75,13 @@ def until_of(definition: Definition, now_ns: int, grace_s: int = GRACE_S) -> int
     return (now_ns - grace_s * NS_PER_S) // step_ns * step_ns
 
 
+def history_ns(definition: Definition) -> int:
+    """How far back a new monitor reads: whole steps."""
+    step_ns = definition.step_s * NS_PER_S
+    back_s = min(HISTORY_S, HISTORY_STEPS * definition.step_s) if reads_history(definition) else definition.late_s
+    return back_s * NS_PER_S // step_ns * step_ns
+
+
 def watch_of(
     name: str, definition: Definition, *, since_ns: int, now_ns: int, band: Mapping[str, Any] | None = None,
     books: Mapping[str, Any] | None = None, settled_ns: int | None = None, grace_s: int = GRACE_S,
@@ -82,8 +90,7 @@ def watch_of(
     it was of another version; `since_ns`: when the definition began to hold."""
     until = until_of(definition, now_ns, grace_s)
     step_ns = definition.step_s * NS_PER_S
-    back_s = HISTORY_S if reads_history(definition) else definition.late_s
-    begin = min(since_ns // step_ns * step_ns, until) - back_s * NS_PER_S // step_ns * step_ns
+    begin = min(since_ns // step_ns * step_ns, until) - history_ns(definition)
     before = Checkpoint(settled_ns=begin)
     if band is not None and settled_ns is not None and settled_ns < until:
         try:
@@ -98,7 +105,9 @@ def watch_of(
 
 def watched(watch: Watch, rows: Iterable[Row], quiet: Quiet, now_ns: int) -> Watched:
     """What the rows say. `rows` are those of the watch's window."""
-    definition, before = watch.definition, watch.before
+    definition, rows = watch.definition, list(rows)
+    watch = _from_first(watch, rows)
+    before = watch.before
     own = (key_of(definition.series, None, None),) if definition.by is None else ()
     grid = grid_of(
         rows, start_ns=before.settled_ns, end_ns=watch.until_ns, step_s=definition.step_s, kind=definition.spec.kind,
@@ -111,6 +120,16 @@ def watched(watch: Watch, rows: Iterable[Row], quiet: Quiet, now_ns: int) -> Wat
     return Watched(
         watch=watch, judgements=found, after=after, books=books, events=tuple(events), told=_newest(found)
     )  # fmt: skip
+
+
+def _from_first(watch: Watch, rows: Sequence[Row]) -> Watch:
+    """A monitor that has learned nothing yet begins with the first point there is: what lies before says nothing."""
+    if watch.before.state is not None:
+        return watch
+    first = min((one.at_ns for one in rows), default=watch.until_ns)
+    late_ns = watch.definition.late_s * NS_PER_S // (watch.definition.step_s * NS_PER_S)
+    begin = min(first, watch.alerts_ns, watch.until_ns - late_ns * watch.definition.step_s * NS_PER_S)
+    return replace(watch, before=Checkpoint(settled_ns=max(begin, watch.before.settled_ns)))
 
 
 def _settle(watch: Watch) -> int:

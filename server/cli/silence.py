@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _wanted(args: argparse.Namespace) -> dict[str, Any]:
     if args.lasts is None and args.monitor is not None and args.app is not None:
-        args.monitor, args.lasts = None, duration(args.monitor)  # of all monitors of an app
+        args.monitor, args.lasts = None, args.monitor  # of all monitors of an app; the server reads how long
     if args.lasts is None or args.why is None:
         raise CommandFailed("say for how long and why: assay silence resolution 2h --why deploy", ExitCode.USAGE)
     named = {"monitor": args.monitor, "app": args.app, "series": args.series, "severity": args.severity}

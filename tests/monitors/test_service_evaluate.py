@@ -67,31 +67,26 @@ def test_late_data_is_judged_where_it_belongs_and_takes_back_what_was_told(shop:
 
 
 def test_looks_that_begin_at_the_checkpoint_decide_as_one_that_never_stopped(shop: Shop, tmp_path: Path) -> None:
-    buckets = range(LEARNED, LEARNED + 40)
-    rate = {at: 0.4 if LEARNED + 8 <= at < LEARNED + 12 or at >= LEARNED + 36 else 0.87 for at in buckets}
+    buckets = range(LEARNED, LEARNED + 24)
+    rate = {at: 0.3 if LEARNED + 4 <= at < LEARNED + 8 or at >= LEARNED + 21 else 0.87 for at in buckets}
     for bucket in buckets:
         shop.traffic([bucket], rate.__getitem__)
         shop.at(bucket + 1)
         shop.look()
     stepwise = shop.control.alerts(ACME)
-    state = shop.control.monitor_state(ACME, "resolution")
-    assert state is not None
     with open_shop(tmp_path / "again") as once:
         once.traffic(range(LEARNED), lambda _: 0.87)
         once.at(LEARNED)
         once.watch()
         for bucket in buckets:
             once.traffic([bucket], rate.__getitem__)
-        once.at(LEARNED + 40)
+        once.at(LEARNED + 24)
         once.look()  # a server that was away all the while
         found = once.control.alerts(ACME)
-        after = once.control.monitor_state(ACME, "resolution")
     assert [(one.since_ns, one.resolved_ns, one.status) for one in found] == [
         (one.since_ns, one.resolved_ns, one.status) for one in stepwise
     ]
-    assert len(found) == 2
-    assert after is not None
-    assert after.band["state"] == state.band["state"] or after.settled_ns != state.settled_ns
+    assert [one.status for one in found] == ["firing", "resolved"]
 
 
 def test_a_bucket_without_traffic_is_missing(shop: Shop) -> None:

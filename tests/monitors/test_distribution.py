@@ -50,16 +50,16 @@ def test_the_energy_distance_of_one_dimension_is_that_of_scipy() -> None:
     assert found.distance * between == pytest.approx(energy_distance(before, after) ** 2, rel=1e-9)
 
 
-@pytest.mark.parametrize(("measure", "least", "most"), [("ks", 0.02, 0.08), ("psi", 0.02, 0.08), ("few", 0.0, 0.05)])
+@pytest.mark.parametrize(("measure", "least", "most"), [("ks", 0.01, 0.11), ("psi", 0.01, 0.11), ("few", 0.0, 0.05)])
 def test_the_null_is_passed_as_often_as_asked(measure: str, least: float, most: float) -> None:
-    """Of 300 pairs that are alike some 15 pass the 5%; of six-point scales KS passes fewer, as it says."""
+    """Of 150 pairs that are alike some 7 pass the 5%; of six-point scales KS passes fewer, as it says."""
     chance, passed = draws(3), 0
-    for _ in range(300):
+    for _ in range(150):
         before, after = chance.normal(size=300), chance.normal(size=120)
         if measure == "few":
             before, after = np.clip(np.round(before), -2, 3), np.clip(np.round(after), -2, 3)
         passed += known((psi if measure == "psi" else ks)(before, after, ASKED)).p <= 0.05
-    assert least <= passed / 300 <= most
+    assert least <= passed / 150 <= most
 
 
 def test_permuted_vectors_pass_as_often_as_asked_and_shifted_ones_nearly_always() -> None:

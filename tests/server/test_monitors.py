@@ -1,0 +1,236 @@
+"""Monitors at the API and in the terminal: made, tried on what is past, looked at by the server's job, acted upon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from core.clock import NS_PER_S, system_clock
+from core.ids import TenantId
+from core.records import EvaluatorKind, Principal, Role, TargetKind
+from core.windows import day_of
+from monitors.alert_records import Severity
+from monitors.incident_records import Incident, IncidentStatus, Member
+from monitors.look_records import record_of
+from server.cli.main import main
+from server.cli.outcome import ExitCode
+from server.monitor_rounds import MonitorRounds
+from store.control.monitor_records import IncidentEntry, IncidentRecord, LookWritten, Wanted
+from store.control.monitoring import MONITORS_JOB
+from store.scores import NewScore, append_scores
+from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
+from tests.store.build import fill, row
+
+APP: Final = "desk"
+STEP: Final = 300 * NS_PER_S
+ADMIN: Final = Principal(tenant=AIRLINE, role=Role.ADMIN, name="ann")
+LEARNED: Final = 80  # buckets in which all is well, before two in which nothing is
+DEFINITION: Final = {
+    "app": APP, "series": "resolution", "band": {"kind": "ema", "alpha": 0.1, "season": False}, "channels": ["oncall"],
+}  # fmt: skip
+
+
+def arrive(shell: Shell) -> None:
+    """Ten sessions in each bucket of the last hours; in the last two of them nobody got what they wanted."""
+    end = system_clock() // STEP * STEP
+    spans: list[dict[str, Any]] = []
+    scores: list[NewScore] = []
+    for bucket in range(LEARNED + 2):
+        for place in range(10):
+            number = bucket * 10 + place + 1
+            at = end - (LEARNED + 2 - bucket) * STEP + place * (STEP // 11)
+            spans.append(
+                row(
+                    tenant=str(AIRLINE), app=APP, release="r1", session_id=f"s{number}", trace_id=number,
+                    date=day_of(at), span_id=number, start_ns=at, ms=900, kind="AGENT", seq=(1 << 48) + number,
+                )
+            )  # fmt: skip
+            value = 0.0 if bucket >= LEARNED or place == bucket % 10 else 1.0
+            scores.append(
+                NewScore(
+                    evaluator="task_success", evaluator_kind=EvaluatorKind.OUTCOME, target=TargetKind.SESSION,
+                    session_id=f"s{number}", value=value, at_ns=at + NS_PER_S,
+                )
+            )  # fmt: skip
+    fill(shell.services.lake, spans)
+    ids = [f"o{number}" for number in range(len(scores))]
+    store = shell.services.store.tenant(AIRLINE)
+    append_scores(store, scores, ids=ids, author="test", now_ns=system_clock())
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    with running_shell(tmp_path_factory.mktemp("monitors")) as running:
+        arrive(running)
+        yield running
+
+
+def get(shell: Shell, path: str, tenant: TenantId = AIRLINE, **asked: Any) -> Any:
+    return shell.client.get(f"/api/v1{path}", params=asked, headers=shell.headers(Role.VIEWER, tenant))
+
+
+def post(shell: Shell, path: str, body: Any, role: Role = Role.POWER_USER) -> Any:
+    return shell.client.post(f"/api/v1{path}", json=body, headers=shell.headers(role))
+
+
+def said(capsys: pytest.CaptureFixture[str], shell: Shell, url: str, *words: str) -> str:
+    assert main([*words, "--url", url, "--key", shell.keys[AIRLINE, Role.ADMIN]]) == ExitCode.OK
+    return capsys.readouterr().out
+
+
+def test_a_dry_run_makes_nothing_and_a_wrong_definition_names_its_field(shell: Shell) -> None:
+    tried = post(shell, "/monitors", {"name": "dry", "definition": DEFINITION, "dry_run": True})
+    assert (tried.status_code, tried.json()["dry_run"]) == (200, True)
+    assert get(shell, "/monitors/dry").status_code == 404
+    for wrong, field in (
+        ({"series": "resolutoin"}, "series"),
+        ({"step": "2m"}, "step"),
+        ({"by": "planet"}, "by"),
+        ({"band": {"kind": "ema", "alhpa": 1}}, "band"),
+        ({"band": {"kind": "slo"}}, "band"),
+        ({"false_pages_per_week": 0}, "false_pages_per_week"),
+        ({"channels": ["on call"]}, "channels"),
+        ({"colour": "red"}, "colour"),
+    ):
+        answered = post(shell, "/monitors", {"name": "wrong", "definition": {**DEFINITION, **wrong}})
+        assert answered.status_code == 422, wrong
+        assert answered.json()["field"] == field, answered.text
+
+
+def test_the_five_defaults_are_made_once(shell: Shell) -> None:
+    made = post(shell, "/monitors/defaults", {"app": "phone", "channels": ["oncall"]}).json()["items"]
+    assert [one["name"] for one in made] == ["resolution", "grounding", "p95_latency", "safety", "escalation"]
+    assert [one["definition"]["band"]["kind"] for one in made] == ["ema", "ema", "ema", "zero", "ema"]
+    assert post(shell, "/monitors/defaults", {"app": "phone"}).json()["items"] == []
+    assert {one["name"] for one in get(shell, "/monitors", app="phone").json()["items"]} >= {"resolution", "safety"}
+    for one in made:
+        gone = shell.client.delete(f"/api/v1/monitors/{one['name']}", headers=shell.headers(Role.POWER_USER))
+        assert gone.json()["status"] == "deleted"
+
+
+def test_a_backtest_finds_the_drop_and_says_what_to_expect(shell: Shell) -> None:
+    found = post(shell, "/monitors/backtest", {"definition": DEFINITION, "since": "3h"}, Role.VIEWER).json()
+    (alert,) = found["alerts"]
+    assert alert["resolved_at"] is None
+    assert found["expected_false_alarms_per_week"] == pytest.approx(0.1)
+    (chart,) = found["charts"]
+    assert len(chart["at"]) == len(chart["value"]) == len(chart["verdict"])
+    assert chart["verdict"][-1] == "breach"
+    zero = {**DEFINITION, "band": {"kind": "zero"}}
+    unknown = post(shell, "/monitors/backtest", {"definition": zero, "since": "3h"}, Role.VIEWER).json()
+    assert unknown["expected_false_alarms_per_week"] is None
+    assert "zero" in unknown["why"]
+
+
+def test_the_job_looks_at_every_monitor_once_a_minute(shell: Shell) -> None:
+    assert post(shell, "/monitors", {"name": "desk", "definition": DEFINITION}).status_code == 201
+    assert post(shell, "/monitors", {"name": "desk", "definition": DEFINITION}).status_code == 409
+    rounds = MonitorRounds(shell.services)
+    assert rounds.round() == 1
+    assert rounds.round() == 0  # not due before the next minute
+    (job,) = get(shell, "/jobs").json()["items"]
+    assert (job["name"], job["state"], job["told"]["failed"]) == ("monitors", "succeeded", {})
+    seen = get(shell, "/monitors/desk").json()
+    assert [one["status"] for one in seen["series"]] == ["ok"]
+    assert seen["versions"][0]["definition"] == seen["definition"]
+    assert get(shell, "/monitors/desk", tenant=SHOP).status_code == 404
+    again = shell.client.post("/api/v1/jobs/monitors/replay", json={}, headers=shell.headers(Role.POWER_USER))
+    assert again.json()["state"] == "queued"
+    assert rounds.round() == 1
+
+
+@pytest.fixture
+def incident(shell: Shell) -> str:
+    """An incident as a look writes it, whose alert has ended."""
+    control, now = shell.services.control, system_clock()
+    number = 1 + max((one.number for one in control.incidents(AIRLINE)), default=0)
+    member = Member(
+        monitor="desk", series="resolution", episode=number, severity=Severity.PAGE, fired_ns=now - STEP,
+        resolved_ns=now,
+    )  # fmt: skip
+    made = Incident(
+        number=number, app=APP, status=IncidentStatus.OPEN, severity=Severity.PAGE, opened_ns=now - STEP,
+        members=(member,), quiet_ns=now,
+    )  # fmt: skip
+    record = IncidentRecord(tenant=AIRLINE, number=number, app=APP, status="", severity="", opened_ns=now - STEP)
+    line = IncidentEntry(incident=number, told_ns=now, at_ns=now, kind="opened", text="it fell")
+    control.replay_job(AIRLINE, MONITORS_JOB, by=ADMIN)
+    assert control.take_job(AIRLINE, MONITORS_JOB, "test") is not None
+    control.write_look(
+        LookWritten(
+            tenant=AIRLINE, owner="test", incidents=(record_of(record, made),), entries=(line,), first_number=number,
+            wanted=(Wanted(channel="oncall", incident=number, payload={"kind": "incident.call", "text": "it fell"}),),
+        )
+    )  # fmt: skip
+    control.end_job(AIRLINE, MONITORS_JOB, "test", next_ns=now)
+    return made.name
+
+
+def test_people_acknowledge_note_and_close(shell: Shell, incident: str) -> None:
+    path = f"/incidents/{incident}"
+    acked = post(shell, f"{path}/ack", {}, Role.USER).json()
+    assert (acked["status"], acked["acknowledged_by"]) == ("acknowledged", f"user of {AIRLINE}")
+    assert post(shell, f"{path}/assign", {"owner": "ann"}, Role.USER).json()["owner"] == "ann"
+    assert post(shell, f"{path}/note", {"text": "a prompt"}, Role.USER).status_code == 200
+    assert post(shell, f"{path}/note", {"text": " "}, Role.USER).json()["field"] == "text"
+    closed = post(shell, f"{path}/close", {"why": "rolled back"}, Role.USER).json()
+    assert closed["status"] == "closed"
+    assert post(shell, f"{path}/ack", {}, Role.USER).status_code == 409
+    assert post(shell, f"{path}/note", {"text": "it was the prompt"}, Role.USER).status_code == 200
+    shown = get(shell, path).json()
+    kinds = [one["kind"] for one in shown["timeline"]]
+    assert kinds == ["opened", "acknowledged", "assigned", "note", "closed", "note"]
+    assert [one["kind"] for one in reversed(shown["deliveries"])] == [
+        "incident.call", "incident.acknowledged", "incident.resolved",
+    ]  # fmt: skip
+    assert get(shell, path, tenant=SHOP).status_code == 404
+    assert get(shell, "/incidents/I-0").status_code == 422
+
+
+def test_silences_end_and_one_without_an_end_is_refused(shell: Shell) -> None:
+    wanted = {"matcher": {"monitor": "desk"}, "lasts": "2h", "why": "deploy"}
+    assert post(shell, "/silences", {**wanted, "dry_run": True}, Role.USER).json()["dry_run"] is True
+    assert get(shell, "/silences").json()["items"] == []
+    made = post(shell, "/silences", wanted, Role.USER).json()
+    assert made["active"] is True
+    for wrong in ({"lasts": "40d"}, {"lasts": None}, {"matcher": {"monitr": "desk"}}, {"weekly": {"days": ["sun"]}}):
+        assert post(shell, "/silences", {**wanted, **wrong}, Role.USER).status_code == 422, wrong
+    ended = shell.client.delete(f"/api/v1/silences/{made['id']}", headers=shell.headers(Role.USER)).json()
+    assert (ended["active"], ended["ended_by"]) == (False, f"user of {AIRLINE}")
+
+
+def test_a_test_of_a_channel_is_a_delivery(shell: Shell) -> None:
+    made = post(shell, "/channels/oncall/test", {}, Role.USER).json()
+    assert (made["state"], made["kind"], made["incident"]) == ("queued", "test", None)
+    assert get(shell, f"/deliveries/{made['id']}").json()["id"] == made["id"]
+    assert post(shell, f"/deliveries/{made['id']}/replay", {}).status_code == 409
+
+
+def test_the_commands(shell: Shell, capsys: pytest.CaptureFixture[str], incident: str) -> None:
+    with served(shell.services) as url:
+        words = ("monitors", "create", "p95_latency", "--app", APP, "--name", "slow", "--page", "oncall")
+        assert "a dry run" in said(capsys, shell, url, *words, "--dry-run")
+        assert "slow: p95_latency of desk, version 1" in said(capsys, shell, url, *words)
+        edited = said(capsys, shell, url, "monitors", "edit", "slow", "--band", "cusum", "--set", "allowance=0.4")
+        assert "version 2" in edited
+        assert "slow" in said(capsys, shell, url, "monitors", "list", "--app", APP)
+        tried = json.loads(said(capsys, shell, url, "monitors", "backtest", "slow", "--since", "3h", "--json"))
+        assert tried["n_series"] == 1
+        assert "alerts: " in said(capsys, shell, url, "monitors", "backtest", "slow", "--since", "3h")
+        assert "oncall" in said(capsys, shell, url, "monitors", "test", "slow")
+        assert "would be deleted" in said(capsys, shell, url, "monitors", "delete", "slow", "--dry-run")
+        assert said(capsys, shell, url, "monitors", "delete", "slow").startswith("deleted: slow")
+        assert incident in said(capsys, shell, url, "incidents", "list")
+        assert "it fell" in said(capsys, shell, url, "incidents", "show", incident)
+        assert "acknowledged" in said(capsys, shell, url, "incidents", "ack", incident)
+        made = json.loads(said(capsys, shell, url, "silence", "desk", "2h", "--why", "deploy", "--json"))
+        assert made["matcher"] == {"monitor": "desk"}
+        of_app = json.loads(said(capsys, shell, url, "silence", "--app", APP, "30m", "--why", "test", "--json"))
+        assert of_app["matcher"] == {"app": APP}
+        assert made["id"] in said(capsys, shell, url, "silence", "--list")
+        assert "ended" in said(capsys, shell, url, "silence", "--end", made["id"])
+        assert json.loads(said(capsys, shell, url, "alerts", "list", "--firing", "--json"))["items"] == []
+        assert "oncall" in said(capsys, shell, url, "alerts", "deliveries")

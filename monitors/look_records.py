@@ -96,9 +96,11 @@ def news_of(whose: Whose, key: str, event: Event) -> News:
 def state_of(tenant: TenantId, one: Watched, monitor: MonitorRecord) -> MonitorStateRecord:
     """How far a monitor was looked at."""
     whose = whose_of(monitor.name, one.watch.definition)
+    before = one.watch.before
+    is_same = before.state is not None and before.settled_ns == one.after.settled_ns
     return MonitorStateRecord(
         tenant=tenant, name=monitor.name, version=monitor.version, settled_ns=one.after.settled_ns,
-        until_ns=one.watch.until_ns, band=one.after.as_json(),
+        until_ns=one.watch.until_ns, band=None if is_same else one.after.as_json(),
         books={key: book.as_json() for key, book in one.books.items()},
         told={**one.told, "alerts_ns": one.watch.alerts_ns, "whose": whose.as_json()},
     )  # fmt: skip

@@ -27,7 +27,7 @@ from monitors.service_series import Wanted as Read
 from monitors.service_series import rows_of
 from monitors.silences import Silence, Subject, silenced
 from monitors.silencing import silence_of
-from monitors.watched import GRACE_S, Quiet, Watch, Watched, watch_of, watched
+from monitors.watched import GRACE_S, Quiet, Watch, Watched, until_of, watch_of, watched
 from store.control.control import Control
 from store.control.monitor_records import (
     IncidentRecord,
@@ -153,15 +153,14 @@ class Evaluator:
             except InvalidInput as wrong:  # a definition of a newer release
                 failed[one.name] = str(wrong)
                 continue
-            state = at.states.get(one.name)
-            is_new = state is None or state.version != one.version or watch.until_ns > state.until_ns
-            if is_new and watch.until_ns > watch.before.settled_ns:
+            if watch is not None and watch.until_ns > watch.before.settled_ns:
                 watches.append(watch)
         return watches, failed
 
-    def _watch(self, one: MonitorRecord, at: Standing, ended: Closed | None) -> Watch:
+    def _watch(self, one: MonitorRecord, at: Standing, ended: Closed | None) -> Watch | None:
+        """The monitor from its checkpoint on; None where there is no bucket that no look has seen."""
         definition, state = Definition.from_json(one.definition), at.states.get(one.name)
-        if state is None or state.version != one.version or not state.band:
+        if state is None or state.version != one.version or state.told.get("ended"):
             books = {} if ended is None else {key: book.as_json() for key, book in ended.books.items()}
             if state is not None and ended is None:
                 books = dict(state.books)  # of one that was off: its alerts are counted on
@@ -169,6 +168,9 @@ class Evaluator:
                 one.name, definition, since_ns=one.changed_at_ns, now_ns=at.now_ns, books=books,
                 grace_s=self.settings.grace_s,
             )  # fmt: skip
+        if until_of(definition, at.now_ns, self.settings.grace_s) <= state.until_ns:
+            return None
+        state = self.control.monitor_state(self.tenant, one.name) or state
         since = int(state.told.get("alerts_ns", one.changed_at_ns))
         return watch_of(
             one.name, definition, since_ns=since, now_ns=at.now_ns, grace_s=self.settings.grace_s,

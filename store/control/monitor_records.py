@@ -77,15 +77,16 @@ class MonitorVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorStateRecord:
-    """How far a monitor was looked at. `band` is a JSON object: its series and their band as of `settled_ns`; `books`:
-    where the alert of each series stands; `told`: the newest values, and what went wrong."""
+    """How far a monitor was looked at. `band` is a JSON object: its series and their band as of `settled_ns`; None where
+    it was not asked for, or is to stay as it is kept. `books`: where the alert of each series stands; `told`: the
+    newest values."""
 
     tenant: TenantId
     name: str
     version: int
     settled_ns: int
     until_ns: int
-    band: Mapping[str, Any] = field(default_factory=dict)
+    band: Mapping[str, Any] | None = None
     books: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
     looked_at_ns: int = 0

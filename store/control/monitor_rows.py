@@ -99,9 +99,9 @@ def versions(connection: Connection, tenant: TenantId, name: str) -> list[Monito
 
 
 def states(connection: Connection, tenant: TenantId) -> list[MonitorStateRecord]:
-    """How far the monitors of a tenant were looked at."""
-    found = map(_state, seals.rows(connection, MONITOR_STATES, {"tenant": str(tenant)}))
-    return sorted(found, key=lambda one: one.name)
+    """How far the monitors of a tenant were looked at, without their bands, which are long."""
+    rows = seals.rows(connection, MONITOR_STATES, {"tenant": str(tenant)})
+    return sorted((_state(row, with_band=False) for row in rows), key=lambda one: one.name)
 
 
 def state(connection: Connection, tenant: TenantId, name: str) -> MonitorStateRecord | None:
@@ -111,8 +111,10 @@ def state(connection: Connection, tenant: TenantId, name: str) -> MonitorStateRe
 
 
 def put_state(connection: Connection, after: MonitorStateRecord) -> None:
-    """Writes how far a monitor was looked at."""
-    values: dict[str, Any] = {"tenant": str(after.tenant), "band": packed(after.band)}
+    """Writes how far a monitor was looked at; a band that is None stays as it is."""
+    values: dict[str, Any] = {"tenant": str(after.tenant)}
+    if after.band is not None:
+        values["band"] = packed(after.band)
     values |= {"books": text_of(after.books), "told": text_of(after.told)}
     values |= {name: getattr(after, name) for name in _STATE}
     _put(connection, MONITOR_STATES, ("tenant", "name"), values)
@@ -274,9 +276,9 @@ def _monitor(connection: Connection, row: Any) -> MonitorRecord:
     )  # fmt: skip
 
 
-def _state(row: Any) -> MonitorStateRecord:
+def _state(row: Any, *, with_band: bool = True) -> MonitorStateRecord:
     return MonitorStateRecord(
-        tenant=TenantId(row.tenant), band=unpacked(bytes(row.band)), books=json.loads(row.books),
+        tenant=TenantId(row.tenant), band=unpacked(bytes(row.band)) if with_band else None, books=json.loads(row.books),
         told=json.loads(row.told), **{name: getattr(row, name) for name in _STATE},
     )  # fmt: skip
 

@@ -95,7 +95,7 @@ class Monitoring(Transactions):
             return monitor_rows.versions(connection, tenant, name)
 
     def monitor_states(self, tenant: TenantId) -> list[MonitorStateRecord]:
-        """How far the tenant's monitors were looked at, by name."""
+        """How far the tenant's monitors were looked at, by name; without their bands, see `monitor_state`."""
         with self._database.read() as connection:
             return monitor_rows.states(connection, tenant)
 

@@ -173,7 +173,7 @@ def _told(one: Mapping[str, Any]) -> Told:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).encode("utf-8", "replace").decode()  # half a surrogate is no text
 
 
 def _list(value: object) -> Sequence[Any]:

@@ -70,19 +70,22 @@ def test_a_receiver_that_is_unwell_for_ten_minutes_has_every_message_once_and_in
 ) -> None:
     receiver = Receiver(mood=mood)
     with receiving(receiver):
-        teller = teller_of(control, hooks(oncall=f"{receiver.url}/hook"), hands)
+        url = f"{receiver.url}/hook"
+        teller = teller_of(control, hooks(0.5 if mood is Mood.HANGS else 25.0, oncall=url), hands)
         incidents(control, ("oncall",))
         for _ in range(TEN_MINUTES // 30):
             assert teller.round() == 0
             hands.pass_s(30)
+        teller.close()
         assert len(waiting(control)) == 6
         assert receiver.elsewhere == 0
         assert receiver.tries <= 16  # it is left alone between
         receiver.mood = Mood.WELL
         receiver.released.set()
         hands.pass_s(1.5 * MOST_WAIT_S)
-        assert teller.round() == 6
-        teller.close()
+        patient = teller_of(control, hooks(oncall=url), hands)
+        assert patient.round() == 6
+        patient.close()
     arrived_once_and_in_order(control, receiver)
 
 
@@ -120,12 +123,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(control: Control, hands: Han
     slow, quick = Receiver(mood=Mood.HANGS), Receiver()
     with receiving(slow), receiving(quick):
         incidents(control, ("a-slow", "b-quick"), n=1)
-        long = channels_of(
-            {
-                name: {"kind": "webhook", "url": one.url, "key": "0123456789abcdef", "deadline_s": 25}
-                for name, one in (("a-slow", slow), ("b-quick", quick))
-            }
-        )
+        long = hooks(**{"a-slow": slow.url, "b-quick": quick.url})
         teller = teller_of(control, long, hands)
         teller.start()
         wait_until(lambda: len(quick.ids()) == 3, 25, "the other receiver to hear all")
@@ -236,7 +234,6 @@ from pathlib import Path
 from server.delivery.teller import Teller
 from server.process_name import this_process
 from tests.server.delivery.world import Hands, control_in, hooks
-from core.clock import system_clock
 hands = Hands()
 control = control_in(Path(sys.argv[1]), hands)
 Teller(control, hooks(oncall=sys.argv[2]), this_process(), clock=hands).round()

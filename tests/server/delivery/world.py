@@ -84,9 +84,7 @@ def incidents(control: Control, channels: tuple[str, ...], n: int = 2, kinds: tu
     first = max((one.number for one in control.incidents(ACME)), default=0) + 1
     numbers = range(first, first + n)
     made = tuple(
-        IncidentRecord(
-            tenant=ACME, number=i, app="shop", status="open", severity="page", opened_ns=control_now(control)
-        )
+        IncidentRecord(tenant=ACME, number=i, app="shop", status="open", severity="page", opened_ns=BEGIN)
         for i in numbers
     )
     wanted = tuple(
@@ -98,10 +96,6 @@ def incidents(control: Control, channels: tuple[str, ...], n: int = 2, kinds: tu
     look = LookWritten(tenant=ACME, owner=OWNER, incidents=made, wanted=wanted, first_number=first)
     control.write_look(look)
     control.end_job(ACME, "monitors", OWNER, next_ns=0)
-
-
-def control_now(control: Control) -> int:
-    return max((one.due_ns for one in control.jobs(ACME)), default=BEGIN)
 
 
 class Mood(StrEnum):
@@ -189,15 +183,15 @@ def free_port() -> int:
         return int(door.getsockname()[1])
 
 
-def hooks(**urls: str) -> Channels:
+def hooks(deadline_s: float = 25.0, **urls: str) -> Channels:
     """Signed webhooks by name."""
-    return channels_of({name: {"kind": "webhook", "url": url, "key": KEY} for name, url in urls.items()})
+    told = {"kind": "webhook", "key": KEY, "deadline_s": deadline_s}
+    return channels_of({name: {**told, "url": url} for name, url in urls.items()})
 
 
 def channels_of(told: Mapping[str, Mapping[str, Any]]) -> Channels:
-    """Channels within the network, with a short deadline."""
-    plain = {"private": True, "deadline_s": 1.0}
-    return Channels.model_validate({"channels": {name: {**plain, **one} for name, one in told.items()}})
+    """Channels within the network."""
+    return Channels.model_validate({"channels": {name: {"private": True, **one} for name, one in told.items()}})
 
 
 def teller_of(control: Control, channels: Channels, hands: Hands, owner: str = OWNER) -> Teller:

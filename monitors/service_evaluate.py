@@ -160,7 +160,7 @@ class Evaluator:
     def _watch(self, one: MonitorRecord, at: Standing, ended: Closed | None) -> Watch | None:
         """The monitor from its checkpoint on; None where there is no bucket that no look has seen."""
         definition, state = Definition.from_json(one.definition), at.states.get(one.name)
-        if state is None or state.version != one.version or state.told.get("ended"):
+        if state is None or not _goes_on(state, one):
             books = {} if ended is None else {key: book.as_json() for key, book in ended.books.items()}
             if state is not None and ended is None:
                 books = dict(state.books)  # of one that was off: its alerts are counted on
@@ -282,3 +282,8 @@ class Evaluator:
                     )
                 )  # fmt: skip
         return made
+
+
+def _goes_on(state: MonitorStateRecord, one: MonitorRecord) -> bool:
+    """Whether a monitor goes on from where it was looked at: not after a change, and not after it was off."""
+    return state.version == one.version and not state.told.get("ended") and state.looked_at_ns >= one.changed_at_ns

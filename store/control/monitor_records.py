@@ -77,8 +77,8 @@ class MonitorVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorStateRecord:
-    """How far a monitor was looked at. `band` is a JSON object: its series and their band as of `settled_ns`; None where
-    it was not asked for, or is to stay as it is kept. `books`: where the alert of each series stands; `told`: the
+    """How far a monitor was looked at. `band` is a JSON object: its series and their band as of `settled_ns`; None
+    where it was not asked for, or is to stay as it is kept. `books`: where the alert of each series stands; `told`: the
     newest values."""
 
     tenant: TenantId

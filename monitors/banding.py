@@ -16,6 +16,7 @@ from monitors.budget import arl0_for
 from monitors.calibration import LEAST_ARL0, Estimator, k_for
 from monitors.chart_lengths import cusum_limit, ewma_limit
 from monitors.definition import BandKind, Definition
+from monitors.mixing import MixWindows, edge_of
 from monitors.records import Band, Direction
 from monitors.slo import Counted, SloBand
 from monitors.zero import ZeroBand
@@ -31,6 +32,7 @@ _TAKES: Final[Mapping[BandKind, frozenset[str]]] = {
     BandKind.STATIC: frozenset({"low", "high", "least_n"}),
     BandKind.SLO: frozenset({"objective", "min_events", "level", "period_s"}),
     BandKind.ZERO: frozenset(),
+    BandKind.DISTRIBUTION: frozenset({"window_s", "reference_s", "least"}),
 }
 
 
@@ -57,6 +59,9 @@ def band_of(definition: Definition, n_series: int = 1) -> Band[Any]:
                 return _slo(definition, said)
             case BandKind.ZERO:
                 return ZeroBand(counted=counted_of(definition))
+            case BandKind.DISTRIBUTION:
+                MixWindows.of(said)
+                return StaticBand(high=edge_of(1 / arl0))
     except (TypeError, ValueError) as wrong:
         raise InvalidInput(f"a band of kind {kind.value} cannot be made of {str(said)[:200]}", field="band") from wrong
 

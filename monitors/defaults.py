@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from monitors.alert_records import Severity
 from monitors.definition import Definition
 from monitors.records import Direction
-from monitors.series import BUILT_IN
+from monitors.series import Source, series_of
 
 FALSE_PAGES_PER_WEEK: Final = 0.1  # each: one false page in two weeks of all five together
 
@@ -26,5 +25,8 @@ def default_of(series: str, app: str) -> Definition:
     """The definition of a series' monitor where nothing else is said: that of the table, else one on its bad side."""
     if series in DEFAULTS:
         return replace(DEFAULTS[series], app=app)
-    direction = BUILT_IN[series].bad if series in BUILT_IN else Direction.BOTH
-    return replace(_OF_ANY, app=app, series=series, direction=direction, severity=Severity.PAGE)
+    spec = series_of(series)
+    if spec.source is Source.MIX:
+        band = {"kind": "distribution"}
+        return replace(_OF_ANY, app=app, series=series, direction=spec.bad, step="1h", band=band)
+    return replace(_OF_ANY, app=app, series=series, direction=spec.bad)

@@ -17,7 +17,7 @@ from core.errors import InvalidInput
 from monitors.alert_records import NoData, Rules, Severity, plain
 from monitors.guarding import Guard
 from monitors.records import Direction, Kind
-from monitors.series import Series, series_of, step_s_of
+from monitors.series import Series, Source, series_of, step_s_of
 
 MOST_TEXT: Final = 2_000
 MOST_CHANNELS: Final = 10
@@ -37,6 +37,8 @@ class BandKind(StrEnum):
     STATIC = "static"
     SLO = "slo"
     ZERO = "zero"
+    DISTRIBUTION = "distribution"
+    """Of a mix only, as a mix has no other: mixing.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,8 @@ class Definition:
             )
         if self.guard is not None and self.by not in (None, "release"):
             raise InvalidInput("a guardrail watches an app, or its releases", field="guard")
+        if (spec.source is Source.MIX) != (self.band_kind is BandKind.DISTRIBUTION):
+            raise InvalidInput('a mix is watched by a band of kind "distribution", and nothing else is', field="band")
         self.rules()
 
     @property
@@ -198,4 +202,4 @@ def checked_name(name: str) -> str:
 
 def reads_history(definition: Definition) -> bool:
     """Whether its band learns from what came before."""
-    return definition.band_kind not in (BandKind.STATIC, BandKind.ZERO)
+    return definition.band_kind not in (BandKind.STATIC, BandKind.ZERO, BandKind.DISTRIBUTION)

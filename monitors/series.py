@@ -46,6 +46,8 @@ class Source(StrEnum):
     AGREEMENT = "agreement"
     """Judges' verdicts beside what people said of the same targets."""
     CLUSTERS = "clusters"
+    MIX = "mix"
+    """How often each release, model, ... came, held against the week before (mixing.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +139,9 @@ FAMILIES: Final[Mapping[str, str]] = {
     "tool_errors": "tool_errors:TOOL, of one tool",
     "agreement": "agreement:JUDGE, how often a judge says what people say of the same targets",
     "cluster": "cluster:C-0042, the share of sessions that are in a cluster",
+    "mix": "mix:DIMENSION, how far the mix of release, variant, environment, response_model or cluster has moved",
 }
+MIXES: Final = ("release", "variant", "environment", "response_model", "cluster")
 
 
 def series_of(name: str) -> Series:
@@ -157,6 +161,8 @@ def series_of(name: str) -> Series:
         return _of_score(name, of)
     if family == "tool_errors":
         return replace(BUILT_IN["tool_errors"], name=name, of=of, text=f"calls of {of} that failed")
+    if family == "mix":
+        return _of_mix(name, of)
     if family == "cluster":
         return Series(
             name=name, text=f"sessions that are in {of}", unit="share", kind=Kind.RATE, source=Source.CLUSTERS,
@@ -183,6 +189,15 @@ def _of_score(name: str, evaluator: str) -> Series:
         kind = Kind.RATE if spec.binary else Kind.POSITIVE if unit in ("ms", "tokens", "usd") else Kind.LEVEL
     return Series(
         name=name, text=text, unit=unit, kind=kind, source=Source.SCORES, evaluators=(evaluator,), bad=bad
+    )  # fmt: skip
+
+
+def _of_mix(name: str, dimension: str) -> Series:
+    if dimension not in MIXES:
+        raise InvalidInput(f"a mix is of {', '.join(MIXES)}, not of {dimension[:40]!r}", field="series")
+    return Series(
+        name=name, text=f"how unlikely the mix of {dimension} is, by that of the week before", unit="-log10 p",
+        kind=Kind.LEVEL, source=Source.MIX, of=dimension, bad=Direction.UP, dimensions=(),
     )  # fmt: skip
 
 

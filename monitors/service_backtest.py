@@ -26,7 +26,7 @@ from store.tenant import TenantStore
 MOST_BUCKETS: Final = 20_000
 MOST_CHARTED: Final = 5  # series of one answer, those with alerts first
 MOST_POINTS: Final = 3_000  # of a chart; of more, the worst of each stretch
-CALIBRATED: Final = frozenset({BandKind.EMA, BandKind.EWMA, BandKind.CUSUM})
+CALIBRATED: Final = frozenset({BandKind.EMA, BandKind.EWMA, BandKind.CUSUM, BandKind.DISTRIBUTION})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def backtest(
     )
     wanted = Wanted(
         name="backtest", app=definition.app, spec=definition.spec, step_s=definition.step_s, by=definition.by,
-        window=watch.window,
+        window=watch.window, band=definition.band,
     )  # fmt: skip
     rows = rows_of(store, [wanted], judges)["backtest"]
     found = watched(watch, rows, lambda _: (None, False), end)

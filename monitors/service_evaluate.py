@@ -181,7 +181,7 @@ class Evaluator:
         wanted = [
             Read(
                 name=one.name, app=one.definition.app, spec=one.definition.spec, step_s=one.definition.step_s,
-                by=one.definition.by, window=one.window,
+                by=one.definition.by, window=one.window, band=one.definition.band,
             )
             for one in watches
         ]  # fmt: skip

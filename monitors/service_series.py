@@ -13,6 +13,7 @@ from evaluators.catalogue import BY_NAME
 from evaluators.records import Direction as Better
 from monitors.correction import Correction, corrected
 from monitors.grids import Row
+from monitors.mixing import MixWindows, mix_rows
 from monitors.series import Series, Source, key_of
 from store import monitor_series as read
 from store.monitor_series import BucketsAsked
@@ -24,7 +25,7 @@ KINDS: Final = ("outcome", "event", "rule", "judge", "human")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One monitor's series: what is read of which app, in what buckets, split by what."""
+    """One monitor's series: what is read of which app, in what buckets, split by what. `band` is that of a mix."""
 
     name: str
     app: str
@@ -32,6 +33,7 @@ class Wanted:
     step_s: int
     by: str | None = None
     window: Window
+    band: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +55,25 @@ _FRAMES: Final[Mapping[Source, Frames]] = {
 }
 
 
+_MIXES: Final[Mapping[str, tuple[Frames, str | None]]] = {
+    "release": (read.turn_buckets, "release"),
+    "variant": (read.turn_buckets, "variant"),
+    "environment": (read.session_buckets, "environment"),
+    "response_model": (read.model_buckets, "model"),
+    "cluster": (read.cluster_buckets, None),
+}
+
+
 def rows_of(store: TenantStore, wanted: Sequence[Wanted], judges: Judges | None = None) -> dict[str, list[Row]]:
     """The points of each by its name, in no order."""
     judges = judges or Judges()
     groups: dict[tuple[Any, ...], list[Wanted]] = {}
-    for one in wanted:
-        groups.setdefault((one.spec.source, one.step_s, one.by, _length(one.window)), []).append(one)
     found: dict[str, list[Row]] = {one.name: [] for one in wanted}
+    for one in wanted:
+        if one.spec.source is Source.MIX:
+            found[one.name] = _mixed(store, one)
+            continue
+        groups.setdefault((one.spec.source, one.step_s, one.by, _length(one.window)), []).append(one)
     for some in groups.values():
         frame = _frame(store, some, judges)
         for one in some:
@@ -93,6 +107,16 @@ def _frame(store: TenantStore, some: Sequence[Wanted], judges: Judges) -> pl.Dat
         active = read.session_buckets(store, asked).select("at_ns", "app", "split", n_active="n")
         frame = frame.join(active, on=["at_ns", "app", "split"], how="left", nulls_equal=True)
     return frame
+
+
+def _mixed(store: TenantStore, wanted: Wanted) -> list[Row]:
+    windows, dimension = MixWindows.of(wanted.band), wanted.spec.of or ""
+    window = Window(start_ns=wanted.window.start_ns - windows.back_ns, end_ns=wanted.window.end_ns)
+    frames, by = _MIXES[dimension]
+    frame = frames(store, BucketsAsked(window=window, step_s=wanted.step_s, by=by))
+    mine = frame.filter((pl.col("app") == wanted.app) & pl.col("split").is_not_null())
+    counts = mine.select("at_ns", "split", "n").iter_rows()
+    return mix_rows(wanted.spec.name, counts, wanted.window, wanted.step_s, windows)
 
 
 def _is_lower_better(evaluator: str) -> bool:

@@ -18,7 +18,7 @@ from server.cli.outcome import CommandFailed, ExitCode
 
 PATIENCE_S: Final = 120.0  # a backtest reads weeks
 PATH: Final = "/api/v1/monitors"
-BANDS: Final = ("ema", "ewma", "cusum", "novelty", "static", "slo", "zero")
+BANDS: Final = ("ema", "ewma", "cusum", "novelty", "static", "slo", "zero", "distribution")
 
 Add = Callable[[argparse.ArgumentParser], None]
 Run = Callable[[argparse.Namespace, ApiClient], int]

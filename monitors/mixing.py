@@ -2,9 +2,9 @@
 
 Every bucket tells of the window that ends with it: the population stability index of its counts against those of a
 reference window that ends where it begins, and the chance p of one as great where nothing has changed
-(distribution.py). The figure is -log10 p, or 0 where the index is below the least that anybody would care for. So one edge fits all mixes:
-that of the chance that the budget of false pages allows to a look. Windows that follow one another share most of their
-sessions, so that the looks of a false alarm are many, and alarms are fewer than the budget says.
+(distribution.py). The figure is -log10 p, or 0 where the index is below the least that anybody would care for. So one
+edge fits all mixes: that of the chance that the budget of false pages allows to a look. Windows that follow one another
+share most of their sessions, so that the looks of a false alarm are many, and alarms are fewer than the budget says.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def counts(hours: int, share_of: dict[int, float], n: int = 200) -> list[tuple[i
 
 
 def test_a_mix_that_moves_passes_the_edge_within_its_window_and_one_that_does_not_stays_below() -> None:
-    moved = counts(80, {hour: 0.6 for hour in range(74, 80)})
+    moved = counts(80, dict.fromkeys(range(74, 80), 0.6))
     rows = mix_rows("mix:release", moved, Window(start_ns=60 * HOUR, end_ns=80 * HOUR), 3600, WINDOWS)
     by_hour = {one.at_ns // HOUR: one for one in rows}
     assert sorted(by_hour) == list(range(60, 80))
@@ -33,7 +33,7 @@ def test_a_mix_that_moves_passes_the_edge_within_its_window_and_one_that_does_no
 
 
 def test_a_trifle_is_none_however_sure() -> None:
-    slight = counts(80, {hour: 0.23 for hour in range(74, 80)}, n=20_000)
+    slight = counts(80, dict.fromkeys(range(74, 80), 0.23), n=20_000)
     rows = mix_rows("mix:release", slight, Window(start_ns=79 * HOUR, end_ns=80 * HOUR), 3600, WINDOWS)
     assert [one.x for one in rows] == [0.0]
 

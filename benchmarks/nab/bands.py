@@ -41,6 +41,11 @@ def said(series: Sequence[Series], band: Band[Any]) -> list[Said]:
     return [found[position] for position in range(len(series))]
 
 
+def rested(answers: Sequence[Said], quiet: int) -> list[Said]:
+    """A page where a breach begins: none in the `quiet` points before. The others are the same alert still."""
+    return [Said(paged=_begins(one.paged, quiet), score=one.score) for one in answers]
+
+
 def literal(series: Series, alpha: float, k: float = 3.0) -> Said:
     """The rule of everybody's slides, each point: |x - mean| > k sigma of an EMA, compared and then updated."""
     z = np.zeros(len(series.x))
@@ -61,6 +66,13 @@ def _pass(series: Sequence[Series], band: Band[Any]) -> list[Said]:
     for at, at_ns in enumerate(series[0].at_ns.tolist()):
         state, paged[:, at], score[:, at] = step(state, Points.of(at_ns, values[:, at]))
     return [Said(paged=one, score=other) for one, other in zip(paged, score, strict=True)]
+
+
+def _begins(paged: Floats, quiet: int) -> Floats:
+    begins = np.zeros(len(paged))
+    at = np.flatnonzero(paged)
+    begins[at[np.diff(at, prepend=-quiet - 1) > quiet]] = 1
+    return begins
 
 
 def _novel(band: NoveltyBand) -> Step:

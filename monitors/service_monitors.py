@@ -19,7 +19,6 @@ def definition_of(told: Mapping[str, Any]) -> Definition:
     """What a person asks for over the defaults of its series. Raises InvalidInput, also for a band that cannot be."""
     base: dict[str, Any] = {}
     if isinstance(told.get("series"), str) and isinstance(told.get("app"), str):
-        Definition.from_json({"series": told["series"], "app": told["app"]})  # names what is wrong with these two
         base = default_of(told["series"], told["app"]).as_json()
     found = Definition.from_json({**base, **told})
     band_of(found)

@@ -182,7 +182,7 @@ def of_chart(name: str, share: float) -> Told:
         state: Any = band.start(s)
         armed, before = np.ones(s, dtype=np.bool_), np.zeros(s)
         for t in range(band.reference.points_before + 2 * WEEK):
-            state, judged = band.step(state, Points.of(_at_ns(t), chance.normal(10, 1, s)))  # type: ignore[arg-type]
+            state, judged = band.step(state, Points.of(_at_ns(t), chance.normal(10, 1, s)))
             new = armed & (judged.breach != 0)
             middle, before = _in_the_middle(state, judged, before)
             armed = (armed & ~new) | middle

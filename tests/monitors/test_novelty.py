@@ -115,4 +115,4 @@ def test_what_is_no_band_is_refused() -> None:
     for wrong in ({"threshold": 0.0}, {"threshold": float("nan")}, {"window": 1}, {"warm_up": 1}, {"quiet": -1},
                   {"memory": 29}, {"cells": 0}, {"cells": 1441}, {"visits": 0}):  # fmt: skip
         with pytest.raises(InvalidInput):
-            NoveltyBand(**wrong)  # type: ignore[arg-type]
+            NoveltyBand(**wrong)

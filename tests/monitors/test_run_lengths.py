@@ -139,12 +139,14 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     for alpha, arl0 in ((0.0, 370), (0.31, 370), (math.nan, 370), (0.1, 19), (0.1, math.inf), (0.1, math.nan)):
         with pytest.raises(InvalidInput):
             k_for(alpha, arl0)
-    for limit in (lambda: ewma_limit(0.1, 1e9), lambda: cusum_limit(0.5, 1.0), lambda: cusum_limit(0.1, 370)):
+    for limit, first, arl0 in ((ewma_limit, 0.1, 1e9), (cusum_limit, 0.5, 1.0), (cusum_limit, 0.1, 370.0)):
         with pytest.raises(InvalidInput):
-            limit()
-    for length in (lambda: ewma_arl(0.0, 3), lambda: ewma_arl(0.1, -1), lambda: cusum_arl(-1, 4)):
+            limit(first, arl0)
+    for lam, edge in ((0.0, 3.0), (0.1, -1.0)):
         with pytest.raises(InvalidInput):
-            length()
+            ewma_arl(lam, edge)
+    with pytest.raises(InvalidInput):
+        cusum_arl(-1.0, 4.0)
 
 
 def first_breaches(alpha: float, k: float, seed: int, s: int) -> float:

@@ -134,4 +134,4 @@ def test_what_is_no_season_is_refused() -> None:
     for wrong in ({"step_s": 0}, {"step_s": 7200}, {"memory": 0}, {"warm_up_hours": 0}, {"first_shrinkage": 0.0},
                   {"tz": "Mars/Olympus"}, {"tz": "../etc/passwd"}, {"tz": ""}):  # fmt: skip
         with pytest.raises(InvalidInput):
-            Season(**wrong)  # type: ignore[arg-type]
+            Season(**wrong)

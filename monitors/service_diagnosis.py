@@ -70,7 +70,8 @@ class Diagnosing:
         window = self._window(incident)
         courses = self._courses(incident.app, window)
         onset = self._onset(lead, courses, incident)
-        found = self._attributions(incident.app, lead, window, onset.at_ns)
+        evaluator = self._evaluator(lead)
+        found = self._attributions(incident.app, evaluator, window, onset.at_ns)
         changes = [change_of(one, onset_ns=onset.at_ns, now_ns=window.end_ns) for one in courses.values()]
         changes += self._mixes(incident.app, window, onset.at_ns)
         changes += self._within(found)
@@ -82,7 +83,7 @@ class Diagnosing:
             "onset": asdict(onset),
             "where": [one.as_json() for one in found[:4]],
             "nearest": asdict(nearest(deployed(self.control, self.store.tenant, incident.app), onset)),
-            "lead": {"monitor": lead.monitor, "series": lead.series, "evaluator": self._evaluator(lead)},
+            "lead": {"monitor": lead.monitor, "series": lead.series, "evaluator": evaluator},
         }
         kept: dict[str, Any] = plain(made)
         return kept
@@ -148,25 +149,17 @@ class Diagnosing:
         there = set(score_names(self.store, window)["evaluator"])
         return next((one for one in evaluators if one in there), evaluators[0])
 
-    def _attributions(self, app: str, lead: Member, window: Window, onset_ns: int) -> tuple[Attribution, ...]:
-        evaluator = self._evaluator(lead)
-        groups = [
-            found
+    def _attributions(self, app: str, evaluator: str, window: Window, onset_ns: int) -> tuple[Attribution, ...]:
+        frames = {
+            dimension: monitor_groups.group_sums(self.store, app, evaluator, dimension, window, onset_ns)
             for dimension in DIMENSIONS
-            if (found := self._groups(app, evaluator, dimension, window, onset_ns)) is not None
-        ]
-        return where(groups)
-
-    def _groups(self, app: str, evaluator: str, dimension: str, window: Window, onset_ns: int) -> Groups | None:
-        frame = monitor_groups.group_sums(self.store, app, evaluator, dimension, window, onset_ns)
-        whole = None
-        if dimension in OVERLAPPING:
-            all_of = monitor_groups.group_sums(self.store, app, evaluator, "release", window, onset_ns)
-            whole = np.array([_sums(all_of, since) for since in (False, True)])
-        named = frame.filter(pl.col("split").is_not_null())
-        if not named.height or named["split"].n_unique() < (1 if whole is not None else 2):
-            return None
-        return _groups(dimension, named, whole)
+        }
+        whole = np.array([_sums(frames["release"], since) for since in (False, True)])
+        groups = (
+            _groups(dimension, frame, whole if dimension in OVERLAPPING else None)
+            for dimension, frame in frames.items()
+        )
+        return where([one for one in groups if one is not None])
 
     def _within(self, found: Sequence[Attribution]) -> list[Change]:
         by_cluster = next((one for one in found if one.dimension == "cluster"), None)
@@ -249,8 +242,12 @@ def _sums(frame: pl.DataFrame, since: bool) -> list[float]:
     return [float(part[name].sum()) for name in ("n", "total", "squares")]
 
 
-def _groups(dimension: str, frame: pl.DataFrame, whole: Any) -> Groups:
+def _groups(dimension: str, frame: pl.DataFrame, whole: Any) -> Groups | None:
+    """The sums as attribution takes them; None of a dimension that has nothing to tell apart."""
+    frame = frame.filter(pl.col("split").is_not_null())
     values = tuple(sorted(frame["split"].unique()))
+    if len(values) < (2 if whole is None else 1):
+        return None
     place = {value: at for at, value in enumerate(values)}
     n, total, squares = (np.zeros((2, len(values))) for _ in range(3))
     for since, split, *sums in frame.select("since", "split", "n", "total", "squares").iter_rows():

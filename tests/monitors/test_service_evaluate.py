@@ -13,7 +13,7 @@ from monitors.silencing import record_of
 from store.control.monitor_records import MonitorStatus
 from tests.monitors.watching import ACME, ANN, BEGIN, STEP, Shop, open_shop
 
-LEARNED = 150  # buckets of history
+LEARNED = 100  # buckets of history
 
 
 @pytest.fixture

@@ -169,3 +169,29 @@ def test_a_new_release_is_a_series_of_its_own(shop: Shop) -> None:
     assert state is not None
     told = {one["series"]: one["status"] for one in state.told["series"]}
     assert told == {"resolution{release=v1}": "ok", "resolution{release=v2}": "warming_up"}
+
+
+def test_a_clock_that_was_set_back_takes_nothing_back(shop: Shop) -> None:
+    shop.look()
+    shop.traffic(range(LEARNED, LEARNED + 3), lambda _: 0.2)
+    shop.at(LEARNED + 3)
+    shop.look()
+    before = shop.control.alerts(ACME)
+    assert [one.status for one in before] == ["firing"]
+    shop.at(LEARNED - 20)
+    made = shop.look()
+    assert made is not None
+    assert (made.n_monitors, made.n_events) == (0, 0)
+    assert shop.control.alerts(ACME) == before
+
+
+def test_an_alert_of_a_metric_that_vanished_ends_after_a_day_without_anybody_knowing(shop: Shop) -> None:
+    shop.look()
+    shop.traffic(range(LEARNED, LEARNED + 3), lambda _: 0.2)
+    shop.at(LEARNED + 3)
+    shop.look()
+    shop.at(LEARNED + 3 + 290)
+    shop.look()
+    (alert,) = shop.control.alerts(ACME)
+    assert (alert.status, alert.body["cause"]) == ("resolved", "vanished")
+    assert "without anybody knowing" in alert.body["text"]

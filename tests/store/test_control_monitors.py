@@ -103,6 +103,16 @@ def look_of(control: Control, *, n_messages: int = 1, number: int = 1) -> LookWr
     )  # fmt: skip
 
 
+def monitored(control: Control) -> None:
+    """A row in every table of monitors, of ACME."""
+    control.add_monitor(monitor_of(), by=ANN)
+    control.write_look(look_of(control))
+    silence = SilenceRecord(
+        tenant=ACME, silence_id="s_1", matcher={"app": "desk"}, start_ns=BEGIN, end_ns=BEGIN + 1, why="deploy \u00e9"
+    )
+    control.add_silence(silence, lambda _: None, by=ANN)
+
+
 def test_a_monitor_has_immutable_versions_and_one_that_holds(control: Control) -> None:
     made = control.add_monitor(monitor_of(), by=ANN)
     control.add_monitor(monitor_of(tenant=SHOP), by=ANN)

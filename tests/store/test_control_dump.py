@@ -19,8 +19,8 @@ from store.control.online import OnlineChoice
 from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
 from tests.store.control_rows import decided, experimented, judged, labelled, rolled_out
-from tests.store.test_control_monitors import monitored
 from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
+from tests.store.test_control_monitors import monitored
 from tests.store.test_control_runs import SPEC, trials_of
 
 ACME = TenantId("acme")

@@ -6,12 +6,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitors.correction import Correction, corrected, correction_of
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0.6, 1), st.floats(0.6, 1))
 def test_what_a_judge_would_say_of_a_rate_comes_back_as_that_rate(rate: float, q1: float, q0: float) -> None:
     said = rate * q1 + (1 - rate) * (1 - q0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
@@ -91,6 +91,7 @@ def test_the_budget_is_divided_over_series_and_points() -> None:
     assert narrow.k < wide.k
 
 
+@settings(deadline=None)
 @given(st.floats(400, 1e7), st.integers(2, 4))
 def test_so_many_in_a_row_come_as_rarely_as_was_asked_for(arl0: float, in_a_row: int) -> None:
     single = point_arl0(arl0, in_a_row)

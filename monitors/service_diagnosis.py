@@ -74,7 +74,7 @@ class Diagnosing:
         found = self._attributions(incident.app, evaluator, window, onset.at_ns)
         changes = [change_of(one, onset_ns=onset.at_ns, now_ns=window.end_ns) for one in courses.values()]
         changes += self._mixes(incident.app, window, onset.at_ns)
-        changes += self._within(found)
+        changes += self._within(found) if evaluator in BUILT_IN["resolution"].evaluators else []
         told = diagnose(changes)
         made = {
             **told.as_json(),
@@ -119,7 +119,7 @@ class Diagnosing:
     def _onset(self, lead: Member, courses: Mapping[str, Course], incident: Incident) -> Onset:
         """When the leading series began to be otherwise, near where its alert fired; else where that fired."""
         at = incident.onset_ns
-        course = courses.get(lead.series)
+        course = courses.get(lead.series.partition("{")[0])
         found = None if course is None else onset_of(_until(course, lead.resolved_ns))
         if found is None or abs(found.at_ns - at) > 6 * 3600 * NS_PER_S:
             step = STEP_S * NS_PER_S

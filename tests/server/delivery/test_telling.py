@@ -123,7 +123,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(control: Control, hands: Han
     slow, quick = Receiver(mood=Mood.HANGS), Receiver()
     with receiving(slow), receiving(quick):
         incidents(control, ("a-slow", "b-quick"), n=1)
-        long = hooks(**{"a-slow": slow.url, "b-quick": quick.url})
+        long = hooks(25.0, **{"a-slow": slow.url, "b-quick": quick.url})
         teller = teller_of(control, long, hands)
         teller.start()
         wait_until(lambda: len(quick.ids()) == 3, 25, "the other receiver to hear all")

@@ -183,7 +183,7 @@ def free_port() -> int:
         return int(door.getsockname()[1])
 
 
-def hooks(deadline_s: float = 25.0, **urls: str) -> Channels:
+def hooks(deadline_s: float = 25.0, /, **urls: str) -> Channels:
     """Signed webhooks by name."""
     told = {"kind": "webhook", "key": KEY, "deadline_s": deadline_s}
     return channels_of({name: {**told, "url": url} for name, url in urls.items()})

@@ -54,7 +54,7 @@ def held_apart(
         if len(owners) < 2:
             continue
         rows = np.flatnonzero(labels == one.label)
-        home = _homes(vectors[rows], [sessions[row] for row in rows], [living[row] for row in owners], space)
+        home = _homes(vectors[rows], [sessions[int(row)] for row in rows], [living[row] for row in owners], space)
         for place in range(1, len(owners)):
             given[rows[home == place]] = number
             apart.add(number)

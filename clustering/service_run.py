@@ -195,8 +195,9 @@ def _noting(run: ClusterRunRecord, means: Means) -> Callable[[tuple[Any, ...]], 
 def _placed(read: Read, params: Params, stages: Stages) -> Placed:
     found = cluster(read.vectors, params, stages)
     rng = np.random.default_rng(params.seed)
-    sure = stability(read.vectors, found, params, rng, stages) if found.n_clusters and params.n_resamples else []
-    kept = [None if np.isnan(one) else round(float(one), 4) for one in sure] or [None] * found.n_clusters
+    asked = bool(found.n_clusters and params.n_resamples)
+    sure = stability(read.vectors, found, params, rng, stages) if asked else np.full(found.n_clusters, np.nan)
+    kept = [None if np.isnan(one) else round(float(one), 4) for one in sure]
     return Placed(clustered=found, stability=kept, places=map_of(read.vectors, params.seed, stages))
 
 

@@ -110,13 +110,14 @@ def one_method(method: str, folder: Path) -> None:
     """Labels to the folder, time and memory to standard output."""
     vectors = np.load(folder / "vectors.npy")
     stages: dict[str, float] = {}
+    used: dict[str, Any] = {}
     began = time.perf_counter()
     if method == "umap_hdbscan":
-        labels, used = published(vectors, stages, began), {}
+        labels = published(vectors, stages, began)
     elif method == "evoc":
         from clustering.fast import evoc
 
-        labels, used = np.asarray(evoc(vectors, Params(), 5).labels_, np.int32), {}
+        labels = np.asarray(evoc(vectors, Params(), 5).labels_, np.int32)
     else:
         from clustering.density import cluster
 
@@ -183,7 +184,7 @@ def planted(n: int) -> tuple[Vectors, Labels, list[str]]:
     middles = np.concatenate([centres[truth[truth >= 0]], unit(centres[pairs[:, 0]] + centres[pairs[:, 1]])])
     rows = unit(middles + rng.normal(scale=1.0 / np.sqrt(DIMS), size=(n, DIMS)))
     order = rng.permutation(n)
-    return rows[order].astype(np.float32), truth[order], []
+    return rows[order].astype(np.float32), truth[order].astype(np.int32), []
 
 
 def between_texts(n: int) -> tuple[Vectors, Labels, list[str]]:

@@ -233,19 +233,19 @@ def _print_figures(one: Row) -> None:
         ]
         print_table(("figure", "here (95 %)", "rest of the app (95 %)", "note"), rows)
     if one["wrong_at"]:
-        rows = [
+        wrong = [
             (each["kind"], cell(each["name"], 80), str(each["n"]), _share(each["share"]), _share(each["share_rest"]))
             for each in one["wrong_at"]
         ]
-        print_table(("goes wrong at", "name", "sessions", "here", "rest"), rows)
+        print_table(("goes wrong at", "name", "sessions", "here", "rest"), wrong)
     levels = [each for each in one["profile"] if each["low"] is not None and (each["low"] > 1 or each["high"] < 1)]
     if levels:
-        rows = [
+        unlike = [
             (each["attribute"], cell(each["level"], 80), str(each["n"]), _share(each["share"]),
              _share(each["share_rest"]), f"{each['ratio']:.2f} ({each['low']:.2f} to {each['high']:.2f})")
             for each in levels[:MOST_LEVELS]
         ]  # fmt: skip
-        print_table(("differs in", "level", "sessions", "here", "rest", "ratio (95 %)"), rows)
+        print_table(("differs in", "level", "sessions", "here", "rest", "ratio (95 %)"), unlike)
 
 
 def _print_exemplars(one: Row) -> None:

@@ -34,8 +34,8 @@ PowerUser = Annotated[Principal, Depends(needs(Role.POWER_USER))]
 
 class WantedClusterRun(BaseModel):
     """A run over the app's sessions that began in a window (7 days). `failure`: the evaluator whose score below 0.5
-    says that a session failed, instead of its outcome. `params`: those of docs/clusters.md, others by default. `dry_run`
-    says what it would take, and begins nothing."""
+    says that a session failed, instead of its outcome. `params`: those of docs/clusters.md, others by default.
+    `dry_run` says what it would take, and begins nothing."""
 
     model_config = ConfigDict(extra="forbid")
 

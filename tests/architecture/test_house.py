@@ -217,7 +217,8 @@ def test_every_dependency_is_declared() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = project["dependencies"] + project["optional-dependencies"]["scale"]
+    extras = project["optional-dependencies"]
+    declared = project["dependencies"] + extras["scale"] + extras["embeddings"]
     names = {re.split(r"[\[>=<;]", d)[0].lower().replace("-", "_") for d in declared}
     by_import = {
         "google": "protobuf",

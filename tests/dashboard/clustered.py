@@ -112,7 +112,7 @@ def clustered_dashboard(folder: Path) -> Iterator[Clustered]:
         runner.start()
         try:
             _run(shell, headers)
-            asked = {"app": APP, "limit": 100}
+            asked: dict[str, str | int] = {"app": APP, "limit": 100}
             clusters = shell.client.get("/api/v1/clusters", params=asked, headers=headers).json()["items"]
             with (
                 running_dashboard(api, keys[Role.POWER_USER], folder / "dashboard.log") as url,

@@ -32,7 +32,12 @@ def arrive(shell: Shell, kind: str, things: tuple[str, ...] = THINGS, *, ago_s: 
     for number, thing in enumerate(things, first):
         start = system_clock() - int((ago_s - number + first) * NS_PER_S)
         place = ((*KINDS, "odd").index(name) * 1000 + number) * 10 + 10
-        at = {"tenant": str(AIRLINE), "app": APP, "session_id": f"{name}-{number}", "user_id": f"{name} user {number}"}
+        at: dict[str, Any] = {
+            "tenant": str(AIRLINE),
+            "app": APP,
+            "session_id": f"{name}-{number}",
+            "user_id": f"{name} user {number}",
+        }
         at |= {"trace_id": place, "start_ns": start, "date": day_of(start), "release": "r1"}
         said = {"input": user.format(thing), "output": agent.format(thing)}
         called = {"kind": "TOOL", "tool_name": tool, "name": f"execute_tool {tool}", "status_code": 2 if fails else 1}

@@ -26,6 +26,7 @@ from clustering.records import NOISE, Vectors
 from clustering.registry import living
 from clustering.service_embeddings import embedded
 from clustering.stages import quiet
+from clustering.traffic import is_trial, runs_of
 from clustering.usual import usual_from
 from core.clock import Clock
 from core.windows import Window
@@ -98,7 +99,8 @@ class Assigner:
         return found
 
     def _place(self, store: TenantStore, line: ClusterAppRecord, found: Arrivals, embedder: Embedder) -> Placings:
-        ids = [one.session_id for one in found.due]
+        runs = runs_of(self._control, line.tenant, line.app)
+        ids = [one.session_id for one in found.due if not is_trial(one.session_id, runs)]
         usual = usual_from(line.told.get("usual"))
         frame = facets(store, line.app, None, session_ids=ids, failure=line.told.get("failure"), usual=usual)
         if not frame.height:

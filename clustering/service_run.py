@@ -37,6 +37,7 @@ from clustering.service_profile import JudgesOf, Profiles, nobody, profiles_of
 from clustering.stability import stability
 from clustering.stages import Stages, quiet
 from clustering.titles import Title, TitleBy
+from clustering.traffic import runs_of
 from clustering.usual import Usual, usual_from
 from clustering.written import memberships, said_in_words
 from core.clock import Clock
@@ -147,6 +148,7 @@ def read_sessions(
     frame, usual = facets_and_usual(
         means.store, run.app, run.window, session_ids=session_ids, failure=run.failure,
         usual=None if line is None else usual_from(line.told.get("usual")),
+        runs=runs_of(means.control, run.tenant, run.app),
     )  # fmt: skip
     stages("read", frame.height, frame.height)
     found = table.prepared(params.embedder, means.place, frame, stages) if whole else None

@@ -208,6 +208,8 @@ def print_emerging(told: Row) -> None:
     if told["looked_at"]:
         fdr = f"; of findings at most {told['fdr']:.0%} are expected to be wrong" if told["fdr"] is not None else ""
         out.print(cell(f"looked at {moment(told['looked_at'])} UTC: {told['n_tested']} clusters tested{fdr}", 400))
+        if told["overall_ratio"] is not None:
+            out.print(f"all clusters together fail {told['overall_ratio']:.1f} times as often as before")
     _says(told)
 
 

@@ -106,10 +106,12 @@ def _asked(wanted: WantedClusterRun, caller: Principal, services: Services) -> C
 
 def _foreseen(run: ClusterRunRecord, services: Services) -> dict[str, Any]:
     from clustering.service_forecast import foreseen
+    from clustering.traffic import runs_of
     from server.clustering_child import place_of
 
     store = services.store.tenant(run.tenant)
-    found = foreseen(store, run, place_of(services.settings, run.tenant, run.app))
+    runs = runs_of(services.control, run.tenant, run.app)
+    found = foreseen(store, run, place_of(services.settings, run.tenant, run.app), runs)
     return {
         "dry_run": True,
         "app": run.app,

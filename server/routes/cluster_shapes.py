@@ -350,8 +350,8 @@ class Finding(BaseModel):
 
 
 class EmergingFeed(BaseModel):
-    """What emerges, newest first. `fdr`: the false-discovery rate that the q-values are held against; null before the
-    first look. `alerts`: watched clusters that grew, whether or not they are findings."""
+    """What emerges, newest first. `fdr`: what the q-values are held against; null before the first look. `alerts`:
+    watched clusters that grew, findings or not. `overall_ratio`: failures of all clusters together against before."""
 
     items: list[Finding]
     alerts: list[dict[str, Any]]
@@ -359,6 +359,7 @@ class EmergingFeed(BaseModel):
     n_tested: int | None
     fdr: float | None
     dispersion: float | None
+    overall_ratio: float | None
     says: list[str]
     next_cursor: None = None
 

@@ -36,8 +36,8 @@ from server.routes.cluster_told import (
 )
 from server.routes.keys import rfc3339
 from server.routes.scores import Name
-from store.cluster_counts import n_placed, placed_sessions
-from store.control.cluster_records import ClusterAppRecord, Scope
+from store.cluster_counts import n_placed, n_without_place, placed_sessions
+from store.control.cluster_records import ClusterAppRecord, ClusterRunRecord, Scope
 from store.control.run_records import RunStatus
 from store.cursor import Position
 
@@ -64,7 +64,7 @@ class AskedClusters(BaseModel):
 
 
 class AskedMap(BaseModel):
-    """The map of an app as of its newest run over a window, or of `run`; at most so many sessions."""
+    """The map of an app now, by its newest run over a window, or as `run` drew it; at most so many sessions."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -134,10 +134,11 @@ def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Respons
             told: dict[str, Any] = {"run": None, "points": empty, "n": 0, "n_shown": 0}
             return answer({**told, "says": ["no run is done yet: assay clusters run"]})
         run = over[0]
-    frame = placed_sessions(reading.store, run.app, run.window, asked.most)
+    frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run)
     points = {name: frame["cluster_id" if name == "cluster" else name].to_list() for name in shapes.Points.model_fields}
-    n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window)
-    return answer({"run": run_told(run), "points": points, "n": n, "n_shown": frame.height, "says": [_NOT_MEANING]})
+    n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window, asked.run)
+    says = [_NOT_MEANING, *([] if asked.run else _later(reading, run))]
+    return answer({"run": run_told(run), "points": points, "n": n, "n_shown": frame.height, "says": says})
 
 
 @router.get("/emerging", response_model=shapes.EmergingFeed)
@@ -158,7 +159,7 @@ def read_emerging(reading: ReadingOf, asked: Annotated[AskedEmerging, Query()]) 
             ],
             "alerts": [alert_told(one, records[one.cluster_id]) for one in alerts],
             "looked_at": rfc3339(look.get("looked_at_ns")),
-            **{name: look.get(name) for name in ("n_tested", "fdr", "dispersion")},
+            **{name: look.get(name) for name in ("n_tested", "fdr", "dispersion", "overall_ratio")},
             "says": _emerging_says(lines, look),
             "next_cursor": None,
         }
@@ -222,6 +223,14 @@ def _now(reading: Reading, app: str | None) -> AppNow:
     control = reading.services.control
     named = app_of(control, reading.caller.tenant, app)
     return clusters_now(control, reading.store, named, reading.services.clock())
+
+
+def _later(reading: Reading, run: ClusterRunRecord) -> list[str]:
+    """That sessions which came since the run that drew the map are not on it."""
+    now_ns = max(reading.services.clock(), run.end_ns)
+    n = n_without_place(reading.store, run.app, Window(start_ns=run.start_ns, end_ns=now_ns))
+    many = "1 session that came since is" if n == 1 else f"{n:,} sessions that came since are"
+    return [f"{many} not on the map: the next run over a window gives them a place"] if n else []
 
 
 def _growing(states: frozenset[str]) -> frozenset[str]:

@@ -25,14 +25,14 @@ endef
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@echo "1/4 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (three to eight minutes with the next two steps, once)"
+	@echo "1/4 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (four to nine minutes with the next two steps, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock | $(SIGNS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q core auth store collector experiments clustering gateway server dashboard agent_runtime tests
 	@echo "2/4 compiling the span decoder (about a minute, once)"
 	@$(BIN)/python -m collector.compile
-	@echo "3/4 compiling the clustering libraries EVoC and UMAP (one to two minutes, once)"
+	@echo "3/4 compiling the clustering libraries EVoC and UMAP (two to three minutes, once)"
 	@$(BIN)/python -m clustering.compile
 	@touch $(STAMP)
 	@echo "4/4 ready: make demo, make test, or .venv/bin/assay --help"

@@ -1,5 +1,5 @@
-"""`python -m clustering.compile`: compiles once what EVoC and UMAP run on, a good minute, so that no run pays for it.
-Part of `make setup`.
+"""`python -m clustering.compile`: compiles once what EVoC and UMAP run on, so that no run pays for it: three minutes of
+processor time, and 15 seconds when it is there. Part of `make setup`.
 
 numba keeps most of it beside the packages, or in the user's cache folder where these may not be written to; what it
 keeps is found again by each process that imports the packages from the same place.
@@ -15,17 +15,15 @@ def main() -> int:
     from clustering.density import cluster
     from clustering.records import Method, Params
     from clustering.reduction import map_of
+    from clustering.sizes import FAST_NEEDS
+    from clustering.stages import quiet
 
-    rows = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    rows = np.random.default_rng(0).normal(size=(2 * FAST_NEEDS, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     for method in (Method.EVOC, Method.UMAP_HDBSCAN):
-        cluster(rows, Params(method=method), _quiet)
+        cluster(rows, Params(method=method), quiet)
     map_of(rows, seed=0)
     return 0
-
-
-def _quiet(stage: str, done: int, total: int) -> None:
-    """Nobody looks."""
 
 
 if __name__ == "__main__":

@@ -227,6 +227,8 @@ def test_every_dependency_is_declared() -> None:
         "grpc": "grpcio",
         "re2": "google_re2",
         "yaml": "pyyaml",
+        "sklearn": "scikit_learn",
+        "umap": "umap_learn",
         "yarl": "aiohttp",  # its addresses
     }
     by_import |= {"starlette": "fastapi", "sqlglot": "ibis_framework", "pkg_resources": "setuptools"}

@@ -57,7 +57,8 @@ def _placed(most: int, of_run: bool) -> ir.Table:
 
 
 def _asked(app: str, run_id: str | None) -> dict[str, object]:
-    return {"app": app} | ({} if run_id is None else {"run_id": run_id})
+    values: dict[str, object] = {"app": app}
+    return values if run_id is None else values | {"run_id": run_id}
 
 
 def _with_place(of_run: bool) -> ir.Table:

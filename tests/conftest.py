@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, settings
 from tests.stack import Stack, running_stack
 from tests.store.buckets import environment, new_bucket, s3_server
 from tests.store.databases import PostgreSQL, postgres_server
+from tests.thorough import EXAMPLES
 
 # How long an example takes says nothing on a machine that has other things to do.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=EXAMPLES)
 settings.load_profile("untimed")
 
 

@@ -29,6 +29,7 @@ from core.ids import tenant_id
 from core.records import Counts, PiiPolicy, Role
 from store.control.control import Control
 from store.lake import Lake
+from tests.first_start import begun
 from tests.stack import free_port_base
 
 TENANT = tenant_id("acme")
@@ -39,7 +40,7 @@ class Inside:
     """One life of a collector's parts on a data folder: `recover` readies it, `release` ends it as a crash would."""
 
     def __init__(self, data: Path, lake: Lake | None = None, **settings: Any) -> None:
-        self.data = data
+        self.data = begun(data)
         ports = {"grpc_port": free_port_base()}
         self.settings = CollectorSettings(data_dir=data, lake_root=str(data / "lake"), **(ports | settings))
         self.control = Control.open(f"sqlite:///{data / 'control.db'}", pepper=PEPPER)

@@ -98,7 +98,7 @@ class Collector:
         self._process.wait(60)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code. Fails when it takes longer than a minute; how long it may is tried in tests/reliability."""
+        """SIGTERM; the exit code. How long it may take is tried in tests/reliability."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(60)

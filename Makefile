@@ -74,8 +74,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.gateway.overhead --peers ours,portkey,litellm
 	$(BIN)/python -m benchmarks.gateway.steady
 
-# The campaigns of docs/reliability.md in full, one line each; several hours, on an otherwise idle machine.
+# The suite with all that it can try, then the campaigns of docs/reliability.md in full, one line each; several hours, on an otherwise idle machine.
 soak: setup
+	ASSAY_TEST_THOROUGH=1 $(BIN)/python -m tests.side_by_side
 	$(BIN)/python -m tests.reliability.crash_campaign --kills 200
 	$(BIN)/python -m tests.reliability.faults_powerloss --states 400
 	$(BIN)/python -m tests.reliability.faults_sites

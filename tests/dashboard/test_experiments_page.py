@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from server.cli.main import main
-from tests.dashboard.conftest import Seen
 from tests.dashboard.experimented import DRAFT, REVERSED, SHIP, UNDER_WAY, UNSEEN, Experimented, experimented_dashboard
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 from tests.evaluators.recorded import DATA
 from tests.experiments.statistics.stratified import KIDNEY, UCB
 from tests.server.test_cli_analyze import written
@@ -32,21 +31,10 @@ def experimented(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def page(browser: Browser, experimented: Experimented, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(visits: Visits, experimented: Experimented, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 4200}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    opened = context.new_page()
-    seen = [Seen(home=experimented.url), Seen(home=experimented.bare_url)]
-    seen[0].watch(opened)
-    seen[1].watch(opened)
-    yield opened
-    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
-        opened.screenshot(path=f"{folder}/{request.node.name[:60]}.png", full_page=True)
-    context.close()
-    assert set(seen[0].foreign) & set(seen[1].foreign) == set()
-    assert seen[0].complaints == []
+    with visits.page(experimented.url, experimented.bare_url, height=4200, picture=request.node.name) as opened:
+        yield opened
 
 
 def word(page: Page, said: str) -> None:

@@ -19,7 +19,7 @@ from store.control.online import OnlineChoice
 from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
 from tests.store.control_rows import decided, experimented, judged, labelled, rolled_out
-from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
+from tests.store.databases import PEPPER, ControlDatabase, closing_engine, empty_database, new_database
 from tests.store.test_control_runs import SPEC, trials_of
 
 ACME = TenantId("acme")
@@ -89,7 +89,7 @@ def test_every_row_is_copied_and_believed(
     database: ControlDatabase, into: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     (tmp_path / "into").mkdir()
-    target = new_database(into, tmp_path / "into", request)
+    target = empty_database(into, tmp_path / "into", request)
     with closing(filled(database)) as control:
         copied = dump.copy(database.url, target.url)
         assert copied == counted(database.url) == counted(target.url)

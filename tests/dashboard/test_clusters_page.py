@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 
@@ -10,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.dashboard.clustered import APP, FEW, Clustered, clustered_dashboard
-from tests.dashboard.conftest import Seen
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -25,20 +24,10 @@ def clustered(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def page(browser: Browser, clustered: Clustered, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(visits: Visits, clustered: Clustered, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 2400}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    opened = context.new_page()
-    seen = Seen(home=clustered.url)
-    opened.on("console", seen._console)
-    opened.on("pageerror", lambda error: seen.complaints.append(f"uncaught: {error}"))
-    yield opened
-    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
-        opened.screenshot(path=f"{folder}/{request.node.name[:60]}.png", full_page=True)
-    context.close()
-    assert seen.complaints == []
+    with visits.page(clustered.url, clustered.bare_url, height=2400, picture=request.node.name) as opened:
+        yield opened
 
 
 def the_map(page: Page) -> Locator:

@@ -62,7 +62,7 @@ def test_the_page_shows_traffic_overhead_cache_upstreams_and_masked_values(
     assert {"email", "card"} <= {name.strip() for name in masked.all_text_contents()}
     cells = page.locator('[data-testid="stDataFrame"] canvas td')
     expect(cells.filter(has_text="status_503 5").first).to_be_attached()
-    assert page.get_by_test_id("stPlotlyChart").count() == 5
+    expect(page.get_by_test_id("stPlotlyChart")).to_have_count(5)
     expect(page.get_by_text("Only calls that went through the gateway: imported history")).to_be_visible()
     expect(page.get_by_text("Budgets, and how upstreams are now, are of all apps.")).to_be_visible()
     for name in ("Errors", "Refused", "Overhead p50", "Overhead p95", "Cache hits of 83"):
@@ -225,7 +225,7 @@ def test_a_running_gateway_shows_its_upstreams_and_spend_against_budgets(
             assert spent.filter(has_text="whole-month").count() == 0
             expect(budgets.filter(has_text="app parcel-desk").first).to_be_attached(timeout=45_000)
             expect(budgets.filter(has_text="whole-month").first).to_be_attached()
-            assert budgets.filter(has_text=re.compile(r"^\$0\.60$")).count() == 2, budgets.all_text_contents()
+            expect(budgets.filter(has_text=re.compile(r"^\$0\.60$"))).to_have_count(2)
             expect(
                 page.locator(".st-key-gateway-refused-grid canvas td").filter(has_text="budget").first
             ).to_be_attached()

@@ -72,7 +72,7 @@ def test_a_bad_file_keeps_a_gateway_from_starting(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "server.cli.main", "serve", "gateway", "--data", str(tmp_path)]
     environ = {**os.environ, "ASSAY_GATEWAY_CONFIG": str(BAD / "missing.yaml")}
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=environ, capture_output=True, text=True, timeout=240, check=False
+        command, cwd=REPOSITORY, env=environ, stderr=subprocess.PIPE, text=True, timeout=240, check=False
     )
     assert done.returncode == ExitCode.USAGE
     assert done.stderr.splitlines()[2] == "and 4 more: assay gateway check"

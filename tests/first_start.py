@@ -14,13 +14,15 @@ from store.control.control import Control
 from store.lake import Lake
 
 
-def begun(data: Path) -> Path:
-    """Gives `data` an empty control database and an empty lake, each unless there is one, and returns it."""
+def begun(data: Path, lake: Path | None = None) -> Path:
+    """Gives `data` an empty control database and an empty lake (at `lake`, if it is elsewhere), each unless there is
+    one, and returns it."""
     data.mkdir(parents=True, exist_ok=True)
     if not (data / "control.db").exists():
         shutil.copy(_made().name + "/control.db", data)
-    if not (data / "lake").exists():
-        shutil.copytree(_made().name + "/lake", data / "lake")
+    lake = lake or data / "lake"
+    if not lake.exists():
+        shutil.copytree(_made().name + "/lake", lake)
     return data
 
 

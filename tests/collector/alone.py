@@ -29,7 +29,7 @@ class Collector:
     """`assay serve collector` on a data folder; start, kill and start again as often as needed."""
 
     def __init__(self, data: Path, **settings: str) -> None:
-        self.data = begun(data)
+        self.data = begun(data, Path(settings["lake"]) if "lake" in settings else None)
         self.base = free_port_base()
         self.environment = {f"ASSAY_{name.upper()}": value for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None

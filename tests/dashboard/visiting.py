@@ -109,3 +109,19 @@ class Visits:
         self._idle.append(tab)
         assert seen.foreign == []
         assert seen.complaints == []
+
+
+class Look:
+    """A visit that several tests share. None of them presses anything: who looks where the one before looked finds
+    the page open."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._at = ""
+
+    def __call__(self, address: str) -> Page:
+        """The page at this address."""
+        if address != self._at:
+            self._page.goto(address)
+            self._at = address
+        return self._page

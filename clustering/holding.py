@@ -40,10 +40,10 @@ def held_apart(
     """The labels of a run with the known clusters that went into another, or into noise, parted from it.
 
     A found cluster that holds at least `merge_share` of the sessions of two living ones (`least_shared` or more) is all
-    of theirs that were not held in the `held_runs` runs before, and of the one with most sessions there. Sessions stay
-    where they were; new ones go to the nearest centroid of those (all to the largest, where none is of this space). A
-    living cluster that nothing found is, and of whose sessions at least `merge_share` (`least_shared` or more) are in
-    noise, is those, and the noise within its radius.
+    of theirs that were not held in the `held_runs` runs before, and of the one with most sessions there, of those held
+    least often. Sessions stay where they were; new ones go to the nearest centroid of those (all to the first, where
+    none is of this space). A living cluster that nothing found is, and of whose sessions at least `merge_share`
+    (`least_shared` or more) are in noise, is those, and the noise within its radius.
     """
     bars = params or Matching()
     living = sorted((one for one in known if one.alive), key=lambda one: (len(one.cluster_id), one.cluster_id))
@@ -61,7 +61,8 @@ def _parted(
     for column, one in enumerate(found):
         n = counted.shared[:, column]
         inside = np.flatnonzero((n >= bars.least_shared) & (n >= bars.merge_share * counted.held))
-        owners = sorted((int(row) for row in inside), key=lambda row, n=n: (-n[row], row))  # type: ignore[misc]
+        # One held before goes behind: where two of a size took turns, no run would ever be the third.
+        owners = sorted((int(row) for row in inside), key=lambda row, n=n: (living[row].held, -n[row], row))  # type: ignore[misc]
         owners = [*owners[:1], *(row for row in owners[1:] if living[row].held < bars.held_runs)]
         if len(owners) < 2:
             continue

@@ -136,7 +136,10 @@ def clusters_now(control: Control, store: TenantStore, app: str | None, now_ns: 
     counts = cluster_counts(store, app, window)
     whole = _summed(counts)
     by_id = {name: _summed(part) for (name,), part in counts.partition_by("cluster_id", as_dict=True).items()}
-    nowhere = counts.filter(pl.col("cluster_id").is_null())
+    registry = control.clusters(store.tenant, app)
+    ids = pl.Series([one.cluster_id for one in registry], dtype=pl.String)
+    # A run that was cancelled while it wrote leaves sessions in clusters that never were.
+    nowhere = counts.filter(~pl.col("cluster_id").is_in(ids.implode()).fill_null(False))
     trends = _trends(store, app, now_ns)
     findings: dict[str, FindingRecord] = {}
     for one in reversed(control.cluster_findings(store.tenant, app, now_ns - FRESH_NS)):
@@ -146,7 +149,7 @@ def clusters_now(control: Control, store: TenantStore, app: str | None, now_ns: 
         app=app,
         clusters=tuple(
             _now(record, by_id.get(record.cluster_id, Count()), whole, trends, findings, watched)
-            for record in control.clusters(store.tenant, app)
+            for record in registry
         ),
         run=runs[0],
         last=over[0],

@@ -127,12 +127,11 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
         known=_titles(lineage, known),
     )
     profiles = profiles_of(means.store, run, read.frame, placed.clustered.given, means.judges, stages)
-    stages("write", 0, 2)
+    stages("write", 0, 1)
     now = means.clock()
-    write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
-    stages("write", 1, 2)
     made = _records(run, read, placed, lineage, names, profiles, known, now)
-    stages("write", 2, 2)
+    stages("write", 1, 1)  # whether it is to end is not asked behind it: sessions would stay in clusters that never were
+    write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
     return means.control.conclude_cluster_run(
         _concluded(run, read, placed, lineage, made, marks, stages, now), n_tries=run.n_tries
     )

@@ -39,7 +39,7 @@ def over_waiting(run: ClusterRunRecord, means: Means, stages: Stages) -> Cluster
         rng=np.random.default_rng(params.seed), progress=stages,
         embed=lambda texts: read.embedder.embed(texts, quiet), model=means.model,
     )  # fmt: skip
-    stages("write", 0, 1)
+    stages("write", 1, 1)
     now = means.clock()
     joined = _memberships(run, read, settled, names, labels)
     if joined.height:

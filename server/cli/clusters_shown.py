@@ -126,7 +126,7 @@ def print_clusters(told: Row) -> None:
         share = "" if noise["share"] is None else f" ({noise['share']:.1%})"
         out.print(
             cell(
-                f"{len(items)} of {counted(told['n_all'], 'living cluster')}; of "
+                f"{counted(len(items), 'cluster')} shown, {told['n_all']:,} live; of "
                 f"{counted(told['n_sessions'], 'session')} {noise['n']:,}{share} are in none, {told['n_waiting']:,} "
                 "wait to be clustered with the next",
                 400,

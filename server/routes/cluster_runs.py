@@ -11,7 +11,7 @@ from clustering.params import params_of
 from core.errors import InvalidInput
 from core.ids import fresh
 from core.records import Principal, Role
-from core.windows import window_of
+from core.windows import AHEAD_NS, Window, window_of
 from server.clustering_rounds import OWN_APPS
 from server.policy import ServicesOf, known_parameters_only, names_once, needs
 from server.routes.answers import answer
@@ -90,7 +90,7 @@ def _asked(wanted: WantedClusterRun, caller: Principal, services: Services) -> C
     if wanted.app in OWN_APPS:
         raise InvalidInput(f"{wanted.app} is Assay's own; its sessions are no product's", field="app")
     since = "7d" if wanted.since is None and wanted.start is None else wanted.since
-    window = window_of(now_ns=services.clock(), start=wanted.start, end=wanted.end, since=since)
+    window = _until_now(window_of(now_ns=services.clock(), start=wanted.start, end=wanted.end, since=since), services)
     params = params_of({"embedder": services.settings.clusters_embedder, **wanted.params})
     return ClusterRunRecord(
         tenant=caller.tenant,
@@ -102,6 +102,15 @@ def _asked(wanted: WantedClusterRun, caller: Principal, services: Services) -> C
         params_hash=params.digest,
         failure=wanted.failure,
     )
+
+
+def _until_now(window: Window, services: Services) -> Window:
+    """The window without what lies ahead: by its end a run says which clusters are away, and since when sessions are
+    new. Raises InvalidInput where all of it does."""
+    latest = services.clock() + AHEAD_NS
+    if window.start_ns >= latest:
+        raise InvalidInput("the window lies ahead: no session has begun in it", field="start")
+    return Window(start_ns=window.start_ns, end_ns=min(window.end_ns, latest))
 
 
 def _foreseen(run: ClusterRunRecord, services: Services) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Respons
     frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run)
     points = {name: frame["cluster_id" if name == "cluster" else name].to_list() for name in shapes.Points.model_fields}
     n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window, asked.run)
-    says = [_NOT_MEANING, *([] if asked.run else _later(reading, run))]
+    says = [_NOT_MEANING, *(_drew_nothing(run) if asked.run else _later(reading, run))]
     return answer({"run": run_told(run), "points": points, "n": n, "n_shown": frame.height, "says": says})
 
 
@@ -225,6 +225,13 @@ def _now(reading: Reading, app: str | None) -> AppNow:
     return clusters_now(control, reading.store, named, reading.services.clock())
 
 
+def _drew_nothing(run: ClusterRunRecord) -> list[str]:
+    """Why a run has no map of its own."""
+    if run.scope is not Scope.WINDOW:
+        return ["a run over what waited draws no map; the next run over a window does"]
+    return [] if run.status is RunStatus.DONE else [f"this run is {run.status.value}, and has drawn no map"]
+
+
 def _later(reading: Reading, run: ClusterRunRecord) -> list[str]:
     """That sessions which came since the run that drew the map are not on it."""
     now_ns = max(reading.services.clock(), run.end_ns)
@@ -248,7 +255,11 @@ def _says(found: AppNow) -> list[str]:
         if not run.status.ended:
             return [f"the first run is {run.status.value}; its clusters are there once it is done"]
         return [f"the last run {run.status.value}: {run.error or 'without a reason'}"]
-    return run_told(found.last)["says"]  # type: ignore[no-any-return]
+    newest, says = found.run, run_told(found.last)["says"]
+    if newest is not None and newest.status is RunStatus.FAILED:
+        why = newest.error or "without a reason"
+        says = [f"the newest run, {newest.run_id}, failed: {why}; what is shown is of the run before", *says]
+    return says  # type: ignore[no-any-return]
 
 
 def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[str, Any]]:
@@ -289,5 +300,7 @@ def _look(lines: list[ClusterAppRecord]) -> dict[str, Any]:
 def _emerging_says(lines: list[ClusterAppRecord], look: dict[str, Any]) -> list[str]:
     if not lines:
         return ["no run is done yet: assay clusters run"]
+    if not look:
+        return ["nobody has looked yet: the first look follows the run, then one each hour in which sessions came"]
     said = look.get("look_says")
     return [str(said)] if said else []

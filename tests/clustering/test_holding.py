@@ -82,6 +82,14 @@ def test_a_part_of_a_cluster_and_an_ended_one_are_not_held() -> None:
         assert (answer.labels.tolist(), answer.apart) == (TOGETHER.tolist(), NOBODY)
 
 
+def test_of_two_that_take_turns_in_size_the_one_that_was_held_stays_held() -> None:
+    registry = [known(1, frozenset(NAMES[:18])), known(2, frozenset(NAMES[40:60]), held=1)]
+    assert held_apart(VECTORS, TOGETHER, NAMES, registry, space=SPACE).labels[40:60].tolist() == [1] * 20
+    registry = [registry[0], known(2, frozenset(NAMES[40:60]), held=2)]
+    answer = held_apart(VECTORS, TOGETHER, NAMES, registry, space=SPACE)
+    assert (answer.labels.tolist(), answer.apart) == (TOGETHER.tolist(), NOBODY)
+
+
 def test_three_found_as_one_are_three() -> None:
     third = known(3, frozenset(NAMES[60:66]), centroid=place(0.0, 1.0, 0.5))
     answer = held_apart(VECTORS, TOGETHER, NAMES, [*both(), third], space=SPACE)

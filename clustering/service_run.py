@@ -130,7 +130,8 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
     stages("write", 0, 1)
     now = means.clock()
     made = _records(run, read, placed, lineage, names, profiles, known, now)
-    stages("write", 1, 1)  # whether it is to end is not asked behind it: sessions would stay in clusters that never were
+    # Behind this nobody asks whether it is to end: sessions would stay in clusters that never were.
+    stages("write", 1, 1)
     write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
     return means.control.conclude_cluster_run(
         _concluded(run, read, placed, lineage, made, marks, stages, now), n_tries=run.n_tries

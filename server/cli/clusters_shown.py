@@ -14,6 +14,7 @@ from server.cli.rendering import cell, console, counted, duration, moment, money
 POLL_S: Final = 0.5
 OVER: Final = frozenset({"done", "failed", "cancelled"})
 MOST_LEVELS: Final = 12
+MOST_NOISE: Final = 10  # runs
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _TITLES: Final = {
     "read": "sessions read",
@@ -90,7 +91,7 @@ def print_run(one: Row) -> None:
         ]
         print_table(("stage", "steps", "took"), rows, right=("steps",))
     if one["status"] == "done":
-        noise = "" if one["noise_share"] is None else f", {one['noise_share']:.1%} in none"
+        noise = "" if one["noise_share"] is None else f", {one['noise_share']:.1%} noise"
         out.print(
             cell(f"{counted(one['n_clusters'], 'cluster')} of {counted(one['n_sessions'], 'session')}{noise}", 300)
         )
@@ -132,6 +133,7 @@ def print_clusters(told: Row) -> None:
                 400,
             )
         )
+    _print_noise(noise)
     _says(told)
 
 
@@ -153,6 +155,7 @@ def print_cluster(one: Row) -> None:
             400,
         )
     )
+    _print_releases(one)
     if one["emerging"]:
         told = one["emerging"]
         out.print(cell(f"{told['kind']}: {told['rate_ratio']:.1f} times as often, q = {told['q_value']:.3g}", 300))
@@ -225,6 +228,19 @@ def print_watches(items: Sequence[Row]) -> None:
     ]  # fmt: skip
     columns = ("id", "state", "at", "was", "alerts", "since (UTC)", "by", "also told", "title")
     print_table(columns, rows, right=("at", "was", "alerts"))
+
+
+def _print_noise(noise: Row) -> None:
+    """How much of each run was noise, the newest run last; a share that rises says that much is new."""
+    shares = [_share(each["share"]) for each in noise["history"][-MOST_NOISE:]]
+    if len(shares) > 1:
+        console().print(cell(f"noise from run to run: {', '.join(shares)}", 400))
+
+
+def _print_releases(one: Row) -> None:
+    if one["releases"]:
+        said = ", ".join(f"{each['release']} ({each['n']:,})" for each in one["releases"][:MOST_LEVELS])
+        console().print(cell(f"releases: {said}", 400))
 
 
 def _print_figures(one: Row) -> None:

@@ -16,6 +16,7 @@ from clustering.service_reading import (
     clusters_now,
     exemplars_of,
     page_of,
+    usual_in,
 )
 from core.clock import NS_PER_S
 from core.errors import InvalidInput, NotFound
@@ -204,7 +205,7 @@ def list_cluster_sessions(
     record = reading.services.control.cluster(reading.caller.tenant, cluster_id)
     position = reading.position(asked.cursor)
     after = None if position is None else (position.order, position.row_id)
-    page, more = page_of(reading.store, record, asked.limit, after)
+    page, more = page_of(reading.store, record, asked.limit, after, usual_in(reading.services.control, record))
     items = [
         {
             "session_id": row["session_id"],
@@ -266,7 +267,8 @@ def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[st
     record = next(one.record for one in found.clusters if one.record.cluster_id == cluster_id)
     assert found.window is not None
     since = min(found.window.start_ns, record.first_seen_ns)
-    rows = exemplars_of(reading.store, record, Window(start_ns=since, end_ns=found.window.end_ns))
+    within, usual = Window(start_ns=since, end_ns=found.window.end_ns), usual_in(reading.services.control, record)
+    rows = exemplars_of(reading.store, record, within, usual)
     return [
         {
             "session_id": row["session_id"],

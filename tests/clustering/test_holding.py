@@ -39,7 +39,7 @@ def run(registry: list[Known], labels: Labels, apart: frozenset[int]) -> Lineage
     return match(registry, found, look=look(n=len(NAMES)), next_number=3)
 
 
-def after(lineage: Lineage, answer: Held, lost: frozenset[str] = NOBODY) -> list[Known]:
+def after(lineage: Lineage, answer: Held, lost: frozenset[str] = frozenset()) -> list[Known]:
     """The registry before the next run over the same sessions; `lost`: those of C-0002 where it was not found."""
     found = shapes(VECTORS, answer.labels, NAMES, failed=[None] * len(NAMES), held=answer.apart)
     first, second = remembered(lineage, found)

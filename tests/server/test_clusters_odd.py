@@ -99,7 +99,12 @@ def test_the_list_says_that_the_newest_run_failed_and_a_run_why_it_has_no_map(sh
 
 def test_the_noise_of_each_run_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     history = [{"share": share} for share in (0.1, 0.125, 0.5)]
-    told = {"items": [], "window": None, "noise": {"n": 0, "share": None, "history": history}, "says": []}
+    told: dict[str, Any] = {
+        "items": [],
+        "window": None,
+        "noise": {"n": 0, "share": None, "history": history},
+        "says": [],
+    }
     print_clusters(told)
     assert "noise from run to run: 10.0%, 12.5%, 50.0%" in capsys.readouterr().out
     print_clusters({**told, "noise": {"n": 0, "share": None, "history": history[:1]}})

@@ -86,6 +86,25 @@ def done(control: Control, run_id: str = "run_1") -> ClusterRunRecord:
     return control.conclude_cluster_run(concluded(replace(taken, n_clusters=1)), n_tries=taken.n_tries)
 
 
+def clustered(control: Control) -> None:
+    """One row or more in every table of clusters."""
+    done(control)
+    control.claim_cluster_numbers(ACME, 1, 2)
+    finding = FindingRecord(
+        tenant=ACME, cluster_id="C-0001", day="2026-09-21", app="desk", kind="new", at_ns=100, body={"q_value": 0.04}
+    )
+    control.put_findings(ACME, "desk", [finding], {"looked_at_ns": 100})
+    watch = WatchRecord(tenant=ACME, cluster_id="C-0001", min_ratio=1.5, url="https://secret.example/x", body={"n": 3})
+    control.watch_cluster(watch, by=ANN)
+    control.raise_alerts(
+        [
+            AlertRecord(
+                tenant=ACME, cluster_id="C-0001", day="2026-09-21", app="desk", at_ns=5, body={"text": "gr\u00e9w"}
+            )
+        ]
+    )
+
+
 def test_an_app_has_one_run_under_way(control: Control) -> None:
     control.start_cluster_run(run_of(), by=ANN)
     with pytest.raises(Conflict, match="run_1"):

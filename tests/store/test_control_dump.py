@@ -20,6 +20,7 @@ from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
 from tests.store.control_rows import decided, experimented, judged, labelled, rolled_out
 from tests.store.databases import PEPPER, ControlDatabase, closing_engine, empty_database, new_database
+from tests.store.test_control_clusters import clustered
 from tests.store.test_control_runs import SPEC, trials_of
 
 ACME = TenantId("acme")
@@ -47,6 +48,7 @@ def filled(database: ControlDatabase) -> Control:
     labelled(control, ACME)
     experimented(control, ACME)
     rolled_out(control, ACME)
+    clustered(control)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from clustering.params import params_of
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
 from core.ids import fresh
 from core.records import Principal, Role
 from core.windows import AHEAD_NS, Window, window_of
@@ -19,6 +19,7 @@ from server.routes.cluster_shapes import ClusterForecast, ClusterRun, ClusterRun
 from server.routes.cluster_told import run_told, window_told
 from server.routes.scores import Name
 from server.wiring import Services
+from store.apps import apps_with_sessions
 from store.control.cluster_records import ClusterRunRecord
 
 router = APIRouter(
@@ -30,6 +31,7 @@ router = APIRouter(
 RunId = Annotated[str, Path(max_length=60)]
 Viewer = Annotated[Principal, Depends(needs(Role.VIEWER))]
 PowerUser = Annotated[Principal, Depends(needs(Role.POWER_USER))]
+MOST_NAMED: Final = 20  # apps, where the one that is asked for is none
 
 
 class WantedClusterRun(BaseModel):
@@ -50,9 +52,10 @@ class WantedClusterRun(BaseModel):
 
 @router.post("", status_code=201, response_model=ClusterRun | ClusterForecast)
 def start_cluster_run(wanted: WantedClusterRun, caller: PowerUser, services: ServicesOf) -> Response:
-    """Begins a run, which goes on in a process of the server. Raises InvalidInput naming the field; Conflict while one
-    of this app is under way."""
+    """Begins a run, which goes on in a process of the server. Raises InvalidInput naming the field; NotFound for an app
+    of which no session is stored; Conflict while one of this app is under way."""
     run = _asked(wanted, caller, services)
+    _need_sessions(run, services)
     if wanted.dry_run:
         return answer(_foreseen(run, services))
     made = services.control.start_cluster_run(run, by=caller)
@@ -102,6 +105,21 @@ def _asked(wanted: WantedClusterRun, caller: Principal, services: Services) -> C
         params_hash=params.digest,
         failure=wanted.failure,
     )
+
+
+def _need_sessions(run: ClusterRunRecord, services: Services) -> None:
+    """Raises NotFound where the store has no session of the app, in the run's window or ever: a mistyped name would
+    be an app that is looked at every night."""
+    store = services.store.tenant(run.tenant)
+    if run.app in apps_with_sessions(store, run.window):
+        return
+    known = apps_with_sessions(store)
+    if run.app in known:
+        return
+    names = sorted(known - set(OWN_APPS))
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    there = f"there are {', '.join(name[:80] for name in names[:MOST_NAMED])}{more}" if names else "no app has any yet"
+    raise NotFound(f"no session of an app {run.app[:80]!r} is stored; {there}")
 
 
 def _until_now(window: Window, services: Services) -> Window:

@@ -16,7 +16,7 @@ from server.cli.outcome import ExitCode
 from store.control.cluster_records import ClusterRunRecord, Scope
 from store.control.run_records import RunStatus
 from tests.server.clustered import arrive
-from tests.server.shell import AIRLINE, Shell, running_shell
+from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
 from tests.server.test_cluster_rounds import APP, clustered, members
 
 API = "/api/v1/clusters"
@@ -75,6 +75,26 @@ def test_a_window_ends_now_where_it_was_to_end_later(shell: Shell) -> None:
     assert later["end"] < "2190"
     ahead = asked(start="2198-01-01T00:00:00Z", end="2199-01-01T00:00:00Z")
     assert (ahead.status_code, ahead.json()["field"]) == (422, "start")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_run_over_an_app_without_any_session_is_refused_and_leaves_nothing(shell: Shell, dry_run: bool) -> None:
+    body = {"app": "dask", "params": {"embedder": "tfidf"}, "dry_run": dry_run}
+    refused = shell.client.post(f"{API}/runs", json=body, headers=shell.headers(Role.POWER_USER))
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    assert "'dask'" in refused.json()["detail"]
+    assert f"there are {APP}" in refused.json()["detail"]
+    assert shell.services.control.cluster_runs(AIRLINE, "dask") == []
+    assert shell.services.control.cluster_app(AIRLINE, "dask") is None
+    of_shop = shell.client.post(f"{API}/runs", json=body, headers=shell.headers(Role.POWER_USER, SHOP))
+    assert (of_shop.status_code, APP in of_shop.json()["detail"]) == (404, False)  # another tenant's apps are not named
+
+
+def test_a_mistyped_app_is_told_in_the_terminal(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(shell.services) as url:
+        server = ["--url", url, "--key", shell.keys[AIRLINE, Role.ADMIN]]
+        assert main(["clusters", "run", "--app", "dask", *server]) == ExitCode.NOT_FOUND
+    assert f"there are {APP}" in " ".join(capsys.readouterr().err.split())
 
 
 def test_before_the_first_look_the_feed_says_that_nobody_looked(shell: Shell) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clustering.incremental import assign, shapes
+from clustering.incremental import assign, shapes, surely
 from clustering.lineage_records import Known, Matching
 from clustering.overlap import nearness, overlap, pairs, similarity
 from clustering.records import NOISE, Labels, Vectors
@@ -49,6 +49,24 @@ def held_apart(
     living = sorted((one for one in known if one.alive), key=lambda one: (len(one.cluster_id), one.cluster_id))
     parted = _parted(vectors, labels, sessions, living, space, bars)
     return _kept(vectors, parted, sessions, living, space, bars)
+
+
+def sure_of_held(
+    vectors: Vectors, before: Labels, held: Labels, sessions: Sequence[str], confidence: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """`confidence` (n,) with that of sessions that were noise `before` and are `held` in a cluster: no density says
+    how sure they are of it, so radius and margin do, as for a session that joined it between runs. The centroids are
+    of this run, so that it is told in another space too."""
+    rows = np.flatnonzero((before == NOISE) & (held != NOISE))
+    if not rows.size:
+        return confidence
+    found = shapes(vectors, held, sessions, failed=[None] * len(sessions))
+    places = {one.label: place for place, one in enumerate(found)}
+    index = np.array([places[int(held[row])] for row in rows], np.int64)
+    middles, radii = np.stack([one.centroid for one in found]), np.array([one.radius for one in found], np.float32)
+    sure = confidence.copy()
+    sure[rows] = surely(vectors[rows], index, middles, radii)
+    return sure
 
 
 def _parted(

@@ -22,13 +22,13 @@ from clustering.embedders import table
 from clustering.embedders.embedding import weighted
 from clustering.embedders.protocol import Embedder, Place
 from clustering.facets import facets_and_usual
-from clustering.holding import held_apart
+from clustering.holding import held_apart, sure_of_held
 from clustering.incremental import shapes
 from clustering.lineage import match
 from clustering.lineage_records import Failure, Known, Lineage, Look, space_of
 from clustering.model import ModelAccess
 from clustering.params import params_of
-from clustering.records import NOISE, Clustered, Params, Vectors
+from clustering.records import Clustered, Params, Vectors
 from clustering.reduction import map_of
 from clustering.registry import event_of, known_of, record_of
 from clustering.retelling import words_used
@@ -204,11 +204,14 @@ def _placed(read: Read, params: Params, stages: Stages) -> Placed:
 
 
 def _held(placed: Placed, read: Read, known: Sequence[Known]) -> Placed:
-    """With known clusters that were found inside another held apart; how stable those are nobody asked."""
+    """With known clusters that were found inside another, or in noise, held; how stable those are nobody asked."""
     names = read.frame["session_id"].to_list()
-    done = held_apart(read.vectors, placed.clustered.given, names, known, space=read.space)
-    sure = [*placed.stability, *[None] * len(done.apart)]
-    return replace(placed, clustered=replace(placed.clustered, given=done.labels), stability=sure, apart=done.apart)
+    found = placed.clustered
+    done = held_apart(read.vectors, found.given, names, known, space=read.space)
+    confidence = sure_of_held(read.vectors, found.given, done.labels, names, found.confidence)
+    stable = [*placed.stability, *[None] * len(done.apart)]
+    held = replace(found, given=done.labels, confidence=confidence)
+    return replace(placed, clustered=held, stability=stable, apart=done.apart)
 
 
 def _lineage(
@@ -272,7 +275,7 @@ def _concluded(
         used=_plain(placed.clustered.used) | words_used(read.embedder),
         n_sessions=read.frame.height,
         n_clusters=len(lineage.given),
-        n_noise=int((placed.clustered.labels == NOISE).sum()),
+        n_noise=placed.clustered.n_noise,
         stages=stages.records,
         peak_bytes=peak_bytes(),
     )

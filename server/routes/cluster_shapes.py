@@ -27,8 +27,8 @@ class Between(BaseModel):
 
 class ClusterRun(BaseModel):
     """A run and how far it is. `scope`: all sessions of the window, or only those that `waiting` fitted nowhere.
-    `used`: what `auto` and null of `params` became. `noise_share`: of its sessions, before any reassignment. `peak_mib`
-    of its process. `says`: what a person should know of it, in words."""
+    `used`: what `auto` and null of `params` became. `noise_share`: of its sessions, those in no cluster. `peak_mib` of
+    its process. `says`: what a person should know of it, in words."""
 
     id: str
     app: str

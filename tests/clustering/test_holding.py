@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clustering.holding import Held, held_apart
-from clustering.incremental import shapes
+from clustering.holding import Held, held_apart, sure_of_held
+from clustering.incremental import assign, shapes
 from clustering.lineage import match
 from clustering.lineage_records import Known, Lineage
 from clustering.records import NOISE, Labels, State, Vectors
 from tests.clustering.histories import OTHER_SPACE, SPACE, axis, known, look, place, remembered, states
+from tests.clustering.sittings import Talk, sitting
 from tests.clustering.test_incremental import ball
 
 # Forty sessions of one cluster, twenty of another, then six of each that no run has seen; and three of noise.
@@ -126,3 +128,44 @@ def test_one_with_less_than_half_of_its_sessions_in_noise_is_not_kept() -> None:
 def test_without_a_registry_nothing_changes() -> None:
     answer = held_apart(VECTORS, TOGETHER, NAMES, [], space=SPACE)
     assert (answer.labels.tolist(), answer.apart) == (TOGETHER.tolist(), NOBODY)
+
+
+def test_noise_that_is_held_is_as_sure_as_what_joins_between_runs() -> None:
+    dissolved: Labels = np.array([0] * 40 + [NOISE] * 20 + [0] * 6 + [NOISE] * 9, np.int32)
+    held = held_apart(VECTORS, dissolved, NAMES, both(), space=SPACE).labels
+    density = np.where(dissolved == NOISE, 0.0, 0.9).astype(np.float32)
+    sure = sure_of_held(VECTORS, dissolved, held, NAMES, density)
+    was_noise = (dissolved == NOISE) & (held != NOISE)
+    assert was_noise.sum() == 26
+    assert (sure[was_noise] > 0.3).all()
+    assert (sure[~was_noise] == density[~was_noise]).all()  # also the 0 of what stayed noise
+    found = shapes(VECTORS, held, NAMES, failed=[None] * len(NAMES))
+    radii = np.array([one.radius for one in found], np.float32)
+    joined = assign(VECTORS, np.stack([one.centroid for one in found]), radii)
+    inside = was_noise & (joined.index == 1)
+    assert inside.sum() >= 20
+    np.testing.assert_allclose(sure[inside], joined.confidence[inside], rtol=1e-5)
+    assert sure_of_held(VECTORS, dissolved, dissolved, NAMES, density) is density
+
+
+def test_a_run_counts_as_noise_what_it_put_nowhere_and_says_how_sure_held_sessions_are(tmp_path: Path) -> None:
+    things = ("tent", "lamp", "jacket", "boots", "stove", "watch", "rope", "pack")
+    talks = [
+        Talk(user=user.format(thing), agent=agent.format(thing), tools=(tool,))
+        for user, agent, tool in (
+            ("Please refund the {} of my order", "I have refunded the {}", "refund_order"),
+            ("How do I wash the {} at home", "Wash the {} by hand with soap", "search_help"),
+            ("My parcel with the {} is late, where is it", "Sorry, no answer about the {}", "track_parcel"),
+        )
+        for thing in things
+    ]
+    with sitting(tmp_path, talks) as one:
+        assert one.done().n_clusters == 3
+        run = one.done({"min_cluster_size": 13})  # too few for two of these: all are noise by the density's own word
+        assert run.used["why"] == "few"
+        rows = one.members()
+        nowhere = rows["cluster_id"].is_null()
+        assert run.n_noise == nowhere.sum()
+        assert nowhere.sum() < len(talks)
+        assert (rows.filter(~nowhere)["confidence"] > 0).all()
+        assert {record.standing["held"] for record in one.clusters()} == {1}

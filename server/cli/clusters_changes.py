@@ -48,7 +48,7 @@ def freeze(args: argparse.Namespace, api: ApiClient) -> int:
     out = console()
     out.print(
         cell(
-            f"{done} {told['n_added']:,} of the {told['n_sessions']:,} sessions of {told['cluster']} to dataset "
+            f"{done} {told['n_added']:,} of the {_looked_at(told)} sessions of {told['cluster']} to dataset "
             f"{told['dataset']} (version {told['version']}){same}",
             400,
         )
@@ -56,6 +56,12 @@ def freeze(args: argparse.Namespace, api: ApiClient) -> int:
     for line in told["says"]:
         out.print(cell(line, 400))
     return ExitCode.OK
+
+
+def _looked_at(told: dict[str, Any]) -> str:
+    """'8', or 'latest 10,000 (there are 12,345)' where one freeze does not look at all."""
+    n = f"{told['n_sessions']:,}"
+    return f"latest {n} (there are {told['of']:,})" if told["capped"] else n
 
 
 def watch_arguments(made: argparse.ArgumentParser) -> None:

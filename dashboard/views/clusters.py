@@ -82,6 +82,8 @@ def show() -> None:
         _none(caller, app, told, newest)
         return
     _numbers(told)
+    if said := words.lag(told):
+        st.caption(said)
     _clusters(app, told)
 
 

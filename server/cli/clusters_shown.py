@@ -134,6 +134,9 @@ def print_clusters(told: Row) -> None:
             )
         )
     _print_noise(noise)
+    if told["lag_ms"] is not None:
+        lag, at = duration(told["lag_ms"]), moment(told["lag_at"])[:16]
+        out.print(cell(f"new sessions placed within {lag} of their end, last at {at} UTC", 300))
     _says(told)
 
 

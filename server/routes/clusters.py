@@ -29,6 +29,7 @@ from server.routes.cluster_told import (
     alert_told,
     event_told,
     finding_told,
+    lag_told,
     noise_told,
     now_told,
     run_told,
@@ -102,6 +103,7 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
         raise InvalidInput(f"{unknown[0][:40]!r} is no state; there are {known}", field="state")
     found = _now(reading, asked.app)
     wanted = chosen(found.clusters, states, asked.sort)
+    line = None if found.app is None else reading.services.control.cluster_app(reading.caller.tenant, found.app)
     return answer(
         {
             "items": [now_told(one) for one in wanted[: asked.limit]],
@@ -111,6 +113,7 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
             "n_sessions": found.n_sessions,
             "noise": noise_told(found),
             "n_waiting": found.n_waiting,
+            **lag_told(line),
             "says": _says(found),
             "next_cursor": None,
         }
@@ -119,10 +122,12 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
 
 @router.get("/map", response_model=shapes.ClusterMap)
 def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Response:
-    """Sessions with their places. Raises NotFound for an unknown run."""
+    """Sessions with their places. Raises NotFound for an unknown run, InvalidInput for a run of another app."""
     control, tenant = reading.services.control, reading.caller.tenant
     if asked.run is not None:
         run = control.cluster_run(tenant, asked.run)
+        if asked.app not in (None, run.app):
+            raise InvalidInput(f"run {run.run_id} is of the app {run.app[:80]}, not of {asked.app[:80]}", field="app")
     else:
         app = app_of(control, tenant, asked.app)
         over = [

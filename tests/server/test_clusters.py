@@ -172,6 +172,7 @@ def test_a_new_session_joins_its_cluster_and_a_strange_one_waits(shell: Shell, r
     listed = get(shell, "").json()
     assert by_kind(shell)["refund"]["n_sessions"] == before["refund"] + 1
     assert (listed["n_waiting"], listed["n_sessions"]) == (1, 26)
+    assert listed["lag_ms"] == round(done_now.lag_ms, 1) > 50_000  # they ended a minute ago
     now = get(shell, "/map").json()
     assert (now["n"], now["says"][1][:40]) == (24, "2 sessions that came since are not on th")
     assert len(get(shell, "/map", run=run["id"]).json()["says"]) == 1

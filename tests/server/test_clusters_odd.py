@@ -13,11 +13,13 @@ from core.records import Principal, Role
 from server.cli.clusters_shown import print_clusters
 from server.cli.main import main
 from server.cli.outcome import ExitCode
+from server.clustering import MOST_TRIES, ClusterRunner
 from store.control.cluster_records import ClusterRunRecord, Scope
 from store.control.run_records import RunStatus
 from tests.server.clustered import arrive
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
 from tests.server.test_cluster_rounds import APP, clustered, members
+from tests.waiting import wait_until
 
 API = "/api/v1/clusters"
 HOUR_NS = 3_600 * NS_PER_S
@@ -117,15 +119,59 @@ def test_the_list_says_that_the_newest_run_failed_and_a_run_why_it_has_no_map(sh
     assert len(get(shell, "/map", run="run_1")["says"]) == 1
 
 
+def test_a_run_of_another_app_has_no_map_of_this_one(shell: Shell) -> None:
+    assert get(shell, "/map", run="run_1", app=APP)["run"]["id"] == "run_1"
+    refused = get(shell, "/map", run="run_1", app="kiosk")
+    assert (refused["status"], refused["field"]) == (422, "app")
+    assert f"run run_1 is of the app {APP}, not of kiosk" in refused["detail"]
+
+
 def test_the_noise_of_each_run_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     history = [{"share": share} for share in (0.1, 0.125, 0.5)]
     told: dict[str, Any] = {
         "items": [],
         "window": None,
         "noise": {"n": 0, "share": None, "history": history},
+        "lag_ms": None,
         "says": [],
     }
     print_clusters(told)
     assert "noise from run to run: 10.0%, 12.5%, 50.0%" in capsys.readouterr().out
     print_clusters({**told, "noise": {"n": 0, "share": None, "history": history[:1]}})
     assert "noise" not in capsys.readouterr().out
+
+
+def test_how_long_new_sessions_waited_is_told_by_the_list(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    before = get(shell, "")
+    assert (before["lag_ms"], before["lag_at"]) == (None, None)
+    print_clusters(before)
+    assert "placed within" not in capsys.readouterr().out
+    line = shell.services.control.take_cluster_app(AIRLINE, APP, "me")
+    assert line is not None
+    told = {"lag_ms": 12_340.0, "lag_at_ns": 1_789_992_000 * NS_PER_S}
+    shell.services.control.advance_cluster_app(line, {}, told, done=True)
+    after = get(shell, "")
+    assert (after["lag_ms"], after["lag_at"]) == (12_340.0, "2026-09-21T12:00:00.000000Z")
+    print_clusters(after)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "new sessions placed within 12.34 s of their end, last at 2026-09-21 12:00 UTC" in said
+
+
+def test_a_run_whose_process_ended_too_often_fails_and_names_both_causes(shell: Shell) -> None:
+    control, now = shell.services.control, shell.services.clock()
+    run = ClusterRunRecord(
+        tenant=AIRLINE, run_id="often", app=APP, start_ns=now - HOUR_NS, end_ns=now, params={}, params_hash="ab" * 8
+    )
+    control.start_cluster_run(run, by=ANN)
+    for _ in range(MOST_TRIES):
+        assert control.take_cluster_run("a server that ended", (), lambda _: True) is not None
+    control.note_cluster_run(AIRLINE, "often", (), MOST_TRIES, lease_until_ns=0)
+    runner = ClusterRunner(shell.services)
+    runner.start()
+    try:
+        wait_until(lambda: control.cluster_run(AIRLINE, "often").status.ended, 60, "the run to be given up")
+    finally:
+        runner.close()
+    ended = control.cluster_run(AIRLINE, "often")
+    assert (ended.status, ended.n_tries) == (RunStatus.FAILED, MOST_TRIES + 1)
+    assert "memory ran out, or Assay was restarted" in str(ended.error)

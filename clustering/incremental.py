@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ def assign(vectors: Vectors, centroids: Vectors, radii: NDArray[np.float32]) -> 
 
 
 def surely(
-    vectors: Vectors, index: NDArray[np.int64], centroids: Vectors, radii: NDArray[np.float32]
+    vectors: Vectors, index: NDArray[np.integer[Any]], centroids: Vectors, radii: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The confidence (n,) that `assign` would tell of vectors which are in the cluster `index` (n,) by another's word:
     outside of its radius only the margin to the next nearest centroid speaks for it."""
@@ -159,7 +159,7 @@ def _relative(apart: Vectors, radii: NDArray[np.float32]) -> Vectors:
     return np.asarray((apart - 1e-6) / np.maximum(radii, 1e-6), dtype=np.float32)
 
 
-def _sure(apart: Vectors, relative: Vectors, at: NDArray[np.int64]) -> NDArray[np.float32]:
+def _sure(apart: Vectors, relative: Vectors, at: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     """The mean of depth and margin in the cluster `at` (n,). Changes `apart`, which nobody needs behind this."""
     every = np.arange(len(apart))
     own, depth = apart[every, at], relative[every, at]

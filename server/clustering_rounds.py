@@ -24,7 +24,7 @@ from core.windows import Window
 from server.children import environment_of
 from server.clustering import CHILD
 from server.wiring import Services
-from store.apps import apps
+from store.apps import apps, apps_with_sessions
 from store.cluster_counts import cluster_counts
 from store.control.cluster_records import ClusterAppRecord, ClusterRunRecord, Scope
 
@@ -131,12 +131,19 @@ class ClusterRounds:
             return
         moment_ns = int(moment.timestamp()) * NS_PER_S
         window = self._window(self._services.clock())
-        late = [(one.tenant, one.app, one) for one in lines if int(one.told.get("run_at_ns", 0)) < moment_ns]
+        overdue = [one for one in lines if int(one.told.get("run_at_ns", 0)) < moment_ns]
+        late = [(one.tenant, one.app, one) for one in overdue if not self._tried(self._is_no_app, one)]
         wanted: list[tuple[TenantId, str, ClusterAppRecord | None]] = [*late, *self._new_apps(lines, window, moment_ns)]
         left = [one for one in wanted if not self._was_asked(one[0], one[1], Scope.WINDOW, moment_ns)]
         begun = [self._begun(tenant, app, window, line) for tenant, app, line in left]
         if all(begun):
             self._nights = {moment.isoformat()}
+
+    def _is_no_app(self, line: ClusterAppRecord) -> bool:
+        """Whether there is neither a cluster nor a session of it: a name that was mistyped, or an app that is gone."""
+        if self._services.control.clusters(line.tenant, line.app):
+            return False
+        return line.app not in apps_with_sessions(self._services.store.tenant(line.tenant))
 
     def _begun(self, tenant: TenantId, app: str, window: Window, line: ClusterAppRecord | None) -> bool:
         """As `_begin`; False too where it cannot be begun."""

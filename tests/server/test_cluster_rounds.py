@@ -131,6 +131,39 @@ def test_every_night_an_app_gets_one_run(shell: Shell, clock: Time) -> None:
     assert len(runs(shell)) == 2  # a night's run that fails is not begun again
 
 
+def test_a_name_of_which_there_is_neither_a_session_nor_a_cluster_gets_no_run_at_night(
+    shell: Shell, clock: Time
+) -> None:
+    control, now = shell.services.control, clock()
+    params = params_of({"embedder": "tfidf"}).as_json()
+    run = ClusterRunRecord(
+        tenant=AIRLINE,
+        run_id="run_1",
+        app="dask",
+        start_ns=now - DAY_NS,
+        end_ns=now,
+        params=params,
+        params_hash="a" * 8,
+    )
+    control.start_cluster_run(run, by=ANN)
+    taken = control.take_cluster_run("me", ())
+    assert taken is not None
+    told = {"run_at_ns": now, "run_until_ns": now, "space": "t 1:1:1", "params": params}
+    control.conclude_cluster_run(Concluded(run=taken, clusters=(), events=(), marks={}, told=told), n_tries=1)
+
+    def a_night_is_over() -> int:
+        rounds = ClusterRounds(shell.services)
+        rounds.round()
+        rounds.close()
+        return len(control.cluster_runs(AIRLINE, "dask"))
+
+    clock.now_ns += 16 * HOUR_NS  # 04:00
+    assert a_night_is_over() == 1
+    new = {"trace_id": 20, "span_id": 20, "seq": (1 << 48) + 20, "start_ns": clock()}
+    fill(shell.services.lake, [row(**new, tenant=AIRLINE, app="dask", session_id="s1", kind="AGENT")])
+    assert a_night_is_over() == 2  # somebody named an app so after all
+
+
 def test_what_waits_is_clustered_again_once_an_hour_when_there_is_enough(shell: Shell, clock: Time) -> None:
     control = shell.services.control
     clustered(shell)

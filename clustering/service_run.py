@@ -7,8 +7,6 @@ killed between the two does both again.
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -42,6 +40,7 @@ from clustering.usual import Usual, usual_from
 from clustering.written import memberships, said_in_words
 from core.clock import Clock
 from core.errors import Conflict
+from core.memory import peak_bytes
 from evaluators.online.service import last_seqs
 from store.control.cluster_records import ClusterRecord, ClusterRunRecord, Concluded, Scope
 from store.control.control import Control
@@ -178,12 +177,6 @@ def numbered(control: Control, run: ClusterRunRecord, matched: Callable[[int], L
             continue
         return lineage
     raise Conflict("other runs gave numbers to clusters at the same time; it is tried again")
-
-
-def peak_bytes() -> int:
-    """The most memory that this process held until now."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # KiB on Linux
 
 
 def _noting(run: ClusterRunRecord, means: Means) -> Callable[[tuple[Any, ...]], bool]:

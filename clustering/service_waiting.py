@@ -16,10 +16,11 @@ from clustering.params import params_of
 from clustering.records import NOISE, Labels
 from clustering.registry import event_of, known_of, record_of
 from clustering.service_profile import Profiles
-from clustering.service_run import Means, Read, look_of, numbered, peak_bytes, read_sessions
+from clustering.service_run import Means, Read, look_of, numbered, read_sessions
 from clustering.sizes import min_cluster_size
 from clustering.stages import Stages, quiet
 from clustering.written import said_in_words
+from core.memory import peak_bytes
 from store.control.cluster_records import ClusterRecord, ClusterRunRecord, Concluded
 from store.memberships import COLUMNS, newest_memberships, user_hash, write_memberships
 

@@ -42,8 +42,10 @@ def card(page: Page, cluster_id: str) -> Locator:
 
 
 def lasso(page: Page, canvas: Locator) -> None:
-    """Around everything that is shown."""
+    """Around everything that is shown, once the page has come to rest: while it is drawn the map may still move."""
     page.locator(".st-key-clusters-map").get_by_role("button", name="Lasso").click()
+    settled(page)
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box is not None
     x0, y0, x1, y1 = box["x"] + 3, box["y"] + 3, box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
@@ -52,6 +54,7 @@ def lasso(page: Page, canvas: Locator) -> None:
     for x, y in ((x1, y0), (x1, y1), (x0, y1), (x0, y0 + 5)):
         page.mouse.move(x, y, steps=3)
     page.mouse.up()
+    assert canvas.bounding_box() == box
 
 
 def test_what_hurts_most_stands_first_and_a_card_opens_it(page: Page, clustered: Clustered) -> None:
@@ -87,6 +90,7 @@ def test_the_map_is_zoomed_coloured_and_its_lasso_gives_a_list(page: Page, clust
     own.get_by_role("button", name="Show the whole map").click()
     expect(canvas).to_have_attribute("data-zoom", "1.00")
     lasso(page, canvas)
+    expect(canvas).to_have_attribute("data-chosen", str(told["n_shown"]))
     held = page.locator(".st-key-assay-lasso")
     failed = sum(one is True for one in told["points"]["failed"])
     expect(held).to_contain_text(f"{told['n_shown']} sessions chosen: {failed} failed")

@@ -25,15 +25,17 @@ endef
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@echo "1/3 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (two to six minutes with the next step, once)"
+	@echo "1/4 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (four to nine minutes with the next two steps, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock | $(SIGNS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q core auth store collector experiments clustering monitors gateway server dashboard agent_runtime tests
-	@echo "2/3 compiling the span decoder (about a minute, once)"
+	@echo "2/4 compiling the span decoder (about a minute, once)"
 	@$(BIN)/python -m collector.compile
+	@echo "3/4 compiling the clustering libraries EVoC and UMAP (two to three minutes, once)"
+	@$(BIN)/python -m clustering.compile
 	@touch $(STAMP)
-	@echo "3/3 ready: make demo, make test, or .venv/bin/assay --help"
+	@echo "4/4 ready: make demo, make test, or .venv/bin/assay --help"
 
 full: $(FULL)
 
@@ -72,8 +74,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.gateway.overhead --peers ours,portkey,litellm
 	$(BIN)/python -m benchmarks.gateway.steady
 
-# The campaigns of docs/reliability.md in full, one line each; several hours, on an otherwise idle machine.
+# The suite with all that it can try, then the campaigns of docs/reliability.md in full, one line each; several hours, on an otherwise idle machine.
 soak: setup
+	ASSAY_TEST_THOROUGH=1 $(BIN)/python -m tests.side_by_side
 	$(BIN)/python -m tests.reliability.crash_campaign --kills 200
 	$(BIN)/python -m tests.reliability.faults_powerloss --states 400
 	$(BIN)/python -m tests.reliability.faults_sites

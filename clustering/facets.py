@@ -7,7 +7,7 @@ are made of stands in clustering/facet_texts.py and clustering/signs.py; here th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import xxhash
 from clustering.cleaning import cleaned
 from clustering.facet_texts import actions_of, intent_of, outcome_of
 from clustering.told import Asked, Called, Spoken, Told
+from clustering.traffic import is_trial
 from clustering.usual import Facts, Usual, facts_of, signs_beside, usual_of
 from core.errors import InvalidInput
 from core.records import SpanKind
@@ -87,9 +88,13 @@ def facets_and_usual(
     failure: str | None = None,
     as_of_ns: int | None = None,
     usual: Usual | None = None,
+    runs: Collection[str] = (),
 ) -> tuple[pl.DataFrame, Usual]:
-    """As `facets`, with what they were held against: what was given, or was learned from these sessions."""
-    whole, seen = facets_and_facts(store, app, window, session_ids=session_ids, failure=failure, as_of_ns=as_of_ns)
+    """As `facets`, with what they were held against: what was given, or was learned from these sessions. The trials of
+    evaluation `runs` that begin in the window are left out: nobody asked for them who uses the app."""
+    whole, seen = facets_and_facts(
+        store, app, window, session_ids=session_ids, failure=failure, as_of_ns=as_of_ns, runs=runs
+    )
     held = usual_of(seen.values()) if usual is None else usual
     return told_beside(whole, seen, held), held
 
@@ -102,11 +107,15 @@ def facets_and_facts(
     session_ids: Sequence[str] | None = None,
     failure: str | None = None,
     as_of_ns: int | None = None,
+    runs: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[str, Facts]]:
     """The frame of `facets` without outcome and text_hash, and each session's facts, by which these are told."""
     if session_ids is None and window is None:
         raise InvalidInput("a window or the ids of the sessions are needed", field="window")
-    parts = _by_window(store, app, window, as_of_ns) if session_ids is None and window else _by_id(session_ids, window)
+    if session_ids is None and window is not None:
+        parts = _by_window(store, app, window, as_of_ns, runs)
+    else:
+        parts = _by_id(session_ids, window)
     seen: dict[str, Facts] = {}
     frames = [_read(store, app, ids, within, failure, as_of_ns, seen) for ids, within in parts]
     return pl.concat([pl.DataFrame(schema=FACET_COLUMNS), *frames]).sort("start_ns", "session_id"), seen
@@ -136,9 +145,11 @@ def text_hash(texts: Sequence[str]) -> int:
 
 
 def _by_window(
-    store: TenantStore, app: str, window: Window, as_of_ns: int | None
+    store: TenantStore, app: str, window: Window, as_of_ns: int | None, runs: Collection[str]
 ) -> Iterator[tuple[list[str], Window | None]]:
     found = owners.beginning_in(store, window, app, as_of_ns).sort("start_ns", "session_id")
+    traffic = [not is_trial(name, runs) for name in found["session_id"]] if runs else []
+    found = found.filter(pl.Series(traffic, dtype=pl.Boolean)) if runs else found
     for part in found.iter_slices(AT_ONCE):
         yield part["session_id"].to_list(), around(traces.held_in(part, "start_ns", "end_ns"), traces.MARGIN_S)
 

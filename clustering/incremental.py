@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,15 @@ def assign(vectors: Vectors, centroids: Vectors, radii: NDArray[np.float32]) -> 
     return Assigned(index=index, confidence=confidence)
 
 
+def surely(
+    vectors: Vectors, index: NDArray[np.integer[Any]], centroids: Vectors, radii: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The confidence (n,) that `assign` would tell of vectors which are in the cluster `index` (n,) by another's word:
+    outside of its radius only the margin to the next nearest centroid speaks for it."""
+    apart = _apart(vectors, centroids)
+    return np.asarray(_sure(apart, _relative(apart, radii), index), dtype=np.float32)
+
+
 def waiting(vectors: Vectors, index: Labels) -> NDArray[np.bool_]:
     """Who goes to the residual buffer: assigned nowhere, and not all zero (an empty session fits nowhere ever)."""
     return np.asarray((index == NOISE) & vectors.any(axis=1))
@@ -128,21 +137,36 @@ def _shape(
 
 
 def _deepest(vectors: Vectors, centroids: Vectors, radii: NDArray[np.float32]) -> tuple[Labels, NDArray[np.float32]]:
-    apart = np.maximum(1.0 - _length_one(vectors) @ centroids.T, 0.0)
-    # Rounding: a session said twice must lie within the radius 0 of the cluster of its likes.
-    relative = (apart - 1e-6) / np.maximum(radii, 1e-6)
+    apart = _apart(vectors, centroids)
+    relative = _relative(apart, radii)
     at = relative.argmin(axis=1)
-    every = np.arange(len(vectors))
-    own, depth = apart[every, at], relative[every, at]
-    apart[every, at] = np.inf
-    other = apart.min(axis=1) if len(centroids) > 1 else np.ones(len(vectors), dtype=np.float32)
-    margin = np.clip(1.0 - own / np.maximum(other, 1e-6), 0.0, 1.0)
-    inside = (depth <= 1.0) & vectors.any(axis=1)
-    sure = (np.clip(1.0 - depth, 0.0, 1.0) + margin) / 2
+    inside = (relative.min(axis=1) <= 1.0) & vectors.any(axis=1)
+    sure = _sure(apart, relative, at)
     return (
         np.where(inside, at, NOISE).astype(np.int32),
         np.where(inside, sure, 0.0).astype(np.float32),
     )
+
+
+def _apart(vectors: Vectors, centroids: Vectors) -> Vectors:
+    """Cosine distances (n, k)."""
+    return np.asarray(np.maximum(1.0 - _length_one(vectors) @ centroids.T, 0.0), dtype=np.float32)
+
+
+def _relative(apart: Vectors, radii: NDArray[np.float32]) -> Vectors:
+    """Distances in radii."""
+    # Rounding: a session said twice must lie within the radius 0 of the cluster of its likes.
+    return np.asarray((apart - 1e-6) / np.maximum(radii, 1e-6), dtype=np.float32)
+
+
+def _sure(apart: Vectors, relative: Vectors, at: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """The mean of depth and margin in the cluster `at` (n,). Changes `apart`, which nobody needs behind this."""
+    every = np.arange(len(apart))
+    own, depth = apart[every, at], relative[every, at]
+    apart[every, at] = np.inf
+    other = apart.min(axis=1) if apart.shape[1] > 1 else np.ones(len(apart), dtype=np.float32)
+    margin = np.clip(1.0 - own / np.maximum(other, 1e-6), 0.0, 1.0)
+    return np.asarray((np.clip(1.0 - depth, 0.0, 1.0) + margin) / 2, dtype=np.float32)
 
 
 def _length_one(vectors: Vectors) -> Vectors:

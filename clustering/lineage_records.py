@@ -33,7 +33,7 @@ class Known:
     `embedder`: the space of its centroid (`space_of`). `members`: its sessions that lie in this run's window, by their
     newest membership. `n` sessions of the `of` sessions in the run that found it last, at `last_run_ns` (that run's
     look). `excess`: by how much its failure rate was above the rest's when it was last called failing; None: it is not.
-    `held`: that run found it inside another, and it was held apart (clustering/holding.py).
+    `held`: in so many runs in a row, up to that one, it was not found by itself and held (clustering/holding.py).
     """
 
     cluster_id: str
@@ -48,13 +48,13 @@ class Known:
     last_run_ns: int
     alive: bool = True
     excess: float | None = None
-    held: bool = False
+    held: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
     """A cluster of this run. `n_new` of its sessions began since the run before (0 in the first run). `held`: it was
-    found inside another, and is held apart."""
+    not found by itself, and is held."""
 
     label: int
     centroid: Centroid
@@ -92,7 +92,8 @@ class Matching:
     absorbed cluster's sessions that went the same way. `least_radius`: cosine distance below which radii do not count.
     `momentum`: weight of the old centroid and radius in the new. `alpha`: false growth, as a rate among what is called
     grown. `least_growth`: ratio of rates below which growth is not worth the word. `forgotten_ns`: not found for so
-    long is died, whatever the traffic.
+    long is died, whatever the traffic. `held_runs`: in so many runs in a row a cluster that is not found by itself is
+    held.
     """
 
     tau: float = 0.5
@@ -104,6 +105,7 @@ class Matching:
     alpha: float = 0.05
     least_growth: float = 1.25
     forgotten_ns: int = 28 * DAY_NS
+    held_runs: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,7 @@ class Standing:
     last_run_ns: int
     excess: float | None
     similarity: float | None = None
-    held: bool = False
+    held: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

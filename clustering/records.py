@@ -102,6 +102,11 @@ class Clustered:
         return int(self.labels.max(initial=NOISE)) + 1
 
     @property
+    def n_noise(self) -> int:
+        """How many are in no cluster as they are `given`: what is written, and counted of a run."""
+        return int((self.given == NOISE).sum())
+
+    @property
     def noise_share(self) -> float:
         """The share of vectors in no cluster before any reassignment."""
         return float(np.mean(self.labels == NOISE)) if self.labels.size else 0.0

@@ -37,7 +37,7 @@ def known(one: ClusterRecord, members: frozenset[str] = frozenset()) -> Known:
         last_run_ns=int(standing["last_run_ns"]),
         alive=bool(standing["alive"]),
         excess=standing["excess"],
-        held=bool(standing.get("held", False)),
+        held=int(standing.get("held", 0)),
     )
 
 

@@ -26,6 +26,7 @@ from clustering.records import NOISE, Vectors
 from clustering.registry import living
 from clustering.service_embeddings import embedded
 from clustering.stages import quiet
+from clustering.traffic import is_trial, runs_of
 from clustering.usual import usual_from
 from core.clock import Clock
 from core.windows import Window
@@ -39,7 +40,8 @@ _LOG: Final = logging.getLogger("assay.clusters")
 
 @dataclass(frozen=True, kw_only=True)
 class Placings:
-    """What one piece of work did: sessions that joined a cluster, that wait, and that are empty; how many are left."""
+    """What one piece of work did: sessions that joined a cluster, that wait, and that are empty; how many are left.
+    `lag_ms` is the longest time from a session's last span to its place."""
 
     n_joined: int = 0
     n_waiting: int = 0
@@ -81,7 +83,9 @@ class Assigner:
             return Placings(n_open=len(found.open))
         done = self._place(store, line, found, embedder)
         marks, placed = settled(line, found)
-        told = {"assigned_at_ns": self._clock(), "placed": placed, "stale_at_ns": 0}
+        now = self._clock()
+        told: dict[str, object] = {"assigned_at_ns": now, "placed": placed, "stale_at_ns": 0}
+        told |= {"lag_ms": round(done.lag_ms, 1), "lag_at_ns": now} if done.n else {}
         told["n_assigned"] = int(line.told.get("n_assigned", 0)) + done.n
         self._control.advance_cluster_app(line, marks, told, done=True)
         return done
@@ -98,7 +102,8 @@ class Assigner:
         return found
 
     def _place(self, store: TenantStore, line: ClusterAppRecord, found: Arrivals, embedder: Embedder) -> Placings:
-        ids = [one.session_id for one in found.due]
+        runs = runs_of(self._control, line.tenant, line.app)
+        ids = [one.session_id for one in found.due if not is_trial(one.session_id, runs)]
         usual = usual_from(line.told.get("usual"))
         frame = facets(store, line.app, None, session_ids=ids, failure=line.told.get("failure"), usual=usual)
         if not frame.height:

@@ -88,7 +88,10 @@ def look_now(
     made = _kept(store, app, found, records, memberships, time)
     new = control.put_findings(store.tenant, app, made, _told(found, week, now_ns))
     look_at_watches(control, store, app, now_ns, new)
-    _LOG.info("%s: %d clusters looked at, %d are new or grow", app, found.n_tested, len(found.findings))
+    _LOG.info(
+        "%s: %d clusters looked at, %d are new or grow; failures of all together are %s times what they were",
+        *(app, found.n_tested, len(found.findings), _ratio(found)),
+    )
     return new
 
 
@@ -212,9 +215,14 @@ def _text(one: Finding) -> str:
 def _told(found: Found, week: Week, now_ns: int) -> dict[str, Any]:
     told: dict[str, Any] = {"looked_at_ns": now_ns, "n_tested": found.n_tested, "fdr": found.fdr}
     told["dispersion"] = None if found.dispersion is None else float(found.dispersion.value)
+    told["overall_ratio"] = None if found.overall_ratio is None else float(found.overall_ratio)
     told["week"] = week.as_json()
     told["look_says"] = _says(found)
     return told
+
+
+def _ratio(found: Found) -> str:
+    return "an unknown number of" if found.overall_ratio is None else f"{found.overall_ratio:.2f}"
 
 
 def _says(found: Found) -> str | None:

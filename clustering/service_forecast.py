@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,11 +29,11 @@ class Forecast:
     says: tuple[str, ...]
 
 
-def foreseen(store: TenantStore, run: ClusterRunRecord, place: Place) -> Forecast:
-    """What `run` would take. Raises InvalidInput, EmbedderMissing."""
+def foreseen(store: TenantStore, run: ClusterRunRecord, place: Place, runs: Collection[str] = ()) -> Forecast:
+    """What `run` would take; trials of evaluation `runs` are left out. Raises InvalidInput, EmbedderMissing."""
     params = params_of(run.params)
     embedder = table.resolved(params.embedder, place)
-    n = n_sessions_of(store, run.app, run.window)
+    n = n_sessions_of(store, run.app, run.window, runs)
     begins = _BEGINS.get(embedder, embedder)
     known = [count for version, count in n_embedded(store, run.app, run.window).items() if version.startswith(begins)]
     size = min_cluster_size(n, params)

@@ -135,13 +135,13 @@ def _corrected(one: Figure, judges: Mapping[str, Judge]) -> Figure:
     def without(share: float | None) -> float | None:
         return None if share is None else min(1.0, max(0.0, (share + judge.specificity - 1) / informed))
 
-    names = ("value", "low", "high", "rest", "rest_low", "rest_high")
     raw = "nothing" if one.value is None else f"{one.value:.3f}"
     note = (
         f"of judge {judge.name}, corrected for its errors (sensitivity {judge.sensitivity:.2f}, specificity "
         f"{judge.specificity:.2f}, taken as known); it says {raw}"
     )
-    return replace(one, **{name: without(getattr(one, name)) for name in names}, note=note)
+    here = replace(one, value=without(one.value), low=without(one.low), high=without(one.high), note=note)
+    return replace(here, rest=without(one.rest), rest_low=without(one.rest_low), rest_high=without(one.rest_high))
 
 
 def _score(made: Sequence[Figure], specs: Sequence[Spec]) -> float | None:

@@ -10,6 +10,7 @@ from typing import Final, assert_never
 import polars as pl
 
 from clustering.facets import display_text, facets, how_it_went
+from clustering.usual import Usual, usual_from
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.ids import TenantId
@@ -136,7 +137,10 @@ def clusters_now(control: Control, store: TenantStore, app: str | None, now_ns: 
     counts = cluster_counts(store, app, window)
     whole = _summed(counts)
     by_id = {name: _summed(part) for (name,), part in counts.partition_by("cluster_id", as_dict=True).items()}
-    nowhere = counts.filter(pl.col("cluster_id").is_null())
+    registry = control.clusters(store.tenant, app)
+    ids = pl.Series([one.cluster_id for one in registry], dtype=pl.String)
+    # A run that was cancelled while it wrote leaves sessions in clusters that never were.
+    nowhere = counts.filter(~pl.col("cluster_id").is_in(ids.implode()).fill_null(False))
     trends = _trends(store, app, now_ns)
     findings: dict[str, FindingRecord] = {}
     for one in reversed(control.cluster_findings(store.tenant, app, now_ns - FRESH_NS)):
@@ -145,8 +149,7 @@ def clusters_now(control: Control, store: TenantStore, app: str | None, now_ns: 
     return AppNow(
         app=app,
         clusters=tuple(
-            _now(record, by_id.get(record.cluster_id, Count()), whole, trends, findings, watched)
-            for record in control.clusters(store.tenant, app)
+            _now(record, by_id.get(record.cluster_id, Count()), whole, trends, findings, watched) for record in registry
         ),
         run=runs[0],
         last=over[0],
@@ -164,16 +167,22 @@ def chosen(found: Sequence[ClusterNow], states: frozenset[str], sort: Sort) -> l
     return sorted(kept, key=lambda one: (*_first(one, sort), len(one.record.cluster_id), one.record.cluster_id))
 
 
-def exemplars_of(store: TenantStore, record: ClusterRecord, window: Window) -> pl.DataFrame:
+def usual_in(control: Control, record: ClusterRecord) -> Usual:
+    """What was usual in the app's last run over a window: the signs of its sessions are told beside it."""
+    line = control.cluster_app(record.tenant, record.app)
+    return usual_from(None if line is None else line.told.get("usual"))
+
+
+def exemplars_of(store: TenantStore, record: ClusterRecord, window: Window, usual: Usual) -> pl.DataFrame:
     """The sessions that stand for a cluster, best first: facets with `confidence`; those of its sessions that it is
     surest of, where none were chosen or they are in another cluster by now."""
     rows = newest_memberships(store, record.app, window).filter(pl.col("cluster_id") == record.cluster_id)
     best = rows.sort(["exemplar", "confidence", "at_ns"], descending=[False, True, True], nulls_last=True)
-    return shown(store, record.app, best.head(MOST_EXEMPLARS))
+    return shown(store, record.app, best.head(MOST_EXEMPLARS), usual)
 
 
 def page_of(
-    store: TenantStore, record: ClusterRecord, limit: int, after: tuple[int, str] | None
+    store: TenantStore, record: ClusterRecord, limit: int, after: tuple[int, str] | None, usual: Usual
 ) -> tuple[pl.DataFrame, tuple[int, str] | None]:
     """A page of a cluster's sessions, latest first, with where the next one begins."""
     rows = members(store, record.cluster_id, limit + 1, after)
@@ -182,17 +191,18 @@ def page_of(
     if rows.height > limit:
         last = page.row(limit - 1, named=True)
         more = (int(last["at_ns"]), str(last["session_id"]))
-    return shown(store, record.app, page), more
+    return shown(store, record.app, page, usual), more
 
 
-def shown(store: TenantStore, app: str, rows: pl.DataFrame) -> pl.DataFrame:
+def shown(store: TenantStore, app: str, rows: pl.DataFrame, usual: Usual) -> pl.DataFrame:
     """Rows of memberships with `first_input` and `outcome` of each session, in their order; empty texts where nothing
-    of a session is left."""
+    of a session is left. Signs are those beside what is `usual` in the app: among the few that are shown, what they
+    have in common would be."""
     if not rows.height:
         return rows.with_columns(first_input=pl.lit(""), outcome=pl.lit(""))
     starts = rows["at_ns"]
     window = Window(start_ns=int(starts.min()) - DAY_NS, end_ns=int(starts.max()) + DAY_NS)  # type: ignore[arg-type]
-    read = facets(store, app, window, session_ids=rows["session_id"].to_list())
+    read = facets(store, app, window, session_ids=rows["session_id"].to_list(), usual=usual)
     texts = pl.DataFrame(
         {
             "session_id": read["session_id"],

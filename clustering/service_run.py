@@ -7,8 +7,6 @@ killed between the two does both again.
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -22,13 +20,13 @@ from clustering.embedders import table
 from clustering.embedders.embedding import weighted
 from clustering.embedders.protocol import Embedder, Place
 from clustering.facets import facets_and_usual
-from clustering.holding import held_apart
+from clustering.holding import held_apart, sure_of_held
 from clustering.incremental import shapes
 from clustering.lineage import match
 from clustering.lineage_records import Failure, Known, Lineage, Look, space_of
 from clustering.model import ModelAccess
 from clustering.params import params_of
-from clustering.records import NOISE, Clustered, Params, Vectors
+from clustering.records import Clustered, Params, Vectors
 from clustering.reduction import map_of
 from clustering.registry import event_of, known_of, record_of
 from clustering.retelling import words_used
@@ -37,10 +35,12 @@ from clustering.service_profile import JudgesOf, Profiles, nobody, profiles_of
 from clustering.stability import stability
 from clustering.stages import Stages, quiet
 from clustering.titles import Title, TitleBy
+from clustering.traffic import runs_of
 from clustering.usual import Usual, usual_from
 from clustering.written import memberships, said_in_words
 from core.clock import Clock
 from core.errors import Conflict
+from core.memory import peak_bytes
 from evaluators.online.service import last_seqs
 from store.control.cluster_records import ClusterRecord, ClusterRunRecord, Concluded, Scope
 from store.control.control import Control
@@ -126,12 +126,12 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
         known=_titles(lineage, known),
     )
     profiles = profiles_of(means.store, run, read.frame, placed.clustered.given, means.judges, stages)
-    stages("write", 0, 2)
+    stages("write", 0, 1)
     now = means.clock()
-    write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
-    stages("write", 1, 2)
     made = _records(run, read, placed, lineage, names, profiles, known, now)
-    stages("write", 2, 2)
+    # Behind this nobody asks whether it is to end: sessions would stay in clusters that never were.
+    stages("write", 1, 1)
+    write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
     return means.control.conclude_cluster_run(
         _concluded(run, read, placed, lineage, made, marks, stages, now), n_tries=run.n_tries
     )
@@ -147,6 +147,7 @@ def read_sessions(
     frame, usual = facets_and_usual(
         means.store, run.app, run.window, session_ids=session_ids, failure=run.failure,
         usual=None if line is None else usual_from(line.told.get("usual")),
+        runs=runs_of(means.control, run.tenant, run.app),
     )  # fmt: skip
     stages("read", frame.height, frame.height)
     found = table.prepared(params.embedder, means.place, frame, stages) if whole else None
@@ -178,12 +179,6 @@ def numbered(control: Control, run: ClusterRunRecord, matched: Callable[[int], L
     raise Conflict("other runs gave numbers to clusters at the same time; it is tried again")
 
 
-def peak_bytes() -> int:
-    """The most memory that this process held until now."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # KiB on Linux
-
-
 def _noting(run: ClusterRunRecord, means: Means) -> Callable[[tuple[Any, ...]], bool]:
     def note(stages: tuple[Any, ...]) -> bool:
         noted = means.control.note_cluster_run(run.tenant, run.run_id, stages, run.n_tries, peak_bytes=peak_bytes())
@@ -195,17 +190,21 @@ def _noting(run: ClusterRunRecord, means: Means) -> Callable[[tuple[Any, ...]], 
 def _placed(read: Read, params: Params, stages: Stages) -> Placed:
     found = cluster(read.vectors, params, stages)
     rng = np.random.default_rng(params.seed)
-    sure = stability(read.vectors, found, params, rng, stages) if found.n_clusters and params.n_resamples else []
-    kept = [None if np.isnan(one) else round(float(one), 4) for one in sure] or [None] * found.n_clusters
+    asked = bool(found.n_clusters and params.n_resamples)
+    sure = stability(read.vectors, found, params, rng, stages) if asked else np.full(found.n_clusters, np.nan)
+    kept = [None if np.isnan(one) else round(float(one), 4) for one in sure]
     return Placed(clustered=found, stability=kept, places=map_of(read.vectors, params.seed, stages))
 
 
 def _held(placed: Placed, read: Read, known: Sequence[Known]) -> Placed:
-    """With known clusters that were found inside another held apart; how stable those are nobody asked."""
+    """With known clusters that were found inside another, or in noise, held; how stable those are nobody asked."""
     names = read.frame["session_id"].to_list()
-    done = held_apart(read.vectors, placed.clustered.given, names, known, space=read.space)
-    sure = [*placed.stability, *[None] * len(done.apart)]
-    return replace(placed, clustered=replace(placed.clustered, given=done.labels), stability=sure, apart=done.apart)
+    found = placed.clustered
+    done = held_apart(read.vectors, found.given, names, known, space=read.space)
+    confidence = sure_of_held(read.vectors, found.given, done.labels, names, found.confidence)
+    stable = [*placed.stability, *[None] * len(done.apart)]
+    held = replace(found, given=done.labels, confidence=confidence)
+    return replace(placed, clustered=held, stability=stable, apart=done.apart)
 
 
 def _lineage(
@@ -269,7 +268,7 @@ def _concluded(
         used=_plain(placed.clustered.used) | words_used(read.embedder),
         n_sessions=read.frame.height,
         n_clusters=len(lineage.given),
-        n_noise=int((placed.clustered.labels == NOISE).sum()),
+        n_noise=placed.clustered.n_noise,
         stages=stages.records,
         peak_bytes=peak_bytes(),
     )

@@ -16,10 +16,11 @@ from clustering.params import params_of
 from clustering.records import NOISE, Labels
 from clustering.registry import event_of, known_of, record_of
 from clustering.service_profile import Profiles
-from clustering.service_run import Means, Read, look_of, numbered, peak_bytes, read_sessions
+from clustering.service_run import Means, Read, look_of, numbered, read_sessions
 from clustering.sizes import min_cluster_size
 from clustering.stages import Stages, quiet
 from clustering.written import said_in_words
+from core.memory import peak_bytes
 from store.control.cluster_records import ClusterRecord, ClusterRunRecord, Concluded
 from store.memberships import COLUMNS, newest_memberships, user_hash, write_memberships
 
@@ -39,7 +40,7 @@ def over_waiting(run: ClusterRunRecord, means: Means, stages: Stages) -> Cluster
         rng=np.random.default_rng(params.seed), progress=stages,
         embed=lambda texts: read.embedder.embed(texts, quiet), model=means.model,
     )  # fmt: skip
-    stages("write", 0, 1)
+    stages("write", 1, 1)
     now = means.clock()
     joined = _memberships(run, read, settled, names, labels)
     if joined.height:

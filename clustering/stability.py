@@ -18,6 +18,11 @@ ROWS: Final = 100_000  # looked at over all subsamples, so that many sessions do
 AT_LEAST: Final = 2  # subsamples, however many rows there are
 
 
+def another_seed(seed: int, place: int) -> int:
+    """The seed of a subsample, by its place: another than the run's, and 32 bits as that is."""
+    return (seed + place + 1) % 2**32
+
+
 def n_subsamples(n: int, params: Params) -> int:
     """How many subsamples of n rows are clustered: as asked, fewer where they would hold more than `ROWS` together."""
     return min(params.n_resamples, max(AT_LEAST, round(ROWS / max(1.0, SHARE * n))))
@@ -41,7 +46,7 @@ def stability(
     for done in range(rounds):
         progress("stability", done, rounds)
         rows = np.sort(rng.choice(n, round(SHARE * n), replace=False))
-        found = cluster(vectors[rows], replace(again, seed=params.seed + done + 1), _silent)
+        found = cluster(vectors[rows], replace(again, seed=another_seed(params.seed, done)), _silent)
         best = best_jaccard(clustered.labels[rows], found.labels, k)
         total += np.nan_to_num(best)
         known += ~np.isnan(best)

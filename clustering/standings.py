@@ -63,7 +63,7 @@ def became(affair: Affair, row: int) -> Told:
         cluster_id=known.cluster_id, label=found.label, state=state, alive=True, embedder=affair.look.embedder,
         centroid=middle, radius=radius, n=found.n, of=affair.look.n, failure=found.failure,
         last_run_ns=affair.look.at_ns, excess=None if State.FIXED in happened else above,
-        similarity=float(affair.alike[row, column]), held=found.held,
+        similarity=float(affair.alike[row, column]), held=known.held + 1 if found.held else 0,
     )  # fmt: skip
     events = happened or {State.CONTINUED: ((), _continued(affair, row))}
     return standing, tuple(
@@ -142,7 +142,7 @@ def _happened(affair: Affair, row: int) -> dict[State, tuple[tuple[str, ...], st
 def _continued(affair: Affair, row: int) -> str:
     known, found = affair.known[row], affair.found[affair.matched[row]]
     back = "" if known.alive else f"back after {known.state.value}; "
-    apart = "; found inside another, apart until the next run says so too" if found.held else ""
+    apart = "; not found by itself, held until three runs say so" if found.held else ""
     alike = affair.alike[row, affair.matched[row]]
     return f"{back}{found.n:,} of {affair.look.n:,} sessions; similarity {alike:.2f}{apart}"
 
@@ -166,7 +166,7 @@ def _left(known: Known, state: State, *, alive: bool) -> Standing:
     return Standing(
         cluster_id=known.cluster_id, label=None, state=state, alive=alive, embedder=known.embedder,
         centroid=known.centroid, radius=known.radius, n=known.n, of=known.of, failure=known.failure,
-        last_run_ns=known.last_run_ns, excess=None if fixed else known.excess,
+        last_run_ns=known.last_run_ns, excess=None if fixed else known.excess, held=known.held,
     )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import select
 import struct
 import subprocess
@@ -26,10 +25,11 @@ from collector.json_body import Transcoded, transcode
 from collector.kinds import Signal
 from collector.rejected import Rejection
 from core.errors import Overloaded, TooLarge, Undecodable
+from core.memory import peak_bytes
 
 ALONE_BYTES: Final = 128 << 10  # a smaller body keeps the collector for 5 ms at the most
 IDLE_S: Final = 30.0
-MOST_KIB: Final = 256 << 10  # a reader that ever held more ends after its answer
+MOST_BYTES: Final = 256 << 20  # a reader that ever held more ends after its answer
 NICE: Final = 5
 _QUESTION: Final = struct.Struct("<BQ")
 _ANSWER: Final = struct.Struct("<Q")
@@ -138,7 +138,7 @@ def main() -> int:
         except EOFError:
             return 0
         _answer(body, _SIGNALS[number], stdout)
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > MOST_KIB:
+        if peak_bytes() > MOST_BYTES:
             return 0
     return 0
 

@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from evaluators.records import Trajectory
 
@@ -275,11 +275,11 @@ def _numbers(step: Step, vocabulary: dict[str, int]) -> list[int]:
     return [vocabulary.setdefault(each, len(vocabulary)) for each in sorted(_features(step))]
 
 
-def _indicator(told: list[list[int]], width: int) -> csr_array:
+def _indicator(told: list[list[int]], width: int) -> scipy.sparse.csr_array:
     """One row a step, 1 where it has the feature."""
     ends = np.cumsum([0, *(len(each) for each in told)])
     where = np.array([number for each in told for number in each], dtype=np.int64)
-    return csr_array((np.ones(len(where)), where, ends), shape=(len(told), width))
+    return scipy.sparse.csr_array((np.ones(len(where)), where, ends), shape=(len(told), width))
 
 
 def _walk(costs: NDArray[np.float64]) -> tuple[list[tuple[int, int]], float]:

@@ -27,7 +27,7 @@ from experiments.statistics.effects import Contrast, z_of
 from experiments.statistics.records import Effect, NoEffect, Why
 from experiments.statistics.simpson import Simpson
 
-POWER_Z: Final = z_of(0.4)  # the normal's upper quantile of .2, for a power of .8
+POWER_TAILS: Final = 0.4  # both of the normal's tails beyond its upper quantile of .2, for a power of .8
 
 Key = tuple[str, str]  # metric, variant
 
@@ -138,7 +138,7 @@ def _variant(
         finding=one.finding,
         p_adjusted=one.p_adjusted,
         bayes=_bayes(effect, spec, given.alpha(spec)),
-        mde=None if isinstance(effect, NoEffect) else (z_of(given.alpha(spec)) + POWER_Z) * effect.se,
+        mde=None if isinstance(effect, NoEffect) else (z_of(given.alpha(spec)) + z_of(POWER_TAILS)) * effect.se,
         novelty=novel.get(one.variant) if primary else None,
         selected=looks.after_stopping(one.path, given.taken, given.alpha(spec)) if primary else None,
     )

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 import polars as pl
-from scipy import stats
+import scipy
 
 from experiments import sums
 from experiments.analysed import ArmExposure, Exposure, Health, HealthCheck, HealthStatus
@@ -130,7 +130,7 @@ def novelty(definition: Definition, frame: pl.DataFrame) -> tuple[Health, ...]:
         n = [one.control.n + one.treatment.n for one in later]
         estimate = sum(k * one.estimate for k, one in zip(n, later, strict=True)) / sum(n)
         se = sum(k * one.se for k, one in zip(n, later, strict=True)) / sum(n)
-        p = float(2 * stats.norm.sf(abs(first.estimate - estimate) / math.hypot(first.se, se)))
+        p = float(2 * scipy.stats.norm.sf(abs(first.estimate - estimate) / math.hypot(first.se, se)))
         turned = first.estimate * estimate < 0 and abs(estimate) > 1.96 * se
         status = HealthStatus.OK if p >= NOVELTY_P else HealthStatus.FAILED if turned else HealthStatus.WARNING
         text = f"{arm.variant}: {first.estimate:+.4g} on a unit's first day, {estimate:+.4g} on later days"
@@ -154,7 +154,7 @@ def _mixes(definition: Definition, exposure: Exposure) -> tuple[Health, ...]:
         rows = [counts for (one, _), counts in cells.items() if one == attribute and any(counts)]
         if len(rows) < 2 or not all(any(column) for column in zip(*rows, strict=True)):
             continue
-        p = float(stats.chi2_contingency(rows, correction=False).pvalue)
+        p = float(scipy.stats.chi2_contingency(rows, correction=False).pvalue)
         failed = p < LIMIT / len(attributes)
         text = f"the arms' mix of {attribute}: p of being the same {p:.3g}, alarm below {LIMIT / len(attributes):.3g}"
         if failed:

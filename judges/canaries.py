@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.records import TargetKind
 from evaluators.records import Message, Trajectory
@@ -284,7 +284,7 @@ def _derangement(n: int, rng: np.random.Generator) -> list[int] | None:
 
 def _null(kind: CanaryKind, said: Sequence[Judged], chance: float, alpha: float) -> NullAnswers:
     n, n_passed = len(said), sum(one.passed for one in said)
-    tails = stats.binom.sf(np.arange(-1, n), n, chance)  # P(X >= 0), P(X >= 1), ...
+    tails = scipy.stats.binom.sf(np.arange(-1, n), n, chance)  # P(X >= 0), P(X >= 1), ...
     enough = np.flatnonzero(tails <= alpha)
     return NullAnswers(
         kind=kind,
@@ -314,7 +314,7 @@ def _injection(originals: Sequence[Judged], attacked: Sequence[Judged]) -> Injec
         n_up=up,
         n_down=down,
         success=_rate(open_to_it),
-        p=float(stats.binom.sf(up - 1, up + down, 0.5)) if up + down else 1.0,
+        p=float(scipy.stats.binom.sf(up - 1, up + down, 0.5)) if up + down else 1.0,
         p_adjusted=1.0,
         shifts=False,
     )

@@ -65,8 +65,8 @@ class ClusterRunner:
 
     def _work(self, run: ClusterRunRecord) -> None:
         if run.n_tries > MOST_TRIES:
-            error = f"its process ended {MOST_TRIES} times before it was done, maybe for lack of memory; take a shorter"
-            self._end(run, f"{error} window")
+            error = f"its process ended {MOST_TRIES} times before the run was done: memory ran out, or Assay was"
+            self._end(run, f"{error} restarted; begin it again, over a shorter window where memory is short")
             return
         child = subprocess.Popen(
             [sys.executable, "-m", CHILD, "run", str(run.tenant), run.run_id],

@@ -27,6 +27,7 @@ from store.control.run_records import RunStatus
 if TYPE_CHECKING:
     from clustering.embedders.protocol import Place
     from clustering.model import ModelAccess
+    from clustering.service_assign import Assigner
     from clustering.service_run import Means
 
 LINGER_S: Final = 90.0  # an embedder that was loaded is kept for so long behind the last session
@@ -103,32 +104,44 @@ def work_on(services: Services, tenant: TenantId, run_id: str, stop: threading.E
 def place_new(services: Services, stop: threading.Event) -> int:
     """Places what has ended, again and again, until nothing came for LINGER_S or it has lived for MOST_S."""
     from clustering.service_assign import Assigner
-    from clustering.service_emerging import look_if_due
 
     assigner = Assigner(services.control, services.clock, this_process(), is_gone)
     began = last = time.monotonic()
     between = services.settings.clusters_interval_s or 20.0
+    left: set[tuple[TenantId, str]] = set()
     while not stop.is_set() and time.monotonic() - began < MOST_S:
-        n_open = 0
-        for line in services.control.cluster_apps(None):
-            store = services.store.tenant(line.tenant)
-            try:
-                done = assigner.work(store, place_of(services.settings, line.tenant, line.app), line.app)
-                look_if_due(services.control, store, line.app, services.clock())
-            except Conflict as error:
-                _LOG.info("%s", error)
-                continue
-            except AssayError as error:
-                _LOG.error("new sessions of %s cannot be placed now, and are tried again: %s", line.app, error)
-                return 1
-            n_open += done.n_open
-            last = time.monotonic() if done.n else last
-            if done.n:
-                _LOG.info("%s: %d sessions joined a cluster, %d wait", line.app, done.n_joined, done.n_waiting)
+        n, n_open = place_all(services, assigner, left)
+        last = time.monotonic() if n else last
         if time.monotonic() - last > LINGER_S and not n_open:
             break
         stop.wait(between / 4)
-    return 0
+    return 1 if left else 0
+
+
+def place_all(services: Services, assigner: Assigner, left: set[tuple[TenantId, str]]) -> tuple[int, int]:
+    """One pass over all apps: how many sessions were placed, and how many are still open. An app whose sessions cannot
+    be placed joins those that are `left` to the next process, and keeps no other one waiting."""
+    from clustering.service_emerging import look_if_due
+
+    n = n_open = 0
+    for line in services.control.cluster_apps(None):
+        if (line.tenant, line.app) in left:
+            continue
+        store = services.store.tenant(line.tenant)
+        try:
+            done = assigner.work(store, place_of(services.settings, line.tenant, line.app), line.app)
+            look_if_due(services.control, store, line.app, services.clock())
+        except Conflict as error:
+            _LOG.info("%s", error)
+            continue
+        except AssayError as error:
+            _LOG.error("new sessions of %s cannot be placed now, and are tried again: %s", line.app, error)
+            left.add((line.tenant, line.app))
+            continue
+        n, n_open = n + done.n, n_open + done.n_open
+        if done.n:
+            _LOG.info("%s: %d sessions joined a cluster, %d wait", line.app, done.n_joined, done.n_waiting)
+    return n, n_open
 
 
 def means_of(services: Services, tenant: TenantId, app: str, stop: threading.Event) -> Means:

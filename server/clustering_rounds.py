@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,7 +24,7 @@ from core.windows import Window
 from server.children import environment_of
 from server.clustering import CHILD
 from server.wiring import Services
-from store.apps import apps
+from store.apps import apps, apps_with_sessions
 from store.cluster_counts import cluster_counts
 from store.control.cluster_records import ClusterAppRecord, ClusterRunRecord, Scope
 
@@ -59,11 +60,19 @@ class ClusterRounds:
             lines = self._services.control.cluster_apps(None)
             self._night(lines)
             for line in lines:
-                self._hourly(line)
-            if self._may_start() and any(map(self._asks_work, lines)):
+                self._tried(self._hourly, line)
+            if self._may_start() and any(self._tried(self._asks_work, line) for line in lines):
                 self._start()
         except AssayError as error:
             _LOG.error("new sessions cannot be looked at for clusters now, and are tried again: %s", error)
+
+    def _tried(self, look: Callable[[ClusterAppRecord], bool], line: ClusterAppRecord) -> bool:
+        """What a look at an app says. What cannot be read of one app keeps no other one waiting, nor another tenant."""
+        try:
+            return look(line)
+        except AssayError as error:
+            _LOG.error("%s cannot be looked at for clusters now, and is tried again: %s", line.app, error)
+            return False
 
     def _may_start(self) -> bool:
         """Whether no child is at work, and the last one did not fail just now."""
@@ -94,21 +103,22 @@ class ClusterRounds:
         seen = self._seen.setdefault((line.tenant, line.app), Seen())
         return bool(arrivals(self._services.store.tenant(line.tenant), line, seen, now).due)
 
-    def _hourly(self, line: ClusterAppRecord) -> None:
+    def _hourly(self, line: ClusterAppRecord) -> bool:
         """Begins a run over what waits, once an hour, where new sessions came since and enough of them wait."""
         now = self._services.clock()
         if _hours(line, "waiting_at_ns", now) < 1 or _hours(line, "run_at_ns", now) < 1 or not _came(line, "waiting"):
-            return
+            return False
         if now - self._counted.get((line.tenant, line.app), 0) < COUNT_EVERY_NS:
-            return
+            return False
         self._counted[line.tenant, line.app] = now
         window = self._window(now)
         params = params_of(line.told["params"])
         found = cluster_counts(self._services.store.tenant(line.tenant), line.app, window)
         n = int(found.filter("waiting")["n"].sum())
         enough = n >= 2 * min_cluster_size(n, params)
-        if enough and not self._was_asked(line.tenant, line.app, Scope.WAITING, now - HOUR_NS):
-            self._begin(line.tenant, line.app, window, Scope.WAITING, line)
+        if not enough or self._was_asked(line.tenant, line.app, Scope.WAITING, now - HOUR_NS):
+            return False
+        return self._begin(line.tenant, line.app, window, Scope.WAITING, line)
 
     def _night(self, lines: list[ClusterAppRecord]) -> None:
         """Begins the runs of the night, of every app with sessions. Apps that never had a run get their first one
@@ -121,12 +131,27 @@ class ClusterRounds:
             return
         moment_ns = int(moment.timestamp()) * NS_PER_S
         window = self._window(self._services.clock())
-        late = [(one.tenant, one.app, one) for one in lines if int(one.told.get("run_at_ns", 0)) < moment_ns]
+        overdue = [one for one in lines if int(one.told.get("run_at_ns", 0)) < moment_ns]
+        late = [(one.tenant, one.app, one) for one in overdue if not self._tried(self._is_no_app, one)]
         wanted: list[tuple[TenantId, str, ClusterAppRecord | None]] = [*late, *self._new_apps(lines, window, moment_ns)]
         left = [one for one in wanted if not self._was_asked(one[0], one[1], Scope.WINDOW, moment_ns)]
-        begun = [self._begin(tenant, app, window, Scope.WINDOW, line) for tenant, app, line in left]
+        begun = [self._begun(tenant, app, window, line) for tenant, app, line in left]
         if all(begun):
             self._nights = {moment.isoformat()}
+
+    def _is_no_app(self, line: ClusterAppRecord) -> bool:
+        """Whether there is neither a cluster nor a session of it: a name that was mistyped, or an app that is gone."""
+        if self._services.control.clusters(line.tenant, line.app):
+            return False
+        return line.app not in apps_with_sessions(self._services.store.tenant(line.tenant))
+
+    def _begun(self, tenant: TenantId, app: str, window: Window, line: ClusterAppRecord | None) -> bool:
+        """As `_begin`; False too where it cannot be begun."""
+        try:
+            return self._begin(tenant, app, window, Scope.WINDOW, line)
+        except AssayError as error:
+            _LOG.error("the nightly run over %s cannot be begun, and is tried again: %s", app, error)
+            return False
 
     def _new_apps(
         self, lines: list[ClusterAppRecord], window: Window, moment_ns: int
@@ -138,9 +163,18 @@ class ClusterRounds:
         return [
             (tenant.id, app, None)
             for tenant in self._services.control.all_tenants()
-            for app in apps(self._services.store.tenant(tenant.id), window)["app"].drop_nulls().to_list()
+            for app in self._apps_of(tenant.id, window)
             if app not in OWN_APPS and (tenant.id, app) not in known
         ]
+
+    def _apps_of(self, tenant: TenantId, window: Window) -> list[str]:
+        """The tenant's apps with sessions in the window; none where they cannot be read."""
+        try:
+            found: list[str] = apps(self._services.store.tenant(tenant), window)["app"].drop_nulls().to_list()
+        except AssayError as error:
+            _LOG.error("apps of %s cannot be looked for now: %s", tenant, error)
+            return []
+        return found
 
     def _was_asked(self, tenant: TenantId, app: str, scope: Scope, since_ns: int) -> bool:
         """Whether a run was begun since then, whatever became of it: one that fails is not begun again at once."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 import ibis
 import ibis.expr.types as ir
 import polars as pl
 
-from core.windows import Window
+from core.windows import LAST_NS, Window
 from store import traces
 from store.engine import slot, table_of
 from store.spans import started_at
 from store.tenant import TenantStore
+
+_EVER: Final = Window(start_ns=-(2**63), end_ns=LAST_NS)
 
 
 def apps(store: TenantStore, window: Window, *, as_of_ns: int | None = None) -> pl.DataFrame:
@@ -31,6 +34,18 @@ def apps(store: TenantStore, window: Window, *, as_of_ns: int | None = None) -> 
         pl.col("releases").fill_null([]).list.drop_nulls().list.sort(),
         pl.col("environments").fill_null([]).list.drop_nulls().list.sort(),
     )
+
+
+def apps_with_sessions(store: TenantStore, window: Window | None = None) -> frozenset[str]:
+    """The apps of which sessions are stored that begin in `window` (None: at any time)."""
+    return frozenset(store.frame(_with_sessions(), window or _EVER)["app"].to_list())
+
+
+@lru_cache(maxsize=1)
+def _with_sessions() -> ir.Table:
+    rows = table_of("sessions")
+    rows = rows.filter(rows.session_id.notnull(), rows.app.notnull())
+    return rows.group_by("app").agg(tenant=rows.tenant.max())
 
 
 @lru_cache(maxsize=1)

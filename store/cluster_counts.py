@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
 import ibis
 import ibis.expr.types as ir
 import polars as pl
+import pyarrow as pa
 
 from core.windows import Window
 from store.engine import slot, table_of
+from store.experiment_units import without_trials
 from store.tenant import TenantStore
 
 _COUNTS: Final = ("n", "n_failed", "n_known", "n_users", "first_ns", "last_ns")
@@ -23,10 +26,11 @@ def cluster_counts(store: TenantStore, app: str, window: Window) -> pl.DataFrame
     return found.select("cluster_id", "waiting", *[pl.col(name).cast(pl.Int64) for name in _COUNTS])
 
 
-def placed_sessions(store: TenantStore, app: str, window: Window, most: int) -> pl.DataFrame:
+def placed_sessions(store: TenantStore, app: str, window: Window, most: int, run_id: str | None = None) -> pl.DataFrame:
     """session_id, x, y, cluster_id, failed and confidence of the app's sessions that have a place on the map: of more
-    than `most` those whose id comes first read from behind, so that a session is shown each time or never."""
-    found = store.frame(_placed(most), window, values={"app": app})
+    than `most` those whose id comes first read from behind, so that a session is shown each time or never. With
+    `run_id`: where that run put them, whatever came after."""
+    found = store.frame(_placed(most, run_id is not None), window, values=_asked(app, run_id))
     return found.unique("session_id", keep="any").select("session_id", "x", "y", "cluster_id", "failed", "confidence")
 
 
@@ -45,31 +49,51 @@ def _counts() -> ir.Table:
     )
 
 
-@lru_cache(maxsize=16)
-def _placed(most: int) -> ir.Table:
-    rows = _latest()
-    rows = rows.filter(rows.x.notnull(), rows.y.notnull())
+@lru_cache(maxsize=32)
+def _placed(most: int, of_run: bool) -> ir.Table:
+    rows = _with_place(of_run)
     ordered = rows.order_by(rows.session_id.reverse(), ibis.asc("session_id")).limit(most)
     return ordered.select("tenant", "session_id", "x", "y", "cluster_id", "failed", "confidence")
 
 
-def _latest() -> ir.Table:
+def _asked(app: str, run_id: str | None) -> dict[str, object]:
+    values: dict[str, object] = {"app": app}
+    return values if run_id is None else values | {"run_id": run_id}
+
+
+def _with_place(of_run: bool) -> ir.Table:
+    """Each session where it was put last (by a run), if that is on the map."""
+    rows = _latest(of_run)
+    return rows.filter(rows.x.notnull(), rows.y.notnull())
+
+
+def _latest(of_run: bool = False) -> ir.Table:
     rows = table_of("memberships")
     rows = rows.filter(rows.app == slot("app", "string"))
+    if of_run:  # its own rows, not those of sessions that joined its clusters later
+        rows = rows.filter(rows.run_id == slot("run_id", "string"), rows.x.notnull())
     newest = rows.group_by("session_id").agg(seq=rows.seq.max())
     return rows.semi_join(newest, ["session_id", "seq"])
 
 
-def n_placed(store: TenantStore, app: str, window: Window) -> int:
+def n_placed(store: TenantStore, app: str, window: Window, run_id: str | None = None) -> int:
     """How many sessions `placed_sessions` would give without its limit."""
-    found = store.frame(_n_placed(), window, values={"app": app})
+    found = store.frame(_n_placed(run_id is not None), window, values=_asked(app, run_id))
     return int(found["n"].sum()) if found.height else 0
 
 
-def n_sessions_of(store: TenantStore, app: str, window: Window) -> int:
-    """How many sessions of the app begin in `window`."""
+def n_without_place(store: TenantStore, app: str, window: Window) -> int:
+    """How many of the app's sessions that begin in `window` were placed in clusters, or wait, since the last run drew a
+    map: they have no place on it."""
+    found = store.frame(_n_without_place(), window, values={"app": app})
+    return int(found["n"].sum()) if found.height else 0
+
+
+def n_sessions_of(store: TenantStore, app: str, window: Window, runs: Collection[str] = ()) -> int:
+    """How many sessions of the app begin in `window`, the trials of evaluation `runs` left out."""
     values: dict[str, object] = {"app": app, "from_ns": window.start_ns, "until_ns": window.end_ns}
-    found = store.frame(_begun(), window, values=values)
+    given = {"runs": pa.table({"run_id": pa.array(sorted(runs), pa.string())})} if runs else {}
+    found = store.frame(_begun(bool(runs)), window, values=values, given=given)
     return int(found["n"].sum()) if found.height else 0
 
 
@@ -79,17 +103,24 @@ def n_embedded(store: TenantStore, app: str, window: Window) -> dict[str, int]:
     return {row["embedder"]: int(row["n"]) for row in found.iter_rows(named=True)}
 
 
-@lru_cache(maxsize=1)
-def _n_placed() -> ir.Table:
-    rows = _latest()
-    rows = rows.filter(rows.x.notnull(), rows.y.notnull())
+@lru_cache(maxsize=2)
+def _n_placed(of_run: bool) -> ir.Table:
+    rows = _with_place(of_run)
     return rows.group_by("app").agg(tenant=rows.tenant.max(), n=rows.session_id.nunique())
 
 
 @lru_cache(maxsize=1)
-def _begun() -> ir.Table:
+def _n_without_place() -> ir.Table:
+    rows = _latest()
+    rows = rows.filter(rows.x.isnull())
+    return rows.group_by("app").agg(tenant=rows.tenant.max(), n=rows.session_id.nunique())
+
+
+@lru_cache(maxsize=2)
+def _begun(beside_runs: bool) -> ir.Table:
     rows = table_of("sessions")
     rows = rows.filter(rows.session_id.notnull())
+    rows = without_trials(rows) if beside_runs else rows
     whole = rows.group_by("session_id").agg(tenant=rows.tenant.max(), app=rows.app.min(), start_ns=rows.start_ns.min())
     begun = (whole.start_ns >= slot("from_ns", "int64")) & (whole.start_ns < slot("until_ns", "int64"))
     whole = whole.filter(whole.app == slot("app", "string"), begun)

@@ -199,8 +199,11 @@ def traffic(shape: FactsShape, rows: ir.Table) -> ir.Table:
     releases."""
     if shape.chosen:
         rows = rows.anti_join(ibis.table({"session_id": "string"}, name="chosen"), "session_id")
-    if not shape.runs:
-        return rows
+    return without_trials(rows) if shape.runs else rows
+
+
+def without_trials(rows: ir.Table) -> ir.Table:
+    """Rows with a session_id without the trials of the evaluation runs in the given table `runs` (run_id)."""
     dot = rows.session_id.find(".")
     rows = rows.mutate(run_id=ibis.ifelse(dot > 0, rows.session_id.substr(0, dot), rows.session_id))
     return rows.anti_join(ibis.table({"run_id": "string"}, name="runs"), "run_id").drop("run_id")

@@ -88,6 +88,12 @@ def members(
     return found.sort("at_ns", "session_id", descending=True)
 
 
+def n_members(store: TenantStore, cluster_id: str) -> int:
+    """How many sessions there are whose newest row says this cluster."""
+    found = store.frame(_n_members(), _EVER, values={"cluster_id": cluster_id})
+    return int(found["n"].sum()) if found.height else 0
+
+
 def daily_counts(store: TenantStore, app: str, window: Window) -> pl.DataFrame:
     """cluster_id (null: noise, and what waits), day (YYYY-MM-DD, UTC, of the sessions' start), n, n_failed, n_known
     (of which it is known whether they failed), n_users (distinct ones of that day, where they are known), ordered by
@@ -120,14 +126,25 @@ def _newest(of_run: bool) -> ir.Table:
     return _latest(rows).select("tenant", "seq", *COLUMNS)
 
 
-@lru_cache(maxsize=16)
-def _members(limit: int) -> ir.Table:
+def _inside() -> ir.Table:
+    """The newest rows of sessions that say this cluster."""
     rows = table_of("memberships")
     ever = rows.filter(rows.cluster_id == slot("cluster_id", "string")).select("session_id").distinct()
     now = _latest(rows.semi_join(ever, "session_id"))
+    return now.filter(now.cluster_id == slot("cluster_id", "string"))
+
+
+@lru_cache(maxsize=1)
+def _n_members() -> ir.Table:
+    now = _inside()
+    return now.group_by("cluster_id").agg(tenant=now.tenant.max(), n=now.session_id.nunique())
+
+
+@lru_cache(maxsize=16)
+def _members(limit: int) -> ir.Table:
+    now = _inside()
     order, last = slot("after_order", "int64"), slot("after_id", "string")
-    later = (now.at_ns < order) | ((now.at_ns == order) & (now.session_id < last))
-    now = now.filter(now.cluster_id == slot("cluster_id", "string"), later)
+    now = now.filter((now.at_ns < order) | ((now.at_ns == order) & (now.session_id < last)))
     ordered = now.order_by(ibis.desc("at_ns"), ibis.desc("session_id")).limit(limit)
     return ordered.select("tenant", "seq", *COLUMNS)
 

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
+from functools import cache
 
+import httpcore2
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.stack import Stack, running_stack
 from tests.store.buckets import environment, new_bucket, s3_server
 from tests.store.databases import PostgreSQL, postgres_server
+from tests.thorough import EXAMPLES
 
 # How long an example takes says nothing on a machine that has other things to do.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=EXAMPLES)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_read_once() -> Iterator[None]:
+    """Each HTTP client that is made reads every certificate authority anew, which takes longer than most calls over
+    loopback: here they are read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -110,13 +109,14 @@ def one_method(method: str, folder: Path) -> None:
     """Labels to the folder, time and memory to standard output."""
     vectors = np.load(folder / "vectors.npy")
     stages: dict[str, float] = {}
+    used: dict[str, Any] = {}
     began = time.perf_counter()
     if method == "umap_hdbscan":
-        labels, used = published(vectors, stages, began), {}
+        labels = published(vectors, stages, began)
     elif method == "evoc":
         from clustering.fast import evoc
 
-        labels, used = np.asarray(evoc(vectors, Params(), 5).labels_, np.int32), {}
+        labels = np.asarray(evoc(vectors, Params(), 5).labels_, np.int32)
     else:
         from clustering.density import cluster
 
@@ -127,7 +127,9 @@ def one_method(method: str, folder: Path) -> None:
         stages["names_s"] = round(time.perf_counter() - began - stages["labels_s"], 1)
     seconds, cpu = time.perf_counter() - began, time.process_time()
     np.save(folder / f"{method}.npy", labels)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Of this program alone: ru_maxrss begins at what the process that started it held.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
     print(
         json.dumps(
             {"s": round(seconds, 1), "cpu_s": round(cpu, 1), "peak_mib": round(peak), "stages": stages, "used": used}
@@ -183,7 +185,7 @@ def planted(n: int) -> tuple[Vectors, Labels, list[str]]:
     middles = np.concatenate([centres[truth[truth >= 0]], unit(centres[pairs[:, 0]] + centres[pairs[:, 1]])])
     rows = unit(middles + rng.normal(scale=1.0 / np.sqrt(DIMS), size=(n, DIMS)))
     order = rng.permutation(n)
-    return rows[order].astype(np.float32), truth[order], []
+    return rows[order].astype(np.float32), truth[order].astype(np.int32), []
 
 
 def between_texts(n: int) -> tuple[Vectors, Labels, list[str]]:

@@ -7,9 +7,9 @@ resampled: four fifths of a corpus are a week's sessions, of which a fifth leave
 intent is the same. nothing_shared: two halves without a common session, matched by centroids alone. other_version: the
 same sessions clustered by vectors of another fit of the embedder, matched by sessions alone. assigned: the second half
 by radius to the clusters of the first, against their most frequent intents. The bars of matching are the product's, and
-so is that a merge is believed when two runs say it (without_holding: at once); by_tau repeats the matching of the same
-clusters at other bars. planted: groups on the sphere, of which some are two ends with a bridge of sessions between them
-in the one week, and without the bridge in the other: forward they split, backward they merge.
+so is that a merge is believed when three runs say it (without_holding: at once); by_tau repeats the matching of the
+same clusters at other bars. planted: groups on the sphere, of which some are two ends with a bridge of sessions between
+them in the one week, and without the bridge in the other: forward they split, backward they merge.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def planted() -> Told:
     one = week(vectors, truth, rows[stays | bridge])
     other = week(vectors, truth, rows[~bridge])
     return {"groups": GROUPS, "pairs": PAIRS} | {
-        "split": reported([one, other], State.SPLIT), "merged": reported([other, one, one], State.MERGED)
+        "split": reported([one, other], State.SPLIT), "merged": reported([other, one, one, one], State.MERGED)
     }  # fmt: skip
 
 

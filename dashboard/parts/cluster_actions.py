@@ -105,6 +105,9 @@ def _watch(caller: Caller, cluster: Row, cluster_id: str) -> None:
         if st.button("Stop watching", icon=":material/visibility_off:", key="watch-stop"):
             _act(lambda: caller.api.delete(path))
         return
+    if cluster.get("alive") is False:
+        st.text("It ended, and no session joins it any more; its lineage says what became of it.")
+        return
     st.caption("When it grows, an alert stands on the page Emerging, and is sent to an address if you give one.")
     ratio = st.number_input(
         "Tell when its rate grew by at least this factor, surely", 1.05, 100.0, 1.5, 0.25, key="watch-ratio"

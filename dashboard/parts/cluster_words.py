@@ -121,6 +121,12 @@ def note(one: Row) -> str:
     return f"about {human.plural(round(more), 'failure')} more than in as many other sessions"
 
 
+def lag(told: Row) -> str:
+    """How long new sessions waited for their place; nothing where none was placed yet."""
+    found = known(told.get("lag_ms"))
+    return "" if found is None else f"New sessions placed within {human.duration(found)} of their end."
+
+
 def trend_said(trend: Sequence[Row]) -> str:
     """The bars of a card in words."""
     if not trend:

@@ -82,6 +82,8 @@ def show() -> None:
         _none(caller, app, told, newest)
         return
     _numbers(told)
+    if said := words.lag(told):
+        st.caption(said)
     _clusters(app, told)
 
 
@@ -207,7 +209,8 @@ def _mapped(app: str, every: Sequence[Row]) -> tuple[Row, list[int]]:
     places = cluster_map.show(found, every, _MAP)
     n, n_all = int(found["n_shown"]), int(found["n"])
     drawn = f" {n:,} of {n_all:,} sessions are drawn." if n < n_all else ""
-    st.caption(f"{cluster_map.HONEST}{drawn}")
+    later = "".join(f" {inert(one[0].upper() + one[1:], 400)}." for one in found["says"][1:])  # that some are not on it
+    st.caption(f"{cluster_map.HONEST}{drawn}{later}")
     return found, places
 
 

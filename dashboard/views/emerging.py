@@ -76,7 +76,9 @@ def _feed(app: str | None, since: str) -> None:
         st.caption(f"The newest {_SHOWN} of {len(found):,}.")
     _watches([one for one in watches if app is None or one["cluster"]["app"] == app])
     if looked is not None:
-        st.caption(f"Last looked {looked.day} {looked:%b, %H:%M}. The page is read anew every 20 seconds.")
+        ratio = words.known(told.get("overall_ratio"))
+        whole = "" if ratio is None else f"All clusters together fail {ratio:.1f} times as often as before. "
+        st.caption(f"{whole}Last looked {looked.day} {looked:%b, %H:%M}. The page is read anew every 20 seconds.")
 
 
 def _numbers(told: Row, looked: bool) -> None:

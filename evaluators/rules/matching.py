@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
+import scipy
 
 from core.errors import TooLarge
 from evaluators.records import ToolCall
@@ -95,7 +93,7 @@ def _paired_shares(
         return [0.0] * len(wanted)
     _bounded(len(wanted) * len(given))
     table = np.array([[_share(one, other, comparators) for other in given] for one in wanted])
-    rows, columns = linear_sum_assignment(table, maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(table, maximize=True)
     found = [float(one) for one in table[rows, columns]]
     return found + [0.0] * (len(wanted) - len(found))
 
@@ -111,7 +109,9 @@ def _n_matched(wanted: Sequence[ToolCall], given: Sequence[ToolCall], comparator
         return (Counter(map(call_key, wanted)) & Counter(map(call_key, given))).total()
     _bounded(len(wanted) * len(given))
     fits = np.array([[arguments_equal(one, other, comparators) for other in given] for one in wanted], dtype=np.int8)
-    return int((maximum_bipartite_matching(csr_array(fits), perm_type="column") >= 0).sum())
+    return int(
+        (scipy.sparse.csgraph.maximum_bipartite_matching(scipy.sparse.csr_array(fits), perm_type="column") >= 0).sum()
+    )
 
 
 def _by_name(gold: Sequence[ToolCall], made: Sequence[ToolCall]) -> dict[str, tuple[list[ToolCall], list[ToolCall]]]:

@@ -10,7 +10,7 @@ import math
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Estimate, Interval, Lack, Unestimated
@@ -31,7 +31,7 @@ def pearson(x: FloatArray, y: FloatArray, level: float = 0.95) -> Estimate | Une
 def spearman(x: FloatArray, y: FloatArray, level: float = 0.95) -> Estimate | Unestimated:
     """The correlation of ranks, ties at their mean rank; as `pearson` else."""
     if x.shape == y.shape and x.ndim == 1 and len(x) and np.isfinite(x).all() and np.isfinite(y).all():
-        x, y = stats.rankdata(x), stats.rankdata(y)
+        x, y = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
     found = _correlation(x, y)
     if isinstance(found, Unestimated):
         return found
@@ -58,7 +58,7 @@ def _told(r: float, n: int, spread: float, level: float, method: str) -> Estimat
     if abs(r) > 1 - 1e-12:
         return Estimate(value=r, n=n, se=None, interval=None, lack=Lack.ZERO_VARIANCE)
     se = math.sqrt(spread / (n - 3))
-    half = float(stats.norm.isf((1 - level) / 2)) * se
+    half = float(scipy.stats.norm.isf((1 - level) / 2)) * se
     low, high = math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
     return Estimate(
         value=r, n=n, se=se * (1 - r * r), interval=Interval(low=low, high=high, level=level, method=method)

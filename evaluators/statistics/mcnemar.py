@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import optimize, stats
+import scipy
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Interval
@@ -20,13 +20,13 @@ def exact_two_sided(gained: int, lost: int) -> float:
     McNemar 1947 in its exact form, as in Fagerland, Lydersen, Laake 2013 (BMC Med Res Methodol 13:91), equation 4.
     """
     _check(gained, lost, gained + lost)
-    return min(1.0, 2 * float(stats.binom.cdf(min(gained, lost), gained + lost, 0.5)))
+    return min(1.0, 2 * float(scipy.stats.binom.cdf(min(gained, lost), gained + lost, 0.5)))
 
 
 def exact_harm(gained: int, lost: int) -> float:
     """One-sided: P of `lost` or more losses among gained + lost when both are as likely."""
     _check(gained, lost, gained + lost)
-    return float(stats.binom.sf(lost - 1, gained + lost, 0.5))
+    return float(scipy.stats.binom.sf(lost - 1, gained + lost, 0.5))
 
 
 def tango_z(gained: int, lost: int, n: int, difference: float) -> float:
@@ -51,7 +51,7 @@ def tango_z(gained: int, lost: int, n: int, difference: float) -> float:
 
 def tango_lower(gained: int, lost: int, n: int, alpha: float) -> float:
     """One-sided lower bound of the difference at confidence 1 - alpha: the least difference the score test keeps."""
-    z = float(stats.norm.isf(alpha))
+    z = float(scipy.stats.norm.isf(alpha))
     observed = (gained - lost) / n
     if observed <= -1:
         return -1.0
@@ -61,7 +61,7 @@ def tango_lower(gained: int, lost: int, n: int, alpha: float) -> float:
 
     if over(-1 + 1e-12) <= 0:
         return -1.0
-    return float(optimize.brentq(over, -1 + 1e-12, observed, xtol=1e-13))
+    return float(scipy.optimize.brentq(over, -1 + 1e-12, observed, xtol=1e-13))
 
 
 def tango_upper(gained: int, lost: int, n: int, alpha: float) -> float:

@@ -26,7 +26,7 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.errors import InvalidInput
 from evaluators.statistics import mcnemar
@@ -135,7 +135,7 @@ def _of_two_rates(found: Paired) -> Paired:
     gained, lost, n, alpha = found.n_better, found.n_worse, found.n, found.alpha
     tied = gained + lost == 0
     if found.slack > 0:
-        p_harm: float | None = float(stats.norm.cdf(mcnemar.tango_z(gained, lost, n, -found.slack)))
+        p_harm: float | None = float(scipy.stats.norm.cdf(mcnemar.tango_z(gained, lost, n, -found.slack)))
     else:
         p_harm = None if tied else mcnemar.exact_harm(gained, lost)
     return replace(
@@ -176,7 +176,11 @@ def _tested(found: Paired, d: FloatArray, seed: int) -> Paired:
         )
     if m >= T_FROM:
         t = found.difference / found.se
-        two, harm, test = 2 * float(stats.t.sf(abs(t), found.n - 1)), float(stats.t.cdf(t, found.n - 1)), Test.PAIRED_T
+        two, harm, test = (
+            2 * float(scipy.stats.t.sf(abs(t), found.n - 1)),
+            float(scipy.stats.t.cdf(t, found.n - 1)),
+            Test.PAIRED_T,
+        )
     else:
         flipped = sign_flip(d, seed)
         two, harm = flipped.two_sided, flipped.harm
@@ -206,8 +210,8 @@ def _by_gaffke(found: Paired, d: FloatArray, reach: float, seed: int) -> Paired:
 
 def _by_t(found: Paired, se: float) -> Paired:
     freedom = found.n - 1
-    two = float(stats.t.isf(found.alpha / 2, freedom)) * se
-    one = float(stats.t.isf(found.alpha, freedom)) * se
+    two = float(scipy.stats.t.isf(found.alpha / 2, freedom)) * se
+    one = float(scipy.stats.t.isf(found.alpha, freedom)) * se
     bounded = replace(
         found,
         interval=Interval(
@@ -221,7 +225,7 @@ def _by_t(found: Paired, se: float) -> Paired:
     )
     if not found.slack > 0:
         return bounded
-    p_harm = float(stats.t.cdf((found.difference + found.slack) / se, freedom))
+    p_harm = float(scipy.stats.t.cdf((found.difference + found.slack) / se, freedom))
     return replace(bounded, harm_test=Test.PAIRED_T, p_harm=p_harm)
 
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Estimate, Interval, Unestimated
@@ -58,7 +58,7 @@ def pass_at_k(trials: IntArray, successes: IntArray, k: int, level: float = 0.95
 def _share(chosen: IntArray, of: IntArray, k: int) -> FloatArray:
     """C(chosen, k) / C(of, k), 0 where chosen < k: a ratio of products, as large binomials overflow."""
     if k > 60:
-        logs = special.gammaln
+        logs = scipy.special.gammaln
         top = logs(chosen + 1.0) - logs(np.maximum(chosen - k, 0) + 1.0)
         found = np.exp(top - (logs(of + 1.0) - logs(of - k + 1.0)))
         return np.where(chosen >= k, found, 0.0)

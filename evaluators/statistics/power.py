@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import stats
+import scipy
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Lack, Unestimated
@@ -61,7 +61,7 @@ def examples_needed(variance: float, delta: float, alpha: float = 0.05, power: f
 
 
 def _z(alpha: float, power: float) -> float:
-    return float(stats.norm.isf(alpha) + stats.norm.ppf(power))
+    return float(scipy.stats.norm.isf(alpha) + scipy.stats.norm.ppf(power))
 
 
 def _check(variance: float, n: int, alpha: float, power: float) -> None:

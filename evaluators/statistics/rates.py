@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Estimate, Interval, Lack, Unestimated
@@ -21,7 +21,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     that are none.
     """
     _check(successes, n, level)
-    z = float(stats.norm.isf((1 - level) / 2))
+    z = float(scipy.stats.norm.isf((1 - level) / 2))
     p, over = successes / n, z * z / n
     middle = (p + over / 2) / (1 + over)
     half = z / (1 + over) * math.sqrt(p * (1 - p) / n + over / (4 * n))
@@ -36,7 +36,7 @@ def jeffreys(successes: int, n: int, level: float = 0.95) -> Interval:
     Brown, Cai, DasGupta 2001 (Statistical Science 16:101), section 4.3. Raises InvalidInput for counts that are none.
     """
     _check(successes, n, level)
-    posterior = stats.beta(successes + 0.5, n - successes + 0.5)
+    posterior = scipy.stats.beta(successes + 0.5, n - successes + 0.5)
     tail = (1 - level) / 2
     low = 0.0 if successes == 0 else float(posterior.ppf(tail))
     high = 1.0 if successes == n else float(posterior.isf(tail))
@@ -80,7 +80,7 @@ def mean_of(means: FloatArray, level: float = 0.95) -> Estimate | Unestimated:
     se = float(means.std(ddof=1)) / math.sqrt(n)
     if not se > 0:
         return Estimate(value=value, n=n, se=None, interval=None, lack=Lack.ZERO_VARIANCE)
-    half = float(stats.t.isf((1 - level) / 2, n - 1)) * se
+    half = float(scipy.stats.t.isf((1 - level) / 2, n - 1)) * se
     return Estimate(
         value=value,
         n=n,

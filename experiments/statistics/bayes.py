@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from scipy import special
+import scipy
 
 from core.errors import InvalidInput
 from experiments.records import Better
@@ -44,6 +44,6 @@ def view(effect: Effect, *, better: Better = Better.HIGHER, alpha: float = 0.05,
         mean, sd = mean * kept, math.sqrt(kept) * sd
     towards = mean / sd if better is Better.HIGHER else -mean / sd
     density = math.exp(-towards * towards / 2) / math.sqrt(2 * math.pi)
-    loss = sd * max(0.0, density - towards * float(special.ndtr(-towards)))
+    loss = sd * max(0.0, density - towards * float(scipy.special.ndtr(-towards)))
     half = z_of(alpha) * sd
-    return View(p_better=float(special.ndtr(towards)), expected_loss=loss, low=mean - half, high=mean + half)
+    return View(p_better=float(scipy.special.ndtr(towards)), expected_loss=loss, low=mean - half, high=mean + half)

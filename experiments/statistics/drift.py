@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from core.errors import InvalidInput
 from experiments.statistics.effects import z_of
@@ -67,15 +67,15 @@ def tails(fractions: tuple[float, ...], boundaries: tuple[float, ...], z: float,
     edge = z * math.sqrt(t)
     if len(fractions) == 1:
         sd, mean = math.sqrt(t), drift * t
-        return float(special.ndtr((mean - edge) / sd)), float(special.ndtr((-edge - mean) / sd))
+        return float(scipy.special.ndtr((mean - edge) / sd)), float(scipy.special.ndtr((-edge - mean) / sd))
     if too_near(fractions):
         return 0.0, 0.0
     points, mass = carried(fractions, boundaries)
     step = t - fractions[-2]
     sd, mean = math.sqrt(step), drift * step
     tilted = mass * np.exp(drift * points - drift * drift * fractions[-2] / 2)
-    above = tilted @ special.ndtr((points + mean - edge) / sd)
-    below = tilted @ special.ndtr((-edge - points - mean) / sd)
+    above = tilted @ scipy.special.ndtr((points + mean - edge) / sd)
+    below = tilted @ scipy.special.ndtr((-edge - points - mean) / sd)
     return float(above), float(below)
 
 
@@ -105,4 +105,6 @@ def drift_for(power: float, fractions: Sequence[float], boundaries: Sequence[flo
     most = z_of(0.05) + 12.0
     while crossing(fractions, boundaries, most).power < power:
         most *= 2
-    return float(optimize.brentq(lambda one: crossing(fractions, boundaries, one).power - power, 0.0, most, xtol=1e-9))
+    return float(
+        scipy.optimize.brentq(lambda one: crossing(fractions, boundaries, one).power - power, 0.0, most, xtol=1e-9)
+    )

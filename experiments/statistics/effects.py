@@ -25,7 +25,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import optimize, special
+import scipy
 
 from core.errors import InvalidInput
 from experiments.statistics.records import Effect, Moments, NoEffect, Why
@@ -99,7 +99,7 @@ class Contrast:
             high=high,
             level=level,
             method=self.method if method is None else f"{method}+{self.method}",
-            p_value=None if flat else float(2 * special.ndtr(-abs(self.z))),
+            p_value=None if flat else float(2 * scipy.special.ndtr(-abs(self.z))),
             df=self.df,
         )
 
@@ -224,15 +224,15 @@ def check_alpha(alpha: float) -> None:
 def z_of(alpha: float) -> float:
     """The normal's two-sided boundary at alpha. Raises InvalidInput for an alpha outside 0 to 1."""
     check_alpha(alpha)
-    return float(-special.ndtri(alpha / 2))
+    return float(-scipy.special.ndtri(alpha / 2))
 
 
 def t_to_z(t: float, df: float | None) -> float:
     """The normal deviate that has the tail probability of Student's t."""
     if df is None or abs(t) < 1e-8:
         return t
-    tail = float(special.stdtr(df, -abs(t)))
-    z = _FARTHEST if tail < 1e-307 else float(-special.ndtri(tail))
+    tail = float(scipy.special.stdtr(df, -abs(t)))
+    z = _FARTHEST if tail < 1e-307 else float(-scipy.special.ndtri(tail))
     return math.copysign(z, t)
 
 
@@ -240,7 +240,7 @@ def z_to_t(z: float, df: float | None) -> float:
     """Student's t that has the tail probability of a normal deviate above 0."""
     if df is None:
         return z
-    return float(-special.stdtrit(df, float(special.ndtr(-min(z, _FARTHEST)))))
+    return float(-scipy.special.stdtrit(df, float(scipy.special.ndtr(-min(z, _FARTHEST)))))
 
 
 def _of_rarer(arm: Moments) -> float:
@@ -304,5 +304,5 @@ def _score_interval(
     ends = []
     for end in (-1.0 + 1e-12, 1.0 - 1e-12):
         inside = beyond(end) <= 0 or abs(estimate - end) < 1e-9
-        ends.append(round(end) if inside else float(optimize.brentq(beyond, estimate, end, xtol=1e-14)))
+        ends.append(round(end) if inside else float(scipy.optimize.brentq(beyond, estimate, end, xtol=1e-14)))
     return ends[0], ends[1]

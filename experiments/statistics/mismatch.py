@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import special
+import scipy
 
 from core.errors import InvalidInput
 from experiments.statistics.records import NoEffect, Why
@@ -52,7 +52,7 @@ def mismatch(counts: Sequence[int], weights: Sequence[float]) -> Mismatch | NoEf
     p_value = None
     if n * min(expected) >= LEAST_EXPECTED:
         statistic = math.fsum((k - n * q) ** 2 / (n * q) for k, q in zip(counts, expected, strict=True))
-        p_value = float(special.chdtrc(len(counts) - 1, statistic))
+        p_value = float(scipy.special.chdtrc(len(counts) - 1, statistic))
     return Mismatch(
         e_value=math.exp(min(log_e, 700.0)),  # what a float holds
         p_value=p_value,

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
-from scipy import special
+import scipy
 
 from core.errors import InvalidInput
 from experiments.records import Design
@@ -171,19 +171,19 @@ def smallest_effect(wanted: Wanted, units: int, looks: int = 1) -> float:
 
 def detectable(se: float, *, alpha: float, power: float = 0.8) -> float:
     """The least effect that a test with this standard error finds: (z_(1-alpha/2) + z_power) se."""
-    return (z_of(alpha) + float(special.ndtri(power))) * se
+    return (z_of(alpha) + float(scipy.special.ndtri(power))) * se
 
 
 def sequential_factor(design: Design, looks: int, alpha: float, power: float) -> float:
     """By how much more information a design takes than one look for the same power, with equally spaced looks."""
     fractions, limits = _limits(design, looks, alpha)
-    return (drift_for(power, fractions, limits) / (z_of(alpha) + float(special.ndtri(power)))) ** 2
+    return (drift_for(power, fractions, limits) / (z_of(alpha) + float(scipy.special.ndtri(power)))) ** 2
 
 
 def _independent(wanted: Wanted, alpha: float) -> float:
     """Independent sessions of the control."""
     ratio = wanted.split / (1 - wanted.split)
-    z_alpha, z_power = z_of(alpha), float(special.ndtri(wanted.power))
+    z_alpha, z_power = z_of(alpha), float(scipy.special.ndtri(wanted.power))
     null, own = _spreads(wanted, wanted.mde, ratio)
     return (z_alpha * null + z_power * own) ** 2 / wanted.mde**2
 

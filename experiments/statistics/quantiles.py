@@ -30,7 +30,6 @@ from experiments.statistics.effects import (
 from experiments.statistics.records import Effect, Moments, NoEffect, Why
 
 METHOD: Final = "quantile_outer_welch_t"
-_Z: Final = z_of(0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +108,15 @@ def _quantile(arm: _Arm, q: float, name: str) -> ArmMean | NoEffect:
     se = math.sqrt(counted.variance)
     binomial = math.sqrt(q * (1 - q) / len(arm.values))
     se = se or binomial  # each unit has exactly the share: chance, or ties
-    low, high = q - _Z * se, q + _Z * se
+    z = z_of(0.05)
+    low, high = q - z * se, q + z * se
     if low * len(arm.values) < 1 or (1 - high) * len(arm.values) < 1:
         return NoEffect(
             why=Why.FEW_UNITS,
             text=f"{len(arm.values)} observations of {arm.n} units are too few for an interval of the quantile {q:g}. "
             "Wait for more, or look at a quantile nearer to the middle.",
         )
-    wide = (_value_at(arm, high) - _value_at(arm, low)) / (2 * _Z)
+    wide = (_value_at(arm, high) - _value_at(arm, low)) / (2 * z)
     return replace(counted, mean=at, variance=wide**2)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import optimize
+import scipy
 
 from core.errors import InvalidInput
 from experiments.statistics.drift import mean_at_crossing, tails
@@ -76,7 +76,7 @@ def _drift(looks: tuple[float, ...], limits: tuple[float, ...], z: float, chance
 
     edge = _FARTHEST / math.sqrt(looks[-1])
     low, high = z / math.sqrt(looks[-1]) - edge, z / math.sqrt(looks[-1]) + edge
-    return float(optimize.brentq(stronger, low, high, xtol=1e-9))
+    return float(scipy.optimize.brentq(stronger, low, high, xtol=1e-9))
 
 
 def _above(looks: tuple[float, ...], limits: tuple[float, ...], z: float, drift: float) -> float:

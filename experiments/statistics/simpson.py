@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from scipy import stats
+import scipy
 
 from experiments.statistics.effects import Contrast
 from experiments.statistics.strata import Strata
@@ -137,4 +137,4 @@ def _standardised(one: MixLine) -> float:
 def _same_mix(found: Strata) -> float | None:
     """p of a chi-square of units by arm and stratum; LEAST units a cell carry its approximation."""
     rows = [[one.control.n + one.control.n_missing, one.treatment.n + one.treatment.n_missing] for one in found.strata]
-    return float(stats.chi2_contingency(rows, correction=False).pvalue)
+    return float(scipy.stats.chi2_contingency(rows, correction=False).pvalue)

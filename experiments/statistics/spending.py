@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 from core.errors import InvalidInput
 from experiments.statistics.effects import check_alpha
@@ -42,9 +42,9 @@ def spent(fraction: float, alpha: float, kind: Spending = "obf") -> float:
         return 0.0
     match kind:
         case "obf":
-            return float(4 * special.ndtr(special.ndtri(alpha / 4) / math.sqrt(t)))
+            return float(4 * scipy.special.ndtr(scipy.special.ndtri(alpha / 4) / math.sqrt(t)))
         case "obf_total":
-            return float(2 * special.ndtr(special.ndtri(alpha / 2) / math.sqrt(t)))
+            return float(2 * scipy.special.ndtr(scipy.special.ndtri(alpha / 2) / math.sqrt(t)))
         case "pocock":
             return alpha * math.log1p((math.e - 1) * t)
 
@@ -75,7 +75,7 @@ def bounds(fractions: Sequence[float], alpha: float, kind: Spending = "obf") -> 
 def _bounds(fractions: tuple[float, ...], alpha: float, kind: Spending) -> tuple[float, ...]:
     earlier = _bounds(fractions[:-1], alpha, kind) if len(fractions) > 1 else ()
     gain = _gain(fractions, alpha, kind)
-    alone = float(-special.ndtri(gain / 2))
+    alone = float(-scipy.special.ndtri(gain / 2))
     if not earlier:
         return (alone,)
     if too_near(fractions):
@@ -85,10 +85,10 @@ def _bounds(fractions: tuple[float, ...], alpha: float, kind: Spending) -> tuple
 
     def over(bound: float) -> float:
         """log of the chance to cross here first, less what may be spent."""
-        tails = special.ndtr((points - bound * root_t) / sd) + special.ndtr((-points - bound * root_t) / sd)
+        tails = scipy.special.ndtr((points - bound * root_t) / sd) + scipy.special.ndtr((-points - bound * root_t) / sd)
         return math.log(max(1e-300, float(mass @ tails))) - math.log(gain)
 
-    return (*earlier, float(optimize.brentq(over, 0.0, _LIMIT, xtol=1e-12)) if over(0.0) > 0 else 0.0)
+    return (*earlier, float(scipy.optimize.brentq(over, 0.0, _LIMIT, xtol=1e-12)) if over(0.0) > 0 else 0.0)
 
 
 @lru_cache(maxsize=20_000)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from scipy import stats
+import scipy
 
 from experiments.statistics import effects, tables
 from experiments.statistics.effects import ArmMean, Contrast
@@ -157,7 +157,7 @@ def spread_of_effects(found: Strata) -> tables.ChiSquare | NoEffect:
     statistic = sum(w * (d - mean) ** 2 for d, w in told)
     df = len(told) - 1
     return tables.ChiSquare(
-        statistic=statistic, df=df, p_value=float(stats.chi2.sf(statistic, df)), method="Cochran's Q"
+        statistic=statistic, df=df, p_value=float(scipy.stats.chi2.sf(statistic, df)), method="Cochran's Q"
     )
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import scipy
 
 from experiments.statistics.records import Moments, NoEffect, Why
 
@@ -107,7 +107,7 @@ def cmh(strata: Sequence[TwoByTwo], *, continuity: bool = True) -> ChiSquare | N
     distance = max(0.0, abs(excess) - 0.5) if continuity else abs(excess)
     statistic = distance**2 / variance
     method = "Cochran-Mantel-Haenszel" + (", continuity corrected" if continuity else "")
-    return ChiSquare(statistic=statistic, df=1, p_value=float(stats.chi2.sf(statistic, 1)), method=method)
+    return ChiSquare(statistic=statistic, df=1, p_value=float(scipy.stats.chi2.sf(statistic, 1)), method=method)
 
 
 def odds_ratio(strata: Sequence[TwoByTwo], *, level: float = 0.95) -> Common | NoEffect:
@@ -130,7 +130,7 @@ def odds_ratio(strata: Sequence[TwoByTwo], *, level: float = 0.95) -> Common | N
     if not told:
         return _nothing(strata)
     spread = math.sqrt(pr / (2 * r * r) + ps_qr / (2 * r * s) + qs / (2 * s * s))
-    z = float(stats.norm.isf((1 - level) / 2))
+    z = float(scipy.stats.norm.isf((1 - level) / 2))
     low, high = (r / s * math.exp(sign * z * spread) for sign in (-1, 1))
     return Common(estimate=r / s, low=low, high=high, level=level, method="Mantel-Haenszel, Robins-Breslow-Greenland")
 
@@ -152,7 +152,7 @@ def risk_difference(strata: Sequence[TwoByTwo], *, level: float = 0.95) -> Commo
     variance = (estimate * p + q) / weight**2
     if variance <= 0:
         return _nothing(strata)
-    half = float(stats.norm.isf((1 - level) / 2)) * math.sqrt(variance)
+    half = float(scipy.stats.norm.isf((1 - level) / 2)) * math.sqrt(variance)
     return Common(
         estimate=estimate, low=estimate - half, high=estimate + half, level=level, method="Mantel-Haenszel, Sato"
     )
@@ -183,7 +183,7 @@ def homogeneity(strata: Sequence[TwoByTwo], *, tarone: bool = False) -> ChiSquar
     statistic -= excess**2 / variance if tarone else 0.0
     df = len(told) - 1
     method = "Breslow-Day" + (", Tarone" if tarone else "")
-    return ChiSquare(statistic=statistic, df=df, p_value=float(stats.chi2.sf(statistic, df)), method=method)
+    return ChiSquare(statistic=statistic, df=df, p_value=float(scipy.stats.chi2.sf(statistic, df)), method=method)
 
 
 def _implied(one: TwoByTwo, ratio: float) -> float:

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from evaluators.statistics.estimates import Lack, Unestimated
 from judges.agreement.tables import MISSING, FloatArray, IntArray
@@ -150,7 +150,7 @@ def _p_below(d: FloatArray, epsilon: float) -> float:
     variance = (float((d**2).sum()) - float(d.sum()) ** 2 / n) / (n - 1)  # whole numbers: the same in any order
     if variance == 0:
         return 0.0 if mean < epsilon else 1.0
-    return float(stats.t.cdf((mean - epsilon) / math.sqrt(variance / n), n - 1))
+    return float(scipy.stats.t.cdf((mean - epsilon) / math.sqrt(variance / n), n - 1))
 
 
 def _numbers(codes: IntArray, values: FloatArray | None) -> FloatArray:

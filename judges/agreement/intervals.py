@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Estimate, Interval, Lack, Unestimated
@@ -147,9 +147,9 @@ def _bca_shares(value: float, drawn: FloatArray, acceleration: float, wanted: Fl
     below = (np.count_nonzero(drawn < value - close) + 0.5 * np.count_nonzero(np.abs(drawn - value) <= close)) / len(
         drawn
     )
-    shift = stats.norm.ppf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
-    at = shift + stats.norm.ppf(wanted)
-    return np.asarray(stats.norm.cdf(shift + at / (1 - acceleration * at)))
+    shift = scipy.stats.norm.ppf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
+    at = shift + scipy.stats.norm.ppf(wanted)
+    return np.asarray(scipy.stats.norm.cdf(shift + at / (1 - acceleration * at)))
 
 
 def _told(value: float, n: int, se: float, ends: FloatArray, level: float, method: str) -> Coefficient:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Estimate, Interval, Lack, Unestimated
@@ -41,7 +41,7 @@ class Fit:
         """The weighted sum of the coefficients with its Wald interval."""
         value = float(weights @ self.coefficients)
         se = math.sqrt(max(0.0, float(weights @ self.covariance @ weights)))
-        half = float(stats.norm.isf((1 - level) / 2)) * se
+        half = float(scipy.stats.norm.isf((1 - level) / 2)) * se
         method = "wald_logit" if self.n_clusters is None else "wald_logit_cluster_robust"
         interval = Interval(low=value - half, high=value + half, level=level, method=method)
         return Estimate(value=value, n=self.n, se=se, interval=interval)
@@ -51,8 +51,8 @@ class Fit:
         found = self.combination(weights, level)
         assert found.interval is not None
         assert found.se is not None
-        low, high = float(special.expit(found.interval.low)), float(special.expit(found.interval.high))
-        value = float(special.expit(found.value))
+        low, high = float(scipy.special.expit(found.interval.low)), float(scipy.special.expit(found.interval.high))
+        value = float(scipy.special.expit(found.value))
         interval = Interval(low=low, high=high, level=level, method=found.interval.method)
         return Estimate(value=value, n=self.n, se=found.se * value * (1 - value), interval=interval)
 
@@ -74,7 +74,7 @@ def fit_logistic(
         return Unestimated(reason=Lack.COLLINEAR, detail="a column of the model is a sum of the others")
     at = np.zeros(k)
     for _ in range(_STEPS):
-        chance = special.expit(design @ at)
+        chance = scipy.special.expit(design @ at)
         information = (design * (chance * (1 - chance))[:, None]).T @ design
         if not np.isfinite(information).all() or np.linalg.cond(information) > 1e14:
             return Unestimated(reason=Lack.SEPARATED)
@@ -88,7 +88,7 @@ def fit_logistic(
 
 
 def _fitted(outcome: FloatArray, design: FloatArray, at: FloatArray, clusters: NDArray[np.int64] | None) -> Fit:
-    chance = special.expit(design @ at)
+    chance = scipy.special.expit(design @ at)
     information = (design * (chance * (1 - chance))[:, None]).T @ design
     bread = np.asarray(np.linalg.inv(information), dtype=np.float64)
     n, k = design.shape

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Estimate, Unestimated
@@ -61,7 +61,7 @@ def order_bias(ab: Choices, ba: Choices, level: float = 0.95) -> OrderBias:
         first_rate=_moved(p_first, -0.5),
         n_first_twice=first_twice,
         n_second_twice=second_twice,
-        p_no_bias=float(stats.binomtest(first_twice, changed, 0.5).pvalue) if changed else 1.0,
+        p_no_bias=float(scipy.stats.binomtest(first_twice, changed, 0.5).pvalue) if changed else 1.0,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from evaluators.statistics.estimates import Interval, Lack, Unestimated
 from evaluators.statistics.rates import FloatArray
@@ -135,7 +135,7 @@ def _human_only(judged: Judged, level: float) -> tuple[Interval | None, float]:
     found = two_phase_mean(alone, 0.0)
     if judged.binary and _of_rarer(judged, found.n) < RARE:
         ones, tail = found.n * found.value, (1 - level) / 2
-        posterior = stats.beta(0.5 + ones, 0.5 + max(0.0, found.n - ones))
+        posterior = scipy.stats.beta(0.5 + ones, 0.5 + max(0.0, found.n - ones))
         low = 0.0 if found.value <= 0 else float(posterior.ppf(tail))
         high = 1.0 if found.value >= 1 else float(posterior.isf(tail))
         return Interval(low=low, high=high, level=level, method="jeffreys"), found.value

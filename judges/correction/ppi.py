@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Interval
@@ -113,7 +113,7 @@ def two_phase_mean(judged: Judged, lam: float | None = None, *, finite: bool = F
 def wald(found: PpiMean, level: float = 0.95) -> Interval:
     """value +- z sqrt(variance): the normal interval of arXiv:2311.01453. Too short near 0 and 1 and for few
     labels."""
-    half = float(stats.norm.isf((1 - level) / 2)) * math.sqrt(found.variance)
+    half = float(scipy.stats.norm.isf((1 - level) / 2)) * math.sqrt(found.variance)
     return Interval(low=found.value - half, high=found.value + half, level=level, method="ppi++_wald")
 
 
@@ -123,7 +123,7 @@ def logit(found: PpiMean, level: float = 0.95) -> Interval | None:
     value = found.value
     if not (0 < value < 1 and found.se > 0):
         return None
-    half = float(stats.t.isf((1 - level) / 2, found.df)) * found.se / (value * (1 - value))
+    half = float(scipy.stats.t.isf((1 - level) / 2, found.df)) * found.se / (value * (1 - value))
     middle = math.log(value / (1 - value))
     return Interval(low=_rate(middle - half), high=_rate(middle + half), level=level, method="ppi++_logit_t")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Interval, Lack, Unestimated
@@ -58,7 +58,7 @@ def rogan_gladen(rate: float, n: float, shares: RightShares, level: float = 0.95
     if min(shares.m0, shares.m1) < LEAST_OF_CLASS:
         told = f"{shares.m1} labels pass and {shares.m0} fail; at least {LEAST_OF_CLASS} of each are needed"
         return Unestimated(reason=Lack.ONE_CLASS, detail=told)
-    z = float(stats.norm.isf((1 - level) / 2))
+    z = float(scipy.stats.norm.isf((1 - level) / 2))
     q0, q1 = (shares.m0 * shares.q0 + 1) / (shares.m0 + 2), (shares.m1 * shares.q1 + 1) / (shares.m1 + 2)
     over, smooth = shares.q0 + shares.q1 - 1, q0 + q1 - 1
     if over <= 0 or smooth <= 0:

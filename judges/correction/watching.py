@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.errors import InvalidInput
 from evaluators.statistics.estimates import Unestimated
@@ -121,7 +121,7 @@ def _share(before: Judged, passed: bool, level: float) -> Range:
     weights = 1 / (before.p_judge * before.p_human)[among]
     n = float(weights.sum() ** 2 / (weights @ weights))
     ones, tail = n * float(weights @ before.judge[among] / weights.sum()), (1 - level) / 2
-    posterior = stats.beta(0.5 + ones, 0.5 + max(0.0, n - ones))
+    posterior = scipy.stats.beta(0.5 + ones, 0.5 + max(0.0, n - ones))
     return Range(low=float(posterior.ppf(tail)), high=float(posterior.isf(tail)))
 
 

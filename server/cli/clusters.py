@@ -70,7 +70,7 @@ def _run_arguments(made: argparse.ArgumentParser) -> None:
     how.add_argument("--min-cluster-size", type=positive, metavar="N", help="default: by the number of sessions")
     how.add_argument("--min-samples", type=positive, metavar="N", help="default: by the smallest cluster")
     how.add_argument("--n-neighbors", type=positive, metavar="N", help="of the reduction (default: 15)")
-    how.add_argument("--n-components", type=positive, metavar="N", help="dimensions to cluster in (default: 5)")
+    how.add_argument("--n-components", type=positive, metavar="N", help="dimensions to cluster in (default: 10)")
     how.add_argument("--n-resamples", type=int, metavar="N", help="of the stability; 0: not known (default: 10)")
     how.add_argument("--reassign", action="store_true", help="give noise to the cluster of its neighbours")
     how.add_argument("--reassign-at", type=float, metavar="SHARE", help="of neighbours that agree (default: 0.5)")
@@ -187,7 +187,7 @@ def _list(args: argparse.Namespace, api: ApiClient) -> int:
 
 
 def _id_arguments(made: argparse.ArgumentParser) -> None:
-    made.add_argument("cluster", metavar="ID", help="such as C-0042")
+    made.add_argument("cluster", type=clusters_changes.cluster_id, metavar="ID", help="such as C-0042")
 
 
 def _show(args: argparse.Namespace, api: ApiClient) -> int:

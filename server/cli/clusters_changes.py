@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,11 +13,19 @@ from server.cli.filters import positive
 from server.cli.outcome import ExitCode
 
 _PATH: Final = "/api/v1/clusters"
+_ID: Final = re.compile(r"[Cc]-[0-9]{1,20}")
+
+
+def cluster_id(text: str) -> str:
+    """A cluster's id; a small c will do. Raises argparse's error for another word, which may be one of the API's."""
+    if not _ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no cluster's id; they look like C-0042")
+    return text.upper()
 
 
 def freeze_arguments(made: argparse.ArgumentParser) -> None:
     """ID, --dataset, --split, --with-answer, --limit and --dry-run."""
-    made.add_argument("cluster", metavar="ID", help="such as C-0042")
+    made.add_argument("cluster", type=cluster_id, metavar="ID", help="such as C-0042")
     made.add_argument("--dataset", required=True, metavar="NAME", help="gets them as its next version, or is made")
     made.add_argument("--split", metavar="NAME", help="of the examples (default: all)")
     made.add_argument("--with-answer", action="store_true", help="what the agent said is what is expected")
@@ -39,7 +48,7 @@ def freeze(args: argparse.Namespace, api: ApiClient) -> int:
     out = console()
     out.print(
         cell(
-            f"{done} {told['n_added']:,} of the {told['n_sessions']:,} sessions of {told['cluster']} to dataset "
+            f"{done} {told['n_added']:,} of the {_looked_at(told)} sessions of {told['cluster']} to dataset "
             f"{told['dataset']} (version {told['version']}){same}",
             400,
         )
@@ -49,9 +58,16 @@ def freeze(args: argparse.Namespace, api: ApiClient) -> int:
     return ExitCode.OK
 
 
+def _looked_at(told: dict[str, Any]) -> str:
+    """'8', or 'latest 10,000 (there are 12,345)' where one freeze does not look at all."""
+    n = f"{told['n_sessions']:,}"
+    return f"latest {n} (there are {told['of']:,})" if told["capped"] else n
+
+
 def watch_arguments(made: argparse.ArgumentParser) -> None:
     """ID, --min-ratio and --webhook."""
-    made.add_argument("cluster", nargs="?", metavar="ID", help="such as C-0042; without it those watched are listed")
+    about = "such as C-0042; without it those watched are listed"
+    made.add_argument("cluster", type=cluster_id, nargs="?", metavar="ID", help=about)
     made.add_argument("--min-ratio", type=float, metavar="R", help="how many times as often (default: 1.5)")
     made.add_argument("--webhook", metavar="ADDRESS", help="also told, beside those of the server's settings")
 

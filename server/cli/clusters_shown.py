@@ -14,6 +14,7 @@ from server.cli.rendering import cell, console, counted, duration, moment, money
 POLL_S: Final = 0.5
 OVER: Final = frozenset({"done", "failed", "cancelled"})
 MOST_LEVELS: Final = 12
+MOST_NOISE: Final = 10  # runs
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 _TITLES: Final = {
     "read": "sessions read",
@@ -90,7 +91,7 @@ def print_run(one: Row) -> None:
         ]
         print_table(("stage", "steps", "took"), rows, right=("steps",))
     if one["status"] == "done":
-        noise = "" if one["noise_share"] is None else f", {one['noise_share']:.1%} in none"
+        noise = "" if one["noise_share"] is None else f", {one['noise_share']:.1%} noise"
         out.print(
             cell(f"{counted(one['n_clusters'], 'cluster')} of {counted(one['n_sessions'], 'session')}{noise}", 300)
         )
@@ -126,12 +127,16 @@ def print_clusters(told: Row) -> None:
         share = "" if noise["share"] is None else f" ({noise['share']:.1%})"
         out.print(
             cell(
-                f"{len(items)} of {counted(told['n_all'], 'living cluster')}; of "
+                f"{counted(len(items), 'cluster')} shown, {told['n_all']:,} live; of "
                 f"{counted(told['n_sessions'], 'session')} {noise['n']:,}{share} are in none, {told['n_waiting']:,} "
                 "wait to be clustered with the next",
                 400,
             )
         )
+    _print_noise(noise)
+    if told["lag_ms"] is not None:
+        lag, at = duration(told["lag_ms"]), moment(told["lag_at"])[:16]
+        out.print(cell(f"new sessions placed within {lag} of their end, last at {at} UTC", 300))
     _says(told)
 
 
@@ -153,6 +158,7 @@ def print_cluster(one: Row) -> None:
             400,
         )
     )
+    _print_releases(one)
     if one["emerging"]:
         told = one["emerging"]
         out.print(cell(f"{told['kind']}: {told['rate_ratio']:.1f} times as often, q = {told['q_value']:.3g}", 300))
@@ -208,6 +214,8 @@ def print_emerging(told: Row) -> None:
     if told["looked_at"]:
         fdr = f"; of findings at most {told['fdr']:.0%} are expected to be wrong" if told["fdr"] is not None else ""
         out.print(cell(f"looked at {moment(told['looked_at'])} UTC: {told['n_tested']} clusters tested{fdr}", 400))
+        if told["overall_ratio"] is not None:
+            out.print(f"all clusters together fail {told['overall_ratio']:.1f} times as often as before")
     _says(told)
 
 
@@ -225,6 +233,19 @@ def print_watches(items: Sequence[Row]) -> None:
     print_table(columns, rows, right=("at", "was", "alerts"))
 
 
+def _print_noise(noise: Row) -> None:
+    """How much of each run was noise, the newest run last; a share that rises says that much is new."""
+    shares = [_share(each["share"]) for each in noise["history"][-MOST_NOISE:]]
+    if len(shares) > 1:
+        console().print(cell(f"noise from run to run: {', '.join(shares)}", 400))
+
+
+def _print_releases(one: Row) -> None:
+    if one["releases"]:
+        said = ", ".join(f"{each['release']} ({each['n']:,})" for each in one["releases"][:MOST_LEVELS])
+        console().print(cell(f"releases: {said}", 400))
+
+
 def _print_figures(one: Row) -> None:
     if one["figures"]:
         rows = [
@@ -233,19 +254,19 @@ def _print_figures(one: Row) -> None:
         ]
         print_table(("figure", "here (95 %)", "rest of the app (95 %)", "note"), rows)
     if one["wrong_at"]:
-        rows = [
+        wrong = [
             (each["kind"], cell(each["name"], 80), str(each["n"]), _share(each["share"]), _share(each["share_rest"]))
             for each in one["wrong_at"]
         ]
-        print_table(("goes wrong at", "name", "sessions", "here", "rest"), rows)
+        print_table(("goes wrong at", "name", "sessions", "here", "rest"), wrong)
     levels = [each for each in one["profile"] if each["low"] is not None and (each["low"] > 1 or each["high"] < 1)]
     if levels:
-        rows = [
+        unlike = [
             (each["attribute"], cell(each["level"], 80), str(each["n"]), _share(each["share"]),
              _share(each["share_rest"]), f"{each['ratio']:.2f} ({each['low']:.2f} to {each['high']:.2f})")
             for each in levels[:MOST_LEVELS]
         ]  # fmt: skip
-        print_table(("differs in", "level", "sessions", "here", "rest", "ratio (95 %)"), rows)
+        print_table(("differs in", "level", "sessions", "here", "rest", "ratio (95 %)"), unlike)
 
 
 def _print_exemplars(one: Row) -> None:

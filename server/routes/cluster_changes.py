@@ -8,21 +8,22 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from clustering.service_watching import baseline
-from core.errors import InvalidInput
+from core.errors import Conflict, InvalidInput
 from core.records import Principal, Role
 from evaluators.datasets.records import DEFAULT_SPLIT, checked_split
 from evaluators.datasets.service import Options, add_examples
 from evaluators.datasets.traced import MOST_SESSIONS, examples_of
 from server.policy import ServicesOf, known_parameters_only, names_once, needs
-from server.routes import cluster_shapes as shapes
+from server.routes import cluster_change_shapes as shapes
 from server.routes.answers import answer
 from server.routes.asking import ReadingOf
 from server.routes.cluster_told import watch_told
 from server.routes.clusters import ClusterId
 from server.settings import Settings
 from server.urls import callee
-from store.control.cluster_records import WatchRecord
-from store.memberships import members
+from store.control.cluster_records import ClusterRecord, WatchRecord
+from store.control.control import Control
+from store.memberships import members, n_members
 
 router = APIRouter(
     prefix="/api/v1/clusters",
@@ -92,7 +93,7 @@ def freeze_cluster(cluster_id: ClusterId, wanted: WantedFreeze, caller: User, re
         dry_run=wanted.dry_run,
     )
     done = add_examples(services.control, caller.tenant, wanted.dataset, made, options, by=caller)
-    n_left_out = len(ids) - len(made)
+    n_left_out, of = len(ids) - len(made), max(len(ids), n_members(store, cluster_id))
     return answer(
         {
             "cluster": cluster_id,
@@ -100,20 +101,23 @@ def freeze_cluster(cluster_id: ClusterId, wanted: WantedFreeze, caller: User, re
             "dry_run": wanted.dry_run,
             "version": done.version,
             "n_sessions": len(ids),
+            "of": of,
+            "capped": of > len(ids),
             "n_examples": len(made),
             "n_left_out": n_left_out,
             **{name: getattr(done, name) for name in ("n_added", "n_same", "n_replaced")},
-            "says": _left_out(n_left_out, max(0, len(ids) - wanted.limit)),
+            "says": [*_capped(len(ids), of), *_left_out(n_left_out, max(0, len(ids) - wanted.limit))],
         }
     )
 
 
 @router.put("/{cluster_id}/watch", response_model=shapes.Watch)
 def watch_cluster(cluster_id: ClusterId, wanted: WantedWatch, caller: User, reading: ReadingOf) -> Response:
-    """Watches a cluster from now on. Raises NotFound; InvalidInput for an address that may not be called, and where no
-    key is set to sign what is sent."""
+    """Watches a cluster from now on. Raises NotFound; Conflict for one that ended; InvalidInput for an address that may
+    not be called, and where no key is set to sign what is sent."""
     services = reading.services
     record = services.control.cluster(caller.tenant, cluster_id)
+    _need_living(record, services.control)
     url = None if wanted.url is None else _callable(wanted.url, services.settings)
     watch = WatchRecord(
         tenant=caller.tenant,
@@ -132,6 +136,17 @@ def unwatch_cluster(cluster_id: ClusterId, caller: User, services: ServicesOf) -
     return answer(watch_told(services.control.unwatch_cluster(caller.tenant, cluster_id, by=caller), record, []))
 
 
+def _need_living(record: ClusterRecord, control: Control) -> None:
+    """Raises Conflict with what became of a cluster that ended: no session joins it, so that nobody would be told."""
+    if record.standing["alive"]:
+        return
+    why = instead = ""
+    for last in control.cluster_events(record.tenant, record.cluster_id)[-1:]:
+        why = f": {last.text}"
+        instead = f"; watch {' or '.join(last.others)} instead" if last.others else ""
+    raise Conflict(f"{record.cluster_id} ended ({record.state}){why}{instead}"[:500])
+
+
 def _left_out(n: int, n_over: int) -> list[str]:
     said = []
     if n_over:
@@ -139,6 +154,11 @@ def _left_out(n: int, n_over: int) -> list[str]:
     if n > n_over:
         said.append(f"in {n - n_over:,} sessions no user said anything, or nothing of them is stored any more")
     return said
+
+
+def _capped(n: int, of: int) -> list[str]:
+    """That a freeze does not look at all of a large cluster."""
+    return [f"of its {of:,} sessions only the latest {n:,} were looked at: no freeze takes more"] if of > n else []
 
 
 def _callable(url: str, settings: Settings) -> str:

@@ -27,8 +27,8 @@ class Between(BaseModel):
 
 class ClusterRun(BaseModel):
     """A run and how far it is. `scope`: all sessions of the window, or only those that `waiting` fitted nowhere.
-    `used`: what `auto` and null of `params` became. `noise_share`: of its sessions, before any reassignment. `peak_mib`
-    of its process. `says`: what a person should know of it, in words."""
+    `used`: what `auto` and null of `params` became. `noise_share`: of its sessions, those in no cluster. `peak_mib` of
+    its process. `says`: what a person should know of it, in words."""
 
     id: str
     app: str
@@ -171,8 +171,9 @@ class Noise(BaseModel):
 
 class Clusters(BaseModel):
     """The clusters of an app. `run`: the newest one, that may be under way; `n_all` before `state` and `limit`;
-    `n_waiting`: sessions that fitted nowhere and are clustered again with the next ones; `says`: what to do, where
-    there is nothing yet."""
+    `n_waiting`: sessions that fitted nowhere and are clustered again with the next ones; `lag_ms`: the longest time
+    from a session's last span to its place in the last piece of work, which ended at `lag_at` (null: none yet); `says`:
+    what to do, where there is nothing yet."""
 
     items: list[Cluster]
     run: ClusterRun | None
@@ -181,6 +182,8 @@ class Clusters(BaseModel):
     n_sessions: int
     noise: Noise
     n_waiting: int
+    lag_ms: float | None
+    lag_at: str | None
     says: list[str]
     next_cursor: None = None
 
@@ -350,8 +353,8 @@ class Finding(BaseModel):
 
 
 class EmergingFeed(BaseModel):
-    """What emerges, newest first. `fdr`: the false-discovery rate that the q-values are held against; null before the
-    first look. `alerts`: watched clusters that grew, whether or not they are findings."""
+    """What emerges, newest first. `fdr`: what the q-values are held against; null before the first look. `alerts`:
+    watched clusters that grew, findings or not. `overall_ratio`: failures of all clusters together against before."""
 
     items: list[Finding]
     alerts: list[dict[str, Any]]
@@ -359,41 +362,6 @@ class EmergingFeed(BaseModel):
     n_tested: int | None
     fdr: float | None
     dispersion: float | None
+    overall_ratio: float | None
     says: list[str]
     next_cursor: None = None
-
-
-class Watch(BaseModel):
-    """A watched cluster. `host`: of the address that is also told; the address itself is not repeated."""
-
-    cluster: OfCluster
-    min_ratio: float
-    host: str | None
-    made_by: str
-    made_at: str
-    rate: float | None
-    alerts: list[dict[str, Any]]
-
-
-class Watches(BaseModel):
-    """The watched clusters."""
-
-    items: list[Watch]
-    next_cursor: None = None
-
-
-class Frozen(BaseModel):
-    """A cluster as a dataset's version: of `n_sessions`, `n_examples` (those in which a user said something) were added
-    beside `n_same` that were there, `n_left_out` are left out. With `dry_run`: what would be."""
-
-    cluster: str
-    dataset: str
-    dry_run: bool
-    version: int
-    n_sessions: int
-    n_examples: int
-    n_left_out: int
-    n_added: int
-    n_same: int
-    n_replaced: int
-    says: list[str]

@@ -11,6 +11,7 @@ from core.windows import Window
 from server.routes.keys import rfc3339
 from store.control.cluster_records import (
     AlertRecord,
+    ClusterAppRecord,
     ClusterEvent,
     ClusterRecord,
     ClusterRunRecord,
@@ -112,6 +113,12 @@ def noise_told(found: AppNow) -> dict[str, Any]:
     ]
     share = found.noise.n / found.n_sessions if found.n_sessions else None
     return {"n": found.noise.n, "share": share, "history": history}
+
+
+def lag_told(line: ClusterAppRecord | None) -> dict[str, Any]:
+    """How long new sessions waited for their place; nothing before the first of them."""
+    told = {} if line is None else line.told
+    return {"lag_ms": told.get("lag_ms"), "lag_at": rfc3339(told.get("lag_at_ns"))}
 
 
 def event_told(one: ClusterEvent) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from clustering.service_reading import (
     clusters_now,
     exemplars_of,
     page_of,
+    usual_in,
 )
 from core.clock import NS_PER_S
 from core.errors import InvalidInput, NotFound
@@ -28,6 +29,7 @@ from server.routes.cluster_told import (
     alert_told,
     event_told,
     finding_told,
+    lag_told,
     noise_told,
     now_told,
     run_told,
@@ -36,8 +38,8 @@ from server.routes.cluster_told import (
 )
 from server.routes.keys import rfc3339
 from server.routes.scores import Name
-from store.cluster_counts import n_placed, placed_sessions
-from store.control.cluster_records import ClusterAppRecord, Scope
+from store.cluster_counts import n_placed, n_without_place, placed_sessions
+from store.control.cluster_records import ClusterAppRecord, ClusterRunRecord, Scope
 from store.control.run_records import RunStatus
 from store.cursor import Position
 
@@ -64,7 +66,7 @@ class AskedClusters(BaseModel):
 
 
 class AskedMap(BaseModel):
-    """The map of an app as of its newest run over a window, or of `run`; at most so many sessions."""
+    """The map of an app now, by its newest run over a window, or as `run` drew it; at most so many sessions."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -101,6 +103,7 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
         raise InvalidInput(f"{unknown[0][:40]!r} is no state; there are {known}", field="state")
     found = _now(reading, asked.app)
     wanted = chosen(found.clusters, states, asked.sort)
+    line = None if found.app is None else reading.services.control.cluster_app(reading.caller.tenant, found.app)
     return answer(
         {
             "items": [now_told(one) for one in wanted[: asked.limit]],
@@ -110,6 +113,7 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
             "n_sessions": found.n_sessions,
             "noise": noise_told(found),
             "n_waiting": found.n_waiting,
+            **lag_told(line),
             "says": _says(found),
             "next_cursor": None,
         }
@@ -118,10 +122,12 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
 
 @router.get("/map", response_model=shapes.ClusterMap)
 def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Response:
-    """Sessions with their places. Raises NotFound for an unknown run."""
+    """Sessions with their places. Raises NotFound for an unknown run, InvalidInput for a run of another app."""
     control, tenant = reading.services.control, reading.caller.tenant
     if asked.run is not None:
         run = control.cluster_run(tenant, asked.run)
+        if asked.app not in (None, run.app):
+            raise InvalidInput(f"run {run.run_id} is of the app {run.app[:80]}, not of {asked.app[:80]}", field="app")
     else:
         app = app_of(control, tenant, asked.app)
         over = [
@@ -134,10 +140,11 @@ def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Respons
             told: dict[str, Any] = {"run": None, "points": empty, "n": 0, "n_shown": 0}
             return answer({**told, "says": ["no run is done yet: assay clusters run"]})
         run = over[0]
-    frame = placed_sessions(reading.store, run.app, run.window, asked.most)
+    frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run)
     points = {name: frame["cluster_id" if name == "cluster" else name].to_list() for name in shapes.Points.model_fields}
-    n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window)
-    return answer({"run": run_told(run), "points": points, "n": n, "n_shown": frame.height, "says": [_NOT_MEANING]})
+    n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window, asked.run)
+    says = [_NOT_MEANING, *(_drew_nothing(run) if asked.run else _later(reading, run))]
+    return answer({"run": run_told(run), "points": points, "n": n, "n_shown": frame.height, "says": says})
 
 
 @router.get("/emerging", response_model=shapes.EmergingFeed)
@@ -158,7 +165,7 @@ def read_emerging(reading: ReadingOf, asked: Annotated[AskedEmerging, Query()]) 
             ],
             "alerts": [alert_told(one, records[one.cluster_id]) for one in alerts],
             "looked_at": rfc3339(look.get("looked_at_ns")),
-            **{name: look.get(name) for name in ("n_tested", "fdr", "dispersion")},
+            **{name: look.get(name) for name in ("n_tested", "fdr", "dispersion", "overall_ratio")},
             "says": _emerging_says(lines, look),
             "next_cursor": None,
         }
@@ -203,7 +210,7 @@ def list_cluster_sessions(
     record = reading.services.control.cluster(reading.caller.tenant, cluster_id)
     position = reading.position(asked.cursor)
     after = None if position is None else (position.order, position.row_id)
-    page, more = page_of(reading.store, record, asked.limit, after)
+    page, more = page_of(reading.store, record, asked.limit, after, usual_in(reading.services.control, record))
     items = [
         {
             "session_id": row["session_id"],
@@ -224,6 +231,21 @@ def _now(reading: Reading, app: str | None) -> AppNow:
     return clusters_now(control, reading.store, named, reading.services.clock())
 
 
+def _drew_nothing(run: ClusterRunRecord) -> list[str]:
+    """Why a run has no map of its own."""
+    if run.scope is not Scope.WINDOW:
+        return ["a run over what waited draws no map; the next run over a window does"]
+    return [] if run.status is RunStatus.DONE else [f"this run is {run.status.value}, and has drawn no map"]
+
+
+def _later(reading: Reading, run: ClusterRunRecord) -> list[str]:
+    """That sessions which came since the run that drew the map are not on it."""
+    now_ns = max(reading.services.clock(), run.end_ns)
+    n = n_without_place(reading.store, run.app, Window(start_ns=run.start_ns, end_ns=now_ns))
+    many = "1 session that came since is" if n == 1 else f"{n:,} sessions that came since are"
+    return [f"{many} not on the map: the next run over a window gives them a place"] if n else []
+
+
 def _growing(states: frozenset[str]) -> frozenset[str]:
     """`growing` is what people say of the state `grown`."""
     return frozenset(State.GROWN.value if one == "growing" else one for one in states)
@@ -239,14 +261,19 @@ def _says(found: AppNow) -> list[str]:
         if not run.status.ended:
             return [f"the first run is {run.status.value}; its clusters are there once it is done"]
         return [f"the last run {run.status.value}: {run.error or 'without a reason'}"]
-    return run_told(found.last)["says"]  # type: ignore[no-any-return]
+    newest, says = found.run, run_told(found.last)["says"]
+    if newest is not None and newest.status is RunStatus.FAILED:
+        why = newest.error or "without a reason"
+        says = [f"the newest run, {newest.run_id}, failed: {why}; what is shown is of the run before", *says]
+    return says  # type: ignore[no-any-return]
 
 
 def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[str, Any]]:
     record = next(one.record for one in found.clusters if one.record.cluster_id == cluster_id)
     assert found.window is not None
     since = min(found.window.start_ns, record.first_seen_ns)
-    rows = exemplars_of(reading.store, record, Window(start_ns=since, end_ns=found.window.end_ns))
+    within, usual = Window(start_ns=since, end_ns=found.window.end_ns), usual_in(reading.services.control, record)
+    rows = exemplars_of(reading.store, record, within, usual)
     return [
         {
             "session_id": row["session_id"],
@@ -280,5 +307,7 @@ def _look(lines: list[ClusterAppRecord]) -> dict[str, Any]:
 def _emerging_says(lines: list[ClusterAppRecord], look: dict[str, Any]) -> list[str]:
     if not lines:
         return ["no run is done yet: assay clusters run"]
+    if not look:
+        return ["nobody has looked yet: the first look follows the run, then one each hour in which sessions came"]
     said = look.get("look_says")
     return [str(said)] if said else []

@@ -43,7 +43,7 @@ class StageRecord:
 @dataclass(frozen=True, kw_only=True)
 class ClusterRunRecord:
     """A run and how far it is; the last of `stages` is under way. `used` is what `auto` and null of `params` became,
-    `n_noise` counts sessions in no cluster by the density's own word, `n_tries` processes that worked on it."""
+    `n_noise` counts the sessions that it put in no cluster, `n_tries` processes that worked on it."""
 
     tenant: TenantId
     run_id: str

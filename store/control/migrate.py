@@ -38,10 +38,9 @@ def upgrade(database: Database) -> None:
             f"the control database {database.name} is at revision {current}, this Assay knows up to {HEAD}; "
             "run the newer Assay that wrote it"
         )
-    for revision in REVISIONS:
-        if current is None or current < revision:
-            with database.write() as connection:
-                _step(connection, revision)
+    to_take = [revision for revision in REVISIONS if current is None or current < revision]
+    if to_take:
+        _take(database, to_take)
     with database.read() as connection:
         missing = sorted(METADATA.tables.keys() - set(inspect(connection).get_table_names()))
     if missing:
@@ -59,15 +58,24 @@ def revision_of(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _step(connection: Connection, revision: str) -> None:
-    """Takes the step to `revision`, unless another process did since we looked."""
-    from alembic import command
+def _take(database: Database, revisions: list[str]) -> None:
+    """Takes the steps to `revisions`, but for those that another process takes meanwhile. The scripts are read once."""
     from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.runtime.migration import MigrationStep
+    from alembic.script import ScriptDirectory
 
-    current = revision_of(connection)
-    if current is not None and current >= revision:
-        return
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    scripts = ScriptDirectory.from_config(config)
+    for revision in revisions:
+        script = scripts.get_revision(revision)
+        assert script is not None
+        step = MigrationStep.upgrade_from_script(scripts.revision_map, script)
+        with database.write() as connection:
+            current = revision_of(connection)
+            if current is not None and current >= revision:
+                continue
+            config.attributes["connection"] = connection
+            with EnvironmentContext(config, scripts, fn=lambda *_, step=step: [step]):
+                scripts.run_env()

@@ -14,7 +14,7 @@ from agent_runtime.announce import Announcer
 from agent_runtime.compose import open_runtime
 from agent_runtime.records import Parameters, Release, TurnInput, TurnStatus
 from agent_runtime.settings import Settings
-from tests.stack import free_port_base, running_stack
+from tests.stack import Stack, free_port_base
 from tests.waiting import wait_until
 
 
@@ -51,8 +51,10 @@ def test_it_is_tried_again_and_given_up_in_the_log(caplog: pytest.LogCaptureFixt
     assert "release 'v9' is not registered" in line
 
 
-def test_assay_knows_the_release_of_a_running_agent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with running_stack(tmp_path / "stack") as stack, stack.client() as client:
+def test_assay_knows_the_release_of_a_running_agent(
+    stack: Stack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stack.client() as client:
         settings = Settings(data=tmp_path, assay_url=stack.url, assay_api_key=SecretStr(stack.key), release="r7")
 
         async def living() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,11 +31,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def kill(folder: Path) -> None:
-    """Runs the process that dies."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.agent_runtime.killed", str(folder)], cwd=ROOT, check=False, timeout=120
-    )
-    assert done.returncode == -signal.SIGKILL
+    """Leaves in `folder` what the process that dies leaves."""
+    shutil.copytree(_dead().name, folder, dirs_exist_ok=True)
+
+
+@cache
+def _dead() -> tempfile.TemporaryDirectory[str]:
+    """Runs it, once for all tests."""
+    folder = tempfile.TemporaryDirectory(prefix="dead-agent-")
+    words = [sys.executable, "-m", "tests.agent_runtime.killed", folder.name]
+    assert subprocess.run(words, cwd=ROOT, check=False, timeout=240).returncode == -signal.SIGKILL
+    return folder
 
 
 async def restarted(made: Stand, message_id: str, text: str) -> TurnResult:

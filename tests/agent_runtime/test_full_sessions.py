@@ -23,9 +23,10 @@ from agent_runtime.simulation.plans import Cast, Plan, cast, plan_of
 from agent_runtime.simulation.tally import wilson
 from agent_runtime.simulation.truth import truths
 from agent_runtime.simulation.users import PERSONAS
+from tests.thorough import often
 
 SEED = 7
-N = 24
+N = often(24, 12)
 Z999 = 3.2905
 RATE = 0.4
 NAMES = sorted(FAULTS)

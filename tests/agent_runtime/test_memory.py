@@ -24,6 +24,7 @@ from agent_runtime.records import Parameters, ToolOutcome, TurnInput, TurnResult
 from agent_runtime.seams import Horizon, MessageText, TurnRecord
 from agent_runtime.state import StateFile
 from tests.bytes_left import mentions
+from tests.thorough import often
 
 T = TypeVar("T")
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -188,7 +189,7 @@ def test_what_fits_stays_whole(tmp_path: Path) -> None:
     assert (fitted.n_left_away, fitted.summary) == (0, "")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=often(40, 15), deadline=None)
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(600, 4_000))
 def test_the_context_keeps_its_budget_its_turns_and_what_was_named(turns: int, words: int, budget: int) -> None:
     messages = talk(turns, words)

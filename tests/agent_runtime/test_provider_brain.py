@@ -17,6 +17,7 @@ from agent_runtime.simulation.provider.brain.words import Act
 from agent_runtime.simulation.scenario import Attack, Scenario
 from agent_runtime.simulation.users import PERSONAS
 from tests.agent_runtime.dialogues import TOOLS, routed, situation
+from tests.thorough import often
 
 ITEMS = [
     {"item_id": "LK-1023145/1", "name": "Cairn boots", "price_usd": "169.00", "refundable_usd": "169.00"},
@@ -342,7 +343,7 @@ MESSAGES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150, 37), deadline=None)
 @given(st.sampled_from([*TOOLS, "summariser", ""]), st.lists(MESSAGES, max_size=8))
 def test_any_messages_whatever_are_answered(agent: str, messages: list[Message]) -> None:
     tools = TOOLS.get(agent, frozenset())

@@ -24,6 +24,7 @@ from agent_runtime.simulation.provider.server import Provider
 from agent_runtime.simulation.seed import open_world
 from tests.agent_runtime.providing import serving
 from tests.stack import REPOSITORY
+from tests.thorough import often
 
 CANCEL = {
     "model": "sim-1",
@@ -214,7 +215,7 @@ BODIES = st.fixed_dictionaries(
 DOORS = ["/v1/chat/completions", "/v1/embeddings", "/v1/messages", "/v1/messages/count_tokens"]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=often(500, 125), deadline=None)
 @given(BODIES | JSON, st.sampled_from(DOORS))
 def test_no_body_makes_it_fail(body: Any, path: str) -> None:
     answer = _post(Provider(), body, path)

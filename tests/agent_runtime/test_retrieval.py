@@ -27,6 +27,7 @@ from agent_runtime.simulation.documents import current, published
 from agent_runtime.simulation.faults.leaked_pii import LEAK
 from agent_runtime.simulation.faults.verbose_padding import PADDING
 from agent_runtime.telemetry import Telemetry
+from tests.thorough import often
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -137,7 +138,7 @@ _EDITIONS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150, 37), deadline=None)
 @given(_EDITIONS, st.sampled_from(["a", "b", "c"]), st.lists(st.sampled_from(WORDS), min_size=1))
 def test_a_tenant_sees_its_own_documents_as_if_there_were_no_other(
     rows: list[tuple[str, int, list[str]]], tenant: str, query: list[str]

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -28,10 +27,11 @@ from agent_runtime.simulation.templates import Template
 from agent_runtime.simulation.traffic import Traffic
 from agent_runtime.simulation.truth import Truth, truths
 from agent_runtime.simulation.world import World, order_number
-from tests.stack import REPOSITORY, Stack, running_stack
+from tests.stack import REPOSITORY, Stack
+from tests.thorough import often
 from tests.waiting import wait_until
 
-N = 24
+N = often(24, 12)
 _OWN = re.compile(r"\b(LK|RT|TK)-\d{7,9}\b")
 _ORDER = re.compile(r"\bLK-(\d{7})\b")
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
@@ -46,12 +46,6 @@ def _session(client: httpx.Client, session_id: str) -> dict[str, Any]:
 def _scores(client: httpx.Client, session_id: str) -> dict[str, Any]:
     items = client.get("/api/v1/scores", params={"session_id": session_id, "since": "30d"}).json()["items"]
     return {each["evaluator"]: each for each in items}
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(Path(tmp_path_factory.mktemp("simulate"))) as running:
-        yield running
 
 
 def _simulate(stack: Stack, words: str) -> dict[str, Any]:
@@ -69,7 +63,8 @@ def test_traces_scores_and_release_are_those_of_the_world(stack: Stack) -> None:
             _check(client, world, row.session_id)
             _check_scores(client, row)
         registered = {r["name"]: r for r in client.get("/api/v1/releases", params={"since": "1d"}).json()["items"]}
-        assert {name for name, each in registered.items() if each["registered"]} == {"v1", "v2"}
+        others = {"r7"}  # of test_announce, by the same stack
+        assert {name for name, each in registered.items() if each["registered"]} - others == {"v1", "v2"}
     world.close()
 
 

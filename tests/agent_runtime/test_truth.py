@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,7 +15,7 @@ from agent_runtime.simulation.goals import Outcome
 from agent_runtime.simulation.plans import Cast, cast, enrol, plan_of, read_plan, scenario_of, write_plan
 from agent_runtime.simulation.truth import Truth, post_due, record_outcome, record_planted, truths
 from agent_runtime.simulation.world import World
-from tests.stack import running_stack
+from tests.stack import Stack
 
 V2 = Release(name="v2", faults={"drop_confirmation": 0.5, "verbose_padding": 0.5})
 NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
@@ -150,21 +149,21 @@ def test_scores_that_assay_still_works_on_are_sent_again_and_told_in_words(world
     assert _answering(world, later, lambda request: httpx.Response(201, json={"score_ids": []})) == 1
 
 
-def test_assay_holds_the_outcomes_that_the_world_recorded(world: World, tmp_path: Path) -> None:
+def test_assay_holds_the_outcomes_that_the_world_recorded(world: World, stack: Stack) -> None:
     chosen = _ended(world, Release(name="v6", faults=V2.faults), 40, timedelta(minutes=1))
 
     async def post(url: str, headers: dict[str, str]) -> int:
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
-            return await post_due(world, client, NOW + timedelta(minutes=2))
+            return await post_due(world, client, NOW + timedelta(minutes=2), chosen.__contains__)
 
-    with running_stack(tmp_path) as stack, stack.client() as api:
-        n_posted = asyncio.run(post(stack.url, stack.headers))
+    ours = []
+    with stack.client() as api:
+        assert asyncio.run(post(stack.url, stack.headers)) == len(chosen)
         assert asyncio.run(post(stack.url, stack.headers)) == 0
-        answer = api.get("/api/v1/scores", params={"since": "1h", "limit": 200})
-        assert answer.status_code == 200, answer.text
-        scores = answer.json()["items"]
-    ours = [each for each in scores if each["session_id"] in chosen]
-    assert n_posted == len(scores) / 2
+        for session in chosen:
+            answer = api.get("/api/v1/scores", params={"since": "1h", "session_id": session})
+            assert answer.status_code == 200, answer.text
+            ours += answer.json()["items"]
     assert len(ours) == 2 * len(chosen)
     for each in ours:
         faults = chosen[each["session_id"]].faults

@@ -218,7 +218,8 @@ def test_every_dependency_is_declared() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = project["dependencies"] + project["optional-dependencies"]["scale"]
+    extras = project["optional-dependencies"]
+    declared = project["dependencies"] + extras["scale"] + extras["embeddings"]
     names = {re.split(r"[\[>=<;]", d)[0].lower().replace("-", "_") for d in declared}
     by_import = {
         "google": "protobuf",
@@ -227,6 +228,8 @@ def test_every_dependency_is_declared() -> None:
         "grpc": "grpcio",
         "re2": "google_re2",
         "yaml": "pyyaml",
+        "sklearn": "scikit_learn",
+        "umap": "umap_learn",
         "yarl": "aiohttp",  # its addresses
     }
     by_import |= {"starlette": "fastapi", "sqlglot": "ibis_framework", "pkg_resources": "setuptools"}

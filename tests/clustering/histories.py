@@ -25,7 +25,7 @@ def place(*weights: float) -> Centroid:
 
 def axis(number: int) -> Centroid:
     """One of DIMS directions of which no two are alike."""
-    return np.eye(DIMS, dtype=np.float32)[number % DIMS]
+    return np.asarray(np.eye(DIMS, dtype=np.float32)[number % DIMS])
 
 
 def sessions(name: str, n: int, start: int = 0) -> frozenset[str]:

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from clustering.density import cluster
 from clustering.records import NOISE, Cancelled, Clustered, Method, Params
 from clustering.reduction import map_of
-from clustering.stability import STABLE, n_subsamples, stability
+from clustering.stability import STABLE, another_seed, n_subsamples, stability
 
 DIMS = 32
 Rows = NDArray[np.float32]
@@ -153,6 +153,11 @@ def test_stability_of_no_subsample_is_not_known() -> None:
     assert np.isnan(stability(rows, one, params, np.random.default_rng(0), silent)).all()
     assert n_subsamples(1_000, Params()) == 10
     assert 2 <= n_subsamples(1_000_000, Params()) < 10
+
+
+def test_the_last_seed_there_is_has_others_behind_it() -> None:
+    assert [another_seed(2**32 - 1, place) for place in range(3)] == [0, 1, 2]
+    assert another_seed(0, 0) == 1
 
 
 def test_a_run_that_is_told_to_end_ends() -> None:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from clustering.cleaning import cleaned
 from clustering.facet_texts import MOST_CHARS, actions_of, intent_of, outcome_of
-from clustering.facets import FACET_COLUMNS, display_text, facets, how_it_went
+from clustering.facets import FACET_COLUMNS, display_text, facets, facets_and_usual, how_it_went
 from clustering.signs import signs_of
 from clustering.told import Asked, Called, Spoken, Told
 from clustering.usual import Facts, Usual, signs_beside
 from core.errors import InvalidInput
 from core.records import EvaluatorKind, TargetKind
+from store.cluster_counts import n_sessions_of
 from store.scores import NewScore, append_scores
 from store.tenant import TenantStore
 from tests.store.build import T0, agent_trace, fill, row
@@ -127,6 +128,16 @@ def test_a_session_is_told_by_intent_actions_and_outcome(store: TenantStore) -> 
     assert (one["n_turns"], one["n_tool_errors"], one["duration_ms"], one["release"]) == (2, 2, 64_000.0, "r1")
     assert one["cost_usd"] == pytest.approx(0.004)
     assert one["first_user_text"] == "Refund order # please, it came broken"
+
+
+def test_trials_of_evaluation_runs_are_no_sessions_of_the_app(tmp_path: Path) -> None:
+    lake, whole = store_at(tmp_path)
+    ids = {1: "run_7.example-1.0", 2: "run_70", 3: "run_8.example-1.0"}
+    fill(lake, [each for n, name in ids.items() for each in turn(n, f"Hello {n}", "Yes.", session_id=name, at_s=n)])
+    store = whole.tenant("acme")
+    frame, _ = facets_and_usual(store, "shop", WINDOW, runs={"run_7"})
+    assert frame["session_id"].to_list() == ["run_70", "run_8.example-1.0"]
+    assert [n_sessions_of(store, "shop", WINDOW, runs) for runs in ((), ("run_7",), ("run_7", "run_8"))] == [3, 2, 1]
 
 
 def test_a_session_is_told_the_same_when_it_is_asked_for_by_its_id(store: TenantStore) -> None:

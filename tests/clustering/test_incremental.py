@@ -69,8 +69,8 @@ def test_shapes_count_what_lineage_reads() -> None:
         failed=[True, None, True, False, True], new=[True, False, True, True, True],
     )  # fmt: skip
     first, second = clusters
-    assert (first.label, first.members, first.n, first.n_new) == (0, {"d", "e"}, 2, 2)
-    assert (second.label, second.members, second.failure, second.n_new) == (1, {"a", "b"}, failed(1, 1), 1)
+    assert (first.label, first.members, first.n, first.n_new) == (0, frozenset("de"), 2, 2)
+    assert (second.label, second.members, second.failure, second.n_new) == (1, frozenset("ab"), failed(1, 1), 1)
     assert second.centroid == pytest.approx(axis(0))
     assert shapes(vectors, np.full(5, NOISE, np.int32), list("abcde"), failed=[None] * 5) == []
     with pytest.raises(InvalidInput, match="of the same sessions"):

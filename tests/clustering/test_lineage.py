@@ -78,7 +78,7 @@ def test_neither_order_nor_labels_change_who_is_who(
 @given(runs=st.lists(st.tuples(partitions, st.permutations(range(6))), min_size=2, max_size=5))
 def test_no_id_is_ever_given_to_two_clusters(runs: list[tuple[Labels, list[int]]]) -> None:
     registry: list[Known] = []
-    next_number, ever = 1, set()
+    next_number, ever = 1, set[str]()
     for number, (labels, places) in enumerate(runs):
         clusters = grouped(labels, places)
         window = look(at_ns=(number + 1) * WEEK_NS, start_ns=number * WEEK_NS, since_ns=number * WEEK_NS)
@@ -227,7 +227,7 @@ def test_centroid_and_radius_keep_half_of_the_old_until_the_cluster_changes_shap
     moved = found(1, members, centroid=place(0.0, 1.0, 0.4), radius=0.2)
     kept = match([known(1, members)], [moved], look=look(), next_number=2).standings[0]
     assert kept.centroid == pytest.approx((axis(1) + moved.centroid) / np.linalg.norm(axis(1) + moved.centroid))
-    assert (kept.radius, np.linalg.norm(kept.centroid)) == (pytest.approx(0.3), pytest.approx(1.0))
+    assert [kept.radius, float(np.linalg.norm(kept.centroid))] == pytest.approx([0.3, 1.0])
     both = [known(1, members), known(2, sessions("t", 6))]
     merged = match(both, [replace(moved, members=members | sessions("t", 6))], look=look(), next_number=3)
     assert (merged.standings[0].radius, merged.standings[0].state) == (0.2, State.MERGED)

@@ -12,7 +12,7 @@ import pytest
 from clustering.failing import absent, excess, failing, no_longer
 from clustering.growth import ASSUMED, Counted, compared, dispersion
 from clustering.lineage import match
-from clustering.lineage_records import DAY_NS, Lineage, Matching
+from clustering.lineage_records import DAY_NS, Known, Lineage, Matching
 from clustering.records import State
 from tests.clustering.histories import OTHER_SPACE, WEEK_NS, failed, found, kinds, known, look, remembered, sessions
 
@@ -110,7 +110,7 @@ def test_quiet_weeks_rarely_have_growth_whatever_their_scatter() -> None:
 def test_the_difference_of_two_rates_has_newcombes_interval() -> None:
     found_excess = excess(failed(56, 70), failed(56 + 48, 70 + 80), 0.95)
     assert found_excess is not None  # Newcombe 1998, Statistics in Medicine 17:873, table II, (a), method 10
-    assert (found_excess.low, found_excess.high) == (pytest.approx(0.0524, abs=5e-5), pytest.approx(0.3339, abs=5e-5))
+    assert [found_excess.low, found_excess.high] == pytest.approx([0.0524, 0.3339], abs=5e-5)
     assert found_excess.text == "fails in 80%, the rest in 60%: +20 points (+5 to +33)"
 
 
@@ -167,7 +167,7 @@ def test_without_outcomes_nothing_is_fixed() -> None:
 
 def missed(**changes: Any) -> tuple[State, bool, list[State]]:
     """A cluster (40 of 1,000 sessions a week ago) of which this week's 1,000 sessions show nothing."""
-    of_look = {name: changes.pop(name) for name in ("n", "at_ns", "embedder") if name in changes and name != "n_known"}
+    of_look = {name: changes.pop(name) for name in ("n", "at_ns", "embedder") if name in changes}
     window = look(**of_look)
     lineage = match([known(1, **changes)], [], look=window, next_number=2)
     return lineage.standings[0].state, lineage.standings[0].alive, kinds(lineage, "C-0001")
@@ -180,7 +180,7 @@ def test_a_cluster_away_for_a_window_died_or_is_fixed_where_it_failed() -> None:
 
 
 def test_absence_that_is_not_known_changes_nothing() -> None:
-    stays = (State.CONTINUED, True, [])
+    stays: tuple[State, bool, list[State]] = (State.CONTINUED, True, [])
     assert missed(n=60) == stays  # 4% of 60 sessions: none in 60 happens one time in twelve
     assert missed(n=0) == stays
     assert missed(members=sessions("s", 3)) == stays  # sessions of it lie in the window: too few to be found
@@ -221,7 +221,8 @@ def test_ended_clusters_stay_as_they_are_until_they_come_back() -> None:
 def test_a_life_of_six_weeks() -> None:
     """Born failing, continued, fixed, gone, back and failing: one id, and each state once."""
     told: list[State] = []
-    registry, next_number = [], 1
+    registry: list[Known] = []
+    next_number = 1
     for week, rate in enumerate([0.5, 0.5, 0.05, None, 0.5]):
         n_failed = round(40 * (rate or 0))
         clusters = [] if rate is None else [found(1, sessions(f"week{week}_", 40), failure=failed(n_failed, 40))]

@@ -20,6 +20,7 @@ from store.control.control import Control
 from store.control.records import LedgerRow
 from store.control.secret_file import read_or_create_secret
 from store.lake import Lake
+from tests.first_start import begun
 from tests.stack import REPOSITORY, free_port_base
 from tests.waiting import wait_until
 
@@ -28,7 +29,7 @@ class Collector:
     """`assay serve collector` on a data folder; start, kill and start again as often as needed."""
 
     def __init__(self, data: Path, **settings: str) -> None:
-        self.data = data
+        self.data = begun(data, Path(settings["lake"]) if "lake" in settings else None)
         self.base = free_port_base()
         self.environment = {f"ASSAY_{name.upper()}": value for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,13 +95,13 @@ class Collector:
         """SIGKILL: no chance to tidy up."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code. Fails when it takes longer than 15 s."""
+        """SIGTERM; the exit code. How long it may take is tried in tests/reliability."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(15)
+        return self._process.wait(60)
 
     def __enter__(self) -> Collector:
         return self.start()

@@ -29,6 +29,7 @@ from core.ids import tenant_id
 from core.records import Counts, PiiPolicy, Role
 from store.control.control import Control
 from store.lake import Lake
+from tests.first_start import begun
 from tests.stack import free_port_base
 
 TENANT = tenant_id("acme")
@@ -39,7 +40,7 @@ class Inside:
     """One life of a collector's parts on a data folder: `recover` readies it, `release` ends it as a crash would."""
 
     def __init__(self, data: Path, lake: Lake | None = None, **settings: Any) -> None:
-        self.data = data
+        self.data = begun(data)
         ports = {"grpc_port": free_port_base()}
         self.settings = CollectorSettings(data_dir=data, lake_root=str(data / "lake"), **(ports | settings))
         self.control = Control.open(f"sqlite:///{data / 'control.db'}", pepper=PEPPER)
@@ -77,7 +78,7 @@ class Inside:
     def keep(self, body: bytes, kind: EntryKind = EntryKind.SPANS_PROTOBUF) -> Item:
         """Puts a request into the journal, as an acknowledgement does; the lake does not have it yet."""
         at_us = system_clock() // 1000
-        position, _ = self.journal.append(kind=kind, tenant=TENANT, received_at_us=at_us, body=body).result(10)
+        position, _ = self.journal.append(kind=kind, tenant=TENANT, received_at_us=at_us, body=body).result(60)
         seq = seq_of(self.journal.number, position)
         return Item(seq=seq, kind=kind, tenant=TENANT, received_at_us=at_us, body=body)
 
@@ -121,7 +122,7 @@ class InsideDoor:
 
     def __enter__(self) -> InsideDoor:
         self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(10)
+        self.port = asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(60)
         return self
 
     async def _serve(self) -> int:
@@ -141,4 +142,4 @@ class InsideDoor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)

@@ -289,7 +289,7 @@ def test_o26_what_waits_for_a_disk_that_does_not_answer_is_bounded(
             answer = post(door, body_of())
             assert answer[0] == 503
             assert "wait for the disk" in refused(answer).message
-        wait_until(lambda: post(door, body_of())[0] == 200, 20, "what waited to be written")
+        wait_until(lambda: post(door, body_of())[0] == 200, 60, "what waited to be written")
     inside.release()
 
 

@@ -21,6 +21,7 @@ from core.pii.patterns import confirm
 from core.pii.tables import IBAN_LENGTHS, LABELS, PREFIXES
 from core.records import PiiEntity
 from tests.collector import test_pii_blocks, test_redact, test_redact_secrets
+from tests.thorough import often
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 SENTENCES = DATA / "pii_presidio" / "sentences.jsonl.gz"
@@ -131,13 +132,13 @@ _MADE = st.lists(st.one_of(_ATOMS, st.sampled_from(WRITTEN)), max_size=14).map("
 
 
 @given(_MADE)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=often(400, 200), deadline=None)
 def test_nothing_that_the_scan_finds_is_missed(text: str) -> None:
     assert not _missed(text)
 
 
 @given(_MADE)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150, 75), deadline=None)
 def test_ranges_are_of_characters_in_order_and_apart(text: str) -> None:
     found = find(text)
     raw = text.encode("utf-8", "surrogatepass")

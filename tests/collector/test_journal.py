@@ -28,7 +28,7 @@ BODIES = [f"request {i}".encode() * (i + 1) for i in range(5)]
 
 def append(journal: Journal, body: bytes) -> tuple[int, Place]:
     """Keeps one body and waits for it."""
-    return journal.append(kind=1, tenant="acme", received_at_us=7, body=body).result(10)
+    return journal.append(kind=1, tenant="acme", received_at_us=7, body=body).result(60)
 
 
 def written(folder: Path, bodies: list[bytes]) -> Path:
@@ -101,7 +101,7 @@ def test_a_small_entry_waits_for_no_large_one_that_came_before_it_nor_these_for_
     waiting = [journal.append(kind=1, tenant="t", received_at_us=1, body=body) for body in bodies]
     journal.start()
     journal.stop()
-    places = [each.result(10)[1].record for each in waiting]
+    places = [each.result(60)[1].record for each in waiting]
     journal.release()
     large, small = [each.position for each in places[:3]], [each.position for each in places[3:]]
     assert [*small[:8], large[0], small[8], *large[1:]] == list(range(1, len(bodies) + 1))
@@ -148,7 +148,7 @@ def in_one_write(journal: Journal, bodies: list[bytes]) -> None:
     waiting = [journal.append(kind=1, tenant="acme", received_at_us=7, body=body) for body in bodies]
     journal.start()
     for one in waiting:
-        one.result(10)
+        one.result(60)
 
 
 LARGE = [bytes([n]) * size for n, size in ((1, 900), (2, 3000), (3, 100), (4, 2000))]
@@ -417,7 +417,7 @@ def test_who_gave_up_waiting_does_not_end_the_writer(tmp_path: Path) -> None:
     kept = journal.append(kind=1, tenant="acme", received_at_us=1, body=b"kept")
     assert all(future.cancel() for future in gone)
     journal.start()
-    assert kept.result(10)[0] == 1
+    assert kept.result(60)[0] == 1
     journal.stop()
     journal.release()
     assert [entry.body for entry in replayed(tmp_path)[0]] == [b"kept"]
@@ -436,7 +436,7 @@ def test_requests_that_wait_together_share_a_sync(tmp_path: Path, monkeypatch: p
     journal = Journal(tmp_path, MASTER)
     waiting = [journal.append(kind=1, tenant="acme", received_at_us=i, body=b"x" * 100) for i in range(200)]
     journal.start()
-    assert [future.result(10)[0] for future in waiting] == list(range(1, 201))
+    assert [future.result(60)[0] for future in waiting] == list(range(1, 201))
     assert syncs == 1
     journal.stop()
     journal.release()

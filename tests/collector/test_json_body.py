@@ -19,6 +19,7 @@ from collector.kinds import Signal
 from collector.metric_points import admit_metrics
 from core.errors import TooLarge, Undecodable
 from tests.collector.otlp import SPAN_ID, START_NS, TRACE_ID, base64_id, decoded, json_span, json_traces
+from tests.thorough import often
 
 
 def attribute(value: Any, key: str = "k") -> dict[str, Any]:
@@ -417,7 +418,7 @@ json_spans = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150, 37), deadline=None)
 @given(st.lists(json_spans, max_size=3), json_attributes)
 def test_any_request_means_what_the_generic_reader_says_but_for_the_ids(spans: list[Any], resource: list[Any]) -> None:
     body = json_traces(*spans, resource={"attributes": resource})
@@ -425,7 +426,7 @@ def test_any_request_means_what_the_generic_reader_says_but_for_the_ids(spans: l
     assert ExportTraceServiceRequest.FromString(transcode(body).protobuf) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150, 37), deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 10_000))
 def test_garbage_is_refused_or_read_and_never_crashes(garbage: bytes, place: int) -> None:
     body = json_traces(json_span(attributes=[attribute({"intValue": "1"})]))

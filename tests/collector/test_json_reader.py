@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from collector.json_body import MOST_ITEMS, transcode
-from collector.json_reader import ALONE_BYTES, JsonReaders
+from collector.json_reader import ALONE_BYTES, MOST_BYTES, JsonReaders
 from collector.kinds import Signal
 from collector.rejected import MOST_ALONE
 from core.errors import TooLarge, Undecodable
@@ -79,6 +79,15 @@ def test_a_small_body_is_read_here_and_large_ones_by_one_process_as_long_as_it_l
     assert len(children_of(os.getpid()) - before) == 1
     readers.close()
     assert children_of(os.getpid()) == before
+
+
+def test_a_reader_of_a_collector_that_has_grown_lives_on(readers: JsonReaders) -> None:
+    before, much = children_of(os.getpid()), b"x" * (MOST_BYTES + (1 << 20))
+    seen = set()
+    for _ in range(3):
+        assert readers.transcode(json_body_of(2) + PAD, Signal.SPANS).n_items == 2
+        seen |= children_of(os.getpid()) - before
+    assert (len(seen), len(much)) == (1, MOST_BYTES + (1 << 20))
 
 
 def test_many_at_once_do_not_mix(readers: JsonReaders) -> None:

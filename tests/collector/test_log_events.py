@@ -16,6 +16,7 @@ from core.errors import Undecodable
 from core.ids import tenant_id
 from store import schema
 from tests.collector.otlp import SPAN_ID, START_NS, TRACE_ID, log_record, logs, span, traces
+from tests.thorough import often
 
 ACME = tenant_id("acme")
 ARRIVED_US = 1_790_000_500_000_001
@@ -254,7 +255,7 @@ def test_o23_what_is_no_request_is_undecodable(body: bytes) -> None:
         admit_logs(body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200, 50), deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 10_000))
 def test_garbage_is_refused_or_counted_and_never_crashes(garbage: bytes, place: int) -> None:
     whole = logs(log_record(RESULT, {"gen_ai.evaluation.name": "x", "gen_ai.evaluation.score.value": 0.5}))

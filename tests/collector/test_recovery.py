@@ -20,6 +20,7 @@ from store.derive import DERIVED
 from store.lake import Lake
 from tests.collector.inside import Inside
 from tests.collector.otlp import json_span, json_traces, key_values, log_record, logs, span, traces
+from tests.first_start import begun
 
 
 class CrashingLake(Lake):
@@ -107,7 +108,7 @@ def test_acknowledged_and_never_committed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_commits", range(len(ORDER) + 1))
 def test_a_crash_between_any_two_commits(tmp_path: Path, n_commits: int) -> None:
-    lake = CrashingLake(tmp_path / "lake")
+    lake = CrashingLake(begun(tmp_path) / "lake")
     life, rows, last = first_life(tmp_path, lake)
     lake.left = n_commits
     if n_commits < len(ORDER):
@@ -170,7 +171,7 @@ def _dies(*_: object) -> None:
 @pytest.mark.parametrize("n_commits", range(len(ORDER) + 1))
 def test_a_crash_during_recovery(tmp_path: Path, n_commits: int) -> None:
     first_life(tmp_path)[0].release()
-    lake = CrashingLake(tmp_path / "lake")
+    lake = CrashingLake(begun(tmp_path) / "lake")
     lake.left = n_commits
     second = Inside(tmp_path, lake)
     if n_commits < len(ORDER):
@@ -187,7 +188,7 @@ def test_a_crash_during_recovery(tmp_path: Path, n_commits: int) -> None:
 
 def test_more_arrives_after_the_crash_in_the_same_batch(tmp_path: Path) -> None:
     """The tables before `spans` have the first batch already; the second recovery batch overlaps it."""
-    lake = CrashingLake(tmp_path / "lake")
+    lake = CrashingLake(begun(tmp_path) / "lake")
     life, rows, last = first_life(tmp_path, lake)
     lake.left = 3
     with pytest.raises(Died):
@@ -242,7 +243,7 @@ class RelentingLake(Lake):
 @pytest.mark.parametrize("table", ORDER)
 @pytest.mark.parametrize("after", [False, True])
 def test_a_disk_that_refuses_and_relents_loses_and_doubles_nothing(tmp_path: Path, table: str, after: bool) -> None:
-    lake = RelentingLake(tmp_path / "lake")
+    lake = RelentingLake(begun(tmp_path) / "lake")
     life = Inside(tmp_path, lake)
     life.recover()
     items = [life.keep(body, kind) for body, kind in requests()]

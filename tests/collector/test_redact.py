@@ -15,6 +15,7 @@ from core.pii.numbers import is_card, luhn
 from core.pii.patterns import is_iban
 from core.pii.tables import IBAN_LENGTHS
 from core.records import PiiEntity, PiiMode, PiiPolicy
+from tests.thorough import often
 
 REDACT = Redactor(PiiPolicy(), b"test-key")
 HASH = Redactor(PiiPolicy(default=PiiMode.HASH), b"test-key")
@@ -112,7 +113,7 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(st.one_of(_PIECES, st.text(max_size=12)), max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150, 75), deadline=None)
 def test_redaction_is_idempotent_on_any_mixture(pieces: list[str]) -> None:
     for redactor in (REDACT, HASH):
         once = redactor.text("".join(pieces))
@@ -129,7 +130,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON, st.booleans(), st.sampled_from([None, 2]), st.integers(0, 2))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200, 100), deadline=None)
 def test_json_stays_json_at_any_depth(document: object, ascii_only: bool, indent: int | None, depth: int) -> None:
     text = json.dumps([document], ensure_ascii=ascii_only, indent=indent)
     for _ in range(depth):

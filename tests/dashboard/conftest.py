@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.dashboard import traffic
+from tests.dashboard.visiting import Visits
 from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
 
@@ -46,30 +46,6 @@ class Shown:
     def url(self, path: str = "") -> str:
         """The address of a page of the dashboard."""
         return f"{self.stack.dashboard}/{path}"
-
-
-@dataclass(kw_only=True)
-class Seen:
-    """What a page did besides showing itself."""
-
-    home: str
-    complaints: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-
-    def watch(self, page: Page) -> None:
-        """Notes errors on the console, uncaught exceptions, and requests that leave this machine's dashboard."""
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
-        page.on("request", self._request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.complaints.append(f"{message.text} ({message.location.get('url')})")
-
-    def _request(self, request: Request) -> None:
-        parts = urlsplit(request.url)
-        if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.home).netloc:
-            self.foreign.append(request.url)
 
 
 @pytest.fixture(scope="session")
@@ -134,16 +110,14 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+@pytest.fixture(scope="session")
+def visits(browser: Browser) -> Visits:
+    """Visits to any dashboard, in tabs that the tests share."""
+    return Visits(browser)
+
+
 @pytest.fixture
-def page(browser: Browser, shown: Shown) -> Iterator[Page]:
+def page(visits: Visits, shown: Shown) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(45_000)
-    expect.set_options(timeout=45_000)
-    opened = context.new_page()
-    seen = Seen(home=shown.stack.dashboard)
-    seen.watch(opened)
-    yield opened
-    context.close()
-    assert seen.foreign == []
-    assert seen.complaints == []
+    with visits.page(shown.stack.dashboard, patience_s=45) as opened:
+        yield opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from judges.records import JudgeSpec, ModelRef, Rubric, ScaleKind
 from judges.stored import rubric_record, spec_json
 from store.scores import NewScore, append_scores
 from tests.dashboard.alone import running_dashboard
-from tests.dashboard.conftest import Seen
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 from tests.server.shell import AIRLINE, Shell, running_shell, served
 from tests.store.build import agent_trace, fill
 
@@ -113,32 +113,21 @@ Visit = Callable[..., Page]
 
 
 @pytest.fixture
-def visit(browser: Browser, desk: Desk) -> Iterator[Visit]:
+def visit(visits: Visits, desk: Desk) -> Iterator[Visit]:
     """Opens the page as somebody. Afterwards: no error on the console, no request to any other host."""
-    opened: list[tuple[Page, Seen]] = []
+    with ExitStack() as opened:
 
-    def open_page(path: str, who: str = "ann", **how: Any) -> Page:
-        size = how.pop("viewport", {"width": 1440, "height": 900})
-        context = browser.new_context(viewport=size, timezone_id="Europe/Berlin", **how)
-        context.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        page = context.new_page()
-        seen = Seen(home=desk.url)
-        seen.watch(page)
-        opened.append((page, seen))
-        if who == "ann":
-            page.goto(f"{desk.url}/{path}")
+        def open_page(path: str, who: str = "ann", **how: Any) -> Page:
+            page = opened.enter_context(visits.page(desk.url, **how))
+            if who == "ann":
+                page.goto(f"{desk.url}/{path}")
+                return page
+            page.goto(f"{desk.url}/annotate")
+            _act_as(page, desk, who)
+            _go(page, path)
             return page
-        page.goto(f"{desk.url}/annotate")
-        _act_as(page, desk, who)
-        _go(page, path)
-        return page
 
-    yield open_page
-    for page, seen in opened:
-        page.context.close()
-        assert seen.foreign == []
-        assert seen.complaints == []
+        yield open_page
 
 
 def _act_as(page: Page, desk: Desk, who: str) -> None:
@@ -209,11 +198,31 @@ def on_screen(page: Page) -> str:
 
 @contextmanager
 def another(page: Page) -> Iterator[None]:
-    """Waits until another conversation is shown than before."""
+    """Waits until another conversation is shown than before, and the form is for that one.
+
+    The form is told last, when the script is over already: until then it sends, and takes no label.
+    """
     before = ASKED[on_screen(page)][0]
     yield
     expect(page.locator(".st-key-assay-labelled").get_by_text(before)).to_have_count(0)
+    expect(form(page).get_by_text("Sending…")).to_have_count(0)
     settled(page)
+
+
+def choose(page: Page, digit: str) -> None:
+    """Presses the digit of a label, and sees it chosen."""
+    page.keyboard.press(digit)
+    expect(choice(page, RUBRIC.labels[int(digit) - 1])).to_have_attribute("aria-checked", "true")
+
+
+def press_until(page: Page, key: str, there: Locator) -> None:
+    """Presses a button's key, which Streamlit listens for some time after it has drawn the button."""
+    for _ in range(5):
+        page.keyboard.press(key)
+        with suppress(NotInTime):
+            there.wait_for(timeout=10_000)
+            return
+    raise AssertionError(f"{key} leads nowhere")
 
 
 def progress(page: Page) -> Locator:
@@ -238,16 +247,18 @@ def test_two_people_label_by_keyboard_and_a_third_decides(visit: Visit, desk: De
         expect(progress(ann)).to_have_attribute("aria-valuenow", str(n))
         expect(progress(ann)).to_have_attribute("aria-valuemax", "3")
         expect(form(ann)).to_contain_text(f"{n} / 3")
-        ann.keyboard.press(digits[name])
-        if name == "refund":
-            expect(choice(ann, "fail")).to_have_attribute("aria-checked", "true")
-            ann.keyboard.press("n")
-            ann.keyboard.type(NOTE)
-            picture(ann, "form")
         if digits[name] == "s":
+            ann.keyboard.press("s")
+            expect(form(ann).get_by_role("group", name="Why it is skipped")).to_be_visible()
             picture(ann, "skip")
             ann.keyboard.press("1")
         else:
+            choose(ann, digits[name])
+        if name == "refund":
+            ann.keyboard.press("n")
+            ann.keyboard.type(NOTE)
+            picture(ann, "form")
+        if digits[name] != "s":
             ann.keyboard.press("Control+Enter")
         answered(ann, n + 1)
     picture(ann, "done")
@@ -261,8 +272,7 @@ def test_two_people_label_by_keyboard_and_a_third_decides(visit: Visit, desk: De
         text = bob.locator("body").inner_text() + form(bob).locator("textarea").input_value()
         for hidden in (NOTE, SECRET, r"\bann\b", "strict", "others"):
             assert not re.search(hidden, text), hidden
-        bob.keyboard.press(digits[name])
-        expect(choice(bob, "pass")).to_have_attribute("aria-checked", "true")
+        choose(bob, digits[name])
         bob.keyboard.press("Control+Enter")
         answered(bob, n + 1)
     assert desk.statuses(queue) == {
@@ -277,13 +287,13 @@ def test_two_people_label_by_keyboard_and_a_third_decides(visit: Visit, desk: De
     for who in ("ann", "bob"):
         expect(form(pat)).to_contain_text(who)
     picture(pat, "adjudicate")
-    pat.keyboard.press("1")
+    choose(pat, "1")
     pat.keyboard.press("n")
     pat.keyboard.type("no refund was made")
     pat.keyboard.press("Control+Enter")
     expect(pat.locator(".st-key-assay-empty-adjudicate")).to_contain_text("You decided 1 task")
     assert desk.statuses(queue)["refund"] == ("completed", "fail")
-    pat.keyboard.press("o")
+    press_until(pat, "o", metric(pat, "Completed"))
     expect(metric(pat, "Completed")).to_have_text("2")
     expect(metric(pat, "Wait for others")).to_have_text("1")
     expect(metric(pat, "Answers")).to_have_text("5 / 6")
@@ -296,7 +306,7 @@ def test_going_back_and_forth_and_answering_anew(visit: Visit, desk: Desk) -> No
     page = visit(f"annotate?queue={queue}")
     first = on_screen(page)
     with another(page):
-        page.keyboard.press("2")
+        choose(page, "2")
         page.keyboard.press("Control+Enter")
     with another(page):  # not answered: it goes to the end
         left = on_screen(page)
@@ -310,7 +320,7 @@ def test_going_back_and_forth_and_answering_anew(visit: Visit, desk: Desk) -> No
     expect(form(page)).to_contain_text("Completed: pass (unanimous). You may still answer anew.")
     expect(choice(page, "pass")).to_have_attribute("aria-checked", "true")
     with another(page):
-        page.keyboard.press("1")
+        choose(page, "1")
         page.keyboard.press("Control+Enter")
     assert desk.statuses(queue)[first] == ("completed", "fail")
     with another(page):
@@ -333,11 +343,12 @@ def test_what_is_written_and_not_sent_stays_when_one_looks_back(visit: Visit, de
     queue = desk.queue("draft", n_annotators=1)
     page = visit(f"annotate?queue={queue}")
     with another(page):
-        page.keyboard.press("2")
+        choose(page, "2")
         page.keyboard.press("Control+Enter")
-    page.keyboard.press("1")
+    choose(page, "1")
     page.keyboard.press("n")
     page.keyboard.type("half a thought")
+    expect(form(page).locator("textarea")).to_have_value("half a thought")
     page.keyboard.press("Escape")
     with another(page):
         page.keyboard.press("k")
@@ -363,7 +374,7 @@ def test_a_reservation_that_ends_is_said_and_can_be_had_again(visit: Visit, desk
     ]  # free again: bob is given it, and completes it
     desk.call("POST", f"/{queue}/tasks/{taken}/annotations", "bob", {"labels": ["fail"]})
     with another(page):
-        page.keyboard.press("2")
+        choose(page, "2")
         page.keyboard.press("Control+Enter")
     expect(form(page)).to_contain_text("Others completed this task meanwhile; your answer was not counted")
     picture(page, "not-counted")
@@ -376,18 +387,14 @@ def test_the_list_leads_into_a_queue_by_its_digit(visit: Visit, desk: Desk) -> N
     expect(page.locator(".st-key-assay-queue-1")).to_contain_text("a-first")
     settled(page)
     picture(page, "list")
-    for _ in range(5):  # Streamlit listens for a button's key some time after it has drawn the button
-        page.keyboard.press("1")
-        with suppress(NotInTime):
-            page.wait_for_url(re.compile("queue=a-first"), timeout=5_000)
-            break
+    press_until(page, "1", page.locator(".st-key-assay-labelled"))
+    expect(page).to_have_url(re.compile("queue=a-first"))
     on_screen(page)
-    page.keyboard.press("o")
+    press_until(page, "o", metric(page, "Not answered"))
     expect(metric(page, "Not answered")).to_have_text("3")
-    page.keyboard.press("d")
-    expect(page.get_by_text("Deciding what annotators disagree on takes a key of role power_user")).to_be_visible()
-    settled(page)
-    page.keyboard.press("a")
+    refused = page.get_by_text("Deciding what annotators disagree on takes a key of role power_user")
+    press_until(page, "d", refused)
+    press_until(page, "a", page.locator(".st-key-assay-labelled"))
     on_screen(page)
 
 
@@ -406,8 +413,7 @@ def test_a_queue_is_made_and_drawn_for(visit: Visit, desk: Desk) -> None:
     picture(page, "plan")
     page.get_by_role("button", name="Draw", exact=True).click()
     expect(page.get_by_text("1 task drawn from 1; 0 were there already.")).to_be_visible()
-    page.keyboard.press("a")
-    expect(page.locator(".st-key-assay-labelled").get_by_text("question 1")).to_be_visible()
+    press_until(page, "a", page.locator(".st-key-assay-labelled").get_by_text("question 1"))
     expect(form(page)).to_contain_text("0 / 1")
 
 
@@ -455,7 +461,7 @@ def test_what_others_write_stays_text(visit: Visit, desk: Desk) -> None:
 @pytest.mark.parametrize("view", ["annotate", "overview"])
 def test_narrow_screens_do_not_overflow(visit: Visit, desk: Desk, view: str) -> None:
     queue = desk.queue(f"narrow-{view}")
-    page = visit(f"annotate?queue={queue}&view={view}", viewport={"width": 420, "height": 900})
+    page = visit(f"annotate?queue={queue}&view={view}", width=420)
     expect(page.locator(".st-key-assay-labelled" if view == "annotate" else ".st-key-queue-draw")).to_be_visible()
     settled(page)
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
@@ -463,11 +469,10 @@ def test_narrow_screens_do_not_overflow(visit: Visit, desk: Desk, view: str) -> 
 
 
 def test_in_the_dark(visit: Visit, desk: Desk) -> None:
-    page = visit(f"annotate?queue={desk.queue('dark')}", color_scheme="dark")
+    page = visit(f"annotate?queue={desk.queue('dark')}", dark=True)
     on_screen(page)
-    page.keyboard.press("2")
+    choose(page, "2")
     picture(page, "dark")
-    expect(choice(page, "pass")).to_have_attribute("aria-checked", "true")
 
 
 def test_an_unknown_queue_is_said(visit: Visit) -> None:

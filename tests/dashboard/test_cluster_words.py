@@ -83,3 +83,8 @@ def test_clusters_near_each_other_get_different_hues() -> None:
 )
 def test_what_a_browser_sends_may_be_anything(told: object) -> None:
     assert cluster_map.read(told) is None
+
+
+def test_how_long_new_sessions_waited_is_said_where_one_was_placed() -> None:
+    assert words.lag({"lag_ms": 12_000.0}) == "New sessions placed within 12.0 s of their end."
+    assert words.lag({"lag_ms": None}) == words.lag({}) == ""

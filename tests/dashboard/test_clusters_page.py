@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 
@@ -10,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.dashboard.clustered import APP, FEW, Clustered, clustered_dashboard
-from tests.dashboard.conftest import Seen
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -25,20 +24,10 @@ def clustered(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def page(browser: Browser, clustered: Clustered, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(visits: Visits, clustered: Clustered, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 2400}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    opened = context.new_page()
-    seen = Seen(home=clustered.url)
-    opened.on("console", seen._console)
-    opened.on("pageerror", lambda error: seen.complaints.append(f"uncaught: {error}"))
-    yield opened
-    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
-        opened.screenshot(path=f"{folder}/{request.node.name[:60]}.png", full_page=True)
-    context.close()
-    assert seen.complaints == []
+    with visits.page(clustered.url, clustered.bare_url, height=2400, picture=request.node.name) as opened:
+        yield opened
 
 
 def the_map(page: Page) -> Locator:
@@ -53,8 +42,10 @@ def card(page: Page, cluster_id: str) -> Locator:
 
 
 def lasso(page: Page, canvas: Locator) -> None:
-    """Around everything that is shown."""
+    """Around everything that is shown, once the page has come to rest: while it is drawn the map may still move."""
     page.locator(".st-key-clusters-map").get_by_role("button", name="Lasso").click()
+    settled(page)
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box is not None
     x0, y0, x1, y1 = box["x"] + 3, box["y"] + 3, box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
@@ -63,6 +54,7 @@ def lasso(page: Page, canvas: Locator) -> None:
     for x, y in ((x1, y0), (x1, y1), (x0, y1), (x0, y0 + 5)):
         page.mouse.move(x, y, steps=3)
     page.mouse.up()
+    assert canvas.bounding_box() == box
 
 
 def test_what_hurts_most_stands_first_and_a_card_opens_it(page: Page, clustered: Clustered) -> None:
@@ -98,6 +90,7 @@ def test_the_map_is_zoomed_coloured_and_its_lasso_gives_a_list(page: Page, clust
     own.get_by_role("button", name="Show the whole map").click()
     expect(canvas).to_have_attribute("data-zoom", "1.00")
     lasso(page, canvas)
+    expect(canvas).to_have_attribute("data-chosen", str(told["n_shown"]))
     held = page.locator(".st-key-assay-lasso")
     failed = sum(one is True for one in told["points"]["failed"])
     expect(held).to_contain_text(f"{told['n_shown']} sessions chosen: {failed} failed")
@@ -147,7 +140,8 @@ def test_a_cluster_is_frozen_after_its_forecast_and_watched(page: Page, clustere
     page.goto(f"{clustered.url}/cluster?id={told['id']}")  # where the list of buttons is closed
     page.get_by_role("button", name=re.compile("Watched$")).click()
     popover.get_by_role("button", name="Stop watching").click()
-    expect(page.get_by_role("button", name=re.compile("Watch$"))).to_be_visible()
+    expect(popover.get_by_role("button", name=re.compile("Watch$"))).to_be_visible()  # it may be watched again
+    expect(page.get_by_test_id("stPopoverButton").filter(has_text="Watched")).to_have_count(0)
     assert clustered.get("/clusters/watches")["items"] == []
 
 
@@ -179,7 +173,7 @@ def test_a_group_that_an_attacker_spelled_is_shown_letter_by_letter(page: Page, 
 
 
 def test_where_there_is_nothing_the_page_says_what_comes_first(page: Page, clustered: Clustered) -> None:
-    page.goto(f"{clustered.viewer_url}/clusters?app={FEW}")
+    page.goto(f"{clustered.bare_url}/clusters?app={FEW}")
     empty = page.locator(".st-key-assay-empty-clusters")
     expect(empty).to_contain_text("No clusters yet")
     expect(empty).to_contain_text(f"assay clusters run --app {FEW} --since 7d")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from server.cli.main import main
-from tests.dashboard.conftest import Seen
 from tests.dashboard.experimented import DRAFT, REVERSED, SHIP, UNDER_WAY, UNSEEN, Experimented, experimented_dashboard
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Look, Visits
 from tests.evaluators.recorded import DATA
 from tests.experiments.statistics.stratified import KIDNEY, UCB
 from tests.server.test_cli_analyze import written
@@ -31,22 +30,18 @@ def experimented(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> 
         yield made
 
 
+@pytest.fixture(scope="module")
+def look(visits: Visits, experimented: Experimented) -> Iterator[Look]:
+    """One visit for the tests that only look. After the last: no error on the console, no foreign request."""
+    with visits.page(experimented.url, height=4200) as opened:
+        yield Look(opened)
+
+
 @pytest.fixture
-def page(browser: Browser, experimented: Experimented, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(visits: Visits, experimented: Experimented, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 4200}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    opened = context.new_page()
-    seen = [Seen(home=experimented.url), Seen(home=experimented.bare_url)]
-    seen[0].watch(opened)
-    seen[1].watch(opened)
-    yield opened
-    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
-        opened.screenshot(path=f"{folder}/{request.node.name[:60]}.png", full_page=True)
-    context.close()
-    assert set(seen[0].foreign) & set(seen[1].foreign) == set()
-    assert seen[0].complaints == []
+    with visits.page(experimented.url, experimented.bare_url, height=4200, picture=request.node.name) as opened:
+        yield opened
 
 
 def word(page: Page, said: str) -> None:
@@ -68,10 +63,10 @@ def drawn(page: Page, key: str, script: str) -> Any:
     return plot.evaluate(script)
 
 
-def test_a_winner_is_told_large_with_both_numbers_and_its_caution(page: Page, experimented: Experimented) -> None:
+def test_a_winner_is_told_large_with_both_numbers_and_its_caution(look: Look, experimented: Experimented) -> None:
     told = experimented.analysis(SHIP)
     assert told["decision"]["word"] == "ship"
-    page.goto(f"{experimented.url}/experiments?experiment={SHIP}")
+    page = look(f"{experimented.url}/experiments?experiment={SHIP}")
     word(page, "Ship")
     verdict = page.locator(".st-key-assay-experiment-verdict")
     _, variant = primary_of(told)
@@ -83,11 +78,11 @@ def test_a_winner_is_told_large_with_both_numbers_and_its_caution(page: Page, ex
     expect(page.locator(".st-key-assay-quiet-no-estimate")).to_contain_text("latency: All units of both arms")
 
 
-def test_intervals_are_drawn_look_by_look_and_z_against_its_boundary(page: Page, experimented: Experimented) -> None:
+def test_intervals_are_drawn_look_by_look_and_z_against_its_boundary(look: Look, experimented: Experimented) -> None:
     told = experimented.analysis(SHIP)
     looks = [one for one in told["sequence"] if one["metric"] == "resolution"]
     assert len(looks) > 4
-    page.goto(f"{experimented.url}/experiments?experiment={SHIP}")
+    page = look(f"{experimented.url}/experiments?experiment={SHIP}")
     line = drawn(page, "experiment-looks-interval", "plot => plot.data[plot.data.length - 1].y")
     assert line == pytest.approx([100 * one["estimate"] for one in looks])
     band = drawn(page, "experiment-looks-interval", "plot => plot.data[0].y")
@@ -101,11 +96,11 @@ def test_intervals_are_drawn_look_by_look_and_z_against_its_boundary(page: Page,
 
 
 def test_the_forest_has_every_stratum_and_both_wholes_and_names_stay_text(
-    page: Page, experimented: Experimented
+    look: Look, experimented: Experimented
 ) -> None:
     told = experimented.analysis(SHIP)
     mine = next(one for one in told["strata"] if (one["attribute"], one["metric"]) == ("topic", "resolution"))
-    page.goto(f"{experimented.url}/experiments?experiment={SHIP}")
+    page = look(f"{experimented.url}/experiments?experiment={SHIP}")
     points = drawn(page, "forest-experiment", "plot => plot.data[plot.data.length - 1].x")
     _, variant = primary_of(told)
     levels = [one["estimate"] for one in mine["levels"] if one["estimate"] is not None]
@@ -120,11 +115,11 @@ def test_the_forest_has_every_stratum_and_both_wholes_and_names_stay_text(
     harmless(page)
 
 
-def test_failed_checks_come_first_and_there_is_no_verdict_to_ship(page: Page, experimented: Experimented) -> None:
+def test_failed_checks_come_first_and_there_is_no_verdict_to_ship(look: Look, experimented: Experimented) -> None:
     told = experimented.analysis(REVERSED)
     failed = [one for one in told["health"] if one["status"] == "failed"]
     assert failed
-    page.goto(f"{experimented.url}/experiments?experiment={REVERSED}")
+    page = look(f"{experimented.url}/experiments?experiment={REVERSED}")
     word(page, "Unhealthy")
     first = page.locator(".st-key-assay-unhealthy-0")
     expect(first).to_contain_text(failed[0]["text"])
@@ -135,11 +130,11 @@ def test_failed_checks_come_first_and_there_is_no_verdict_to_ship(page: Page, ex
     cells(page, "assay-grid-experiment-health", "failed")
 
 
-def test_a_reversal_is_a_sentence_two_pictures_and_a_table(page: Page, experimented: Experimented) -> None:
+def test_a_reversal_is_a_sentence_two_pictures_and_a_table(look: Look, experimented: Experimented) -> None:
     told = experimented.analysis(REVERSED)
     mine = next(one for one in told["strata"] if (one["attribute"], one["metric"]) == ("topic", "resolution"))
     assert mine["simpson"]["paradox"] == "reversed"
-    page.goto(f"{experimented.url}/experiments?experiment={REVERSED}")
+    page = look(f"{experimented.url}/experiments?experiment={REVERSED}")
     said = page.locator(".st-key-assay-simpson-0")
     expect(said).to_contain_text("Pooled and within topic they disagree")
     expect(said).to_contain_text(mine["sentence"])
@@ -152,14 +147,14 @@ def test_a_reversal_is_a_sentence_two_pictures_and_a_table(page: Page, experimen
     for text in ("easy", "80.0%", "20.0%"):
         cells(page, "assay-grid-simpson-mix-0", text)
     assert page.locator(".st-key-assay-simpson-1").count() == 0  # all strata together are the topic again
-    page.get_by_text("Strata and the other metrics").click()
+    page.get_by_text("Strata and the other metrics").click()  # nobody looks here after this
     others = [one for one in told["strata"] if (one["simpson"] or {}).get("flagged") and one["metric"] == "cost"]
     expect(page.locator(".st-key-assay-simpson-others")).to_contain_text(others[0]["sentence"][:60])
 
 
-def test_one_under_way_says_how_long(page: Page, experimented: Experimented) -> None:
+def test_one_under_way_says_how_long(look: Look, experimented: Experimented) -> None:
     told = experimented.analysis(UNDER_WAY)
-    page.goto(f"{experimented.url}/experiments?experiment={UNDER_WAY}")
+    page = look(f"{experimented.url}/experiments?experiment={UNDER_WAY}")
     word(page, "Keep running")
     verdict = page.locator(".st-key-assay-experiment-verdict")
     expect(verdict).to_contain_text(f"about {told['decision']['days_left']} days left")

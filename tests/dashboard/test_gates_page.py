@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,9 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.records import Role
 from tests.dashboard.alone import running_dashboard
-from tests.dashboard.conftest import Seen
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 from tests.server.gate_runs import keep
 from tests.server.shell import AIRLINE, Shell, running_shell, served
 from tests.server.test_gates import POLICY, named
@@ -58,20 +57,10 @@ def _decisions(shell: Shell) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def page(browser: Browser, gated: Gated) -> Iterator[Page]:
+def page(visits: Visits, gated: Gated, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 2200}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    opened = context.new_page()
-    seen = Seen(home=gated.url)
-    seen.watch(opened)
-    yield opened
-    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
-        opened.screenshot(path=f"{folder}/gates-{abs(hash(opened.url)) % 1000}.png", full_page=True)
-    context.close()
-    assert seen.foreign == []
-    assert seen.complaints == []
+    with visits.page(gated.url, height=2200, picture=request.node.name) as opened:
+        yield opened
 
 
 def test_the_newest_decision_is_shown_and_a_click_shows_another(page: Page, gated: Gated) -> None:

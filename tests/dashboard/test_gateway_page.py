@@ -10,13 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from dashboard.views import gateway
 from tests.dashboard import gateway_traffic
 from tests.dashboard.conftest import VISIBLE_S, Shown
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 from tests.loopback import listening
 from tests.stack import running_stack
 from tests.waiting import wait_until
@@ -61,7 +62,7 @@ def test_the_page_shows_traffic_overhead_cache_upstreams_and_masked_values(
     assert {"email", "card"} <= {name.strip() for name in masked.all_text_contents()}
     cells = page.locator('[data-testid="stDataFrame"] canvas td')
     expect(cells.filter(has_text="status_503 5").first).to_be_attached()
-    assert page.get_by_test_id("stPlotlyChart").count() == 5
+    expect(page.get_by_test_id("stPlotlyChart")).to_have_count(5)
     expect(page.get_by_text("Only calls that went through the gateway: imported history")).to_be_visible()
     expect(page.get_by_text("Budgets, and how upstreams are now, are of all apps.")).to_be_visible()
     for name in ("Errors", "Refused", "Overhead p50", "Overhead p95", "Cache hits of 83"):
@@ -193,7 +194,7 @@ policies:
 
 
 def test_a_running_gateway_shows_its_upstreams_and_spend_against_budgets(
-    browser: Browser, tmp_path: Path, upstream: str
+    visits: Visits, tmp_path: Path, upstream: str
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "gateway.yaml").write_text(CONFIG.format(address=upstream))
@@ -211,19 +212,20 @@ def test_a_running_gateway_shows_its_upstreams_and_spend_against_budgets(
                 return int(client.get("/api/v1/gateway/summary", params={"since": "1h"}).json()["n_calls"])
 
             wait_until(lambda: n_calls() == 4, VISIBLE_S, "the calls to be stored")
-        page = browser.new_page(viewport={"width": 1440, "height": 1800})
-        page.goto(f"{stack.dashboard}/gateway?since=1h")
-        expect(page.locator(".st-key-assay-gateway-state")).to_contain_text("running", timeout=45_000)
-        expect(page.get_by_role("heading", name="Spend against budgets")).to_be_visible(timeout=45_000)
-        upstreams = page.locator(".st-key-assay-grid-upstreams canvas td")
-        expect(upstreams.filter(has_text="given a rest").first).to_be_attached(timeout=45_000)
-        expect(upstreams.filter(has_text="breaker_open").first).to_be_attached()
-        spent = page.locator(".st-key-assay-grid-budgets-spent canvas td")
-        budgets = page.locator('[class*="st-key-assay-grid-budgets"] canvas td')
-        expect(spent.filter(has_text="desk-day").first).to_be_attached(timeout=45_000)
-        assert spent.filter(has_text="whole-month").count() == 0
-        expect(budgets.filter(has_text="app parcel-desk").first).to_be_attached(timeout=45_000)
-        expect(budgets.filter(has_text="whole-month").first).to_be_attached()
-        assert budgets.filter(has_text=re.compile(r"^\$0\.60$")).count() == 2, budgets.all_text_contents()
-        expect(page.locator(".st-key-gateway-refused-grid canvas td").filter(has_text="budget").first).to_be_attached()
-        page.close()
+        with visits.page(stack.dashboard, height=1800) as page:
+            page.goto(f"{stack.dashboard}/gateway?since=1h")
+            expect(page.locator(".st-key-assay-gateway-state")).to_contain_text("running")
+            expect(page.get_by_role("heading", name="Spend against budgets")).to_be_visible(timeout=45_000)
+            upstreams = page.locator(".st-key-assay-grid-upstreams canvas td")
+            expect(upstreams.filter(has_text="given a rest").first).to_be_attached(timeout=45_000)
+            expect(upstreams.filter(has_text="breaker_open").first).to_be_attached()
+            spent = page.locator(".st-key-assay-grid-budgets-spent canvas td")
+            budgets = page.locator('[class*="st-key-assay-grid-budgets"] canvas td')
+            expect(spent.filter(has_text="desk-day").first).to_be_attached(timeout=45_000)
+            assert spent.filter(has_text="whole-month").count() == 0
+            expect(budgets.filter(has_text="app parcel-desk").first).to_be_attached(timeout=45_000)
+            expect(budgets.filter(has_text="whole-month").first).to_be_attached()
+            expect(budgets.filter(has_text=re.compile(r"^\$0\.60$"))).to_have_count(2)
+            expect(
+                page.locator(".st-key-gateway-refused-grid canvas td").filter(has_text="budget").first
+            ).to_be_attached()

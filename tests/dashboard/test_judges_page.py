@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.dashboard.conftest import Seen
 from tests.dashboard.judged import CERTIFIED, HOSTILE, TAU2_JUDGES, UNLABELLED, Judged
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 
 pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
-def page(browser: Browser, judged: Judged, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(visits: Visits, judged: Judged, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 2200}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    opened = context.new_page()
-    seen = [Seen(home=judged.url), Seen(home=judged.bare_url)]
-    seen[0].watch(opened)
-    seen[1].watch(opened)
-    yield opened
-    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
-        opened.screenshot(path=f"{folder}/{request.node.name[:60]}.png", full_page=True)
-    context.close()
-    assert set(seen[0].foreign) & set(seen[1].foreign) == set()
-    assert seen[0].complaints == []
+    with visits.page(judged.url, judged.bare_url, height=2200, picture=request.node.name) as opened:
+        yield opened
 
 
 def cells(page: Page, key: str, text: str | re.Pattern[str]) -> None:

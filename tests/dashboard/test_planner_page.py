@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.records import Role
 from tests.dashboard.alone import running_dashboard
-from tests.dashboard.conftest import Seen
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 from tests.server.shell import AIRLINE, Shell, running_shell, served
 
 pytestmark = pytest.mark.timeout(600)
@@ -39,20 +38,10 @@ def planning(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def page(browser: Browser, planning: Planning, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(visits: Visits, planning: Planning, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1200}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(45_000)
-    expect.set_options(timeout=45_000)
-    opened = context.new_page()
-    seen = Seen(home=planning.url)
-    seen.watch(opened)
-    yield opened
-    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
-        opened.screenshot(path=f"{folder}/{request.node.name[:60]}.png", full_page=True)
-    context.close()
-    assert seen.foreign == []
-    assert seen.complaints == []
+    with visits.page(planning.url, height=1200, picture=request.node.name) as opened:
+        yield opened
 
 
 def test_the_answer_is_the_apis_and_the_curve_passes_through_what_was_asked(page: Page, planning: Planning) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import product
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -88,13 +89,12 @@ def test_a_turn_shows_its_reasoning(page: Page, shown: Shown, agents: Agents) ->
     expect(page).to_have_url(re.compile(f"/agent\\?trace_id={agents.turns['v1'][0]}"))
 
 
-@pytest.mark.parametrize("width", [1280, 1440])
 @pytest.mark.parametrize("where", ["agent", "trace"])
-def test_each_row_of_facts_is_one_line(page: Page, shown: Shown, agents: Agents, where: str, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 800})
+def test_each_row_of_facts_is_one_line(page: Page, shown: Shown, agents: Agents, where: str) -> None:
     page.goto(shown.url(f"{where}?trace_id={agents.turns['v1'][0]}"))
     settled(page)
-    for row in (where, f"{where}-from"):
+    for width, row in product((1440, 1280), (where, f"{where}-from")):
+        page.set_viewport_size({"width": width, "height": 800})
         facts = page.locator(f".st-key-assay-facts-{row} [data-testid=stText]")
         expect(facts.first).to_be_visible()
         boxes = [one.bounding_box() for one in facts.all()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator
 
@@ -11,11 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dashboard.parts.metric_words import e_value
-from tests.dashboard.conftest import Seen
 from tests.dashboard.rolled_out import DESK, RolledOut, rolled_out_dashboard
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
+from tests.dashboard.visiting import Visits
 from tests.experiments.rollouts.shop import APP
 
 pytestmark = pytest.mark.timeout(900)
@@ -28,21 +27,10 @@ def rolled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def page(browser: Browser, rolled: RolledOut, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(visits: Visits, rolled: RolledOut, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 2200}, timezone_id="Europe/Berlin")
-    context.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
-    opened = context.new_page()
-    seen = [Seen(home=rolled.url), Seen(home=rolled.viewer_url)]
-    seen[0].watch(opened)
-    seen[1].watch(opened)
-    yield opened
-    if folder := os.environ.get("ASSAY_SCREENSHOTS"):
-        opened.screenshot(path=f"{folder}/{request.node.name[:60]}.png", full_page=True)
-    context.close()
-    assert set(seen[0].foreign) & set(seen[1].foreign) == set()
-    assert seen[0].complaints == []
+    with visits.page(rolled.url, rolled.viewer_url, height=2200, picture=request.node.name) as opened:
+        yield opened
 
 
 def test_the_list_says_how_each_stands_and_a_click_opens_one(page: Page, rolled: RolledOut) -> None:
@@ -120,6 +108,8 @@ def test_one_under_way_shows_its_steps_and_is_paused_and_resumed_after_a_questio
     expect(page.locator(".st-key-assay-verdict-rollout")).to_contain_text("Paused")
     expect(page.locator(".st-key-assay-timeline")).to_contain_text("waiting for the weekend <b>x</b>")
     assert rolled.told(APP)["status"] == "paused"
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    settled(page)  # who presses while the page is drawn anew may see the question taken away with it
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("dialog").get_by_role("button", name="Resume").click()
     expect(page.locator(".st-key-assay-verdict-rollout")).to_contain_text("Running")

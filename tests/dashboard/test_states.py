@@ -12,14 +12,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from core.ids import TenantId
 from core.records import Role
 from dashboard.api import Api, TooSlow, Unreachable
 from server.control_access import open_control
 from server.settings import load_settings
-from tests.dashboard.conftest import Seen, Shown
+from tests.dashboard.conftest import Shown
+from tests.dashboard.visiting import Visits
 from tests.stack import REPOSITORY, free_port_base, log_tail, stop
 from tests.waiting import wait_until
 
@@ -58,23 +59,16 @@ def dashboard(tmp_path: Path, *, url: str, key: str) -> Iterator[str]:
 
 
 @contextmanager
-def visit(browser: Browser, address: str) -> Iterator[Page]:
+def visit(visits: Visits, address: str) -> Iterator[Page]:
     """A page at the address; at the end nothing foreign was asked for and nothing complained."""
-    expect.set_options(timeout=45_000)
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    seen = Seen(home=address)
-    seen.watch(page)
-    page.goto(address)
-    yield page
-    context.close()
-    assert seen.foreign == []
-    assert seen.complaints == []
+    with visits.page(address, patience_s=45) as page:
+        page.goto(address)
+        yield page
 
 
-def test_without_a_server_the_page_says_how_to_start_one(browser: Browser, tmp_path: Path) -> None:
+def test_without_a_server_the_page_says_how_to_start_one(visits: Visits, tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port_base(1)}"
-    with dashboard(tmp_path, url=nobody, key="") as address, visit(browser, address) as page:
+    with dashboard(tmp_path, url=nobody, key="") as address, visit(visits, address) as page:
         expect(page.get_by_role("heading", name="The Assay server does not answer")).to_be_visible()
         expect(page.get_by_text("assay up", exact=True)).to_be_visible()
         expect(page.get_by_text("not connected")).to_be_visible()
@@ -84,10 +78,10 @@ def test_without_a_server_the_page_says_how_to_start_one(browser: Browser, tmp_p
             expect(page.get_by_role("heading", name="The Assay server does not answer")).to_be_visible()
 
 
-def test_while_a_server_takes_its_time_the_page_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_while_a_server_takes_its_time_the_page_says_so(visits: Visits, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with dashboard(tmp_path, url=url, key="") as address, visit(browser, address) as page:
+        with dashboard(tmp_path, url=url, key="") as address, visit(visits, address) as page:
             expect(page.get_by_text("Waiting for the server…").first).to_be_visible()
 
 
@@ -102,20 +96,20 @@ def test_a_server_that_is_slow_is_not_called_absent() -> None:
     assert not isinstance(absent.value, TooSlow)
 
 
-def test_a_wrong_key_is_named_as_the_cause(browser: Browser, shown: Shown, tmp_path: Path) -> None:
-    with dashboard(tmp_path, url=shown.stack.url, key="ask_nonsense") as address, visit(browser, address) as page:
+def test_a_wrong_key_is_named_as_the_cause(visits: Visits, shown: Shown, tmp_path: Path) -> None:
+    with dashboard(tmp_path, url=shown.stack.url, key="ask_nonsense") as address, visit(visits, address) as page:
         expect(page.get_by_role("heading", name="The API key was not accepted")).to_be_visible()
         expect(page.get_by_text("export ASSAY_API_KEY=ask_…")).to_be_visible()
         expect(page.get_by_text("ask_nonsense")).to_have_count(0)
 
 
-def test_a_new_tenant_is_shown_how_to_send_its_first_trace(browser: Browser, shown: Shown, tmp_path: Path) -> None:
+def test_a_new_tenant_is_shown_how_to_send_its_first_trace(visits: Visits, shown: Shown, tmp_path: Path) -> None:
     control = open_control(load_settings(None, data=shown.stack.data_dir))
     newcomer = TenantId("newcomer")
     control.ensure_tenant(newcomer)
     _, key = control.create_key(newcomer, Role.VIEWER, "dashboard")
     control.close()
-    with dashboard(tmp_path, url=shown.stack.url, key=key) as address, visit(browser, address) as page:
+    with dashboard(tmp_path, url=shown.stack.url, key=key) as address, visit(visits, address) as page:
         expect(page.get_by_role("heading", name="Waiting for the first trace")).to_be_visible()
         expect(page.get_by_text(f"OTEL_EXPORTER_OTLP_ENDPOINT={shown.stack.otlp_http}")).to_be_visible()
         expect(page.get_by_text("Tenant: newcomer")).to_be_visible()

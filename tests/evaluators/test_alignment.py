@@ -19,6 +19,7 @@ from evaluators.alignment import (
     steps_of,
 )
 from evaluators.records import Message, ModelCall, ToolCall, Trajectory
+from tests.thorough import often
 
 _TOOLS = st.builds(
     lambda name, arguments, result: Step(kind=StepKind.TOOL, name=name, arguments=arguments, result=result),
@@ -33,7 +34,7 @@ _MESSAGES = st.builds(
 )
 _MODELS = st.builds(lambda name: Step(kind=StepKind.MODEL, name=name), st.sampled_from(["small", "large"]))
 _STEPS = st.lists(st.one_of(_TOOLS, _MESSAGES, _MODELS), max_size=14)
-_QUICK = settings(max_examples=150, deadline=None)
+_QUICK = settings(max_examples=often(150, 37), deadline=None)
 _TURNED = {
     Match.EQUAL: Match.EQUAL,
     Match.CHANGED: Match.CHANGED,

@@ -31,6 +31,7 @@ from evaluators.records import (
     Unscored,
 )
 from tests.evaluators.conformance import agrees_with_its_frame, conforms, lacks, targets, well_described
+from tests.thorough import often
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FRAMES = [one for one in CATALOGUE if hasattr(one, "value")]
@@ -53,7 +54,7 @@ def test_every_evaluator_is_well_described(evaluator: Evaluator) -> None:
     well_described(evaluator)
 
 
-@settings(max_examples=60, deadline=None, phases=_AS_FOUND, suppress_health_check=_SLOW)
+@settings(max_examples=often(60, 15), deadline=None, phases=_AS_FOUND, suppress_health_check=_SLOW)
 @given(target=targets())
 def test_every_evaluator_answers_hostile_targets_as_it_must(target: Target) -> None:
     for evaluator in CATALOGUE:
@@ -71,7 +72,7 @@ def test_no_evaluator_remembers_what_it_saw_before(several: list[Target]) -> Non
         assert forth == back[::-1], evaluator.spec.name
 
 
-@settings(max_examples=40, deadline=None, phases=_AS_FOUND, suppress_health_check=_SLOW)
+@settings(max_examples=often(40, 15), deadline=None, phases=_AS_FOUND, suppress_health_check=_SLOW)
 @given(several=st.lists(targets(), min_size=1, max_size=5))
 def test_one_pass_over_columns_gives_what_one_after_the_other_gives(several: list[Target]) -> None:
     sessions = [Target(kind=TargetKind.SESSION, trajectory=one.trajectory, expected=one.expected) for one in several]

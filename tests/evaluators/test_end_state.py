@@ -16,6 +16,7 @@ from evaluators.rules import conditions
 from evaluators.rules.condition_text import ROOTS as ROOT_NAMES
 from evaluators.rules.condition_text import parse, roots_of
 from evaluators.rules.end_state import differences
+from tests.thorough import often
 
 STATE = {
     "orders": {
@@ -125,7 +126,7 @@ def test_a_condition_looks_at_a_bounded_number_of_members() -> None:
             conditions.holds(condition, {"state": {"a": members}, "calls": {}, "answer": "", "said": ""})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(300, 75), deadline=None)
 @given(st.text(alphabet="state.calls[]()?@*'\"=<>! andornotcountexists019\\", max_size=40))
 def test_any_text_is_a_condition_or_invalid(text: str) -> None:
     try:

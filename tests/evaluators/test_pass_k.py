@@ -13,7 +13,7 @@ from server.cli.main import main
 from server.cli.outcome import ExitCode
 from tests.importers.recorded import TAU_BENCH, needs_recordings
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
-from tests.stack import running_stack
+from tests.stack import Stack
 from tests.store.build import agent_trace, fill
 
 PUBLISHED = (0.3000, 0.1722, 0.1417, 0.1333)
@@ -21,28 +21,25 @@ PUBLISHED = (0.3000, 0.1722, 0.1417, 0.1333)
 
 @needs_recordings
 @pytest.mark.timeout(300)
-def test_pass_k_of_ingested_trajectories_is_the_published_one(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with running_stack(tmp_path_factory.mktemp("passk")) as stack:
-        done = stack.cli("import", "tau-bench", str(TAU_BENCH), "--app", "tau-airline", "--json", timeout_s=200)
-        assert done.returncode == 0, done.stderr
-        with stack.client() as client:
-            window = {"start": "2024-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}
-            answer = client.get("/api/v1/metrics/pass-k", params={"app": "tau-airline", "k": 4, **window})
-            assert answer.status_code == 200, answer.text
-            (item,) = answer.json()["items"]
-        assert (item["n_tasks"], item["n_trials"], item["refused"]) == (30, 120, None)
-        assert [round(one["value"], 4) for one in item["pass_hat"]] == list(PUBLISHED)
-        first = item["pass_hat"][0]
-        assert first["se"] > 1.4 * first["se_iid"]
-        assert first["low"] == pytest.approx(first["value"] - 2.0452 * first["se"], abs=1e-3)
-        said = stack.cli("metrics", "pass-k", "--app", "tau-airline", "--k", "4")
-        assert said.returncode == 0, said.stderr
-        assert [line.split()[2] for line in said.stdout.splitlines()[1:]] == ["0.3000", "0.1722", "0.1417", "0.1333"]
-        more = stack.cli("metrics", "pass-k", "--app", "tau-airline", "--k", "5")
-        assert more.returncode == ExitCode.USAGE
-        assert (
-            "pass^5 needs 5 trials of every task: 30 of 30 have fewer, the least 4; k can be 4 at most" in more.stderr
-        )
+def test_pass_k_of_ingested_trajectories_is_the_published_one(stack: Stack) -> None:
+    done = stack.cli("import", "tau-bench", str(TAU_BENCH), "--app", "tau-airline", "--json", timeout_s=200)
+    assert done.returncode == 0, done.stderr
+    with stack.client() as client:
+        window = {"start": "2024-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}
+        answer = client.get("/api/v1/metrics/pass-k", params={"app": "tau-airline", "k": 4, **window})
+        assert answer.status_code == 200, answer.text
+        (item,) = answer.json()["items"]
+    assert (item["n_tasks"], item["n_trials"], item["refused"]) == (30, 120, None)
+    assert [round(one["value"], 4) for one in item["pass_hat"]] == list(PUBLISHED)
+    first = item["pass_hat"][0]
+    assert first["se"] > 1.4 * first["se_iid"]
+    assert first["low"] == pytest.approx(first["value"] - 2.0452 * first["se"], abs=1e-3)
+    said = stack.cli("metrics", "pass-k", "--app", "tau-airline", "--k", "4")
+    assert said.returncode == 0, said.stderr
+    assert [line.split()[2] for line in said.stdout.splitlines()[1:]] == ["0.3000", "0.1722", "0.1417", "0.1333"]
+    more = stack.cli("metrics", "pass-k", "--app", "tau-airline", "--k", "5")
+    assert more.returncode == ExitCode.USAGE
+    assert "pass^5 needs 5 trials of every task: 30 of 30 have fewer, the least 4; k can be 4 at most" in more.stderr
 
 
 @pytest.fixture(scope="module")

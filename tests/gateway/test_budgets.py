@@ -20,6 +20,7 @@ from gateway.policies.limits import Limits, Windows
 from gateway.prices import NANO
 from gateway.records import Answer, Call, CallKind, Target, VirtualModel
 from tests.gateway.spent_calls import MODELS, Turned, answer, call_of, prices
+from tests.thorough import often
 
 COST = 0.001  # USD that a call of `call_of()` is estimated at, and costs when answered: 100 tokens in, 100 out
 ALL = ("tenant", "app", "user", "team")
@@ -114,7 +115,7 @@ def test_the_overshoot_of_parallel_calls_is_what_each_cost_beyond_its_estimate()
     _refusal(policy, call_of())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200, 50), deadline=None)
 @given(st.data())
 def test_reservations_settle_to_exactly_the_real_sum_whatever_the_order(data: st.DataObject) -> None:
     clock = Turned()
@@ -148,7 +149,7 @@ def _rows(policy: Budgets, tenant: str) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "of"} for row in policy.status(tenant)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=often(100, 25), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 400), st.booleans()), max_size=40))
 def test_no_tenant_changes_what_another_is_told(steps: list[tuple[str, int, bool]]) -> None:
     rules = [_budget(0.004, scope, then) for scope in ALL for then in ("refuse", "warn")] + [

@@ -19,6 +19,7 @@ from gateway.policies.content import Content
 from gateway.policies.content_rules import MOST_HELD, Pattern, Reading, Words
 from gateway.records import Answer, Call
 from tests.gateway.policy_calls import EMBED, answer_of, call_of, chunk, heard, spoken, through
+from tests.thorough import often
 
 
 def _policy(**rule: Any) -> Content:
@@ -185,7 +186,7 @@ def _said(rule: dict[str, Any], pieces: list[str], finish: str | None = "stop") 
 
 
 @given(st.lists(st.integers(0, 60), max_size=8), st.sampled_from(["stop", None]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200, 50), deadline=None)
 def test_chunk_borders_change_nothing(cuts: list[int], finish: str | None) -> None:
     text = "the b\u200bomb and bombast, Big\n dog, code 123456 or a BOMB, big"
     borders = [0, *sorted(min(c, len(text)) for c in cuts), len(text)]
@@ -279,7 +280,7 @@ def test_a_stream_without_rules_is_not_filtered() -> None:
 
 
 @given(st.lists(st.integers(0, 60), max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=often(50, 15), deadline=None)
 def test_entities_are_found_across_chunk_borders(cuts: list[int]) -> None:
     def places(text: str, kinds: frozenset[PiiEntity]) -> list[tuple[int, int]]:
         return [(found.start, found.end) for found in find(text) if found.entity in kinds]

@@ -101,7 +101,7 @@ def test_large_bodies_that_are_open_at_once_are_bounded(gateway: Live) -> None:
             answer = httpx.post(f"{gateway.url}/v1/chat/completions", content=large, headers=KEY, timeout=30)
             return answer.status_code == 503 and answer.headers["retry-after"] == "1"
 
-        wait_until(refused, 20, "the third large body to be refused")
+        wait_until(refused, 60, "the third large body to be refused")
         theirs = {"authorization": "Bearer third:user"}
         answer = httpx.post(f"{gateway.url}/v1/chat/completions", content=large, headers=theirs, timeout=30)
         assert answer.status_code == 200
@@ -109,7 +109,7 @@ def test_large_bodies_that_are_open_at_once_are_bounded(gateway: Live) -> None:
     finally:
         for each in held:
             each.close()
-    wait_until(lambda: post(gateway, {**BODY, "metadata": {"x": "y" * 100_000}}).status_code == 200, 20, "room again")
+    wait_until(lambda: post(gateway, {**BODY, "metadata": {"x": "y" * 100_000}}).status_code == 200, 60, "room again")
 
 
 def _begun(gateway: Live, length: int, sent: int) -> socket.socket:

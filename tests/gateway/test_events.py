@@ -17,6 +17,7 @@ from gateway.upstreams.anthropic_answers import AnthropicEvents
 from gateway.upstreams.openai import OpenAIEvents
 from gateway.upstreams.sse import EventSplitter, EventTooLong
 from gateway.upstreams.wire import EventReader
+from tests.thorough import often
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def read(reader: EventReader, raw: bytes, cuts: Iterable[int]) -> list[dict[str,
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(60, 15), deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_openais_chunks_do_not_depend_on_where_the_bytes_are_cut(end: str, data: st.DataObject) -> None:
@@ -88,7 +89,7 @@ def test_openais_chunks_do_not_depend_on_where_the_bytes_are_cut(end: str, data:
     assert reader.usage == Usage(input_tokens=9, output_tokens=4, cached_tokens=2, reported=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(60, 15), deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_anthropics_chunks_do_not_depend_on_where_the_bytes_are_cut(end: str, data: st.DataObject) -> None:
@@ -102,7 +103,7 @@ def test_anthropics_chunks_do_not_depend_on_where_the_bytes_are_cut(end: str, da
     assert reader.n_characters == whole.n_characters == len("hm") + len("Grüße 👋") + len('find{"q": 1}now{}')
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200, 50), deadline=None)
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=10))
 def test_any_bytes_are_read_the_same_however_they_are_cut(raw: bytes, cuts: list[int]) -> None:
     for make in (OpenAIEvents, lambda: AnthropicEvents(1)):

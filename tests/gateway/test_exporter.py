@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ KEY = bytes(range(32))
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """One collector for the tests that do not stop it: each has tenants of its own."""
+    with Collector(tmp_path_factory.mktemp("collector")) as collector:
+        yield collector
+
+
 def exported(
     folder: Path,
     collector: Collector,
@@ -45,7 +53,7 @@ def exported(
     async def go() -> ExportStatus:
         spool = Spool(folder / "spool", KEY)
         url = f"http://127.0.0.1:{collector.base + 1}"
-        exporter = Exporter(spool, url, ingest_key or (lambda tenant: collector.key))
+        exporter = Exporter(spool, url, ingest_key or cache(collector.key_of))
         await exporter.start()
         try:
             await work(exporter)
@@ -78,17 +86,16 @@ def call_span(n: int = 0, **fields: Any) -> bytes:
     return span_of(answered(time.time_ns() - NS_PER_MS * (100 + n), **fields), content=True)
 
 
-def test_a_call_fills_the_columns_of_the_lake(tmp_path: Path) -> None:
+def test_a_call_fills_the_columns_of_the_lake(tmp_path: Path, standing: Collector) -> None:
     now_ns = time.time_ns() - 1_000 * NS_PER_MS
     failed = Attempt(target=SPARE, started_ns=now_ns, ended_ns=now_ns + 1, status=503, error="upstream_503")
     call = answered(
         now_ns, streamed=True, first_token_ns=now_ns + 7 * NS_PER_MS, caller=caller(parent=f"00-{TRACE}-{PARENT}-01"),
         attempts=[failed, Attempt(target=MAIN, started_ns=now_ns, ended_ns=now_ns + 9, status=200)],
     )  # fmt: skip
-    with Collector(tmp_path) as collector:
-        status = exported(tmp_path, collector, sends(span_of(call, content=True)))
-        collector.drained()
-        rows = collector.stored().sort("name")
+    status = exported(tmp_path, standing, sends(span_of(call, content=True), tenant="columns"))
+    standing.drained()
+    rows = standing.stored(tenant="columns").sort("name")
     assert (status.sent, status.queued, status.refused, status.dropped) == (1, 0, 0, 0)
     assert rows["name"].to_list() == ["attempt main", "attempt spare", "chat sim-1"]
     assert rows["kind"].to_list() == ["SPAN", "SPAN", "LLM"]
@@ -140,30 +147,32 @@ def agents_span(now_ns: int, **fields: Any) -> bytes:
     return traces(made, resource={"service.name": "my-agent"}).SerializeToString()
 
 
-def _n_spans(collector: Collector) -> int:
+def _n_spans(collector: Collector, tenant: str) -> int:
     """Of the turns, once sessions and rollups, which come after them, are there."""
-    tables = [collector.stored(name) for name in ("rollups", "sessions", "turns")]
+    tables = [collector.stored(name, tenant) for name in ("rollups", "sessions", "turns")]
     return int(tables[2]["n_spans"].sum()) if all(frame.width > 1 for frame in tables) else 0
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_a_call_counts_once_though_the_agents_span_says_the_same(tmp_path: Path, cached: bool) -> None:
+def test_a_call_counts_once_though_the_agents_span_says_the_same(
+    tmp_path: Path, standing: Collector, cached: bool
+) -> None:
     """The agent's span comes after it, as batches of an SDK do. An answer from the cache counts as nothing."""
     now_ns = time.time_ns() - 2_000 * NS_PER_MS
     hit = {"cache": CacheOutcome.EXACT, "usage": Usage(), "cost_usd": 0.0, "answered_by": None, "attempts": []}
     call = answered(now_ns, caller=caller(parent=f"00-{TRACE}-{PARENT}-01"), **(hit if cached else {}))
-    with Collector(tmp_path) as collector:
+    tenant = "cached" if cached else "answered"
 
-        async def work(exporter: Exporter) -> None:
-            exporter.send("default", span_of(call, content=True))
-            await until(lambda: exporter.status().sent == 1, "the call's span to be sent")
-            assert collector.post(agents_span(now_ns))[0] == 200
+    async def work(exporter: Exporter) -> None:
+        exporter.send(tenant, span_of(call, content=True))
+        await until(lambda: exporter.status().sent == 1, "the call's span to be sent")
+        assert standing.post(agents_span(now_ns), key=standing.key_of(tenant))[0] == 200
 
-        exported(tmp_path, collector, work)
-        collector.drained()
-        wait_until(lambda: _n_spans(collector) == 2, 30, "turns, sessions and rollups to follow")
-        rows = collector.stored()
-        totals = {name: collector.stored(name) for name in ("rollups", "sessions", "turns")}
+    exported(tmp_path, standing, work)
+    standing.drained()
+    wait_until(lambda: _n_spans(standing, tenant) == 2, 60, "turns, sessions and rollups to follow")
+    rows = standing.stored(tenant=tenant)
+    totals = {name: standing.stored(name, tenant) for name in ("rollups", "sessions", "turns")}
     counted = {row["name"]: row["usage_counted"] for row in rows.iter_rows(named=True)}
     assert counted == {"chat support-fast": False, "chat sim-1": True}
     tokens = (0, 0, 0.0) if cached else (100, 10, 0.00125)
@@ -174,38 +183,33 @@ def test_a_call_counts_once_though_the_agents_span_says_the_same(tmp_path: Path,
     assert totals["turns"]["n_model_calls"].sum() == 1
 
 
-def test_one_poisoned_span_is_set_aside_and_the_others_arrive(tmp_path: Path) -> None:
+def test_one_poisoned_span_is_set_aside_and_the_others_arrive(tmp_path: Path, standing: Collector) -> None:
     spans = [call_span(n) for n in range(40)]
     spans[17] = b"\x0a\xff\xff\xff\xff\x0f poison"
-    with Collector(tmp_path) as collector:
-        status = exported(tmp_path, collector, sends(*spans))
-        collector.drained()
-        assert collector.stored().height == 39
+    status = exported(tmp_path, standing, sends(*spans, tenant="poison"))
+    standing.drained()
+    assert standing.stored(tenant="poison").height == 39
     assert (status.sent, status.refused, status.queued) == (39, 1, 0)
-    assert (tmp_path / "spool" / "default" / "refused").exists()
+    assert (tmp_path / "spool" / "poison" / "refused").exists()
 
 
-def test_without_the_right_key_spans_wait_and_other_tenants_do_not(tmp_path: Path) -> None:
-    with Collector(tmp_path) as collector:
-        keys: dict[str, str | None] = {"default": "wrong", "other": collector.key_of("other"), "third": None}
+def test_without_the_right_key_spans_wait_and_other_tenants_do_not(tmp_path: Path, standing: Collector) -> None:
+    keys: dict[str, str | None] = {"first": "wrong", "other": standing.key_of("other"), "third": None}
 
-        async def work(exporter: Exporter) -> None:
-            for tenant in keys:
-                exporter.send(tenant, call_span())
-            await until(lambda: exporter.status().sent == 1 and len(exporter.status().waiting) == 2, "the other tenant")
-            assert exporter.status().waiting == {
-                "default": "the collector answered 401",
-                "third": "its key is being made",
-            }
-            keys["default"] = collector.key
-            await until(lambda: exporter.status().sent == 2, "the right key")
+    async def work(exporter: Exporter) -> None:
+        for tenant in keys:
+            exporter.send(tenant, call_span())
+        await until(lambda: exporter.status().sent == 1 and len(exporter.status().waiting) == 2, "the other tenant")
+        assert exporter.status().waiting == {"first": "the collector answered 401", "third": "its key is being made"}
+        keys["first"] = standing.key_of("first")
+        await until(lambda: exporter.status().sent == 2, "the right key")
 
-        status = exported(tmp_path, collector, work, ingest_key=lambda tenant: keys[tenant], within_s=0.5)
-        assert (status.sent, status.queued) == (2, 1)
-        keys["third"] = collector.key_of("third")
-        assert exported(tmp_path, collector, sends(), ingest_key=lambda tenant: keys[tenant]).sent == 1
-        collector.drained()
-        assert [collector.stored(tenant=tenant).height for tenant in keys] == [1, 1, 1]
+    status = exported(tmp_path, standing, work, ingest_key=lambda tenant: keys[tenant], within_s=0.5)
+    assert (status.sent, status.queued) == (2, 1)
+    keys["third"] = standing.key_of("third")
+    assert exported(tmp_path, standing, sends(), ingest_key=lambda tenant: keys[tenant]).sent == 1
+    standing.drained()
+    assert [standing.stored(tenant=tenant).height for tenant in keys] == [1, 1, 1]
 
 
 def test_a_key_that_is_being_made_is_no_warning_until_it_takes_long(
@@ -257,19 +261,17 @@ def test_a_stop_without_a_collector_keeps_what_waits(tmp_path: Path) -> None:
         assert collector.stored().height == 5
 
 
-def test_resending_after_a_kill_stores_nothing_twice(tmp_path: Path) -> None:
+def test_resending_after_a_kill_stores_nothing_twice(tmp_path: Path, standing: Collector) -> None:
     spans = [call_span(n) for n in range(30)]
-    with Collector(tmp_path) as collector:
-        for _ in range(2):  # the same spans from two processes: the first was killed between the answer and its note
-            exported(tmp_path, collector, sends(*spans))
-        collector.drained()
-        assert collector.stored().height == 30
-        assert collector.ledger()["spans"].counts.duplicate == 30
+    for _ in range(2):  # the same spans from two processes: the first was killed between the answer and its note
+        exported(tmp_path, standing, sends(*spans, tenant="again"))
+    standing.drained()
+    assert standing.stored(tenant="again").height == 30
+    assert standing.ledger("again")["spans"].counts.duplicate == 30
 
 
-def talk(port: int, stop_after: int) -> list[str]:
-    """Asks the writer for calls, four connections at a time, until it dies or `stop_after` were answered; their ids."""
-    ids: list[str] = []
+def talk(port: int, stop_after: int, ids: list[str]) -> None:
+    """Asks the writer for calls, four connections at a time, until it dies or `ids` has `stop_after` of them."""
 
     async def ask() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -285,7 +287,23 @@ def talk(port: int, stop_after: int) -> list[str]:
         await asyncio.gather(*(ask() for _ in range(4)), return_exceptions=True)
 
     asyncio.run(go())
-    return ids
+
+
+def killed_after(process: subprocess.Popen[bytes], ids: list[str], n: int, port: int) -> None:
+    """Kills the writer while it answers, once `ids` has `n` calls: at no fixed time, for some machines are slow."""
+
+    def kill() -> None:
+        try:
+            wait_until(lambda: len(ids) >= n, 60, "calls to be answered")
+        finally:
+            process.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    talk(port, 1_000_000, ids)
+    killer.join()
+    process.wait(60)
+    assert len(ids) >= n
 
 
 def writer(folder: Path, collector: Collector, port: int) -> subprocess.Popen[bytes]:
@@ -299,7 +317,7 @@ def writer(folder: Path, collector: Collector, port: int) -> subprocess.Popen[by
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    wait_until(up, 30, "the writer to listen")
+    wait_until(up, 120, "the writer to listen")
     return process
 
 
@@ -311,18 +329,13 @@ def test_every_answered_call_has_one_span_though_the_process_was_killed(tmp_path
     with collector:
         if away:
             collector.kill()
-        for _ in range(3):
+        for life in range(3):
             process = writer(tmp_path, collector, port)
-            killer = threading.Timer(0.3, process.kill)
-            killer.start()
-            answered_ids += talk(port, 1_000_000)
-            killer.join()
-            process.wait(10)
-            assert answered_ids
+            killed_after(process, answered_ids, len(answered_ids) + 200 + life, port)
         if away:
             collector.start()
         process = writer(tmp_path, collector, port)
-        answered_ids += talk(port, 50)
+        talk(port, len(answered_ids) + 50, answered_ids)
         process.terminate()
         assert process.wait(15) == 0
         collector.drained()

@@ -25,6 +25,7 @@ from tests.gateway.spends import cost_of
 from tests.gateway.spent_calls import Turned, answer, call_of
 from tests.killing import killed_at
 from tests.stack import REPOSITORY
+from tests.thorough import often
 from tests.waiting import wait_until
 
 Spent = dict[tuple[BudgetScope, str], tuple[int, int, int]]
@@ -108,7 +109,7 @@ def test_half_a_surrogate_pair_is_written_as_a_question_mark(folder: Path, clock
         assert _spent(again)[BudgetScope.APP, "a?"] == (5, 5, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(60, 15), deadline=None)
 @given(data=st.data())
 def test_whatever_happens_between_calls_the_sums_are_exact(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

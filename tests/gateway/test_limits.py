@@ -16,6 +16,7 @@ from gateway.policies import limits
 from gateway.policies.limits import Limits, Windows
 from gateway.records import Call
 from tests.gateway.spent_calls import Turned, answer, call_of
+from tests.thorough import often
 
 
 def _limits(clock: Turned, *rules: LimitConfig, windows: Windows | None = None) -> Limits:
@@ -76,7 +77,7 @@ def test_who_comes_again_when_told_passes() -> None:
     assert n_refused > 5
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200, 50), deadline=None)
 @given(st.lists(st.floats(0, 45), min_size=1, max_size=80), st.integers(1, 8))
 def test_no_minute_holds_more_than_the_limit(pauses: list[float], most: int) -> None:
     clock = Turned()
@@ -90,7 +91,7 @@ def test_no_minute_holds_more_than_the_limit(pauses: list[float], most: int) -> 
         assert sum(at <= other < at + 60 * NS_PER_S for other in passed[n:]) <= most
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=often(200, 50), deadline=None)
 @given(st.data())
 def test_settled_tokens_are_the_real_sum_whatever_the_order(data: st.DataObject) -> None:
     windows = Windows()
@@ -113,7 +114,7 @@ def test_settled_tokens_are_the_real_sum_whatever_the_order(data: st.DataObject)
         assert count.tokens.total == real == sum(n for _, n in count.tokens.slots)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=often(100, 25), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.floats(0, 20), st.integers(1, 400)), max_size=60))
 def test_no_tenant_changes_what_another_is_told(steps: list[tuple[str, float, int]]) -> None:
     rules = (

@@ -18,6 +18,7 @@ from gateway.errors import Refused
 from gateway.policies.masking import Masking
 from gateway.records import Answer, Call
 from tests.gateway.policy_calls import EMBED, answer_of, call_of, chunk, heard, spoken, through
+from tests.thorough import often
 
 EMAIL, PHONE, CARD, IBAN = "ann.lee@example.org", "+1 415 555 2671", "4111 1111 1111 1111", "DE89370400440532013000"
 SECRET = "sk-proj-a1B2c3D4e5F6g7H8i9J0k1L2"
@@ -261,7 +262,7 @@ _SAID = st.lists(_PARTS, max_size=6).map(" and ".join)
 
 
 @given(st.lists(_SAID, min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150, 75), deadline=None)
 def test_masking_and_restoring_is_identity_and_no_value_is_sent(texts: list[str]) -> None:
     call = masked({"messages": [{"role": "user", "content": text} for text in texts]})
     for text, message in zip(texts, call.body["messages"], strict=True):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from core.records import PiiEntity
 from gateway.masking.output import OutputMask, OutputStream
 from tests.collector import test_redact, test_redact_secrets
+from tests.thorough import often
 
 ALL = frozenset(PiiEntity)
 WRITTEN = [*(text for text, _ in test_redact.REPLACED), *test_redact.KEPT, *test_redact_secrets.VENDORS.values()]
@@ -17,7 +18,7 @@ _PARTS = st.one_of(
 
 
 @given(st.lists(_PARTS, max_size=6).map(" ".join), st.lists(st.integers(1, 30), min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(300, 150), deadline=None)
 def test_a_text_in_pieces_is_masked_as_the_whole(text: str, sizes: list[int]) -> None:
     stream, at = OutputStream(OutputMask(ALL, None)), 0
     passed: list[str] = []

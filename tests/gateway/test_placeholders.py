@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.records import PiiEntity
 from gateway.masking.placeholders import Placeholders, Restorer, written_names
+from tests.thorough import often
 
 EMAIL, KEY = "ann.lee@example.org", 'line 1\nline "2" \\ é'
 
@@ -97,7 +98,7 @@ _ATOMS = st.one_of(
 
 
 @given(st.lists(st.lists(_ATOMS, max_size=4).map("".join), max_size=8), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(300, 150), deadline=None)
 def test_any_text_in_any_pieces_is_restored_as_the_whole(pieces: list[str], in_json: bool) -> None:
     text = "".join(pieces)
     whole = made().restored(text, in_json=in_json)

@@ -139,7 +139,7 @@ def test_headers_of_one_name_go_on_together(place: Place) -> None:
     head = "\r\n".join(["POST /apps/shop/v1/sessions/s1/turns HTTP/1.1", "host: x", f"authorization: Bearer {USER}"])
     with socket.create_connection((address.hostname or "", address.port or 0)) as caller:
         caller.sendall("\r\n".join([head, *given, "", "{}"]).encode())
-        wait_until(lambda: place.v1.asked, 20, "the release to be asked")
+        wait_until(lambda: place.v1.asked, 60, "the release to be asked")
         assert caller.recv(12) == b"HTTP/1.1 200"
     (asked,) = place.v1.asked
     assert [value for name, value in asked.pairs if name.lower() == "x-own"] == ["one", "two"]
@@ -353,7 +353,7 @@ def test_a_caller_that_leaves_ends_the_request_to_the_release(tmp_path: Path) ->
                 f"POST /apps/shop/v1/sessions/s1/turns?do=hang HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {USER}\r\n"
             )
             caller.sendall(head.encode() + b"content-length: 2\r\n\r\n{}")
-            wait_until(lambda: v1.asked, 20, "the release to be asked")
+            wait_until(lambda: v1.asked, 60, "the release to be asked")
         wait_until(lambda: v1.n_left == 1, 20, "the release to be left")
         (span,) = Place(gateway, v1, v2).spans()
         assert (span["error.type"], span["http.response.status_code"]) == ("aborted", 499)

@@ -17,6 +17,7 @@ from gateway.upstreams.anthropic import AnthropicWire
 from gateway.upstreams.openai import OpenAIWire
 from gateway.upstreams.wire import Wire
 from tests.gateway.upstream_calls import call_of
+from tests.thorough import often
 
 WIRES: list[Wire] = [OpenAIWire(), AnthropicWire()]
 PLAIN = st.none() | st.booleans() | st.integers(-5, 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=8)
@@ -49,10 +50,10 @@ _PARAMETERS = """
     n logprobs tools tool_choice response_format stop temperature top_p max_tokens user modalities reasoning_effort
     parallel_tool_calls stream_options functions seed"""
 PARAMETERS = st.sampled_from(_PARAMETERS.split())
-often = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fuzzed = settings(max_examples=often(50, 15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@often
+@fuzzed
 @given(st.lists(MESSAGES, min_size=1, max_size=4), st.dictionaries(PARAMETERS, JSON, max_size=4), st.booleans())
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.provider)
 def test_requests(wire: Wire, messages: list[Any], parameters: dict[str, Any], streamed: bool) -> None:
@@ -64,7 +65,7 @@ def test_requests(wire: Wire, messages: list[Any], parameters: dict[str, Any], s
     assert orjson.loads(outgoing.body)["model"] == "m"
 
 
-@often
+@fuzzed
 @given(JSON | OBJECTS | CHUNKS)
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.provider)
 def test_whole_answers_and_errors(wire: Wire, said: Any) -> None:
@@ -82,7 +83,7 @@ def test_whole_answers_and_errors(wire: Wire, said: Any) -> None:
         assert isinstance(choice["message"], dict)
 
 
-@often
+@fuzzed
 @given(st.lists(CHUNKS | EVENTS | OBJECTS, max_size=6))
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.provider)
 def test_streams_are_chunks_that_can_be_put_together_or_failures(wire: Wire, said: list[Any]) -> None:

@@ -16,6 +16,7 @@ from store.engine import DuckDBEngine
 from store.lake import Lake
 from store.scores import NewScore, append_scores
 from store.tenant import Store
+from tests.first_start import begun
 
 ACME: Final = tenant_id("acme")
 ANN: Final = Principal(tenant=ACME, role=Role.POWER_USER, name="ann")
@@ -46,7 +47,7 @@ class Kept:
     """A lake and a control database with one tenant."""
 
     def __init__(self, folder: Path, clock: Clock = system_clock) -> None:
-        self.lake = Lake(folder / "lake")
+        self.lake = Lake(begun(folder) / "lake")
         self.store = Store(self.lake, DuckDBEngine(self.lake.root), clock)
         self.control = Control.open(f"sqlite:///{folder / 'control.db'}", pepper=bytes(32), clock=clock)
         self.control.ensure_tenant(ACME)

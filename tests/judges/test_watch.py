@@ -23,6 +23,7 @@ from store.control.judge_records import JobRecord, JobStatus, JudgeSchedule, Tar
 from store.engine import DuckDBEngine
 from store.lake import Lake
 from store.tenant import Store
+from tests.first_start import begun
 from tests.judges.asked import ISSUES, PAIR, PASS_FAIL
 from tests.store.build import T0, agent_trace, fill
 
@@ -36,7 +37,7 @@ class Life:
 
     def __init__(self, folder: Path, rubric: Rubric = PASS_FAIL) -> None:
         self.now_ns = T0 + 100 * NS_PER_S
-        self.lake = Lake(folder / "lake")
+        self.lake = Lake(begun(folder) / "lake")
         self.store = Store(self.lake, DuckDBEngine(self.lake.root), self.clock)
         self.control = Control.open(f"sqlite:///{folder / 'control.db'}", pepper=bytes(32), clock=self.clock)
         self.control.ensure_tenant(ACME)

@@ -54,6 +54,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def suites(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder for a suite, and a pytest that knows the plugin and no server."""
     monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
+    monkeypatch.setenv(
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1"
+    )  # ours is named; the others take longer to load than it runs
     for name in ("ASSAY_URL", "ASSAY_API_KEY", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(name, raising=False)
     return pytester
@@ -177,24 +180,28 @@ def test_an_asynchronous_agent_is_awaited(suites: pytest.Pytester) -> None:
     assert run(suites, "--assay-offline=.").ret == 0
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        ("accept=0.9", "accept='0.9'", "accept is a number"),
-        ("accept=0.9", "accept={}", "accept is a number"),
-        ("accept=0.9", "accept=0.9, limt=3", "has no 'limt'"),
-        ('dataset="sums"', "dataset=None", "say @pytest.mark.assay"),
-        ('["answer_match"]', "[]", "evaluators is a list"),
-        ("(example)", "()", "takes an argument called example"),
-        ("accept=0.9", "accept=0.9, trials=0", "trials is a number"),
-    ],
-)
-def test_a_mistaken_marker_is_told(suites: pytest.Pytester, before: str, after: str, said: str) -> None:
+MISTAKEN = [
+    ("accept=0.9", "accept='0.9'", "accept is a number"),
+    ("accept=0.9", "accept={}", "accept is a number"),
+    ("accept=0.9", "accept=0.9, limt=3", "has no 'limt'"),
+    ('dataset="sums"', "dataset=None", "say @pytest.mark.assay"),
+    ('["answer_match"]', "[]", "evaluators is a list"),
+    ("(example)", "()", "takes an argument called example"),
+    ("accept=0.9", "accept=0.9, trials=0", "trials is a number"),
+]
+
+
+def test_mistaken_markers_are_told(suites: pytest.Pytester) -> None:
     suites.makefile(".jsonl", sums=DATASET)
-    suites.makepyfile(test_sums=SUITE.format(agent=RIGHT, accept="0.9", more="").replace(before, after))
+    for number, (before, after, _) in enumerate(MISTAKEN):
+        text = SUITE.format(agent=RIGHT, accept="0.9", more="").replace(before, after)
+        suites.makepyfile(**{f"test_sums_{number}": text})
     done = run(suites, "--assay-offline=.")
     assert done.ret == pytest.ExitCode.INTERRUPTED
-    assert said in done.stdout.str() + done.stderr.str()
+    told = (done.stdout.str() + done.stderr.str()).partition("short test summary")[0]
+    for number, (_, _, said) in enumerate(MISTAKEN):
+        _, _, own = told.partition(f"ERROR collecting test_sums_{number}.py")
+        assert said in own.partition("ERROR collecting")[0]
 
 
 def test_a_server_that_is_not_there_or_does_not_know_is_told(

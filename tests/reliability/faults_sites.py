@@ -165,7 +165,7 @@ class Rounds:
             if hit_before:
                 return
             with suppress(AssertionError):  # it did not come to pass: one more request
-                wait_until(lambda: self.layer.n_failed or self._is_quiet(), 5, "the fault to be hit")
+                wait_until(lambda: self.layer.n_failed or self._is_quiet(), 5, "the fault to be hit", least_s=0)
 
     def _is_quiet(self) -> bool:
         backlog = self.backlog()

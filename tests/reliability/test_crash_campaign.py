@@ -21,7 +21,7 @@ N_KILLS = 25 - N_FIRST_STARTS
 @pytest.mark.timeout(900)  # about a minute on an idle machine
 def test_25_kills_lose_double_and_alter_nothing(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path, seed=20261121)
-    verdict = campaign.run(N_KILLS, 2, whole_every=20, upkeep_every=4)
+    verdict = campaign.run(N_KILLS, 2, whole_every=20, upkeep_every=6)
     assert campaign.tally.problems == []
     assert verdict.sound, verdict
     assert verdict.acked > 500

@@ -13,6 +13,7 @@ from store.lake import Lake
 from store.repair import find_damage, plan, repair, underived
 from tests.collector.inside import Inside
 from tests.collector.test_recovery import LOG_RECORDS, SPANS, CrashingLake, Died, check, first_life
+from tests.first_start import begun
 from tests.store.test_damage import flip
 
 
@@ -51,7 +52,7 @@ def test_an_uncounted_file_is_counted_from_the_log_of_its_table(
 
 
 def test_it_starts_when_spans_that_nothing_was_derived_from_yet_are_damaged(tmp_path: Path) -> None:
-    lake = CrashingLake(tmp_path / "lake")
+    lake = CrashingLake(begun(tmp_path) / "lake")
     life, rows, last = first_life(tmp_path, lake)
     lake.left = 4  # quarantine, events, scores, spans; no turns
     with pytest.raises(Died):

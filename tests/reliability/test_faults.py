@@ -22,6 +22,7 @@ from tests.reliability.faults_layer import ANY, FOREVER, SPACE, Action, Kind, La
 from tests.reliability.faults_powerloss import recorded, tried_states
 from tests.reliability.faults_sites import Fault, Rounds, running
 from tests.reliability.faults_states import Disk
+from tests.thorough import often
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="the fault layer needs a C compiler (cc)")
 
@@ -111,7 +112,7 @@ os.fsync(folder)
 
 def test_after_a_power_loss_everything_acknowledged_is_there(tmp_path: Path) -> None:
     calls, key = recorded(tmp_path, seconds=2.0)
-    outcome = tried_states(calls, key, tmp_path, n=10, seed=20261121)
+    outcome = tried_states(calls, key, tmp_path, n=often(10, 5), seed=20261121)
     assert outcome.wrong == []
     assert (outcome.missing, outcome.duplicated, outcome.altered) == (0, 0, 0)
     assert outcome.acked > 100

@@ -22,13 +22,20 @@ from tests.reliability.corruption_data import filled
 from tests.store.test_damage import flip
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that no test writes to."""
+    folder = tmp_path_factory.mktemp("replay") / "data"
     filled(folder, random.Random(1))
     read_or_create_secret(folder / "secrets" / "pepper")
     (folder / "secrets" / "pepper").write_text(PEPPER.hex())
     return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, whole: Path) -> Path:
+    """A copy of it for one test."""
+    return shutil.copytree(whole, tmp_path / "data")
 
 
 def rows_of(data: Path, table: str) -> list[str]:

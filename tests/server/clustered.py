@@ -24,22 +24,30 @@ KINDS: Final = {
 PARAMS: Final = {"embedder": "tfidf", "n_resamples": 2}  # no torch, and few enough sessions for no UMAP
 
 
-def arrive(shell: Shell, kind: str, things: tuple[str, ...] = THINGS, *, ago_s: float = 3600.0, first: int = 0) -> None:
-    """A session of the kind about each thing, named `kind-N`, with its outcome; they arrive in one commit."""
+def arrive(
+    shell: Shell, kind: str, things: tuple[str, ...] = THINGS, *, ago_s: float = 3600.0, first: int = 0, run: str = ""
+) -> None:
+    """A session of the kind about each thing, named `kind-N`, with its outcome; they arrive in one commit. With `run`
+    they are trials of that evaluation run."""
     user, agent, tool, fails = KINDS.get(kind, (kind, "I do not know", "ponder", False))
     name = kind if kind in KINDS else "odd"
+    ids = [f"{run}.{name}-{number}.0" if run else f"{name}-{number}" for number, _ in enumerate(things, first)]
     rows: list[dict[str, Any]] = []
     for number, thing in enumerate(things, first):
         start = system_clock() - int((ago_s - number + first) * NS_PER_S)
         place = ((*KINDS, "odd").index(name) * 1000 + number) * 10 + 10
-        at = {"tenant": str(AIRLINE), "app": APP, "session_id": f"{name}-{number}", "user_id": f"{name} user {number}"}
+        at: dict[str, Any] = {
+            "tenant": str(AIRLINE),
+            "app": APP,
+            "session_id": ids[number - first],
+            "user_id": f"{name} user {number}",
+        }
         at |= {"trace_id": place, "start_ns": start, "date": day_of(start), "release": "r1"}
         said = {"input": user.format(thing), "output": agent.format(thing)}
         called = {"kind": "TOOL", "tool_name": tool, "name": f"execute_tool {tool}", "status_code": 2 if fails else 1}
         rows.append(row(**at, **said, span_id=place, ms=900, name="agent", kind="AGENT", seq=_seq(), status_code=1))
         rows.append(row(**at, **called, span_id=place + 1, parent=place, ms=20, seq=_seq()))
     fill(shell.services.lake, rows)
-    ids = [f"{name}-{number}" for number, _ in enumerate(things, first)]
     scores = [
         NewScore(
             evaluator="resolved", evaluator_kind=EvaluatorKind.OUTCOME, target=TargetKind.SESSION, session_id=each,

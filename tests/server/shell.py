@@ -20,6 +20,7 @@ from server.app import create_app
 from server.http_protocol import BoundedProtocol
 from server.settings import Settings
 from server.wiring import Services, build_services
+from tests.first_start import begun
 from tests.waiting import wait_until
 
 AIRLINE, SHOP = TenantId("airline"), TenantId("shop")
@@ -41,7 +42,7 @@ class Shell:
 @contextmanager
 def running_shell(folder: Path, clock: Clock = system_clock, **settings: Any) -> Iterator[Shell]:
     """Builds and at the end closes it."""
-    services = build_services(Settings(data=folder / "data", **settings), clock)
+    services = build_services(Settings(data=begun(folder / "data"), **settings), clock)
     keys = {}
     for tenant in (AIRLINE, SHOP):
         services.control.ensure_tenant(tenant)

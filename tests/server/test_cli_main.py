@@ -66,7 +66,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "server.cli.main", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         env={**os.environ, **environment},
     )
@@ -81,7 +81,7 @@ def test_help_lists_every_command_and_loads_none(capsys: pytest.CaptureFixture[s
         "heavy = {'pydantic', 'sqlalchemy', 'polars', 'duckdb', 'httpx', 'rich', 'fastapi', 'pyarrow', 'numpy'}; "
         "sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -185,7 +185,7 @@ def test_a_reader_that_went_away_is_no_traceback() -> None:
     os.close(reader)
     try:
         words = [sys.executable, "-m", "server.cli.main", "--version"]
-        done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=240, check=False)
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (ExitCode.FAILED, "")

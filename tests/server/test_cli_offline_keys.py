@@ -15,7 +15,7 @@ from server.cli.main import main
 from server.cli.outcome import ExitCode
 from server.control_access import open_control
 from server.settings import Settings
-from tests.stack import running_stack
+from tests.stack import Stack
 
 RECOVER = ("keys", "create", "--offline", "--role", "admin", "--name", "recovered")
 
@@ -28,21 +28,20 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def test_a_tenant_whose_last_admin_key_is_lost_is_administered_again_while_assay_runs(tmp_path: Path) -> None:
-    with running_stack(tmp_path) as stack:
-        made = json.loads(stack.cli("tenants", "create", "acme", "--json").stdout)
-        recovered = stack.cli(*RECOVER, "--tenant", "acme")
-        assert recovered.returncode == ExitCode.OK, recovered.stderr
-        assert "only time" in recovered.stderr
-        admin = {"x-api-key": recovered.stdout.strip()}
-        me = httpx.get(f"{stack.url}/api/v1/me", headers=admin).json()
-        assert (me["tenant"], me["role"]) == ("acme", "admin")
-        lost = httpx.delete(f"{stack.url}/api/v1/keys/{made['key_id']}", headers=admin)
-        assert lost.status_code == 200, lost.text
-        audit = httpx.get(f"{stack.url}/api/v1/audit", headers=admin).json()["items"]
-        (record,) = [each for each in audit if each["action"] == "key.create" and "recovered" in json.dumps(each)]
-        assert "operator, offline" in json.dumps(record)
-        assert httpx.get(f"{stack.url}/api/v1/audit/verify", headers=admin).json()["ok"] is True
+def test_a_tenant_whose_last_admin_key_is_lost_is_administered_again_while_assay_runs(stack: Stack) -> None:
+    made = json.loads(stack.cli("tenants", "create", "shut-out", "--json").stdout)
+    recovered = stack.cli(*RECOVER, "--tenant", "shut-out")
+    assert recovered.returncode == ExitCode.OK, recovered.stderr
+    assert "only time" in recovered.stderr
+    admin = {"x-api-key": recovered.stdout.strip()}
+    me = httpx.get(f"{stack.url}/api/v1/me", headers=admin).json()
+    assert (me["tenant"], me["role"]) == ("shut-out", "admin")
+    lost = httpx.delete(f"{stack.url}/api/v1/keys/{made['key_id']}", headers=admin)
+    assert lost.status_code == 200, lost.text
+    audit = httpx.get(f"{stack.url}/api/v1/audit", headers=admin).json()["items"]
+    (record,) = [each for each in audit if each["action"] == "key.create" and "recovered" in json.dumps(each)]
+    assert "operator, offline" in json.dumps(record)
+    assert httpx.get(f"{stack.url}/api/v1/audit/verify", headers=admin).json()["ok"] is True
 
 
 def test_it_takes_role_and_life_and_the_first_tenant_where_none_is_named(

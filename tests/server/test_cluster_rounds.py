@@ -13,10 +13,13 @@ import pytest
 from pydantic import SecretStr
 
 from clustering.params import params_of
+from clustering.service_assign import Assigner
 from clustering.service_watching import baseline, look_at_watches
 from core.clock import NS_PER_S
+from core.ids import TenantId
 from core.records import Principal, Role
 from server.cluster_telling import ClusterTeller
+from server.clustering_child import place_all
 from server.clustering_rounds import DAY_NS, HOUR_NS, ClusterRounds
 from server.signing import is_signed
 from store.control.cluster_records import (
@@ -31,7 +34,8 @@ from store.control.cluster_records import (
 from store.control.run_records import RunStatus
 from store.memberships import write_memberships
 from tests.server.receivers import DROP, Receiver, listening
-from tests.server.shell import AIRLINE, Shell, running_shell
+from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
+from tests.store.build import fill, row
 
 APP = "desk"
 KEY = "a key of sixteen characters or more"
@@ -62,18 +66,18 @@ def shell(tmp_path: Path, clock: Time) -> Iterator[Shell]:
         yield running
 
 
-def clustered(shell: Shell, run_id: str = "run_1") -> None:
+def clustered(shell: Shell, run_id: str = "run_1", tenant: TenantId = AIRLINE) -> None:
     """A run over a window that found one cluster is over now."""
     control, now = shell.services.control, shell.services.clock()
     params = params_of({"embedder": "tfidf"}).as_json()
     run = ClusterRunRecord(
-        tenant=AIRLINE, run_id=run_id, app=APP, start_ns=now - DAY_NS, end_ns=now, params=params, params_hash="ab" * 8
+        tenant=tenant, run_id=run_id, app=APP, start_ns=now - DAY_NS, end_ns=now, params=params, params_hash="ab" * 8
     )
     control.start_cluster_run(run, by=ANN)
     taken = control.take_cluster_run("me", ())
     assert taken is not None
     cluster = ClusterRecord(
-        tenant=AIRLINE, cluster_id="C-0001", app=APP, state="born", embedder="t 1:1:1", centroid=b"\0\0\0\0",
+        tenant=tenant, cluster_id="C-0001", app=APP, state="born", embedder="t 1:1:1", centroid=b"\0\0\0\0",
         n_sessions=1, n_failed=0, n_known=0, said={"title": "refund"}, standing={"alive": True, "radius": 0.1},
         run_id=run_id, first_seen_ns=now - DAY_NS, last_seen_ns=now, born_at_ns=now,
     )  # fmt: skip
@@ -82,7 +86,15 @@ def clustered(shell: Shell, run_id: str = "run_1") -> None:
     control.conclude_cluster_run(done, n_tries=1)
 
 
-def members(shell: Shell, names: list[str], cluster: str | None, *, ago_ns: int, waiting: bool = False) -> None:
+def members(
+    shell: Shell,
+    names: list[str],
+    cluster: str | None,
+    *,
+    ago_ns: int,
+    waiting: bool = False,
+    tenant: TenantId = AIRLINE,
+) -> None:
     """Memberships of these sessions, written now."""
     now = shell.services.clock()
     rows = pl.DataFrame(
@@ -95,11 +107,11 @@ def members(shell: Shell, names: list[str], cluster: str | None, *, ago_ns: int,
         ],
         schema_overrides={"cluster_id": pl.String},
     )  # fmt: skip
-    write_memberships(shell.services.store.tenant(AIRLINE), rows, now_ns=now)
+    write_memberships(shell.services.store.tenant(tenant), rows, now_ns=now)
 
 
-def runs(shell: Shell) -> list[tuple[Scope, RunStatus]]:
-    return [(one.scope, one.status) for one in shell.services.control.cluster_runs(AIRLINE, APP)]
+def runs(shell: Shell, tenant: TenantId = AIRLINE) -> list[tuple[Scope, RunStatus]]:
+    return [(one.scope, one.status) for one in shell.services.control.cluster_runs(tenant, APP)]
 
 
 def test_every_night_an_app_gets_one_run(shell: Shell, clock: Time) -> None:
@@ -117,6 +129,39 @@ def test_every_night_an_app_gets_one_run(shell: Shell, clock: Time) -> None:
     shell.services.control.end_cluster_run(AIRLINE, waits.run_id, RunStatus.FAILED, error="no memory")
     ClusterRounds(shell.services).round()  # another server, or this one after a restart
     assert len(runs(shell)) == 2  # a night's run that fails is not begun again
+
+
+def test_a_name_of_which_there_is_neither_a_session_nor_a_cluster_gets_no_run_at_night(
+    shell: Shell, clock: Time
+) -> None:
+    control, now = shell.services.control, clock()
+    params = params_of({"embedder": "tfidf"}).as_json()
+    run = ClusterRunRecord(
+        tenant=AIRLINE,
+        run_id="run_1",
+        app="dask",
+        start_ns=now - DAY_NS,
+        end_ns=now,
+        params=params,
+        params_hash="a" * 8,
+    )
+    control.start_cluster_run(run, by=ANN)
+    taken = control.take_cluster_run("me", ())
+    assert taken is not None
+    told = {"run_at_ns": now, "run_until_ns": now, "space": "t 1:1:1", "params": params}
+    control.conclude_cluster_run(Concluded(run=taken, clusters=(), events=(), marks={}, told=told), n_tries=1)
+
+    def a_night_is_over() -> int:
+        rounds = ClusterRounds(shell.services)
+        rounds.round()
+        rounds.close()
+        return len(control.cluster_runs(AIRLINE, "dask"))
+
+    clock.now_ns += 16 * HOUR_NS  # 04:00
+    assert a_night_is_over() == 1
+    new = {"trace_id": 20, "span_id": 20, "seq": (1 << 48) + 20, "start_ns": clock()}
+    fill(shell.services.lake, [row(**new, tenant=AIRLINE, app="dask", session_id="s1", kind="AGENT")])
+    assert a_night_is_over() == 2  # somebody named an app so after all
 
 
 def test_what_waits_is_clustered_again_once_an_hour_when_there_is_enough(shell: Shell, clock: Time) -> None:
@@ -140,6 +185,45 @@ def test_what_waits_is_clustered_again_once_an_hour_when_there_is_enough(shell: 
     rounds.round()
     assert runs(shell) == [(Scope.WAITING, RunStatus.WAITING), (Scope.WINDOW, RunStatus.DONE)]
     rounds.close()
+
+
+def test_what_is_wrong_with_one_app_keeps_no_other_one_waiting(shell: Shell, clock: Time) -> None:
+    control = shell.services.control
+    for tenant, more in ((AIRLINE, {"params": {"embedder": "of a later version"}}), (SHOP, {})):
+        clustered(shell, f"run of {tenant}", tenant)
+        members(shell, [f"w{number}" for number in range(10)], None, ago_ns=HOUR_NS, waiting=True, tenant=tenant)
+        line = control.take_cluster_app(tenant, APP, "me")
+        assert line is not None
+        told: dict[str, Any] = {"assigned_at_ns": clock(), "looked_at_ns": clock(), **more}
+        control.advance_cluster_app(line, {}, told, done=True)
+    rounds = ClusterRounds(shell.services)
+    clock.now_ns += 2 * HOUR_NS
+    rounds.round()
+    assert (len(runs(shell)), runs(shell, SHOP)[0]) == (1, (Scope.WAITING, RunStatus.WAITING))
+    clock.now_ns += DAY_NS
+    control.end_cluster_run(SHOP, control.cluster_runs(SHOP, APP)[0].run_id, RunStatus.FAILED, error="no memory")
+    rounds.round()
+    assert (len(runs(shell)), runs(shell, SHOP)[0]) == (1, (Scope.WINDOW, RunStatus.WAITING))
+    rounds.close()
+
+
+def test_sessions_of_one_app_that_cannot_be_placed_keep_no_others_waiting(shell: Shell, clock: Time) -> None:
+    control, left = shell.services.control, set[tuple[TenantId, str]]()
+    for number, (tenant, more) in enumerate(((AIRLINE, {"params": {"embedder": "of a later version"}}), (SHOP, {}))):
+        clustered(shell, f"run of {tenant}", tenant)
+        line = control.take_cluster_app(tenant, APP, "me")
+        assert line is not None
+        control.advance_cluster_app(line, {}, more, done=True)
+        new = {"trace_id": 10 + number, "span_id": 10 + number, "seq": (1 << 48) + number}
+        fill(shell.services.lake, [row(**new, tenant=tenant, app=APP, session_id="s1", kind="AGENT", start_ns=clock())])
+    assigner = Assigner(control, clock, "me")
+    assert place_all(shell.services, assigner, left) == (0, 2)
+    clock.now_ns += 60 * NS_PER_S
+    place_all(shell.services, assigner, left)
+    assert left == {(AIRLINE, APP)}
+    shop = control.cluster_app(SHOP, APP)
+    assert shop is not None
+    assert shop.told["stale_at_ns"] > 0  # it was looked at: nothing was fitted to its sessions yet
 
 
 def test_a_watched_cluster_that_comes_more_often_is_told_until_it_arrived(shell: Shell, clock: Time) -> None:

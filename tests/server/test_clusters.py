@@ -16,19 +16,28 @@ from server.cli.main import main
 from server.cli.outcome import ExitCode
 from server.clustering_child import place_of
 from server.clustering_rounds import last_night
+from store.control.run_records import RunSource, RunSpec
 from tests.server.clustered import APP, PARAMS, THINGS, arrive, begun, done, told
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
 
 API = "/api/v1/clusters"
+EVAL = "run_1"
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """24 sessions of three kinds."""
+    """24 sessions of three kinds, and 8 that an evaluation run asked for."""
     key = SecretStr("a key of sixteen characters")
     with running_shell(tmp_path_factory.mktemp("clusters"), rollout_webhook_key=key) as running:
         for kind in ("refund", "wash", "late"):
             arrive(running, kind)
+        spec = RunSpec(
+            app=APP, release="r1", dataset="golden", dataset_version=1, content_hash="0" * 64, evaluators=(), k=1,
+            source=RunSource.RELEASE, params={},
+        )  # fmt: skip
+        by = Principal(tenant=AIRLINE, role=Role.POWER_USER, name="ann")
+        running.services.control.start_run(AIRLINE, EVAL, spec, [], by=by)
+        arrive(running, "wash", first=200, run=EVAL)
         yield running
 
 
@@ -66,7 +75,9 @@ def test_a_dry_run_says_what_it_would_take_and_begins_nothing(shell: Shell) -> N
     body = {"app": APP, "since": "1d", "params": PARAMS, "dry_run": True}
     tried = shell.client.post(f"{API}/runs", json=body, headers=shell.headers(Role.POWER_USER)).json()
     assert (tried["n_sessions"], tried["embedder"], tried["method"]) == (24, "tfidf", "umap_hdbscan")
-    nothing = shell.client.post(f"{API}/runs", json=body | {"app": "none"}, headers=shell.headers(Role.POWER_USER))
+    long_ago = {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}
+    asked = {name: value for name, value in body.items() if name != "since"} | long_ago
+    nothing = shell.client.post(f"{API}/runs", json=asked, headers=shell.headers(Role.POWER_USER))
     assert (nothing.json()["n_sessions"], nothing.json()["method"]) == (0, None)
     assert len(get(shell, "/runs").json()["items"]) == n_before
 
@@ -153,6 +164,7 @@ def test_a_new_session_joins_its_cluster_and_a_strange_one_waits(shell: Shell, r
     arrive(shell, "Quel temps fera-t-il demain sur la lune", ("x",), ago_s=60, first=100)
     services = shell.services
     assigner = Assigner(services.control, services.clock, "a test")
+    arrive(shell, "refund", ("anorak",), ago_s=60, first=300, run=EVAL)
     place = place_of(services.settings, AIRLINE, APP)
     done_now = assigner.work(services.store.tenant(AIRLINE), place, APP)
     assert done_now.n == 2
@@ -160,6 +172,10 @@ def test_a_new_session_joins_its_cluster_and_a_strange_one_waits(shell: Shell, r
     listed = get(shell, "").json()
     assert by_kind(shell)["refund"]["n_sessions"] == before["refund"] + 1
     assert (listed["n_waiting"], listed["n_sessions"]) == (1, 26)
+    assert listed["lag_ms"] == round(done_now.lag_ms, 1) > 50_000  # they ended a minute ago
+    now = get(shell, "/map").json()
+    assert (now["n"], now["says"][1][:40]) == (24, "2 sessions that came since are not on th")
+    assert len(get(shell, "/map", run=run["id"]).json()["says"]) == 1
 
 
 def test_a_cluster_becomes_a_dataset(shell: Shell, run: dict[str, Any]) -> None:
@@ -240,7 +256,9 @@ def test_the_commands_of_a_user(shell: Shell, run: dict[str, Any], capsys: pytes
 
         assert late in assay("list", "--state", "born,growing", "--sort", "failures").splitlines()[1]
         shown = assay("show", late)
-        assert all(word in shown for word in ("failing 100.0%", "track_parcel", "born", "user: My parcel"))
+        assert all(
+            word in shown for word in ("failing 100.0%", "track_parcel", "born", "user: My parcel", "releases: r1 (8)")
+        )
         assert assay("sessions", late, "--limit", "3").count("late-") == 3
         assert "8" in assay("freeze", late, "--dataset", "late-parcels", "--dry-run")
         assert late in assay("watch", late)

@@ -94,7 +94,7 @@ def test_a_killed_run_is_taken_again_and_its_memory_goes_with_its_process(tmp_pa
 
 
 def _n_sessions(api: httpx.Client) -> int:
-    asked = {"app": "shop", "since": "1d", "limit": 500}
+    asked: dict[str, str | int] = {"app": "shop", "since": "1d", "limit": 500}
     return len(api.get("/api/v1/sessions", params=asked).json()["items"])
 
 

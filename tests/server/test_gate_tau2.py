@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.stack import Stack, running_stack
+from tests.stack import Stack
 
 OUTCOMES = Path(__file__).resolve().parents[3] / "shared" / "data" / "tau2_trajectories" / "outcomes.csv"
 POLICY = """version: 1
@@ -38,11 +38,10 @@ def outcomes(arm: str) -> dict[str, tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("tau2")
-    with running_stack(folder) as running:
-        _runs(running, folder)
-        yield running
+def runs(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The session's stack with both releases' runs in it."""
+    _runs(stack, tmp_path_factory.mktemp("tau2"))
+    return stack
 
 
 def _runs(stack: Stack, folder: Path) -> None:
@@ -69,25 +68,25 @@ def _lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def test_the_fine_tuned_model_passes_and_retail_gained_nothing(stack: Stack, tmp_path: Path) -> None:
+def test_the_fine_tuned_model_passes_and_retail_gained_nothing(runs: Stack, tmp_path: Path) -> None:
     (tmp_path / "gate.yaml").write_text(POLICY)
     bundle = tmp_path / "gate.json"
     words = ("--policy", str(tmp_path / "gate.yaml"), "--bundle", str(bundle))
-    told = stack.cli("gate", "tau2", "--candidate", "sft", "--baseline", "base", *words)
+    told = runs.cli("gate", "tau2", "--candidate", "sft", "--baseline", "base", *words)
     assert told.returncode == 0, told.stdout + told.stderr
     assert "answer_match is better: 0.7929 against 0.5857" in told.stdout
     assert "answer_match in retail: nothing gained, 0.85 against 0.85" in told.stdout
     assert "answer_match in telecom" not in told.stdout  # there it gained
-    assert stack.cli("gate", "verify", str(bundle)).returncode == 0
+    assert runs.cli("gate", "verify", str(bundle)).returncode == 0
 
 
-def test_the_other_way_round_it_fails(stack: Stack, tmp_path: Path) -> None:
+def test_the_other_way_round_it_fails(runs: Stack, tmp_path: Path) -> None:
     (tmp_path / "gate.yaml").write_text(POLICY)
     words = ("--policy", str(tmp_path / "gate.yaml"), "--json")
-    told = stack.cli("gate", "tau2", "--candidate", "base", "--baseline", "sft", *words)
+    told = runs.cli("gate", "tau2", "--candidate", "base", "--baseline", "sft", *words)
     assert told.returncode == 1, told.stdout + told.stderr
     found = json.loads(told.stdout)
     assert found["metrics"][0]["p_adjusted"] == pytest.approx(5.7e-05 / 2, rel=0.01)
     assert len(found["worst"]) == 10
-    listed = stack.client().get("/api/v1/gates", params={"app": "tau2"}).json()["items"]
+    listed = runs.client().get("/api/v1/gates", params={"app": "tau2"}).json()["items"]
     assert listed[0]["decision"] == "fail"

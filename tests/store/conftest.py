@@ -13,7 +13,7 @@ from tests.store.places import CHOSEN, ENDPOINT, ENGINES
 
 @pytest.fixture(params=KINDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> ControlDatabase:
-    """An empty control database; the test runs once on SQLite and once on PostgreSQL."""
+    """A control database without a row; the test runs once on SQLite and once on PostgreSQL."""
     return new_database(request.param, tmp_path, request)
 
 

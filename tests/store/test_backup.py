@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import shutil
 import stat
-import subprocess
-import sys
 import threading
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from server.cli.main import main
 from tests.collector import otlp
 from tests.collector.alone import Collector
 from tests.killing import killed_at, n_changes
-from tests.stack import REPOSITORY
 from tests.store.test_versions import answers, expected, unpacked, upgraded
 
 
-def assay(*words: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASSAY_")}
-    return subprocess.run(
-        [sys.executable, "-m", "server.cli.main", *words],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What a command said and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def assay(*words: str) -> Ended:
+    """Runs `assay WORDS` in this process; the kills below run it in its own."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(words)
+    return Ended(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 @pytest.fixture(scope="module")

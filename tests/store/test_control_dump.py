@@ -19,7 +19,8 @@ from store.control.online import OnlineChoice
 from store.control.records import PlanSpec, ReleaseSpec
 from store.control.tables import METADATA
 from tests.store.control_rows import decided, experimented, judged, labelled, rolled_out
-from tests.store.databases import PEPPER, ControlDatabase, closing_engine, new_database
+from tests.store.databases import PEPPER, ControlDatabase, closing_engine, empty_database, new_database
+from tests.store.test_control_clusters import clustered
 from tests.store.test_control_monitors import monitored
 from tests.store.test_control_runs import SPEC, trials_of
 
@@ -48,6 +49,7 @@ def filled(database: ControlDatabase) -> Control:
     labelled(control, ACME)
     experimented(control, ACME)
     rolled_out(control, ACME)
+    clustered(control)
     monitored(control)
     control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
     return control
@@ -91,7 +93,7 @@ def test_every_row_is_copied_and_believed(
     database: ControlDatabase, into: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     (tmp_path / "into").mkdir()
-    target = new_database(into, tmp_path / "into", request)
+    target = empty_database(into, tmp_path / "into", request)
     with closing(filled(database)) as control:
         copied = dump.copy(database.url, target.url)
         assert copied == counted(database.url) == counted(target.url)

@@ -26,6 +26,7 @@ from store.tenant import Store
 from store.traces import list_traces
 from tests.store.build import T0, agent_trace, fill
 from tests.store.places import WINDOW, store_at
+from tests.thorough import often
 from tests.waiting import wait_until
 
 DAYS = 3
@@ -79,12 +80,12 @@ def settled(file: LakeFile) -> None:
     wait_until(lambda: time.time_ns() - max(seen[1], seen[2]) > trust.TICK_NS, 5, "the tick is over")
 
 
-def test_of_200_flips_none_is_answered_wrongly_and_the_rest_is_served(tmp_path: Path) -> None:
+def test_of_many_flips_none_is_answered_wrongly_and_the_rest_is_served(tmp_path: Path) -> None:
     lake, store = filled(tmp_path)
     chance = random.Random(20261121)
     whole = {table: rows_of(store, table)[0] for table in ("spans", "turns", "sessions", "rollups")}
     files = [(table, file) for table in whole for file in lake.snapshot(table).select("acme")]
-    for _ in range(200):
+    for _ in range(often(200, 50)):
         table, file = chance.choice(files)
         path = Path(file.path)
         sound = path.read_bytes()

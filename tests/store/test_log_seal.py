@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from core.errors import Corrupt
 from store.lake import Lake
 from tests.store.build import row, spans_table
+from tests.thorough import often
 
 
 def filled(folder: Path, n_commits: int) -> tuple[Lake, Path]:
@@ -35,13 +36,13 @@ def void(_: object) -> None:
     return None
 
 
-def test_of_300_flips_in_entries_all_are_found_by_old_and_new_readers(tmp_path: Path) -> None:
+def test_of_many_flips_in_entries_all_are_found_by_old_and_new_readers(tmp_path: Path) -> None:
     lake, log = filled(tmp_path, 4)
     behind = [Lake(tmp_path) for _ in range(3)]
     lake.append("spans", spans_table([row(span_id=9)]), txn=("journal-1", 9))
     chance = random.Random(3)
     entries = sorted(log.glob("*.json"))
-    for number in range(300):
+    for number in range(often(300, 60)):
         undo = flipped(entries[-1] if number % 2 else chance.choice(entries), chance)
         if number % 2:
             with pytest.raises(Corrupt):
@@ -76,7 +77,7 @@ def test_no_checkpoint_is_made_of_an_altered_entry(tmp_path: Path) -> None:
 def test_flips_in_the_entry_that_makes_a_table_are_found(tmp_path: Path) -> None:
     _, log = filled(tmp_path, 0)
     chance = random.Random(6)
-    for _ in range(200):
+    for _ in range(often(200, 40)):
         undo = flipped(log / f"{0:020}.json", chance)
         assert "spans" in Lake(tmp_path).unreadable()
         undo()

@@ -10,6 +10,7 @@ import pytest
 
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
+from store.cluster_counts import n_placed, n_without_place, placed_sessions
 from store.memberships import COLUMNS, daily_counts, members, newest_memberships, user_hash, write_memberships
 from store.tenant import TenantStore
 from tests.store.build import T0
@@ -47,6 +48,29 @@ def test_the_newest_row_of_a_session_holds_noise_too(tmp_path: Path) -> None:
     assert clusters(store, run_id="r1") == {"b": "C-1", "a": "C-1"}
     waits = newest_memberships(store, "shop", WINDOW).select("session_id", "waiting", "exemplar", "x", "failed", "seq")
     assert waits.rows() == [("b", True, None, None, None, T0 + 11), ("a", False, None, None, None, T0 + 10)]
+
+
+@pytest.mark.usefixtures("each_engine")
+def test_a_map_is_of_now_or_as_a_run_drew_it(tmp_path: Path) -> None:
+    _, whole = store_at(tmp_path)
+    store = whole.tenant("acme")
+    drawn = [{"session_id": name, "cluster_id": "C-1", "x": x, "y": 0.0} for name, x in (("a", 1.0), ("b", 2.0))]
+    write_memberships(store, rows(*drawn), now_ns=T0 + 10)
+    again = [{**one, "run_id": "r2", "cluster_id": "C-2", "x": 9.0} for one in drawn]
+    write_memberships(store, rows(*again), now_ns=T0 + 11)
+    later = [{"session_id": name, "run_id": "r2", "cluster_id": "C-2"} for name in "bc"]  # went on, and came
+    write_memberships(store, rows(*later), now_ns=T0 + 12)
+
+    def at(run_id: str | None, most: int = 9) -> list[tuple[str, float, str]]:
+        found = placed_sessions(store, "shop", WINDOW, most, run_id).sort("session_id")
+        return found.select("session_id", "x", "cluster_id").rows()
+
+    assert at(None) == [("a", 9.0, "C-2")]
+    assert at("r1") == [("a", 1.0, "C-1"), ("b", 2.0, "C-1")]
+    assert at("r2") == [("a", 9.0, "C-2"), ("b", 9.0, "C-2")]
+    assert at("r1", most=1) == [("a", 1.0, "C-1")]
+    assert [n_placed(store, "shop", WINDOW, one) for one in (None, "r1", "r2", "r3")] == [1, 2, 2, 0]
+    assert n_without_place(store, "shop", WINDOW) == 2
 
 
 @pytest.mark.usefixtures("each_engine")

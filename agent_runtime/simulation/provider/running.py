@@ -28,12 +28,14 @@ def _config(provider: Provider) -> uvicorn.Config:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Binds the door; port 0 takes a free one. Raises OSError: the port is taken."""
+    """Opens the door: who comes from now on waits and is not refused; port 0 takes a free one. Raises OSError: the port
+    is taken."""
     # Named, the protocol tells asyncio to send small pieces at once; unnamed, an answer in two of them takes 40 ms.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind((host, port))
+    bound.listen(2048)
     bound.setblocking(False)
     return bound
 

@@ -30,7 +30,8 @@ HEAD = """
 def declared(score, **more):
     return {"name": score.__name__, "version": "1", "dimension": "safety", "summary": "as told", "score": score, **more}
 """
-QUICK = Limits(wall_s=1.0, cpu_s=30, memory_mb=400)
+QUICK = Limits(wall_s=2.0, cpu_s=30, memory_mb=400)
+AMPLE = Limits(wall_s=30.0, cpu_s=30, memory_mb=400)  # nothing that answers takes so long, on any machine
 Load = Callable[..., Loaded]
 
 
@@ -49,7 +50,7 @@ def _target(text: str = "Done, #W123 costs $12.", number: int = 0) -> Target:
 def load(tmp_path: Path) -> Iterator[Load]:
     opened: list[Loaded] = []
 
-    def made(body: str, limits: Limits = QUICK) -> Loaded:
+    def made(body: str, limits: Limits = AMPLE) -> Loaded:
         path = tmp_path / f"own_{len(opened)}.py"
         path.write_text(HEAD + body, encoding="utf-8")
         path.chmod(0o644)
@@ -142,7 +143,7 @@ def own(target):
 
 EVALUATORS = [declared(own)]
 """
-    loaded = load(body)
+    loaded = load(body, QUICK)
     found = _one(loaded)
     assert isinstance(found, Unscored)
     assert found.reason in (Reason.TIMED_OUT, Reason.OUT_OF_MEMORY)  # the loop also fills its memory
@@ -211,13 +212,13 @@ def own(target):
 
 EVALUATORS = [declared(own)]
 """
-    loaded = load(body)
+    loaded = load(body, QUICK)
     found = _one(loaded)
     assert isinstance(found, Unscored)
     assert found.reason is Reason.TIMED_OUT
     wait_until(
         lambda: not [one for one in psutil.Process().children(recursive=True) if "child.py" in _command(one)],
-        10,
+        60,
         "its end",
     )
 
@@ -298,7 +299,7 @@ def test_a_folder_gives_what_can_be_used_and_the_rest_as_problems(tmp_path: Path
         (tmp_path / name).chmod(0o644)
     (tmp_path / "open.py").write_text(good.replace("good", "other"), encoding="utf-8")
     (tmp_path / "open.py").chmod(0o666)
-    loaded = load_folder(tmp_path, taken=("refusal",), limits=QUICK)
+    loaded = load_folder(tmp_path, taken=("refusal",), limits=AMPLE)
     try:
         assert list(loaded.by_name) == ["good"]
         assert [one.file for one in loaded.problems] == ["b.py", "c.py", "d.py", "open.py"]

@@ -16,6 +16,7 @@ from evaluators.datasets.records import Example, read_version
 from evaluators.datasets.service import Change, Options, add_examples, difference, remove_examples
 from evaluators.records import Expected
 from store.control.control import Control
+from tests.first_start import begun
 
 ACME, SHOP = TenantId("acme"), TenantId("shop")
 ANN = Principal(tenant=ACME, role=Role.USER, name="ann")
@@ -24,7 +25,7 @@ MAKE = Options(create=True)
 
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[Control]:
-    found = Control.open(f"sqlite:///{tmp_path}/control.db", pepper=b"pepper for tests, 32 bytes long!")
+    found = Control.open(f"sqlite:///{begun(tmp_path)}/control.db", pepper=b"pepper for tests, 32 bytes long!")
     for tenant in (ACME, SHOP):
         found.ensure_tenant(tenant)
     yield found

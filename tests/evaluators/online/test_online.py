@@ -25,6 +25,7 @@ from store.engine import DuckDBEngine
 from store.lake import Lake
 from store.scores import ScoresAsked, append_scores, list_scores, scores_of
 from store.tenant import Store
+from tests.first_start import begun
 from tests.store.build import T0, agent_trace, fill
 
 ACME = tenant_id("acme")
@@ -57,7 +58,7 @@ class Life:
 
     def __init__(self, folder: Path) -> None:
         self.now_ns = T0 + 100 * NS_PER_S
-        self.lake = Lake(folder / "lake")
+        self.lake = Lake(begun(folder) / "lake")
         self.store = Store(self.lake, DuckDBEngine(self.lake.root), self.clock)
         self.control = Control.open(f"sqlite:///{folder / 'control.db'}", pepper=bytes(32), clock=self.clock)
         self.control.ensure_tenant(ACME)

@@ -17,13 +17,14 @@ from store import derive
 from store.engine import DuckDBEngine
 from store.lake import Lake
 from store.tenant import Store, TenantStore
+from tests.first_start import begun
 
 TENANT = "acme"
 
 
 def store_of(folder: Path, *requests: bytes) -> TenantStore:
     """The tenant's store after these OTLP requests (protobuf), in one commit each."""
-    lake = Lake(folder / "lake")
+    lake = Lake(begun(folder) / "lake")
     leaves = Leaves()
     for number, request in enumerate(requests, start=1):
         spans = leaves.count(decode([(number, request)], tenant=TENANT, ingested_at_us=1_790_000_000_000_000).rows)

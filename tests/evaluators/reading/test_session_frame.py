@@ -24,6 +24,7 @@ from store.lake import Lake
 from store.scores import NewScore, append_scores
 from store.tenant import Store, TenantStore
 from tests.evaluators.reading.stored import TENANT, of_conversations, of_sample, store_of
+from tests.first_start import begun
 from tests.importers.recorded import OTEL_SAMPLES, TAU_BENCH, good, needs_recordings, tau2_files
 from tests.store.build import T0, agent_trace, fill, row
 
@@ -31,7 +32,7 @@ DAY = 86_400
 
 
 def stored(folder: Path, rows: list[dict[str, Any]], batches: int = 1) -> TenantStore:
-    lake = Lake(folder / "lake")
+    lake = Lake(begun(folder) / "lake")
     fill(lake, rows, batches=batches)
     return Store(lake, DuckDBEngine(lake.root), lambda: T0).tenant(TENANT)
 

@@ -18,13 +18,14 @@ from store.engine import DuckDBEngine
 from store.lake import Lake
 from store.tenant import Store
 from tests.evaluators.reading.stored import TENANT, of_conversations, of_sample, store_of
+from tests.first_start import begun
 from tests.importers.recorded import OTEL_SAMPLES, TAU_BENCH, good, needs_recordings, tau2_files
 from tests.store.build import T0, agent_trace, fill, row, trace
 
 
 def read(folder: Path, rows: list[dict[str, Any]], *ids: str, batches: int = 1) -> dict[str, Trajectory]:
     """The trajectories of these sessions from rows."""
-    lake = Lake(folder / "lake")
+    lake = Lake(begun(folder) / "lake")
     fill(lake, rows, batches=batches)
     return trajectories(Store(lake, DuckDBEngine(lake.root), lambda: T0).tenant(TENANT), session_ids=ids)
 
@@ -253,7 +254,7 @@ def test_texts_that_are_no_messages_break_nothing(tmp_path: Path, text: str) -> 
 
 
 def test_targets_say_what_is_expected(tmp_path: Path) -> None:
-    lake = Lake(tmp_path / "lake")
+    lake = Lake(begun(tmp_path) / "lake")
     fill(lake, agent_trace(1, session_id="s"))
     store = Store(lake, DuckDBEngine(lake.root), lambda: T0).tenant(TENANT)
     found = targets(store, session_ids=["s"], trace_ids=[trace(1)], expected={"s": Expected(answer="yes")})

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from tests.evaluators.runs.agents import Agent, Call, running
-from tests.stack import Stack, running_stack
+from tests.stack import Stack
 from tests.waiting import wait_until
 
 EXAMPLES = [{"example_id": f"e{n}", "input": {"turns": [f"one {n}", f"two {n}"]}} for n in range(8)]
@@ -48,8 +48,8 @@ def answers(stack: Stack, before: int) -> bool:
         return False
 
 
-def test_killed_in_the_middle_a_run_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
-    with running_stack(tmp_path) as stack, running() as agent:
+def test_killed_in_the_middle_a_run_goes_on_and_pays_nothing_twice(stack: Stack) -> None:
+    with running() as agent:
         run = begun(stack, agent)
         for index, n in enumerate(KILLED_AFTER):
             if index % 2 == 0:  # while calls are paid and wait for their answer; else whenever it comes

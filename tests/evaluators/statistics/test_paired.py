@@ -18,6 +18,7 @@ from evaluators.statistics.estimates import Lack, Unestimated
 from evaluators.statistics.paired import Paired, Test, paired
 from evaluators.statistics.rates import FloatArray, rule_of_three
 from evaluators.statistics.signflip import sign_flip
+from tests.thorough import often
 
 SHARE = (0.0, 1.0)
 
@@ -214,7 +215,7 @@ MEANS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=often(40, 15), deadline=None)
 @given(MEANS, st.sampled_from([0.0, 0.03]), st.booleans())
 def test_swapping_the_runs_turns_the_signs(pairs: list[tuple[float, float]], slack: float, known: bool) -> None:
     before, after = np.array(pairs).T

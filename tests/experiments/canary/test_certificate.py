@@ -15,6 +15,7 @@ from core.errors import InvalidInput
 from experiments.canary.certificate import Ledger, Subject, hashed, make, verify, verify_all
 from experiments.canary.decide import step_gate
 from tests.experiments.canary.evidence import POLICY, at_step, blocks, healthy, states
+from tests.thorough import often
 
 SUBJECT = Subject(rollout="r1", app="shop", baseline="v1", candidate="v2")
 SAID: dict[str, Any] = {
@@ -95,13 +96,13 @@ def test_it_says_what_the_gate_says_and_holds_after_a_journey_through_json() -> 
     assert verify(MADE) == []
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=often(80, 20), deadline=None)
 @given(place=st.sampled_from(PLACES))
 def test_any_field_that_is_altered_is_named(place: tuple[Any, ...]) -> None:
     assert verify(altered(place, other))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=often(80, 20), deadline=None)
 @given(place=st.sampled_from([one for one in PLACES if one[0] not in FREE and one != ("digest",)]))
 def test_a_new_digest_hides_no_figure(place: tuple[Any, ...]) -> None:
     """Not even one where every hash is made anew: the figures no longer follow."""

@@ -30,6 +30,7 @@ from store.engines import engine_for
 from store.lake import Lake
 from store.scores import NewScore, append_scores
 from store.tenant import Store, TenantStore
+from tests.first_start import begun
 from tests.store.build import T0, fill, row
 from tests.store.databases import PEPPER
 
@@ -172,7 +173,7 @@ def open_shop(
 ) -> Iterator[Shop]:
     """A shop whose baseline v1 has had so many minutes of traffic."""
     clock = Clock(now_ns=T0)
-    control = Control.open(f"sqlite:///{folder / 'control.db'}", pepper=PEPPER, clock=clock)
+    control = Control.open(f"sqlite:///{begun(folder) / 'control.db'}", pepper=PEPPER, clock=clock)
     control.ensure_tenant(TENANT)
     for name in releases:
         spec = ReleaseSpec(app=APP, name=name, model="sim-1", endpoint=f"http://127.0.0.1:1/{name}")

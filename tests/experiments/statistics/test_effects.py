@@ -17,6 +17,7 @@ from core.errors import InvalidInput
 from experiments.statistics.effects import contrast, design_effect, difference
 from experiments.statistics.records import Effect, Moments, NoEffect, Why
 from tests.experiments.statistics.sampled import rate, sums
+from tests.thorough import often
 
 test_proportions_2indep.__test__ = False  # a function of statsmodels, not one of pytest's
 
@@ -84,7 +85,7 @@ def test_one_user_with_half_of_the_sessions_is_no_evidence_of_an_effect() -> Non
     assert counted > 0.25
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(60, 15), deadline=None)
 @given(
     y=st.lists(st.floats(-50, 50), min_size=4, max_size=30),
     factor=st.floats(0.1, 100),

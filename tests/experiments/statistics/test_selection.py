@@ -16,6 +16,7 @@ from experiments.statistics.records import Effect
 from experiments.statistics.selection import selected
 from experiments.statistics.spending import bounds
 from tests.experiments.statistics.sampled import sums
+from tests.thorough import often
 
 LOOKS = tuple(k / 10 for k in range(1, 11))
 LIMITS = bounds(LOOKS, 0.05)
@@ -29,7 +30,7 @@ def test_a_single_look_needs_no_correction() -> None:
 
 
 def test_after_stopping_half_of_the_corrected_estimates_are_too_high_and_most_raw_ones() -> None:
-    chance, drift, n_rounds = np.random.default_rng(1), 2.8, 500
+    chance, drift, n_rounds = np.random.default_rng(1), 2.8, often(500, 200)
     steps = chance.normal(drift * 0.1, math.sqrt(0.1), (n_rounds, 10))
     z = np.cumsum(steps, axis=1) / np.sqrt(LOOKS)
     raw, corrected, covered = [], [], 0

@@ -14,6 +14,7 @@ from experiments.statistics import strata, tables
 from experiments.statistics.records import Moments, NoEffect, Why
 from experiments.statistics.tables import ChiSquare, Common, TwoByTwo
 from tests.experiments.statistics.stratified import KIDNEY, UCB, Counts
+from tests.thorough import often
 
 
 def made(counts: Counts) -> list[TwoByTwo]:
@@ -63,7 +64,7 @@ def test_published_figures() -> None:
 cells = some.tuples(some.integers(1, 40), some.integers(1, 40), some.integers(1, 40), some.integers(1, 40))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(60, 15), deadline=None)
 @given(some.lists(cells, min_size=2, max_size=6))
 def test_equal_to_statsmodels(drawn: list[tuple[int, int, int, int]]) -> None:
     ours = [

@@ -13,6 +13,7 @@ from core.errors import InvalidInput
 from evaluators.statistics.estimates import Lack, Unestimated
 from judges.agreement.alpha import Level, krippendorff_alpha
 from judges.agreement.tables import MISSING, IntArray
+from tests.thorough import often
 
 # Four observers, twelve units, answers 1 to 5, 0: none (Krippendorff 2011, Computing Krippendorff's Alpha-Reliability).
 HIS = np.array(
@@ -40,7 +41,7 @@ def test_his_example_is_as_published(level: Level, published: float) -> None:
     assert number(krippendorff_alpha(HIS.T - 1, 5, level)) == pytest.approx(published, abs=5e-4)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=often(80, 20))
 @given(RATINGS)
 def test_it_equals_the_krippendorff_package(ratings: IntArray) -> None:
     k = 4
@@ -56,7 +57,7 @@ def test_it_equals_the_krippendorff_package(ratings: IntArray) -> None:
         assert ours == pytest.approx(theirs, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=often(40, 15))
 @given(RATINGS, st.integers(0, 9))
 def test_units_and_raters_may_come_in_any_order_and_single_answers_count_for_nothing(
     ratings: IntArray, seed: int

@@ -23,6 +23,7 @@ from judges.agreement.kappa import (
     prevalence_index,
 )
 from judges.agreement.tables import MISSING, Table, of_counts, table
+from tests.thorough import often
 
 COUNTS = st.integers(2, 5).flatmap(
     lambda k: st.lists(st.lists(st.integers(0, 30), min_size=k, max_size=k), min_size=k, max_size=k)
@@ -73,7 +74,7 @@ def test_ac2_with_nominal_weights_is_ac1_and_with_two_labels_all_weights_are_nom
     assert number(gwet_ac(of, Weighting.LINEAR)) == pytest.approx((0.85 - by_chance) / (1 - by_chance), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=often(60, 15))
 @given(COUNTS)
 def test_kappa_equals_scikit_learn(rows: list[list[int]]) -> None:
     assume(defined(rows))
@@ -90,7 +91,7 @@ def test_kappa_equals_scikit_learn(rows: list[list[int]]) -> None:
         assert number(cohen_kappa(of, weighting)) == pytest.approx(theirs, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=often(60, 15))
 @given(COUNTS)
 def test_kappa_and_its_error_equal_statsmodels(rows: list[list[int]]) -> None:
     assume(defined(rows))
@@ -103,7 +104,7 @@ def test_kappa_and_its_error_equal_statsmodels(rows: list[list[int]]) -> None:
         assert number(kappa_se(counted(rows), weighting)) ** 2 == pytest.approx(max(0.0, variance), abs=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=often(40, 15))
 @given(COUNTS, st.randoms(use_true_random=False))
 def test_neither_the_order_of_items_nor_of_labels_matters(rows: list[list[int]], chance: object) -> None:
     assume(defined(rows))

@@ -14,6 +14,7 @@ from judges.agreement.alternative import EPSILON, AlternativeTest, Annotators, a
 from judges.agreement.ceiling import Ceiling, human_ceiling
 from judges.agreement.kappa import Weighting
 from judges.agreement.tables import MISSING, IntArray
+from tests.thorough import often
 
 
 def people(seed: int, items: int, accuracy: tuple[float, ...], judge: float, k: int = 3) -> tuple[IntArray, IntArray]:
@@ -108,7 +109,7 @@ def test_it_asks_for_three_people_with_thirty_items() -> None:
     assert (without.skipped, [one.annotator for one in without.opponents]) == ((3,), [0, 1, 2])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=often(60, 15))
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.sampled_from([0.05, 0.2]))
 def test_benjamini_yekutieli_equals_statsmodels(p: list[float], q: float) -> None:
     corrected = multipletests(p, q, method="fdr_by")[1]

@@ -17,6 +17,7 @@ from core.records import TargetKind
 from judges.labels import draws, sampling
 from judges.labels.draws import Candidate, Wanted
 from store.control.label_records import QueueRecord, TaskRecord
+from tests.thorough import often
 
 QUEUE = QueueRecord(
     tenant=TenantId("acme"), name="q", app="desk", rubric="r", rubric_version=1, rubric_digest="", rubric_body={}
@@ -115,7 +116,7 @@ def test_two_draws_together_are_unbiased_and_update_the_chances() -> None:
     people, labels = population(200)
     y_mean = np.mean(list(labels.values()))
     estimates = []
-    for seed in range(600):
+    for seed in range(often(600, 200)):
         tasks: dict[str, TaskRecord] = {}
         queue = QUEUE
         for number, n in ((1, 40), (2, 30)):

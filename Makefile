@@ -25,7 +25,7 @@ endef
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
-	@echo "1/4 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.2 GB on disk (four to nine minutes with the next two steps, once)"
+	@echo "1/4 making .venv and installing $$(grep -c '==' requirements.lock) locked packages: 2.8 GB on disk (four to nine minutes with the next two steps, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock | $(SIGNS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -1,4 +1,4 @@
-"""A data folder as a first start leaves it: sixteen migrations and seven tables, made once a process and copied.
+"""A data folder as a first start leaves it: every migration and every table, made once a process and copied.
 
 That they are made is shown in tests/store and by every stack that is started; the other tests only need them.
 """

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 from core.errors import Conflict
 from core.ids import TenantId
 from core.records import Principal
-from store.control import judge_jobs, judge_rows, seals, tenants
+from store.control import judge_jobs, judge_rows, leases, seals, tenants
 from store.control.judge_records import (
     JobRecord,
     JobStatus,
@@ -339,8 +339,7 @@ class Judging(Transactions):
         now = self._clock()
         left = [row for row in rows if not JobStatus(row.status).ended and row.job_id not in at_work]
         left = [row for row in left if row.n_targets > row.n_done + row.n_missing or row.status == "running"]
-        mine = (None, owner)
-        return [row for row in left if row.owner in mine or (row.lease_until_ns or 0) < now or gone(row.owner)]
+        return [row for row in left if leases.is_free(row.owner, row.lease_until_ns, owner, now, gone)]
 
 
 def _said(one: JudgeSchedule) -> dict[str, Any]:

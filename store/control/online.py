@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.ids import TenantId
-from store.control import seals
+from store.control import leases, seals
 from store.control.tables import ONLINE_EVALUATORS, ONLINE_MARKS
 
 LEASE_NS: Final = 60 * NS_PER_S
@@ -65,7 +65,7 @@ class OnlineMark:
 
     def is_free(self, owner: str, at_ns: int, gone: Callable[[str], bool]) -> bool:
         """Whether `owner` may work on it at `at_ns`."""
-        return self.owner is None or self.owner == owner or self.lease_until_ns <= at_ns or gone(self.owner)
+        return leases.is_free(self.owner, self.lease_until_ns, owner, at_ns, gone)
 
 
 def choices(connection: Connection, tenant: TenantId | None) -> list[OnlineChoice]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from core.errors import Conflict
 from core.ids import TenantId
 from core.records import Principal
-from store.control import experiment_rows, plans, rollouts, tenants
+from store.control import experiment_rows, leases, plans, rollouts, tenants
 from store.control.experiment_records import RUNNING
 from store.control.records import PlanSpec
 from store.control.rollout_records import (
@@ -216,7 +216,7 @@ class Rolling(Transactions):
     def _is_free(self, one: RolloutRecord, owner: str, gone: Callable[[str], bool]) -> bool:
         if one.status.ended:
             return False
-        return one.owner is None or one.owner == owner or self._left_ns(one) < 0 or gone(one.owner)
+        return leases.is_free(one.owner, one.lease_until_ns, owner, self._clock(), gone)
 
     def _left_ns(self, one: RolloutRecord) -> int:
         return (one.lease_until_ns or 0) - self._clock()

@@ -10,7 +10,7 @@ from typing import Any, Final
 from core.errors import Conflict
 from core.ids import TenantId
 from core.records import Principal
-from store.control import runs, seals, tenants
+from store.control import leases, runs, seals, tenants
 from store.control.run_records import RunRecord, RunSpec, RunStatus, TrialRecord
 from store.control.tables import EVAL_RUNS
 from store.control.transactions import Transactions
@@ -135,5 +135,4 @@ class Running(Transactions):
     ) -> list[Any]:
         now = self._clock()
         left = [row for row in rows if not RunStatus(row.status).ended and row.run_id not in at_work]
-        mine = (None, owner)
-        return [row for row in left if row.owner in mine or (row.lease_until_ns or 0) < now or gone(row.owner)]
+        return [row for row in left if leases.is_free(row.owner, row.lease_until_ns, owner, now, gone)]

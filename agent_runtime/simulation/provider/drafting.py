@@ -106,8 +106,11 @@ def _structured(asked: Asked, wanted: Offered, seed: int) -> dict[str, Any]:
     """What the brain says when it is offered `wanted` as its only tool, else any object the schema allows. A judge's
     brain is its own, and a namer's."""
     said_by_user = [message.text for message in asked.messages if message.role == "user"]
-    special = verdict(asked.model, wanted.schema, said_by_user, seed) if asked.model.startswith(JUDGES) else None
-    special = named(wanted.schema, said_by_user) if asked.model.startswith(NAMERS) else special
+    special = None
+    if asked.model.startswith(JUDGES):
+        special = verdict(asked.model, wanted.schema, said_by_user, seed)
+    elif asked.model.startswith(NAMERS):
+        special = named(wanted.schema, said_by_user)
     if special is not None:
         return special
     situation = replace(situation_of(asked), tools=frozenset({wanted.name}))

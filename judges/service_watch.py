@@ -73,20 +73,16 @@ class JudgeWatch:
         self._store, self._control, self._clock = store, control, clock
         self._seen: dict[tuple[str, str, str], _Seen] = {}
 
-    def round(self) -> int:
-        """One look at every schedule that is on; how many sessions were given to jobs."""
-        n = 0
-        for one in self._control.judge_schedules(None):
-            if one.is_on:
-                n += self.look(one).n_given
-        return n
+    def is_idle(self, schedule: JudgeSchedule) -> bool:
+        """Whether nothing has changed since a look that found nothing to do."""
+        seen = self._seen.get((schedule.tenant, schedule.judge, schedule.app))
+        return seen is not None and seen.idle == _state(self._store.tenant(schedule.tenant), schedule, self._clock())
 
     def look(self, schedule: JudgeSchedule) -> Looked:
         """Gives the schedule's sessions that ended to its job of the day."""
         store = self._store.tenant(schedule.tenant)
         seen = self._seen.setdefault((schedule.tenant, schedule.judge, schedule.app), _Seen())
-        day = day_of(self._clock())
-        state = (tuple(file.path for file in store.files("sessions")), schedule, day)
+        state = _state(store, schedule, self._clock())
         if seen.idle == state:
             return Looked()
         try:
@@ -107,7 +103,7 @@ class JudgeWatch:
         done = {one.session.session_id for one in due}
         waiting = [one.session for one in open_ if one.session.session_id not in done]
         if not due and not waiting and all(schedule.marks.get(name) == seq for name, seq in read.items()):
-            self._end_old(schedule, day)
+            self._end_old(schedule, day_of(now))
             seen.idle = state
             return Looked()
         return self._give(schedule, spec, rubric, store, due, waiting, read, mine)
@@ -177,6 +173,11 @@ class JudgeWatch:
     def _jobs(self, schedule: JudgeSchedule) -> list[JobRecord]:
         found = self._control.judge_jobs(schedule.tenant, schedule.judge)
         return [one for one in found if one.params.get("source") == "watch" and one.app == schedule.app]
+
+
+def _state(store: TenantStore, schedule: JudgeSchedule, now_ns: int) -> tuple[object, ...]:
+    """All that a look depends on, but for sessions that are still open."""
+    return tuple(file.path for file in store.files("sessions")), schedule, day_of(now_ns)
 
 
 def _is_wanted(session: Arrived, schedule: JudgeSchedule, rubric: Rubric) -> bool:

@@ -9,21 +9,24 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from clustering.arriving import Seen, arrivals
 from clustering.params import params_of
 from clustering.sizes import min_cluster_size
 from core.clock import NS_PER_S
-from core.errors import AssayError, Conflict
+from core.errors import Conflict
 from core.ids import TenantId, fresh
 from core.windows import Window
 from server.children import environment_of
 from server.clustering import CHILD
 from server.wiring import Services
+from server.works import Done, Parts
 from store.apps import apps, apps_with_sessions
 from store.cluster_counts import cluster_counts
 from store.control.cluster_records import ClusterAppRecord, ClusterRunRecord, Scope
@@ -37,15 +40,15 @@ _LOG: Final = logging.getLogger("assay.clusters")
 
 
 class ClusterRounds:
-    """Looks every `clusters_interval_s`, for one server. Several servers may look at once: each app's line and each run
-    is one's at a time."""
+    """Looks at the apps of a tenant, for one server. Several servers may look at once: each app's line and each run is
+    one's at a time."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._since_ns = services.clock()
         self._seen: dict[tuple[str, str], Seen] = {}
-        self._nights: set[str] = set()
         self._child: subprocess.Popen[bytes] | None = None
+        self._trouble: str | None = None  # how the last child ended, where nobody was told yet
         self._rest_until = 0.0
         self._counted: dict[tuple[str, str], int] = {}  # when it was counted how many wait
 
@@ -54,25 +57,38 @@ class ClusterRounds:
         if self._child is not None and self._child.poll() is None:
             self._child.terminate()
 
-    def round(self) -> None:
-        """One look. Failures are told in the log, and tried again."""
-        try:
-            lines = self._services.control.cluster_apps(None)
-            self._night(lines)
-            for line in lines:
-                self._tried(self._hourly, line)
-            if self._may_start() and any(self._tried(self._asks_work, line) for line in lines):
-                self._start()
-        except AssayError as error:
-            _LOG.error("new sessions cannot be looked at for clusters now, and are tried again: %s", error)
+    def tenants(self) -> set[TenantId]:
+        """Those of which an app was clustered."""
+        return {one.tenant for one in self._services.control.cluster_apps(None)}
 
-    def _tried(self, look: Callable[[ClusterAppRecord], bool], line: ClusterAppRecord) -> bool:
-        """What a look at an app says. What cannot be read of one app keeps no other one waiting, nor another tenant."""
-        try:
-            return look(line)
-        except AssayError as error:
-            _LOG.error("%s cannot be looked at for clusters now, and is tried again: %s", line.app, error)
+    def every_tenant(self) -> set[TenantId]:
+        """All: a night begins the first run of an app too."""
+        return {one.id for one in self._services.control.all_tenants()}
+
+    def is_idle(self, tenant: TenantId) -> bool:
+        """Whether there is nothing to place or to count now, or a child is at it."""
+        lines = self._services.control.cluster_apps(tenant)
+        starts = self._may_start()
+        if self._trouble is not None or any(self._is_hour(one) for one in lines):
             return False
+        return not (starts and any(self._asks_work(one) for one in lines))
+
+    def run(self, tenant: TenantId, stop: threading.Event) -> Done:
+        """One look: begins runs over what waits, and a child that places new sessions, of every tenant. Raises
+        AssayError."""
+        lines, parts, starts = self._services.control.cluster_apps(tenant), Parts(), self._may_start()
+        tried = [parts.tried(one.app, partial(self._looked, one, starts)) for one in lines]
+        found = [one for one in tried if one is not None]
+        places = any(asks for _, asks in found)
+        if places and not stop.is_set():
+            self._start()
+        trouble, self._trouble = self._trouble, None
+        told = {"n_apps": len(lines), "n_begun": sum(begun for begun, _ in found), "placing": places}
+        return parts.done(told, trouble)
+
+    def _looked(self, line: ClusterAppRecord, starts: bool) -> tuple[bool, bool]:
+        """Whether a run was begun, and whether a child is to begin."""
+        return self._hourly(line), starts and self._asks_work(line)
 
     def _may_start(self) -> bool:
         """Whether no child is at work, and the last one did not fail just now."""
@@ -84,7 +100,8 @@ class ClusterRounds:
             return False
         self._child = None
         if code and code != -signal.SIGTERM:
-            _LOG.error("the process that places new sessions ended with %d; another begins in a while", code)
+            self._trouble = f"the process that places new sessions ended with {code}; another begins in a while"
+            _LOG.error("%s", self._trouble)
             self._rest_until = time.monotonic() + REST_S
         return time.monotonic() >= self._rest_until
 
@@ -103,13 +120,18 @@ class ClusterRounds:
         seen = self._seen.setdefault((line.tenant, line.app), Seen())
         return bool(arrivals(self._services.store.tenant(line.tenant), line, seen, now).due)
 
-    def _hourly(self, line: ClusterAppRecord) -> bool:
-        """Begins a run over what waits, once an hour, where new sessions came since and enough of them wait."""
+    def _is_hour(self, line: ClusterAppRecord) -> bool:
+        """Whether it is to be counted how many sessions wait."""
         now = self._services.clock()
         if _hours(line, "waiting_at_ns", now) < 1 or _hours(line, "run_at_ns", now) < 1 or not _came(line, "waiting"):
             return False
-        if now - self._counted.get((line.tenant, line.app), 0) < COUNT_EVERY_NS:
+        return now - self._counted.get((line.tenant, line.app), 0) >= COUNT_EVERY_NS
+
+    def _hourly(self, line: ClusterAppRecord) -> bool:
+        """Begins a run over what waits, once an hour, where new sessions came since and enough of them wait."""
+        if not self._is_hour(line):
             return False
+        now = self._services.clock()
         self._counted[line.tenant, line.app] = now
         window = self._window(now)
         params = params_of(line.told["params"])
@@ -120,24 +142,25 @@ class ClusterRounds:
             return False
         return self._begin(line.tenant, line.app, window, Scope.WAITING, line)
 
-    def _night(self, lines: list[ClusterAppRecord]) -> None:
-        """Begins the runs of the night, of every app with sessions. Apps that never had a run get their first one
-        where this server was there at the hour."""
+    def night(self, tenant: TenantId, stop: threading.Event) -> Done:
+        """Begins the runs of the night, of every app of a tenant with sessions. Apps that never had a run get their
+        first one where this server was there at the hour. Raises AssayError."""
         settings = self._services.settings
-        if not settings.clusters_window_days:
-            return
         moment = last_night(self._services.clock(), settings.clusters_nightly_hour)
-        if moment.isoformat() in self._nights:
-            return
         moment_ns = int(moment.timestamp()) * NS_PER_S
         window = self._window(self._services.clock())
+        lines, parts = self._services.control.cluster_apps(tenant), Parts()
         overdue = [one for one in lines if int(one.told.get("run_at_ns", 0)) < moment_ns]
-        late = [(one.tenant, one.app, one) for one in overdue if not self._tried(self._is_no_app, one)]
-        wanted: list[tuple[TenantId, str, ClusterAppRecord | None]] = [*late, *self._new_apps(lines, window, moment_ns)]
-        left = [one for one in wanted if not self._was_asked(one[0], one[1], Scope.WINDOW, moment_ns)]
-        begun = [self._begun(tenant, app, window, line) for tenant, app, line in left]
-        if all(begun):
-            self._nights = {moment.isoformat()}
+        asked = Parts()  # what cannot be asked is begun: that will say why it cannot be
+        gone = {one.app for one in overdue if asked.tried(one.app, partial(self._is_no_app, one))}
+        late = {one.app: one for one in overdue if one.app not in gone}
+        new = self._new_apps(tenant, lines, window, moment_ns)
+        wanted: dict[str, ClusterAppRecord | None] = {**late, **dict.fromkeys(new)}
+        left = [app for app in wanted if not self._was_asked(tenant, app, Scope.WINDOW, moment_ns)]
+        begins = {app: partial(self._begin, tenant, app, window, Scope.WINDOW, wanted[app]) for app in left}
+        n_begun = sum(parts.tried(app, begin) or False for app, begin in begins.items())
+        done = parts.done({"n_begun": n_begun, "n_left": len(left) - n_begun})
+        return replace(done, again_s=settings.clusters_interval_s if n_begun < len(left) else None)
 
     def _is_no_app(self, line: ClusterAppRecord) -> bool:
         """Whether there is neither a cluster nor a session of it: a name that was mistyped, or an app that is gone."""
@@ -145,36 +168,13 @@ class ClusterRounds:
             return False
         return line.app not in apps_with_sessions(self._services.store.tenant(line.tenant))
 
-    def _begun(self, tenant: TenantId, app: str, window: Window, line: ClusterAppRecord | None) -> bool:
-        """As `_begin`; False too where it cannot be begun."""
-        try:
-            return self._begin(tenant, app, window, Scope.WINDOW, line)
-        except AssayError as error:
-            _LOG.error("the nightly run over %s cannot be begun, and is tried again: %s", app, error)
-            return False
-
-    def _new_apps(
-        self, lines: list[ClusterAppRecord], window: Window, moment_ns: int
-    ) -> list[tuple[TenantId, str, ClusterAppRecord | None]]:
+    def _new_apps(self, tenant: TenantId, lines: list[ClusterAppRecord], window: Window, moment_ns: int) -> list[str]:
         """Apps that never had a run, where this server was there at the hour."""
         if self._since_ns >= moment_ns:
             return []
-        known = {(one.tenant, one.app) for one in lines}
-        return [
-            (tenant.id, app, None)
-            for tenant in self._services.control.all_tenants()
-            for app in self._apps_of(tenant.id, window)
-            if app not in OWN_APPS and (tenant.id, app) not in known
-        ]
-
-    def _apps_of(self, tenant: TenantId, window: Window) -> list[str]:
-        """The tenant's apps with sessions in the window; none where they cannot be read."""
-        try:
-            found: list[str] = apps(self._services.store.tenant(tenant), window)["app"].drop_nulls().to_list()
-        except AssayError as error:
-            _LOG.error("apps of %s cannot be looked for now: %s", tenant, error)
-            return []
-        return found
+        known = {one.app for one in lines} | OWN_APPS
+        found: list[str] = apps(self._services.store.tenant(tenant), window)["app"].drop_nulls().to_list()
+        return [app for app in found if app not in known]
 
     def _was_asked(self, tenant: TenantId, app: str, scope: Scope, since_ns: int) -> bool:
         """Whether a run was begun since then, whatever became of it: one that fails is not begun again at once."""

@@ -45,6 +45,12 @@ def exposition(
             "When a job was last done.",
             [({"job": one.name}, one.succeeded_ns / NS_PER_S) for one in jobs if one.succeeded_ns is not None],
         ),
+        _gauge(
+            "assay_job_failed_tries",
+            "How often in a row a job failed.",
+            [({"job": one.name}, one.tries) for one in jobs],
+        ),
+        _gauge("assay_job_last_duration_seconds", "How long a job's last run took.", list(map(_took, _timed(jobs)))),
     ]
     return "".join(parts)
 
@@ -61,8 +67,14 @@ def _of_message(one: Delivery) -> tuple[tuple[str, str], ...]:
     return (("channel", one.channel), ("state", one.state.value))
 
 
-def _of_job(one: ScheduledJob) -> tuple[tuple[str, str], ...]:
-    return (("job", one.name), ("state", one.state.value))
+def _timed(jobs: Iterable[ScheduledJob]) -> list[tuple[str, float]]:
+    last = [(one.name, one.runs[-1].took_ms) for one in jobs if one.runs]
+    return [(name, took_ms) for name, took_ms in last if took_ms is not None]
+
+
+def _took(of: tuple[str, float]) -> tuple[Labels, float]:
+    name, took_ms = of
+    return {"job": name}, took_ms / 1000
 
 
 def _counted(some: Iterable[tuple[tuple[str, str], ...]]) -> list[tuple[Labels, float]]:

@@ -6,7 +6,6 @@ import hmac
 import logging
 import os
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
@@ -32,7 +31,6 @@ if TYPE_CHECKING:  # what asks models costs memory that a server without judges 
 LOOK_EVERY_S: Final = 5.0
 AT_ONCE: Final = 3  # jobs; each has its own calls in flight
 MOST_WAITING: Final = 30  # jobs in all, with those that wait for a provider's batch
-EXPIRE_EVERY_S: Final = 3600.0
 KEY_DAYS: Final = 7
 _KEY: Final = "judges of "  # begins the names of the keys that calls are traced with
 _DAY_NS: Final = 86_400_000_000_000
@@ -50,7 +48,6 @@ class JudgeRunner:
         self._keys = _Keys(services, self._owner)
         self._at_work: dict[str, threading.Event] = {}
         self._batched: set[str] = set()  # those of them that wait for a batch
-        self._expire_at = 0.0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._look, name="judges", daemon=True)
 
@@ -74,7 +71,6 @@ class JudgeRunner:
         while not self._stopping.is_set():
             try:
                 self._take()
-                self._expire()
             except AssayError as error:
                 _LOG.error("jobs of judges cannot be looked for now: %s", error)
             self._services.judge_asked.wait(LOOK_EVERY_S)
@@ -91,16 +87,6 @@ class JudgeRunner:
                 self._at_work[job.job_id] = stopping
                 self._batched |= {job.job_id} if job.params.get("batch") else set()
             threading.Thread(target=self._work, args=(job, stopping), name=job.job_id, daemon=True).start()
-
-    def _expire(self) -> None:
-        """Once an hour: replies go when the rows that they were about do."""
-        if time.monotonic() < self._expire_at:
-            return
-        self._expire_at = time.monotonic() + EXPIRE_EVERY_S
-        for tenant in self._services.control.all_tenants():
-            if tenant.retention_days is not None:
-                before_ns = self._services.clock() - (tenant.retention_days + 1) * _DAY_NS
-                self._services.control.expire_verdicts(tenant.id, before_ns)
 
     def _work(self, job: JobRecord, stopping: threading.Event) -> None:
         try:

@@ -12,8 +12,8 @@ import sys
 import threading
 
 from core.errors import AssayError, Conflict
+from server.online_rounds import watch_of
 from server.own_evaluators import install_own
-from server.scheduler import watch_of
 from server.settings import load_settings
 from server.wiring import build_services
 

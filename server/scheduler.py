@@ -1,153 +1,77 @@
-"""What a server process does by the clock: online evaluation, and the judges that watch, every `online_interval_s`
-seconds; new sessions for clusters every `clusters_interval_s`; monitors every `monitors_interval_s`.
+"""Does the work of the timetable by the clock.
 
-A few sessions are evaluated in a thread of the server. A burst is left to a child process of low priority, which gives
-its memory back, so that requests are answered meanwhile.
+APScheduler says when to look; what is due, who does it and how it went stands in the control database
+(store/control/jobs.py), for all servers: docs/decisions/0014-jobs-in-our-own-table.md.
 """
 
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from core.errors import AssayError, Conflict
-from evaluators.online.service import OnlineWatch
-from server.children import environment_of
-from server.clustering_rounds import ClusterRounds
-from server.monitor_rounds import MonitorRounds
-from server.process_name import is_gone, this_process
+from server.job_rounds import JobRounds
+from server.process_name import this_process
+from server.timetable import timetable
 from server.wiring import Services
+from server.works import Work
 
-if TYPE_CHECKING:
-    from judges.service_watch import JudgeWatch
-
-IN_PROCESS: Final = 20  # sessions at a time
-CHILD: Final = "server.online_child"
-CERTIFICATES_S: Final = 3600  # between looks at whether certified judges are what they were
-_LOG: Final = logging.getLogger("assay.online")
+LOOK_S: Final = 2.0  # between looks at what is due, at most
+KEEP_S: Final = 30.0  # between renewals of what is being done; a tenth of a lease
 
 
 class Scheduler:
-    """Looks for sessions that ended, from `start` to `close`."""
+    """Does jobs from `start` to `close`. `owner` names this process among those that share a control database."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._watch = watch_of(services)
+    def __init__(self, services: Services, works: Sequence[Work] | None = None, owner: str | None = None) -> None:
+        owner = owner or this_process()
+        found = timetable(services, owner) if works is None else works
+        self._rounds = {one.name: JobRounds(services, one, owner) for one in found}
+        self._every_s = {one.name: min(LOOK_S, max(0.05, one.schedule.every_s)) for one in found}
         self._stopping = threading.Event()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._judges = JudgeRounds(services)
-        self._certificates = CertificateRounds(services)
-        self._clusters = ClusterRounds(services)
-        self._monitors = MonitorRounds(services)
-        self._jobs = BackgroundScheduler(executors={"default": ThreadPoolExecutor(4)}, timezone="UTC")
+        self._keeper = threading.Thread(target=self._keep, name="jobs", daemon=True)
+        self._looks = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(max(1, len(self._rounds)))},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
 
     def start(self) -> None:
-        """Begins, unless all intervals are 0."""
-        seconds = self._services.settings.online_interval_s
-        if seconds > 0:
-            logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a round that takes long is not news
-            for each in (self.round, self._judges.round):
-                self._jobs.add_job(each, "interval", seconds=seconds, max_instances=1, coalesce=True)
-            self._jobs.add_job(self._certificates.round, "interval", seconds=CERTIFICATES_S, coalesce=True)
-        between = self._services.settings.clusters_interval_s
-        if between > 0:
-            self._jobs.add_job(self._clusters.round, "interval", seconds=between, max_instances=1, coalesce=True)
-        every = self._services.settings.monitors_interval_s
-        if every > 0:
-            self._jobs.add_job(self._monitors.round, "interval", seconds=every, max_instances=1, coalesce=True)
-        if max(seconds, between, every) > 0:
-            self._jobs.start()
+        """Begins."""
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a round that takes long is not news
+        for name, rounds in self._rounds.items():
+            self._looks.add_job(rounds.round, "interval", seconds=self._every_s[name], id=name)
+        self._looks.start()
+        self._keeper.start()
 
     def close(self) -> None:
-        """Ends after the slice under way; what is left is for the next process."""
+        """Ends after the slices under way; what is left is for the next process, at once."""
         self._stopping.set()
-        if self._child is not None and self._child.poll() is None:
-            self._child.terminate()
-        self._clusters.close()
-        self._monitors.close()
-        if self._jobs.running:
-            self._jobs.shutdown(wait=True)
+        for rounds in self._rounds.values():
+            rounds.close()
+        if self._looks.running:
+            self._looks.shutdown(wait=True)
+        if self._keeper.is_alive():
+            self._keeper.join()
 
-    def round(self) -> None:
-        """One look at every tenant, and the work that it asks for. Failures are told in the log, and tried again."""
-        try:
-            for tenant, choices in self._watch.tenants().items():
-                found = self._watch.look(tenant, choices)
-                if found is None or not found.asks_work or self._stopping.is_set():
-                    continue
-                if len(found.due) > IN_PROCESS:
-                    self._in_child()
-                    return
-                self._watch.work(tenant, choices, most=IN_PROCESS, stop=self._stopping)
-        except Conflict as error:
-            _LOG.info("%s", error)
-        except AssayError as error:
-            _LOG.error("ended sessions cannot be evaluated now, and are tried again: %s", error)
+    def round(self, name: str) -> int:
+        """One look at a piece of work, in the caller's thread; how many jobs were done. Not while it is started."""
+        return self._rounds[name].round()
 
-    def _in_child(self) -> None:
-        """Runs the child until everything that is due is done."""
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", CHILD],
-            env=environment_of(self._services.settings),
-            stdin=subprocess.DEVNULL,
-        )
-        if self._stopping.is_set():
-            self._child.terminate()
-        code = self._child.wait()
-        if code and not self._stopping.is_set():
-            _LOG.error("the process that evaluates ended sessions failed with %d; it is tried again", code)
+    def keep(self) -> None:
+        """Renews what is being done, and looks on where the clock was set back: APScheduler waits by the clock."""
+        for rounds in self._rounds.values():
+            rounds.renew()
+        for look in self._looks.get_jobs():
+            now = datetime.now(UTC)
+            if look.next_run_time - now > timedelta(seconds=2 * LOOK_S):
+                look.modify(next_run_time=now)
 
-
-class JudgeRounds:
-    """Looks for sessions that judges watch, and wakes who judges them."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._watch: JudgeWatch | None = None
-
-    def round(self) -> None:
-        """One look at every schedule. Failures are told in the log, and tried again."""
-        try:
-            if self._watch is None and not self._services.control.judge_schedules(None):
-                return  # what knows prices is not loaded for nothing
-            if self._watch is None:
-                from judges.service_watch import JudgeWatch
-
-                self._watch = JudgeWatch(self._services.store, self._services.control, self._services.clock)
-            if self._watch.round():
-                self._services.judge_asked.set()
-        except AssayError as error:
-            _LOG.error("ended sessions cannot be given to judges now, and are tried again: %s", error)
-
-
-class CertificateRounds:
-    """Takes back the certificates of judges whose errors have changed."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    def round(self) -> None:
-        """One look at every certified judge. Failures are told in the log, and tried again."""
-        services = self._services
-        try:
-            for tenant in services.control.all_tenants():
-                if not services.control.judges(tenant.id):
-                    continue
-                from judges.service_trust import take_back
-
-                store = services.store.tenant(tenant.id)
-                for made in take_back(services.control, store, tenant.id, now_ns=services.clock()):
-                    _LOG.warning("judge %s of %s is certified no more: its errors changed", made.judge, tenant.id)
-        except AssayError as error:
-            _LOG.error("certificates of judges cannot be looked at now: %s", error)
-
-
-def watch_of(services: Services) -> OnlineWatch:
-    """Online evaluation over a process's services."""
-    return OnlineWatch(services.store, services.control, services.clock, this_process(), is_gone)
+    def _keep(self) -> None:
+        while not self._stopping.wait(KEEP_S):
+            self.keep()

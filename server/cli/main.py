@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "alerts": ("server.cli.alerts", "alerts of monitors, and the messages that told them"),
     "incidents": ("server.cli.incidents", "what is wrong and why: list, show, acknowledge, note, close"),
     "silence": ("server.cli.silence", "keep alerts from being told for a while, once or every week"),
+    "jobs": ("server.cli.jobs", "what servers do by the clock: list, show, do again what failed"),
     "datasets": ("server.cli.datasets", "make, import, export, list, check, compare and delete datasets"),
     "judges": ("server.cli.judges", "models that grade by a rubric: make, run, watch, calibrate"),
     "labels": ("server.cli.labels", "label queues: make, draw, show, adjudicate, export and delete"),

@@ -1,4 +1,4 @@
-"""Messages on their way, and the jobs that servers do by the clock; what was given up is replayed from here."""
+"""Messages on their way; what was given up is replayed from here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server.policy import known_parameters_only, names_once, needs
 from server.routes import monitor_shapes as shapes
 from server.routes.answers import answer
 from server.routes.asking import ReadingOf
-from server.routes.monitor_told import delivery_told, job_told
+from server.routes.monitor_told import delivery_told
 from store.control.monitor_records import DeliveryState
 
 router = APIRouter(
@@ -60,16 +60,3 @@ def test_channel(channel: Channel, caller: User, reading: ReadingOf) -> Response
     control, now = reading.services.control, reading.services.clock()
     said = tryout_message(caller.name, now)
     return answer(delivery_told(control.put_test_delivery(caller.tenant, channel, said, by=caller)), status=201)
-
-
-@router.get("/jobs", response_model=shapes.Jobs)
-def list_jobs(reading: ReadingOf) -> Response:
-    """The jobs that servers do for this tenant by the clock."""
-    items = [job_told(one) for one in reading.services.control.jobs(reading.caller.tenant)]
-    return answer({"items": items, "next_cursor": None})
-
-
-@router.post("/jobs/{job}/replay", response_model=shapes.Job)
-def replay_job(job: Annotated[str, Path(max_length=100)], caller: PowerUser, reading: ReadingOf) -> Response:
-    """Does a job as soon as a server looks, one that is dead too. Raises NotFound, Conflict while it is done."""
-    return answer(job_told(reading.services.control.replay_job(caller.tenant, job, by=caller)))

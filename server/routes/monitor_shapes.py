@@ -1,4 +1,4 @@
-"""What the routes of monitors, alerts, incidents, silences, deliveries and jobs give. Times are RFC 3339, UTC."""
+"""What the routes of monitors, alerts, incidents, silences and deliveries give. Times are RFC 3339, UTC."""
 
 from __future__ import annotations
 
@@ -248,29 +248,6 @@ class Deliveries(BaseModel):
     """Messages, newest first."""
 
     items: list[Delivery]
-    next_cursor: None = None
-
-
-class Job(BaseModel):
-    """Something that servers do by the clock; `told`: what its last run did."""
-
-    name: str
-    state: Literal["queued", "running", "succeeded", "failed", "retrying", "dead"]
-    due: str
-    tries: int
-    n_runs: int
-    started_at: str | None
-    ended_at: str | None
-    succeeded_at: str | None
-    error: str | None
-    told: dict[str, Any]
-    owner: str | None
-
-
-class Jobs(BaseModel):
-    """Jobs, by name."""
-
-    items: list[Job]
     next_cursor: None = None
 
 

@@ -1,4 +1,4 @@
-"""Monitors, alerts, incidents, silences, deliveries and jobs as the API tells them."""
+"""Monitors, alerts, incidents, silences and deliveries as the API tells them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from store.control.monitor_records import (
     MonitorStateRecord,
     MonitorVersion,
     RaisedAlert,
-    ScheduledJob,
     SilenceRecord,
 )
 
@@ -204,21 +203,4 @@ def delivery_told(one: Delivery) -> dict[str, Any]:
         "error": one.last_error,
         "created_at": rfc3339(one.created_ns),
         "ended_at": rfc3339(one.ended_ns),
-    }
-
-
-def job_told(one: ScheduledJob) -> dict[str, Any]:
-    """A job."""
-    return {
-        "name": one.name,
-        "state": one.state.value,
-        "due": rfc3339(one.due_ns),
-        "tries": one.tries,
-        "n_runs": one.n_runs,
-        "started_at": rfc3339(one.started_ns),
-        "ended_at": rfc3339(one.ended_ns),
-        "succeeded_at": rfc3339(one.succeeded_ns),
-        "error": one.error,
-        "told": dict(one.told),
-        "owner": one.owner,
     }

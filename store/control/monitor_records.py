@@ -39,7 +39,8 @@ class DeliveryState(StrEnum):
 
 
 class JobState(StrEnum):
-    """QUEUED: waits for its time, or its turn. DEAD: it failed too often, until somebody replays it."""
+    """QUEUED: somebody asked for it, no server has begun. SUCCEEDED, FAILED: so it ended, and it is begun again at its
+    next time. RETRYING: it failed, and is tried again before that. DEAD: it failed too often, and rests."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -202,8 +203,21 @@ class RolloutAsking:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobRun:
+    """One run of a job that is over. `state` is SUCCEEDED, FAILED (it is tried again) or DEAD (it is not); `took_ms` is
+    None where the server ended before the run did."""
+
+    number: int
+    at_ns: int
+    state: JobState
+    took_ms: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScheduledJob:
-    """Something that servers do by the clock for a tenant. `tries` are those in a row that failed."""
+    """Something that servers do by the clock for a tenant. `tries` are those in a row that failed; `schedule` says in
+    words when it is begun; `runs` are the newest that are over, the last one last."""
 
     tenant: TenantId
     name: str
@@ -218,6 +232,8 @@ class ScheduledJob:
     told: Mapping[str, Any] = field(default_factory=dict)
     owner: str | None = None
     lease_until_ns: int | None = None
+    schedule: str = ""
+    runs: tuple[JobRun, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -172,6 +172,8 @@ JOBS: Final = Table(
     Column("owner", String(300)),  # the server process that does it, until
     Column("lease_until_ns", BigInteger),
     Column("seal", LargeBinary(16)),
+    Column("schedule", String(100), nullable=False, server_default=""),  # when it is begun, in words
+    Column("runs", Text, nullable=False, server_default="[]"),  # JSON array: the newest runs, the last one last
 )
 
 OF_MONITORS: Final = (

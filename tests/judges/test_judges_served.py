@@ -18,7 +18,7 @@ from core.windows import day_of
 from server.cli.main import main
 from server.cli.outcome import ExitCode
 from server.erasing import Erasing
-from server.scheduler import Scheduler
+from server.judge_rounds import JudgeRounds
 from store.control.tables import JUDGE_VERDICTS
 from tests.judges.answering import Said, verdict
 from tests.judges.judged import RUBRIC, WINDOW, Court, court
@@ -114,15 +114,19 @@ def test_live_sessions_are_judged_by_the_clock(tmp_path: Path) -> None:
         it.judge()
         told = it.ask("PUT", "judges/resolution/schedule", json={"app": "desk", "share": 1, "idle_s": 1})
         assert (told["on"], told["n_day"], told["dry_run"]) == (True, 0, False)
-        scheduler = Scheduler(it.shell.services)
+        rounds = JudgeRounds(it.shell.services)
+
+        def look() -> None:
+            rounds.run(AIRLINE, threading.Event())
+
         for number in (1001, 1002):
             arrive(it, number, f"d{number}", "hello")
-        scheduler._judges.round()
+        look()
         wait_until(lambda: len(it.scores()) == 2, 120, "both sessions to be judged")
         arrive(it, 1003, "d1001", "and more")
-        scheduler._judges.round()
+        look()
         wait_until(lambda: len(it.scores()) == 3, 120, "the session that went on")
-        scheduler._judges.round()
+        look()
         (schedule,) = it.ask("GET", "judges/resolution/schedule")["items"]
         assert (schedule["n_sessions"], schedule["n_left_out"]) == (3, 0)
         (job,) = it.ask("GET", "judges/resolution/runs")["items"]
@@ -130,7 +134,6 @@ def test_live_sessions_are_judged_by_the_clock(tmp_path: Path) -> None:
         assert it.job(job)["params"]["source"] == "watch"
         assert it.job(job)["status"] in ("waiting", "running")
         assert {one["session_id"] for one in it.scores()} == {"d1001", "d1002"}
-        scheduler.close()
 
 
 def test_what_judges_cost_is_told_apart(tmp_path: Path) -> None:

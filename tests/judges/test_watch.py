@@ -32,6 +32,13 @@ ANN = Principal(tenant=ACME, role=Role.POWER_USER, name="ann")
 JOURNAL = 1 << 48
 
 
+class Rounds(JudgeWatch):
+    """Looks at every schedule that is on, as the job of a server does."""
+
+    def round(self) -> int:
+        return sum(self.look(one).n_given for one in self._control.judge_schedules(None) if one.is_on)
+
+
 class Life:
     """A lake, a control database and a clock, over which processes come and go."""
 
@@ -62,8 +69,8 @@ class Life:
         wanted = replace(wanted, marks=marks_now(self.store.tenant(ACME)), **more)
         return self.control.set_judge_schedule(wanted, by=ANN)
 
-    def process(self) -> JudgeWatch:
-        return JudgeWatch(self.store, self.control, self.clock)
+    def process(self) -> Rounds:
+        return Rounds(self.store, self.control, self.clock)
 
     def arrive(self, number: int, session: str, *, at_s: float = 0, **given: Any) -> None:
         """A trace arrives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from clustering.params import params_of
 from clustering.service_assign import Assigner
 from clustering.service_watching import baseline, look_at_watches
 from core.clock import NS_PER_S
+from core.errors import AssayError
 from core.ids import TenantId
 from core.records import Principal, Role
 from server.cluster_telling import ClusterTeller
@@ -110,6 +112,18 @@ def members(
     write_memberships(shell.services.store.tenant(tenant), rows, now_ns=now)
 
 
+def look(rounds: ClusterRounds) -> dict[str, str | None]:
+    """One look at every tenant, as the jobs of a server take it; what went wrong, by job and tenant."""
+    found: dict[str, str | None] = {}
+    for name, tenants, run in (("night", rounds.every_tenant, rounds.night), ("new", rounds.tenants, rounds.run)):
+        for tenant in sorted(tenants()):
+            try:
+                found[f"{name} {tenant}"] = run(tenant, threading.Event()).trouble
+            except AssayError as error:
+                found[f"{name} {tenant}"] = str(error)
+    return found
+
+
 def runs(shell: Shell, tenant: TenantId = AIRLINE) -> list[tuple[Scope, RunStatus]]:
     return [(one.scope, one.status) for one in shell.services.control.cluster_runs(tenant, APP)]
 
@@ -117,17 +131,17 @@ def runs(shell: Shell, tenant: TenantId = AIRLINE) -> list[tuple[Scope, RunStatu
 def test_every_night_an_app_gets_one_run(shell: Shell, clock: Time) -> None:
     rounds = ClusterRounds(shell.services)
     clustered(shell)
-    rounds.round()
+    look(rounds)
     assert runs(shell) == [(Scope.WINDOW, RunStatus.DONE)]  # it ran since the last night
     clock.now_ns += 16 * HOUR_NS  # 04:00
     for _ in range(3):
-        rounds.round()
+        look(rounds)
     assert runs(shell) == [(Scope.WINDOW, RunStatus.WAITING), (Scope.WINDOW, RunStatus.DONE)]
     (waits, _) = shell.services.control.cluster_runs(AIRLINE, APP)
     assert (waits.asked_by, waits.end_ns - waits.start_ns) == ("assay", 7 * DAY_NS)
     assert waits.params["embedder"] == "tfidf"  # as the run before
     shell.services.control.end_cluster_run(AIRLINE, waits.run_id, RunStatus.FAILED, error="no memory")
-    ClusterRounds(shell.services).round()  # another server, or this one after a restart
+    look(ClusterRounds(shell.services))  # another server, or this one after a restart
     assert len(runs(shell)) == 2  # a night's run that fails is not begun again
 
 
@@ -153,7 +167,7 @@ def test_a_name_of_which_there_is_neither_a_session_nor_a_cluster_gets_no_run_at
 
     def a_night_is_over() -> int:
         rounds = ClusterRounds(shell.services)
-        rounds.round()
+        look(rounds)
         rounds.close()
         return len(control.cluster_runs(AIRLINE, "dask"))
 
@@ -177,12 +191,12 @@ def test_what_waits_is_clustered_again_once_an_hour_when_there_is_enough(shell: 
 
     placed(9)  # one too few: 5 alike are the smallest cluster
     clock.now_ns += 2 * HOUR_NS
-    rounds.round()
+    look(rounds)
     assert len(runs(shell)) == 1
     placed(10)
     clock.now_ns += HOUR_NS
-    rounds.round()
-    rounds.round()
+    look(rounds)
+    look(rounds)
     assert runs(shell) == [(Scope.WAITING, RunStatus.WAITING), (Scope.WINDOW, RunStatus.DONE)]
     rounds.close()
 
@@ -198,11 +212,11 @@ def test_what_is_wrong_with_one_app_keeps_no_other_one_waiting(shell: Shell, clo
         control.advance_cluster_app(line, {}, told, done=True)
     rounds = ClusterRounds(shell.services)
     clock.now_ns += 2 * HOUR_NS
-    rounds.round()
+    look(rounds)
     assert (len(runs(shell)), runs(shell, SHOP)[0]) == (1, (Scope.WAITING, RunStatus.WAITING))
     clock.now_ns += DAY_NS
     control.end_cluster_run(SHOP, control.cluster_runs(SHOP, APP)[0].run_id, RunStatus.FAILED, error="no memory")
-    rounds.round()
+    look(rounds)
     assert (len(runs(shell)), runs(shell, SHOP)[0]) == (1, (Scope.WINDOW, RunStatus.WAITING))
     rounds.close()
 

@@ -17,7 +17,7 @@ from monitors.incident_records import Incident, IncidentStatus, Member
 from monitors.look_records import record_of
 from server.cli.main import main
 from server.cli.outcome import ExitCode
-from server.monitor_rounds import MonitorRounds
+from server.scheduler import Scheduler
 from store.control.monitor_records import IncidentEntry, IncidentRecord, LookWritten, Wanted
 from store.control.monitoring import MONITORS_JOB
 from store.scores import NewScore, append_scores
@@ -130,18 +130,18 @@ def test_a_backtest_finds_the_drop_and_says_what_to_expect(shell: Shell) -> None
 def test_the_job_looks_at_every_monitor_once_a_minute(shell: Shell) -> None:
     assert post(shell, "/monitors", {"name": "desk", "definition": DEFINITION}).status_code == 201
     assert post(shell, "/monitors", {"name": "desk", "definition": DEFINITION}).status_code == 409
-    rounds = MonitorRounds(shell.services)
-    assert rounds.round() == 1
-    assert rounds.round() == 0  # not due before the next minute
+    scheduler = Scheduler(shell.services)
+    assert scheduler.round("monitors") == 1
+    assert scheduler.round("monitors") == 0  # not due before the next minute
     (job,) = get(shell, "/jobs").json()["items"]
     assert (job["name"], job["state"], job["told"]["failed"]) == ("monitors", "succeeded", {})
     seen = get(shell, "/monitors/desk").json()
     assert [one["status"] for one in seen["series"]] == ["ok"]
     assert seen["versions"][0]["definition"] == seen["definition"]
     assert get(shell, "/monitors/desk", tenant=SHOP).status_code == 404
-    again = shell.client.post("/api/v1/jobs/monitors/replay", json={}, headers=shell.headers(Role.POWER_USER))
+    again = shell.client.post("/api/v1/jobs/monitors/run", json={}, headers=shell.headers(Role.POWER_USER))
     assert again.json()["state"] == "queued"
-    assert rounds.round() == 1
+    assert scheduler.round("monitors") == 1
 
 
 @pytest.fixture

@@ -143,7 +143,8 @@ def test_a_burst_is_left_to_a_child_and_its_kill_loses_and_doubles_nothing(shell
     killed.wait(60)
     assert stored(shell).height < 900
     scheduler = Scheduler(shell.services)
-    scheduler.round()  # more than it does itself: a child again, which takes over from a process that is gone
+    # More than it does itself: a child again, which takes over from a process that is gone.
+    assert scheduler.round("online") == 1
     scheduler.close()
     scores = stored(shell)
     assert scores.height == 900

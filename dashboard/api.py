@@ -230,6 +230,10 @@ class Api:
         """The path of a cluster, or of what is below it."""
         return "/".join(["/clusters", *(_segment(part) for part in (cluster_id, *parts))])
 
+    def job_path(self, name: str, *parts: str) -> str:
+        """The path of a job, or of what is done with it."""
+        return "/".join(["/jobs", *(_segment(part) for part in (name, *parts))])
+
     def queue_path(self, name: str, *parts: str) -> str:
         """The path of a label queue, or of what is below it."""
         return "/".join(["/label-queues", *(_segment(part) for part in (name, *parts))])

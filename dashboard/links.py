@@ -62,6 +62,7 @@ ANNOTATE: Final = Place(view="annotate", title="Annotate", icon="rate_review", s
 EXPERIMENTS: Final = Place(view="experiments", title="Experiments", icon="experiment", section="Experiment")
 ROLLOUTS: Final = Place(view="rollouts", title="Rollouts", icon="rocket_launch", section="Experiment")
 PLANNER: Final = Place(view="planner", title="Planner", icon="calculate", section="Experiment")
+JOBS: Final = Place(view="jobs", title="Jobs", icon="manage_history", section="Monitor")
 PLACES: Final = (
     OVERVIEW,
     TRACES,
@@ -85,6 +86,7 @@ PLACES: Final = (
     EXPERIMENTS,
     ROLLOUTS,
     PLANNER,
+    JOBS,
 )
 
 
@@ -212,6 +214,16 @@ def open_cluster(cluster_id: str) -> NoReturn:
 def open_emerging(app: str | None = None) -> NoReturn:
     """Goes to what emerges, of an app if given."""
     st.switch_page(EMERGING.page(), query_params={"app": app} if app else {})
+
+
+def open_jobs() -> NoReturn:
+    """Goes to the list of jobs."""
+    st.switch_page(JOBS.page())
+
+
+def open_job(name: str) -> NoReturn:
+    """Goes to one job."""
+    st.switch_page(JOBS.page(), query_params={"job": name})
 
 
 def open_releases(app: str) -> NoReturn:

@@ -20,7 +20,7 @@ from store.control.tables import METADATA
 # the scripts. The names sort in the order of application.
 REVISIONS: Final = (
     *("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"),
-    *("0013", "0014", "0015", "0016", "0017", "0018", "0019"),
+    *("0013", "0014", "0015", "0016", "0017", "0018"),
 )
 HEAD: Final = REVISIONS[-1]
 SCRIPTS: Final = Path(__file__).parent / "migrations"

@@ -171,9 +171,9 @@ JOBS: Final = Table(
     Column("told", Text, nullable=False),  # canonical JSON object: what the last run did
     Column("owner", String(300)),  # the server process that does it, until
     Column("lease_until_ns", BigInteger),
+    Column("schedule", String(100), nullable=False),  # when it is begun, in words
+    Column("runs", Text, nullable=False),  # JSON array: the newest runs that are over, the last one last
     Column("seal", LargeBinary(16)),
-    Column("schedule", String(100), nullable=False, server_default=""),  # when it is begun, in words
-    Column("runs", Text, nullable=False, server_default="[]"),  # JSON array: the newest runs, the last one last
 )
 
 OF_MONITORS: Final = (

@@ -160,7 +160,7 @@ def incident(shell: Shell) -> str:
     record = IncidentRecord(tenant=AIRLINE, number=number, app=APP, status="", severity="", opened_ns=now - STEP)
     line = IncidentEntry(incident=number, told_ns=now, at_ns=now, kind="opened", text="it fell")
     if control.jobs(AIRLINE):
-        control.replay_job(AIRLINE, MONITORS_JOB, by=ADMIN)
+        control.run_job(AIRLINE, MONITORS_JOB, by=ADMIN)
     assert control.take_job(AIRLINE, MONITORS_JOB, "test") is not None
     control.write_look(
         LookWritten(

@@ -6,20 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import insert
 
 from core.clock import NS_PER_S
 from core.errors import Conflict, NotFound
 from core.ids import TenantId
 from core.records import Principal, Role
-from store.control import migrate
 from store.control.control import Control
-from store.control.database import Database
 from store.control.jobs import KEPT_RUNS, LEASE_NS, LOST, MOST_WAIT_S
 from store.control.monitor_records import JobState, ScheduledJob
-from store.control.monitor_tables import JOBS
-from store.control.seals import seal_of
-from tests.store.databases import KINDS, ControlDatabase, empty_database
+from tests.store.databases import ControlDatabase
 
 ACME, SHOP = TenantId("acme"), TenantId("shop")
 ANN = Principal(tenant=ACME, role=Role.POWER_USER, name="ann", key_id="0123456789ab")
@@ -156,24 +151,3 @@ def test_a_job_without_anything_to_do_is_forgotten_unless_it_is_being_done(contr
     control.drop_job(ACME, "digest")
     control.drop_job(ACME, "digest")
     assert control.jobs(ACME) == []
-
-
-BEFORE = {
-    "tenant": "acme", "name": "monitors", "state": "succeeded", "due_ns": BEGIN + MINUTE, "tries": 0, "n_runs": 7,
-    "started_ns": BEGIN, "ended_ns": BEGIN, "succeeded_ns": BEGIN, "error": None, "told": '{"n":1}', "owner": None,
-    "lease_until_ns": None,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_jobs_of_before_go_on_where_they_were(kind: str, tmp_path: object, request: pytest.FixtureRequest) -> None:
-    found = empty_database(kind, request.getfixturevalue("tmp_path"), request)
-    old = Database(found.url)
-    migrate._take(old, [one for one in migrate.REVISIONS if one < "0019"])
-    with old.write() as connection:
-        connection.execute(insert(JOBS).values(**BEFORE, seal=seal_of("jobs", tuple(BEFORE), BEFORE)).inline())
-    old.close()
-    control = found.open()
-    (job,) = control.jobs(None)
-    control.close()
-    assert (job.name, job.n_runs, job.succeeded_ns, job.runs, job.schedule) == ("monitors", 7, BEGIN, (), "")

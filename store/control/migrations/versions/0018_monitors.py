@@ -166,5 +166,7 @@ def _jobs() -> None:
         sa.Column("told", sa.Text, nullable=False),
         sa.Column("owner", sa.String(300)),
         sa.Column("lease_until_ns", sa.BigInteger),
+        sa.Column("schedule", sa.String(100), nullable=False),
+        sa.Column("runs", sa.Text, nullable=False),
         sa.Column("seal", sa.LargeBinary(16)),
     )

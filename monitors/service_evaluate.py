@@ -16,7 +16,7 @@ from core.ids import TenantId
 from monitors import look_records as kept
 from monitors.definition import Definition
 from monitors.guarding import Candidate, Guarded, asked
-from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined
+from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined, Telling, TellingKind
 from monitors.incidents import join
 from monitors.look_records import Closed, Whose, whose_of
 from monitors.looking import Book
@@ -232,20 +232,30 @@ class Evaluator:
         self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined,
         diagnoses: Mapping[int, Mapping[str, Any]],
     ) -> list[Wanted]:  # fmt: skip
-        """A message for every channel of the monitor whose news it is."""
+        """A message for every channel of the monitor whose news it is; that it is over, for all that were told of it."""
         owners: dict[str, Whose] = {one.whose.name: one.whose for one in ended}
         owners |= {one.watch.name: whose_of(one.watch.name, one.watch.definition) for one in found}
         incidents = {one.number: one for one in joined.incidents}
-        made = []
+        made: list[Wanted] = []
         for telling in joined.tellings:
             whose, before = owners[telling.news.monitor], at.incidents.get(telling.number)
             known = diagnoses.get(telling.number) or (None if before is None else before.diagnosis)
             said = message_of(
                 telling, incidents[telling.number], tenant=str(self.tenant), diagnosis=known, runbook=whose.runbook
             )
-            for channel in whose.channels:
+            for channel in self._channels(telling, whose, made):
                 made.append(Wanted(channel=channel, incident=telling.number, payload=said))
         return made
+
+    def _channels(self, telling: Telling, whose: Whose, made: Sequence[Wanted]) -> list[str]:
+        """Who is told: those of the monitor, where its alert is one that is heard of; and that it is over, all who heard
+        of the incident, or what they opened stays open."""
+        own = whose.channels if telling.news.event.tells else ()
+        if telling.kind is not TellingKind.RESOLVED:
+            return list(own)
+        told = {one.channel for one in self.control.deliveries(self.tenant, incident=telling.number)}
+        told |= {one.channel for one in made if one.incident == telling.number}
+        return [*own, *sorted(told - set(own))]
 
     def _guards(self, at: Standing, found: Sequence[Watched]) -> list[Guarded]:
         """The series that guard rollouts, as they stand now: also those without a new bucket in this look."""

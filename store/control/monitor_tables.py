@@ -141,6 +141,8 @@ DELIVERIES: Final = Table(
     Column("owner", String(300)),  # the server process that sends it, until
     Column("lease_until_ns", BigInteger),
     Column("seal", LargeBinary(16)),
+    Index("deliveries_due", "state", "next_at_ns"),
+    Index("deliveries_ahead", "tenant", "incident", "channel", "seq"),
 )
 
 MONITOR_ASKINGS: Final = Table(

@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 
 from core.clock import NS_PER_S
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, Corrupt, NotFound
 from core.ids import TenantId
 from core.records import Principal, Role
 from store.control.control import Control
 from store.control.delivering import KEPT_NS, SENDING_NS
 from store.control.jobs import LEASE_NS
 from store.control.monitor_records import (
+    Delivery,
     DeliveryState,
     IncidentEntry,
     IncidentRecord,
@@ -218,6 +219,40 @@ def test_messages_of_an_incident_go_out_in_order_by_one_sender(control: Control,
     control.note_delivery(third, DeliveryState.SUCCEEDED)
     assert sorted((one.channel, one.seq) for one in control.due_deliveries()) == [("chat", 2), ("oncall", 3)]
     assert control.claim_delivery(first, "me") is None
+
+
+def test_what_is_due_is_found_by_its_index_and_by_going_through_all(control: Control, hands: Hands) -> None:
+    control.add_monitor(monitor_of(), by=ANN)
+    control.write_look(look_of(control, n_messages=3))
+    trials = [control.put_test_delivery(ACME, "oncall", {"text": "a test"}, by=ANN) for _ in range(2)]
+    control.note_delivery(_claimed(control, trials[0].id), DeliveryState.RETRYING, next_at_ns=BEGIN + 30 * NS_PER_S)
+    first = next(one for one in control.due_deliveries() if (one.channel, one.incident) == ("chat", 1))
+    control.note_delivery(_claimed(control, first.id), DeliveryState.RETRYING, next_at_ns=BEGIN + 60 * NS_PER_S)
+    for after_s, n in ((0, 2), (30, 3), (60, 4)):
+        hands.ns = BEGIN + after_s * NS_PER_S
+        due = control.due_deliveries()
+        assert due == control.due_deliveries(whole=True)
+        assert len(due) == n
+        assert control.due_deliveries(1) == due[:1]
+    _claimed(control, first.id)
+    assert first.id in {one.id for one in control.due_deliveries()}  # in case its sender was killed
+
+
+def test_a_message_of_long_ago_that_was_altered_keeps_no_other_from_being_sent(
+    control: Control, database: ControlDatabase
+) -> None:
+    old, new = (control.put_test_delivery(ACME, "oncall", {"text": "a test"}, by=ANN) for _ in range(2))
+    control.note_delivery(_claimed(control, old.id), DeliveryState.SUCCEEDED)
+    database.execute(f"UPDATE deliveries SET payload = 'torn to pieces' WHERE id = '{old.id}'")
+    assert [one.id for one in control.due_deliveries()] == [new.id]
+    with pytest.raises(Corrupt):
+        control.due_deliveries(whole=True)
+
+
+def _claimed(control: Control, delivery_id: str) -> Delivery:
+    taken = control.claim_delivery(control.delivery(ACME, delivery_id), "me")
+    assert taken is not None
+    return taken
 
 
 def test_a_message_that_was_given_up_is_replayed_under_its_id(control: Control) -> None:

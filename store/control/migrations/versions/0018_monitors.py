@@ -138,6 +138,8 @@ def _deliveries() -> None:
         sa.Column("lease_until_ns", sa.BigInteger),
         sa.Column("seal", sa.LargeBinary(16)),
     )
+    op.create_index("deliveries_due", "deliveries", ["state", "next_at_ns"])
+    op.create_index("deliveries_ahead", "deliveries", ["tenant", "incident", "channel", "seq"])
     op.create_table(
         "monitor_askings",
         sa.Column("tenant", sa.String(63), primary_key=True),

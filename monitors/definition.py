@@ -23,6 +23,7 @@ MOST_TEXT: Final = 2_000
 MOST_CHANNELS: Final = 10
 MOST_SERIES: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z")
+_TAKEN: Final = frozenset({"kinds", "budget"})  # what else is at the place where a monitor is read
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 E = TypeVar("E", bound=StrEnum)
 
@@ -192,6 +193,8 @@ def _of(kind: type[E], text: Any, name: str) -> E:
 
 def checked_name(name: str) -> str:
     """A monitor's name. Raises InvalidInput."""
+    if name in _TAKEN:
+        raise InvalidInput(f"{name!r} is a word of Assay's own: give the monitor another name", field="name")
     if not _NAME.match(name):
         raise InvalidInput(
             f"{name[:60]!r} is no name of a monitor: letters, digits, dots, dashes and colons, 100 at most",

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
+from server.cli import monitors_budget
 from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
 from server.cli.filters import positive, since
 from server.cli.outcome import CommandFailed, ExitCode
@@ -255,6 +256,10 @@ ACTIONS: Final[dict[str, tuple[str, Add, Run, str]]] = {
     "backtest": (
         *("the alerts it would have raised, and its false alarms", _backtest_arguments, _backtest),
         "resolution --since 30d",
+    ),
+    "budget": (
+        *("the false pages that are allowed, divided over monitors", monitors_budget.add_arguments),
+        *(monitors_budget.run, "--per-week 0.5"),
     ),
     "test": ("send a test to the channels of a monitor", _name_arguments, _test, "resolution"),
 }

@@ -16,7 +16,7 @@ from core.records import Principal
 from store.control import leases, seals
 from store.control.cluster_rows import text_of
 from store.control.monitor_records import Delivery, DeliveryState, delivery_id
-from store.control.monitor_tables import DELIVERIES
+from store.control.monitor_tables import DELIVERIES, INCIDENTS
 from store.control.transactions import Transactions
 
 SENDING_NS: Final = 60_000_000_000  # how long one process has for one try
@@ -153,9 +153,12 @@ def add_delivery(
 
 
 def drop_old(connection: Connection, tenant: TenantId, now: int) -> None:
-    """Forgets what arrived two weeks ago, and what was given up a quarter of a year ago."""
+    """Forgets what arrived two weeks ago, and what was given up a quarter of a year ago, but not of incidents that are
+    open: who was told of them is to hear that they are over."""
+    still = select(INCIDENTS.c.number).where(INCIDENTS.c.tenant == str(tenant), INCIDENTS.c.status != "closed")
     for state, kept in ((DeliveryState.SUCCEEDED, KEPT_NS), (DeliveryState.DEAD, KEPT_DEAD_NS)):
         where = (DELIVERIES.c.tenant == str(tenant), DELIVERIES.c.state == state.value)
+        where = (*where, DELIVERIES.c.incident.not_in(still))
         connection.execute(DELIVERIES.delete().where(*where, DELIVERIES.c.ended_ns < now - kept))
 
 

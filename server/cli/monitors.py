@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _definition_arguments(made: argparse.ArgumentParser) -> None:
     how = made.add_argument_group("what it is (docs/monitors.md)")
-    how.add_argument("--by", metavar="DIMENSION", help="one series for each release, variant, environment, model")
+    how.add_argument(
+        "--by", metavar="DIMENSION", help="one series for each release, variant, environment, model, attribute:NAME"
+    )
     how.add_argument("--step", choices=("1m", "5m", "15m", "1h"), help="length of its buckets (default: 5m)")
     how.add_argument("--band", choices=BANDS, help="default: ema; of safety: zero")
     how.add_argument(

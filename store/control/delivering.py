@@ -157,8 +157,8 @@ def drop_old(connection: Connection, tenant: TenantId, now: int) -> None:
     open: who was told of them is to hear that they are over."""
     still = select(INCIDENTS.c.number).where(INCIDENTS.c.tenant == str(tenant), INCIDENTS.c.status != "closed")
     for state, kept in ((DeliveryState.SUCCEEDED, KEPT_NS), (DeliveryState.DEAD, KEPT_DEAD_NS)):
-        where = (DELIVERIES.c.tenant == str(tenant), DELIVERIES.c.state == state.value)
-        where = (*where, DELIVERIES.c.incident.not_in(still))
+        of_state = (DELIVERIES.c.tenant == str(tenant), DELIVERIES.c.state == state.value)
+        where = (*of_state, DELIVERIES.c.incident.not_in(still))
         connection.execute(DELIVERIES.delete().where(*where, DELIVERIES.c.ended_ns < now - kept))
 
 

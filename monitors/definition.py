@@ -17,12 +17,12 @@ from core.errors import InvalidInput
 from monitors.alert_records import NoData, Rules, Severity, plain
 from monitors.guarding import Guard
 from monitors.records import Direction, Kind
-from monitors.series import Series, Source, series_of, step_s_of
+from monitors.series import Series, Source, checked_split, series_of, step_s_of
 
 MOST_TEXT: Final = 2_000
 MOST_CHANNELS: Final = 10
-MOST_SERIES: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z")
+_TAKEN: Final = frozenset({"kinds", "budget"})  # what else is at the place where a monitor is read
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 E = TypeVar("E", bound=StrEnum)
 
@@ -69,9 +69,7 @@ class Definition:
         if not self.app.strip() or len(self.app) > 200:
             raise InvalidInput("a monitor is of an app, of 200 characters at most", field="app")
         spec, step_s = series_of(self.series), step_s_of(self.step)
-        if self.by is not None and self.by not in spec.dimensions:
-            some = ", ".join(spec.dimensions) or "nothing"
-            raise InvalidInput(f"{self.series} can be split by {some}, not by {self.by[:40]!r}", field="by")
+        checked_split(spec, self.by)
         if not 0 < self.false_pages_per_week <= 1000:
             raise InvalidInput("false_pages_per_week is above 0, and 1,000 at most", field="false_pages_per_week")
         if not step_s <= self.late_s <= 7 * 86_400:
@@ -192,6 +190,8 @@ def _of(kind: type[E], text: Any, name: str) -> E:
 
 def checked_name(name: str) -> str:
     """A monitor's name. Raises InvalidInput."""
+    if name in _TAKEN:
+        raise InvalidInput(f"{name!r} is a word of Assay's own: give the monitor another name", field="name")
     if not _NAME.match(name):
         raise InvalidInput(
             f"{name[:60]!r} is no name of a monitor: letters, digits, dots, dashes and colons, 100 at most",

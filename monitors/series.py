@@ -28,6 +28,7 @@ GROUNDING: Final = ("grounding", "number_support", "trigram_support")
 OF_TURNS: Final = ("release", "variant")
 OF_MODELS: Final = ("release", "variant", "model")
 OF_SESSIONS: Final = ("release", "variant", "environment")
+ATTRIBUTE: Final = "attribute:"  # of spans of a session's first turn, and its name: what a series is split by
 
 
 class Source(StrEnum):
@@ -50,6 +51,11 @@ class Source(StrEnum):
     """How often each release, model, ... came, held against the week before (mixing.py)."""
 
 
+MOST_NAME: Final = 100  # characters of an attribute's name
+IDENTIFYING: Final = frozenset({"session.id", "user.id", "enduser.id", "gen_ai.conversation.id"})  # each its own group
+OF_ATTRIBUTES: Final = frozenset({Source.SESSIONS, Source.TOOLS, Source.RETRIEVALS, Source.SCORES})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Series:
     """A series: `figure` is what is read of its source, `of` the tool, cluster or judge. Of scores the first of
@@ -68,6 +74,19 @@ class Series:
     dimensions: tuple[str, ...] = OF_SESSIONS
     whole: bool = False
     """Whether all of `evaluators` together tell it: the share of their checks without a breach."""
+
+
+def checked_split(spec: Series, by: str | None) -> None:
+    """Raises InvalidInput where a series cannot be split so."""
+    if by is None or by in spec.dimensions:
+        return
+    some = [*spec.dimensions, *([f"{ATTRIBUTE}NAME"] if spec.source in OF_ATTRIBUTES else [])]
+    name = by.removeprefix(ATTRIBUTE)
+    is_attribute = spec.source in OF_ATTRIBUTES and by.startswith(ATTRIBUTE)
+    if not is_attribute or not name.strip() or len(name) > MOST_NAME or name in IDENTIFYING:
+        raise InvalidInput(
+            f"{spec.name} can be split by {', '.join(some) or 'nothing'}, not by {by[:60]!r}", field="by"
+        )
 
 
 def _turns(name: str, text: str, unit: str, kind: Kind, figure: str, bad: Direction) -> Series:

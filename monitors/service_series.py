@@ -14,13 +14,15 @@ from evaluators.records import Direction as Better
 from monitors.correction import Correction, corrected
 from monitors.grids import Row
 from monitors.mixing import MixWindows, mix_rows
-from monitors.series import Series, Source, key_of
+from monitors.series import ATTRIBUTE, Series, Source, key_of
 from store import monitor_series as read
 from store.monitor_series import BucketsAsked
 from store.tenant import TenantStore
 
 # Of one evaluator's scores the first of these kinds that there are: who saw how it ended, before who worked it out.
 KINDS: Final = ("outcome", "event", "rule", "judge", "human")
+MOST_GROUPS: Final = 200  # series of one monitor; of more those with the most observations
+MOST_OF_ATTRIBUTE: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,18 @@ def rows_of(store: TenantStore, wanted: Sequence[Wanted], judges: Judges | None 
             mine = frame.filter(
                 (pl.col("app") == one.app) & (pl.col("at_ns") >= window.start_ns) & (pl.col("at_ns") < window.end_ns)
             )
-            found[one.name] = list(_rows(one, mine, judges.corrections))
+            found[one.name] = list(_rows(one, _largest(one, mine), judges.corrections))
     return found
+
+
+def _largest(wanted: Wanted, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the groups with the most observations: what an attribute says is anybody's word, of which there may
+    be one for each session."""
+    most = MOST_OF_ATTRIBUTE if (wanted.by or "").startswith(ATTRIBUTE) else MOST_GROUPS
+    if wanted.by is None or frame["split"].n_unique() <= most:
+        return frame
+    sizes = frame.group_by("split").agg(pl.col("n").sum()).sort("n", "split", descending=[True, False])
+    return frame.join(sizes.head(most).select("split"), on="split", how="semi", nulls_equal=True)
 
 
 def _length(window: Window) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from server.clustering_rounds import ClusterRounds
 from server.judge_rounds import CertificateRounds, JudgeRounds, ReplyRounds
 from server.monitor_rounds import MonitorRounds
+from server.monitor_upkeep import HOUR, UPKEEP_JOB, MonitorUpkeep
 from server.online_rounds import OnlineRounds
 from server.wiring import Services
 from server.works import DAY_S, HOUR_S, Schedule, Work
@@ -33,6 +34,10 @@ def timetable(services: Services, owner: str) -> tuple[Work, ...]:
     if settings.monitors_interval_s > 0:
         minutely = Schedule(every_s=settings.monitors_interval_s)
         found.append(Work(name=MONITORS_JOB, schedule=minutely, tenants=monitors.tenants, run=monitors.run))
+        if settings.monitors_kept_days:
+            nightly = Schedule(every_s=DAY_S, hour=HOUR)
+            upkeep = MonitorUpkeep(services)
+            found.append(Work(name=UPKEEP_JOB, schedule=nightly, tenants=monitors.tenants, run=upkeep.run))
     return tuple(found)
 
 

@@ -19,6 +19,7 @@ TITLES: Final = {
     "clusters": "New sessions into clusters",
     "clusters-nightly": "Clusters of the night",
     "monitors": "Monitors",
+    "monitors-upkeep": "Old incidents and alerts",
 }
 # What a run counts -> the noun; those that are 0 are left out, but for the first one that is told.
 _COUNTED: Final = {
@@ -32,6 +33,10 @@ _COUNTED: Final = {
     "n_apps": "app",
     "n_begun": "run begun",
     "n_left": "run waits for another one",
+    "incidents": "incident forgotten",
+    "alerts": "alert forgotten",
+    "deliveries": "message forgotten",
+    "silences": "silence forgotten",
 }
 _MANY: Final = {
     "series": "series",
@@ -40,6 +45,7 @@ _MANY: Final = {
     "reply deleted": "replies deleted",
     "run begun": "runs begun",
     "run waits for another one": "runs wait for others",
+    **{f"{one} forgotten": f"{one}s forgotten" for one in ("incident", "alert", "message", "silence")},
 }
 
 

@@ -343,7 +343,16 @@ def test_a_server_does_what_its_settings_say(tmp_path: Path) -> None:
 
     (tmp_path / "all").mkdir()
     (tmp_path / "none").mkdir()
-    every = ["certificates", "clusters", "clusters-nightly", "judges", "monitors", "online", "replies"]
+    every = [
+        "certificates",
+        "clusters",
+        "clusters-nightly",
+        "judges",
+        "monitors",
+        "monitors-upkeep",
+        "online",
+        "replies",
+    ]
     assert names("all") == every
     assert names("none", **off) == ["replies"]
 

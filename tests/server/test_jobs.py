@@ -1,4 +1,4 @@
-"""What servers do by the clock: each job by one of them, missed runs once, what fails tried again, given up, replayed."""
+"""What servers do by the clock: each job by one of them, missed runs once, what fails tried again and replayed."""
 
 from __future__ import annotations
 

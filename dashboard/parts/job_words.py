@@ -37,7 +37,8 @@ def apart(at: object, now: datetime) -> str:
     seconds = (found - now).total_seconds()
     if abs(seconds) < 1:
         return "now"
-    words = human.duration(1000 * round(abs(seconds)))
+    whole = round(abs(seconds))
+    words = f"{whole} s" if whole < 60 else human.duration(1000 * whole)
     return f"in {words}" if seconds > 0 else f"{words} ago"
 
 

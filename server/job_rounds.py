@@ -59,9 +59,11 @@ class JobRounds:
         try:
             self._control.renew_job(tenant, self._work.name, self._owner)
         except Conflict as error:
-            if not stop.is_set():
+            with self._lock:
+                goes_on = self._at_work is at_work  # else it has ended meanwhile
+            if goes_on and not stop.is_set():
                 _LOG.warning("%s of %s ends here: %s", self._work.name, tenant, error)
-            stop.set()
+                stop.set()
         except AssayError as error:
             _LOG.error("%s of %s cannot be kept now, and is tried again: %s", self._work.name, tenant, error)
 

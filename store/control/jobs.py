@@ -23,7 +23,7 @@ from store.control.transactions import Transactions
 LEASE_NS: Final = 120 * NS_PER_S  # after it a process that says nothing is taken for dead
 MOST_WAIT_S: Final = 900  # between tries, and how long a job rests that is dead
 KEPT_RUNS: Final = 60
-LOST: Final = "the server that did it ended before it was done"
+LOST: Final = "its server was killed, or could not note how it ended"
 _MOST_ERROR: Final = 1_000
 _MOST_RUN_ERROR: Final = 200
 _SKEW_NS: Final = 60 * NS_PER_S  # by which clocks of servers may differ

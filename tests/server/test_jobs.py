@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,6 +155,7 @@ def test_runs_that_were_missed_are_caught_up_once(shell: Shell, hands: Hands) ->
 KILLED = """
 import sys, threading
 from pathlib import Path
+from typing import Any
 from server.scheduler import Scheduler
 from server.settings import Settings
 from server.wiring import build_services
@@ -335,9 +337,9 @@ def test_schedules(schedule: Schedule, words: str, due_s: float) -> None:
 
 
 def test_a_server_does_what_its_settings_say(tmp_path: Path) -> None:
-    off = {"online_interval_s": 0, "clusters_interval_s": 0, "monitors_interval_s": 0}
+    off: dict[str, Any] = {"online_interval_s": 0, "clusters_interval_s": 0, "monitors_interval_s": 0}
 
-    def names(folder: str, **settings: float) -> list[str]:
+    def names(folder: str, **settings: Any) -> list[str]:
         with running_shell(tmp_path / folder, **settings) as shell:
             return sorted(one.name for one in timetable(shell.services, "one"))
 

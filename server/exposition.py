@@ -37,22 +37,27 @@ def exposition(
             "How long the oldest message that has not ended waits.",
             [({"channel": name}, max(0, now_ns - at) / NS_PER_S) for name, at in sorted(waiting.items())],
         ),
-        _gauge(
-            "assay_jobs", "Jobs by their state.", [({"job": one.name, "state": one.state.value}, 1) for one in jobs]
-        ),
-        _gauge(
-            "assay_job_last_success_timestamp_seconds",
-            "When a job was last done.",
-            [({"job": one.name}, one.succeeded_ns / NS_PER_S) for one in jobs if one.succeeded_ns is not None],
-        ),
+        *_of_jobs(jobs),
+    ]
+    return "".join(parts)
+
+
+def _of_jobs(jobs: Sequence[ScheduledJob]) -> list[str]:
+    """The newest runs of jobs, and how they stand."""
+    states = [({"job": one.name, "state": one.state.value}, 1.0) for one in jobs]
+    done = [({"job": one.name}, one.succeeded_ns / NS_PER_S) for one in jobs if one.succeeded_ns is not None]
+    last = [(one.name, one.runs[-1].took_ms) for one in jobs if one.runs]
+    took = [({"job": name}, took_ms / 1000) for name, took_ms in last if took_ms is not None]
+    return [
+        _gauge("assay_jobs", "Jobs by their state.", states),
+        _gauge("assay_job_last_success_timestamp_seconds", "When a job was last done.", done),
         _gauge(
             "assay_job_failed_tries",
             "How often in a row a job failed.",
             [({"job": one.name}, one.tries) for one in jobs],
         ),
-        _gauge("assay_job_last_duration_seconds", "How long a job's last run took.", list(map(_took, _timed(jobs)))),
+        _gauge("assay_job_last_duration_seconds", "How long a job's last run took.", took),
     ]
-    return "".join(parts)
 
 
 def _of_alert(one: RaisedAlert) -> tuple[tuple[str, str], ...]:
@@ -65,16 +70,6 @@ def _of_incident(one: IncidentRecord) -> tuple[tuple[str, str], ...]:
 
 def _of_message(one: Delivery) -> tuple[tuple[str, str], ...]:
     return (("channel", one.channel), ("state", one.state.value))
-
-
-def _timed(jobs: Iterable[ScheduledJob]) -> list[tuple[str, float]]:
-    last = [(one.name, one.runs[-1].took_ms) for one in jobs if one.runs]
-    return [(name, took_ms) for name, took_ms in last if took_ms is not None]
-
-
-def _took(of: tuple[str, float]) -> tuple[Labels, float]:
-    name, took_ms = of
-    return {"job": name}, took_ms / 1000
 
 
 def _counted(some: Iterable[tuple[tuple[str, str], ...]]) -> list[tuple[Labels, float]]:

@@ -114,7 +114,6 @@ def _card(caller: callers.Caller, one: Row, at: int, now: datetime) -> None:
 
 
 def _grid(jobs: Sequence[Row], now: datetime) -> int | None:
-    column = st.column_config
     with st.container(key="assay-table"):
         state: Any = st.dataframe(
             arrow.table(
@@ -134,21 +133,7 @@ def _grid(jobs: Sequence[Row], now: datetime) -> int | None:
             hide_index=True,
             row_height=42,
             key=f"{_GRID}-{st.session_state.get(f'{_GRID}-generation', 0)}",
-            column_config={
-                "Job": column.TextColumn(width=200),
-                "State": column.MultiselectColumn(
-                    options=[one.title for one in words.STATES.values()],
-                    color=[one.colour for one in words.STATES.values()],
-                    width=110,
-                ),
-                "Schedule": column.TextColumn(width=165),
-                "Last run": column.DatetimeColumn(format="D MMM HH:mm:ss", width=125),
-                "Took": column.TextColumn(width=75, alignment="right"),
-                "Trend": column.BarChartColumn(width=150, y_min=0, help="How long the newest runs took"),
-                "Next": column.TextColumn(width=150),
-                "What it did": column.TextColumn(width=300),
-                "Runs": column.NumberColumn(format="localized", width=70),
-            },
+            column_config=_columns(),
             on_select="rerun",
             selection_mode="single-cell",
             placeholder="–",
@@ -156,6 +141,25 @@ def _grid(jobs: Sequence[Row], now: datetime) -> int | None:
         )
     picked = state["selection"]["cells"]
     return int(picked[0][0]) if picked else None
+
+
+def _columns() -> dict[str, Any]:
+    column = st.column_config
+    return {
+        "Job": column.TextColumn(width=200),
+        "State": column.MultiselectColumn(
+            options=[one.title for one in words.STATES.values()],
+            color=[one.colour for one in words.STATES.values()],
+            width=110,
+        ),
+        "Schedule": column.TextColumn(width=165),
+        "Last run": column.DatetimeColumn(format="D MMM HH:mm:ss", width=125),
+        "Took": column.TextColumn(width=75, alignment="right"),
+        "Trend": column.BarChartColumn(width=150, y_min=0, help="How long the newest runs took"),
+        "Next": column.TextColumn(width=150),
+        "What it did": column.TextColumn(width=300),
+        "Runs": column.NumberColumn(format="localized", width=70),
+    }
 
 
 def _asked(asked: Sequence[Row], now: datetime) -> None:

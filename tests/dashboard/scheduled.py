@@ -83,10 +83,16 @@ def _history(folder: Path) -> None:
     _run(control, "clusters-nightly", "every day at 03:00 UTC", 412, next_s=41_000, n_begun=2)
     control.take_job(AIRLINE, "replies", "host-7/4242/1.00", schedule="every hour")
     params = params_of({"embedder": "tfidf"}).as_json()
-    window = {"start_ns": clock.ns - 7 * 86_400 * NS_PER_S, "end_ns": clock.ns}
+    since = clock.ns - 7 * 86_400 * NS_PER_S
     for name in ("desk", ATTACK):
         run = ClusterRunRecord(
-            tenant=AIRLINE, run_id=f"run {name[:8]}", app=name, params=params, params_hash="ab" * 8, **window
+            tenant=AIRLINE,
+            run_id=f"run {name[:8]}",
+            app=name,
+            start_ns=since,
+            end_ns=clock.ns,
+            params=params,
+            params_hash="ab" * 8,
         )
         control.start_cluster_run(run, by=ANN)
     control.close()

@@ -18,6 +18,8 @@ from monitors.chart_lengths import cusum_limit, ewma_limit
 from monitors.definition import BandKind, Definition
 from monitors.mixing import MixWindows, edge_of
 from monitors.records import Band, Direction
+from monitors.sampling import LEAST_LEVEL, Held
+from monitors.series import Source
 from monitors.slo import Counted, SloBand
 from monitors.student import student_arl0
 from monitors.zero import ZeroBand
@@ -35,7 +37,7 @@ _TAKES: Final[Mapping[BandKind, frozenset[str]]] = {
     BandKind.STATIC: frozenset({"low", "high", "least_n"}),
     BandKind.SLO: frozenset({"objective", "min_events", "level", "period_s"}),
     BandKind.ZERO: frozenset(),
-    BandKind.DISTRIBUTION: frozenset({"window_s", "reference_s", "least"}),
+    BandKind.DISTRIBUTION: frozenset({"window_s", "reference_s", "least", "measure", "hours"}),
 }
 
 
@@ -63,8 +65,7 @@ def band_of(definition: Definition, n_series: int = 1) -> Band[Any]:
             case BandKind.ZERO:
                 return ZeroBand(counted=counted_of(definition))
             case BandKind.DISTRIBUTION:
-                MixWindows.of(said)
-                return StaticBand(high=edge_of(1 / arl0))
+                return _distribution(definition, said, arl0)
     except (TypeError, ValueError) as wrong:
         raise InvalidInput(f"a band of kind {kind.value} cannot be made of {str(said)[:200]}", field="band") from wrong
 
@@ -161,6 +162,17 @@ def _cusum(definition: Definition, said: Mapping[str, Any], arl0: float) -> Cusu
         k=allowance, h=float(cusum_limit(allowance, arl0, definition.direction) if h is None else h),
         direction=definition.direction, reference=_reference(definition, said),
     )  # fmt: skip
+
+
+def _distribution(definition: Definition, said: Mapping[str, Any], arl0: float) -> StaticBand:
+    level, source = 1 / arl0, definition.spec.source
+    if source is Source.MIX:
+        if {"measure", "hours"} & set(said):
+            raise InvalidInput("a mix takes window_s, reference_s and least", field="band")
+        MixWindows.of(said)
+    else:
+        Held.of(said, vectors=source is Source.EMBEDDINGS)
+    return StaticBand(high=edge_of(max(level, LEAST_LEVEL) if source is Source.EMBEDDINGS else level))
 
 
 def _slo(definition: Definition, said: Mapping[str, Any]) -> SloBand:

@@ -17,7 +17,7 @@ from core.errors import InvalidInput
 from monitors.alert_records import NoData, Rules, Severity, plain
 from monitors.guarding import Guard
 from monitors.records import Direction, Kind
-from monitors.series import Series, Source, checked_split, series_of, step_s_of
+from monitors.series import Series, Source, as_distribution, checked_split, series_of, step_s_of
 
 MOST_TEXT: Final = 2_000
 MOST_CHANNELS: Final = 10
@@ -38,7 +38,7 @@ class BandKind(StrEnum):
     SLO = "slo"
     ZERO = "zero"
     DISTRIBUTION = "distribution"
-    """Of a mix only, as a mix has no other: mixing.py."""
+    """Of single values, of embeddings and of mixes, which have no other: sampling.py, mixing.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +83,24 @@ class Definition:
             )
         if self.guard is not None and self.by not in (None, "release"):
             raise InvalidInput("a guardrail watches an app, or its releases", field="guard")
-        if (spec.source is Source.MIX) != (self.band_kind is BandKind.DISTRIBUTION):
-            raise InvalidInput('a mix is watched by a band of kind "distribution", and nothing else is', field="band")
+        self._check_distribution(spec)
         self.rules()
+
+    def _check_distribution(self, spec: Series) -> None:
+        if self.band_kind is not BandKind.DISTRIBUTION:
+            if spec.source in (Source.MIX, Source.EMBEDDINGS):
+                raise InvalidInput(f'{self.series} is watched by a band of kind "distribution"', field="band")
+            return
+        as_distribution(spec)
+        if self.direction is Direction.DOWN:
+            raise InvalidInput("a distribution that moved has no side: its direction is up", field="direction")
 
     @property
     def spec(self) -> Series:
         """What it watches, with its own kind where it says one."""
         found = series_of(self.series)
+        if self.band_kind is BandKind.DISTRIBUTION:
+            return as_distribution(found)
         return found if self.kind is None else replace(found, kind=self.kind)
 
     @property
@@ -145,7 +155,8 @@ class Definition:
             if given.get(name) is not None:
                 given[name] = _of(kind, given[name], name)
         if "direction" not in given:
-            given["direction"] = series_of(given["series"]).bad
+            is_distribution = given.get("band", {}).get("kind") == BandKind.DISTRIBUTION.value
+            given["direction"] = Direction.UP if is_distribution else series_of(given["series"]).bad
         if "channels" in given:
             given["channels"] = tuple(given["channels"] or ())
         return cls(**{name: value for name, value in given.items() if value is not None or name in _NULLABLE})

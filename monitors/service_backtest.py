@@ -14,7 +14,7 @@ from core.errors import InvalidInput
 from core.windows import Window
 from monitors.alert_records import EventKind
 from monitors.alerting import VERDICTS
-from monitors.banding import expected_of
+from monitors.banding import arl0_of, expected_of
 from monitors.budget import WEEK_S
 from monitors.definition import Definition
 from monitors.service_series import Judges, Wanted, rows_of
@@ -93,7 +93,7 @@ def backtest(
     )
     wanted = Wanted(
         name="backtest", app=definition.app, spec=definition.spec, step_s=definition.step_s, by=definition.by,
-        window=watch.window, band=definition.band,
+        window=watch.window, band=definition.band, level=1 / arl0_of(definition, 1),
     )  # fmt: skip
     rows = rows_of(store, [wanted], judges)["backtest"]
     found = watched(watch, rows, lambda _: (None, False), end)

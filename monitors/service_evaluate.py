@@ -14,6 +14,7 @@ from core.clock import NS_PER_S, Clock
 from core.errors import InvalidInput
 from core.ids import TenantId
 from monitors import look_records as kept
+from monitors.banding import arl0_of
 from monitors.definition import Definition
 from monitors.guarding import Candidate, Guarded, asked
 from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined, Telling, TellingKind
@@ -185,6 +186,7 @@ class Evaluator:
             Read(
                 name=one.name, app=one.definition.app, spec=one.definition.spec, step_s=one.definition.step_s,
                 by=one.definition.by, window=one.window, band=one.definition.band,
+                level=1 / arl0_of(one.definition, max(1, len(one.before.keys))),
             )
             for one in watches
         ]  # fmt: skip

@@ -12,9 +12,11 @@ from core.windows import Window
 from evaluators.catalogue import BY_NAME
 from evaluators.records import Direction as Better
 from monitors.correction import Correction, corrected
+from monitors.definition import BandKind
 from monitors.grids import Row
 from monitors.mixing import MixWindows, mix_rows
 from monitors.series import ATTRIBUTE, Series, Source, key_of
+from monitors.service_samples import distributed
 from store import monitor_series as read
 from store.monitor_series import BucketsAsked
 from store.tenant import TenantStore
@@ -27,7 +29,8 @@ MOST_OF_ATTRIBUTE: Final = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One monitor's series: what is read of which app, in what buckets, split by what. `band` is that of a mix."""
+    """One monitor's series: what is read of which app, in what buckets, split by what. `band` is its definition's: of a
+    distribution it says what is held against what, and `level` which chance counts as none."""
 
     name: str
     app: str
@@ -36,6 +39,7 @@ class Wanted:
     by: str | None = None
     window: Window
     band: Mapping[str, Any] = field(default_factory=dict)
+    level: float = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,9 @@ def rows_of(store: TenantStore, wanted: Sequence[Wanted], judges: Judges | None 
     for one in wanted:
         if one.spec.source is Source.MIX:
             found[one.name] = _mixed(store, one)
+            continue
+        if one.band.get("kind") == BandKind.DISTRIBUTION.value:
+            found[one.name] = distributed(store, one, KINDS)
             continue
         groups.setdefault((one.spec.source, one.step_s, one.by, _length(one.window)), []).append(one)
     for some in groups.values():

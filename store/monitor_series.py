@@ -87,18 +87,22 @@ def score_buckets(store: TenantStore, asked: BucketsAsked, evaluators: Sequence[
     """at_ns, app, split, evaluator, kind, n (finite values), total (their sum), n_breach: values above 0 of those for
     whom lower is better, as `evaluators` says, else below 1. Of one target the newest score of the window counts; those
     whose session began more than a week earlier have no app, and are left out."""
-    wanted = sorted(set(evaluators))
-    given = {
-        "wanted_scores": pa.table(
-            {"wanted_evaluator": pa.array([one for one, _ in wanted], pa.string()),
-             "lower": pa.array([lower for _, lower in wanted], pa.bool_())}
-        )
-    }  # fmt: skip
+    given = wanted_scores(evaluators)
     near = Window(start_ns=around(asked.window, MARGIN_S).start_ns, end_ns=LAST_NS)
     split = bound(store, asked.by, asked.window)
     windows = {**split.windows, "scores": asked.window, "sessions": near, "turns": near}
     found = store.frame(_scores(split.split), windows, values={**split.values, **asked.bounds}, given=given)
     return _numbers(found, ("n", "total", "n_breach"), "evaluator", "kind")
+
+
+def wanted_scores(evaluators: Sequence[tuple[str, bool]]) -> dict[str, pa.Table]:
+    """The table that `scored` is given: the evaluators, and whether lower is better of each."""
+    wanted = sorted(set(evaluators))
+    columns = {
+        "wanted_evaluator": pa.array([one for one, _ in wanted], pa.string()),
+        "lower": pa.array([lower for _, lower in wanted], pa.bool_()),
+    }
+    return {"wanted_scores": pa.table(columns)}
 
 
 def cluster_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
@@ -140,7 +144,8 @@ def _numbers(found: pl.DataFrame, numbers: Sequence[str], *more: str) -> pl.Data
     return found.select(*names, *[pl.col(name).cast(pl.Float64) for name in numbers])
 
 
-def _in_buckets(rows: ir.Table, at: ir.Value) -> ir.Table:
+def in_buckets(rows: ir.Table, at: ir.Value) -> ir.Table:
+    """Those rows whose time lies in the window, with the beginning of their bucket as `at_ns`."""
     length = slot("bucket_ns", "int64")
     rows = rows.mutate(at_ns=at)
     rows = rows.filter(rows.at_ns >= slot("from_ns", "int64"), rows.at_ns < slot("until_ns", "int64"))
@@ -150,7 +155,7 @@ def _in_buckets(rows: ir.Table, at: ir.Value) -> ir.Table:
 @lru_cache(maxsize=8)
 def _sessions(by: Split) -> ir.Table:
     partials = table_of("sessions")
-    rows = _in_buckets(partials.filter(partials.app.notnull()), partials.start_ns)
+    rows = in_buckets(partials.filter(partials.app.notnull()), partials.start_ns)
     rows = by.of(rows)
     return rows.group_by("at_ns", "app", "split").agg(
         tenant=rows.tenant.max(),
@@ -163,7 +168,7 @@ def _sessions(by: Split) -> ir.Table:
 @lru_cache(maxsize=8)
 def _tools(by: Split) -> ir.Table:
     spans = table_of("spans")
-    rows = _in_buckets(spans.filter(spans.kind == "TOOL", spans.app.notnull()), spans.start_ns)
+    rows = in_buckets(spans.filter(spans.kind == "TOOL", spans.app.notnull()), spans.start_ns)
     rows = by.of(rows)
     return rows.group_by("at_ns", "app", "split", tool=rows.tool_name).agg(
         tenant=rows.tenant.max(),
@@ -177,7 +182,7 @@ def _tools(by: Split) -> ir.Table:
 def _retrievals(by: Split) -> ir.Table:
     spans = table_of("spans")
     wanted = [spans.kind == "RETRIEVER", spans.app.notnull(), ~(spans.status_code == 2).fill_null(False)]
-    rows = _in_buckets(spans.filter(*wanted), spans.start_ns)
+    rows = in_buckets(spans.filter(*wanted), spans.start_ns)
     rows = by.of(rows)
     empty = rows.documents.isnull() | rows.documents.isin(NOTHING_FOUND)
     return rows.group_by("at_ns", "app", "split").agg(
@@ -187,6 +192,16 @@ def _retrievals(by: Split) -> ir.Table:
 
 @lru_cache(maxsize=8)
 def _scores(by: Split) -> ir.Table:
+    rows = scored(by)
+    breach = ibis.ifelse(rows.lower, rows.value > 0, rows.value < 1).cast("int64")
+    return rows.group_by("at_ns", "app", "split", "evaluator", kind=rows.evaluator_kind).agg(
+        tenant=rows.tenant.max(), n=rows.value.count(), total=rows.value.sum(), n_breach=breach.sum()
+    )
+
+
+def scored(by: Split) -> ir.Table:
+    """The newest score of each target, in the bucket in which it was decided, with the app and the split of its
+    session; those of no app are left out."""
     newest = _newest()
     sessions = table_of("sessions")
     of_sessions = sessions.semi_join(newest, sessions.session_id == newest.session_id)
@@ -200,11 +215,7 @@ def _scores(by: Split) -> ir.Table:
     rows = rows.left_join(of_turns, rows.trace_id == of_turns.own_trace)
     rows = rows.mutate(**{name: ibis.coalesce(rows[name], rows[f"turn_{name}"]) for name in ("app", *OF_SESSIONS)})
     rows = by.of(rows.filter(rows.app.notnull()))
-    rows = _in_buckets(rows, rows.decided_ns)
-    breach = ibis.ifelse(rows.lower, rows.value > 0, rows.value < 1).cast("int64")
-    return rows.group_by("at_ns", "app", "split", "evaluator", kind=rows.evaluator_kind).agg(
-        tenant=rows.tenant.max(), n=rows.value.count(), total=rows.value.sum(), n_breach=breach.sum()
-    )
+    return in_buckets(rows, rows.decided_ns)
 
 
 def _newest() -> ir.Table:
@@ -243,7 +254,7 @@ def _agreement() -> ir.Table:
     sessions = table_of("sessions")
     owners = sessions.group_by(own_session=sessions.session_id).agg(app=sessions.app.argmin(sessions.start_ns))
     rows = both.inner_join(owners, both.session_id == owners.own_session)
-    rows = _in_buckets(rows.filter(rows.app.notnull()), rows.decided_ns)
+    rows = in_buckets(rows.filter(rows.app.notnull()), rows.decided_ns)
     by_label = rows.label == rows.judge_label
     same = ibis.coalesce(by_label, rows.value == rows.judge_value, ibis.literal(False))
     return rows.group_by("at_ns", "app", evaluator=rows.judge).agg(
@@ -275,7 +286,7 @@ def _clusters() -> ir.Table:
     rows = table_of("memberships")
     newest = rows.group_by("session_id").agg(seq=rows.seq.max())
     rows = rows.semi_join(newest, ["session_id", "seq"])
-    rows = _in_buckets(rows.filter(rows.app.notnull()), rows.at_ns)
+    rows = in_buckets(rows.filter(rows.app.notnull()), rows.at_ns)
     return rows.group_by("at_ns", "app", split=rows.cluster_id).agg(
         tenant=rows.tenant.max(), n=rows.session_id.nunique()
     )

@@ -42,6 +42,7 @@ def _bars(runs: Sequence[Row]) -> None:
                     "name": state,
                     "x": [one["number"] for one in mine],
                     "y": [max(one["took_ms"] or 0.0, longest / 100) / size for one in mine],
+                    "width": 0.75,  # else plotly takes the distance between bars of one colour
                     "marker": {"color": shade[colour], "line": {"width": 0}},
                     "text": [_hover(one) for one in mine],
                     "textposition": "none",
@@ -50,7 +51,6 @@ def _bars(runs: Sequence[Row]) -> None:
             )
     layout = {
         "height": 240,
-        "bargap": 0.25,
         "barmode": "overlay",
         "xaxis": {"showgrid": False, "tickformat": "d", "title": {"text": "run"}, "nticks": 12},
         "yaxis": {"ticksuffix": f" {unit}", "rangemode": "tozero", "nticks": 5},

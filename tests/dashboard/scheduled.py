@@ -1,5 +1,5 @@
-"""A server with jobs in every state, and work that waits, with dashboards of two roles and of a tenant without anything
-before it. No server does the jobs but where a test says so."""
+"""A server with jobs in every state, and work that waits, with a dashboard before it, and one of a viewer of a tenant
+that has nothing yet. No server does the jobs but where a test says so."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ N_RUNS: Final = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduled:
-    """The dashboard with a key of role power_user, one of a viewer, and one of a tenant that has no job."""
+    """The dashboard with a key of role power_user, and that of a viewer of SHOP."""
 
     shell: Shell
     url: str
     viewer_url: str
-    bare_url: str
 
     def job(self, name: str) -> ScheduledJob:
         return self.shell.services.control.job(AIRLINE, name)
@@ -59,10 +58,9 @@ def scheduled_dashboard(folder: Path) -> Iterator[Scheduled]:
         keys = shell.keys
         with (
             running_dashboard(api, keys[AIRLINE, Role.POWER_USER], folder / "dashboard.log") as url,
-            running_dashboard(api, keys[AIRLINE, Role.VIEWER], folder / "viewer.log") as viewer_url,
-            running_dashboard(api, keys[SHOP, Role.VIEWER], folder / "bare.log") as bare_url,
+            running_dashboard(api, keys[SHOP, Role.VIEWER], folder / "viewer.log") as viewer_url,
         ):
-            yield Scheduled(shell=shell, url=url, viewer_url=viewer_url, bare_url=bare_url)
+            yield Scheduled(shell=shell, url=url, viewer_url=viewer_url)
 
 
 def _history(folder: Path) -> None:

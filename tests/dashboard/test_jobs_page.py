@@ -18,7 +18,7 @@ from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
 from tests.dashboard.visiting import Visits
-from tests.server.shell import AIRLINE
+from tests.server.shell import AIRLINE, SHOP
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
@@ -33,8 +33,7 @@ def scheduled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def page(visits: Visits, scheduled: Scheduled, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A fresh visit. Afterwards: no error on the console, no request to any other host."""
-    homes = (scheduled.url, scheduled.viewer_url, scheduled.bare_url)
-    with visits.page(*homes, height=1500, picture=request.node.name) as opened:
+    with visits.page(scheduled.url, scheduled.viewer_url, height=1500, picture=request.node.name) as opened:
         yield opened
 
 
@@ -93,14 +92,6 @@ def test_a_dead_job_is_replayed_and_the_page_sees_it_done(page: Page, scheduled:
     assert scheduled.job("judges").state is JobState.QUEUED
 
 
-def test_who_may_not_replay_is_given_the_command(page: Page, scheduled: Scheduled) -> None:
-    page.goto(f"{scheduled.viewer_url}/jobs?job=clusters")
-    expect(page.locator(".st-key-assay-loud-job")).to_contain_text(AWAY)
-    expect(page.locator(".st-key-job-replay")).to_have_count(0)
-    page.locator(".st-key-job-command button").click()
-    expect(page.get_by_text("assay jobs replay clusters")).to_be_visible()
-
-
 def test_errors_are_text_and_nothing_else(page: Page, scheduled: Scheduled) -> None:
     page.goto(f"{scheduled.url}/jobs?job=judges")
     settled(page)
@@ -108,11 +99,19 @@ def test_errors_are_text_and_nothing_else(page: Page, scheduled: Scheduled) -> N
     harmless(page)
 
 
-def test_a_tenant_without_jobs_is_told_where_they_come_from(page: Page, scheduled: Scheduled) -> None:
-    page.goto(f"{scheduled.bare_url}/jobs")
+def test_a_viewer_sees_where_jobs_come_from_and_is_given_the_command(page: Page, scheduled: Scheduled) -> None:
+    control = scheduled.shell.services.control
+    page.goto(f"{scheduled.viewer_url}/jobs")
     expect(page.locator(".st-key-assay-empty-jobs")).to_contain_text("assay eval online set APP")
-    page.goto(f"{scheduled.bare_url}/jobs?job=online")
+    page.goto(f"{scheduled.viewer_url}/jobs?job=online")
     expect(page.locator(".st-key-assay-failure")).to_contain_text("Nothing is stored under this id")
+    assert control.take_job(SHOP, "clusters", "test", schedule="every 20 s") is not None
+    control.end_job(SHOP, "clusters", "test", next_ns=0, error=AWAY)
+    page.goto(f"{scheduled.viewer_url}/jobs?job=clusters")
+    expect(page.locator(".st-key-assay-loud-job")).to_contain_text(AWAY)
+    expect(page.locator(".st-key-job-replay")).to_have_count(0)
+    page.locator(".st-key-job-command button").click()
+    expect(page.get_by_text("assay jobs replay clusters")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [1280, 1600])

@@ -262,12 +262,12 @@ def test_weekly_silences_that_take_turns_for_ever_are_refused(shell: Shell) -> N
     day, night = (
         {"days": every, "start": a, "end": b, "zone": "UTC"} for a, b in (("08:00", "20:00"), ("20:00", "08:00"))
     )
-    wanted = {"matcher": {"monitor": "desk"}, "end": "2099-01-01T00:00:00Z", "why": "quiet"}
+    wanted = {"matcher": {"monitor": "desk"}, "lasts": "300d", "why": "quiet"}
     first = post(shell, "/silences", {**wanted, "weekly": day}, Role.USER)
     assert first.status_code == 201
     refused = post(shell, "/silences", {**wanted, "weekly": night}, Role.USER)
     assert refused.status_code == 422
-    assert "nothing would be heard" in refused.json()["message"]
+    assert "nothing would be heard" in refused.json()["detail"]
     shell.client.delete(f"/api/v1/silences/{first.json()['id']}", headers=shell.headers(Role.USER))
 
 

@@ -190,7 +190,8 @@ class EmaBand:
         else:
             spread = state.spread + of_spread * (OF_ABSOLUTE * np.abs(u) - state.spread)
         # Slower than the mean by far: it is a variance of which a known part is taken off, and noisy by that.
-        slow = gain(self.alpha / 16, state.seen)
+        # The first point has no mean to be apart from.
+        slow = np.where(state.seen > 0, gain(self.alpha / 16, np.maximum(state.seen - 1, 0)), 0.0)
         between = state.between + slow * np.where(now.sampling > 0, d * d - now.sampling - state.between, 0.0)
         return replace(
             state,

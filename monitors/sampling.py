@@ -20,7 +20,7 @@ import numpy as np
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.windows import Window
-from monitors.distribution import Asked, Measure, NotKnown, Shift, Vectors, energy, ks, psi
+from monitors.distribution import Asked, Measure, NotKnown, Shift, energy, ks, psi
 from monitors.grids import Ints, Row
 from monitors.mixing import LARGEST, MixWindows
 from monitors.records import Floats
@@ -108,9 +108,8 @@ def _between(samples: Samples, start_ns: int, end_ns: int) -> Floats:
 def _compared(before: Floats, now: Floats, held: Held, asked: Asked, end_ns: int) -> Shift | NotKnown:
     if samples_are_vectors(now):
         chance = np.random.default_rng(end_ns // NS_PER_S)  # by the bucket, so that it is told again as it was told
-        vectors: tuple[Vectors, Vectors] = (before.astype(np.float64), now.astype(np.float64))
         within = replace(asked, level=max(asked.level, LEAST_LEVEL))
-        return energy(*vectors, within, chance, at_most=MOST_VECTORS)
+        return energy(before, now, within, chance, at_most=MOST_VECTORS)
     measure = held.measure
     if measure is None:
         few = len(np.unique(np.concatenate([before, now]))) <= KINDS

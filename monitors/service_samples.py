@@ -30,7 +30,8 @@ def distributed(store: TenantStore, wanted: Wanted, kinds: Sequence[str]) -> lis
     window = Window(start_ns=wanted.window.start_ns - held.windows.back_ns, end_ns=wanted.window.end_ns)
     if is_vectors:
         told = read.vectors(store, wanted.app, window, wanted.spec.of)
-        groups = [(None, Samples(at_ns=told.at_ns, values=told.vectors))] if len(told.at_ns) else []
+        whole = Samples(at_ns=told.at_ns, values=told.vectors.astype(np.float64))
+        groups: list[tuple[str | None, Samples]] = [(None, whole)] if len(told.at_ns) else []
     else:
         groups = _groups(_values(store, wanted, window, kinds))
     return [

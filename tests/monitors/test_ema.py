@@ -124,6 +124,18 @@ def test_of_a_quiet_rate_sigma_is_no_less_than_most_of_what_counting_brings() ->
     assert told[-1].low < 0.9 - 2 * math.sqrt(0.9 * 0.1 / 200)
 
 
+def test_the_first_point_is_apart_from_nothing_and_widens_no_band() -> None:
+    band, chance, s = EmaBand(alpha=0.02, k=3.0), np.random.default_rng(8), 200
+    state = band.start(s)
+    for t in range(160):
+        rates = chance.binomial(200, 0.85, s) / 200
+        state, judged = band.step(state, Points.of(t * STEP_NS, rates, n=np.full(s, 200.0), kinds=Kind.RATE))
+    of_counting = (0.85 * 0.15) ** (1 / 3) / 200
+    assert float(np.median(state.between)) < 0.2 * of_counting
+    widths = judged.high - judged.low
+    assert float(np.median(widths)) == pytest.approx(6 * math.sqrt(0.85 * 0.15 / 200), rel=0.05)
+
+
 def test_days_that_differ_beside_what_counting_brings_widen_the_band() -> None:
     chance = np.random.default_rng(5)
     shares = np.clip(chance.normal(0.8, 0.05, 600), 0, 1)

@@ -155,7 +155,7 @@ def test_scores_and_cost_have_distributions_of_their_own_by_release(shop: Shop, 
     for release, cost in (("v1", "0.01"), ("v2", "0.02")):
         for first, factor in ((0, 1), (4, 3)):
             buckets = range(first, LEARNED, 8)
-            more = {"cost_usd": factor * Decimal(cost), "usage_counted": True}
+            more: dict[str, Any] = {"cost_usd": factor * Decimal(cost), "usage_counted": True}
             shop.traffic(buckets, lambda _: 0.5, per=2, release=release, **more)
     definition = definition_of({"app": "shop", "series": series, "by": "release", "band": BAND})
     end = BEGIN + LEARNED * STEP

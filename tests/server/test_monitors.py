@@ -257,6 +257,20 @@ def test_silences_end_and_one_without_an_end_is_refused(shell: Shell) -> None:
     assert (ended["active"], ended["ended_by"]) == (False, f"user of {AIRLINE}")
 
 
+def test_weekly_silences_that_take_turns_for_ever_are_refused(shell: Shell) -> None:
+    every = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    day, night = (
+        {"days": every, "start": a, "end": b, "zone": "UTC"} for a, b in (("08:00", "20:00"), ("20:00", "08:00"))
+    )
+    wanted = {"matcher": {"monitor": "desk"}, "lasts": "300d", "why": "quiet"}
+    first = post(shell, "/silences", {**wanted, "weekly": day}, Role.USER)
+    assert first.status_code == 201
+    refused = post(shell, "/silences", {**wanted, "weekly": night}, Role.USER)
+    assert refused.status_code == 422
+    assert "nothing would be heard" in refused.json()["detail"]
+    shell.client.delete(f"/api/v1/silences/{first.json()['id']}", headers=shell.headers(Role.USER))
+
+
 def test_a_test_of_a_channel_is_a_delivery(shell: Shell) -> None:
     made = post(shell, "/channels/oncall/test", {}, Role.USER).json()
     assert (made["state"], made["kind"], made["incident"]) == ("queued", "test", None)

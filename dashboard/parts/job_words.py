@@ -19,6 +19,7 @@ STATES: Final = {
     "queued": Said(title="Queued", colour="blue", icon="hourglass_empty"),
     "succeeded": Said(title="Succeeded", colour="green", icon="check_circle"),
 }
+_BARS: Final = 30
 FAILING: Final = frozenset({"dead", "retrying", "failed"})
 KINDS: Final = {"evaluation": "Evaluation run", "judging": "Judge", "clusters": "Clusters"}
 
@@ -59,8 +60,9 @@ def is_late(job: Row, now: datetime) -> bool:
 
 
 def course(job: Row) -> list[float]:
-    """What its runs took, in seconds, the newest last."""
-    return [one["took_ms"] / 1000 for one in job["runs"] if one["took_ms"] is not None]
+    """What its runs took, in seconds, the newest last. Zeros stand before few runs: a bar is as wide as among many."""
+    took = [one["took_ms"] / 1000 for one in job["runs"] if one["took_ms"] is not None]
+    return [0.0] * (_BARS - len(took)) + took if took else []
 
 
 def result(job: Row) -> str:
@@ -77,4 +79,4 @@ def asks(job: Row) -> str:
         case "retrying":
             return f"It failed {tries} in a row, and is tried again by itself, later each time."
         case _:
-            return f"A part of it failed, {tries} in a row; the rest is done. It goes on at its time."
+            return "A part of its last run failed, the rest was done. It goes on at its time."

@@ -106,7 +106,8 @@ def _card(caller: callers.Caller, one: Row, at: int, now: datetime) -> None:
                 verdict.badge(verdict.of(words.STATES, one["state"]))
                 with st.container(key=f"assay-heading-small-job-{at}", width="content"):
                     st.text(inert(one["title"], 80))
-                st.caption(f"next {words.following(one, now)}", width="content")
+                after = words.following(one, now)
+                st.caption(after if after.startswith("due") else f"next {after}", width="content")
             job_actions.offer(caller, one, f"job-card-{at}")
         with st.container(key=f"assay-error-text-job-{at}"):
             st.text(inert(one["error"], 600))
@@ -146,17 +147,17 @@ def _grid(jobs: Sequence[Row], now: datetime) -> int | None:
 def _columns() -> dict[str, Any]:
     column = st.column_config
     return {
-        "Job": column.TextColumn(width=200),
+        "Job": column.TextColumn(width=180),
         "State": column.MultiselectColumn(
             options=[one.title for one in words.STATES.values()],
             color=[one.colour for one in words.STATES.values()],
             width=110,
         ),
-        "Schedule": column.TextColumn(width=165),
+        "Schedule": column.TextColumn(width=160),
         "Last run": column.DatetimeColumn(format="D MMM HH:mm:ss", width=125),
         "Took": column.TextColumn(width=75, alignment="right"),
-        "Trend": column.BarChartColumn(width=150, y_min=0, help="How long the newest runs took"),
-        "Next": column.TextColumn(width=150),
+        "Trend": column.BarChartColumn(width=120, y_min=0, help="How long the newest runs took"),
+        "Next": column.TextColumn(width=130),
         "What it did": column.TextColumn(width=300),
         "Runs": column.NumberColumn(format="localized", width=70),
     }

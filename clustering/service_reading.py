@@ -10,12 +10,12 @@ from typing import Final, assert_never
 import polars as pl
 
 from clustering.facets import display_text, facets, how_it_went
+from clustering.intervals import exact
 from clustering.usual import Usual, usual_from
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.ids import TenantId
 from core.windows import Window, day_of
-from evaluators.statistics.rates import wilson
 from store.cluster_counts import cluster_counts
 from store.control.cluster_records import ClusterRecord, ClusterRunRecord, FindingRecord, Scope
 from store.control.control import Control
@@ -66,11 +66,8 @@ class Count:
         return self.n_failed / self.n_known if self.n_known else None
 
     def bounds(self) -> tuple[float | None, float | None]:
-        """The 95 % interval of the rate (Wilson 1927)."""
-        if not self.n_known:
-            return None, None
-        found = wilson(self.n_failed, self.n_known)
-        return found.low, found.high
+        """The 95 % interval of the rate: exact, since many clusters are small."""
+        return exact(self.n_failed, self.n_known) if self.n_known else (None, None)
 
 
 @dataclass(frozen=True, kw_only=True)

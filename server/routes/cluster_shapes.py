@@ -121,7 +121,8 @@ class Emerging(BaseModel):
 class Cluster(BaseModel):
     """A cluster now. Counts, rates and `trend` are of the window and up to now, by the newest membership of each
     session; `cost_usd` (mean of a session), `score` and `releases` of the run that saw it last. `rest_rate`: failure
-    rate of the app's other sessions. `stable` null: not known."""
+    rate of the app's other sessions; `excess`: failures beyond those of as many sessions at that rate; `growth`:
+    sessions of the last 14 days above those of the 14 before. `stable` null: not known."""
 
     id: str
     app: str
@@ -140,6 +141,8 @@ class Cluster(BaseModel):
     failure_low: float | None
     failure_high: float | None
     rest_rate: float | None
+    excess: float | None
+    growth: int
     share: float
     cost_usd: float | None
     score: float | None
@@ -170,7 +173,8 @@ class Noise(BaseModel):
 
 
 class Clusters(BaseModel):
-    """The clusters of an app. `run`: the newest one, that may be under way; `n_all` before `state` and `limit`;
+    """The clusters of an app. `run`: the newest one, that may be under way; `n_all` before `state` and `limit`,
+    `n_by_state` of all that ever were, those that ended too;
     `n_waiting`: sessions that fitted nowhere and are clustered again with the next ones; `lag_ms`: the longest time
     from a session's last span to its place in the last piece of work, which ended at `lag_at` (null: none yet); `says`:
     what to do, where there is nothing yet."""
@@ -179,6 +183,7 @@ class Clusters(BaseModel):
     run: ClusterRun | None
     window: Between | None
     n_all: int
+    n_by_state: dict[str, int]
     n_sessions: int
     noise: Noise
     n_waiting: int
@@ -214,20 +219,26 @@ class Figure(BaseModel):
 
 
 class Level(BaseModel):
-    """How often a release, a tool, a model and so on occurs in the cluster's sessions, against the rest's."""
+    """How often a release, a tool, a model and so on occurs in the `n_known` sessions of the cluster of which it is
+    known, against the rest's. `high` null beside `low`: no upper bound. `q_value`: of levels that are as sure, so many
+    differ by chance; `differs`: at most 5% of those that are said to. Those that do come first, the surest of all."""
 
     attribute: str
     level: str
     n: int
+    n_known: int
     share: float
     share_rest: float
     ratio: float | None
     low: float | None
     high: float | None
+    q_value: float | None
+    differs: bool
 
 
 class WrongAt(BaseModel):
-    """A span or tool at which the cluster's traces go wrong: the share of its sessions in which it failed."""
+    """Where the cluster's traces go wrong surely more often than others: a `tool` or `span` that ended in an error, or
+    a `sign` that is no error of any span; the share of its sessions in which it is."""
 
     kind: str
     name: str
@@ -352,12 +363,26 @@ class Finding(BaseModel):
     alert: Literal["pending", "told", "shown"] | None
 
 
+class AppLook(BaseModel):
+    """The last look over an app; `looked_at` null: there was none yet."""
+
+    app: str
+    looked_at: str | None
+    n_tested: int | None
+    fdr: float | None
+    dispersion: float | None
+    overall_ratio: float | None
+
+
 class EmergingFeed(BaseModel):
-    """What emerges, newest first. `fdr`: what the q-values are held against; null before the first look. `alerts`:
-    watched clusters that grew, findings or not. `overall_ratio`: failures of all clusters together against before."""
+    """What emerges, newest first. `looks`: the last one of each app that was asked for; beside them `looked_at` is the
+    newest, `n_tested` the sum, and the others are of the one app, null of several. `fdr`: what the q-values are held
+    against. `alerts`: watched clusters that grew, findings or not. `overall_ratio`: failures of all clusters together
+    against before."""
 
     items: list[Finding]
     alerts: list[dict[str, Any]]
+    looks: list[AppLook]
     looked_at: str | None
     n_tested: int | None
     fdr: float | None

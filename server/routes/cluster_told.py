@@ -24,14 +24,15 @@ from store.control.run_records import RunStatus
 MIB: Final = 1 << 20
 
 
-def run_told(one: ClusterRunRecord) -> dict[str, Any]:
-    """ClusterRun."""
+def run_told(one: ClusterRunRecord, now_ns: int) -> dict[str, Any]:
+    """ClusterRun. One whose process ended, and that no other has taken yet, waits for its turn again."""
+    left = one.status is RunStatus.RUNNING and one.lease_until_ns is not None and one.lease_until_ns < now_ns
     return {
         "id": one.run_id,
         **{name: getattr(one, name) for name in ("app", "failure", "n_sessions", "n_clusters", "n_noise")},
         **{name: getattr(one, name) for name in ("noise_share", "embedder", "params_hash", "asked_by", "error")},
         "scope": one.scope.value,
-        "status": one.status.value,
+        "status": RunStatus.WAITING.value if left else one.status.value,
         "stage": one.stages[-1].name if one.stages and not one.status.ended else None,
         "stages": [vars(stage) for stage in one.stages],
         "window": window_told(one.window),
@@ -95,6 +96,8 @@ def now_told(one: ClusterNow) -> dict[str, Any]:
         "failure_low": low,
         "failure_high": high,
         "rest_rate": one.rest.rate,
+        "excess": None if count.rate is None or one.rest.rate is None else one.excess,
+        "growth": one.growth,
         "share": one.share,
         "first_seen": rfc3339(record.first_seen_ns),
         "last_seen": rfc3339(max(record.last_seen_ns, count.last_ns or 0)),
@@ -169,6 +172,13 @@ def watch_told(one: WatchRecord, record: ClusterRecord, alerts: Sequence[AlertRe
         "rate": one.body.get("rate"),
         "alerts": [alert_told(each) for each in alerts],
     }
+
+
+def look_told(one: ClusterAppRecord) -> dict[str, Any]:
+    """AppLook."""
+    names = ("n_tested", "fdr", "dispersion", "overall_ratio")
+    told = {name: one.told.get(name) for name in names}
+    return {"app": one.app, "looked_at": rfc3339(one.told.get("looked_at_ns")), **told}
 
 
 def counts_told(count: Count) -> dict[str, int]:

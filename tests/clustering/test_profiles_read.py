@@ -27,8 +27,8 @@ RUN = ClusterRunRecord(
 
 @pytest.fixture(scope="module")
 def sat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sitting]:
-    """N sessions that are handed over to a person, each failing, then N that are not; a judge likes half of each, people
-    all of the first."""
+    """N sessions that are handed over to a person, each failing, then N that are not; a judge likes half of each,
+    people all of the first."""
     talks = [
         *[Talk(user="refund", agent="wait", tools=("get_order", "transfer_to_human_agents"), failed=True)] * N,
         *[Talk(user="wash", agent="by hand", tools=("search",), failed=False)] * N,

@@ -110,7 +110,8 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
     read = read_sessions(run, params, means, stages)
     placed = _placed(read, params, stages)
     registry = means.control.clusters(run.tenant, run.app)
-    before = known_of(registry, newest_memberships(means.store, run.app, run.window)) if registry else []
+    placed_before = newest_memberships(means.store, run.app, run.window, told_by=None) if registry else None
+    before = [] if placed_before is None else known_of(registry, placed_before)
     placed = _held(placed, read, before)
     lineage = _lineage(run, read, placed, before, means, stages)
     known = {one.cluster_id: one for one in registry}
@@ -265,7 +266,7 @@ def _concluded(
     ended = replace(
         run,
         embedder=read.embedder.version,
-        used=_plain(placed.clustered.used) | words_used(read.embedder),
+        used=_plain(placed.clustered.used) | words_used(read.embedder) | failures_known(read.frame),
         n_sessions=read.frame.height,
         n_clusters=len(lineage.given),
         n_noise=placed.clustered.n_noise,
@@ -299,6 +300,11 @@ def _records(
             said = said_in_words(one.label, names, lineage.given, sure, profiles, read.frame, mine)
         made.append(record_of(one, known.get(one.cluster_id), run=run, said=said, seen=seen, now_ns=now_ns))
     return made
+
+
+def failures_known(frame: pl.DataFrame) -> dict[str, int]:
+    """Of how many of a run's sessions it is known whether they failed, and how many did."""
+    return {"n_known": int(frame["failed"].count()), "n_failed": int(frame["failed"].sum())}
 
 
 def _plain(used: Mapping[str, Any]) -> dict[str, Any]:

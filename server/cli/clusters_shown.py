@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from server.cli.clusters_rates import as_of, counted_now, known_of, rate, run_of
 from server.cli.rendering import cell, console, counted, duration, moment, money, print_table
 
 POLL_S: Final = 0.5
@@ -59,6 +60,7 @@ def print_forecast(told: Row) -> None:
     of = f"{told['app']}: {counted(told['n_sessions'], 'session')} from {moment(told['window']['start'])}"
     out.print(cell(f"{of} to {moment(told['window']['end'])} (UTC)", 300))
     out.print(cell(f"{told['n_to_embed']:,} of them to embed by {told['embedder']}", 300))
+    out.print(cell(f"whether they failed: {known_of(told['n_known'], told['n_sessions'])}", 300))
     if told["method"] is not None:
         out.print(cell(f"clustered by {told['method']}, at least {told['min_cluster_size']} sessions a cluster", 300))
     _says(told)
@@ -95,6 +97,9 @@ def print_run(one: Row) -> None:
         out.print(
             cell(f"{counted(one['n_clusters'], 'cluster')} of {counted(one['n_sessions'], 'session')}{noise}", 300)
         )
+        if one["n_known"] is not None:
+            share = rate(one["n_failed"] / one["n_known"] if one["n_known"] else None)
+            out.print(cell(f"failing {share}, {known_of(one['n_known'], one['n_sessions'])}, as of this run", 300))
     if one["embedder"]:
         out.print(cell(f"embedded by {one['embedder']}; parameters {one['params_hash']}; {_peak(one)}", 300))
     if one["error"]:
@@ -110,18 +115,22 @@ def print_clusters(told: Row) -> None:
     items = told["items"]
     if items:
         columns = (
-            *("id", "state", "sessions", "failing", "95 %", "rest", "users", "cost", "28 days", "last seen (UTC)"),
-            "title",
+            *("id", "state", "sessions", "failing", "95 %", "known of", "rest", "rest known of", "users", "cost"),
+            *("28 days", "last seen (UTC)", "title"),
         )
         rows = [
             (
-                one["id"], _state(one), _count(one["n_sessions"]), _share(one["failure_rate"]), _interval(one),
-                _share(one["rest_rate"]), _count(one["n_users"]), money(one["cost_usd"]), _trend(one["trend"]),
-                moment(one["last_seen"])[:16], cell(_title(one), 200),
+                one["id"], _state(one), _count(one["n_sessions"]), rate(one["failure_rate"]), _interval(one),
+                f"{one['n_known']:,} of {one['n_sessions']:,}", rate(one["rest_rate"]),
+                f"{one['rest_n_known']:,} of {one['rest_n_sessions']:,}", _count(one["n_users"]),
+                money(one["cost_usd"]), _trend(one["trend"]), moment(one["last_seen"])[:16], cell(_title(one), 200),
             )
             for one in items
         ]  # fmt: skip
-        print_table(columns, rows, right=("sessions", "failing", "rest", "users", "cost"))
+        right = ("sessions", "failing", "known of", "rest", "rest known of", "users", "cost")
+        print_table(columns, rows, right=right)
+        counted_at = moment(items[0]["counted_at"])[:16]
+        out.print(cell(f"counted at {counted_at} UTC, with the outcomes that had come; cost is of the last run", 300))
     noise = told["noise"]
     if told["window"] is not None:
         share = "" if noise["share"] is None else f" ({noise['share']:.1%})"
@@ -150,14 +159,8 @@ def print_cluster(one: Row) -> None:
     out.print(
         cell("terms: " + (", ".join(each["term"] for each in one["terms"]) or "none that three users share"), 400)
     )
-    rate = "not known" if one["failure_rate"] is None else f"{one['failure_rate']:.1%} {_interval(one)}"
-    out.print(
-        cell(
-            f"{counted(one['n_sessions'], 'session')} of {counted(one['n_users'], 'user')} ({one['share']:.1%} of the "
-            f"app's); failing {rate}, the rest {_share(one['rest_rate'])}",
-            400,
-        )
-    )
+    out.print(cell(counted_now(one), 500))
+    out.print(cell(f"as of {run_of(one)}: cost of one {money(one['cost_usd'])}{_score(one)}", 400))
     _print_releases(one)
     if one["emerging"]:
         told = one["emerging"]
@@ -216,6 +219,9 @@ def print_emerging(told: Row) -> None:
         out.print(cell(f"looked at {moment(told['looked_at'])} UTC: {told['n_tested']} clusters tested{fdr}", 400))
         if told["overall_ratio"] is not None:
             out.print(f"all clusters together fail {told['overall_ratio']:.1f} times as often as before")
+        if told["n_known"] is not None:
+            known = known_of(told["n_known"], told["n_sessions"])
+            out.print(cell(f"whether they failed, of the seven days: {known}", 300))
     _says(told)
 
 
@@ -243,16 +249,18 @@ def _print_noise(noise: Row) -> None:
 def _print_releases(one: Row) -> None:
     if one["releases"]:
         said = ", ".join(f"{each['release']} ({each['n']:,})" for each in one["releases"][:MOST_LEVELS])
-        console().print(cell(f"releases: {said}", 400))
+        console().print(cell(f"releases as of {run_of(one)}: {said}", 400))
 
 
 def _print_figures(one: Row) -> None:
     if one["figures"]:
         rows = [
-            (each["name"], _value(each, ""), _value(each, "rest"), cell(each["note"] or "", 200))
+            (each["name"], _value(each, ""), _value(each, "rest"), as_of(each), cell(each["note"] or "", 200))
             for each in one["figures"]
         ]
-        print_table(("figure", "here (95 %)", "rest of the app (95 %)", "note"), rows)
+        print_table(("figure", "here (95 %)", "rest of the app (95 %)", "as of (UTC)", "note"), rows)
+    if one["wrong_at"] or one["profile"]:
+        console().print(cell(f"below, as of {run_of(one)}:", 300))
     if one["wrong_at"]:
         wrong = [
             (each["kind"], cell(each["name"], 80), str(each["n"]), _share(each["share"]), _share(each["share_rest"]))
@@ -337,6 +345,10 @@ def _interval(one: Row) -> str:
 
 def _failed(failed: bool | None) -> str:
     return {True: "failed", False: "fine", None: "not known"}[failed]
+
+
+def _score(one: Row) -> str:
+    return "" if one["score"] is None else f", score {one['score']:.2f}"
 
 
 def _trend(days: Sequence[Row]) -> str:

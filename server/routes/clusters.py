@@ -7,9 +7,11 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from clustering.known_share import told_by_of, warnings
 from clustering.records import State
 from clustering.service_reading import (
     AppNow,
+    ClusterNow,
     Sort,
     app_of,
     chosen,
@@ -26,8 +28,10 @@ from server.routes import cluster_shapes as shapes
 from server.routes.answers import answer
 from server.routes.asking import Reading, ReadingOf
 from server.routes.cluster_told import (
+    IN_THIS_RUN,
     alert_told,
     event_told,
+    figures_told,
     finding_told,
     lag_told,
     noise_told,
@@ -110,7 +114,9 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
             "run": None if found.run is None else run_told(found.run),
             "window": None if found.window is None else window_told(found.window),
             "n_all": sum(bool(one.record.standing["alive"]) for one in found.clusters),
-            "n_sessions": found.n_sessions,
+            "n_sessions": found.whole.n,
+            "n_known": found.whole.n_known,
+            "counted_at": rfc3339(found.at_ns),
             "noise": noise_told(found),
             "n_waiting": found.n_waiting,
             **lag_told(line),
@@ -140,7 +146,8 @@ def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Respons
             told: dict[str, Any] = {"run": None, "points": empty, "n": 0, "n_shown": 0}
             return answer({**told, "says": ["no run is done yet: assay clusters run"]})
         run = over[0]
-    frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run)
+    by = told_by_of(control, tenant, run.app)
+    frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run, told_by=by)
     points = {name: frame["cluster_id" if name == "cluster" else name].to_list() for name in shapes.Points.model_fields}
     n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window, asked.run)
     says = [_NOT_MEANING, *(_drew_nothing(run) if asked.run else _later(reading, run))]
@@ -166,6 +173,7 @@ def read_emerging(reading: ReadingOf, asked: Annotated[AskedEmerging, Query()]) 
             "alerts": [alert_told(one, records[one.cluster_id]) for one in alerts],
             "looked_at": rfc3339(look.get("looked_at_ns")),
             **{name: look.get(name) for name in ("n_tested", "fdr", "dispersion", "overall_ratio")},
+            **{name: look.get(name) for name in ("n_sessions", "n_known")},
             "says": _emerging_says(lines, look),
             "next_cursor": None,
         }
@@ -191,13 +199,13 @@ def read_cluster(cluster_id: ClusterId, reading: ReadingOf) -> Response:
         {
             **now_told(one),
             "exemplars": _exemplars(reading, found, cluster_id),
-            **{name: said.get(name, []) for name in ("figures", "profile", "wrong_at")},
+            "figures": figures_told(one),
+            **{name: said.get(name, []) for name in ("profile", "wrong_at")},
             "lineage": [event_told(each) for each in events],
             "siblings": [{"id": name, "title": titles[name]} for name in siblings],
             "embedder": record.embedder,
-            "run_id": record.run_id,
             "watch": None if watch is None else watch_told(watch, record, alerts),
-            "says": _cluster_says(said),
+            "says": [*_cluster_says(said), *_known_says(one, found)],
         }
     )
 
@@ -210,7 +218,8 @@ def list_cluster_sessions(
     record = reading.services.control.cluster(reading.caller.tenant, cluster_id)
     position = reading.position(asked.cursor)
     after = None if position is None else (position.order, position.row_id)
-    page, more = page_of(reading.store, record, asked.limit, after, usual_in(reading.services.control, record))
+    by = told_by_of(reading.services.control, reading.caller.tenant, record.app)
+    page, more = page_of(reading.store, record, asked.limit, after, usual_in(reading.services.control, record), by)
     items = [
         {
             "session_id": row["session_id"],
@@ -261,11 +270,13 @@ def _says(found: AppNow) -> list[str]:
         if not run.status.ended:
             return [f"the first run is {run.status.value}; its clusters are there once it is done"]
         return [f"the last run {run.status.value}: {run.error or 'without a reason'}"]
-    newest, says = found.run, run_told(found.last)["says"]
+    # What the last run knew of failures is past: rates are of what is known now.
+    past = [text for text in run_told(found.last)["says"] if not text.startswith(IN_THIS_RUN)]
+    newest, says = found.run, [*warnings(found.whole.n_known, found.whole.n, found.told_by.evaluator), *past]
     if newest is not None and newest.status is RunStatus.FAILED:
         why = newest.error or "without a reason"
         says = [f"the newest run, {newest.run_id}, failed: {why}; what is shown is of the run before", *says]
-    return says  # type: ignore[no-any-return]
+    return says
 
 
 def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[str, Any]]:
@@ -273,7 +284,7 @@ def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[st
     assert found.window is not None
     since = min(found.window.start_ns, record.first_seen_ns)
     within, usual = Window(start_ns=since, end_ns=found.window.end_ns), usual_in(reading.services.control, record)
-    rows = exemplars_of(reading.store, record, within, usual)
+    rows = exemplars_of(reading.store, record, within, usual, found.told_by)
     return [
         {
             "session_id": row["session_id"],
@@ -298,6 +309,13 @@ def _cluster_says(said: Any) -> list[str]:
     return told
 
 
+def _known_says(one: ClusterNow, found: AppNow) -> list[str]:
+    """Where its rate or the rest's is of few sessions."""
+    of = (("of this cluster", one.count), ("of the rest of the app", one.rest))
+    who = found.told_by.evaluator
+    return [f"{name}: {text}" for name, count in of for text in warnings(count.n_known, count.n, who)]
+
+
 def _look(lines: list[ClusterAppRecord]) -> dict[str, Any]:
     """The newest look among apps."""
     looks = [dict(one.told) for one in lines if one.told.get("looked_at_ns")]
@@ -310,4 +328,5 @@ def _emerging_says(lines: list[ClusterAppRecord], look: dict[str, Any]) -> list[
     if not look:
         return ["nobody has looked yet: the first look follows the run, then one each hour in which sessions came"]
     said = look.get("look_says")
-    return [str(said)] if said else []
+    known = [f"of the seven days looked at, {text}" for text in look.get("known_says", [])]
+    return [*([str(said)] if said else []), *known]

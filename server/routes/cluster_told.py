@@ -76,6 +76,8 @@ def run_says(one: ClusterRunRecord) -> list[str]:
         said.append("one cluster holds most sessions, and does not fall apart into smaller ones")
     if used.get("giant") == "split":
         said.append("one cluster held most sessions, and was split into the smaller ones within it")
+    if (taken := used.get("n_components")) is not None and taken < one.params.get("n_components", taken):
+        said.append(f"{one.params['n_components']} components are more than so few sessions have: {taken} were taken")
     if used.get("n_known") is not None:
         said += [f"{IN_THIS_RUN}{text}" for text in warnings(used["n_known"], one.n_sessions or 0, one.failure)]
     return said

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import cluster_cards, palette, verdict
 from dashboard.parts import cluster_words as words
@@ -121,17 +120,17 @@ def _named(one: Row, centre: tuple[float, float]) -> dict[str, Any]:
         "id": words.shown_id(one["id"]),
         "title": one_line(one["title"], 120),
         "short": one_line(one["title"], 26),
-        "about": f"{human.plural(int(one['n_sessions']), 'session')}, {words.failing(one)}",
+        "about": f"{words.failing(one)}, {words.known_of(one)}",
         "x": centre[0],
         "y": centre[1],
     }
 
 
 def _coloured(named: Sequence[Row], places: Sequence[tuple[float, float]], of: Sequence[int]) -> dict[str, Any]:
-    """The colour of each cluster in each way of looking, and the legends."""
+    """The colour of each cluster in each way of looking, and the legends. A rate of too few sessions has none."""
     shade = palette.colours()
     given = hues(centres(places, of, len(named)), len(_HUES))
-    rates = [words.known(one.get("failure_rate")) for one in named]
+    rates = [None if one.get("failure_scarce") else words.known(one.get("failure_rate")) for one in named]
     top = max((one for one in rates if one is not None), default=0.0) or 1.0
     states = [str(one.get("state")) for one in named]
     shown = [word for word in words.STATES if word in states]
@@ -148,9 +147,15 @@ def _coloured(named: Sequence[Row], places: Sequence[tuple[float, float]], of: S
                 {"name": verdict.of(words.STATES, word).title, "colour": shade[words.STATE_COLOUR[word]]}
                 for word in shown
             ],
-            "rate": [{"name": f"{words.percent(top * part)} fail", "colour": _ramp(part)} for part in (0.0, 0.5, 1.0)],
+            "rate": _rate_legend(rates, top, shade["grey"]),
         },
     }  # fmt: skip
+
+
+def _rate_legend(rates: Sequence[float | None], top: float, grey: str) -> list[dict[str, str]]:
+    steps = [{"name": f"{words.percent(top * part)} fail", "colour": _ramp(part)} for part in (0.0, 0.5, 1.0)]
+    drawn = steps if any(one is not None for one in rates) else []
+    return [*drawn, *([{"name": "known of too few", "colour": grey}] if None in rates else [])]
 
 
 def _ramp(part: float) -> str:

@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import cluster_words as words
-from dashboard.parts import lists, palette, picture, row_names
+from dashboard.parts import frame, lists, palette, picture, row_names
 from dashboard.text import chart_text, one_line
 
 _DRAWN: Final = 14
@@ -50,6 +50,7 @@ def _figures(figures: Sequence[Row]) -> None:
             "The rest": [said(one, "rest") for one in figures],
             "Its interval": [_between(one, "rest_low", "rest_high") for one in figures],
             "Differs": [_differs(one) for one in figures],
+            "As of": [_as_of(one) for one in figures],
             **({"Note": notes} if any(notes) else {}),
         },
         {
@@ -61,10 +62,16 @@ def _figures(figures: Sequence[Row]) -> None:
             "Differs": column.MultiselectColumn(
                 options=["higher", "lower"], color=["orange", "blue"], width=90, help="The intervals do not touch"
             ),
+            "As of": column.TextColumn(width=105),
             "Note": column.TextColumn(width=320),
         },
         "cluster-figures",
     )
+
+
+def _as_of(one: Row) -> str | None:
+    at = frame.moment(one.get("as_of"))
+    return "now" if one.get("live") else None if at is None else f"{at.day} {at:%b, %H:%M}"
 
 
 def said(one: Row, name: str) -> str | None:

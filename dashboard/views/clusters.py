@@ -82,9 +82,18 @@ def show() -> None:
         _none(caller, app, told, newest)
         return
     _numbers(told)
-    if said := words.lag(told):
-        st.caption(said)
+    st.caption(_counted(told))
+    for said in list(told.get("says") or [])[:4]:
+        st.text(inert(said, 400))
     _clusters(app, told)
+
+
+def _counted(told: Row) -> str:
+    """As of when the figures are, and how much their rates stand on. Numbers only: captions read Markdown."""
+    at = frame.moment(told.get("counted_at"))
+    when = "" if at is None else f" at {at:%H:%M}"
+    known = f"Counted{when}, with the outcomes that had come: whether a session failed is {words.known_of(told)}."
+    return " ".join(one for one in (known, words.lag(told)) if one)
 
 
 def _sort() -> str:
@@ -123,11 +132,12 @@ def _numbers(told: Row) -> None:
     items: Sequence[Row] = told["items"]
     noise: Row = told.get("noise") or {}
     share = words.known(noise.get("share"))
-    failing = sum(words.worse(one) for one in items)
+    unsaid = all(one.get("fails_more") is None for one in items)
+    failing = words.NOT_KNOWN if unsaid else human.count(sum(words.worse(one) for one in items))
     frame.numbers(
         [
             ("Clusters", human.count(told["n_all"])),
-            ("Fail more than the rest", human.count(failing)),
+            ("Fail more than the rest", failing),
             ("Emerging", human.count(sum(one.get("emerging") is not None for one in items))),
             ("Born or back", human.count(sum(one.get("state") in ("born", "regressed") for one in items))),
             ("In no cluster", human.UNKNOWN if share is None else words.percent(share)),
@@ -162,9 +172,7 @@ def _drawn(app: str, every: Sequence[Row], rows: Sequence[Row]) -> None:
 
 
 def _run(told: Row) -> None:
-    """What the newest run was made of, and what it has to say."""
-    for said in list(told.get("says") or [])[:4]:
-        st.text(inert(said, 400))
+    """What the newest run was made of."""
     if told.get("run"):
         with st.expander("The newest run", icon=":material/memory:", key="clusters-run-facts"):
             cluster_run.facts(told["run"])
@@ -236,7 +244,8 @@ def _list(rows: Sequence[Row]) -> None:
         links.open_cluster(words.shown_id(rows[int(picked[0][0])]["id"]))
     st.caption(
         "A click on a row opens the cluster. Failures beyond: how many more of its sessions failed than of as many "
-        "others of the app. Rates are of the sessions of which it is known how they ended."
+        "others of the app. Rates are of the sessions of which it is known by now whether they failed; cost, score and "
+        "stability are of the run that saw the cluster last."
     )
 
 
@@ -250,9 +259,11 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
         "State": each(lambda one: [verdict.of(words.STATES, one["state"]).title]),
         "Sessions": each(lambda one: one["n_sessions"]),
         "Failures beyond": each(_beyond),
-        "Fails": each(lambda one: words.share(one.get("failure_rate"))),
+        "Fails": each(lambda one: words.failure_rate(one.get("failure_rate"))),
         "Interval": each(_interval),
-        "The rest": each(lambda one: words.share(one.get("rest_rate"))),
+        "Known of": each(words.of_known),
+        "The rest": each(lambda one: words.failure_rate(one.get("rest_rate"))),
+        "Rest known of": each(lambda one: words.of_known(one, "rest_n_known", "rest_n_sessions")),
         "Growth": each(lambda one: words.ratio(one["emerging"]) if one.get("emerging") else None),
         "Users": each(lambda one: one.get("n_users")),
         "Cost": each(lambda one: words.known(one.get("cost_usd"))),
@@ -285,9 +296,15 @@ def _columns() -> dict[str, Any]:
         ),
         "Sessions": column.NumberColumn(format="localized", width=80),
         "Failures beyond": column.NumberColumn(format="localized", width=110),
-        "Fails": column.TextColumn(width=70, alignment="right"),
+        "Fails": column.TextColumn(width=80, alignment="right"),
+        **{
+            name: column.TextColumn(
+                width=110, alignment="right", help="Sessions of which it is known whether they failed"
+            )
+            for name in ("Known of", "Rest known of")
+        },
         "Interval": column.TextColumn(width=125, alignment="right", help="95% interval of the failure rate"),
-        "The rest": column.TextColumn(width=75, alignment="right", help="Failure rate of the app's other sessions"),
+        "The rest": column.TextColumn(width=80, alignment="right", help="Failure rate of the app's other sessions"),
         "Growth": column.TextColumn(width=150, help="Its rate now against before, where it emerges"),
         "Users": column.NumberColumn(format="localized", width=65),
         "Cost": column.NumberColumn(format="$%.4f", width=85, help="Mean of a session"),

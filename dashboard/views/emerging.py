@@ -78,7 +78,10 @@ def _feed(app: str | None, since: str) -> None:
     if looked is not None:
         ratio = words.known(told.get("overall_ratio"))
         whole = "" if ratio is None else f"All clusters together fail {ratio:.1f} times as often as before. "
-        st.caption(f"{whole}Last looked {looked.day} {looked:%b, %H:%M}. The page is read anew every 20 seconds.")
+        known = "" if told.get("n_known") is None else f", whether a session failed {words.known_of(told)}"
+        st.caption(
+            f"{whole}Last looked {looked.day} {looked:%b, %H:%M}{known}. The page is read anew every 20 seconds."
+        )
 
 
 def _numbers(told: Row, looked: bool) -> None:

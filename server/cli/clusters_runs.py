@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from server.cli.clusters_rates import known_of, rate
 from server.cli.rendering import cell, console, counted, duration, moment, print_table
 
 POLL_S: Final = 0.5
@@ -91,6 +92,7 @@ def print_forecast(told: Row) -> None:
     of = f"{told['app']}: {counted(told['n_sessions'], 'session')} from {moment(told['window']['start'])}"
     out.print(cell(f"{of} to {moment(told['window']['end'])} (UTC)", 300))
     out.print(cell(f"{told['n_to_embed']:,} of them to embed by {told['embedder']}", 300))
+    out.print(cell(f"whether they failed: {known_of(told['n_known'], told['n_sessions'])}", 300))
     if told["method"] is not None:
         out.print(cell(f"clustered by {told['method']}, at least {told['min_cluster_size']} sessions a cluster", 300))
     print_says(told)
@@ -127,6 +129,9 @@ def print_run(one: Row) -> None:
         out.print(
             cell(f"{counted(one['n_clusters'], 'cluster')} of {counted(one['n_sessions'], 'session')}{noise}", 300)
         )
+        if one["n_known"] is not None:
+            share = rate(one["n_failed"] / one["n_known"] if one["n_known"] else None)
+            out.print(cell(f"failing {share}, {known_of(one['n_known'], one['n_sessions'])}, as of this run", 300))
     if one["embedder"]:
         out.print(cell(f"embedded by {one['embedder']}; parameters {one['params_hash']}; {_peak(one)}", 300))
     if one["error"]:

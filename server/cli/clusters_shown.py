@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from server.cli.clusters_rates import as_of, counted_now, known_of, rate, run_of
 from server.cli.clusters_runs import print_says as _says
 from server.cli.clusters_runs import shown_count as _count
 from server.cli.clusters_runs import shown_share as _share
@@ -32,14 +33,15 @@ def print_clusters(told: Row, sort: str = "failures") -> None:
     items = told["items"]
     if items:
         columns = (
-            *("id", "state", "sessions", "failing", "95 %", "rest", "users", "cost", "28 days", "last seen (UTC)"),
-            "title",
+            *("id", "state", "sessions", "failing", "95 %", "known of", "rest", "rest known of", "users", "cost"),
+            *("28 days", "last seen (UTC)", "title"),
         )
         rows = [
             (
-                one["id"], _state(one), _count(one["n_sessions"]), _share(one["failure_rate"]), _interval(one),
-                _share(one["rest_rate"]), _count(one["n_users"]), money(one["cost_usd"]), _trend(one["trend"]),
-                moment(one["last_seen"])[:16], cell(_title(one), 200),
+                one["id"], _state(one), _count(one["n_sessions"]), rate(one["failure_rate"]), _interval(one),
+                f"{one['n_known']:,} of {one['n_sessions']:,}", rate(one["rest_rate"]),
+                f"{one['rest_n_known']:,} of {one['rest_n_sessions']:,}", _count(one["n_users"]),
+                money(one["cost_usd"]), _trend(one["trend"]), moment(one["last_seen"])[:16], cell(_title(one), 200),
             )
             for one in items
         ]  # fmt: skip
@@ -49,8 +51,11 @@ def print_clusters(told: Row, sort: str = "failures") -> None:
             names.insert(2, by)
             for row, one in zip(cells, items, strict=True):
                 row.insert(2, _by(one, sort))
-        print_table(names, cells, right=("sessions", "failing", "rest", "users", "cost", by or ""))
+        right = ("sessions", "failing", "known of", "rest", "rest known of", "users", "cost", by or "")
+        print_table(names, cells, right=right)
         out.print(cell(f"first those with most of: {about} (--sort {sort})", 300))
+        counted_at = moment(items[0]["counted_at"])[:16]
+        out.print(cell(f"counted at {counted_at} UTC, with the outcomes that had come; cost is of the last run", 300))
     noise = told["noise"]
     if told["window"] is not None:
         share = "" if noise["share"] is None else f" ({noise['share']:.1%})"
@@ -93,14 +98,8 @@ def print_cluster(one: Row) -> None:
     out.print(
         cell("terms: " + (", ".join(each["term"] for each in one["terms"]) or "none that three users share"), 400)
     )
-    rate = "not known" if one["failure_rate"] is None else f"{one['failure_rate']:.1%} {_interval(one)}"
-    out.print(
-        cell(
-            f"{counted(one['n_sessions'], 'session')} of {counted(one['n_users'], 'user')} ({one['share']:.1%} of the "
-            f"app's); failing {rate}, the rest {_share(one['rest_rate'])}",
-            400,
-        )
-    )
+    out.print(cell(counted_now(one), 500))
+    out.print(cell(f"as of {run_of(one)}: cost of one {money(one['cost_usd'])}{_score(one)}", 400))
     _print_releases(one)
     if one["emerging"]:
         told = one["emerging"]
@@ -177,6 +176,9 @@ def _print_look(look: Row) -> None:
     if look["overall_ratio"] is not None:
         whole = f"; all together fail {look['overall_ratio']:.1f} times as often as before"
     console().print(cell(f"{look['app']}: looked at {moment(look['looked_at'])} UTC, {tested} tested{fdr}{whole}", 400))
+    if look["n_known"] is not None:
+        known = known_of(look["n_known"], look["n_sessions"])
+        console().print(cell(f"{look['app']}: whether they failed, of the seven days: {known}", 300))
 
 
 def print_watches(items: Sequence[Row]) -> None:
@@ -203,16 +205,17 @@ def _print_noise(noise: Row) -> None:
 def _print_releases(one: Row) -> None:
     if one["releases"]:
         said = ", ".join(f"{each['release']} ({each['n']:,})" for each in one["releases"][:MOST_LEVELS])
-        console().print(cell(f"releases: {said}", 400))
+        console().print(cell(f"releases as of {run_of(one)}: {said}", 400))
 
 
 def _print_figures(one: Row) -> None:
     if one["figures"]:
         rows = [
-            (each["name"], _value(each, ""), _value(each, "rest"), cell(each["note"] or "", 200))
+            (each["name"], _value(each, ""), _value(each, "rest"), as_of(each), cell(each["note"] or "", 200))
             for each in one["figures"]
         ]
-        print_table(("figure", "here (95 %)", "rest of the app (95 %)", "note"), rows)
+        print_table(("figure", "here (95 %)", "rest of the app (95 %)", "as of (UTC)", "note"), rows)
+    console().print(cell(f"below, as of {run_of(one)}:", 300))
 
 
 def _print_wrong(one: Row) -> None:
@@ -310,6 +313,10 @@ def _interval(one: Row) -> str:
 
 def _failed(failed: bool | None) -> str:
     return {True: "failed", False: "fine", None: "not known"}[failed]
+
+
+def _score(one: Row) -> str:
+    return "" if one["score"] is None else f", score {one['score']:.2f}"
 
 
 def _trend(days: Sequence[Row]) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from clustering.known_share import told_by_of, warnings
 from clustering.records import State
 from clustering.service_reading import (
     AppNow,
+    ClusterNow,
     Sort,
     app_of,
     chosen,
@@ -27,8 +30,10 @@ from server.routes import cluster_shapes as shapes
 from server.routes.answers import answer
 from server.routes.asking import Reading, ReadingOf
 from server.routes.cluster_told import (
+    IN_THIS_RUN,
     alert_told,
     event_told,
+    figures_told,
     finding_told,
     lag_told,
     look_told,
@@ -39,6 +44,7 @@ from server.routes.cluster_told import (
     watch_told,
     window_told,
 )
+from server.routes.emerging_shapes import EmergingFeed
 from server.routes.keys import rfc3339
 from server.routes.scores import Name
 from store.cluster_counts import n_placed, n_without_place, placed_sessions
@@ -114,7 +120,9 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
             "window": None if found.window is None else window_told(found.window),
             "n_all": sum(bool(one.record.standing["alive"]) for one in found.clusters),
             "n_by_state": dict(Counter(one.record.state for one in found.clusters)),
-            "n_sessions": found.n_sessions,
+            "n_sessions": found.whole.n,
+            "n_known": found.whole.n_known,
+            "counted_at": rfc3339(found.at_ns),
             "noise": noise_told(found),
             "n_waiting": found.n_waiting,
             **lag_told(line),
@@ -144,7 +152,8 @@ def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Respons
             told: dict[str, Any] = {"run": None, "points": empty, "n": 0, "n_shown": 0}
             return answer({**told, "says": [f"no run is done yet: assay clusters run --app {app or 'APP'}"]})
         run = over[0]
-    frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run)
+    by = told_by_of(control, tenant, run.app)
+    frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run, told_by=by)
     points = {name: frame["cluster_id" if name == "cluster" else name].to_list() for name in shapes.Points.model_fields}
     n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window, asked.run)
     says = [_NOT_MEANING, *(_drew_nothing(run) if asked.run else _later(reading, run))]
@@ -152,7 +161,7 @@ def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Respons
     return answer({"run": told_run, "points": points, "n": n, "n_shown": frame.height, "says": says})
 
 
-@router.get("/emerging", response_model=shapes.EmergingFeed)
+@router.get("/emerging", response_model=EmergingFeed)
 def read_emerging(reading: ReadingOf, asked: Annotated[AskedEmerging, Query()]) -> Response:
     """New and growing failures, newest first, and watched clusters that grew. Raises InvalidInput."""
     control, tenant = reading.services.control, reading.caller.tenant
@@ -197,13 +206,13 @@ def read_cluster(cluster_id: ClusterId, reading: ReadingOf) -> Response:
         {
             **now_told(one),
             "exemplars": _exemplars(reading, found, cluster_id),
-            **{name: said.get(name, []) for name in ("figures", "profile", "wrong_at")},
+            "figures": figures_told(one),
+            **{name: said.get(name, []) for name in ("profile", "wrong_at")},
             "lineage": [event_told(each) for each in events],
             "siblings": [{"id": name, "title": titles[name]} for name in siblings],
             "embedder": record.embedder,
-            "run_id": record.run_id,
             "watch": None if watch is None else watch_told(watch, record, alerts),
-            "says": _cluster_says(said),
+            "says": [*_cluster_says(said), *_known_says(one, found)],
         }
     )
 
@@ -216,7 +225,8 @@ def list_cluster_sessions(
     record = reading.services.control.cluster(reading.caller.tenant, cluster_id)
     position = reading.position(asked.cursor)
     after = None if position is None else (position.order, position.row_id)
-    page, more = page_of(reading.store, record, asked.limit, after, usual_in(reading.services.control, record))
+    by = told_by_of(reading.services.control, reading.caller.tenant, record.app)
+    page, more = page_of(reading.store, record, asked.limit, after, usual_in(reading.services.control, record), by)
     items = [
         {
             "session_id": row["session_id"],
@@ -267,7 +277,9 @@ def _says(found: AppNow) -> list[str]:
         if not run.status.ended:
             return [f"the first run is {run.status.value}; its clusters are there once it is done"]
         return [f"the last run {run.status.value}: {run.error or 'without a reason'}"]
-    newest, says = found.run, run_says(found.last)
+    # What the last run knew of failures is past: rates are of what is known now.
+    past = [text for text in run_says(found.last) if not text.startswith(IN_THIS_RUN)]
+    newest, says = found.run, [*warnings(found.whole.n_known, found.whole.n, found.told_by.evaluator), *past]
     if newest is not None and newest.status is RunStatus.FAILED:
         why = newest.error or "without a reason"
         says = [f"the newest run, {newest.run_id}, failed: {why}; what is shown is of the run before", *says]
@@ -279,7 +291,7 @@ def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[st
     assert found.window is not None
     since = min(found.window.start_ns, record.first_seen_ns)
     within, usual = Window(start_ns=since, end_ns=found.window.end_ns), usual_in(reading.services.control, record)
-    rows = exemplars_of(reading.store, record, within, usual)
+    rows = exemplars_of(reading.store, record, within, usual, found.told_by)
     return [
         {
             "session_id": row["session_id"],
@@ -304,6 +316,13 @@ def _cluster_says(said: Any) -> list[str]:
     return told
 
 
+def _known_says(one: ClusterNow, found: AppNow) -> list[str]:
+    """Where its rate or the rest's is of few sessions."""
+    of = (("of this cluster", one.count), ("of the rest of the app", one.rest))
+    who = found.told_by.evaluator
+    return [f"{name}: {text}" for name, count in of for text in warnings(count.n_known, count.n, who)]
+
+
 def _app(one: ClusterAppRecord) -> str:
     return one.app
 
@@ -314,25 +333,33 @@ def _looked(lines: list[ClusterAppRecord]) -> dict[str, Any]:
     one = looks[0] if len(looks) == 1 else {}
     return {
         "looked_at": max((each["looked_at"] for each in looks), default=None),
-        "n_tested": sum(each["n_tested"] or 0 for each in looks) if looks else None,
+        **{name: _sum(each[name] for each in looks) for name in ("n_tested", "n_sessions", "n_known")},
         "fdr": max((each["fdr"] for each in looks if each["fdr"] is not None), default=None),
         **{name: one.get(name) for name in ("dispersion", "overall_ratio")},
     }
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """Of those that are known; None where none is."""
+    known = [one for one in counts if one is not None]
+    return sum(known) if known else None
 
 
 def _emerging_says(lines: list[ClusterAppRecord], app: str | None) -> list[str]:
     """Of which apps nothing can be told, and why."""
     if not lines:
         return [f"no run is done yet: assay clusters run --app {app or 'APP'}"]
-    said = []
+    said: list[str] = []
     for one in lines:
         of = f"{one.app}: " if len(lines) > 1 else ""
         if not one.told.get("looked_at_ns"):
             said.append(
                 f"{of}nobody has looked yet: the first look follows the run, then one each hour in which sessions came"
             )
-        elif one.told.get("look_says"):
+            continue
+        if one.told.get("look_says"):
             said.append(f"{of}{one.told['look_says']}")
         elif not one.told.get("n_tested"):
             said.append(f"{of}nothing could be tested: the app has no cluster yet")
+        said += [f"{of}of the seven days looked at, {text}" for text in one.told.get("known_says", [])]
     return said

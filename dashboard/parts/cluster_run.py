@@ -113,8 +113,9 @@ def _going(run_id: str, caller: Caller) -> None:
         ):
             caller.api.post(caller.api.cluster_path("runs", run_id, "cancel"), {})
             st.rerun(scope="app")
-    if not stages:
-        st.progress(0.0, text="Waiting for a process that works on it")
+    if run["status"] == "waiting" or not stages:
+        waits = run["status"] == "waiting"
+        st.progress(0.0, text="One run goes at a time: its turn comes next" if waits else "Its process begins")
         return
     last = stages[-1]
     done, total = int(last.get("done") or 0), int(last.get("total") or 0)

@@ -35,7 +35,7 @@ KINDS: Final = {
     "growing": Said(title="growing", colour="orange", icon="trending_up"),
 }
 RUN: Final = {
-    "waiting": Said(title="waiting", colour="gray", icon="hourglass_empty"),
+    "waiting": Said(title="queued", colour="gray", icon="hourglass_empty"),
     "running": Said(title="running", colour="blue", icon="play_circle"),
     "done": Said(title="done", colour="green", icon="check_circle"),
     "failed": Said(title="failed", colour="red", icon="error"),

@@ -16,6 +16,7 @@ from dashboard.parts import (
     cluster_lineage,
     cluster_profile,
     cluster_sessions,
+    cluster_watch,
     estimates,
     frame,
     states,
@@ -45,6 +46,7 @@ def show() -> None:
     _head(cluster)
     _numbers(cluster)
     _emerging(cluster)
+    cluster_watch.show(cluster)
     st.subheader("Exemplars", anchor=False)
     cluster_exemplars.show(cluster)
     st.subheader("Beside the rest of the app", anchor=False)

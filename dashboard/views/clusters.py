@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -37,7 +37,6 @@ _CARDS: Final = 24
 _POINTS: Final = 20_000
 _MAP: Final = "clusters-map"
 _GRID: Final = "clusters-list"
-_DIED: Final = "died"
 
 
 @st.cache_data(ttl=8, max_entries=16, show_spinner=False)
@@ -72,7 +71,7 @@ def show() -> None:
         states.first_steps()
         return
     with states.skeleton():
-        told, newest = _read(states.api(), app, _sort(), _DIED in _states())
+        told, newest = _read(states.api(), app, _sort(), bool(_states()))
     with place:
         cluster_run.offer(caller, app, newest)
     if newest is not None and cluster_run.is_open(newest):
@@ -129,7 +128,7 @@ def _none(caller: callers.Caller, app: str, told: Row, newest: Row | None) -> No
 
 
 def _numbers(told: Row) -> None:
-    items: Sequence[Row] = told["items"]
+    items = [one for one in told["items"] if one["alive"]]
     noise: Row = told.get("noise") or {}
     share = words.known(noise.get("share"))
     unsaid = all(one.get("fails_more") is None for one in items)
@@ -137,11 +136,11 @@ def _numbers(told: Row) -> None:
     frame.numbers(
         [
             ("Clusters", human.count(told["n_all"])),
-            ("Fail more than the rest", failing),
+            ("Fail more", failing),
             ("Emerging", human.count(sum(one.get("emerging") is not None for one in items))),
             ("Born or back", human.count(sum(one.get("state") in ("born", "regressed") for one in items))),
             ("In no cluster", human.UNKNOWN if share is None else words.percent(share)),
-            ("Waiting for a cluster", human.count(told.get("n_waiting"))),
+            ("Waiting", human.count(told.get("n_waiting"))),
         ],
         "clusters",
     )
@@ -149,7 +148,7 @@ def _numbers(told: Row) -> None:
 
 def _clusters(app: str, told: Row) -> None:
     every: Sequence[Row] = told["items"]
-    rows = _filtered(every)
+    rows = _filtered(every, told.get("n_by_state") or {})
     st.fragment(_drawn)(app, every, rows)
     if rows:
         _list(rows)
@@ -178,10 +177,9 @@ def _run(told: Row) -> None:
             cluster_run.facts(told["run"])
 
 
-def _filtered(every: Sequence[Row]) -> list[Row]:
-    """The choice of states and of what comes first, both kept in the address."""
-    counts = {word: sum(one["state"] == word for one in every) for word in words.STATES}
-    offered = [word for word, n in counts.items() if n or word == _DIED]
+def _filtered(every: Sequence[Row], counts: Mapping[str, int]) -> list[Row]:
+    """The choice of states (`counts`: how many were ever in each) and of what comes first, both kept in the address."""
+    offered = [word for word in words.STATES if counts.get(word)]
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-cluster-filters"):
         st.selectbox(
             "First",
@@ -198,13 +196,13 @@ def _filtered(every: Sequence[Row]) -> list[Row]:
             offered,
             selection_mode="multi",
             default=[one for one in _states() if one in offered],
-            format_func=lambda word: f"{word} {counts[word]}" if counts[word] else word,
+            format_func=lambda word: f"{word} {counts[word]:,}",
             key="clusters-state",
             label_visibility="collapsed",
         )
     address.keep("clusters", "sort", st.session_state["clusters-sort"])
     address.keep("clusters", "state", ",".join(chosen) or None)
-    return [one for one in every if (one["state"] in chosen if chosen else one["state"] != _DIED)]
+    return [one for one in every if (one["state"] in chosen if chosen else one["alive"])]
 
 
 def _mapped(app: str, every: Sequence[Row]) -> tuple[Row, list[int]]:
@@ -227,7 +225,7 @@ def _list(rows: Sequence[Row]) -> None:
     generation = int(st.session_state.get(f"{_GRID}-generation", 0))
     with st.container(key="assay-table"):
         state: Any = st.dataframe(
-            arrow.table(_cells(rows)),
+            arrow.table({name: cells for name, cells in _cells(rows).items() if any(_told(one) for one in cells)}),
             height=min(640, 38 * (len(rows) + 1) + 2),
             hide_index=True,
             row_height=38,
@@ -243,9 +241,10 @@ def _list(rows: Sequence[Row]) -> None:
         st.session_state[f"{_GRID}-generation"] = generation + 1
         links.open_cluster(words.shown_id(rows[int(picked[0][0])]["id"]))
     st.caption(
-        "A click on a row opens the cluster. Failures beyond: how many more of its sessions failed than of as many "
-        "others of the app. Rates are of the sessions of which it is known by now whether they failed; cost, score and "
-        "stability are of the run that saw the cluster last."
+        "A click on a row opens the cluster; the table goes on to the right. Fail more: their interval lies above the "
+        "rest's rate. Waiting: fits nowhere, and is clustered with the next. Failures beyond: how many more of its "
+        "sessions failed than of as many others of the app. Rates are of the sessions of which it is known by now "
+        "whether they failed; cost, score and stability are of the run that saw the cluster last."
     )
 
 
@@ -273,6 +272,11 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
         "Topic": each(lambda one: one_line((one.get("topic") or {}).get("title"), 80) or None),
         "Stability": each(lambda one: words.known(one.get("stability"))),
     }
+
+
+def _told(cell: object) -> bool:
+    """Whether a cell says something: a column of none would only take room."""
+    return cell is not None and cell != []
 
 
 def _beyond(one: Row) -> int | None:

@@ -67,7 +67,7 @@ def _feed(app: str | None, since: str) -> None:
     if looked is None:
         _never(app, told)
     elif not found:
-        (_quiet if told.get("n_tested") else _untested)(told, since)
+        nothing(told, since)
     _alerts(told.get("alerts") or [])
     finding.ratios(found)
     for at, one in enumerate(found[:_SHOWN]):
@@ -119,6 +119,11 @@ def _quiet(told: Row, since: str) -> None:
             )
         for said in list(told.get("says") or [])[:4]:
             st.text(inert(said, 400))
+
+
+def nothing(told: Row, since: str) -> None:
+    """What it means that nothing was found: that all is quiet, or that nobody could tell."""
+    (_quiet if told.get("n_tested") else _untested)(told, since)
 
 
 def _untested(told: Row, since: str) -> None:

@@ -171,7 +171,7 @@ def _coloured(named: Sequence[Row], places: Sequence[tuple[float, float]], of: S
 def _rate_legend(rates: Sequence[float | None], top: float, unknown: str) -> list[dict[str, str]]:
     steps = [{"name": f"{words.percent(top * part)} fail", "colour": _ramp(part)} for part in (0.0, 0.5, 1.0)]
     drawn = steps if any(one is not None for one in rates) else []
-    return [*drawn, *([{"name": "not known, or of too few", "colour": unknown}] if None in rates else [])]
+    return [*drawn, *([{"name": "known of too few", "colour": unknown}] if None in rates else [])]
 
 
 def _ramp(part: float) -> str:

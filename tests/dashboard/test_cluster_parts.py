@@ -18,7 +18,7 @@ def drawn(page: Callable[..., None], **given: Any) -> str:
     return "\n".join(str(one.value) for kind in ("subheader", "markdown", "text", "caption") for one in shown.get(kind))
 
 
-def emerging(told: dict[str, Any]) -> None:
+def emerging(told: dict[str, object]) -> None:
     from dashboard.views import emerging
 
     emerging.nothing(told, "7d")
@@ -32,7 +32,7 @@ def test_that_nothing_could_be_tested_is_not_that_nothing_emerged() -> None:
     assert "Nothing emerged in the last 7 days" in drawn(emerging, told={"n_tested": 3, "says": []})
 
 
-def watched(cluster: dict[str, Any]) -> None:
+def watched(cluster: dict[str, object]) -> None:
     from dashboard.parts import cluster_watch
 
     cluster_watch.show(cluster)
@@ -51,7 +51,7 @@ def test_a_watch_says_what_is_watched_from_when_on_and_what_was_told() -> None:
     assert drawn(watched, cluster={"watch": None}) == ""
 
 
-def levels(cluster: dict[str, Any]) -> None:
+def levels(cluster: dict[str, object]) -> None:
     from dashboard.parts import cluster_profile
 
     cluster_profile.show(cluster)

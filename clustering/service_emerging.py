@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from clustering.emerging.changed import changed, counted_levels
+from clustering.emerging.changed import changed, levels_of_all
 from clustering.emerging.counting import Born, counted
 from clustering.emerging.looks import Week, look, week_of_json
 from clustering.emerging.records import Change, Design, Finding, Found
@@ -30,7 +30,6 @@ HOUR_NS: Final = 3_600 * NS_PER_S
 DAY_NS: Final = 24 * HOUR_NS
 DAYS: Final = 7  # of now, and of each period before
 PERIODS: Final = 4
-MOST_EXPLAINED: Final = 20  # findings of a look whose changes are looked for
 _LOG: Final = logging.getLogger("assay.clusters")
 
 
@@ -158,7 +157,7 @@ def _kept(
     memberships: pl.DataFrame,
     time: Time,
 ) -> list[FindingRecord]:
-    explained = _explained(store, line, found.findings[:MOST_EXPLAINED], memberships, time) if found.findings else {}
+    explained = _explained(store, line, found.findings, memberships, time) if found.findings else {}
     return [
         FindingRecord(
             tenant=store.tenant,
@@ -182,17 +181,8 @@ def _explained(
     earlier = newest_memberships(store, line.app, before, told_by=told_by(line)).filter(pl.col("failed"))
     earlier = earlier.select("session_id", "cluster_id")
     levels = levels_of(store, line.app, time.whole).rename({"attribute": "kind", "level": "name"})
-    known = {}
-    for one in findings:
-        mine = pl.col("cluster_id").eq_missing(one.cluster_id)
-        parts = [
-            earlier.filter(mine).select("session_id", part=pl.lit("before")),
-            memberships.filter(mine & pl.col("failed")).select("session_id", part=pl.lit("after")),
-            memberships.filter(~mine).select("session_id", part=pl.lit("rest")),
-        ]
-        counts, totals = counted_levels(pl.concat(parts), levels)
-        known[one.cluster_id] = changed(counts, totals)
-    return known
+    every = levels_of_all(memberships.select("session_id", "cluster_id", "failed"), earlier, levels)
+    return {one.cluster_id: changed(*every.of(one.cluster_id)) for one in findings}
 
 
 def _body(one: Finding, changes: Sequence[Change]) -> dict[str, Any]:

@@ -157,9 +157,8 @@ def clusters_now(control: Control, store: TenantStore, app: str | None, now_ns: 
     nowhere = counts.filter(~pl.col("cluster_id").is_in(ids.implode()).fill_null(False))
     trends = _trends(store, app, now_ns, by)
     ended = {one.run_id: one.ended_at_ns for one in runs}
-    findings: dict[str, FindingRecord] = {}
-    for one in reversed(control.cluster_findings(store.tenant, app, now_ns - FRESH_NS)):
-        findings[one.cluster_id] = one
+    fresh = reversed(control.cluster_findings(store.tenant, app, now_ns - FRESH_NS))
+    findings = {one.cluster_id: one for one in fresh}  # the newest of each
     watched = {one.cluster_id for one in control.cluster_watches(store.tenant)}
     return AppNow(
         app=app,

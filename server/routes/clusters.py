@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from clustering import noise
 from clustering.known_share import told_by_of, warnings
 from clustering.records import State
 from clustering.service_reading import (
@@ -279,7 +280,9 @@ def _says(found: AppNow) -> list[str]:
         return [f"the last run {run.status.value}: {run.error or 'without a reason'}"]
     # What the last run knew of failures is past: rates are of what is known now.
     past = [text for text in run_says(found.last) if not text.startswith(IN_THIS_RUN)]
-    newest, says = found.run, [*warnings(found.whole.n_known, found.whole.n, found.told_by.evaluator), *past]
+    known = warnings(found.whole.n_known, found.whole.n, found.told_by.evaluator)
+    shares = [one.noise_share for one in found.history if one.noise_share is not None]
+    newest, says = found.run, [*known, *noise.says(shares), *past]
     if newest is not None and newest.status is RunStatus.FAILED:
         why = newest.error or "without a reason"
         says = [f"the newest run, {newest.run_id}, failed: {why}; what is shown is of the run before", *says]

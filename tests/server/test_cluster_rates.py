@@ -18,10 +18,11 @@ from server.cli.outcome import ExitCode
 from store.control.cluster_records import Concluded
 from store.scores import NewScore, append_scores
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell, served
-from tests.server.test_cluster_rounds import APP, HOUR_NS, clustered, members
+from tests.server.test_cluster_rounds import APP, clustered, members
 from tests.store.build import fill, row
 
 API = "/api/v1/clusters"
+HOUR_NS = 3_600 * NS_PER_S
 INSIDE = [f"in-{number}" for number in range(8)]
 OUTSIDE = [f"out-{number}" for number in range(92)]
 FIGURE = {

@@ -63,6 +63,7 @@ def test_what_the_rest_has_none_of_has_no_upper_bound() -> None:
     assert told.high is None
     assert told.value == pytest.approx(5.5 / 10.5 / (0.5 / 300.5))
     assert told.low is not None
+    assert told.value is not None
     assert 1 < told.low < told.value
     assert ratio_of(0, 10, 3, 30).low == 0.0
     assert ratio_of(5, 10, 0, 0) == (None, None, None)

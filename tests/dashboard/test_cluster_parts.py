@@ -15,7 +15,8 @@ def drawn(page: Callable[..., None], **given: Any) -> str:
     """All texts of a page that is one function."""
     shown = AppTest.from_function(page, kwargs=given, default_timeout=60).run()
     assert not shown.exception
-    return "\n".join(str(one.value) for kind in ("subheader", "markdown", "text", "caption") for one in shown.get(kind))
+    elements = [*shown.subheader, *shown.markdown, *shown.text, *shown.caption]
+    return "\n".join(str(one.value) for one in elements)
 
 
 def emerging(told: dict[str, object]) -> None:

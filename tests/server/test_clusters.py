@@ -263,9 +263,7 @@ def test_the_commands_of_a_user(shell: Shell, run: dict[str, Any], capsys: pytes
         assert (late in listed.splitlines()[1], "+8.0" in listed.splitlines()[1]) == (True, True)
         assert "first those with most of: failures beyond those of as many sessions at the rest's rate" in listed
         shown = assay("show", late)
-        assert all(
-            word in shown for word in ("failing 100.0%", "track_parcel", "born", "user: My parcel", ": r1 (8)")
-        )
+        assert all(word in shown for word in ("failing 100.0%", "track_parcel", "born", "user: My parcel", ": r1 (8)"))
         assert assay("sessions", late, "--limit", "3").count("late-") == 3
         assert "as version 1" in assay("freeze", late, "--dataset", "late-parcels", "--dry-run")
         assert "watched since" not in shown

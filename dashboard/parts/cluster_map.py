@@ -57,7 +57,9 @@ def show(found: Row, clusters: Sequence[Row], key: str) -> list[int]:
     here = chosen if chosen.get("stamp") == stamp else {}
 
     def told() -> None:
-        st.session_state[f"{key}-lasso"] = read((st.session_state.get(key) or {}).get("chosen"))
+        sent = (st.session_state.get(key) or {}).get("chosen")
+        if sent is not None:  # a trigger says nothing but in the run that it began; letting go is said, too
+            st.session_state[f"{key}-lasso"] = read(sent)
 
     # In a list: Streamlit looks for data frames in a dict, and imports pandas to do so.
     sent = [{**drawn, "stamp": stamp, "lasso": here.get("serial", 0)}]

@@ -136,7 +136,7 @@ def _found(rows: Vectors, group: Rows, size: int, params: Params, progress: Prog
         case Method.UMAP_HDBSCAN:
             places = reduce(rows[kept], params, params.n_components, progress)
             found, giant = _without_giant(places, dense(places, smallest, samples), smallest, samples)
-            more: dict[str, Any] = {"n_components": params.n_components, "min_samples": samples} | giant
+            more: dict[str, Any] = {"n_components": places.shape[1], "min_samples": samples} | giant
         case Method.EVOC:
             quick = fast.cluster_fast(rows[kept], params, smallest, progress)
             found = Dense(labels=quick.labels, confidence=quick.confidence, neighbours=quick.neighbours)

@@ -28,10 +28,10 @@ from core.windows import Window
 from evaluators import outcomes, owners, spoken, steps
 from store import traces
 from store.engine import slot, table_of
+from store.session_failures import FAILS_BELOW
 from store.tenant import TenantStore, around
 
 AT_ONCE: Final = 4_000  # sessions whose spans, with what tools gave, are in memory at a time
-FAILS_BELOW: Final = 0.5  # a score below says that the session failed
 FACETS: Final = ("intent", "actions", "outcome")
 FACET_COLUMNS: Final[dict[str, type[pl.DataType]]] = {
     "session_id": pl.String,

@@ -1,33 +1,40 @@
 """How the sessions of each cluster differ from the rest of the app: figures, attributes, and where they go wrong.
 
-Pure. Sessions of one user are not independent: a share's interval is Wilson's with both counts divided by the design
-effect of users (Rao, Scott 1992, Biometrics 48:577), a mean's the t of a ratio of users' totals (Kish 1965, section
-6.3), a median's the share's of being below it turned back (Woodruff 1952, JASA 47:635). A session without a user is its
-own. All intervals are at 95% and each for itself: a page of many differences shows some that are chance.
+Pure. Intervals are those of clustering/intervals.py, at 95% and each for itself. Of levels there are many, so that some
+would differ by chance: each has a q-value, by Benjamini and Hochberg over all levels that the cluster's sessions have,
+of Fisher's exact test (1935; twice the smaller tail) on as many sessions as users make them worth.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, assert_never
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from scipy import stats
 
+from clustering.intervals import (
+    NOTHING,
+    Flags,
+    Floats,
+    Ints,
+    Told,
+    effect_of,
+    mean_of,
+    median_of,
+    ratio_of,
+    share_of,
+    worth_of,
+)
 from clustering.records import Labels
 from core.errors import InvalidInput
+from evaluators.statistics.multiplicity import benjamini_hochberg
 
-LEVEL: Final = 0.95
-Z: Final = float(stats.norm.isf((1 - LEVEL) / 2))
-FEWEST: Final = 6  # values for a median's interval: below, none at 95% lies within them
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+FALSE_AT_MOST: Final = 0.05  # of the levels that are said to differ
+FEWEST_KNOWN: Final = 5  # sessions in which an attribute is known, to say that one of its levels differs
 
 
 class Measure(StrEnum):
@@ -47,6 +54,7 @@ class Spec:
     measure: Measure
     unit: str
     note: str | None = None
+    within: tuple[float, float] | None = None  # what no value lies outside of
 
 
 FIGURES: Final = (
@@ -57,17 +65,6 @@ FIGURES: Final = (
     Spec(name="with a tool error", column="n_tool_errors", measure=Measure.SHARE, unit="share"),
     Spec(name="escalated", column="escalated", measure=Measure.SHARE, unit="share"),
 )
-
-
-class Told(NamedTuple):
-    """A value with its interval; None: not known."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-NOTHING: Final = Told(None, None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,22 +90,38 @@ class Figure:
 class Share:
     """A level of an attribute (release, tool, tenant ...) or a place where sessions go wrong.
 
-    `n` of the cluster's sessions have it; `share`, `share_rest` of those in which the attribute is known; `ratio` of
-    the two with its interval, 1/2 added to each count where one is 0 (None without a rest).
+    `n` of the `n_known` sessions of the cluster in which the attribute is known have it; `share`, `share_rest` of
+    those; `ratio` of the two with its interval and `q_value` (None without a rest; `high` None too where the rest has
+    none).
     """
 
     attribute: str
     level: str
     n: int
+    n_known: int
     share: float
     share_rest: float | None
     ratio: float | None
     low: float | None
     high: float | None
+    q_value: float | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is surely commoner or rarer than in the rest, and known of enough sessions to say so."""
+        apart = self.low is not None and (self.low > 1 or (self.high is not None and self.high < 1))
+        return apart and self.n_known >= FEWEST_KNOWN and self.q_value is not None and self.q_value <= FALSE_AT_MOST
+
+    @property
+    def nearest(self) -> float:
+        """The end of its interval that is nearer to 1, as so many times: 3 for 3 to 9, and for 1/9 to 1/3."""
+        if self.low is None:
+            return 0.0
+        return max(self.low, 0.0 if self.high is None else 1 / self.high)
 
     def as_json(self) -> dict[str, Any]:
         """A plain object."""
-        return asdict(self)
+        return {**asdict(self), "differs": self.differs}
 
 
 def figures(frame: pl.DataFrame, labels: Labels, specs: Sequence[Spec] = FIGURES) -> dict[int, list[Figure]]:
@@ -119,7 +132,7 @@ def figures(frame: pl.DataFrame, labels: Labels, specs: Sequence[Spec] = FIGURES
     """
     if frame.height != len(labels):
         raise InvalidInput(f"{frame.height} sessions with {len(labels)} labels", field="labels")
-    users = _users(frame)
+    users = users_of(frame)
     found: dict[int, list[Figure]] = {int(label): [] for label in np.unique(labels) if label >= 0}
     for spec in specs:
         if spec.column not in frame.columns:
@@ -134,68 +147,91 @@ def figures(frame: pl.DataFrame, labels: Labels, specs: Sequence[Spec] = FIGURES
 
 
 def attributes(
-    sessions: Sequence[str], labels: Labels, levels: pl.DataFrame, *, most: int = 12
+    sessions: Sequence[str], labels: Labels, levels: pl.DataFrame, users: Ints | None = None, *, most: int = 12
 ) -> dict[int, list[Share]]:
-    """Of each label its most frequent levels, those that are most over the rest's share first within an attribute.
+    """Of each label its levels: first those that differ, by the end of their interval that is nearer to 1, then the
+    most frequent ones.
 
     `levels` has session_id, attribute, level, a row for each that a session has (a release, several tools). A session
-    without a row of an attribute is not known in it.
+    without a row of an attribute is not known in it. `users` (n,) a number each; None: no two sessions are of one.
     """
-    found = _shares(sessions, labels, levels, None)
+    found = _shares(sessions, labels, levels, users, every=False)
+    return {label: sorted(shares, key=_surest)[:most] for label, shares in found.items()}
+
+
+def wrong_at(
+    sessions: Sequence[str], labels: Labels, places: pl.DataFrame, users: Ints | None = None, *, most: int = 5
+) -> dict[int, list[Share]]:
+    """Of each label the places (attribute `tool`, `span` or `sign`, and its name) where its sessions go wrong more than
+    others.
+
+    `places` has session_id, attribute, level: a row where a span of the session failed, or it shows a sign. Shares are
+    of all sessions. Ordered by the ratio's lower bound; only those that differ, or all where there is no rest.
+    """
+    found = _shares(sessions, labels, places, users, every=True)
     return {
-        label: sorted(sorted(shares, key=lambda one: -one.n)[:most], key=lambda one: (one.attribute, *_most(one)))
+        label: sorted((one for one in shares if one.low is None or (one.differs and one.low > 1)), key=_surest)[:most]
         for label, shares in found.items()
     }
 
 
-def wrong_at(sessions: Sequence[str], labels: Labels, places: pl.DataFrame, *, most: int = 5) -> dict[int, list[Share]]:
-    """Of each label the places (attribute `tool` or `span`, and its name) where its sessions go wrong more than others.
-
-    `places` has session_id, attribute, level: a row where a span of the session failed. Shares are of all sessions.
-    Ordered by the ratio's lower bound; only those whose lower bound is above 1, or all where there is no rest.
-    """
-    found = _shares(sessions, labels, places, len(labels))
-    return {
-        label: sorted((one for one in shares if one.low is None or one.low > 1), key=_most)[:most]
-        for label, shares in found.items()
-    }
+def _surest(one: Share) -> tuple[bool, float, int, str, str]:
+    return not one.differs, -one.nearest if one.differs else 0.0, -one.n, one.attribute, one.level
 
 
-def _most(one: Share) -> tuple[float, int, str]:
-    return -(one.low or 0.0), -one.n, one.level
-
-
-def _shares(sessions: Sequence[str], labels: Labels, levels: pl.DataFrame, n_all: int | None) -> dict[int, list[Share]]:
-    """`n_all` None: shares of the sessions with any level of the attribute; else of all sessions."""
+def _shares(
+    sessions: Sequence[str], labels: Labels, levels: pl.DataFrame, users: Ints | None, *, every: bool
+) -> dict[int, list[Share]]:
+    """`every`: shares of all sessions, else of those with any level of the attribute."""
     if len(sessions) != len(labels):
         raise InvalidInput(f"{len(sessions)} sessions with {len(labels)} labels", field="labels")
     of = pl.DataFrame({"session_id": list(sessions), "label": labels.astype(np.int64)})
+    of = of.with_columns(user=pl.int_range(pl.len()) if users is None else pl.Series(users, dtype=pl.Int64))
     rows = levels.select("session_id", "attribute", "level").unique().join(of, on="session_id")
-    n = rows.group_by("attribute", "level", "label").len("n")
-    everywhere = rows.group_by("attribute", "level").len("n_everywhere")
-    if n_all is None:
-        known = rows.select("session_id", "attribute", "label").unique()
-        inside = known.group_by("attribute", "label").len("n_inside")
-        whole = known.group_by("attribute").len("n_whole")
-        told = n.join(inside, on=["attribute", "label"]).join(whole, on="attribute")
-    else:
-        told = n.join(of.group_by("label").len("n_inside"), on="label").with_columns(n_whole=pl.lit(n_all))
-    told = told.join(everywhere, on=["attribute", "level"]).sort("label", "attribute", "level")
+    known = rows.select("session_id", "attribute", "label", "user").unique()
+    if every:
+        known = rows.select("attribute").unique().join(of, how="cross")
+    inside, whole = _worth(rows, known, ["label"]), _worth(rows, known, [])
+    n_rest = pl.col("n_known_whole") - pl.col("n_known")
+    told = inside.join(whole, on=["attribute", "level"], suffix="_whole").sort("label", "attribute", "level")
+    # A rest's users repeat themselves as those of all do: the cluster is a small part of them.
+    told = told.with_columns(worth_rest=(n_rest * pl.col("worth_whole") / pl.col("n_known_whole")).clip(1.0))
     found: dict[int, list[Share]] = {int(label): [] for label in np.unique(labels) if label >= 0}
-    for row in told.filter(pl.col("label") >= 0).iter_rows(named=True):
-        found[row["label"]].append(_share(row))
+    for (label,), part in told.filter(pl.col("label") >= 0).partition_by("label", as_dict=True).items():
+        found[int(label)] = _tested(part)
     return found
 
 
+def _worth(rows: pl.DataFrame, known: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Of each level (`by` label, or of all): `n` of the `n_known` sessions have it, which are `worth` so many."""
+    sizes = known.group_by("attribute", *by, "user").len("size").with_columns(pl.col("size").cast(pl.Float64))
+    totals = sizes.group_by("attribute", *by).agg(
+        n_known=pl.col("size").sum(), g=pl.len(), sizes=(pl.col("size") ** 2).sum()
+    )
+    yes = rows.group_by("attribute", "level", *by, "user").agg(yes=pl.len().cast(pl.Float64))
+    sums = yes.join(sizes, on=["attribute", *by, "user"]).group_by("attribute", "level", *by).agg(
+        n=pl.col("yes").sum(), both=(pl.col("yes") * pl.col("size")).sum(), own=(pl.col("yes") ** 2).sum()
+    )  # fmt: skip
+    share = pl.col("n") / pl.col("n_known")
+    squares = pl.col("own") - 2 * share * pl.col("both") + share**2 * pl.col("sizes")
+    found = sums.join(totals, on=["attribute", *by]).with_columns(squares=squares).cast({"n": int, "n_known": int})
+    worth = [
+        worth_of(n_known, g, effect_of(n_known, n, g, squares, sizes))
+        for n, n_known, g, squares, sizes in found.select("n", "n_known", "g", "squares", "sizes").iter_rows()
+    ]
+    return found.select("attribute", "level", *by, "n", "n_known", worth=pl.Series(worth, dtype=pl.Float64))
+
+
 def _share(row: Mapping[str, Any]) -> Share:
-    n, n_inside = row["n"], row["n_inside"]
-    other, n_rest = row["n_everywhere"] - n, row["n_whole"] - n_inside
-    ratio = ratio_of(n, n_inside, other, n_rest)
+    n, n_known = row["n"], row["n_known"]
+    other, n_rest = row["n_whole"] - n, row["n_known_whole"] - n_known
+    ratio = ratio_of(n, n_known, other, n_rest, (row["worth"], row["worth_rest"]))
     return Share(
         attribute=row["attribute"],
         level=row["level"],
         n=n,
-        share=n / n_inside,
+        n_known=n_known,
+        share=n / n_known,
         share_rest=other / n_rest if n_rest else None,
         ratio=ratio.value,
         low=ratio.low,
@@ -203,29 +239,31 @@ def _share(row: Mapping[str, Any]) -> Share:
     )
 
 
-def ratio_of(n: int, n_inside: int, other: int, n_rest: int) -> Told:
-    """The ratio of two shares with its interval on the log (Katz, Baptista, Azen, Pike 1978, Biometrics 34:469).
-
-    With 1/2 added to counts and totals where a count is 0 (Walter 1975); nothing where a total is 0.
-    """
-    if n_inside == 0 or n_rest == 0:
-        return NOTHING
-    add = 0.5 if n == 0 or other == 0 else 0.0
-    a, m, c, k = n + add, n_inside + add, other + add, n_rest + add
-    ratio, half = a / m / (c / k), Z * math.sqrt(max(0.0, 1 / a - 1 / m + 1 / c - 1 / k))
-    return Told(ratio, ratio * math.exp(-half), ratio * math.exp(half))
+def _tested(part: pl.DataFrame) -> list[Share]:
+    """The levels of a cluster with their q-values, among all that can be compared; tested on whole sessions."""
+    found = [_share(row) for row in part.iter_rows(named=True)]
+    asked = [at for at, one in enumerate(found) if one.share_rest is not None]
+    rows = [(found[at].share, found[at].share_rest) for at in asked]
+    share, rest = np.array(rows, dtype=np.float64).reshape(-1, 2).T
+    m, k = (np.floor(part[name].to_numpy()[asked]) for name in ("worth", "worth_rest"))
+    x, y = np.round(share * m), np.round(rest * k)
+    tails = stats.hypergeom.cdf(x, m + k, x + y, m), stats.hypergeom.sf(x - 1, m + k, x + y, m)
+    q_values = benjamini_hochberg([float(one) for one in np.minimum(1.0, 2 * np.minimum(*tails))])
+    told = dict(zip(asked, q_values, strict=True))
+    return [replace(one, q_value=told.get(at)) for at, one in enumerate(found)]
 
 
 # --- one figure ------------------------------------------------------------------------------------------------------
 
 
 def _figure(spec: Spec, values: Floats, users: Ints, inside: Flags, rest: Flags) -> Figure:
-    one, other = (_told(spec.measure, values[rows], users[rows]) for rows in (inside, rest))
+    one, other = (_kept(_told(spec.measure, values[rows], users[rows]), spec.within) for rows in (inside, rest))
     note = spec.note
     if one.value is None:
         note = "not known of any session"
     elif one.low is None:
-        note = "too few users for an interval"
+        alike = inside.sum() > 1 and np.ptp(values[inside]) == 0
+        note = "alike in all sessions: no interval" if alike else "too few users for an interval"
     return Figure(
         name=spec.name,
         unit=spec.unit,
@@ -253,68 +291,14 @@ def _told(measure: Measure, values: Floats, users: Ints) -> Told:
             assert_never(measure)
 
 
-def share_of(yes: Flags, users: Ints) -> Told:
-    """The share of true of n sessions (n >= 1), `users` (n,) a number each."""
-    n, share = len(yes), float(np.mean(yes))
-    effective = n / _design_effect(yes.astype(np.float64), users)
-    over = Z * Z / effective
-    middle = (share + over / 2) / (1 + over)
-    half = Z / (1 + over) * math.sqrt(share * (1 - share) / effective + over / (4 * effective))
-    low = 0.0 if share == 0 else max(0.0, middle - half)
-    return Told(share, low, 1.0 if share == 1 else min(1.0, middle + half))
+def _kept(told: Told, within: tuple[float, float] | None) -> Told:
+    """With its interval cut to where values can lie."""
+    if within is None or told.low is None or told.high is None:
+        return told
+    return Told(told.value, max(told.low, within[0]), min(told.high, within[1]))
 
 
-def mean_of(values: Floats, users: Ints) -> Told:
-    """The mean of n sessions (n >= 1); without an interval where one user has all of them."""
-    mean = float(values.mean())
-    residuals = _by_user(values - mean, users)
-    g = len(residuals)
-    if g < 2:
-        return Told(mean, None, None)
-    se = math.sqrt(g / (g - 1) * float(residuals @ residuals)) / len(values)
-    half = float(stats.t.isf((1 - LEVEL) / 2, g - 1)) * se
-    return Told(mean, mean - half, mean + half)
-
-
-def median_of(values: Floats, users: Ints) -> Told:
-    """The median of n sessions (n >= 1); without an interval where they are worth fewer than six."""
-    ordered = np.sort(values)
-    median = float(np.median(ordered))
-    n = len(ordered)
-    effective = n / _design_effect((values <= median).astype(np.float64), users)
-    if effective < FEWEST:
-        return Told(median, None, None)
-    half = Z / 2 / math.sqrt(effective)
-    low, high = math.floor(n * (0.5 - half)), math.ceil(n * (0.5 + half))
-    return Told(median, float(ordered[max(0, low - 1)]), float(ordered[min(n - 1, high)]))
-
-
-def _design_effect(values: Floats, users: Ints) -> float:
-    """By how much users' shares vary more than those of independent sessions would: at least 1, at most n.
-
-    Where all values are alike nothing can be told, and sessions count by Kish's (sum s)^2 / sum s^2 users: the safe
-    side.
-    """
-    n, share = len(values), float(values.mean())
-    sizes = _by_user(np.ones(n), users)
-    if len(sizes) == n:
-        return 1.0
-    if share in (0.0, 1.0):
-        return float(sizes @ sizes) / n
-    residuals = _by_user(values - share, users)
-    g = len(residuals)
-    if g < 2:
-        return float(n)
-    return min(float(n), max(1.0, g / (g - 1) * float(residuals @ residuals) / (n * share * (1 - share))))
-
-
-def _by_user(values: Floats, users: Ints) -> Floats:
-    """Sums by user."""
-    _, at = np.unique(users, return_inverse=True)
-    return np.bincount(at, weights=values).astype(np.float64)
-
-
-def _users(frame: pl.DataFrame) -> Ints:
+def users_of(frame: pl.DataFrame) -> Ints:
     """A number for each user; sessions without one have numbers of their own."""
     own = pl.int_range(pl.len(), dtype=pl.Int64)
     if "user_id" not in frame.columns:

@@ -24,12 +24,13 @@ _BESIDE: Final = 0.003  # of the map's width: how far copies of one row lie apar
 
 
 def reduce(vectors: Vectors, params: Params, n_components: int, progress: Progress) -> Places:
-    """Rows (n, d), L2-normalised, in n_components dimensions, (n, n_components).
+    """Rows (n, d), L2-normalised, in n_components dimensions, (n, n_components), or as many as so few rows have.
 
     UMAP over exact neighbours with `params.seed` in one thread up to `sizes.SEEDED_UP_TO` rows: the same each time.
     Above, in all threads: close to the same. Below `FEW` rows the principal components, which need no neighbours.
     """
     progress("reduce", 0, 1)
+    n_components = min(n_components, most_components(len(vectors)))
     if len(vectors) < FEW:
         places = _principal(vectors, n_components)
     else:
@@ -37,6 +38,12 @@ def reduce(vectors: Vectors, params: Params, n_components: int, progress: Progre
         places = _umap(vectors, params.n_neighbors, n_components, min_dist=0.0, seed=seed)
     progress("reduce", 1, 1)
     return places
+
+
+def most_components(n: int) -> int:
+    """In how many dimensions n rows can be laid out at most: UMAP begins from eigenvectors, of which it needs one more,
+    and fewer than there are rows."""
+    return max(2, n - 2)
 
 
 def map_of(vectors: Vectors, seed: int, progress: Progress | None = None) -> Places:

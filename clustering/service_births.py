@@ -12,6 +12,7 @@ import polars as pl
 from clustering.embedders.embedding import weighted
 from clustering.emerging.counting import Born
 from clustering.incremental import assign
+from clustering.known_share import told_by
 from clustering.params import params_of
 from clustering.records import Vectors
 from clustering.registry import living
@@ -44,9 +45,14 @@ def births(
     exposure = np.zeros(n_periods, np.float64)
     for period in range(n_periods):
         start = now.start_ns - (n_periods - period) * days * DAY_NS
+        whole = Window(start_ns=start, end_ns=start + days * DAY_NS)
+        # Scores are read once a period; vectors, which are a hundred times as large, a day at a time.
+        known = newest_memberships(store, line.app, whole, told_by=told_by(line))
+        known = known.filter(pl.col("failed").is_not_null()).select("session_id", "at_ns", "failed")
         for day in range(days):
             within = Window(start_ns=start + day * DAY_NS, end_ns=start + (day + 1) * DAY_NS)
-            found, n_known = _near(store, line, within, middles, radii)
+            of_day = known.filter(pl.col("at_ns").is_between(within.start_ns, within.end_ns, closed="left"))
+            found, n_known = _near(store, line, of_day, within, middles, radii)
             history[:, period] += found
             exposure[period] += n_known
     return [
@@ -79,10 +85,9 @@ def born_of(
 
 
 def _near(
-    store: TenantStore, line: ClusterAppRecord, within: Window, middles: Vectors, radii: Vectors
+    store: TenantStore, line: ClusterAppRecord, rows: pl.DataFrame, within: Window, middles: Vectors, radii: Vectors
 ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], int]:
-    """Failing sessions of a day within the radius of each cluster, and how many are known at all."""
-    rows = newest_memberships(store, line.app, within).filter(pl.col("failed").is_not_null())
+    """Failing sessions of a day within the radius of each cluster, and how many are known at all (`rows`)."""
     failing = rows.filter("failed")
     nothing = np.zeros(len(middles), np.int64)
     if not failing.height:

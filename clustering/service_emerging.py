@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from clustering.emerging.changed import changed, counted_levels
+from clustering.emerging.changed import changed, levels_of_all
 from clustering.emerging.counting import Born, counted
 from clustering.emerging.looks import Week, look, week_of_json
 from clustering.emerging.records import Change, Design, Finding, Found
 from clustering.emerging.testing import find
+from clustering.known_share import told_by, warnings
 from clustering.service_births import births
 from clustering.service_levels import levels_of
 from clustering.service_watching import look_at_watches
@@ -29,7 +30,6 @@ HOUR_NS: Final = 3_600 * NS_PER_S
 DAY_NS: Final = 24 * HOUR_NS
 DAYS: Final = 7  # of now, and of each period before
 PERIODS: Final = 4
-MOST_EXPLAINED: Final = 20  # findings of a look whose changes are looked for
 _LOG: Final = logging.getLogger("assay.clusters")
 
 
@@ -82,11 +82,12 @@ def look_now(
         return []
     time = Time(now_ns=now_ns)
     records = {one.cluster_id: one for one in control.clusters(store.tenant, app) if one.standing["alive"]}
-    memberships = newest_memberships(store, app, time.now)
+    memberships = newest_memberships(store, app, time.now, told_by=told_by(line))
     found = find(_counts(store, line, records, memberships, time), design, share=taken.share, before=taken.week.least)
     week = replace(taken.week, least=found.least)
-    made = _kept(store, app, found, records, memberships, time)
-    new = control.put_findings(store.tenant, app, made, _told(found, week, now_ns))
+    made = _kept(store, line, found, records, memberships, time)
+    told = _told(found, week, now_ns) | _known(memberships, line)
+    new = control.put_findings(store.tenant, app, made, told)
     look_at_watches(control, store, app, now_ns, new)
     _LOG.info(
         "%s: %d clusters looked at, %d are new or grow; failures of all together are %s times what they were",
@@ -112,7 +113,7 @@ def _counts(
         n_users=pl.col("user_hash").drop_nulls().n_unique(), first_ns=pl.col("at_ns").min()
     )
     told = {row["cluster_id"]: row for row in by_cluster.iter_rows(named=True)}
-    daily = daily_counts(store, line.app, time.whole)
+    daily = daily_counts(store, line.app, time.whole, told_by=told_by(line))
     earlier = daily.filter((pl.col("day") < day_of(time.now.start_ns)) & (pl.col("n_failed") > 0))
     before = set(earlier["cluster_id"].drop_nulls())
     return counted(
@@ -150,19 +151,19 @@ def _born(
 
 def _kept(
     store: TenantStore,
-    app: str,
+    line: ClusterAppRecord,
     found: Found,
     records: Mapping[str, ClusterRecord],
     memberships: pl.DataFrame,
     time: Time,
 ) -> list[FindingRecord]:
-    explained = _explained(store, app, found.findings[:MOST_EXPLAINED], memberships, time) if found.findings else {}
+    explained = _explained(store, line, found.findings, memberships, time) if found.findings else {}
     return [
         FindingRecord(
             tenant=store.tenant,
             cluster_id=one.cluster_id,
             day=day_of(time.now_ns),
-            app=app,
+            app=line.app,
             kind=one.kind.value,
             at_ns=time.now_ns,
             body=_body(one, explained.get(one.cluster_id, ())),
@@ -173,23 +174,15 @@ def _kept(
 
 
 def _explained(
-    store: TenantStore, app: str, findings: Sequence[Finding], memberships: pl.DataFrame, time: Time
+    store: TenantStore, line: ClusterAppRecord, findings: Sequence[Finding], memberships: pl.DataFrame, time: Time
 ) -> dict[str, tuple[Change, ...]]:
     """What changed, of each: its failing sessions before and now, and the app's others now, by their levels."""
     before = Window(start_ns=time.whole.start_ns, end_ns=time.now.start_ns)
-    earlier = newest_memberships(store, app, before).filter(pl.col("failed")).select("session_id", "cluster_id")
-    levels = levels_of(store, app, time.whole).rename({"attribute": "kind", "level": "name"})
-    known = {}
-    for one in findings:
-        mine = pl.col("cluster_id").eq_missing(one.cluster_id)
-        parts = [
-            earlier.filter(mine).select("session_id", part=pl.lit("before")),
-            memberships.filter(mine & pl.col("failed")).select("session_id", part=pl.lit("after")),
-            memberships.filter(~mine).select("session_id", part=pl.lit("rest")),
-        ]
-        counts, totals = counted_levels(pl.concat(parts), levels)
-        known[one.cluster_id] = changed(counts, totals)
-    return known
+    earlier = newest_memberships(store, line.app, before, told_by=told_by(line)).filter(pl.col("failed"))
+    earlier = earlier.select("session_id", "cluster_id")
+    levels = levels_of(store, line.app, time.whole).rename({"attribute": "kind", "level": "name"})
+    every = levels_of_all(memberships.select("session_id", "cluster_id", "failed"), earlier, levels)
+    return {one.cluster_id: changed(*every.of(one.cluster_id)) for one in findings}
 
 
 def _body(one: Finding, changes: Sequence[Change]) -> dict[str, Any]:
@@ -219,6 +212,12 @@ def _told(found: Found, week: Week, now_ns: int) -> dict[str, Any]:
     told["week"] = week.as_json()
     told["look_says"] = _says(found)
     return told
+
+
+def _known(memberships: pl.DataFrame, line: ClusterAppRecord) -> dict[str, Any]:
+    """Of how many sessions of now it is known whether they failed: what the look rests on."""
+    n, n_known = memberships.height, int(memberships["failed"].count())
+    return {"n_sessions": n, "n_known": n_known, "known_says": warnings(n_known, n, line.told.get("failure"))}
 
 
 def _ratio(found: Found) -> str:

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from clustering.profile import FIGURES, Figure, Measure, Spec, attributes, figures, wrong_at
+from clustering.profile import FEWEST_KNOWN, FIGURES, Figure, Measure, Spec, attributes, figures, users_of, wrong_at
 from clustering.records import NOISE, Labels, Progress
-from clustering.service_levels import levels_of, places_of
+from clustering.service_levels import MOST_CHARS, levels_of, places_of
 from core.records import EvaluatorKind, TargetKind
 from core.windows import LAST_NS, Window
 from evaluators.rules.helpfulness import ESCALATES
@@ -24,6 +24,8 @@ from store.tenant import TenantStore
 
 MOST_EVALUATORS: Final = 12  # judges and people whose scores of sessions are told, those of the most scores first
 _KINDS: Final = (EvaluatorKind.JUDGE, EvaluatorKind.HUMAN)
+_WHO: Final = {EvaluatorKind.JUDGE: "judge", EvaluatorKind.HUMAN: "people"}
+_MOSTLY: Final = 0.5
 _LEAST_INFORMED: Final = 0.1  # sensitivity + specificity - 1, below which a judge's share says too little
 
 
@@ -72,13 +74,16 @@ def profiles_of(
     ids = frame["session_id"].to_list()
     levels = levels_of(store, run.app, window)
     progress("profile", 1, 3)
-    with_scores, specs = _scored(store, run.app, window, frame.join(_escalated(levels), on="session_id", how="left"))
+    with_hands = frame.join(_escalated(levels), on="session_id", how="left", maintain_order="left")
+    with_scores, specs = _scored(store, run.app, window, with_hands)
     with_scores = with_scores.with_columns(pl.col("escalated").fill_null(False))
     told = figures(with_scores, labels, (*FIGURES, *specs))
-    corrected = {one.name: one for one in judges(run.app, window)} if specs else {}
+    corrected = {_called(one.name, EvaluatorKind.JUDGE): one for one in judges(run.app, window)} if specs else {}
     progress("profile", 2, 3)
-    shares = attributes(ids, labels, levels)
-    wrong = wrong_at(ids, labels, places_of(store, run.app, window))
+    users = users_of(frame)
+    shares = attributes(ids, labels, levels, users)
+    failed = places_of(store, run.app, window)
+    wrong = wrong_at(ids, labels, pl.concat([failed, _signs(frame, failed)]), users)
     progress("profile", 3, 3)
     return Profiles(
         by_label={
@@ -114,13 +119,33 @@ def _scored(store: TenantStore, app: str, window: Window, frame: pl.DataFrame) -
         values = rows.filter(pl.col("value").is_not_null()).select("session_id", "value")
         if not values.height:
             continue
-        column = f"score of {name}"
+        column = f"score of {kind.value} {name}"  # a judge and a person may go by one name
         frame = frame.join(values.rename({"value": column}), on="session_id", how="left", maintain_order="left")
         binary = values["value"].is_in([0.0, 1.0]).all()
         measure = Measure.SHARE if binary else Measure.MEAN
-        note = f"of {kind.value} {name}, as it is stored"
-        specs.append(Spec(name=name, column=column, measure=measure, unit="share" if binary else "score", note=note))
+        note = f"said by {'a judge' if kind is EvaluatorKind.JUDGE else 'people'}, as it is stored"
+        within = (0.0, 1.0) if values["value"].is_between(0.0, 1.0).all() else None
+        unit = "share" if binary else "score"
+        called = _called(name, kind)
+        specs.append(Spec(name=called, column=column, measure=measure, unit=unit, note=note, within=within))
     return frame, tuple(specs)
+
+
+def _called(name: str, kind: EvaluatorKind) -> str:
+    """An evaluator as its figure is called: 'resolution (judge)', 'resolution (people)'."""
+    return f"{name} ({_WHO[kind]})"
+
+
+def _signs(frame: pl.DataFrame, failed: pl.DataFrame) -> pl.DataFrame:
+    """The signs of sessions, as places where these go wrong without an error. Those that mostly come with a span that
+    `failed` say the same as that span, and those of few sessions are of one session's own words: both are left out."""
+    rows = frame.select("session_id", level=pl.col("outcome").str.split("\n")).explode("level")
+    rows = rows.filter(pl.col("level") != "").with_columns(
+        attribute=pl.lit("sign"), level=pl.col("level").str.slice(0, MOST_CHARS),
+        errs=pl.col("session_id").is_in(failed["session_id"].unique().implode()),
+    )  # fmt: skip
+    own = (pl.len() >= FEWEST_KNOWN) & (pl.col("errs").mean() < _MOSTLY)
+    return rows.filter(own.over("level")).select("session_id", "attribute", "level")
 
 
 def _corrected(one: Figure, judges: Mapping[str, Judge]) -> Figure:

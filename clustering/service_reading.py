@@ -10,17 +10,19 @@ from typing import Final, assert_never
 import polars as pl
 
 from clustering.facets import display_text, facets, how_it_went
+from clustering.intervals import exact
+from clustering.known_share import scarce, told_by_of
 from clustering.usual import Usual, usual_from
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.ids import TenantId
 from core.windows import Window, day_of
-from evaluators.statistics.rates import wilson
 from store.cluster_counts import cluster_counts
 from store.control.cluster_records import ClusterRecord, ClusterRunRecord, FindingRecord, Scope
 from store.control.control import Control
 from store.control.run_records import RunStatus
-from store.memberships import daily_counts, members, newest_memberships
+from store.memberships import daily_counts, members, surest_members
+from store.session_failures import ToldBy
 from store.tenant import TenantStore
 
 DAY_NS: Final = 86_400 * NS_PER_S
@@ -42,11 +44,12 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Day:
-    """Sessions of a cluster that began on a day (UTC)."""
+    """Sessions of a cluster that began on a day (UTC); of `n_known` it is known whether they failed."""
 
     day: str
     n: int
     n_failed: int
+    n_known: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +68,24 @@ class Count:
         """The failure rate; None where nothing is known."""
         return self.n_failed / self.n_known if self.n_known else None
 
+    @property
+    def scarce(self) -> bool:
+        """Whether the rate is of too few of them to speak for all."""
+        return scarce(self.n_known, self.n)
+
     def bounds(self) -> tuple[float | None, float | None]:
-        """The 95 % interval of the rate (Wilson 1927)."""
-        if not self.n_known:
-            return None, None
-        found = wilson(self.n_failed, self.n_known)
-        return found.low, found.high
+        """The 95 % interval of the rate: exact, since many clusters are small."""
+        return exact(self.n_failed, self.n_known) if self.n_known else (None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterNow:
-    """A cluster of the registry with its counts of the window, those of the app's other sessions, and what emerges."""
+    """A cluster of the registry with its counts of the window, those of the app's other sessions, and what emerges.
+    Counted at `at_ns`; what the registry says of it is of the run that ended at `run_ns` (None: not kept any more)."""
 
     record: ClusterRecord
+    at_ns: int
+    run_ns: int | None
     count: Count
     rest: Count
     share: float
@@ -86,9 +94,11 @@ class ClusterNow:
     watched: bool
 
     @property
-    def excess(self) -> float:
-        """Failures beyond what its sessions would have at the rate of the others."""
-        return self.count.n_failed - self.count.n_known * (self.rest.rate or 0.0)
+    def excess(self) -> float | None:
+        """Failures beyond what its sessions would have at the rate of the others; None where either is not known."""
+        if self.count.rate is None or self.rest.rate is None:
+            return None
+        return self.count.n_failed - self.count.n_known * self.rest.rate
 
     @property
     def growth(self) -> int:
@@ -100,7 +110,8 @@ class ClusterNow:
 
 @dataclass(frozen=True, kw_only=True)
 class AppNow:
-    """The clusters of an app. `run` is the newest of all its runs, `last` the newest over a window that is done."""
+    """The clusters of an app, counted at `at_ns`. `run` is the newest of all its runs, `last` the newest over a window
+    that is done; `whole` are all sessions of the window, whose failures `told_by` tells."""
 
     app: str | None
     clusters: tuple[ClusterNow, ...]
@@ -109,7 +120,9 @@ class AppNow:
     window: Window | None
     noise: Count
     n_waiting: int
-    n_sessions: int
+    whole: Count
+    told_by: ToldBy
+    at_ns: int
     history: tuple[ClusterRunRecord, ...]
 
 
@@ -131,32 +144,36 @@ def clusters_now(control: Control, store: TenantStore, app: str | None, now_ns: 
     if app is None or not over:
         return AppNow(
             app=app, clusters=(), run=runs[0] if runs else None, last=None, window=None, noise=Count(), n_waiting=0,
-            n_sessions=0, history=(),
+            whole=Count(), told_by=ToldBy(), at_ns=now_ns, history=(),
         )  # fmt: skip
     window = Window(start_ns=over[0].start_ns, end_ns=max(now_ns, over[0].end_ns))
-    counts = cluster_counts(store, app, window)
+    by = told_by_of(control, store.tenant, app)
+    counts = cluster_counts(store, app, window, told_by=by)
     whole = _summed(counts)
     by_id = {name: _summed(part) for (name,), part in counts.partition_by("cluster_id", as_dict=True).items()}
     registry = control.clusters(store.tenant, app)
     ids = pl.Series([one.cluster_id for one in registry], dtype=pl.String)
     # A run that was cancelled while it wrote leaves sessions in clusters that never were.
     nowhere = counts.filter(~pl.col("cluster_id").is_in(ids.implode()).fill_null(False))
-    trends = _trends(store, app, now_ns)
-    findings: dict[str, FindingRecord] = {}
-    for one in reversed(control.cluster_findings(store.tenant, app, now_ns - FRESH_NS)):
-        findings[one.cluster_id] = one
+    trends = _trends(store, app, now_ns, by)
+    ended = {one.run_id: one.ended_at_ns for one in runs}
+    fresh = reversed(control.cluster_findings(store.tenant, app, now_ns - FRESH_NS))
+    findings = {one.cluster_id: one for one in fresh}  # the newest of each
     watched = {one.cluster_id for one in control.cluster_watches(store.tenant)}
     return AppNow(
         app=app,
         clusters=tuple(
-            _now(record, by_id.get(record.cluster_id, Count()), whole, trends, findings, watched) for record in registry
+            _now(record, now_ns, ended, by_id.get(record.cluster_id, Count()), whole, trends, findings, watched)
+            for record in registry
         ),
         run=runs[0],
         last=over[0],
         window=window,
         noise=_summed(nowhere.filter(~pl.col("waiting"))),
         n_waiting=_summed(nowhere.filter(pl.col("waiting"))).n,
-        n_sessions=whole.n,
+        whole=whole,
+        told_by=by,
+        at_ns=now_ns,
         history=tuple(reversed(over[:_MOST_RUNS])),
     )
 
@@ -173,19 +190,23 @@ def usual_in(control: Control, record: ClusterRecord) -> Usual:
     return usual_from(None if line is None else line.told.get("usual"))
 
 
-def exemplars_of(store: TenantStore, record: ClusterRecord, window: Window, usual: Usual) -> pl.DataFrame:
+def exemplars_of(store: TenantStore, record: ClusterRecord, window: Window, usual: Usual, by: ToldBy) -> pl.DataFrame:
     """The sessions that stand for a cluster, best first: facets with `confidence`; those of its sessions that it is
     surest of, where none were chosen or they are in another cluster by now."""
-    rows = newest_memberships(store, record.app, window).filter(pl.col("cluster_id") == record.cluster_id)
-    best = rows.sort(["exemplar", "confidence", "at_ns"], descending=[False, True, True], nulls_last=True)
-    return shown(store, record.app, best.head(MOST_EXEMPLARS), usual)
+    best = surest_members(store, record.cluster_id, MOST_EXEMPLARS, window, told_by=by)
+    return shown(store, record.app, best, usual)
 
 
 def page_of(
-    store: TenantStore, record: ClusterRecord, limit: int, after: tuple[int, str] | None, usual: Usual
+    store: TenantStore,
+    record: ClusterRecord,
+    limit: int,
+    after: tuple[int, str] | None,
+    usual: Usual,
+    by: ToldBy,
 ) -> tuple[pl.DataFrame, tuple[int, str] | None]:
     """A page of a cluster's sessions, latest first, with where the next one begins."""
-    rows = members(store, record.cluster_id, limit + 1, after)
+    rows = members(store, record.cluster_id, limit + 1, after, told_by=by)
     page = rows.head(limit)
     more = None
     if rows.height > limit:
@@ -217,6 +238,8 @@ def shown(store: TenantStore, app: str, rows: pl.DataFrame, usual: Usual) -> pl.
 
 def _now(
     record: ClusterRecord,
+    now_ns: int,
+    ended: Mapping[str, int | None],
     count: Count,
     whole: Count,
     trends: Mapping[str, tuple[Day, ...]],
@@ -224,11 +247,12 @@ def _now(
     watched: set[str],
 ) -> ClusterNow:
     name = record.cluster_id
-    rest = Count(n=whole.n - count.n, n_failed=whole.n_failed - count.n_failed, n_known=whole.n_known - count.n_known)
     return ClusterNow(
         record=record,
+        at_ns=now_ns,
+        run_ns=ended.get(record.run_id),
         count=count,
-        rest=rest,
+        rest=_less(whole, count),
         share=count.n / whole.n if whole.n else 0.0,
         trend=trends.get(name, ()),
         finding=findings.get(name),
@@ -236,16 +260,22 @@ def _now(
     )
 
 
-def _trends(store: TenantStore, app: str, now_ns: int) -> dict[str, tuple[Day, ...]]:
+def _less(whole: Count, part: Count) -> Count:
+    """The app's other sessions."""
+    return Count(n=whole.n - part.n, n_failed=whole.n_failed - part.n_failed, n_known=whole.n_known - part.n_known)
+
+
+def _trends(store: TenantStore, app: str, now_ns: int, by: ToldBy) -> dict[str, tuple[Day, ...]]:
     """Of each cluster every one of the last TREND_DAYS days, with 0 where it had no session."""
     days = [day_of(now_ns - ago * DAY_NS) for ago in reversed(range(TREND_DAYS))]
     window = Window(start_ns=(now_ns // DAY_NS - TREND_DAYS + 1) * DAY_NS, end_ns=now_ns + 1)
     found: dict[str, dict[str, Day]] = {}
-    for row in daily_counts(store, app, window).iter_rows(named=True):
+    for row in daily_counts(store, app, window, told_by=by).iter_rows(named=True):
         if row["cluster_id"] is not None:
-            day = Day(day=row["day"], n=row["n"], n_failed=row["n_failed"])
+            day = Day(**{name: row[name] for name in ("day", "n", "n_failed", "n_known")})
             found.setdefault(row["cluster_id"], {})[row["day"]] = day
-    return {name: tuple(told.get(day, Day(day=day, n=0, n_failed=0)) for day in days) for name, told in found.items()}
+    none = {day: Day(day=day, n=0, n_failed=0, n_known=0) for day in days}
+    return {name: tuple(told.get(day, none[day]) for day in days) for name, told in found.items()}
 
 
 def _summed(rows: pl.DataFrame) -> Count:
@@ -258,7 +288,8 @@ def _summed(rows: pl.DataFrame) -> Count:
 def _first(one: ClusterNow, sort: Sort) -> tuple[float, ...]:
     match sort:
         case Sort.FAILURES:
-            return (-one.excess, -one.count.n)
+            known = one.excess
+            return (known is None, -one.count.n_failed if known is None else -known, -one.count.n)
         case Sort.SIZE:
             return (-one.count.n,)
         case Sort.GROWTH:

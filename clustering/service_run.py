@@ -31,6 +31,7 @@ from clustering.reduction import map_of
 from clustering.registry import event_of, known_of, record_of
 from clustering.retelling import words_used
 from clustering.service_embeddings import embedded
+from clustering.service_marks import Begun, begun
 from clustering.service_profile import JudgesOf, Profiles, nobody, profiles_of
 from clustering.stability import stability
 from clustering.stages import Stages, quiet
@@ -41,7 +42,6 @@ from clustering.written import memberships, said_in_words
 from core.clock import Clock
 from core.errors import Conflict
 from core.memory import peak_bytes
-from evaluators.online.service import last_seqs
 from store.control.cluster_records import ClusterRecord, ClusterRunRecord, Concluded, Scope
 from store.control.control import Control
 from store.memberships import newest_memberships, write_memberships
@@ -94,23 +94,24 @@ def carry_out(run: ClusterRunRecord, means: Means) -> ClusterRunRecord:
     raise (InvalidInput, EmbedderFailed, DimensionChanged), StorageFailed, Corrupt.
     """
     stages = Stages(_noting(run, means), means.monotonic, means.stopping)
-    marks = last_seqs(means.store)  # sessions that come from now on are not in this run
+    began = begun(means.control, means.store, run)  # sessions that come from now on are not in this run
     match run.scope:
         case Scope.WINDOW:
-            return over_window(run, means, stages, marks)
+            return over_window(run, means, stages, began)
         case Scope.WAITING:
             from clustering.service_waiting import over_waiting
 
             return over_waiting(run, means, stages)
 
 
-def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapping[int, int]) -> ClusterRunRecord:
+def over_window(run: ClusterRunRecord, means: Means, stages: Stages, began: Begun) -> ClusterRunRecord:
     """Every session of the window."""
     params = params_of(run.params)
     read = read_sessions(run, params, means, stages)
     placed = _placed(read, params, stages)
     registry = means.control.clusters(run.tenant, run.app)
-    before = known_of(registry, newest_memberships(means.store, run.app, run.window)) if registry else []
+    placed_before = newest_memberships(means.store, run.app, run.window, told_by=None) if registry else None
+    before = [] if placed_before is None else known_of(registry, placed_before)
     placed = _held(placed, read, before)
     lineage = _lineage(run, read, placed, before, means, stages)
     known = {one.cluster_id: one for one in registry}
@@ -133,7 +134,7 @@ def over_window(run: ClusterRunRecord, means: Means, stages: Stages, marks: Mapp
     stages("write", 1, 1)
     write_memberships(means.store, memberships(run, read, placed, lineage.given, names), now_ns=now)
     return means.control.conclude_cluster_run(
-        _concluded(run, read, placed, lineage, made, marks, stages, now), n_tries=run.n_tries
+        _concluded(run, read, placed, lineage, made, began, stages, now), n_tries=run.n_tries
     )
 
 
@@ -257,7 +258,7 @@ def _concluded(
     placed: Placed,
     lineage: Lineage,
     made: Sequence[ClusterRecord],
-    marks: Mapping[int, int],
+    began: Begun,
     stages: Stages,
     now_ns: int,
 ) -> Concluded:
@@ -265,15 +266,16 @@ def _concluded(
     ended = replace(
         run,
         embedder=read.embedder.version,
-        used=_plain(placed.clustered.used) | words_used(read.embedder),
+        used=_plain(placed.clustered.used) | words_used(read.embedder) | failures_known(read.frame),
         n_sessions=read.frame.height,
         n_clusters=len(lineage.given),
         n_noise=placed.clustered.n_noise,
         stages=stages.records,
         peak_bytes=peak_bytes(),
     )
-    told = {"run_at_ns": now_ns, "run_until_ns": run.end_ns, "space": read.space, "params": dict(run.params)}
-    told |= {"failure": run.failure, "placed": {}, "stale_at_ns": 0, "usual": read.usual.as_json()}
+    marks, beyond = began.after(read.frame["session_id"].to_list())
+    told = {"run_at_ns": now_ns, "run_until_ns": began.until_ns(run), "space": read.space, "params": dict(run.params)}
+    told |= {"failure": run.failure, "placed": beyond, "stale_at_ns": 0, "usual": read.usual.as_json()}
     events = tuple(event_of(one) for one in lineage.events)
     return Concluded(run=ended, clusters=tuple(made), events=events, marks=marks, told=told)
 
@@ -299,6 +301,11 @@ def _records(
             said = said_in_words(one.label, names, lineage.given, sure, profiles, read.frame, mine)
         made.append(record_of(one, known.get(one.cluster_id), run=run, said=said, seen=seen, now_ns=now_ns))
     return made
+
+
+def failures_known(frame: pl.DataFrame) -> dict[str, int]:
+    """Of how many of a run's sessions it is known whether they failed, and how many did."""
+    return {"n_known": int(frame["failed"].count()), "n_failed": int(frame["failed"].sum())}
 
 
 def _plain(used: Mapping[str, Any]) -> dict[str, Any]:

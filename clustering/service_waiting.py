@@ -16,19 +16,20 @@ from clustering.params import params_of
 from clustering.records import NOISE, Labels
 from clustering.registry import event_of, known_of, record_of
 from clustering.service_profile import Profiles
-from clustering.service_run import Means, Read, look_of, numbered, read_sessions
+from clustering.service_run import Means, Read, failures_known, look_of, numbered, read_sessions
 from clustering.sizes import min_cluster_size
 from clustering.stages import Stages, quiet
 from clustering.written import said_in_words
 from core.memory import peak_bytes
 from store.control.cluster_records import ClusterRecord, ClusterRunRecord, Concluded
 from store.memberships import COLUMNS, newest_memberships, user_hash, write_memberships
+from store.session_failures import ToldBy
 
 
 def over_waiting(run: ClusterRunRecord, means: Means, stages: Stages) -> ClusterRunRecord:
     """Clusters what waits in the run's window; births, and sessions that join at a cluster's rim, are written."""
     params = params_of(run.params)
-    rows = newest_memberships(means.store, run.app, run.window)
+    rows = newest_memberships(means.store, run.app, run.window, told_by=ToldBy(evaluator=run.failure))
     waits = rows.filter(pl.col("waiting"))
     read = read_sessions(run, params, means, stages, session_ids=waits["session_id"].to_list())
     registry = means.control.clusters(run.tenant, run.app)
@@ -49,7 +50,7 @@ def over_waiting(run: ClusterRunRecord, means: Means, stages: Stages) -> Cluster
     ended = replace(
         run, embedder=read.embedder.version, n_sessions=read.frame.height, n_noise=settled.n_waiting,
         n_clusters=len(settled.lineage.given), stages=stages.records, peak_bytes=peak_bytes(),
-        used={"joined": settled.joined},
+        used={"joined": settled.joined} | failures_known(read.frame),
     )  # fmt: skip
     done = Concluded(
         run=ended,

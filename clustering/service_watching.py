@@ -74,7 +74,7 @@ def _counted(store: TenantStore, record: ClusterRecord, start_ns: int, end_ns: i
     """Sessions of a cluster, and of its app, that began in the window."""
     if start_ns >= end_ns:
         return 0, 0
-    counts = cluster_counts(store, record.app, Window(start_ns=start_ns, end_ns=end_ns))
+    counts = cluster_counts(store, record.app, Window(start_ns=start_ns, end_ns=end_ns), told_by=None)
     of = int(counts["n"].sum()) if counts.height else 0
     n = sum(row["n"] for row in counts.iter_rows(named=True) if row["cluster_id"] == record.cluster_id)
     return int(n), of

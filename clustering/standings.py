@@ -62,7 +62,7 @@ def became(affair: Affair, row: int) -> Told:
     standing = Standing(
         cluster_id=known.cluster_id, label=found.label, state=state, alive=True, embedder=affair.look.embedder,
         centroid=middle, radius=radius, n=found.n, of=affair.look.n, failure=found.failure,
-        last_run_ns=affair.look.at_ns, excess=None if State.FIXED in happened else above,
+        last_run_ns=max(known.last_run_ns, affair.look.at_ns), excess=None if State.FIXED in happened else above,
         similarity=float(affair.alike[row, column]), held=known.held + 1 if found.held else 0,
     )  # fmt: skip
     events = happened or {State.CONTINUED: ((), _continued(affair, row))}

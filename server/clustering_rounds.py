@@ -135,7 +135,7 @@ class ClusterRounds:
         self._counted[line.tenant, line.app] = now
         window = self._window(now)
         params = params_of(line.told["params"])
-        found = cluster_counts(self._services.store.tenant(line.tenant), line.app, window)
+        found = cluster_counts(self._services.store.tenant(line.tenant), line.app, window, told_by=None)
         n = int(found.filter("waiting")["n"].sum())
         enough = n >= 2 * min_cluster_size(n, params)
         if not enough or self._was_asked(line.tenant, line.app, Scope.WAITING, now - HOUR_NS):

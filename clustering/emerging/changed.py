@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,21 +39,65 @@ def changed(
     return tuple(sorted(found, key=lambda one: (-one.low, one.kind, one.name))[:most])
 
 
-def counted_levels(
-    sessions: pl.DataFrame, levels: pl.DataFrame
-) -> tuple[pl.DataFrame, dict[str, tuple[int, int, int]]]:
-    """What `changed` takes, of `sessions` (session_id, part: before, after or rest) and `levels` (session_id, kind,
-    name, at_ns: the session's start), a row for each level that a session has.
+@dataclass(frozen=True, kw_only=True)
+class LevelsOfAll:
+    """What `changed` takes, of every cluster at once: the sessions' levels are joined once, however many clusters are
+    asked about. `by_name` and `by_kind`: cluster_id, (kind, name), before, after, n (its sessions now);
+    `whole` the app's sessions now by kind and name, with at_ns; `kinds` by kind."""
 
-    `at_ns` is the first start among all rows of `levels`, which may hold sessions of no part.
+    by_name: pl.DataFrame
+    by_kind: pl.DataFrame
+    whole: pl.DataFrame
+    kinds: pl.DataFrame
+
+    def of(self, cluster_id: str) -> tuple[pl.DataFrame, dict[str, tuple[int, int, int]]]:
+        """What `changed` takes of one cluster, whose rest is every other session of now."""
+        counts = self._beside(self.whole, self.by_name, cluster_id, ["kind", "name"])
+        counts = counts.filter(pl.any_horizontal(pl.col("before", "after", "rest") > 0))
+        totals = self._beside(self.kinds, self.by_kind, cluster_id, ["kind"])
+        told = ("kind", "name", "before", "after", "rest", "at_ns")
+        found = totals.select("kind", "before", "after", "rest").iter_rows()
+        return counts.select(told).sort("kind", "name"), {kind: (a, b, c) for kind, a, b, c in found}
+
+    def _beside(self, whole: pl.DataFrame, parts: pl.DataFrame, cluster_id: str, by: list[str]) -> pl.DataFrame:
+        mine = parts.filter(pl.col("cluster_id") == cluster_id).drop("cluster_id")
+        joined = whole.join(mine, on=by, how="left").with_columns(pl.col("before", "after", "n").fill_null(0))
+        return joined.with_columns(rest=pl.col("whole") - pl.col("n"))
+
+
+def levels_of_all(now: pl.DataFrame, before: pl.DataFrame, levels: pl.DataFrame) -> LevelsOfAll:
+    """Of `now` (session_id, cluster_id, failed: the app's sessions), `before` (session_id, cluster_id: failing ones of
+    before) and `levels` (session_id, kind, name, at_ns: the session's start), a row for each level that a session has.
+
+    `at_ns` is the first start among all rows of `levels`, which may hold sessions of neither.
     """
-    rows = levels.join(sessions, on="session_id").unique(["session_id", "kind", "name"])
+    failing = pl.col("failed").fill_null(False)
+    seen = levels.join(now.with_columns(failing=failing), on="session_id").with_columns(is_now=pl.lit(True))
+    past = levels.join(before, on="session_id").with_columns(failing=pl.lit(True), is_now=pl.lit(False))
+    columns = ["session_id", "kind", "name", "cluster_id", "failing", "is_now"]
+    rows = pl.concat([seen.select(columns), past.select(columns)]).unique(["session_id", "kind", "name"])
     first = levels.group_by("kind", "name").agg(at_ns=pl.col("at_ns").min())
-    parts = [(pl.col("part") == part).sum().cast(pl.Int64).alias(part) for part in ("before", "after", "rest")]
-    counts = rows.group_by("kind", "name").agg(parts).join(first, on=["kind", "name"]).sort("kind", "name")
-    known = rows.unique(["session_id", "kind"]).group_by("kind").agg(parts)
-    totals = {kind: (before, after, rest) for kind, before, after, rest in known.iter_rows()}
-    return counts, totals
+    of_kind = rows.unique(["session_id", "kind"])
+    now_rows = pl.col("is_now").sum().cast(pl.Int64)
+    return LevelsOfAll(
+        by_name=_by_cluster(rows, ["kind", "name"]),
+        by_kind=_by_cluster(of_kind, ["kind"]),
+        whole=rows.group_by("kind", "name").agg(whole=now_rows).join(first, on=["kind", "name"]),
+        kinds=of_kind.group_by("kind").agg(whole=now_rows),
+    )
+
+
+def _by_cluster(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    is_now, failing = pl.col("is_now"), pl.col("failing")
+    return (
+        rows.filter(pl.col("cluster_id").is_not_null())
+        .group_by("cluster_id", *by)
+        .agg(
+            before=(~is_now).sum().cast(pl.Int64),
+            after=(is_now & failing).sum().cast(pl.Int64),
+            n=is_now.sum().cast(pl.Int64),
+        )
+    )
 
 
 def _change(row: Mapping[str, object], total: tuple[int, int, int], z: float) -> Change | None:

@@ -96,7 +96,10 @@ function rate(data, one) {
   const words = make("div", "words");
   words.append(make("strong", "", one.rate_said), make("span", "soft", one.rest_said));
   box.append(words);
-  if (one.low === null) return box;
+  if (one.low === null) {
+    box.append(make("div", "soft", one.known_said));
+    return box;
+  }
   const track = make("div", "track");
   const part = (value) => `${Math.min(100, (100 * value) / data.scale)}%`;
   const fill = make("div", "fill");
@@ -112,6 +115,6 @@ function rate(data, one) {
     mark.title = "the rest of the app";
     track.append(mark);
   }
-  box.append(track);
+  box.append(track, make("div", "soft", one.known_said));
   return box;
 }

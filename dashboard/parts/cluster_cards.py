@@ -75,7 +75,8 @@ def _card(one: Row, shade: dict[str, str]) -> dict[str, Any]:
         "rest": rest,
         "worse": words.worse(one),
         "rate_said": words.failing(one),
-        "rest_said": "" if rest is None else f"others {words.percent(rest)}",
+        "rest_said": f"others {words.failure_rate(rest)}",
+        "known_said": f"{words.known_of(one)}; others of {words.of_known(one, 'rest_n_known', 'rest_n_sessions')}",
         "note": words.note(one),
     }
 

@@ -64,6 +64,8 @@ def _one(one: Row, session: Row | None, key: str) -> None:
                 "Open session", icon=":material/open_in_full:", type="tertiary", key=f"exemplar-open-{key}"
             ):
                 links.open_session(session_id)
+        with st.container(key=f"assay-quiet-exemplar-{words.shown_id(key)}"):
+            st.text(inert(session_id, 200))
         turns: Sequence[Row] = (session or {}).get("turns") or []
         if not turns:
             _said("user", one.get("first_input"), f"{key}-in")

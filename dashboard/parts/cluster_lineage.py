@@ -50,7 +50,7 @@ def _days(trend: Sequence[Row]) -> None:
     days = [str(one["day"])[:10] for one in trend]
     failed = [int(one.get("n_failed") or 0) for one in trend]
     rest = [int(one["n"]) - n for one, n in zip(trend, failed, strict=True)]
-    bars = [_bars("failed", days, failed, shade["red"]), _bars("others", days, rest, shade["grey"])]
+    bars = [_bars("failed", days, failed, shade["red"]), _bars("others, or not known", days, rest, shade["grey"])]
     layout: dict[str, Any] = {
         "height": 290,
         "barmode": "stack",

@@ -197,23 +197,26 @@ function titles(map, pen, ink, ground) {
   pen.lineJoin = "round";
   map.data.clusters.forEach((one, at) => {
     if (!map.groups[at].length) return;
-    const text = one.short;
-    const wide = pen.measureText(text).width / 2 + 4;
+    const lines = one.short;
+    if (!lines.length) return;
+    const wide = Math.max(...lines.map((text) => pen.measureText(text).width)) / 2 + 4;
+    const tall = 11 + (lines.length - 1) * 7.5; // half of what they take
     const px = one.x * map.k + map.tx, py = one.y * map.k + map.ty;
     if (px < 0 || py < 0 || px > map.width || py > map.height) return;
-    const cx = Math.max(wide + 2, Math.min(map.width - wide - 2, px)), cy = Math.max(12, Math.min(map.height - 12, py));
-    const box = [cx - wide, cy - 11, cx + wide, cy + 11];
+    const cx = Math.max(wide + 2, Math.min(map.width - wide - 2, px)), cy = Math.max(tall + 1, Math.min(map.height - tall - 1, py));
+    const box = [cx - wide, cy - tall, cx + wide, cy + tall];
     if (placed.some((two) => box[0] < two[2] && box[2] > two[0] && box[1] < two[3] && box[3] > two[1])) return;
     placed.push(box);
     map.boxes.push({ at, box });
     pen.strokeStyle = ground;
     pen.lineWidth = 4;
     pen.globalAlpha = map.chosen ? 0.5 : 0.92;
-    pen.strokeText(text, cx, cy);
+    const row = (at) => cy + (at - (lines.length - 1) / 2) * 15;
+    lines.forEach((text, at) => pen.strokeText(text, cx, row(at)));
     pen.globalAlpha = map.chosen ? 0.5 : 1;
     pen.fillStyle = ink;
-    pen.fillText(text, cx, cy);
-    if (map.over === at) pen.fillRect(cx - wide + 4, cy + 8, 2 * wide - 8, 1.3);
+    lines.forEach((text, at) => pen.fillText(text, cx, row(at)));
+    if (map.over === at) pen.fillRect(cx - wide + 4, cy + tall - 3, 2 * wide - 8, 1.3);
     pen.globalAlpha = 1;
   });
   map.canvas.dataset.titles = map.boxes.length;

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import cluster_cards, palette, verdict
 from dashboard.parts import cluster_words as words
@@ -28,6 +27,8 @@ HONEST: Final = (
 _HERE: Final = Path(__file__).parent
 _WIDE: Final = 1000  # of the drawn map, in its own units
 _CUT: Final = 0.003  # of the points on each side that the first look may leave out
+_UNKNOWN: Final = "pink"  # of the palette: grey is in no cluster
+_LINE, _LINES = 22, 2  # letters, and lines of a title on the map
 _HUES: Final = ("blue", "orange", "green", "pink", "sky", "red")
 _RATES: Final = {"light": ("#B9CBDD", "#E0A53C", "#C8501A"), "dark": ("#44607C", "#D9A441", "#FF7A45")}
 
@@ -56,7 +57,9 @@ def show(found: Row, clusters: Sequence[Row], key: str) -> list[int]:
     here = chosen if chosen.get("stamp") == stamp else {}
 
     def told() -> None:
-        st.session_state[f"{key}-lasso"] = read((st.session_state.get(key) or {}).get("chosen"))
+        sent = (st.session_state.get(key) or {}).get("chosen")
+        if sent is not None:  # a trigger says nothing but in the run that it began; letting go is said, too
+            st.session_state[f"{key}-lasso"] = read(sent)
 
     # In a list: Streamlit looks for data frames in a dict, and imports pandas to do so.
     sent = [{**drawn, "stamp": stamp, "lasso": here.get("serial", 0)}]
@@ -120,18 +123,32 @@ def _named(one: Row, centre: tuple[float, float]) -> dict[str, Any]:
     return {
         "id": words.shown_id(one["id"]),
         "title": one_line(one["title"], 120),
-        "short": one_line(one["title"], 26),
-        "about": f"{human.plural(int(one['n_sessions']), 'session')}, {words.failing(one)}",
+        "short": in_lines(str(one["title"])),
+        "about": f"{words.failing(one)}, {words.known_of(one)}",
         "x": centre[0],
         "y": centre[1],
     }
 
 
+def in_lines(title: str) -> list[str]:
+    """A title on the map: its first words in two lines, whole ones; the rest is told on hovering."""
+    lines = [""]
+    for word in one_line(title, 120).removesuffix("…").split():
+        longer = f"{lines[-1]} {word}".strip()
+        if len(longer) <= _LINE or not lines[-1]:
+            lines[-1] = longer if len(longer) <= _LINE else f"{longer[:_LINE]}…"
+        elif len(lines) < _LINES:
+            lines.append(word if len(word) <= _LINE else f"{word[:_LINE]}…")
+        else:
+            break
+    return [one.strip(",·; ") for one in lines if one.strip(",·; ")]
+
+
 def _coloured(named: Sequence[Row], places: Sequence[tuple[float, float]], of: Sequence[int]) -> dict[str, Any]:
-    """The colour of each cluster in each way of looking, and the legends."""
+    """The colour of each cluster in each way of looking, and the legends. A rate of too few sessions has none."""
     shade = palette.colours()
     given = hues(centres(places, of, len(named)), len(_HUES))
-    rates = [words.known(one.get("failure_rate")) for one in named]
+    rates = [None if one.get("failure_scarce") else words.known(one.get("failure_rate")) for one in named]
     top = max((one for one in rates if one is not None), default=0.0) or 1.0
     states = [str(one.get("state")) for one in named]
     shown = [word for word in words.STATES if word in states]
@@ -140,7 +157,7 @@ def _coloured(named: Sequence[Row], places: Sequence[tuple[float, float]], of: S
         "colours": {
             "cluster": [shade[_HUES[hue]] for hue in given],
             "state": [shade[words.STATE_COLOUR.get(one, "grey")] for one in states],
-            "rate": [shade["grey"] if one is None else _ramp(one / top) for one in rates],
+            "rate": [shade[_UNKNOWN] if one is None else _ramp(one / top) for one in rates],
         },
         "legends": {
             "cluster": [],
@@ -148,9 +165,15 @@ def _coloured(named: Sequence[Row], places: Sequence[tuple[float, float]], of: S
                 {"name": verdict.of(words.STATES, word).title, "colour": shade[words.STATE_COLOUR[word]]}
                 for word in shown
             ],
-            "rate": [{"name": f"{words.percent(top * part)} fail", "colour": _ramp(part)} for part in (0.0, 0.5, 1.0)],
+            "rate": _rate_legend(rates, top, shade[_UNKNOWN]),
         },
     }  # fmt: skip
+
+
+def _rate_legend(rates: Sequence[float | None], top: float, unknown: str) -> list[dict[str, str]]:
+    steps = [{"name": f"{words.percent(top * part)} fail", "colour": _ramp(part)} for part in (0.0, 0.5, 1.0)]
+    drawn = steps if any(one is not None for one in rates) else []
+    return [*drawn, *([{"name": "known of too few", "colour": unknown}] if None in rates else [])]
 
 
 def _ramp(part: float) -> str:

@@ -11,10 +11,14 @@ import streamlit as st
 from dashboard import human
 from dashboard.api import Row
 from dashboard.parts import cluster_words as words
-from dashboard.parts import lists, palette, picture, row_names
-from dashboard.text import chart_text, one_line
+from dashboard.parts import frame, lists, palette, picture, row_names
+from dashboard.text import chart_text, inert, one_line
 
 _DRAWN: Final = 14
+_MEANT: Final = (
+    "A tool or span goes wrong where it ends in an error. A sign is what a trace shows without any error, such as an "
+    "action without the question that comes first."
+)
 _FAR: Final = 64.0  # times: what goes on beyond is cut there
 _FEW_TICKS: Final = (1 / 64, 1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0)
 _TICKS: Final = (1 / 64, 1 / 16, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 16.0, 64.0)
@@ -39,9 +43,8 @@ def _figures(figures: Sequence[Row]) -> None:
     if not figures:
         return
     column = st.column_config
-    right = column.TextColumn(width=110, alignment="right")
-    between = column.TextColumn(width=150, alignment="right", help="95% interval")
-    notes = [one_line(one.get("note"), 200) or None for one in figures]
+    right = column.TextColumn(width=90, alignment="right")
+    between = column.TextColumn(width=140, alignment="right", help="95% interval")
     lists.plain_table(
         {
             "Figure": [one_line(str(one["name"]).replace("_", " "), 60) for one in figures],
@@ -50,21 +53,36 @@ def _figures(figures: Sequence[Row]) -> None:
             "The rest": [said(one, "rest") for one in figures],
             "Its interval": [_between(one, "rest_low", "rest_high") for one in figures],
             "Differs": [_differs(one) for one in figures],
-            **({"Note": notes} if any(notes) else {}),
+            "As of": [_as_of(one) for one in figures],
         },
         {
-            "Figure": column.TextColumn(width=190),
+            "Figure": column.TextColumn(width=180),
             "This cluster": right,
-            "The rest": column.TextColumn(width=110, alignment="right"),
+            "The rest": right,
             "Interval": between,
-            "Its interval": column.TextColumn(width=150, alignment="right"),
+            "Its interval": between,
             "Differs": column.MultiselectColumn(
                 options=["higher", "lower"], color=["orange", "blue"], width=90, help="The intervals do not touch"
             ),
-            "Note": column.TextColumn(width=320),
+            "As of": column.TextColumn(width=105),
         },
         "cluster-figures",
     )
+    _notes(figures)
+
+
+def _notes(figures: Sequence[Row]) -> None:
+    """Below the table, where there is room for them."""
+    noted = [one for one in figures if one.get("note")]
+    if noted:
+        with st.container(key="assay-quiet-cluster-notes", gap=None):
+            for one in noted:
+                st.text(f"{inert(str(one['name']).replace('_', ' '), 60)}: {inert(one['note'], 300)}")
+
+
+def _as_of(one: Row) -> str | None:
+    at = frame.moment(one.get("as_of"))
+    return "now" if one.get("live") else None if at is None else f"{at.day} {at:%b, %H:%M}"
 
 
 def said(one: Row, name: str) -> str | None:
@@ -98,14 +116,14 @@ def _differs(one: Row) -> list[str]:
 
 
 def _levels(levels: Sequence[Row]) -> None:
-    """Ratios of shares on a logarithmic axis, the surest first."""
-    title = "Commoner in it than elsewhere"
+    """Ratios of shares on a logarithmic axis, the surest first, as they come."""
+    title = "Commoner or rarer in it than elsewhere"
     if not levels:
         with st.container(border=True, key="assay-chart-none-levels"):
             st.markdown(f"**{title}**")
-            st.text("No release, model or tool is commoner in it.")
+            st.text("No release, model or tool is known of its sessions and of others.")
         return
-    shown = sorted(levels, key=_sureness, reverse=True)[:_DRAWN]
+    shown = levels[:_DRAWN]
     names = [chart_text(f"{one['attribute']}: {one['level']}", 44) for one in shown]
     spans = [_span(one) for one in shown]
     ends = [end for one in spans for end in one]
@@ -127,12 +145,20 @@ def _levels(levels: Sequence[Row]) -> None:
         "showlegend": False,
     }
     picture.draw(title, _ratios(shown, spans), layout, key="cluster-levels")
-    st.caption("Share of its sessions over the share of all others, with 95% intervals. Orange: surely commoner.")
+    st.caption(
+        "Share of its sessions over the share of all others, with 95% intervals, the surest first. Orange: surely "
+        "commoner, blue: surely rarer; of what is coloured at most 5% differs by chance. Grey: may be chance, or is "
+        "known of fewer than 5 sessions. A cluster is made of what its sessions did: that it differs in tools or "
+        "documents is how it was found."
+    )
 
 
 def _ratios(shown: Sequence[Row], spans: Sequence[tuple[float, float, float]]) -> list[dict[str, Any]]:
     shade = palette.colours()
-    colours = [shade["orange"] if low > 0 else shade["blue"] if high < 0 else shade["grey"] for _, low, high in spans]
+    colours = [
+        shade["grey"] if not one.get("differs") else shade["orange" if low > 0 else "blue"]
+        for one, (_, low, _) in zip(shown, spans, strict=True)
+    ]
     line = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
     drawn: list[dict[str, Any]] = [
         {**line, "x": [low, high], "y": [at, at], "line": {"color": colour, "width": 3}}
@@ -150,12 +176,6 @@ def _ratios(shown: Sequence[Row], spans: Sequence[tuple[float, float, float]]) -
     return [*drawn, dots]
 
 
-def _sureness(one: Row) -> float:
-    """How far the nearer end of the interval is from none."""
-    _, low, high = _span(one)
-    return low if low > 0 else -high if high < 0 else -1 / (1 + abs(_log2(one.get("ratio"), 1.0)))
-
-
 def _span(one: Row) -> tuple[float, float, float]:
     """A ratio and its ends as powers of two; an end that is not known is beyond what is drawn."""
     return _log2(one.get("ratio"), 1.0), _log2(one.get("low"), 1 / _FAR), _log2(one.get("high"), _FAR)
@@ -168,7 +188,10 @@ def _log2(value: object, unknown: float) -> float:
 
 def _of_level(one: Row) -> str:
     name = chart_text(f"{one['attribute']}: {one['level']}", 80)
-    return f"{name}<br>{_shares(one)}<br>{words.ratio(one, 'ratio')}, {human.plural(int(one['n']), 'session')}"
+    n, q = human.plural(int(one["n"]), "session"), words.known(one.get("q_value"))
+    of = "" if one.get("n_known") is None else f" of {int(one['n_known']):,} in which it is known"
+    sure = "" if q is None else f"<br>{words.q_value(q).replace('<', '&lt;')}"
+    return f"{name}<br>{_shares(one)}<br>{words.ratio(one, 'ratio')}, {n}{of}{sure}"
 
 
 def _shares(one: Row) -> str:
@@ -181,7 +204,8 @@ def _wrong(wrong: Sequence[Row]) -> None:
     if not wrong:
         with st.container(border=True, key="assay-chart-none-wrong"):
             st.markdown(f"**{title}**")
-            st.text("No span or tool of its traces failed.")
+            st.text("No tool or span ends in an error, and no sign is shown, surely more often in it than elsewhere.")
+            st.caption(_MEANT)
         return
     shown = wrong[:_DRAWN]
     shade = palette.colours()
@@ -220,4 +244,4 @@ def _wrong(wrong: Sequence[Row]) -> None:
         "showlegend": True,
     }
     picture.draw(title, [bars, rest], layout, key="cluster-wrong")
-    st.caption("The share of its sessions in which each failed.")
+    st.caption(f"The share of its sessions in which each is, where that is surely more than elsewhere. {_MEANT}")

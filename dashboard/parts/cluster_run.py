@@ -87,6 +87,7 @@ def _asked(caller: Caller, body: Row) -> Row | None:
 def _foreseen(told: Row) -> None:
     n_all, n_new = int(told["n_sessions"]), int(told["n_to_embed"])
     st.text(f"{human.plural(n_all, 'session')}, {n_new:,} of them to embed with {inert(told.get('embedder'), 80)}.")
+    st.text(f"Whether they failed is {words.known_of(told)}.")
     for said in list(told.get("says") or [])[:4]:
         st.text(inert(said, 300))
 
@@ -112,8 +113,9 @@ def _going(run_id: str, caller: Caller) -> None:
         ):
             caller.api.post(caller.api.cluster_path("runs", run_id, "cancel"), {})
             st.rerun(scope="app")
-    if not stages:
-        st.progress(0.0, text="Waiting for a process that works on it")
+    if run["status"] == "waiting" or not stages:
+        waits = run["status"] == "waiting"
+        st.progress(0.0, text="One run goes at a time: its turn comes next" if waits else "Its process begins")
         return
     last = stages[-1]
     done, total = int(last.get("done") or 0), int(last.get("total") or 0)
@@ -159,6 +161,7 @@ def facts(run: Row) -> None:
         ("Ended", None if ended is None else f"{ended.day} {ended:%b %Y, %H:%M}"),
         ("Window", _window(run.get("window"))),
         ("Sessions", human.count(run.get("n_sessions"))),
+        ("Failures known of", None if run.get("n_known") is None else words.of_known(run)),
         ("Embedder", run.get("embedder")),
         ("Method", used.get("method")),
         ("Smallest cluster", used.get("min_cluster_size")),

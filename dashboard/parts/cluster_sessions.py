@@ -119,7 +119,7 @@ def _grid(rows: Sequence[Row], key: str) -> None:
         "First message": [one_line(gist(one.get("first_input")), 240) or None for one in rows],
         **({"Cluster": [one_line(one["cluster"], 80) for one in rows]} if "cluster" in has else {}),
         "Confidence": [words.known(one.get("confidence")) for one in rows],
-        "Session": [one_line(inert(one["session_id"], 200), 120) for one in rows],
+        "Session": [one_line(inert(one["session_id"], 200), 200) for one in rows],
     }
     with st.container(key=f"assay-grid-{key.rsplit('-', 1)[0]}"):
         state: Any = st.dataframe(
@@ -131,12 +131,12 @@ def _grid(rows: Sequence[Row], key: str) -> None:
             column_config={
                 "Started": column.DatetimeColumn(format="D MMM HH:mm", width=110),
                 "Ended": column.MultiselectColumn(options=list(_ENDED), color=list(_ENDED.values()), width=100),
-                "First message": column.TextColumn(width=520 if "Cluster" not in cells else 430),
+                "First message": column.TextColumn(width=380 if "Cluster" not in cells else 300),
                 "Cluster": column.TextColumn(width=210),
                 "Confidence": column.NumberColumn(
                     format="%.2f", width=90, help="How firmly it belongs: 1 is at the heart, 0 at the rim"
                 ),
-                "Session": column.TextColumn(width=160),
+                "Session": column.TextColumn(width=310),  # a UUID, whole
             },
             on_select="rerun",
             selection_mode="single-cell",

@@ -35,12 +35,15 @@ KINDS: Final = {
     "growing": Said(title="growing", colour="orange", icon="trending_up"),
 }
 RUN: Final = {
-    "waiting": Said(title="waiting", colour="gray", icon="hourglass_empty"),
+    "waiting": Said(title="queued", colour="gray", icon="hourglass_empty"),
     "running": Said(title="running", colour="blue", icon="play_circle"),
     "done": Said(title="done", colour="green", icon="check_circle"),
     "failed": Said(title="failed", colour="red", icon="error"),
     "cancelled": Said(title="cancelled", colour="gray", icon="cancel"),
 }
+
+
+NOT_KNOWN: Final = "not known"
 
 
 def known(value: object) -> float | None:
@@ -61,6 +64,11 @@ def share(value: object) -> str | None:
     return None if known(value) is None else percent(value)
 
 
+def failure_rate(value: object) -> str:
+    """A failure rate; of nothing it is no number."""
+    return NOT_KNOWN if known(value) is None else percent(value)
+
+
 def failing(one: Row) -> str:
     """ "38.4% fail (33.0% to 43.1%)", or that nothing is known of how its sessions ended."""
     if known(one.get("failure_rate")) is None:
@@ -68,6 +76,21 @@ def failing(one: Row) -> str:
     low, high = one.get("failure_low"), one.get("failure_high")
     between = "" if known(low) is None or known(high) is None else f" ({percent(low)} to {percent(high)})"
     return f"{percent(one['failure_rate'])} fail{between}"
+
+
+def known_of(one: Row, n_known: str = "n_known", n: str = "n_sessions") -> str:
+    """ "known of 4 of 956 sessions": how much a failure rate stands on. Numbers only."""
+    return f"known of {_count(one, n_known):,} of {human.plural(_count(one, n), 'session')}"
+
+
+def rest_known_of(one: Row) -> str:
+    """The same of the rest of the app."""
+    return known_of(one, "rest_n_known", "rest_n_sessions")
+
+
+def of_known(one: Row, n_known: str = "n_known", n: str = "n_sessions") -> str:
+    """ "4 of 956", for a cell."""
+    return f"{_count(one, n_known):,} of {_count(one, n):,}"
 
 
 def beyond(one: Row) -> float | None:
@@ -79,9 +102,8 @@ def beyond(one: Row) -> float | None:
 
 
 def worse(one: Row) -> bool:
-    """Whether its interval lies above the rest of the app."""
-    low, rest = known(one.get("failure_low")), known(one.get("rest_rate"))
-    return low is not None and rest is not None and low > rest
+    """Whether its interval lies above the rest of the app, as far as enough is known to say so."""
+    return one.get("fails_more") is True
 
 
 def times(value: object) -> str:
@@ -131,8 +153,13 @@ def trend_said(trend: Sequence[Row]) -> str:
     """The bars of a card in words."""
     if not trend:
         return "no sessions by day yet"
-    n, failed = (sum(int(day.get(name) or 0) for day in trend) for name in ("n", "n_failed"))
-    return f"{human.plural(n, 'session')}, {failed:,} failed, in the {human.plural(len(trend), 'day')} shown"
+    n, failed, n_known = (sum(_count(day, name) for day in trend) for name in ("n", "n_failed", "n_known"))
+    many = f"{human.plural(n, 'session')}, {failed:,} failed of {n_known:,} that are known"
+    return f"{many}, in the {human.plural(len(trend), 'day')} shown"
+
+
+def _count(one: Row, name: str) -> int:
+    return int(one.get(name) or 0)
 
 
 def shown_id(value: object) -> str:

@@ -16,6 +16,7 @@ from dashboard.parts import (
     cluster_lineage,
     cluster_profile,
     cluster_sessions,
+    cluster_watch,
     estimates,
     frame,
     states,
@@ -45,9 +46,11 @@ def show() -> None:
     _head(cluster)
     _numbers(cluster)
     _emerging(cluster)
+    cluster_watch.show(cluster)
     st.subheader("Exemplars", anchor=False)
     cluster_exemplars.show(cluster)
     st.subheader("Beside the rest of the app", anchor=False)
+    st.caption(_as_of_run(cluster))
     cluster_profile.show(cluster)
     st.subheader("Lineage", anchor=False)
     cluster_lineage.show(cluster)
@@ -96,9 +99,10 @@ def _head(cluster: Row) -> None:
             ("Topic", topic.get("title")),
             ("First seen", _when(cluster.get("first_seen"))),
             ("Last seen", _when(cluster.get("last_seen"))),
-            ("Releases", _releases(cluster.get("releases") or [])),
             ("Named by", "a model" if cluster.get("title_by") == "model" else "its terms"),
-            ("Stability", _stability(cluster)),
+            ("Releases, last run", _releases(cluster.get("releases") or [])),
+            ("Stability, last run", _stability(cluster)),
+            ("Last run that saw it", _when(cluster.get("run_at"))),
             ("Times in", frame.zone_words()),
         ),
         "cluster",
@@ -124,23 +128,38 @@ def _numbers(cluster: Row) -> None:
     cells = [
         ("Sessions", human.count(cluster["n_sessions"])),
         ("Users", human.count(cluster.get("n_users"))),
-        ("Fail", words.percent(cluster.get("failure_rate"))),
-        ("The rest fail", words.percent(cluster.get("rest_rate"))),
+        ("Fail", words.failure_rate(cluster.get("failure_rate"))),
+        ("The rest fail", words.failure_rate(cluster.get("rest_rate"))),
         ("Failures beyond", human.UNKNOWN if more is None else human.count(round(more))),
-        ("Cost of one", human.usd(words.known(cluster.get("cost_usd")))),
+        ("Cost of one, last run", human.usd(words.known(cluster.get("cost_usd")))),
     ]
     score = words.known(cluster.get("score"))
-    frame.numbers([*cells, *([("Score", human.score(score))] if score is not None else [])], "cluster")
+    frame.numbers([*cells, *([("Score, last run", human.score(score))] if score is not None else [])], "cluster")
     st.caption(_known(cluster))
+    for said in list(cluster.get("says") or [])[:4]:
+        st.text(inert(said, 400))
 
 
 def _known(cluster: Row) -> str:
-    """Of how many it is known how they ended, and how sure the rate is. Numbers only: captions read Markdown."""
-    n, n_known = int(cluster["n_sessions"]), int(cluster["n_known"])
+    """As of when, of how many it is known how they ended, and how sure the rate is. Numbers only: captions read
+    Markdown."""
     low, high = words.known(cluster.get("failure_low")), words.known(cluster.get("failure_high"))
     between = "" if low is None or high is None else f", 95% interval {words.percent(low)} to {words.percent(high)}"
-    known = f"{int(cluster['n_failed']):,} failed of the {n_known:,} of {n:,} of which it is known how they ended"
-    return f"{words.percent(cluster.get('share'))} of the app's sessions · {known}{between}."
+    when, run = _when(cluster.get("counted_at")), _when(cluster.get("run_at"))
+    parts = [
+        f"Now{'' if when is None else f' ({when})'}: {words.percent(cluster.get('share'))} of the app's sessions",
+        f"{int(cluster['n_failed']):,} failed, {words.known_of(cluster)}{between}",
+        f"the rest {words.rest_known_of(cluster)}",
+    ]
+    last = "Last run: one that is not kept any more" if run is None else f"Last run: the one that ended {run}"
+    return f"{' · '.join(parts)}. {last}."
+
+
+def _as_of_run(cluster: Row) -> str:
+    """What of the tables and pictures below is of now."""
+    run = _when(cluster.get("run_at"))
+    ended = "that saw it last" if run is None else f"that ended {run}"
+    return f"As of the run {ended}, but for the failure rate, which is counted now."
 
 
 def _emerging(cluster: Row) -> None:
@@ -172,7 +191,5 @@ def _foot(cluster: Row) -> None:
                 if st.button(label(one["title"], 50), type="tertiary", icon=":material/bubble_chart:",
                              key=f"sibling-{words.shown_id(one['id'])}"):  # fmt: skip
                     links.open_cluster(words.shown_id(one["id"]))
-    for said in list(cluster.get("says") or [])[:4]:
-        st.text(inert(said, 400))
     with st.container(key="assay-quiet-cluster-foot"):
         st.text(f"Embedder {inert(cluster.get('embedder'), 80)}; figures of run {inert(cluster.get('run_id'), 60)}.")

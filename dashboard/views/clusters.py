@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -37,7 +37,6 @@ _CARDS: Final = 24
 _POINTS: Final = 20_000
 _MAP: Final = "clusters-map"
 _GRID: Final = "clusters-list"
-_DIED: Final = "died"
 
 
 @st.cache_data(ttl=8, max_entries=16, show_spinner=False)
@@ -72,7 +71,7 @@ def show() -> None:
         states.first_steps()
         return
     with states.skeleton():
-        told, newest = _read(states.api(), app, _sort(), _DIED in _states())
+        told, newest = _read(states.api(), app, _sort(), bool(_states()))
     with place:
         cluster_run.offer(caller, app, newest)
     if newest is not None and cluster_run.is_open(newest):
@@ -82,9 +81,18 @@ def show() -> None:
         _none(caller, app, told, newest)
         return
     _numbers(told)
-    if said := words.lag(told):
-        st.caption(said)
+    st.caption(_counted(told))
+    for said in list(told.get("says") or [])[:4]:
+        st.text(inert(said, 400))
     _clusters(app, told)
+
+
+def _counted(told: Row) -> str:
+    """As of when the figures are, and how much their rates stand on. Numbers only: captions read Markdown."""
+    at = frame.moment(told.get("counted_at"))
+    when = "" if at is None else f" at {at:%H:%M}"
+    known = f"Counted{when}, with the outcomes that had come: whether a session failed is {words.known_of(told)}."
+    return " ".join(one for one in (known, words.lag(told)) if one)
 
 
 def _sort() -> str:
@@ -120,18 +128,19 @@ def _none(caller: callers.Caller, app: str, told: Row, newest: Row | None) -> No
 
 
 def _numbers(told: Row) -> None:
-    items: Sequence[Row] = told["items"]
+    items = [one for one in told["items"] if one["alive"]]
     noise: Row = told.get("noise") or {}
     share = words.known(noise.get("share"))
-    failing = sum(words.worse(one) for one in items)
+    unsaid = all(one.get("fails_more") is None for one in items)
+    failing = words.NOT_KNOWN if unsaid else human.count(sum(words.worse(one) for one in items))
     frame.numbers(
         [
             ("Clusters", human.count(told["n_all"])),
-            ("Fail more than the rest", human.count(failing)),
+            ("Fail more", failing),
             ("Emerging", human.count(sum(one.get("emerging") is not None for one in items))),
             ("Born or back", human.count(sum(one.get("state") in ("born", "regressed") for one in items))),
             ("In no cluster", human.UNKNOWN if share is None else words.percent(share)),
-            ("Waiting for a cluster", human.count(told.get("n_waiting"))),
+            ("Waiting", human.count(told.get("n_waiting"))),
         ],
         "clusters",
     )
@@ -139,7 +148,7 @@ def _numbers(told: Row) -> None:
 
 def _clusters(app: str, told: Row) -> None:
     every: Sequence[Row] = told["items"]
-    rows = _filtered(every)
+    rows = _filtered(every, told.get("n_by_state") or {})
     st.fragment(_drawn)(app, every, rows)
     if rows:
         _list(rows)
@@ -162,18 +171,15 @@ def _drawn(app: str, every: Sequence[Row], rows: Sequence[Row]) -> None:
 
 
 def _run(told: Row) -> None:
-    """What the newest run was made of, and what it has to say."""
-    for said in list(told.get("says") or [])[:4]:
-        st.text(inert(said, 400))
+    """What the newest run was made of."""
     if told.get("run"):
         with st.expander("The newest run", icon=":material/memory:", key="clusters-run-facts"):
             cluster_run.facts(told["run"])
 
 
-def _filtered(every: Sequence[Row]) -> list[Row]:
-    """The choice of states and of what comes first, both kept in the address."""
-    counts = {word: sum(one["state"] == word for one in every) for word in words.STATES}
-    offered = [word for word, n in counts.items() if n or word == _DIED]
+def _filtered(every: Sequence[Row], counts: Mapping[str, int]) -> list[Row]:
+    """The choice of states (`counts`: how many were ever in each) and of what comes first, both kept in the address."""
+    offered = [word for word in words.STATES if counts.get(word)]
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="assay-cluster-filters"):
         st.selectbox(
             "First",
@@ -190,13 +196,13 @@ def _filtered(every: Sequence[Row]) -> list[Row]:
             offered,
             selection_mode="multi",
             default=[one for one in _states() if one in offered],
-            format_func=lambda word: f"{word} {counts[word]}" if counts[word] else word,
+            format_func=lambda word: f"{word} {counts[word]:,}",
             key="clusters-state",
             label_visibility="collapsed",
         )
     address.keep("clusters", "sort", st.session_state["clusters-sort"])
     address.keep("clusters", "state", ",".join(chosen) or None)
-    return [one for one in every if (one["state"] in chosen if chosen else one["state"] != _DIED)]
+    return [one for one in every if (one["state"] in chosen if chosen else one["alive"])]
 
 
 def _mapped(app: str, every: Sequence[Row]) -> tuple[Row, list[int]]:
@@ -219,7 +225,7 @@ def _list(rows: Sequence[Row]) -> None:
     generation = int(st.session_state.get(f"{_GRID}-generation", 0))
     with st.container(key="assay-table"):
         state: Any = st.dataframe(
-            arrow.table(_cells(rows)),
+            arrow.table({name: cells for name, cells in _cells(rows).items() if any(_told(one) for one in cells)}),
             height=min(640, 38 * (len(rows) + 1) + 2),
             hide_index=True,
             row_height=38,
@@ -235,8 +241,10 @@ def _list(rows: Sequence[Row]) -> None:
         st.session_state[f"{_GRID}-generation"] = generation + 1
         links.open_cluster(words.shown_id(rows[int(picked[0][0])]["id"]))
     st.caption(
-        "A click on a row opens the cluster. Failures beyond: how many more of its sessions failed than of as many "
-        "others of the app. Rates are of the sessions of which it is known how they ended."
+        "A click on a row opens the cluster; the table goes on to the right. Fail more: their interval lies above the "
+        "rest's rate. Waiting: fits nowhere, and is clustered with the next. Failures beyond: how many more of its "
+        "sessions failed than of as many others of the app. Rates are of the sessions of which it is known by now "
+        "whether they failed; cost, score and stability are of the run that saw the cluster last."
     )
 
 
@@ -250,9 +258,11 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
         "State": each(lambda one: [verdict.of(words.STATES, one["state"]).title]),
         "Sessions": each(lambda one: one["n_sessions"]),
         "Failures beyond": each(_beyond),
-        "Fails": each(lambda one: words.share(one.get("failure_rate"))),
+        "Fails": each(lambda one: words.failure_rate(one.get("failure_rate"))),
         "Interval": each(_interval),
-        "The rest": each(lambda one: words.share(one.get("rest_rate"))),
+        "Known of": each(words.of_known),
+        "The rest": each(lambda one: words.failure_rate(one.get("rest_rate"))),
+        "Rest known of": each(lambda one: words.of_known(one, "rest_n_known", "rest_n_sessions")),
         "Growth": each(lambda one: words.ratio(one["emerging"]) if one.get("emerging") else None),
         "Users": each(lambda one: one.get("n_users")),
         "Cost": each(lambda one: words.known(one.get("cost_usd"))),
@@ -262,6 +272,11 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
         "Topic": each(lambda one: one_line((one.get("topic") or {}).get("title"), 80) or None),
         "Stability": each(lambda one: words.known(one.get("stability"))),
     }
+
+
+def _told(cell: object) -> bool:
+    """Whether a cell says something: a column of none would only take room."""
+    return cell is not None and cell != []
 
 
 def _beyond(one: Row) -> int | None:
@@ -285,9 +300,15 @@ def _columns() -> dict[str, Any]:
         ),
         "Sessions": column.NumberColumn(format="localized", width=80),
         "Failures beyond": column.NumberColumn(format="localized", width=110),
-        "Fails": column.TextColumn(width=70, alignment="right"),
+        "Fails": column.TextColumn(width=80, alignment="right"),
+        **{
+            name: column.TextColumn(
+                width=110, alignment="right", help="Sessions of which it is known whether they failed"
+            )
+            for name in ("Known of", "Rest known of")
+        },
         "Interval": column.TextColumn(width=125, alignment="right", help="95% interval of the failure rate"),
-        "The rest": column.TextColumn(width=75, alignment="right", help="Failure rate of the app's other sessions"),
+        "The rest": column.TextColumn(width=80, alignment="right", help="Failure rate of the app's other sessions"),
         "Growth": column.TextColumn(width=150, help="Its rate now against before, where it emerges"),
         "Users": column.NumberColumn(format="localized", width=65),
         "Cost": column.NumberColumn(format="$%.4f", width=85, help="Mean of a session"),

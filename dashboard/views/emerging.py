@@ -67,18 +67,22 @@ def _feed(app: str | None, since: str) -> None:
     if looked is None:
         _never(app, told)
     elif not found:
-        _quiet(told, since)
+        nothing(told, since)
     _alerts(told.get("alerts") or [])
     finding.ratios(found)
     for at, one in enumerate(found[:_SHOWN]):
         finding.show(one, at)
     if len(found) > _SHOWN:
         st.caption(f"The newest {_SHOWN} of {len(found):,}.")
+    _looks(told.get("looks") or [])
     _watches([one for one in watches if app is None or one["cluster"]["app"] == app])
     if looked is not None:
         ratio = words.known(told.get("overall_ratio"))
         whole = "" if ratio is None else f"All clusters together fail {ratio:.1f} times as often as before. "
-        st.caption(f"{whole}Last looked {looked.day} {looked:%b, %H:%M}. The page is read anew every 20 seconds.")
+        known = "" if told.get("n_known") is None else f", whether a session failed {words.known_of(told)}"
+        st.caption(
+            f"{whole}Last looked {looked.day} {looked:%b, %H:%M}{known}. The page is read anew every 20 seconds."
+        )
 
 
 def _numbers(told: Row, looked: bool) -> None:
@@ -88,9 +92,9 @@ def _numbers(told: Row, looked: bool) -> None:
         [
             ("New", human.count(sum(one["kind"] == "new" for one in items))),
             ("Growing", human.count(sum(one["kind"] == "growing" for one in items))),
-            ("Clusters tested", human.count(told.get("n_tested")) if looked else human.UNKNOWN),
-            ("False findings, at most", human.UNKNOWN if fdr is None else words.percent(fdr)),
-            ("Spread beyond chance", human.UNKNOWN if spread is None else human.score(spread)),
+            ("Tested", human.count(told.get("n_tested")) if looked else human.UNKNOWN),
+            ("False, at most", human.UNKNOWN if fdr is None else words.percent(fdr)),
+            ("Extra spread", human.UNKNOWN if spread is None else human.score(spread)),
         ],
         "emerging",
     )
@@ -115,6 +119,44 @@ def _quiet(told: Row, since: str) -> None:
             )
         for said in list(told.get("says") or [])[:4]:
             st.text(inert(said, 400))
+
+
+def nothing(told: Row, since: str) -> None:
+    """What it means that nothing was found: that all is quiet, or that nobody could tell."""
+    (_quiet if told.get("n_tested") else _untested)(told, since)
+
+
+def _untested(told: Row, since: str) -> None:
+    """No finding, and no test either: that nothing emerged is not known."""
+    with st.container(border=True, key="assay-empty-emerging"):
+        st.subheader("Nothing could be tested", anchor=False, icon=":material/help:")
+        st.text(f"That no finding is here from the last {_SINCE[since]} does not say that nothing emerged.")
+        for said in list(told.get("says") or [])[:8]:
+            st.text(inert(said, 400))
+
+
+def _looks(looks: Sequence[Row]) -> None:
+    """The last look over each app, where several are asked for."""
+    if len(looks) < 2:
+        return
+    with st.expander(f"Looks at {len(looks)} apps", icon=":material/apps:", key="emerging-looks"):
+        column = st.column_config
+        lists.plain_table(
+            {
+                "App": [one_line(one["app"], 60) for one in looks],
+                "Last looked": [frame.moment(one.get("looked_at")) for one in looks],
+                "Clusters tested": [one.get("n_tested") for one in looks],
+                "False, at most": [words.share(one.get("fdr")) for one in looks],
+                "All together": [words.times(one.get("overall_ratio")) for one in looks],
+            },
+            {
+                "App": column.TextColumn(width=260),
+                "Last looked": column.DatetimeColumn(format="D MMM HH:mm", width=120),
+                "Clusters tested": column.NumberColumn(format="localized", width=120),
+                "All together": column.TextColumn(width=110, help="How often all clusters fail, against before"),
+            },
+            "emerging-looks",
+        )
 
 
 def _alerts(alerts: Sequence[Row]) -> None:

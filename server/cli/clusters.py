@@ -58,7 +58,7 @@ def _run_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument("--app", required=True, help="whose sessions")
     made.add_argument("--since", type=since, help="sessions that began so long ago at most (default: 7d)")
     made.add_argument("--start", help="instead of --since: an RFC 3339 time")
-    made.add_argument("--end", help="an RFC 3339 time (default: now)")
+    made.add_argument("--end", help="an RFC 3339 time (default: an hour from now, for clients with a fast clock)")
     made.add_argument(
         "--failure", metavar="EVALUATOR", help="its score below 0.5 says that a session failed (default: the outcome)"
     )
@@ -81,7 +81,7 @@ def _run_arguments(made: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace, api: ApiClient) -> int:
-    from server.cli.clusters_shown import print_forecast
+    from server.cli.clusters_runs import print_forecast
     from server.cli.rendering import print_json
 
     body = {name: getattr(args, name) for name in ("app", "since", "start", "end", "failure")}
@@ -126,7 +126,7 @@ def _runs_arguments(made: argparse.ArgumentParser) -> None:
 
 
 def _runs(args: argparse.Namespace, api: ApiClient) -> int:
-    from server.cli.clusters_shown import print_run, print_runs
+    from server.cli.clusters_runs import print_run, print_runs
     from server.cli.rendering import print_json
 
     if args.wait and args.run is None:
@@ -155,7 +155,7 @@ def _cancel_arguments(made: argparse.ArgumentParser) -> None:
 
 
 def _cancel(args: argparse.Namespace, api: ApiClient) -> int:
-    from server.cli.clusters_shown import print_run
+    from server.cli.clusters_runs import print_run
     from server.cli.rendering import print_json
 
     told = api.post(f"{PATH}/runs/{quote(args.run, safe='')}/cancel", {})
@@ -169,7 +169,12 @@ def _cancel(args: argparse.Namespace, api: ApiClient) -> int:
 def _list_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument("--app", help="whose clusters (default: the only app with runs)")
     made.add_argument("--state", metavar="A,B", help="born, continued, grown, split, merged, died, fixed, regressed")
-    made.add_argument("--sort", choices=SORTS, default="failures", help="what comes first (default: failures)")
+    made.add_argument(
+        "--sort",
+        choices=SORTS,
+        default="failures",
+        help="what comes first (default: failures beyond as many at the rest's rate); the line below the list says it",
+    )
     made.add_argument("--limit", type=positive, default=50, metavar="N", help="at most so many (default: 50)")
 
 
@@ -182,7 +187,7 @@ def _list(args: argparse.Namespace, api: ApiClient) -> int:
     if args.json:
         print_json(told)
     else:
-        print_clusters(told)
+        print_clusters(told, args.sort)
     return ExitCode.OK
 
 
@@ -258,7 +263,7 @@ def _emerging(args: argparse.Namespace, api: ApiClient) -> int:
 
 def _followed(args: argparse.Namespace, api: ApiClient, told: dict[str, Any]) -> int:
     """Shows how a run goes on until it is over, then what came of it."""
-    from server.cli.clusters_shown import follow, print_run
+    from server.cli.clusters_runs import follow, print_run
     from server.cli.rendering import print_json
 
     path = f"{PATH}/runs/{quote(told['id'], safe='')}"

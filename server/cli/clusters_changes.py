@@ -49,13 +49,22 @@ def freeze(args: argparse.Namespace, api: ApiClient) -> int:
     out.print(
         cell(
             f"{done} {told['n_added']:,} of the {_looked_at(told)} sessions of {told['cluster']} to dataset "
-            f"{told['dataset']} (version {told['version']}){same}",
+            f"{told['dataset']} ({_version(told)}){same}",
             400,
         )
     )
     for line in told["says"]:
         out.print(cell(line, 400))
     return ExitCode.OK
+
+
+def _version(told: dict[str, Any]) -> str:
+    """'version 3'; of a dry run which one it would be."""
+    if not told["dry_run"]:
+        return f"version {told['version']}"
+    if not told["n_added"] and not told["n_replaced"]:
+        return f"version {told['version']} as it is" if told["version"] else "no version"
+    return f"as version {told['version'] + 1}"
 
 
 def _looked_at(told: dict[str, Any]) -> str:

@@ -1,127 +1,61 @@
-"""Clusters, their runs and what emerges as the commands print them. Text of sessions is untrusted."""
+"""Clusters and what emerges as the commands print them. Text of sessions is untrusted."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+from server.cli.clusters_rates import as_of, counted_now, known_of, rate, run_of
+from server.cli.clusters_runs import print_says as _says
+from server.cli.clusters_runs import shown_count as _count
+from server.cli.clusters_runs import shown_share as _share
 from server.cli.rendering import cell, console, counted, duration, moment, money, print_table
 
-POLL_S: Final = 0.5
-OVER: Final = frozenset({"done", "failed", "cancelled"})
 MOST_LEVELS: Final = 12
+_BY: Final = {  # --sort -> the column that it goes by, none where a column has it anyway, and what that is
+    "failures": ("beyond", "failures beyond those of as many sessions at the rest's rate"),
+    "size": (None, "sessions"),
+    "growth": (
+        "growth",
+        "how many times as often it fails as before, else sessions of the last 14 days above the 14 before",
+    ),
+    "cost": ("all cost", "the cost of all its sessions"),
+    "newest": ("first seen (UTC)", "when it was found first"),
+}
 MOST_NOISE: Final = 10  # runs
 _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
-_TITLES: Final = {
-    "read": "sessions read",
-    "fit": "embedder fitted",
-    "embed": "embedded",
-    "reduce": "reduced",
-    "cluster": "clustered",
-    "stability": "clustered again, for stability",
-    "map": "placed on the map",
-    "lineage": "matched to the registry",
-    "names": "named",
-    "profile": "compared with the rest",
-    "write": "written",
-}
-
 Row = dict[str, Any]
 
 
-def follow(ask: Callable[[], Row], told: Row) -> Row:
-    """The run when it is over; until then its stages, each with a bar, on standard error."""
-    err = Console(stderr=True)
-    err.print(cell(f"{told['id']}: Ctrl-C leaves it going in the server"))
-    columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-        while told["status"] not in OVER:
-            for stage in told["stages"]:
-                name = _TITLES.get(stage["name"], stage["name"])
-                if name not in tasks:
-                    tasks[name] = bar.add_task(name, total=None, said="")
-                total = stage["total"] or None
-                said = f"{stage['done']:,} of {stage['total']:,}" if stage["total"] > 1 else ""
-                bar.update(tasks[name], total=total, completed=stage["done"], said=said)
-            time.sleep(POLL_S)
-            told = ask()
-    return told
-
-
-def print_forecast(told: Row) -> None:
-    """What a run would take."""
-    out = console()
-    of = f"{told['app']}: {counted(told['n_sessions'], 'session')} from {moment(told['window']['start'])}"
-    out.print(cell(f"{of} to {moment(told['window']['end'])} (UTC)", 300))
-    out.print(cell(f"{told['n_to_embed']:,} of them to embed by {told['embedder']}", 300))
-    if told["method"] is not None:
-        out.print(cell(f"clustered by {told['method']}, at least {told['min_cluster_size']} sessions a cluster", 300))
-    _says(told)
-    out.print("a dry run: nothing was begun")
-
-
-def print_runs(items: Sequence[Row]) -> None:
-    """A line for each run."""
-    columns = ("run", "app", "status", "began (UTC)", "sessions", "clusters", "noise", "by", "what")
-    rows = [
-        (
-            one["id"], cell(one["app"], 60), one["status"], moment(one["started_at"]), _count(one["n_sessions"]),
-            _count(one["n_clusters"]), _share(one["noise_share"]), cell(one["asked_by"], 40), _what(one),
-        )
-        for one in items
-    ]  # fmt: skip
-    print_table(columns, rows, right=("sessions", "clusters", "noise"))
-
-
-def print_run(one: Row) -> None:
-    """A run with its stages."""
-    out = console()
-    out.print(cell(f"{one['id']}  {one['status']}  {one['app']}", 300))
-    window = one["window"]
-    out.print(cell(f"sessions that began from {moment(window['start'])} to {moment(window['end'])} (UTC)", 300))
-    if one["stages"]:
-        rows = [
-            (_TITLES.get(each["name"], each["name"]), _steps(each), duration(1000 * each["seconds"]))
-            for each in one["stages"]
-        ]
-        print_table(("stage", "steps", "took"), rows, right=("steps",))
-    if one["status"] == "done":
-        noise = "" if one["noise_share"] is None else f", {one['noise_share']:.1%} noise"
-        out.print(
-            cell(f"{counted(one['n_clusters'], 'cluster')} of {counted(one['n_sessions'], 'session')}{noise}", 300)
-        )
-    if one["embedder"]:
-        out.print(cell(f"embedded by {one['embedder']}; parameters {one['params_hash']}; {_peak(one)}", 300))
-    if one["error"]:
-        out.print(cell(one["error"], 500, "bold red" if one["status"] == "failed" else ""))
-    _says(one)
-    if one["status"] == "done" and one["n_clusters"]:
-        out.print(cell(f"look at them with: assay clusters list --app {one['app']}", 300))
-
-
-def print_clusters(told: Row) -> None:
-    """A line for each cluster."""
+def print_clusters(told: Row, sort: str = "failures") -> None:
+    """A line for each cluster, with what they are sorted by."""
     out = console()
     items = told["items"]
     if items:
         columns = (
-            *("id", "state", "sessions", "failing", "95 %", "rest", "users", "cost", "28 days", "last seen (UTC)"),
-            "title",
+            *("id", "state", "sessions", "failing", "95 %", "known of", "rest", "rest known of", "users", "cost"),
+            *("28 days", "last seen (UTC)", "title"),
         )
         rows = [
             (
-                one["id"], _state(one), _count(one["n_sessions"]), _share(one["failure_rate"]), _interval(one),
-                _share(one["rest_rate"]), _count(one["n_users"]), money(one["cost_usd"]), _trend(one["trend"]),
-                moment(one["last_seen"])[:16], cell(_title(one), 200),
+                one["id"], _state(one), _count(one["n_sessions"]), rate(one["failure_rate"]), _interval(one),
+                f"{one['n_known']:,} of {one['n_sessions']:,}", rate(one["rest_rate"]),
+                f"{one['rest_n_known']:,} of {one['rest_n_sessions']:,}", _count(one["n_users"]),
+                money(one["cost_usd"]), _trend(one["trend"]), moment(one["last_seen"])[:16], cell(_title(one), 200),
             )
             for one in items
         ]  # fmt: skip
-        print_table(columns, rows, right=("sessions", "failing", "rest", "users", "cost"))
+        by, about = _BY[sort]
+        names, cells = list(columns), [list(row) for row in rows]
+        if by is not None:
+            names.insert(2, by)
+            for row, one in zip(cells, items, strict=True):
+                row.insert(2, _by(one, sort))
+        right = ("sessions", "failing", "known of", "rest", "rest known of", "users", "cost", by or "")
+        print_table(names, cells, right=right)
+        out.print(cell(f"first those with most of: {about} (--sort {sort})", 300))
+        counted_at = moment(items[0]["counted_at"])[:16]
+        out.print(cell(f"counted at {counted_at} UTC, with the outcomes that had come; cost is of the last run", 300))
     noise = told["noise"]
     if told["window"] is not None:
         share = "" if noise["share"] is None else f" ({noise['share']:.1%})"
@@ -140,6 +74,20 @@ def print_clusters(told: Row) -> None:
     _says(told)
 
 
+def _by(one: Row, sort: str) -> str:
+    """What a cluster is sorted by."""
+    match sort:
+        case "failures":
+            return "-" if one["excess"] is None else f"{one['excess']:+,.1f}"
+        case "growth":
+            found = one["emerging"]
+            return f"x{found['rate_ratio']:.1f}" if found else f"{one['growth']:+,}"
+        case "cost":
+            return money(None if one["cost_usd"] is None else one["cost_usd"] * one["n_sessions"])
+        case _:
+            return moment(one["first_seen"])[:16]
+
+
 def print_cluster(one: Row) -> None:
     """All that is known of a cluster."""
     out = console()
@@ -150,19 +98,16 @@ def print_cluster(one: Row) -> None:
     out.print(
         cell("terms: " + (", ".join(each["term"] for each in one["terms"]) or "none that three users share"), 400)
     )
-    rate = "not known" if one["failure_rate"] is None else f"{one['failure_rate']:.1%} {_interval(one)}"
-    out.print(
-        cell(
-            f"{counted(one['n_sessions'], 'session')} of {counted(one['n_users'], 'user')} ({one['share']:.1%} of the "
-            f"app's); failing {rate}, the rest {_share(one['rest_rate'])}",
-            400,
-        )
-    )
+    out.print(cell(counted_now(one), 500))
+    out.print(cell(f"as of {run_of(one)}: cost of one {money(one['cost_usd'])}{_score(one)}", 400))
     _print_releases(one)
     if one["emerging"]:
         told = one["emerging"]
         out.print(cell(f"{told['kind']}: {told['rate_ratio']:.1f} times as often, q = {told['q_value']:.3g}", 300))
+    _print_watch(one)
     _print_figures(one)
+    _print_wrong(one)
+    print_levels(one)
     _print_exemplars(one)
     _print_lineage(one)
     _says(one)
@@ -192,9 +137,10 @@ def print_map(told: Row) -> None:
 
 def print_emerging(told: Row) -> None:
     """The feed."""
-    out = console()
+    out, several = console(), len(told["looks"]) > 1
     for one in told["items"]:
-        head = f"{one['day']}  {one['cluster']['id']}  {one['kind']}  {one['cluster']['title']}"
+        of = f"{one['cluster']['app']}  " if several else ""
+        head = f"{one['day']}  {of}{one['cluster']['id']}  {one['kind']}  {one['cluster']['title']}"
         out.print(cell(head, 300, "bold"))
         high = "" if one["high"] is None else f" to {one['high']:.1f}"
         out.print(
@@ -210,13 +156,29 @@ def print_emerging(told: Row) -> None:
     for one in told["alerts"]:
         out.print(cell(f"{one['day']}  alert ({one['state']}): {one['text']}", 500))
     if not told["items"]:
-        out.print("nothing is new or growing")
-    if told["looked_at"]:
-        fdr = f"; of findings at most {told['fdr']:.0%} are expected to be wrong" if told["fdr"] is not None else ""
-        out.print(cell(f"looked at {moment(told['looked_at'])} UTC: {told['n_tested']} clusters tested{fdr}", 400))
-        if told["overall_ratio"] is not None:
-            out.print(f"all clusters together fail {told['overall_ratio']:.1f} times as often as before")
+        tested = told["n_tested"] or not told["looked_at"]
+        out.print(
+            "nothing is new or growing" if tested else "nothing could be tested: whether anything emerges is not known"
+        )
+    for look in told["looks"]:
+        _print_look(look)
     _says(told)
+
+
+def _print_look(look: Row) -> None:
+    """The last look over an app."""
+    if look["looked_at"] is None:
+        console().print(cell(f"{look['app']}: not looked at yet", 300))
+        return
+    fdr = f"; of findings at most {look['fdr']:.0%} are expected to be wrong" if look["fdr"] is not None else ""
+    tested = counted(look["n_tested"], "cluster")
+    whole = ""
+    if look["overall_ratio"] is not None:
+        whole = f"; all together fail {look['overall_ratio']:.1f} times as often as before"
+    console().print(cell(f"{look['app']}: looked at {moment(look['looked_at'])} UTC, {tested} tested{fdr}{whole}", 400))
+    if look["n_known"] is not None:
+        known = known_of(look["n_known"], look["n_sessions"])
+        console().print(cell(f"{look['app']}: whether they failed, of the seven days: {known}", 300))
 
 
 def print_watches(items: Sequence[Row]) -> None:
@@ -243,30 +205,74 @@ def _print_noise(noise: Row) -> None:
 def _print_releases(one: Row) -> None:
     if one["releases"]:
         said = ", ".join(f"{each['release']} ({each['n']:,})" for each in one["releases"][:MOST_LEVELS])
-        console().print(cell(f"releases: {said}", 400))
+        console().print(cell(f"releases as of {run_of(one)}: {said}", 400))
 
 
 def _print_figures(one: Row) -> None:
     if one["figures"]:
         rows = [
-            (each["name"], _value(each, ""), _value(each, "rest"), cell(each["note"] or "", 200))
+            (each["name"], _value(each, ""), _value(each, "rest"), as_of(each), cell(each["note"] or "", 200))
             for each in one["figures"]
         ]
-        print_table(("figure", "here (95 %)", "rest of the app (95 %)", "note"), rows)
-    if one["wrong_at"]:
-        wrong = [
-            (each["kind"], cell(each["name"], 80), str(each["n"]), _share(each["share"]), _share(each["share_rest"]))
-            for each in one["wrong_at"]
-        ]
-        print_table(("goes wrong at", "name", "sessions", "here", "rest"), wrong)
-    levels = [each for each in one["profile"] if each["low"] is not None and (each["low"] > 1 or each["high"] < 1)]
+        print_table(("figure", "here (95 %)", "rest of the app (95 %)", "as of (UTC)", "note"), rows)
+    console().print(cell(f"below, as of {run_of(one)}:", 300))
+
+
+def _print_wrong(one: Row) -> None:
+    """Where it goes wrong: tools and spans that fail, signs without any error."""
+    if not one["wrong_at"]:
+        console().print(
+            "goes wrong at: no tool or span fails in it, and no sign is in it, surely more often than elsewhere"
+        )
+        return
+    wrong = [
+        (each["kind"], cell(each["name"], 80), str(each["n"]), _share(each["share"]), _share(each["share_rest"]))
+        for each in one["wrong_at"]
+    ]
+    print_table(("goes wrong at", "name", "sessions", "here", "rest"), wrong)
+
+
+def print_levels(one: Row) -> None:
+    """The levels that surely differ, the surest first, and what of that is chance."""
+    levels = [each for each in one["profile"] if each.get("differs")]
     if levels:
         unlike = [
-            (each["attribute"], cell(each["level"], 80), str(each["n"]), _share(each["share"]),
-             _share(each["share_rest"]), f"{each['ratio']:.2f} ({each['low']:.2f} to {each['high']:.2f})")
+            (each["attribute"], cell(each["level"], 80), f"{each['n']} of {each['n_known']}", _share(each["share"]),
+             _share(each["share_rest"]), _times(each), f"{each['q_value']:.2g}")
             for each in levels[:MOST_LEVELS]
         ]  # fmt: skip
-        print_table(("differs in", "level", "sessions", "here", "rest", "ratio (95 %)"), unlike)
+        print_table(("differs in", "level", "sessions", "here", "rest", "ratio (95 %)", "q"), unlike)
+        of = "sessions: of those in which it is known; q: of levels as sure as this one so many differ by chance"
+        console().print(f"{of}, 5 % at most")
+
+
+def _times(one: Row) -> str:
+    """'9.52 (1.47 to 15.11)'; '401 (at least 53.9)' where the rest has none."""
+    if one["high"] is None:
+        return f"{one['ratio']:.3g} (at least {one['low']:.3g})"
+    return f"{one['ratio']:.3g} ({one['low']:.3g} to {one['high']:.3g})"
+
+
+def _print_watch(one: Row) -> None:
+    """What is watched, from when on an alert is raised, and what the last one was."""
+    watch = one["watch"]
+    if not watch:
+        return
+    out = console()
+    came = "no session of the app in the week before it began" if watch["rate"] is None else (
+        f"it was {watch['rate']:.1%} of the app's sessions in the week before"
+    )  # fmt: skip
+    out.print(
+        cell(
+            f"watched since {moment(watch['made_at'])[:16]} UTC by {watch['made_by']}: its share of the app's "
+            f"sessions; {came}. An alert once it is surely over {watch['min_ratio']:g} times that, or it emerges",
+            400,
+        )
+    )
+    to = "the page Emerging, the addresses of the server's settings" + (f", {watch['host']}" if watch["host"] else "")
+    last = next(iter(watch["alerts"]), None)
+    when = "never yet" if last is None else f"last {moment(last['at'])[:16]} UTC ({last['state']}): {last['text']}"
+    out.print(cell(f"told at {to}: {when}", 500))
 
 
 def _print_exemplars(one: Row) -> None:
@@ -286,28 +292,6 @@ def _print_lineage(one: Row) -> None:
         print_table(("lineage (UTC)", "became", "sessions", "why"), rows, right=("sessions",))
 
 
-def _says(told: Row) -> None:
-    for line in told["says"]:
-        console().print(cell(line, 500))
-
-
-def _steps(stage: Row) -> str:
-    """'148', '20 of 148' while it is under way, a dash where they are not known."""
-    if not stage["total"]:
-        return "-"
-    return f"{stage['total']:,}" if stage["done"] == stage["total"] else f"{stage['done']:,} of {stage['total']:,}"
-
-
-def _what(one: Row) -> str:
-    if one["status"] == "running":
-        return _TITLES.get(one["stage"], one["stage"] or "begins")
-    return "what waited" if one["scope"] == "waiting" else "-"
-
-
-def _peak(one: Row) -> str:
-    return "its memory is not known" if one["peak_mib"] is None else f"{one['peak_mib']:,.0f} MiB at most"
-
-
 def _state(one: Row) -> str:
     marks = [one["state"], "unstable" if one["stable"] is False else "", "watched" if one["watched"] else ""]
     return " ".join(mark for mark in marks if mark)
@@ -321,14 +305,6 @@ def _since(one: Row) -> str:
     return f"first seen {moment(one['first_seen'])[:16]}, last {moment(one['last_seen'])[:16]} UTC"
 
 
-def _count(n: int | None) -> str:
-    return "-" if n is None else f"{n:,}"
-
-
-def _share(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
-
-
 def _interval(one: Row) -> str:
     if one["failure_low"] is None:
         return "-"
@@ -337,6 +313,10 @@ def _interval(one: Row) -> str:
 
 def _failed(failed: bool | None) -> str:
     return {True: "failed", False: "fine", None: "not known"}[failed]
+
+
+def _score(one: Row) -> str:
+    return "" if one["score"] is None else f", score {one['score']:.2f}"
 
 
 def _trend(days: Sequence[Row]) -> str:

@@ -80,7 +80,7 @@ def freeze_cluster(cluster_id: ClusterId, wanted: WantedFreeze, caller: User, re
     services, store = reading.services, reading.store
     record = services.control.cluster(caller.tenant, cluster_id)
     split = checked_split(wanted.split_name)
-    found = members(store, cluster_id, MOST_SESSIONS)
+    found = members(store, cluster_id, MOST_SESSIONS, told_by=None)
     ids = found["session_id"].to_list()
     made = list(examples_of(store, session_ids=ids[: wanted.limit], with_answer=wanted.with_answer, split=split))
     if not made:

@@ -60,7 +60,7 @@ def start_cluster_run(wanted: WantedClusterRun, caller: PowerUser, services: Ser
         return answer(_foreseen(run, services))
     made = services.control.start_cluster_run(run, by=caller)
     services.cluster_asked.set()
-    return answer(run_told(made), status=201)
+    return answer(run_told(made, services.clock()), status=201)
 
 
 @router.get("", response_model=ClusterRuns)
@@ -72,13 +72,13 @@ def list_cluster_runs(
 ) -> Response:
     """The runs of an app, or of all, newest first."""
     found = services.control.cluster_runs(caller.tenant, app)
-    return answer({"items": [run_told(one) for one in found[:limit]], "next_cursor": None})
+    return answer({"items": [run_told(one, services.clock()) for one in found[:limit]], "next_cursor": None})
 
 
 @router.get("/{run_id}", response_model=ClusterRun)
 def read_cluster_run(run_id: RunId, caller: Viewer, services: ServicesOf) -> Response:
     """One run and how far it is. Raises NotFound."""
-    return answer(run_told(services.control.cluster_run(caller.tenant, run_id)))
+    return answer(run_told(services.control.cluster_run(caller.tenant, run_id), services.clock()))
 
 
 @router.post("/{run_id}/cancel", response_model=ClusterRun)
@@ -86,7 +86,7 @@ def cancel_cluster_run(run_id: RunId, caller: PowerUser, services: ServicesOf) -
     """Ends a run where it is; its embeddings are kept for the next one. One that is over stays so. Raises NotFound."""
     run = services.control.cancel_cluster_run(caller.tenant, run_id, by=caller)
     services.cluster_asked.set()
-    return answer(run_told(run))
+    return answer(run_told(run, services.clock()))
 
 
 def _asked(wanted: WantedClusterRun, caller: Principal, services: Services) -> ClusterRunRecord:

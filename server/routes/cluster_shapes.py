@@ -27,8 +27,9 @@ class Between(BaseModel):
 
 class ClusterRun(BaseModel):
     """A run and how far it is. `scope`: all sessions of the window, or only those that `waiting` fitted nowhere.
-    `used`: what `auto` and null of `params` became. `noise_share`: of its sessions, those in no cluster. `peak_mib` of
-    its process. `says`: what a person should know of it, in words."""
+    `used`: what `auto` and null of `params` became. It knew of `n_known` of its sessions whether they failed, and
+    `n_failed` did (null: not kept). `noise_share`: of its sessions, those in no cluster.
+    `peak_mib` of its process. `says`: what a person should know of it, in words."""
 
     id: str
     app: str
@@ -39,6 +40,8 @@ class ClusterRun(BaseModel):
     window: Between
     failure: str | None
     n_sessions: int | None
+    n_known: int | None
+    n_failed: int | None
     n_clusters: int | None
     n_noise: int | None
     noise_share: float | None
@@ -64,12 +67,14 @@ class ClusterRuns(BaseModel):
 
 
 class ClusterForecast(BaseModel):
-    """What a run would do: `n_to_embed` of `n_sessions` have no embedding yet. `method` null: there are too few."""
+    """What a run would do: `n_to_embed` of `n_sessions` have no embedding yet; of `n_known` an outcome (or a score of
+    `failure`) says whether they failed. `method` null: there are too few."""
 
     dry_run: Literal[True] = True
     app: str
     window: Between
     n_sessions: int
+    n_known: int
     n_to_embed: int
     embedder: str
     method: str | None
@@ -101,11 +106,12 @@ class Topic(BaseModel):
 
 
 class Day(BaseModel):
-    """Sessions that began on a day (UTC)."""
+    """Sessions that began on a day (UTC); of `n_known` it is known whether they failed."""
 
     day: str
     n: int
     n_failed: int
+    n_known: int
 
 
 class Emerging(BaseModel):
@@ -119,9 +125,16 @@ class Emerging(BaseModel):
 
 
 class Cluster(BaseModel):
-    """A cluster now. Counts, rates and `trend` are of the window and up to now, by the newest membership of each
-    session; `cost_usd` (mean of a session), `score` and `releases` of the run that saw it last. `rest_rate`: failure
-    rate of the app's other sessions. `stable` null: not known."""
+    """A cluster now. Counts, rates, shares and `trend` are as of `counted_at`, of the list's window up to then, by the
+    newest membership and the newest outcome of each session. `cost_usd` (mean of a session), `score`, `releases`,
+    `stability`, title and terms are as of `run_at`, the end of the run `run_id` that saw it last (null: it is not kept
+    any more).
+
+    `failure_rate` is of `n_known` of its `n_sessions`, `rest_rate` (of the app's other sessions) of `rest_n_known` of
+    `rest_n_sessions`; null where none is known. `failure_scarce`, `rest_scarce`: it is of too few of them to speak for
+    the others. `fails_more`: whether its interval lies above the rest's rate; null where that cannot be said.
+    `excess`: failures beyond those of as many sessions at the rest's rate; `growth`: sessions of the last 14 days above
+    those of the 14 before. `stable` null: not known."""
 
     id: str
     app: str
@@ -133,13 +146,23 @@ class Cluster(BaseModel):
     alive: bool
     stable: bool | None
     stability: float | None
+    counted_at: str
+    run_id: str
+    run_at: str | None
     n_sessions: int
     n_failed: int
     n_known: int
     failure_rate: float | None
     failure_low: float | None
     failure_high: float | None
+    failure_scarce: bool
     rest_rate: float | None
+    rest_n_sessions: int
+    rest_n_known: int
+    rest_scarce: bool
+    fails_more: bool | None
+    excess: float | None
+    growth: int
     share: float
     cost_usd: float | None
     score: float | None
@@ -170,16 +193,20 @@ class Noise(BaseModel):
 
 
 class Clusters(BaseModel):
-    """The clusters of an app. `run`: the newest one, that may be under way; `n_all` before `state` and `limit`;
-    `n_waiting`: sessions that fitted nowhere and are clustered again with the next ones; `lag_ms`: the longest time
-    from a session's last span to its place in the last piece of work, which ended at `lag_at` (null: none yet); `says`:
-    what to do, where there is nothing yet."""
+    """The clusters of an app, counted at `counted_at`. `run`: the newest one, that may be under way; `n_all` before
+    `state` and `limit`, `n_by_state` of all that ever were; of `n_known` of `n_sessions` it is known whether they
+    failed; `n_waiting`: sessions that fitted nowhere and are clustered again with the next ones; `lag_ms`: the longest
+    time from a session's last span to its place in the last piece of work, which ended at `lag_at` (null: none yet);
+    `says`: what to do, where there is nothing yet, and what to know of the figures."""
 
     items: list[Cluster]
     run: ClusterRun | None
     window: Between | None
     n_all: int
+    n_by_state: dict[str, int]
     n_sessions: int
+    n_known: int
+    counted_at: str
     noise: Noise
     n_waiting: int
     lag_ms: float | None
@@ -200,9 +227,12 @@ class Exemplar(BaseModel):
 
 
 class Figure(BaseModel):
-    """A figure of the cluster's sessions beside the rest of the app, each with its 95 % interval."""
+    """A figure of the cluster's sessions beside the rest of the app, each with its 95 % interval, as of `as_of`
+    (`live`: now, when the cluster was counted; else the end of the run that saw it last, null: not kept any more)."""
 
     name: str
+    as_of: str | None
+    live: bool
     unit: str
     value: float | None
     low: float | None
@@ -214,20 +244,26 @@ class Figure(BaseModel):
 
 
 class Level(BaseModel):
-    """How often a release, a tool, a model and so on occurs in the cluster's sessions, against the rest's."""
+    """How often a release, a tool, a model and so on occurs in the `n_known` sessions of the cluster of which it is
+    known, against the rest's. `high` null beside `low`: no upper bound. `q_value`: of levels that are as sure, so many
+    differ by chance; `differs`: at most 5% of those that are said to. Those that do come first, the surest of all."""
 
     attribute: str
     level: str
     n: int
+    n_known: int
     share: float
     share_rest: float
     ratio: float | None
     low: float | None
     high: float | None
+    q_value: float | None
+    differs: bool
 
 
 class WrongAt(BaseModel):
-    """A span or tool at which the cluster's traces go wrong: the share of its sessions in which it failed."""
+    """Where the cluster's traces go wrong surely more often than others: a `tool` or `span` that ended in an error, or
+    a `sign` that is no error of any span; the share of its sessions in which it is."""
 
     kind: str
     name: str
@@ -257,7 +293,8 @@ class Sibling(BaseModel):
 
 
 class ClusterWhole(Cluster):
-    """A cluster with all that is known of it. Figures and profile are of the run `run_id`."""
+    """A cluster with all that is known of it. Exemplars are those of now; `figures` say each as of when they are;
+    `profile` and `wrong_at` are as of `run_at`; each event of `lineage` has its own time."""
 
     exemplars: list[Exemplar]
     figures: list[Figure]
@@ -266,7 +303,6 @@ class ClusterWhole(Cluster):
     lineage: list[LineageEvent]
     siblings: list[Sibling]
     embedder: str
-    run_id: str
     watch: dict[str, Any] | None
     says: list[str]
 
@@ -316,52 +352,3 @@ class OfCluster(BaseModel):
     title: str
     state: str
     app: str
-
-
-class Change(BaseModel):
-    """What changed when it began: the share of its sessions with this release, model, document and so on, before and
-    after. `at`: when the level was first seen, where that is known."""
-
-    kind: str
-    name: str
-    share_before: float | None
-    share_after: float | None
-    text: str
-    at: str | None
-
-
-class Finding(BaseModel):
-    """A cluster that is new or grows: `n` sessions where `expected` were, from `n_users` users that are known.
-    `q_value` bounds the share of false ones among such findings. `alert`: whether somebody who watches it was told."""
-
-    cluster: OfCluster
-    kind: str
-    at: str
-    day: str
-    p_value: float
-    q_value: float
-    rate_ratio: float
-    low: float
-    high: float | None
-    n: int
-    expected: float
-    n_users: int
-    first_seen: str
-    changed: list[Change]
-    text: str
-    alert: Literal["pending", "told", "shown"] | None
-
-
-class EmergingFeed(BaseModel):
-    """What emerges, newest first. `fdr`: what the q-values are held against; null before the first look. `alerts`:
-    watched clusters that grew, findings or not. `overall_ratio`: failures of all clusters together against before."""
-
-    items: list[Finding]
-    alerts: list[dict[str, Any]]
-    looked_at: str | None
-    n_tested: int | None
-    fdr: float | None
-    dispersion: float | None
-    overall_ratio: float | None
-    says: list[str]
-    next_cursor: None = None

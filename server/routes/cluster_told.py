@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from clustering.known_share import known_of, warnings
 from clustering.service_reading import AppNow, ClusterNow, Count
 from core.windows import Window
 from server.routes.keys import rfc3339
@@ -22,16 +23,20 @@ from store.control.cluster_records import (
 from store.control.run_records import RunStatus
 
 MIB: Final = 1 << 20
+FAILURE_RATE: Final = "failure rate"  # as clustering/profile.py calls it, which loads scipy
+IN_THIS_RUN: Final = "in this run, "
 
 
-def run_told(one: ClusterRunRecord) -> dict[str, Any]:
-    """ClusterRun."""
+def run_told(one: ClusterRunRecord, now_ns: int) -> dict[str, Any]:
+    """ClusterRun. One whose process ended, and that no other has taken yet, waits for its turn again."""
+    left = one.status is RunStatus.RUNNING and one.lease_until_ns is not None and one.lease_until_ns < now_ns
     return {
         "id": one.run_id,
         **{name: getattr(one, name) for name in ("app", "failure", "n_sessions", "n_clusters", "n_noise")},
         **{name: getattr(one, name) for name in ("noise_share", "embedder", "params_hash", "asked_by", "error")},
+        **{name: one.used.get(name) for name in ("n_known", "n_failed")},
         "scope": one.scope.value,
-        "status": one.status.value,
+        "status": RunStatus.WAITING.value if left else one.status.value,
         "stage": one.stages[-1].name if one.stages and not one.status.ended else None,
         "stages": [vars(stage) for stage in one.stages],
         "window": window_told(one.window),
@@ -72,6 +77,10 @@ def run_says(one: ClusterRunRecord) -> list[str]:
         said.append("one cluster holds most sessions, and does not fall apart into smaller ones")
     if used.get("giant") == "split":
         said.append("one cluster held most sessions, and was split into the smaller ones within it")
+    if (taken := used.get("n_components")) is not None and taken < one.params.get("n_components", taken):
+        said.append(f"{one.params['n_components']} components are more than so few sessions have: {taken} were taken")
+    if used.get("n_known") is not None:
+        said += [f"{IN_THIS_RUN}{text}" for text in warnings(used["n_known"], one.n_sessions or 0, one.failure)]
     return said
 
 
@@ -79,7 +88,6 @@ def now_told(one: ClusterNow) -> dict[str, Any]:
     """Cluster."""
     record, count = one.record, one.count
     said = record.said
-    low, high = count.bounds()
     names = ("title", "title_by", "sentence", "terms", "stable", "stability", "topic", "score", "cost_usd", "releases")
     return {
         "id": record.cluster_id,
@@ -87,14 +95,14 @@ def now_told(one: ClusterNow) -> dict[str, Any]:
         **{name: said.get(name) for name in names},
         "state": record.state,
         "alive": bool(record.standing["alive"]),
+        "counted_at": rfc3339(one.at_ns),
+        "run_id": record.run_id,
+        "run_at": rfc3339(one.run_ns),
         "n_sessions": count.n,
         "n_failed": count.n_failed,
         "n_known": count.n_known,
         "n_users": count.n_users,
-        "failure_rate": count.rate,
-        "failure_low": low,
-        "failure_high": high,
-        "rest_rate": one.rest.rate,
+        **_rates(one),
         "share": one.share,
         "first_seen": rfc3339(record.first_seen_ns),
         "last_seen": rfc3339(max(record.last_seen_ns, count.last_ns or 0)),
@@ -104,6 +112,44 @@ def now_told(one: ClusterNow) -> dict[str, Any]:
     }
 
 
+def _rates(one: ClusterNow) -> dict[str, Any]:
+    """Its failure rate and the rest's, with how much is known of either."""
+    count, rest = one.count, one.rest
+    low, high = count.bounds()
+    comparable = low is not None and rest.rate is not None and not (count.scarce or rest.scarce)
+    return {
+        "failure_rate": count.rate,
+        "failure_low": low,
+        "failure_high": high,
+        "failure_scarce": count.scarce,
+        "rest_rate": rest.rate,
+        "rest_n_sessions": rest.n,
+        "rest_n_known": rest.n_known,
+        "rest_scarce": rest.scarce,
+        "fails_more": (low or 0.0) > (rest.rate or 0.0) if comparable else None,
+        "excess": None if count.rate is None or rest.rate is None else one.excess,
+        "growth": one.growth,
+    }
+
+
+def figures_told(one: ClusterNow) -> list[dict[str, Any]]:
+    """Figures, those of the last run with its time; the failure rate is counted now, as above the figures."""
+    run_at = rfc3339(one.run_ns)
+    kept = [{**each, "as_of": run_at, "live": False} for each in one.record.said.get("figures", [])]
+    return [_failing_now(one) if each["name"] == FAILURE_RATE else each for each in kept]
+
+
+def _failing_now(one: ClusterNow) -> dict[str, Any]:
+    count, rest = one.count, one.rest
+    (low, high), (rest_low, rest_high) = count.bounds(), rest.bounds()
+    note = f"{known_of(count.n_known, count.n)} here, of {rest.n_known:,} of {rest.n:,} of the rest"
+    return {
+        "name": FAILURE_RATE, "unit": "share", "as_of": rfc3339(one.at_ns), "live": True, "note": note,
+        "value": count.rate, "low": low, "high": high,
+        "rest": rest.rate, "rest_low": rest_low, "rest_high": rest_high,
+    }  # fmt: skip
+
+
 def noise_told(found: AppNow) -> dict[str, Any]:
     """Noise."""
     history = [
@@ -111,7 +157,7 @@ def noise_told(found: AppNow) -> dict[str, Any]:
         for one in found.history
         if one.noise_share is not None
     ]
-    share = found.noise.n / found.n_sessions if found.n_sessions else None
+    share = found.noise.n / found.whole.n if found.whole.n else None
     return {"n": found.noise.n, "share": share, "history": history}
 
 
@@ -169,6 +215,13 @@ def watch_told(one: WatchRecord, record: ClusterRecord, alerts: Sequence[AlertRe
         "rate": one.body.get("rate"),
         "alerts": [alert_told(each) for each in alerts],
     }
+
+
+def look_told(one: ClusterAppRecord) -> dict[str, Any]:
+    """AppLook."""
+    names = ("n_tested", "fdr", "dispersion", "overall_ratio", "n_sessions", "n_known")
+    told = {name: one.told.get(name) for name in names}
+    return {"app": one.app, "looked_at": rfc3339(one.told.get("looked_at_ns")), **told}
 
 
 def counts_told(count: Count) -> dict[str, int]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from clustering import noise
+from clustering.known_share import told_by_of, warnings
 from clustering.records import State
 from clustering.service_reading import (
     AppNow,
+    ClusterNow,
     Sort,
     app_of,
     chosen,
@@ -26,16 +31,21 @@ from server.routes import cluster_shapes as shapes
 from server.routes.answers import answer
 from server.routes.asking import Reading, ReadingOf
 from server.routes.cluster_told import (
+    IN_THIS_RUN,
     alert_told,
     event_told,
+    figures_told,
     finding_told,
     lag_told,
+    look_told,
     noise_told,
     now_told,
+    run_says,
     run_told,
     watch_told,
     window_told,
 )
+from server.routes.emerging_shapes import EmergingFeed
 from server.routes.keys import rfc3339
 from server.routes.scores import Name
 from store.cluster_counts import n_placed, n_without_place, placed_sessions
@@ -107,10 +117,13 @@ def list_clusters(reading: ReadingOf, asked: Annotated[AskedClusters, Query()]) 
     return answer(
         {
             "items": [now_told(one) for one in wanted[: asked.limit]],
-            "run": None if found.run is None else run_told(found.run),
+            "run": None if found.run is None else run_told(found.run, reading.services.clock()),
             "window": None if found.window is None else window_told(found.window),
             "n_all": sum(bool(one.record.standing["alive"]) for one in found.clusters),
-            "n_sessions": found.n_sessions,
+            "n_by_state": dict(Counter(one.record.state for one in found.clusters)),
+            "n_sessions": found.whole.n,
+            "n_known": found.whole.n_known,
+            "counted_at": rfc3339(found.at_ns),
             "noise": noise_told(found),
             "n_waiting": found.n_waiting,
             **lag_told(line),
@@ -138,16 +151,18 @@ def read_map(reading: ReadingOf, asked: Annotated[AskedMap, Query()]) -> Respons
         if not over:
             empty: dict[str, list[Any]] = {name: [] for name in shapes.Points.model_fields}
             told: dict[str, Any] = {"run": None, "points": empty, "n": 0, "n_shown": 0}
-            return answer({**told, "says": ["no run is done yet: assay clusters run"]})
+            return answer({**told, "says": [f"no run is done yet: assay clusters run --app {app or 'APP'}"]})
         run = over[0]
-    frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run)
+    by = told_by_of(control, tenant, run.app)
+    frame = placed_sessions(reading.store, run.app, run.window, asked.most, asked.run, told_by=by)
     points = {name: frame["cluster_id" if name == "cluster" else name].to_list() for name in shapes.Points.model_fields}
     n = frame.height if frame.height < asked.most else n_placed(reading.store, run.app, run.window, asked.run)
     says = [_NOT_MEANING, *(_drew_nothing(run) if asked.run else _later(reading, run))]
-    return answer({"run": run_told(run), "points": points, "n": n, "n_shown": frame.height, "says": says})
+    told_run = run_told(run, reading.services.clock())
+    return answer({"run": told_run, "points": points, "n": n, "n_shown": frame.height, "says": says})
 
 
-@router.get("/emerging", response_model=shapes.EmergingFeed)
+@router.get("/emerging", response_model=EmergingFeed)
 def read_emerging(reading: ReadingOf, asked: Annotated[AskedEmerging, Query()]) -> Response:
     """New and growing failures, newest first, and watched clusters that grew. Raises InvalidInput."""
     control, tenant = reading.services.control, reading.caller.tenant
@@ -156,17 +171,16 @@ def read_emerging(reading: ReadingOf, asked: Annotated[AskedEmerging, Query()]) 
     alerts = [one for one in control.cluster_alerts(tenant) if one.at_ns >= since_ns and one.cluster_id in records]
     by_day = {(one.cluster_id, one.day): one for one in alerts}
     findings = [one for one in control.cluster_findings(tenant, asked.app, since_ns) if one.cluster_id in records]
-    lines = [one for one in control.cluster_apps(tenant) if asked.app in (None, one.app)]
-    look = _look(lines)
+    lines = sorted((one for one in control.cluster_apps(tenant) if asked.app in (None, one.app)), key=_app)
     return answer(
         {
             "items": [
                 finding_told(one, records[one.cluster_id], by_day.get((one.cluster_id, one.day))) for one in findings
             ],
             "alerts": [alert_told(one, records[one.cluster_id]) for one in alerts],
-            "looked_at": rfc3339(look.get("looked_at_ns")),
-            **{name: look.get(name) for name in ("n_tested", "fdr", "dispersion", "overall_ratio")},
-            "says": _emerging_says(lines, look),
+            "looks": [look_told(one) for one in lines],
+            **_looked(lines),
+            "says": _emerging_says(lines, asked.app),
             "next_cursor": None,
         }
     )
@@ -180,7 +194,9 @@ def read_cluster(cluster_id: ClusterId, reading: ReadingOf) -> Response:
     found = clusters_now(control, reading.store, record.app, reading.services.clock())
     one = next((each for each in found.clusters if each.record.cluster_id == cluster_id), None)
     if one is None or found.window is None:
-        raise NotFound(f"there is no cluster {cluster_id!r}; assay clusters list has those there are")
+        raise NotFound(
+            f"there is no cluster {cluster_id!r}; assay clusters list --app {record.app} has those there are"
+        )
     titles = {each.record.cluster_id: each.record.title for each in found.clusters}
     said = record.said
     watch = next((each for each in control.cluster_watches(tenant) if each.cluster_id == cluster_id), None)
@@ -191,13 +207,13 @@ def read_cluster(cluster_id: ClusterId, reading: ReadingOf) -> Response:
         {
             **now_told(one),
             "exemplars": _exemplars(reading, found, cluster_id),
-            **{name: said.get(name, []) for name in ("figures", "profile", "wrong_at")},
+            "figures": figures_told(one),
+            **{name: said.get(name, []) for name in ("profile", "wrong_at")},
             "lineage": [event_told(each) for each in events],
             "siblings": [{"id": name, "title": titles[name]} for name in siblings],
             "embedder": record.embedder,
-            "run_id": record.run_id,
             "watch": None if watch is None else watch_told(watch, record, alerts),
-            "says": _cluster_says(said),
+            "says": [*_cluster_says(said), *_known_says(one, found)],
         }
     )
 
@@ -210,7 +226,8 @@ def list_cluster_sessions(
     record = reading.services.control.cluster(reading.caller.tenant, cluster_id)
     position = reading.position(asked.cursor)
     after = None if position is None else (position.order, position.row_id)
-    page, more = page_of(reading.store, record, asked.limit, after, usual_in(reading.services.control, record))
+    by = told_by_of(reading.services.control, reading.caller.tenant, record.app)
+    page, more = page_of(reading.store, record, asked.limit, after, usual_in(reading.services.control, record), by)
     items = [
         {
             "session_id": row["session_id"],
@@ -261,11 +278,15 @@ def _says(found: AppNow) -> list[str]:
         if not run.status.ended:
             return [f"the first run is {run.status.value}; its clusters are there once it is done"]
         return [f"the last run {run.status.value}: {run.error or 'without a reason'}"]
-    newest, says = found.run, run_told(found.last)["says"]
+    # What the last run knew of failures is past: rates are of what is known now.
+    past = [text for text in run_says(found.last) if not text.startswith(IN_THIS_RUN)]
+    known = warnings(found.whole.n_known, found.whole.n, found.told_by.evaluator)
+    shares = [one.noise_share for one in found.history if one.noise_share is not None]
+    newest, says = found.run, [*known, *noise.says(shares), *past]
     if newest is not None and newest.status is RunStatus.FAILED:
         why = newest.error or "without a reason"
         says = [f"the newest run, {newest.run_id}, failed: {why}; what is shown is of the run before", *says]
-    return says  # type: ignore[no-any-return]
+    return says
 
 
 def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[str, Any]]:
@@ -273,7 +294,7 @@ def _exemplars(reading: Reading, found: AppNow, cluster_id: str) -> list[dict[st
     assert found.window is not None
     since = min(found.window.start_ns, record.first_seen_ns)
     within, usual = Window(start_ns=since, end_ns=found.window.end_ns), usual_in(reading.services.control, record)
-    rows = exemplars_of(reading.store, record, within, usual)
+    rows = exemplars_of(reading.store, record, within, usual, found.told_by)
     return [
         {
             "session_id": row["session_id"],
@@ -298,16 +319,50 @@ def _cluster_says(said: Any) -> list[str]:
     return told
 
 
-def _look(lines: list[ClusterAppRecord]) -> dict[str, Any]:
-    """The newest look among apps."""
-    looks = [dict(one.told) for one in lines if one.told.get("looked_at_ns")]
-    return max(looks, key=lambda told: int(told["looked_at_ns"]), default={})
+def _known_says(one: ClusterNow, found: AppNow) -> list[str]:
+    """Where its rate or the rest's is of few sessions."""
+    of = (("of this cluster", one.count), ("of the rest of the app", one.rest))
+    who = found.told_by.evaluator
+    return [f"{name}: {text}" for name, count in of for text in warnings(count.n_known, count.n, who)]
 
 
-def _emerging_says(lines: list[ClusterAppRecord], look: dict[str, Any]) -> list[str]:
+def _app(one: ClusterAppRecord) -> str:
+    return one.app
+
+
+def _looked(lines: list[ClusterAppRecord]) -> dict[str, Any]:
+    """The looks of all apps as one: the newest, the sum of clusters; what is of one app only where there is one."""
+    looks = [look_told(one) for one in lines if one.told.get("looked_at_ns")]
+    one = looks[0] if len(looks) == 1 else {}
+    return {
+        "looked_at": max((each["looked_at"] for each in looks), default=None),
+        **{name: _sum(each[name] for each in looks) for name in ("n_tested", "n_sessions", "n_known")},
+        "fdr": max((each["fdr"] for each in looks if each["fdr"] is not None), default=None),
+        **{name: one.get(name) for name in ("dispersion", "overall_ratio")},
+    }
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """Of those that are known; None where none is."""
+    known = [one for one in counts if one is not None]
+    return sum(known) if known else None
+
+
+def _emerging_says(lines: list[ClusterAppRecord], app: str | None) -> list[str]:
+    """Of which apps nothing can be told, and why."""
     if not lines:
-        return ["no run is done yet: assay clusters run"]
-    if not look:
-        return ["nobody has looked yet: the first look follows the run, then one each hour in which sessions came"]
-    said = look.get("look_says")
-    return [str(said)] if said else []
+        return [f"no run is done yet: assay clusters run --app {app or 'APP'}"]
+    said: list[str] = []
+    for one in lines:
+        of = f"{one.app}: " if len(lines) > 1 else ""
+        if not one.told.get("looked_at_ns"):
+            said.append(
+                f"{of}nobody has looked yet: the first look follows the run, then one each hour in which sessions came"
+            )
+            continue
+        if one.told.get("look_says"):
+            said.append(f"{of}{one.told['look_says']}")
+        elif not one.told.get("n_tested"):
+            said.append(f"{of}nothing could be tested: the app has no cluster yet")
+        said += [f"{of}of the seven days looked at, {text}" for text in one.told.get("known_says", [])]
+    return said

@@ -109,7 +109,7 @@ def need_cluster(connection: Connection, tenant: TenantId, cluster_id: str) -> C
     """One cluster. Raises NotFound."""
     row = seals.one(connection, CLUSTERS, {"tenant": str(tenant), "cluster_id": cluster_id})
     if row is None:
-        raise NotFound(f"there is no cluster {cluster_id[:24]!r}; assay clusters list has those there are")
+        raise NotFound(f"there is no cluster {cluster_id[:24]!r}; assay clusters list --app APP has those there are")
     return _cluster(row)
 
 

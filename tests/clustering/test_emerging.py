@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from clustering.emerging.changed import changed, counted_levels
+from clustering.emerging.changed import changed, levels_of_all
 from clustering.emerging.counting import born_since, counted
 from clustering.emerging.dispersion import GRID, fit, split_likelihood
 from clustering.emerging.looks import DAY_NS, HOUR_NS, MONDAY_NS, WEEK_NS, look, week_of_json
@@ -349,9 +349,11 @@ def test_what_was_found_today_is_counted_by_what_came_after() -> None:
 
 
 def test_the_release_that_rose_is_named_first_with_its_shares() -> None:
-    sessions = pl.DataFrame({
-        "session_id": [str(one) for one in range(300)],
-        "part": ["before"] * 80 + ["after"] * 60 + ["rest"] * 160,
+    ids = [str(one) for one in range(300)]
+    before = pl.DataFrame({"session_id": ids[:80], "cluster_id": ["C-1"] * 80})
+    now = pl.DataFrame({
+        "session_id": ids[80:], "cluster_id": ["C-1"] * 60 + ["C-2"] * 100 + [None] * 60,
+        "failed": [True] * 60 + [False] * 100 + [None] * 60,
     })  # fmt: skip
     model = ["m" if one % 2 else "n" for one in range(300)]
     new = {*range(2), *range(80, 136), *range(140, 190)}  # of the release: 2 of 80, 56 of 60, 50 of 160
@@ -361,12 +363,17 @@ def test_the_release_that_rose_is_named_first_with_its_shares() -> None:
         "name": ["2.4" if one in new else "2.3" for one in range(300)] + model,
         "at_ns": [one * HOUR_NS for one in range(300)] * 2,
     })  # fmt: skip
-    [first] = changed(*counted_levels(sessions, levels))
+    every = levels_of_all(now, before, levels)
+    [first] = changed(*every.of("C-1"))
     assert (first.kind, first.name, first.at_ns) == ("release", "2.4", 0)
     assert (first.share_before, first.share_after, first.share_rest) == (2 / 80, 56 / 60, 50 / 160)
     assert first.log_odds == pytest.approx(math.log(56.5 * 78.5 / (4.5 * 2.5)))
     assert 0 < first.low < first.log_odds < first.high
     assert "release 2.4: 93% of the failing sessions, 2% before; 31% of the app's others now" in first.text
+    counts, totals = every.of("C-2")  # nothing of it failed; C-1's are among its rest
+    assert counts.filter(pl.col("name") == "2.4").select("before", "after", "rest").rows() == [(0, 0, 56)]
+    assert totals["release"] == (0, 0, 120)
+    assert changed(*every.of("C-3")) == ()
 
 
 def test_without_a_before_the_rest_is_what_it_is_held_against() -> None:

@@ -1,84 +1,21 @@
-"""Profiles: intervals against statsmodels and scipy, users who come often, and what is not known."""
+"""Profiles: figures beside the rest, levels that differ and how sure that is, users who come often."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
-from clustering.profile import (
-    Measure,
-    Spec,
-    attributes,
-    figures,
-    mean_of,
-    median_of,
-    ratio_of,
-    share_of,
-    wrong_at,
-)
+from clustering.intervals import share_of
+from clustering.profile import Measure, Spec, attributes, figures, wrong_at
+from clustering.records import Labels
 from core.errors import InvalidInput
-
-
-def alone(n: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.arange(n)
 
 
 def sessions(n: int, **columns: object) -> pl.DataFrame:
     return pl.DataFrame({"session_id": [f"s{one}" for one in range(n)], **columns})
-
-
-@pytest.mark.parametrize(("yes", "n"), [(7, 40), (1, 9), (20, 25)])
-def test_a_share_of_independent_sessions_has_wilsons_interval(yes: int, n: int) -> None:
-    told = share_of(np.arange(n) < yes, alone(n))
-    low, high = proportion_confint(yes, n, method="wilson")
-    assert list(told) == pytest.approx([yes / n, low, high])
-
-
-def test_a_user_with_all_sessions_counts_once() -> None:
-    told = share_of(np.ones(1000, dtype=np.bool_), np.zeros(1000, dtype=np.int64))
-    assert (told.value, told.high) == (1.0, 1.0)
-    assert told.low == pytest.approx(1 / (1 + stats.norm.isf(0.025) ** 2))
-    halves = share_of(np.arange(100) % 2 == 0, np.arange(100) % 4)  # four users, each always the same
-    few = share_of(np.arange(4) % 2 == 0, alone(4))
-    assert halves.low is not None
-    assert few.low is not None
-    assert 0 < halves.low < few.low  # 100 sessions of four users tell no more than four
-
-
-def test_a_mean_of_independent_sessions_has_students_interval() -> None:
-    values = np.random.default_rng(1).lognormal(0, 1, 50)
-    told = mean_of(values, alone(50))
-    low, high = stats.t.interval(0.95, 49, values.mean(), stats.sem(values))
-    assert list(told) == pytest.approx([values.mean(), low, high])
-    assert mean_of(values, np.zeros(50, dtype=np.int64)).low is None
-
-
-def test_a_mean_of_users_is_their_ratio_of_totals() -> None:
-    values, users = np.array([1.0, 2, 3, 10, 12]), np.array([0, 0, 0, 1, 1])
-    told = mean_of(values, users)
-    residuals = np.array([6 - 3 * 5.6, 22 - 2 * 5.6])
-    se = math.sqrt(2 * (residuals**2).sum()) / 5  # Kish 1965, section 6.3: g / (g - 1) = 2, over n^2
-    assert told.high is not None
-    assert (told.high - 5.6) / stats.t.isf(0.025, 1) == pytest.approx(se)
-
-
-def test_a_median_has_an_interval_that_holds_it_as_often_as_it_says() -> None:
-    chance = np.random.default_rng(2)
-    hits = []
-    for _ in range(400):
-        told = median_of(chance.exponential(1.0, 60), alone(60))
-        assert told.low is not None
-        assert told.high is not None
-        hits.append(told.low <= math.log(2) <= told.high)
-    assert 0.92 <= np.mean(hits) <= 1.0
-    assert median_of(np.arange(5.0), alone(5)) == (2.0, None, None)
 
 
 @settings(max_examples=60, deadline=None)
@@ -89,18 +26,6 @@ def test_an_interval_holds_its_share_and_lies_within_0_and_1(rows: list[tuple[bo
     assert told.high is not None
     assert told.value is not None
     assert 0 <= told.low <= told.value <= told.high <= 1
-
-
-def test_ratios_are_those_of_scipy() -> None:
-    known = stats.contingency.relative_risk(30, 100, 20, 300)
-    told = ratio_of(30, 100, 20, 300)
-    low, high = known.confidence_interval(0.95)
-    assert list(told) == pytest.approx([known.relative_risk, low, high])
-    zero = ratio_of(5, 10, 0, 300)
-    assert zero.value == pytest.approx(5.5 / 10.5 / (0.5 / 300.5))
-    assert zero.low is not None
-    assert zero.low > 1
-    assert ratio_of(5, 10, 0, 0) == (None, None, None)
 
 
 def test_figures_stand_beside_the_rest_and_say_what_is_not_known() -> None:
@@ -140,12 +65,73 @@ def test_levels_are_shares_of_the_sessions_in_which_they_are_known() -> None:
         "level": ["2.4"] * 8 + ["2.3"] * 16 + ["refund"] * 2,
     })  # fmt: skip
     told = attributes(frame["session_id"].to_list(), labels, levels)[0]
-    assert [(one.attribute, one.level, one.n, one.share, one.share_rest) for one in told] == [
-        ("release", "2.4", 8, 0.8, 0.0), ("release", "2.3", 2, 0.2, 1.0), ("tool", "refund", 2, 1.0, None),
-    ]  # fmt: skip
-    assert told[2].ratio is None
+    assert [(one.attribute, one.level, one.n, one.n_known, one.share, one.share_rest) for one in told] == [
+        ("release", "2.4", 8, 10, 0.8, 0.0),
+        ("release", "2.3", 2, 10, 0.2, 1.0),
+        ("tool", "refund", 2, 2, 1.0, None),
+    ]
+    assert (told[2].ratio, told[2].q_value, told[2].differs) == (None, None, False)
     assert told[0].low is not None
     assert told[0].low > 1
+    assert told[0].differs
+
+
+def world(n: int, **levels: tuple[int, int]) -> tuple[list[str], Labels, pl.DataFrame]:
+    """A cluster of the first n sessions of 240, and levels that so many of them and so many of the rest have."""
+    names = [f"s{one}" for one in range(240)]
+    labels = np.where(np.arange(240) < n, 0, -1).astype(np.int32)
+    rows = [
+        (name, "document", level)
+        for level, (here, there) in levels.items()
+        for name in (*names[:here], *names[n : n + there])
+    ]
+    rows += [(name, "document", "some") for name in names]
+    return names, labels, pl.DataFrame(rows, schema=["session_id", "attribute", "level"], orient="row")
+
+
+def test_levels_are_ordered_by_the_end_of_the_interval_that_is_nearer_to_1() -> None:
+    told = attributes(*world(30, often=(30, 21), seldom=(4, 1)))[0]
+    often, seldom = told[:2]
+    assert [one.level for one in told] == ["often", "seldom", "some"]
+    assert often.ratio is not None
+    assert seldom.ratio is not None
+    assert seldom.ratio > often.ratio  # but less sure: 1 of the rest may be many
+    assert often.nearest > seldom.nearest > 1
+    rare = attributes(*world(60, rare=(1, 150)))[0][0]
+    assert (rare.level, rare.differs) == ("rare", True)
+    assert rare.high is not None
+    assert rare.nearest == pytest.approx(1 / rare.high)
+
+
+def test_what_two_sessions_have_is_not_said_to_differ() -> None:
+    names, labels, levels = world(60)
+    shown = levels.filter(pl.col("session_id").is_in([*names[:2], *names[60:]]))  # known of two of the cluster's
+    policy = pl.DataFrame({"session_id": [*names[:2], *names[60:62]], "attribute": "document", "level": "policy"})
+    told = {one.level: one for one in attributes(names, labels, pl.concat([shown, policy]))[0]}
+    assert (told["policy"].n, told["policy"].n_known, told["policy"].share) == (2, 2, 1.0)
+    assert not told["policy"].differs
+
+
+def test_of_levels_that_differ_by_chance_few_are_said_to() -> None:
+    chance, said = np.random.default_rng(3), 0
+    names = [f"s{one}" for one in range(240)]
+    labels = np.where(np.arange(240) < 60, 0, -1).astype(np.int32)
+    for _ in range(20):
+        rows = [(f"s{one}", "tool", f"t{at}") for at in range(40) for one in np.flatnonzero(chance.random(240) < 0.2)]
+        levels = pl.DataFrame(rows, schema=["session_id", "attribute", "level"], orient="row")
+        said += any(one.differs for one in attributes(names, labels, levels)[0])
+    assert said <= 3  # each alone at 95%, two of forty would be in every one of twenty
+
+
+def test_sessions_of_one_user_make_no_level_sure() -> None:
+    names, labels, levels = world(60, odd=(10, 10))
+    users = np.arange(240)
+    free = {one.level: one for one in attributes(names, labels, levels, users)[0]}["odd"]
+    assert free.differs
+    users[:10] = 0  # the ten of the cluster that have it are one user's
+    bound = {one.level: one for one in attributes(names, labels, levels, users)[0]}["odd"]
+    assert (bound.n, bound.ratio) == (free.n, free.ratio)
+    assert not bound.differs
 
 
 def test_where_it_goes_wrong_most_is_what_others_do_right() -> None:

@@ -16,6 +16,10 @@ FAILING = {
     "rest_rate": 0.1,
     "n_failed": 40,
     "n_known": 100,
+    "n_sessions": 120,
+    "rest_n_known": 900,
+    "rest_n_sessions": 1000,
+    "fails_more": True,
 }
 
 
@@ -54,6 +58,29 @@ def test_a_ratio_is_told_with_its_interval(found: dict[str, float], said: str) -
     assert words.ratio(found) == said
 
 
+def test_a_rate_of_few_sessions_says_so_and_has_no_colour_of_health() -> None:
+    few = FAILING | {
+        "rest_rate": 1.0,
+        "rest_n_known": 4,
+        "rest_n_sessions": 956,
+        "rest_scarce": True,
+        "fails_more": None,
+    }
+    assert words.known_of(few) == "known of 100 of 120 sessions"
+    assert words.rest_known_of(few) == "known of 4 of 956 sessions"
+    assert words.of_known(few, "rest_n_known", "rest_n_sessions") == "4 of 956"
+    assert not words.worse(few)
+    assert words.note(few) == ""
+    assert words.failure_rate(None) == "not known"
+    assert words.failure_rate(1.0) == "100.0%"
+
+
+def test_the_map_gives_a_rate_of_few_sessions_no_colour() -> None:
+    legend = cluster_map._rate_legend([None, 0.4], 0.4, "#888888")
+    assert [one["name"] for one in legend] == ["0.0% fail", "20.0% fail", "40.0% fail", "known of too few"]
+    assert [one["name"] for one in cluster_map._rate_legend([None], 1.0, "#888888")] == ["known of too few"]
+
+
 def test_small_shares_and_q_values_keep_a_digit() -> None:
     assert words.percent(0.0004) == "0.04%"
     assert words.q_value(0.0123) == "q 0.012"
@@ -87,4 +114,7 @@ def test_what_a_browser_sends_may_be_anything(told: object) -> None:
 
 def test_how_long_new_sessions_waited_is_said_where_one_was_placed() -> None:
     assert words.lag({"lag_ms": 12_000.0}) == "New sessions placed within 12.0 s of their end."
+    assert words.trend_said([{"day": "2026-09-21", "n": 9, "n_failed": 2, "n_known": 4}]) == (
+        "9 sessions, 2 failed of 4 that are known, in the 1 day shown"
+    )
     assert words.lag({"lag_ms": None}) == words.lag({}) == ""

@@ -86,10 +86,17 @@ class Campaign:
             area
         ]()
 
+    def flip_of_control(self, path: Path, at: int, *, bit: int) -> Outcome:
+        """One flip of a bit that is chosen, in a file of the control database."""
+        with self._flipped(path, (at, bit)) as outcome:
+            self._judge_control(outcome, self._control(outcome, path.parent))
+        return outcome
+
     @contextmanager
-    def _flipped(self, path: Path) -> Iterator[Outcome]:
+    def _flipped(self, path: Path, place: tuple[int, int] | None = None) -> Iterator[Outcome]:
+        """`place` is byte and bit; None draws them by chance."""
         sound = path.read_bytes()
-        at, bit = self.chance.randrange(len(sound)), self.chance.randrange(8)
+        at, bit = place or (self.chance.randrange(len(sound)), self.chance.randrange(8))
         altered = bytearray(sound)
         altered[at] ^= 1 << bit
         path.write_bytes(altered)

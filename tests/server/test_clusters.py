@@ -106,6 +106,8 @@ def test_the_kinds_are_the_clusters_and_what_fails_comes_first(shell: Shell, run
     assert len(first["trend"]) == 28
     assert [one["id"] for one in get(shell, "", state="born,growing").json()["items"]]
     assert get(shell, "", state="died").json()["items"] == []
+    assert listed["n_by_state"] == {"born": 3}
+    assert (first["excess"], first["growth"]) == (8.0, 8)
     assert get(shell, "", state="dead").status_code == 422
 
 
@@ -154,6 +156,8 @@ def test_nothing_is_new_without_a_before(shell: Shell, run: dict[str, Any]) -> N
     assert (feed["items"], feed["alerts"]) == ([], [])
     assert feed["looked_at"] is not None
     assert feed["says"]
+    (look,) = feed["looks"]
+    assert (look["app"], look["n_tested"], look["looked_at"]) == (APP, 0, feed["looked_at"])
 
 
 def test_a_new_session_joins_its_cluster_and_a_strange_one_waits(shell: Shell, run: dict[str, Any]) -> None:
@@ -254,20 +258,29 @@ def test_the_commands_of_a_user(shell: Shell, run: dict[str, Any], capsys: pytes
             assert main(["clusters", *words, *server]) == ExitCode.OK
             return capsys.readouterr().out
 
-        assert late in assay("list", "--state", "born,growing", "--sort", "failures").splitlines()[1]
+        listed = assay("list", "--state", "born,growing", "--sort", "failures")
+        assert listed.split()[:3] == ["id", "state", "beyond"]
+        assert (late in listed.splitlines()[1], "+8.0" in listed.splitlines()[1]) == (True, True)
+        assert "first those with most of: failures beyond those of as many sessions at the rest's rate" in listed
         shown = assay("show", late)
-        assert all(
-            word in shown for word in ("failing 100.0%", "track_parcel", "born", "user: My parcel", "releases: r1 (8)")
-        )
+        assert all(word in shown for word in ("failing 100.0%", "track_parcel", "born", "user: My parcel", ": r1 (8)"))
         assert assay("sessions", late, "--limit", "3").count("late-") == 3
-        assert "8" in assay("freeze", late, "--dataset", "late-parcels", "--dry-run")
-        assert late in assay("watch", late)
+        assert "as version 1" in assay("freeze", late, "--dataset", "late-parcels", "--dry-run")
+        assert "watched since" not in shown
+        assert late in assay("watch", late, "--min-ratio", "2")
         assert late in assay("watch")
+        watched = " ".join(assay("show", late).split())
+        assert "by admin of" in watched
+        assert "An alert once it is surely over 2 times that" in watched
+        assert "told at the page Emerging, the addresses of the server's settings: never yet" in watched
         assert "watched no more" in assay("unwatch", late)
         assert run["id"] in assay("runs")
         assert "compared with the rest" in assay("runs", run["id"])
         assert json.loads(assay("map", "--json"))["n_shown"] >= 24
-        assert "looked at" in assay("emerging")
+        feed = assay("emerging")
+        assert f"{APP}: looked at" in feed
+        assert "nothing could be tested" in feed  # nothing from before is there: that is not that nothing emerged
+        assert "nothing is new or growing" not in feed
 
 
 def test_a_child_that_is_told_to_stop_leaves_the_run_to_the_next(shell: Shell, run: dict[str, Any]) -> None:

@@ -101,6 +101,8 @@ def test_a_mistyped_app_is_told_in_the_terminal(shell: Shell, capsys: pytest.Cap
 
 def test_before_the_first_look_the_feed_says_that_nobody_looked(shell: Shell) -> None:
     assert get(shell, "/emerging")["says"][0].startswith("nobody has looked yet")
+    (look,) = get(shell, "/emerging")["looks"]
+    assert (look["app"], look["looked_at"], look["n_tested"]) == (APP, None, None)
 
 
 def test_the_list_says_that_the_newest_run_failed_and_a_run_why_it_has_no_map(shell: Shell) -> None:

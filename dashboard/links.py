@@ -62,6 +62,9 @@ ANNOTATE: Final = Place(view="annotate", title="Annotate", icon="rate_review", s
 EXPERIMENTS: Final = Place(view="experiments", title="Experiments", icon="experiment", section="Experiment")
 ROLLOUTS: Final = Place(view="rollouts", title="Rollouts", icon="rocket_launch", section="Experiment")
 PLANNER: Final = Place(view="planner", title="Planner", icon="calculate", section="Experiment")
+ALERTS: Final = Place(view="alerts", title="Alerts", icon="notifications", section="Monitor")
+INCIDENTS: Final = Place(view="incidents", title="Incidents", icon="crisis_alert", section="Monitor")
+INCIDENT: Final = Place(view="incident", title="Incident", icon="crisis_alert", section="Monitor", hidden=True)
 PLACES: Final = (
     OVERVIEW,
     TRACES,
@@ -85,6 +88,9 @@ PLACES: Final = (
     EXPERIMENTS,
     ROLLOUTS,
     PLANNER,
+    ALERTS,
+    INCIDENTS,
+    INCIDENT,
 )
 
 
@@ -212,6 +218,21 @@ def open_cluster(cluster_id: str) -> NoReturn:
 def open_emerging(app: str | None = None) -> NoReturn:
     """Goes to what emerges, of an app if given."""
     st.switch_page(EMERGING.page(), query_params={"app": app} if app else {})
+
+
+def open_alerts(app: str | None = None) -> NoReturn:
+    """Goes to the alerts, of an app if given."""
+    st.switch_page(ALERTS.page(), query_params={"app": app} if app else {})
+
+
+def open_incidents(app: str | None = None) -> NoReturn:
+    """Goes to the list of incidents, of an app if given."""
+    st.switch_page(INCIDENTS.page(), query_params={"app": app} if app else {})
+
+
+def open_incident(incident: str) -> NoReturn:
+    """Goes to one incident, such as I-17."""
+    st.switch_page(INCIDENT.page(), query_params={"id": incident})
 
 
 def open_releases(app: str) -> NoReturn:

@@ -160,7 +160,7 @@ def _closed(rows: Sequence[Row]) -> None:
                     "Fired": [frame.moment(one.get("onset_at")) for one in rows],
                     "Closed": [frame.moment(one.get("closed_at")) for one in rows],
                     "Lasted": [_lasted(one) for one in rows],
-                    "Closed by": [one_line(one.get("closed_by"), 60) or None for one in rows],
+                    "Closed by": [_closer(one) for one in rows],
                 }
             ),
             height=min(600, 38 * (len(rows) + 1) + 2),
@@ -186,6 +186,12 @@ def _closed(rows: Sequence[Row]) -> None:
     picked = state["selection"]["cells"]
     if picked and int(picked[0][0]) < len(rows):
         links.open_incident(incident_id(rows[int(picked[0][0])]["id"]))
+
+
+def _closer(one: Row) -> str:
+    """Who closed it; Assay does by itself, half an hour after its last alert resolved."""
+    by = one_line(one.get("closed_by"), 60)
+    return "by itself" if by in ("", "assay") else by
 
 
 def _lasted(one: Row) -> str | None:

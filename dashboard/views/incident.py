@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
+from dashboard.parts import alert_words as words
 from dashboard.parts import (
     callers,
     frame,
@@ -23,7 +24,6 @@ from dashboard.parts import (
     states,
     verdict,
 )
-from dashboard.parts import alert_words as words
 from dashboard.parts.alert_cards import incident_id, moment
 from dashboard.text import inert, one_line
 

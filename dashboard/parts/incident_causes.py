@@ -1,4 +1,4 @@
-"""Why an incident may be: what to do first, what came before it, and the causes with what speaks for and against each."""
+"""Why an incident may be: what to do first, what came before, and the causes with what speaks for and against each."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def first(incident: Row, runbooks: Sequence[tuple[str, str]]) -> None:
                 st.text(f"{at}.", width="content")
                 st.text(inert(step, 600), width="stretch")
         page = incident.get("runbook") or (causes[0].get("runbook") if causes and steps else None)
-        for whose, said in [*runbooks, *([("the pattern", str(page))] if page else [])]:
-            with st.container(key=f"assay-quiet-runbook-{whose}", gap=None):
+        every = [*runbooks, *([("the pattern", str(page))] if page else [])]
+        for at, (whose, said) in enumerate(every):
+            with st.container(key=f"assay-quiet-runbook-{at}", gap=None):
                 st.text(f"Runbook of {inert(whose, 80)}:")
                 st.code(inert(said, 500), language=None, wrap_lines=True)
 

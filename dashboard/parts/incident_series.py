@@ -1,4 +1,5 @@
-"""What moved together: small charts of an incident's series, each with its band around the onset and what was deployed."""
+"""What moved together: small charts of an incident's series, each with its band around the onset, and what was
+deployed."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Api, Row
+from dashboard.api import Api, Parameters, Row
 from dashboard.parts import address, arrow, frame, looked, states, verdict
 from dashboard.parts import alert_words as words
 from dashboard.parts.alert_cards import incident_id, moment
@@ -25,13 +25,12 @@ _CARDS: Final = 20
 def _read(_api: Api) -> Mapping[str, list[Row]]:
     """Everything that the page shows, asked for at once."""
     names = ("open", "acknowledged", "closed", "monitors", "jobs")
-    found = _api.together(
-        [
-            *(("/incidents", {"status": status, "limit": _MOST}) for status in names[:3]),
-            ("/monitors", {}),
-            ("/jobs", {}),
-        ]
-    )
+    wanted: list[tuple[str, Parameters]] = [
+        *(("/incidents", {"status": status, "limit": _MOST}) for status in names[:3]),
+        ("/monitors", {}),
+        ("/jobs", {}),
+    ]
+    found = _api.together(wanted)
     return dict(zip(names, found, strict=True))
 
 

@@ -1,6 +1,6 @@
 """A server with a shop in which a new release breaks a tool: one alert is told, one silenced, one pending, and their
-incident diagnosed; and a tenant whose monitors nobody has looked at for hours. Traffic is written on a clock that is set
-by hand; everything that fired, joined and diagnosed is the product's."""
+incident diagnosed; and a tenant whose monitors nobody has looked at for hours. Traffic is written on a clock that is
+set by hand; everything that fired, joined and diagnosed is the product's."""
 
 from __future__ import annotations
 

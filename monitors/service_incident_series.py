@@ -24,7 +24,7 @@ from monitors.service_diagnosis import deployed
 from monitors.service_judges import judges_of
 from monitors.service_series import Wanted, rows_of
 from monitors.stepping import Checkpoint
-from monitors.watched import Watch, history_ns, watched
+from monitors.watched import Watch, history_ns, until_of, watched
 from store.control.control import Control
 from store.control.monitor_records import IncidentRecord
 from store.tenant import TenantStore
@@ -68,7 +68,7 @@ def incident_series(control: Control, store: TenantStore, record: IncidentRecord
     shown = [*_alerting(control, store, incident, left_out)]
     shown += [*_moved(incident, diagnosis, {one.key for one in shown}, left_out)]
     shown = shown[:MOST_SERIES]
-    wanted = [_wanted(one, window, str(place)) for place, one in enumerate(shown)]
+    wanted = [_wanted(one, window, str(place), now_ns) for place, one in enumerate(shown)]
     rows = rows_of(store, wanted, judges_of(control, store.tenant))
     charts = []
     for one, asked in zip(shown, wanted, strict=True):
@@ -147,13 +147,15 @@ def _moved(
         )  # fmt: skip
 
 
-def _wanted(one: Shown, window: Window, name: str) -> Wanted:
+def _wanted(one: Shown, window: Window, name: str, now_ns: int) -> Wanted:
+    """What is read of it: from where its band begins to learn to the newest bucket that looks have seen."""
     definition = one.definition
     step_ns = definition.step_s * NS_PER_S
     start = (window.start_ns - one.learn_ns) // step_ns * step_ns
+    end = min(window.end_ns // step_ns * step_ns, until_of(definition, now_ns))
     return Wanted(
         name=name, app=definition.app, spec=definition.spec, step_s=definition.step_s, by=definition.by,
-        window=Window(start_ns=start, end_ns=window.end_ns // step_ns * step_ns), band=definition.band,
+        window=Window(start_ns=start, end_ns=max(start, end)), band=definition.band,
     )  # fmt: skip
 
 

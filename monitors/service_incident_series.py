@@ -17,7 +17,7 @@ from core.windows import Window
 from monitors.definition import Definition
 from monitors.diagnosis.evidence import Deployed
 from monitors.incident_records import Incident, Member
-from monitors.records import Direction
+from monitors.records import Direction, Kind
 from monitors.series import Source, series_of
 from monitors.service_backtest import chart_of
 from monitors.service_diagnosis import deployed
@@ -66,7 +66,7 @@ def incident_series(control: Control, store: TenantStore, record: IncidentRecord
     window = _window(incident, diagnosis, now_ns)
     left_out: list[tuple[str, str]] = []
     shown = [*_alerting(control, store, incident, left_out)]
-    shown += [*_moved(incident, diagnosis, {one.key for one in shown}, left_out)]
+    shown += [*_moved(incident, diagnosis, shown, left_out)]
     shown = shown[:MOST_SERIES]
     wanted = [_wanted(one, window, str(place), now_ns) for place, one in enumerate(shown)]
     rows = rows_of(store, wanted, judges_of(control, store.tenant))
@@ -121,10 +121,11 @@ def _definition(control: Control, store: TenantStore, member: Member) -> Definit
 
 
 def _moved(
-    incident: Incident, diagnosis: Any, known: set[str], left_out: list[tuple[str, str]]
-) -> Iterator[Shown]:  # fmt: skip
-    """The series by which the diagnosis saw signs move, the strongest first."""
-    seen = set(known)
+    incident: Incident, diagnosis: Any, alerting: Sequence[Shown], left_out: list[tuple[str, str]]
+) -> Iterator[Shown]:
+    """The series by which the diagnosis saw signs move, the strongest first; not one of the same scores again."""
+    seen = {one.definition.series for one in alerting if one.definition.by is None}
+    scored = {one.definition.spec.evaluators for one in alerting if one.definition.by is None}
     for one in diagnosis.get("moved") or ():
         change = one.get("change") or {}
         name = str(change.get("series") or "")
@@ -140,6 +141,9 @@ def _moved(
             )  # fmt: skip
         except InvalidInput:
             left_out.append((name, "it is worked out in the diagnosis, and is no series over time"))
+            continue
+        if spec.evaluators and any(set(spec.evaluators) <= set(some) for some in scored):
+            left_out.append((name, "it is of the same scores as a series that is drawn"))
             continue
         yield Shown(
             key=name, definition=definition, monitor=None, words=str(one.get("words") or ""),
@@ -171,6 +175,7 @@ def _chart(one: Shown, asked: Wanted, rows: Sequence[Any], window: Window) -> di
     first = max(0, (window.start_ns - found.grid.start_ns) // (asked.step_s * NS_PER_S))
     spec = one.definition.spec
     about = {
-        "monitor": one.monitor, "words": one.words, "move": one.move, "unit": spec.unit, "step_s": asked.step_s,
+        "monitor": one.monitor, "words": one.words, "move": one.move, "step_s": asked.step_s,
+        "unit": spec.unit or ("share" if spec.kind is Kind.RATE else ""),
     }  # fmt: skip
     return {**chart_of(found, one.key, int(first)), **about}

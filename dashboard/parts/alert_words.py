@@ -173,21 +173,25 @@ def headline(incident: Row) -> str:
         said = ", ".join(names[:3]) or str(incident.get("title") or "")
         return f"{said} left {'its band' if len(names) < 2 else 'their bands'}"
     moved: Row = lead["change"]
-    kind = str(moved.get("kind"))
-    unit = "share" if kind == "rate" else unit_of(moved.get("series"))
-    verb = {"up": "rose", "down": "fell"}[_way(moved)]
+    if moved.get("said"):
+        return f"{sign(lead)} changed: {moved['said']}"
+    unit = "share" if str(moved.get("kind")) == "rate" else unit_of(moved.get("series"))
+    verb = "rose" if float(moved["effect"]) >= 0 else "fell"
     before, now = value(moved["before"], unit), value(moved["now"], unit)
-    return f"{series(moved['series'])} {verb} from {before} to {now}"
+    name = sign(lead) if ":" in str(moved["series"]) else series(moved["series"])
+    return f"{name} {verb} from {before} to {now}"
 
 
 def leading(incident: Row) -> Row | None:
-    """What the diagnosis saw of the series whose alert leads; else of what moved most. None where no figure is."""
+    """What the diagnosis saw of the series whose alert leads, or of its sign in another series; else of what moved most.
+    None where no figure is."""
     diagnosis: Row = incident.get("diagnosis") or {}
     seen = [one for one in diagnosis.get("moved") or [] if _is_figure(one.get("change"))]
     name = str((diagnosis.get("lead") or {}).get("series") or "").partition("{")[0]
     own = [one for one in seen if one["change"]["series"] == name]
+    same = [one for one in seen if one.get("words") and str(one["words"]) in series(name)]
     moved = [one for one in seen if one.get("move") in ("up", "down")]
-    return next(iter([*own, *moved]), None)
+    return next(iter([*own, *same, *moved]), None)
 
 
 def others(incident: Row, most: int = 4) -> list[str]:
@@ -207,10 +211,6 @@ def sign(one: Row) -> str:
 def _is_figure(found: Row | None) -> bool:
     names = ("before", "now", "effect")
     return bool(found) and all(known((found or {}).get(name)) is not None for name in names)
-
-
-def _way(moved: Row) -> str:
-    return "up" if float(moved["effect"]) >= 0 else "down"
 
 
 def matcher(told: Row) -> str:

@@ -10,6 +10,7 @@ from core.errors import InvalidInput
 from core.ids import TenantId
 from core.windows import Window
 from monitors.alert_records import Severity
+from monitors.records import Kind
 from monitors.series import series_of
 from monitors.service_incident_series import IncidentSeries
 from monitors.silences import Silence, Subject, silenced
@@ -77,6 +78,7 @@ def series_told(found: IncidentSeries) -> dict[str, Any]:
 def _unit(series: str) -> str | None:
     """The unit of a monitor's series; None of one that is known no more."""
     try:
-        return series_of(series.partition("{")[0]).unit
+        spec = series_of(series.partition("{")[0])
     except InvalidInput:
         return None
+    return spec.unit or ("share" if spec.kind is Kind.RATE else "")

@@ -29,8 +29,8 @@ from tests.store.build import fill, row
 APP: Final = "shop"
 TOOL: Final = "search_orders"
 QUARTER: Final = 900 * NS_PER_S
-TROUBLE: Final = 5  # quarters of an hour in which the new release answers half of the sessions
-LEARNED: Final = 3 * 96
+TROUBLE: Final = 5  # quarters of an hour in which the new release answers most sessions
+LEARNED: Final = 2 * 96
 AFTER: Final = 8
 PER_QUARTER: Final = 12
 HOUR: Final = 3600 * NS_PER_S
@@ -103,21 +103,20 @@ def _monitor(shell: Shell, tenant: TenantId, name: str, **given: Any) -> None:
 
 def _idle(shell: Shell, hands: Hands, onset_ns: int) -> None:
     """A tenant whose last look was hours ago, at an alert that fires."""
-    _Writer(shell=shell, tenant=SHOP, onset_ns=onset_ns).write(96, TROUBLE)
+    _Writer(shell=shell, tenant=SHOP, onset_ns=onset_ns).write(60, TROUBLE)
     hands.ns = onset_ns
     _monitor(shell, SHOP, "resolution", series="resolution", channels=["oncall"])
-    look(shell, SHOP)
     hands.ns = onset_ns + TROUBLE * QUARTER + 100 * NS_PER_S
     look(shell, SHOP, 60 * NS_PER_S)
 
 
 def _trouble(shell: Shell, hands: Hands, onset_ns: int) -> None:
-    """Two looks at it, a message that was given up, two silences."""
+    """A look at it, a message that was given up, two silences."""
     _Writer(shell=shell, tenant=AIRLINE, onset_ns=onset_ns).write(LEARNED, TROUBLE + AFTER)
     hands.ns = onset_ns - 2 * 24 * HOUR
     _release(shell, "v1", {"v1": 1.0})
     hands.ns = onset_ns - 600 * NS_PER_S
-    _release(shell, "v2", {"v1": 0.5, "v2": 0.5})
+    _release(shell, "v2", {"v1": 0.25, "v2": 0.75})
     hands.ns = onset_ns
     runbook = f"https://runbooks.example/resolution {ATTACK}"
     _monitor(
@@ -126,10 +125,8 @@ def _trouble(shell: Shell, hands: Hands, onset_ns: int) -> None:
     _monitor(shell, AIRLINE, "orders", series=f"tool_errors:{TOOL}", channels=["oncall"], severity="ticket")
     _monitor(shell, AIRLINE, "patient", series="resolution", for_points=40)
     _monitor(shell, AIRLINE, "speed", series="p95_latency")
+    hands.ns = onset_ns + TROUBLE * QUARTER + 100 * NS_PER_S
     look(shell, AIRLINE)
-    for quarters in (3, TROUBLE):
-        hands.ns = onset_ns + quarters * QUARTER + 100 * NS_PER_S
-        look(shell, AIRLINE)
     _delivered(shell)
     weekly = {"days": ["sat", "sun"], "start": "23:00", "end": "01:00", "zone": "Europe/Berlin"}
     for body in (
@@ -161,7 +158,7 @@ def _delivered(shell: Shell) -> None:
 
 @dataclass(kw_only=True)
 class _Writer:
-    """Sessions of one turn each with their outcomes; from the onset on half of them are of a release whose tool fails,
+    """Sessions of one turn each with their outcomes; from the onset on most of them are of a release whose tool fails,
     until the trouble is over."""
 
     shell: Shell
@@ -178,7 +175,7 @@ class _Writer:
             for place in range(PER_QUARTER):
                 at = self.onset_ns + quarter * QUARTER + place * (QUARTER // (PER_QUARTER + 1))
                 in_trouble = 0 <= quarter < TROUBLE
-                self._session(at, "v2" if in_trouble and place % 2 else "v1")
+                self._session(at, "v2" if in_trouble and place % 4 else "v1")
         fill(self.shell.services.lake, self.rows)
         store = self.shell.services.store.tenant(self.tenant)
         ids = [f"outcome-of-{one.session_id}" for one in self.scores]

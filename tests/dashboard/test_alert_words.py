@@ -64,6 +64,10 @@ def test_the_headline_says_what_moved_and_before_a_diagnosis_which_alert() -> No
     diagnosis = {"lead": {"series": "resolution{release=v2}"}, "moved": [more, seen]}
     incident: dict[str, Any] = {"alerts": alerts, "diagnosis": diagnosis}
     assert words.headline(incident) == "resolution fell from 87.0% to 30.2%"
+    scored = {**seen, "change": {**CHANGE, "series": "score:task_success"}}  # the sign's strongest series is another
+    assert words.headline({**incident, "diagnosis": {**diagnosis, "moved": [more, scored]}}) == (
+        "resolution (task_success) fell from 87.0% to 30.2%"
+    )
     assert words.others(incident) == [f"cost per session: {words.change(cost)}"]
     assert words.headline({"alerts": alerts, "diagnosis": None}) == "resolution, p95 latency left their bands"
     assert words.headline({"alerts": alerts[:1], "diagnosis": {"moved": []}}) == "resolution left its band"

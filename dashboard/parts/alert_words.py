@@ -183,8 +183,8 @@ def headline(incident: Row) -> str:
 
 
 def leading(incident: Row) -> Row | None:
-    """What the diagnosis saw of the series whose alert leads, or of its sign in another series; else of what moved most.
-    None where no figure is."""
+    """What the diagnosis saw of the series whose alert leads, or of its sign in another series; else of what moved
+    most. None where no figure is."""
     diagnosis: Row = incident.get("diagnosis") or {}
     seen = [one for one in diagnosis.get("moved") or [] if _is_figure(one.get("change"))]
     name = str((diagnosis.get("lead") or {}).get("series") or "").partition("{")[0]

@@ -98,10 +98,8 @@ def _said(one: Row, at: int) -> None:
 
 def over(alerts: Sequence[Row], key: str) -> None:
     """Those that are resolved, the newest first; a click opens the incident."""
-    column = st.column_config
     ends = [frame.moment(one.get("resolved_at")) for one in alerts]
     starts = [frame.moment(one.get("since")) for one in alerts]
-    titles = {said.title: said.colour for said in words.SEVERITY.values()}
     with st.container(key=f"assay-grid-{key}"):
         state: Any = st.dataframe(
             arrow.table(
@@ -121,16 +119,7 @@ def over(alerts: Sequence[Row], key: str) -> None:
             hide_index=True,
             row_height=38,
             key=key,
-            column_config={
-                **{name: column.DatetimeColumn(format="D MMM HH:mm", width=100) for name in ("Resolved", "Fired")},
-                "Lasted": column.TextColumn(width=75),
-                "Severity": column.MultiselectColumn(options=list(titles), color=list(titles.values()), width=85),
-                "App": column.TextColumn(width=95),
-                "Series": column.TextColumn(width=170),
-                "Monitor": column.TextColumn(width=120),
-                "How it ended": column.TextColumn(width=390),
-                "Incident": column.TextColumn(width=80),
-            },
+            column_config=_columns(),
             on_select="rerun",
             selection_mode="single-cell",
             placeholder="–",
@@ -139,6 +128,17 @@ def over(alerts: Sequence[Row], key: str) -> None:
     picked = state["selection"]["cells"]
     if picked and int(picked[0][0]) < len(alerts) and alerts[int(picked[0][0])].get("incident"):
         links.open_incident(incident_id(alerts[int(picked[0][0])]["incident"]))
+
+
+def _columns() -> dict[str, Any]:
+    column = st.column_config
+    titles = {said.title: said.colour for said in words.SEVERITY.values()}
+    widths = {"Lasted": 75, "App": 95, "Series": 170, "Monitor": 120, "How it ended": 390, "Incident": 80}
+    return {
+        **{name: column.DatetimeColumn(format="D MMM HH:mm", width=100) for name in ("Resolved", "Fired")},
+        **{name: column.TextColumn(width=width) for name, width in widths.items()},
+        "Severity": column.MultiselectColumn(options=list(titles), color=list(titles.values()), width=85),
+    }
 
 
 def _lasted(start: datetime | None, end: datetime | None) -> str | None:

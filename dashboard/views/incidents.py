@@ -146,8 +146,6 @@ def _quiet(who: looked.Looked, now: datetime) -> None:
 
 
 def _closed(rows: Sequence[Row]) -> None:
-    column = st.column_config
-    severities = {said.title: said.colour for said in words.SEVERITY.values()}
     with st.container(key="assay-grid-incidents-closed"):
         state: Any = st.dataframe(
             arrow.table(
@@ -166,17 +164,7 @@ def _closed(rows: Sequence[Row]) -> None:
             hide_index=True,
             row_height=38,
             key="incidents-closed",
-            column_config={
-                "Incident": column.TextColumn(width=80),
-                "Severity": column.MultiselectColumn(
-                    options=list(severities), color=list(severities.values()), width=85
-                ),
-                "What": column.TextColumn(width=210),
-                "What it was": column.TextColumn(width=420),
-                **{name: column.DatetimeColumn(format="D MMM HH:mm", width=100) for name in ("Fired", "Closed")},
-                "Lasted": column.TextColumn(width=75),
-                "Closed by": column.TextColumn(width=110),
-            },
+            column_config=_columns(),
             on_select="rerun",
             selection_mode="single-cell",
             placeholder="–",
@@ -185,6 +173,17 @@ def _closed(rows: Sequence[Row]) -> None:
     picked = state["selection"]["cells"]
     if picked and int(picked[0][0]) < len(rows):
         links.open_incident(incident_id(rows[int(picked[0][0])]["id"]))
+
+
+def _columns() -> dict[str, Any]:
+    column = st.column_config
+    titles = {said.title: said.colour for said in words.SEVERITY.values()}
+    widths = {"Incident": 80, "What": 210, "What it was": 420, "Lasted": 75, "Closed by": 110}
+    return {
+        **{name: column.TextColumn(width=width) for name, width in widths.items()},
+        **{name: column.DatetimeColumn(format="D MMM HH:mm", width=100) for name in ("Fired", "Closed")},
+        "Severity": column.MultiselectColumn(options=list(titles), color=list(titles.values()), width=85),
+    }
 
 
 def _closer(one: Row) -> str:

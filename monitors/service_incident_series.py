@@ -94,8 +94,11 @@ def _window(incident: Incident, diagnosis: Any, now_ns: int) -> Window:
 def _alerting(
     control: Control, store: TenantStore, incident: Incident, left_out: list[tuple[str, str]]
 ) -> Iterator[Shown]:
-    """The series of its alerts, those that fire first, as their monitors judged them."""
-    ranked = sorted(incident.members, key=lambda one: (one.resolved_ns is not None, one.fired_ns, one.alert))
+    """The series of its alerts, those that fire first and of them the loudest, as their monitors judged them."""
+    ranked = sorted(
+        incident.members,
+        key=lambda one: (one.resolved_ns is not None, -one.severity.rank, one.fired_ns, one.alert),
+    )
     seen: dict[tuple[str, str], Member] = {}
     for member in ranked:
         seen.setdefault(member.alert, member)

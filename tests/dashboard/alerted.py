@@ -147,7 +147,8 @@ def _release(shell: Shell, name: str, weights: dict[str, float]) -> None:
 def _delivered(shell: Shell) -> None:
     """Of the first messages: what went to oncall has arrived, what went to team was given up."""
     control = shell.services.control
-    for one in sorted(control.deliveries(AIRLINE), key=lambda each: each.seq)[:2]:
+    newest_first = control.deliveries(AIRLINE)
+    for one in {each.channel: each for each in newest_first}.values():
         taken = control.claim_delivery(one, "test")
         assert taken is not None
         if one.channel == "team":
@@ -191,7 +192,7 @@ class _Writer:
             "tenant": str(self.tenant), "trace_id": self.n, "app": APP, "session_id": name, "release": release,
             "user_id": f"u{self.n}",
         }  # fmt: skip
-        cost = Decimal(str(round(0.002 * self.rng.lognormvariate(0, 0.2), 6)))
+        cost = Decimal(str(round((0.006 if failed else 0.002) * self.rng.lognormvariate(0, 0.2), 6)))
         self.rows += [
             row(**same, span_id=first, start_ns=at_ns, ms=2400 * self.rng.lognormvariate(0, 0.2), kind="AGENT",
                 name="shop agent", input=asked, output="I am looking.", status_code=1),

@@ -62,9 +62,9 @@ ANNOTATE: Final = Place(view="annotate", title="Annotate", icon="rate_review", s
 EXPERIMENTS: Final = Place(view="experiments", title="Experiments", icon="experiment", section="Experiment")
 ROLLOUTS: Final = Place(view="rollouts", title="Rollouts", icon="rocket_launch", section="Experiment")
 PLANNER: Final = Place(view="planner", title="Planner", icon="calculate", section="Experiment")
-ALERTS: Final = Place(view="alerts", title="Alerts", icon="notifications", section="Monitor")
-INCIDENTS: Final = Place(view="incidents", title="Incidents", icon="crisis_alert", section="Monitor")
-INCIDENT: Final = Place(view="incident", title="Incident", icon="crisis_alert", section="Monitor", hidden=True)
+ALERTS: Final = Place(view="alerts", title="Alerts", icon="notifications", section="Watch")
+INCIDENTS: Final = Place(view="incidents", title="Incidents", icon="crisis_alert", section="Watch")
+INCIDENT: Final = Place(view="incident", title="Incident", icon="crisis_alert", section="Watch", hidden=True)
 PLACES: Final = (
     OVERVIEW,
     TRACES,

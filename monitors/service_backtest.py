@@ -14,19 +14,17 @@ from core.errors import InvalidInput
 from core.windows import Window
 from monitors.alert_records import EventKind
 from monitors.alerting import VERDICTS
-from monitors.banding import arl0_of
-from monitors.budget import WEEK_S, pages_for
-from monitors.definition import BandKind, Definition
+from monitors.banding import arl0_of, expected_of
+from monitors.budget import WEEK_S
+from monitors.definition import Definition
 from monitors.service_series import Judges, Wanted, rows_of
 from monitors.stepping import Checkpoint, Judgements
-from monitors.student import student_arl0
 from monitors.watched import Watch, Watched, history_ns, watched
 from store.tenant import TenantStore
 
 MOST_BUCKETS: Final = 20_000
 MOST_CHARTED: Final = 5  # series of one answer, those with alerts first
 MOST_POINTS: Final = 3_000  # of a chart; of more, the worst of each stretch
-CALIBRATED: Final = frozenset({BandKind.EMA, BandKind.EWMA, BandKind.CUSUM, BandKind.DISTRIBUTION})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,33 +93,12 @@ def backtest(
     )
     wanted = Wanted(
         name="backtest", app=definition.app, spec=definition.spec, step_s=definition.step_s, by=definition.by,
-        window=watch.window, band=definition.band,
+        window=watch.window, band=definition.band, level=1 / arl0_of(definition, 1),
     )  # fmt: skip
     rows = rows_of(store, [wanted], judges)["backtest"]
     found = watched(watch, rows, lambda _: (None, False), end)
     expected, why = expected_of(definition, len(found.judgements.grid.keys))
     return Backtest(window=Window(start_ns=start, end_ns=end), watched=found, expected=expected, why=why)
-
-
-def expected_of(definition: Definition, n_series: int) -> tuple[float | None, str]:
-    """The false alarms a week that the band is made for, and where the figure comes from."""
-    kind, n = definition.band_kind, max(1, n_series)
-    if kind not in CALIBRATED:
-        return None, f"a band of kind {kind.value} has no distribution from which a false-alarm rate could be told"
-    given = {"k", "limit", "h"} & set(definition.band)
-    if kind is BandKind.EMA and "k" in given:
-        single = student_arl0(float(definition.band.get("alpha", 0.02)), float(definition.band["k"]))
-        in_a_row = definition.breaches_in_a_row
-        p = 1 / single
-        wait = single if in_a_row == 1 else (p**-in_a_row - 1) / (1 - p)
-        return pages_for(wait, n_series=n, step_s=definition.step_s), "of independent normal points at the given k"
-    if given:
-        return None, f"{', '.join(sorted(given))} is given: no false-alarm rate was asked for"
-    arl0 = arl0_of(definition, n)
-    return pages_for(arl0, n_series=n, step_s=definition.step_s), (
-        f"the budget: {definition.false_pages_per_week:g} a week over {n} series, "
-        f"so one in {arl0:,.0f} points of {definition.step} each"
-    )
 
 
 def alerts_told(one: Watched) -> list[dict[str, Any]]:

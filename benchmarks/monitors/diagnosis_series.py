@@ -253,7 +253,7 @@ def groups_of(seen: Sessions, dimension: str, value: Ints, names: tuple[str, ...
     """Sessions before and since the onset by a dimension, with how many passed."""
     late, k = (seen.step >= seen.onset).astype(int), len(names)
     n = np.bincount(late * k + value, minlength=2 * k).reshape(2, k).astype(float)
-    total = np.bincount(late * k + value, seen.passed, 2 * k).reshape(2, k)
+    total = np.bincount(late * k + value, seen.passed, 2 * k).reshape(2, k).astype(float)
     return Groups(dimension=dimension, values=names, n=n, total=total, squares=total)
 
 
@@ -261,7 +261,7 @@ def _courses(pool: Pool, seen: Sessions, chance: np.random.Generator) -> dict[st
     step, row, k = seen.step, seen.row, seen.n_steps
 
     def total(x: Floats, who: NDArray[np.bool_] | slice = slice(None)) -> Floats:
-        return np.bincount(step[who], x[who], k)
+        return np.bincount(step[who], x[who], k).astype(float)
 
     sessions = np.bincount(step, minlength=k).astype(float)
     column = {name: pool.columns[name][row] for name in pool.columns}
@@ -294,7 +294,7 @@ def _courses(pool: Pool, seen: Sessions, chance: np.random.Generator) -> dict[st
     verdict = np.where(wrong, 1 - seen.passed, seen.passed)
     for name, who, value in (("score:solved", judged, verdict), ("agreement:solved", labelled, 1.0 - wrong)):
         n = np.bincount(step[who], minlength=k).astype(float)
-        found[name] = (Kind.RATE, _over(total(value, who), n), n)
+        found[name] = (Kind.RATE, _over(total(np.asarray(value, dtype=float), who), n), n)
     return found
 
 
@@ -330,4 +330,4 @@ def _mixes(pool: Pool, seen: Sessions) -> dict[str, tuple[tuple[str, ...], Float
 
 
 def _over(total: Floats, n: Floats) -> Floats:
-    return np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+    return np.asarray(np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0))

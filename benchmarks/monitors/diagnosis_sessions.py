@@ -169,7 +169,7 @@ def _edition(one: Document) -> str:
 
 
 def _took_ms(span: Any) -> float:
-    return round((span.end_time_unix_nano - span.start_time_unix_nano) / 1e6, 1)
+    return round(float(span.end_time_unix_nano - span.start_time_unix_nano) / 1e6, 1)
 
 
 def _value(told: Any) -> Any:

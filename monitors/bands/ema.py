@@ -21,6 +21,9 @@ NEVER: Final = np.iinfo(np.int64).min
 OF_ABSOLUTE: Final = math.sqrt(math.pi / 2)  # sigma over the mean absolute deviation of a normal law
 LEAST_OF_SAMPLING: Final = 0.7
 """Sigma of a rate or count is never below this part of what counting alone brings."""
+OF_NO_ACCOUNT: Final = 0.25
+"""Of what counting brings, so much between buckets is left to the spread: its own estimate is noisier than that, and a
+noisier sigma breaches more often than k says."""
 HELD_FROM: Final = 2
 
 Bools = NDArray[np.bool_]
@@ -139,7 +142,8 @@ class EmaBand:
         expected = np.where(state.seen > 0, state.mean + effect, y)
         by_chance = sampling(expected, points)
         counted = by_chance > 0
-        known = np.where(counted, by_chance + np.maximum(state.between, 0.0), 1.0)
+        between = np.maximum(state.between - OF_NO_ACCOUNT * by_chance, 0.0)
+        known = np.where(counted, by_chance + between, 1.0)
         sigma = self._sigma(state, np.sqrt(known), counted, points.kinds, effect)
         judged = ready & (state.seen >= self.points_before)
         distance = residual - state.mean
@@ -185,8 +189,8 @@ class EmaBand:
             spread = (1 - of_spread) * (state.spread + of_spread * u * u)
         else:
             spread = state.spread + of_spread * (OF_ABSOLUTE * np.abs(u) - state.spread)
-        # Slower than the mean by four: it is a variance of which a known part is taken off, and noisy by that.
-        slow = gain(self.alpha / 4, state.seen)
+        # Slower than the mean by far: it is a variance of which a known part is taken off, and noisy by that.
+        slow = gain(self.alpha / 16, state.seen)
         between = state.between + slow * np.where(now.sampling > 0, d * d - now.sampling - state.between, 0.0)
         return replace(
             state,

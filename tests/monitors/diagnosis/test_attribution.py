@@ -57,7 +57,8 @@ def test_what_happened_in_one_release_is_told_there_and_not_by_tenant() -> None:
         ("tenant", Verdict.EVERYWHERE),
     ]
     first = found[0].contributions[0]
-    assert (first.value, first.part) == ("2", pytest.approx(1.0))
+    assert first.value == "2"
+    assert first.part == pytest.approx(1.0)
 
 
 def test_nothing_that_happened_is_told_as_such() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.windows import Window
+from monitors.banding import arl0_of
 from monitors.definition import Definition
 from monitors.diagnosis.evidence import Deployed
 from monitors.incident_records import Incident, Member
@@ -163,6 +164,7 @@ def _wanted(one: Shown, window: Window, name: str, now_ns: int) -> Wanted:
     return Wanted(
         name=name, app=definition.app, spec=definition.spec, step_s=definition.step_s, by=definition.by,
         window=Window(start_ns=start, end_ns=max(start, end)), band=definition.band,
+        level=1 / arl0_of(definition, 1),
     )  # fmt: skip
 
 

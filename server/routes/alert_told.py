@@ -10,43 +10,46 @@ from core.errors import InvalidInput
 from core.ids import TenantId
 from core.windows import Window
 from monitors.alert_records import Severity
+from monitors.definition import Definition
 from monitors.records import Kind
-from monitors.series import series_of
 from monitors.service_incident_series import IncidentSeries
 from monitors.silences import Silence, Subject, silenced
 from monitors.silencing import silence_of
 from server.routes.keys import rfc3339
 from server.routes.monitor_told import alert_told, monitor_told
 from store.control.control import Control
-from store.control.monitor_records import RaisedAlert
+from store.control.monitor_records import MonitorRecord, RaisedAlert
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What alerts are told with, as it is at `now_ns`. `newest` is by monitor and series."""
+    """What alerts are told with, as it is at `now_ns`. `newest` is by monitor and series, `units` by monitor."""
 
     now_ns: int
     silences: Sequence[Silence]
     newest: Mapping[tuple[str, str], Mapping[str, Any]]
+    units: Mapping[str, str | None]
 
     @classmethod
     def of(cls, control: Control, tenant: TenantId, now_ns: int) -> Self:
         """Reads it."""
         states = {one.name: one for one in control.monitor_states(tenant)}
+        monitors = control.monitors(tenant)
         newest = {
             (monitor.name, str(one["series"])): one
-            for monitor in control.monitors(tenant)
+            for monitor in monitors
             for one in monitor_told(monitor, states.get(monitor.name))["series"]
         }
         silences = [silence_of(one) for one in control.silences(tenant)]
-        return cls(now_ns=now_ns, silences=silences, newest=newest)
+        units = {one.name: _unit(one) for one in monitors}
+        return cls(now_ns=now_ns, silences=silences, newest=newest, units=units)
 
     def told(self, one: RaisedAlert) -> dict[str, Any]:
         """An alert with what is around it."""
         now = self.newest.get((one.monitor, one.series))
         return {
             **alert_told(one),
-            "unit": None if now is None else _unit(one.series),
+            "unit": None if now is None else self.units.get(one.monitor),
             "now": None if now is None else dict(now),
             "silence": self._silence(one) if one.resolved_ns is None else None,
         }
@@ -75,10 +78,10 @@ def series_told(found: IncidentSeries) -> dict[str, Any]:
     }
 
 
-def _unit(series: str) -> str | None:
-    """The unit of a monitor's series; None of one that is known no more."""
+def _unit(monitor: MonitorRecord) -> str | None:
+    """The unit of a monitor's series; None of a definition that is known no more."""
     try:
-        spec = series_of(series.partition("{")[0])
+        spec = Definition.from_json(monitor.definition).spec
     except InvalidInput:
         return None
     return spec.unit or ("share" if spec.kind is Kind.RATE else "")

@@ -52,7 +52,7 @@ def _card(one: Row, at: int, now: datetime, silencing: Silencing | None) -> None
         since = frame.moment(one.get("since"))
         frame.facts(
             (
-                ("Since", None if since is None else f"{moment(one.get('since'))}, {words.ago(since, now)}"),
+                ("Since", None if since is None else f"{moment(one.get('since'))} ({words.ago(since, now)})"),
                 ("App", one.get("app")),
                 ("Monitor", one.get("monitor")),
                 ("Firing", None if one["status"] == "pending" else f"no. {int(one.get('episode') or 1)}"),
@@ -90,7 +90,8 @@ def _said(one: Row, at: int) -> None:
     if silence:
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"assay-silenced-{at}"):
             st.badge("silenced", icon=":material/notifications_off:", color="gray")
-            st.text(f"by {inert(silence['by'], 80)} until {moment(silence['until'])}: {inert(silence['why'], 200)}")
+            said = f"by {inert(silence['by'], 80)} until {moment(silence['until'])}: {inert(silence['why'], 200)}"
+            st.text(said, width="stretch")
     elif one["status"] == "firing" and not one.get("told"):
         with st.container(key=f"assay-quiet-untold-{at}"):
             st.text("Nobody was told of it: it was over before it was known, or a silence held then.")

@@ -83,7 +83,7 @@ def percent(found: float) -> str:
 
 
 def against(now: Row | None, unit: object) -> str:
-    """The newest value beside its band: "31.0% of 12, below 72.1% to 98.0%, expected 87.0%"."""
+    """The newest value beside its band: "31.0% of 12, below the band 72.1% to 98.0%, expected 87.0%"."""
     if now is None or known(now.get("value")) is None:
         return "no newest value is known"
     n = known(now.get("n"))
@@ -104,7 +104,7 @@ def _place(now: Row, unit: object) -> str:
         return f"{side} {'' if side == 'above' else 'at most '}{value(high, unit)}"
     if high is None:
         return f"{side} {'' if side == 'below' else 'at least '}{value(low, unit)}"
-    return f"{side} {value(low, unit)} to {value(high, unit)}"
+    return f"{side} the band {value(low, unit)} to {value(high, unit)}"
 
 
 def ago(at: datetime | None, now: datetime) -> str:

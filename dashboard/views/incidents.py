@@ -126,10 +126,10 @@ def _card(one: Row, at: int, now: datetime) -> None:
         began = frame.moment(one.get("onset_at"))
         frame.facts(
             (
-                ("Fires since", None if began is None else f"{moment(one['onset_at'])}, {words.ago(began, now)}"),
+                ("Fires since", None if began is None else f"{moment(one['onset_at'])} ({words.ago(began, now)})"),
                 ("Alerts firing", f"{int(one.get('n_firing') or 0)} of {int(one.get('n_alerts') or 0)}"),
                 ("Likeliest cause", one.get("likely")),
-                ("Owner", one.get("owner")),
+                ("Owner", one.get("owner") or "nobody yet"),
                 ("Acknowledged by", one.get("acknowledged_by")),
                 ("Follows", one.get("follows")),
             ),

@@ -37,7 +37,7 @@ def test_a_series_is_told_in_words(name: str, said: str) -> None:
 
 def test_a_value_stands_beside_its_band_in_its_unit() -> None:
     now = {"value": 0.31, "n": 12.0, "low": 0.721, "high": 0.98, "expected": 0.87, "breach": -1, "status": "ok"}
-    assert words.against(now, "share") == "31.0% of 12, below 72.1% to 98.0%, expected 87.0%"
+    assert words.against(now, "share") == "31.0% of 12, below the band 72.1% to 98.0%, expected 87.0%"
     one_sided = {**now, "value": 1900.0, "low": None, "high": 1500.0, "expected": 900.0, "breach": 1}
     assert words.against(one_sided, "ms") == "1.9 s of 12, above 1.5 s, expected 900 ms"
     learning = {**now, "status": "warming_up", "low": None, "high": None, "expected": None, "breach": 0}

@@ -32,9 +32,8 @@ def first(incident: Row, runbooks: Sequence[tuple[str, str]]) -> None:
         if not steps:
             st.text("No pattern fits, so no runbook is known. Open the sessions below, and read what went wrong.")
         for at, step in enumerate(steps[:_MOST_STEPS], 1):
-            with st.container(horizontal=True, gap="small", key=f"assay-step-text-{at}"):
-                st.text(f"{at}.", width="content")
-                st.text(inert(step, 600), width="stretch")
+            with st.container(key=f"assay-step-text-{at}"):
+                st.text(f"{at}. {inert(step, 600)}")
         page = incident.get("runbook") or (causes[0].get("runbook") if causes and steps else None)
         every = [*runbooks, *([("the pattern", str(page))] if page else [])]
         for at, (whose, said) in enumerate(every):
@@ -62,7 +61,8 @@ def before(incident: Row) -> None:
         if onset:
             with st.container(key="assay-quiet-onset"):
                 low, high = moment(onset.get("low_ns")), moment(onset.get("high_ns"))
-                st.text(f"It began about {moment(onset.get('at_ns'))}; between {low} and {high} with 95%.")
+                between = "" if low == high else f"; between {low} and {high} with 95%"
+                st.text(f"It began about {moment(onset.get('at_ns'))}{between}.")
 
 
 def _ways(incident: Row, found: Row) -> None:
@@ -112,19 +112,15 @@ def _cause(one: Row, at: int, *, told: bool) -> None:
             st.text(f"{100 * _share(one):.0f}% of what fits", width="content")
         left, right = st.columns(2, gap="medium")
         with left:
-            _reasons("Speaks for it", list(one.get("reasons") or []), "add_circle", "green", f"for-{at}")
+            _reasons("Speaks for it", list(one.get("reasons") or []), "+", f"for-{at}")
         with right:
-            _reasons(
-                "Speaks against it", list(one.get("against") or []), "do_not_disturb_on", "orange", f"against-{at}"
-            )
+            _reasons("Speaks against it", list(one.get("against") or []), "\u2212", f"against-{at}")
 
 
-def _reasons(title: str, reasons: Sequence[object], icon: str, colour: str, key: str) -> None:
+def _reasons(title: str, reasons: Sequence[object], mark: str, key: str) -> None:
     with st.container(key=f"assay-beside-{key}", gap=None):
         st.caption(title)
         if not reasons:
             st.text("nothing")
         for reason in reasons[:_MOST_REASONS]:
-            with st.container(horizontal=True, gap="small", vertical_alignment="top"):
-                st.markdown(f":{colour}[:material/{icon}:]", width="content")
-                st.text(inert(reason, 300), width="stretch")
+            st.text(f"{mark} {inert(reason, 300)}")

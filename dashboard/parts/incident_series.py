@@ -71,10 +71,13 @@ def _onset(incident: Row) -> tuple[datetime, datetime, datetime] | None:
 
 def _draw(one: Row, at: int, told: Row, incident: Row, moved: Mapping[str, Row]) -> None:
     name = words.series(one["series"])
-    seen = moved.get(str(one["series"]).partition("{")[0])
+    own = str(one["series"]).partition("{")[0]
+    seen = moved.get(own) or next((each for each in moved.values() if each.get("words") == name), None)
     arrow = _ARROWS.get(str((seen or one).get("move") or ""), "")
     note = words.change(seen.get("change")) if seen else ""
     about = f"monitor {one['monitor']}" if one.get("monitor") else "no monitor watches it"
+    if all(words.known(edge) is None for edge in (*one["low"], *one["high"])):
+        about += ", a band still learns it"
     traces, layout = _picture(one, told, incident)
     picture.draw(
         inert(f"{name} {arrow}".strip(), 90), traces, layout, key=f"incident-series-{at}", data_title=True,

@@ -24,7 +24,8 @@ _COLOURS: Final = {"only_here": "red", "more_here": "orange"}
 def show(incident: Row) -> None:
     """A picture for each dimension, those that say most first."""
     diagnosis: Row = incident.get("diagnosis") or {}
-    found = [one for one in diagnosis.get("where") or [] if one.get("dimension") in _TITLES and one["contributions"]]
+    told = [one for one in diagnosis.get("where") or [] if one.get("dimension") in _TITLES]
+    found = [one for one in told if len(one["contributions"]) > 1]
     if not found:
         st.text("Nothing tells its sessions apart, or too few were scored before or since: where it happened is not "
                 "known.")  # fmt: skip
@@ -33,13 +34,18 @@ def show(incident: Row) -> None:
     whole: Row = found[0]["change"]
     scale, unit = _scale(found)
     with st.container(key="assay-quiet-where"):
-        told = _interval(whole, scale, unit)
-        st.text(inert(f"Of the change of {evaluator.replace('_', ' ')}, {told}, each group carries so much (95% over "
+        change = _interval(whole, scale, unit)
+        st.text(inert(f"Of the change of {evaluator.replace('_', ' ')}, {change}, each group carries so much (95% over "
                       f"all groups that were looked at):", 300))  # fmt: skip
     for row in range(0, len(found), 2):
         for column, one in zip(st.columns(2, gap="medium"), found[row : row + 2], strict=False):
             with column:
                 _dimension(one, scale, unit)
+    alone = [one for one in told if len(one["contributions"]) == 1]
+    if alone:
+        with st.container(key="assay-quiet-alone"):
+            said = ", ".join(f"{one['dimension']} {one['contributions'][0]['value']}" for one in alone)
+            st.text(inert(f"All of them alike, so that nothing is to be told apart: {said}.", 400))
 
 
 def _scale(found: Sequence[Row]) -> tuple[float, str]:

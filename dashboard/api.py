@@ -230,6 +230,18 @@ class Api:
         """The path of a cluster, or of what is below it."""
         return "/".join(["/clusters", *(_segment(part) for part in (cluster_id, *parts))])
 
+    def incident_path(self, incident: str, *parts: str) -> str:
+        """The path of an incident, such as I-17, or of what is below it."""
+        return "/".join(["/incidents", *(_segment(part) for part in (incident, *parts))])
+
+    def silence_path(self, silence: str) -> str:
+        """The path of a silence."""
+        return f"/silences/{_segment(silence)}"
+
+    def delivery_path(self, delivery: str, *parts: str) -> str:
+        """The path of a message to a channel, or of what is done with it."""
+        return "/".join(["/deliveries", *(_segment(part) for part in (delivery, *parts))])
+
     def job_path(self, name: str, *parts: str) -> str:
         """The path of a job, or of what is done with it."""
         return "/".join(["/jobs", *(_segment(part) for part in (name, *parts))])

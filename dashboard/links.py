@@ -62,7 +62,10 @@ ANNOTATE: Final = Place(view="annotate", title="Annotate", icon="rate_review", s
 EXPERIMENTS: Final = Place(view="experiments", title="Experiments", icon="experiment", section="Experiment")
 ROLLOUTS: Final = Place(view="rollouts", title="Rollouts", icon="rocket_launch", section="Experiment")
 PLANNER: Final = Place(view="planner", title="Planner", icon="calculate", section="Experiment")
-JOBS: Final = Place(view="jobs", title="Jobs", icon="manage_history", section="Monitor")
+ALERTS: Final = Place(view="alerts", title="Alerts", icon="notifications", section="Watch")
+INCIDENTS: Final = Place(view="incidents", title="Incidents", icon="crisis_alert", section="Watch")
+INCIDENT: Final = Place(view="incident", title="Incident", icon="crisis_alert", section="Watch", hidden=True)
+JOBS: Final = Place(view="jobs", title="Jobs", icon="manage_history", section="Watch")
 PLACES: Final = (
     OVERVIEW,
     TRACES,
@@ -86,6 +89,9 @@ PLACES: Final = (
     EXPERIMENTS,
     ROLLOUTS,
     PLANNER,
+    ALERTS,
+    INCIDENTS,
+    INCIDENT,
     JOBS,
 )
 
@@ -214,6 +220,21 @@ def open_cluster(cluster_id: str) -> NoReturn:
 def open_emerging(app: str | None = None) -> NoReturn:
     """Goes to what emerges, of an app if given."""
     st.switch_page(EMERGING.page(), query_params={"app": app} if app else {})
+
+
+def open_alerts(app: str | None = None) -> NoReturn:
+    """Goes to the alerts, of an app if given."""
+    st.switch_page(ALERTS.page(), query_params={"app": app} if app else {})
+
+
+def open_incidents(app: str | None = None) -> NoReturn:
+    """Goes to the list of incidents, of an app if given."""
+    st.switch_page(INCIDENTS.page(), query_params={"app": app} if app else {})
+
+
+def open_incident(incident: str) -> NoReturn:
+    """Goes to one incident, such as I-17."""
+    st.switch_page(INCIDENT.page(), query_params={"id": incident})
 
 
 def open_jobs() -> NoReturn:

@@ -230,11 +230,10 @@ def _mix(name: str, frame: pl.DataFrame) -> MixCourse | None:
     frame = frame.filter(pl.col("split").is_not_null())
     if frame["split"].n_unique() < 1 or not frame.height:
         return None
-    wide = frame.pivot("split", index="at_ns", values="n", aggregate_function="sum").fill_null(0.0).sort("at_ns")
+    wide = frame.pivot("split", index="at_ns", values="n", aggregate_function="sum").sort("at_ns")
     values = tuple(sorted(one for one in wide.columns if one != "at_ns"))
-    return MixCourse(
-        series=name, at_ns=wide["at_ns"].to_numpy(), values=values, counts=wide.select(values).to_numpy()
-    )  # fmt: skip
+    counts = wide.select(pl.col(values).fill_null(0.0)).to_numpy()  # of the whole frame it would make times floats
+    return MixCourse(series=name, at_ns=wide["at_ns"].to_numpy(), values=values, counts=counts)
 
 
 def _sums(frame: pl.DataFrame, since: bool) -> list[float]:

@@ -154,9 +154,11 @@ def intervals(title: str, rows: Sequence[tuple[str, Row]], key: str) -> None:
 
 
 def draw(
-    title: str, traces: list[dict[str, Any]], layout: Mapping[str, Any], *, key: str, data_title: bool = False
-) -> None:
-    """A picture in the style of the charts. `title` is ours unless `data_title`, which shows it as plain text."""
+    title: str, traces: list[dict[str, Any]], layout: Mapping[str, Any], *, key: str, data_title: bool = False,
+    note: str = "", alt: str = "Means with intervals",
+) -> None:  # fmt: skip
+    """A picture in the style of the charts. `title` is ours unless `data_title`, which shows it as plain text, with a
+    `note` below and `alt`, which is ours, for who does not see it."""
     ink, grid = ("#AEB8C6", "#28313D") if palette.dark() else ("#5A6675", "#E6EAF0")
     axis = {"gridcolor": grid, "zeroline": False, "automargin": True, "title": {"text": ""}}
     whole: dict[str, Any] = {
@@ -174,10 +176,13 @@ def draw(
         if data_title:
             with st.container(key=f"assay-heading-small-{key}"):
                 st.text(title)
+            if note:
+                with st.container(key=f"assay-quiet-note-{key}"):
+                    st.text(note)
         else:
             st.markdown(f"**{title}**")
-        alt = "Means with intervals" if data_title else title
-        st.plotly_chart({"data": traces, "layout": whole}, key=key, config=_CONFIG, theme=None, alt=alt)
+        said = alt if data_title else title
+        st.plotly_chart({"data": traces, "layout": whole}, key=key, config=_CONFIG, theme=None, alt=said)
 
 
 def is_drawable(score: Row) -> bool:

@@ -10,12 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.records import Principal, Role
 from monitors.service_diagnosis import example_sessions
+from monitors.service_incident_series import incident_series
 from monitors.service_incidents import acknowledge, assign, close, note
 from server.policy import known_parameters_only, names_once, needs
 from server.routes import monitor_shapes as shapes
+from server.routes.alert_told import Standing, series_told
 from server.routes.answers import answer
 from server.routes.asking import Reading, ReadingOf
-from server.routes.monitor_told import alert_told, incident_shown, incident_told
+from server.routes.monitor_told import incident_shown, incident_told
 from server.routes.scores import Name
 from store.control.monitor_records import IncidentRecord
 
@@ -28,13 +30,14 @@ IncidentId = Annotated[str, Path(pattern="^I-[1-9][0-9]{0,15}$")]
 
 
 class AskedAlerts(BaseModel):
-    """Which alerts: in one status, of one monitor."""
+    """Which alerts: in one status, of one monitor, app or severity."""
 
     model_config = ConfigDict(extra="forbid")
 
     status: Literal["pending", "firing", "resolved"] | None = None
     monitor: Name | None = None
     app: Name | None = None
+    severity: Literal["page", "ticket"] | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
 
 
@@ -74,10 +77,12 @@ class WantedOwner(BaseModel):
 
 @router.get("/alerts", response_model=shapes.Alerts)
 def list_alerts(reading: ReadingOf, asked: Annotated[AskedAlerts, Query()]) -> Response:
-    """Alerts, newest first."""
-    found = reading.services.control.alerts(reading.caller.tenant, status=asked.status, monitor=asked.monitor)
-    mine = [one for one in found if asked.app in (None, one.app)]
-    return answer({"items": [alert_told(one) for one in mine[: asked.limit]], "next_cursor": None})
+    """Alerts, newest first, each with its newest value against the band and with the silence that it is under."""
+    control, tenant = reading.services.control, reading.caller.tenant
+    found = control.alerts(tenant, status=asked.status, monitor=asked.monitor)
+    mine = [one for one in found if asked.app in (None, one.app) and asked.severity in (None, one.severity)]
+    standing = Standing.of(control, tenant, reading.services.clock())
+    return answer({"items": [standing.told(one) for one in mine[: asked.limit]], "next_cursor": None})
 
 
 @router.get("/incidents", response_model=shapes.Incidents)
@@ -92,6 +97,14 @@ def read_incident(incident: IncidentId, reading: ReadingOf) -> Response:
     """One incident with its timeline, what moved with it and where, and sessions to open. Raises NotFound."""
     one = reading.services.control.incident(reading.caller.tenant, _number(incident))
     return answer(_shown(reading, one))
+
+
+@router.get("/incidents/{incident}/series", response_model=shapes.IncidentSeries)
+def read_incident_series(incident: IncidentId, reading: ReadingOf) -> Response:
+    """What moved together in an incident: each series with its band around the onset. Raises NotFound."""
+    control, now = reading.services.control, reading.services.clock()
+    one = control.incident(reading.caller.tenant, _number(incident))
+    return answer(series_told(incident_series(control, reading.store, one, now)))
 
 
 @router.post("/incidents/{incident}/ack", response_model=shapes.Incident)

@@ -121,8 +121,19 @@ class Backtest(BaseModel):
     markers: list[Marker]
 
 
+class SilencedBy(BaseModel):
+    """The silence under which nobody is told of an alert, and until when it stays so."""
+
+    id: str
+    why: str
+    by: str
+    until: str
+
+
 class Alert(BaseModel):
-    """An alert of one series. `id` is MONITOR/SERIES/EPISODE."""
+    """An alert of one series. `id` is MONITOR/SERIES/EPISODE. `now`: the series' newest value against its band, and
+    `unit` its unit, null where the monitor is gone, changed, or has too many series; `silence`: who keeps it from being
+    told now."""
 
     id: str
     monitor: str
@@ -139,6 +150,9 @@ class Alert(BaseModel):
     told: bool
     late: bool
     withdrawn: bool
+    unit: str | None = None
+    now: SeriesNow | None = None
+    silence: SilencedBy | None = None
 
 
 class Alerts(BaseModel):
@@ -201,6 +215,34 @@ class IncidentShown(Incident):
     first: list[str]
     runbook: str | None
     deliveries: list[Delivery]
+
+
+class IncidentChart(Chart):
+    """A series of an incident around its onset, in steps of `step_s`. `monitor` null: none of its alerts is of it; the
+    diagnosis saw it `move` up or down, and its band is that of a new monitor. `words`: what it is; `unit`: its unit."""
+
+    monitor: str | None
+    words: str
+    move: Literal["up", "down"] | None
+    unit: str
+    step_s: int
+
+
+class LeftOut(BaseModel):
+    """A series that is not drawn, and why."""
+
+    series: str
+    why: str
+
+
+class IncidentSeries(BaseModel):
+    """What moved together in an incident, with what was deployed meanwhile."""
+
+    start: str
+    end: str
+    charts: list[IncidentChart]
+    left_out: list[LeftOut]
+    markers: list[Marker]
 
 
 class Silence(BaseModel):

@@ -44,13 +44,13 @@ class Backtest:
         found = self.watched.judgements
         weeks = (self.window.end_ns - self.window.start_ns) / NS_PER_S / WEEK_S
         alerts = alerts_told(self.watched)
-        n_points = int(np.isfinite(found.grid.x[self._first :]).sum())
+        n_points = int(np.isfinite(found.grid.x[self.first :]).sum())
         return {
             "start_ns": self.window.start_ns,
             "end_ns": self.window.end_ns,
             "n_series": len(found.grid.keys),
             "n_points": n_points,
-            "n_missing": int(found.grid.x[self._first :].size) - n_points,
+            "n_missing": int(found.grid.x[self.first :].size) - n_points,
             "alerts": alerts,
             "alerts_per_week": len(alerts) / weeks,
             "expected_false_alarms_per_week": self.expected,
@@ -59,7 +59,8 @@ class Backtest:
         }
 
     @property
-    def _first(self) -> int:
+    def first(self) -> int:
+        """The first bucket of the window; those before it are what the band learned from."""
         grid = self.watched.judgements.grid
         return int((self.window.start_ns - grid.start_ns) // (grid.step_s * NS_PER_S))
 
@@ -69,7 +70,7 @@ class Backtest:
         return [*first, *rest][:MOST_CHARTED]
 
     def _chart(self, key: str) -> dict[str, Any]:
-        return chart_of(self.watched.judgements, key, self._first)
+        return chart_of(self.watched.judgements, key, self.first)
 
 
 def backtest(

@@ -1,4 +1,4 @@
-"""A series with its band over time: breaches and adopted levels; below it alerts, silences and deployments as strips."""
+"""A series with its band over time, breaches and adopted levels; below it alerts, silences, deployments as strips."""
 
 from __future__ import annotations
 

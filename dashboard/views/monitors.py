@@ -107,7 +107,7 @@ _ALWAYS: Final = ("firing", "pending", "no_data", "ok")
 
 
 def _may_page(one: Row) -> bool:
-    return one["health"] != "off" and one["definition"]["severity"] == "page"
+    return str(one["health"]) != "off" and str(one["definition"]["severity"]) == "page"
 
 
 def _matches(one: Row, asked: str) -> bool:
@@ -117,11 +117,27 @@ def _matches(one: Row, asked: str) -> bool:
 
 
 def _grid(rows: Sequence[Row]) -> int | None:
-    column = st.column_config
+    with st.container(key="assay-table"):
+        state: Any = st.dataframe(
+            arrow.table(_cells(rows)),
+            height=min(620, 40 * (len(rows) + 1) + 2),
+            hide_index=True,
+            row_height=40,
+            key="monitors-list",
+            column_config=_columns(),
+            on_select="rerun",
+            selection_mode="single-cell",
+            placeholder="–",
+            lazy=False,
+        )
+    picked = state["selection"]["cells"]
+    return int(picked[0][0]) if picked else None
+
+
+def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
     recent = _recent(states.api(), tuple(sorted(str(one["name"]) for one in rows)))
     worst = [(one["series"] or [{}])[0] for one in rows]
-    titles = {said.title: said.colour for said in (*words.HEALTH.values(), words.SILENCED)}
-    cells: dict[str, Sequence[object]] = {
+    return {
         "State": [words.states(one) for one in rows],
         "Monitor": [one_line(one["name"], 80) for one in rows],
         "App": [one_line(one["app"], 60) for one in rows],
@@ -134,33 +150,24 @@ def _grid(rows: Sequence[Row]) -> int | None:
         "Budget": [float(one["definition"]["false_pages_per_week"]) for one in rows],
         "Severity": [str(one["definition"]["severity"]) for one in rows],
     }
-    with st.container(key="assay-table"):
-        state: Any = st.dataframe(
-            arrow.table(cells),
-            height=min(620, 40 * (len(rows) + 1) + 2),
-            hide_index=True,
-            row_height=40,
-            key="monitors-list",
-            column_config={
-                "State": column.MultiselectColumn(options=list(titles), color=list(titles.values()), width=150),
-                "Monitor": column.TextColumn(width=165),
-                "App": column.TextColumn(width=95),
-                "Series": column.TextColumn(width=150),
-                "Last 24 hours": column.LineChartColumn(width=150, color="blue"),
-                "Now": column.TextColumn(width=75, alignment="right"),
-                "Usual": column.TextColumn(width=135, help="Its band: outside it a point is a breach"),
-                "Owner": column.TextColumn(width=90),
-                "Tells": column.TextColumn(width=105),
-                "Budget": column.NumberColumn(format="%.3g", width=70, help="False pages a week that it may have"),
-                "Severity": column.TextColumn(width=75),
-            },
-            on_select="rerun",
-            selection_mode="single-cell",
-            placeholder="–",
-            lazy=False,
-        )
-    picked = state["selection"]["cells"]
-    return int(picked[0][0]) if picked else None
+
+
+def _columns() -> dict[str, Any]:
+    column = st.column_config
+    titles = {said.title: said.colour for said in (*words.HEALTH.values(), words.SILENCED)}
+    return {
+        "State": column.MultiselectColumn(options=list(titles), color=list(titles.values()), width=150),
+        "Monitor": column.TextColumn(width=165),
+        "App": column.TextColumn(width=95),
+        "Series": column.TextColumn(width=150),
+        "Last 24 hours": column.LineChartColumn(width=150, color="blue"),
+        "Now": column.TextColumn(width=75, alignment="right"),
+        "Usual": column.TextColumn(width=135, help="Its band: outside it a point is a breach"),
+        "Owner": column.TextColumn(width=90),
+        "Tells": column.TextColumn(width=105),
+        "Budget": column.NumberColumn(format="%.3g", width=70, help="False pages a week that it may have"),
+        "Severity": column.TextColumn(width=75),
+    }
 
 
 def _series(one: Row) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import streamlit as st
 
 from dashboard import human
-from dashboard.api import Row
+from dashboard.api import ApiFailure, NotAllowed, Row, Unreachable
 from dashboard.parts import frame, lists, monitor_chart
 from dashboard.parts import monitor_words as words
 from dashboard.parts.change import Figure
@@ -19,13 +19,22 @@ SINCE: Final = {"3d": "3 days", "7d": "7 days", "14d": "14 days", "30d": "30 day
 _MOST: Final = 100
 
 
-def since(key: str, default: str = "30d") -> str:
-    """Over how many days."""
+def since(key: str, step: object, default: str = "30d") -> str:
+    """Over how many days; of steps of a minute a few at first, because the server goes back by buckets."""
     chosen: str | None = st.segmented_control(
-        "Over the last", list(SINCE), default=default, format_func=SINCE.__getitem__, key=key, required=True,
-        label_visibility="collapsed",
+        "Over the last", list(SINCE), default="3d" if step == "1m" else default, format_func=SINCE.__getitem__,
+        key=key, required=True, label_visibility="collapsed",
     )  # fmt: skip
     return chosen or default
+
+
+def refused(failure: ApiFailure) -> None:
+    """What the server says of a definition that cannot be, or of a time that is too long, in the place of a chart."""
+    if isinstance(failure, (Unreachable, NotAllowed)):
+        raise failure
+    with st.container(border=True, key="assay-monitor-refused"):
+        st.badge("cannot be", icon=":material/error:", color="red")
+        st.text(inert(failure.detail, 600))
 
 
 def show(told: Row, unit: str, key: str, before: Row | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import streamlit as st
 
 from dashboard import links
-from dashboard.api import Api, ApiFailure, NotAllowed, Row, Unreachable
+from dashboard.api import Api, ApiFailure, Row
 from dashboard.parts import lists, monitor_backtest, monitor_defaults, monitor_form, states
 from dashboard.parts import monitor_words as words
 from dashboard.parts.callers import Caller
@@ -32,7 +32,7 @@ def edit(caller: Caller, monitor: Row) -> None:
         wanted = monitor_form.fields(form, monitor["definition"])
     changed = {key: value for key, value in wanted.items() if value != monitor["definition"].get(key)}
     with right:
-        since = monitor_backtest.since("monitor-edit-since", "7d")
+        since = monitor_backtest.since("monitor-edit-since", wanted["step"], "7d")
         told, before = _tried(name, changed, since), None
         if changed and told is not None:
             before = _tried(name, {}, since)
@@ -60,12 +60,8 @@ def _tried(name: str, changed: Row, since: str) -> Row | None:
     """What it would have done with these changes; a refusal is shown in its place."""
     try:
         return backtest(states.api(), name, json.dumps(changed, sort_keys=True), since)
-    except (Unreachable, NotAllowed):
-        raise
     except ApiFailure as failure:
-        with st.container(border=True, key="assay-monitor-refused"):
-            st.badge("cannot be", icon=":material/error:", color="red")
-            st.text(inert(failure.detail, 600))
+        monitor_backtest.refused(failure)
         return None
 
 
@@ -159,13 +155,11 @@ def _series_asked(begin: str) -> str:
 
 
 def _created(caller: Caller, name: str, wanted: Row) -> None:
-    since = monitor_backtest.since("monitor-new-since", "7d")
+    since = monitor_backtest.since("monitor-new-since", wanted["step"], "7d")
     try:
         told = preview(states.api(), json.dumps(wanted, sort_keys=True), since)
-    except (Unreachable, NotAllowed):
-        raise
     except ApiFailure as failure:
-        st.text(inert(failure.detail, 600))
+        monitor_backtest.refused(failure)
         return
     if st.button("Watch it from now on", type="primary", icon=":material/add_alert:", key="monitor-create",
                  disabled=not name):  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Final
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Api, Row
+from dashboard.api import Api, ApiFailure, Row
 from dashboard.parts import (
     address,
     app_choice,
@@ -183,8 +183,13 @@ def _window() -> str:
 def _standing(name: str, since: str) -> None:
     """What changes while one looks."""
     monitor = _one(states.api(), name)
-    told = _course(states.api(), name, int(monitor["version"]), since, _series(monitor))
+    series = _series(monitor)
     _newest(monitor)
+    try:
+        told = _course(states.api(), name, int(monitor["version"]), since, series)
+    except ApiFailure as failure:
+        monitor_backtest.refused(failure)
+        return
     _drawn(monitor, told)
     _raised(told["alerts"])
 
@@ -296,12 +301,16 @@ def _raised(alerts: Sequence[Row]) -> None:
 
 @states.guarded
 def _backtest(monitor: Row) -> None:
-    since = monitor_backtest.since("monitor-backtest-since")
+    since = monitor_backtest.since("monitor-backtest-since", monitor["definition"]["step"])
     st.caption(
         f"Version {int(monitor['version'])} over the last {monitor_backtest.SINCE[since]}, as if it had been there, "
         "having learned from the four weeks before. Nothing is written, and nobody is told."
     )
-    told = monitor_edit.backtest(states.api(), str(monitor["name"]), "{}", since)
+    try:
+        told = monitor_edit.backtest(states.api(), str(monitor["name"]), "{}", since)
+    except ApiFailure as failure:
+        monitor_backtest.refused(failure)
+        return
     monitor_backtest.show(told, str(monitor["unit"]), "monitor-backtest")
 
 

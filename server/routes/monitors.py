@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.errors import InvalidInput
 from core.records import Principal, Role
 from core.windows import window_of
-from monitors.banding import BandKind
 from monitors.defaults import DEFAULTS
-from monitors.definition import Definition
+from monitors.definition import BandKind, Definition
 from monitors.series import BUILT_IN, FAMILIES
 from monitors.service_backtest import backtest
 from monitors.service_diagnosis import deployed

@@ -184,7 +184,7 @@ def _standing(name: str, since: str) -> None:
     """What changes while one looks."""
     monitor = _one(states.api(), name)
     series = _series(monitor)
-    _newest(monitor)
+    _newest(monitor, series)
     try:
         told = _course(states.api(), name, int(monitor["version"]), since, series)
     except ApiFailure as failure:
@@ -207,23 +207,23 @@ def _series(monitor: Row) -> str | None:
     )  # fmt: skip
 
 
-def _newest(monitor: Row) -> None:
-    """The newest value beside its band, of the worst series."""
-    worst: Row | None = next(iter(monitor["series"]), None)
+def _newest(monitor: Row, series: str | None) -> None:
+    """The newest value of the series beside its band."""
+    newest: Row | None = next((one for one in monitor["series"] if series in (None, one["series"])), None)
     unit = str(monitor["unit"])
-    if worst is None:
+    if newest is None:
         st.text(words.ABOUT.get(str(monitor["health"]), ""))
         return
-    z = words.number(worst.get("z"))
-    n = words.number(worst.get("n"))
+    z = words.number(newest.get("z"))
+    n = words.number(newest.get("n"))
     frame.numbers(
         [
-            ("Newest value", words.value(worst.get("value"), unit)),
-            ("Expected", words.value(worst.get("expected"), unit)),
-            ("Usual", words.band(worst, unit)),
+            ("Newest value", words.value(newest.get("value"), unit)),
+            ("Expected", words.value(newest.get("expected"), unit)),
+            ("Usual", words.band(newest, unit)),
             ("Sigmas from expected", human.UNKNOWN if z is None else f"{z:+.1f}"),
             ("Observations", human.count(n)),
-            ("At", _when(worst.get("at")) or human.UNKNOWN),
+            ("At", _when(newest.get("at")) or human.UNKNOWN),
         ],
         "monitor",
     )

@@ -33,7 +33,7 @@ _VIEWS: Final = {
     "versions": "Versions",
 }
 _WINDOWS: Final = {"6h": "6 hours", "24h": "24 hours", "3d": "3 days", "7d": "7 days", "30d": "30 days"}
-_EVERY_S: Final = 20.0
+_EVERY_S: Final = 30.0
 _EDITS: Final = "power_user"
 _NOW: Final = 12
 
@@ -43,7 +43,7 @@ def _one(_api: Api, name: str) -> Row:
     return _api.get(_api.monitor_path(name))
 
 
-@st.cache_data(ttl=18, max_entries=32, show_spinner=False)
+@st.cache_data(ttl=45, max_entries=32, show_spinner=False)
 def _course(_api: Api, name: str, version: int, since: str, series: str | None) -> Row:
     """`version` is only to tell what was read before a change from what is read after it."""
     return _api.get(_api.monitor_path(name, "course"), {"since": since, "series": series})
@@ -260,7 +260,7 @@ def _drawn(monitor: Row, told: Row) -> None:
         f"The band is that of version {int(told['version'])}, learned from the four weeks before this window; alerts "
         "and silences are those that were. "
         + (f"In {human.plural(missing, 'bucket')} nothing happened: a hole, not a zero. " if missing else "")
-        + "The page is read anew every 20 seconds."
+        + "Read anew every minute, as the server looks."
     )
 
 

@@ -175,7 +175,8 @@ def _band(form: Form, base: Row, series: str) -> Row:
 def _parameter(one: Parameter, value: Any, key: str) -> Any:
     """What the field says; None: nothing, so the default."""
     if one.switch:
-        return None if st.checkbox(one.title, value=value is not False, key=key, help=one.help) else False
+        checked = st.checkbox(one.title, value=value is not False, key=key, help=one.help)
+        return (value or None) if checked else False
     step: Any = 1 if one.whole else None
     given: Any = None if value is None else int(value) if one.whole else float(value)
     return st.number_input(

@@ -26,12 +26,13 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     with running_shell(tmp_path_factory.mktemp("courses"), hands) as running:
         arrive(running)
         hands.ns = now // STEP * STEP - 3 * STEP + 100 * NS_PER_S
-        for name, said in {
+        wanted: dict[str, dict[str, Any]] = {
             "desk": {},
             "quiet": {"series": "grounding"},
             "new": {"band": {"kind": "ema", "alpha": 0.001}},
             "off": {},
-        }.items():
+        }
+        for name, said in wanted.items():
             assert post(running, "/monitors", {"name": name, "definition": {**DEFINITION, **said}}).status_code == 201
         switch(running, "off", on=False)
         assert MonitorRounds(running.services).round() == 1

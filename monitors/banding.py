@@ -12,18 +12,23 @@ from monitors.bands.ema import EmaBand
 from monitors.bands.novelty import NoveltyBand
 from monitors.bands.seasonal import Season
 from monitors.bands.static import StaticBand
-from monitors.budget import arl0_for
+from monitors.budget import arl0_for, pages_for
 from monitors.calibration import LEAST_ARL0, Estimator, k_for
 from monitors.chart_lengths import cusum_limit, ewma_limit
 from monitors.definition import BandKind, Definition
 from monitors.mixing import MixWindows, edge_of
 from monitors.records import Band, Direction
+from monitors.sampling import LEAST_LEVEL, Held
+from monitors.series import Source
 from monitors.slo import Counted, SloBand
+from monitors.student import student_arl0
 from monitors.zero import ZeroBand
 
 ALPHA: Final = 0.02
 REFERENCE_ALPHA: Final = 0.002
 LONGEST_ARL0: Final = 1e7
+CALIBRATED: Final = frozenset({BandKind.EMA, BandKind.EWMA, BandKind.CUSUM, BandKind.DISTRIBUTION})
+_GIVEN: Final = frozenset({"k", "limit", "h"})
 _TAKES: Final[Mapping[BandKind, frozenset[str]]] = {
     BandKind.EMA: frozenset({"alpha", "k", "estimator", "season", "tz", "adopt_after", "warm_up"}),
     BandKind.EWMA: frozenset({"lam", "limit", "season", "tz"}),
@@ -32,7 +37,7 @@ _TAKES: Final[Mapping[BandKind, frozenset[str]]] = {
     BandKind.STATIC: frozenset({"low", "high", "least_n"}),
     BandKind.SLO: frozenset({"objective", "min_events", "level", "period_s"}),
     BandKind.ZERO: frozenset(),
-    BandKind.DISTRIBUTION: frozenset({"window_s", "reference_s", "least"}),
+    BandKind.DISTRIBUTION: frozenset({"window_s", "reference_s", "least", "measure", "hours"}),
 }
 
 
@@ -60,10 +65,35 @@ def band_of(definition: Definition, n_series: int = 1) -> Band[Any]:
             case BandKind.ZERO:
                 return ZeroBand(counted=counted_of(definition))
             case BandKind.DISTRIBUTION:
-                MixWindows.of(said)
-                return StaticBand(high=edge_of(1 / arl0))
+                return _distribution(definition, said, arl0)
     except (TypeError, ValueError) as wrong:
         raise InvalidInput(f"a band of kind {kind.value} cannot be made of {str(said)[:200]}", field="band") from wrong
+
+
+def is_calibrated(definition: Definition) -> bool:
+    """Whether its band is made as wide as its budget says: not where nobody knows how, or its width was given."""
+    return definition.band_kind in CALIBRATED and not _GIVEN & set(definition.band)
+
+
+def expected_of(definition: Definition, n_series: int) -> tuple[float | None, str]:
+    """The false alarms a week that the band is made for, and where the figure comes from."""
+    kind, n = definition.band_kind, max(1, n_series)
+    if kind not in CALIBRATED:
+        return None, f"a band of kind {kind.value} has no distribution from which a false-alarm rate could be told"
+    given = _GIVEN & set(definition.band)
+    if kind is BandKind.EMA and "k" in given:
+        single = student_arl0(float(definition.band.get("alpha", 0.02)), float(definition.band["k"]))
+        in_a_row = definition.breaches_in_a_row
+        p = 1 / single
+        wait = single if in_a_row == 1 else (p**-in_a_row - 1) / (1 - p)
+        return pages_for(wait, n_series=n, step_s=definition.step_s), "of independent normal points at the given k"
+    if given:
+        return None, f"{', '.join(sorted(given))} is given: no false-alarm rate was asked for"
+    arl0 = arl0_of(definition, n)
+    return pages_for(arl0, n_series=n, step_s=definition.step_s), (
+        f"the budget: {definition.false_pages_per_week:g} a week over {n} series, "
+        f"so one in {arl0:,.0f} points of {definition.step} each"
+    )
 
 
 def arl0_of(definition: Definition, n_series: int) -> float:
@@ -132,6 +162,17 @@ def _cusum(definition: Definition, said: Mapping[str, Any], arl0: float) -> Cusu
         k=allowance, h=float(cusum_limit(allowance, arl0, definition.direction) if h is None else h),
         direction=definition.direction, reference=_reference(definition, said),
     )  # fmt: skip
+
+
+def _distribution(definition: Definition, said: Mapping[str, Any], arl0: float) -> StaticBand:
+    level, source = 1 / arl0, definition.spec.source
+    if source is Source.MIX:
+        if {"measure", "hours"} & set(said):
+            raise InvalidInput("a mix takes window_s, reference_s and least", field="band")
+        MixWindows.of(said)
+    else:
+        Held.of(said, vectors=source is Source.EMBEDDINGS)
+    return StaticBand(high=edge_of(max(level, LEAST_LEVEL) if source is Source.EMBEDDINGS else level))
 
 
 def _slo(definition: Definition, said: Mapping[str, Any]) -> SloBand:

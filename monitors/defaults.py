@@ -9,6 +9,7 @@ from monitors.definition import Definition
 from monitors.records import Direction
 from monitors.series import Source, series_of
 
+DISTRIBUTION_STEP: Final = "1h"  # a window of hours says little more after five minutes
 FALSE_PAGES_PER_WEEK: Final = 0.1  # each: one false page in two weeks of all five together
 
 _OF_ANY: Final = Definition(app="any", series="resolution", direction=Direction.DOWN)
@@ -26,7 +27,7 @@ def default_of(series: str, app: str) -> Definition:
     if series in DEFAULTS:
         return replace(DEFAULTS[series], app=app)
     spec = series_of(series)
-    if spec.source is Source.MIX:
+    if spec.source in (Source.MIX, Source.EMBEDDINGS):
         band = {"kind": "distribution"}
-        return replace(_OF_ANY, app=app, series=series, direction=spec.bad, step="1h", band=band)
+        return replace(_OF_ANY, app=app, series=series, direction=spec.bad, step=DISTRIBUTION_STEP, band=band)
     return replace(_OF_ANY, app=app, series=series, direction=spec.bad)

@@ -17,12 +17,12 @@ from core.errors import InvalidInput
 from monitors.alert_records import NoData, Rules, Severity, plain
 from monitors.guarding import Guard
 from monitors.records import Direction, Kind
-from monitors.series import Series, Source, series_of, step_s_of
+from monitors.series import Series, Source, as_distribution, checked_split, series_of, step_s_of
 
 MOST_TEXT: Final = 2_000
 MOST_CHANNELS: Final = 10
-MOST_SERIES: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z")
+_TAKEN: Final = frozenset({"kinds", "budget"})  # what else is at the place where a monitor is read
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 E = TypeVar("E", bound=StrEnum)
 
@@ -38,7 +38,7 @@ class BandKind(StrEnum):
     SLO = "slo"
     ZERO = "zero"
     DISTRIBUTION = "distribution"
-    """Of a mix only, as a mix has no other: mixing.py."""
+    """Of single values, of embeddings and of mixes, which have no other: sampling.py, mixing.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,7 @@ class Definition:
         if not self.app.strip() or len(self.app) > 200:
             raise InvalidInput("a monitor is of an app, of 200 characters at most", field="app")
         spec, step_s = series_of(self.series), step_s_of(self.step)
-        if self.by is not None and self.by not in spec.dimensions:
-            some = ", ".join(spec.dimensions) or "nothing"
-            raise InvalidInput(f"{self.series} can be split by {some}, not by {self.by[:40]!r}", field="by")
+        checked_split(spec, self.by)
         if not 0 < self.false_pages_per_week <= 1000:
             raise InvalidInput("false_pages_per_week is above 0, and 1,000 at most", field="false_pages_per_week")
         if not step_s <= self.late_s <= 7 * 86_400:
@@ -85,14 +83,24 @@ class Definition:
             )
         if self.guard is not None and self.by not in (None, "release"):
             raise InvalidInput("a guardrail watches an app, or its releases", field="guard")
-        if (spec.source is Source.MIX) != (self.band_kind is BandKind.DISTRIBUTION):
-            raise InvalidInput('a mix is watched by a band of kind "distribution", and nothing else is', field="band")
+        self._check_distribution(spec)
         self.rules()
+
+    def _check_distribution(self, spec: Series) -> None:
+        if self.band_kind is not BandKind.DISTRIBUTION:
+            if spec.source in (Source.MIX, Source.EMBEDDINGS):
+                raise InvalidInput(f'{self.series} is watched by a band of kind "distribution"', field="band")
+            return
+        as_distribution(spec)
+        if self.direction is Direction.DOWN:
+            raise InvalidInput("a distribution that moved has no side: its direction is up", field="direction")
 
     @property
     def spec(self) -> Series:
         """What it watches, with its own kind where it says one."""
         found = series_of(self.series)
+        if self.band_kind is BandKind.DISTRIBUTION:
+            return as_distribution(found)
         return found if self.kind is None else replace(found, kind=self.kind)
 
     @property
@@ -147,7 +155,8 @@ class Definition:
             if given.get(name) is not None:
                 given[name] = _of(kind, given[name], name)
         if "direction" not in given:
-            given["direction"] = series_of(given["series"]).bad
+            is_distribution = given.get("band", {}).get("kind") == BandKind.DISTRIBUTION.value
+            given["direction"] = Direction.UP if is_distribution else series_of(given["series"]).bad
         if "channels" in given:
             given["channels"] = tuple(given["channels"] or ())
         return cls(**{name: value for name, value in given.items() if value is not None or name in _NULLABLE})
@@ -192,6 +201,8 @@ def _of(kind: type[E], text: Any, name: str) -> E:
 
 def checked_name(name: str) -> str:
     """A monitor's name. Raises InvalidInput."""
+    if name in _TAKEN:
+        raise InvalidInput(f"{name!r} is a word of Assay's own: give the monitor another name", field="name")
     if not _NAME.match(name):
         raise InvalidInput(
             f"{name[:60]!r} is no name of a monitor: letters, digits, dots, dashes and colons, 100 at most",

@@ -167,7 +167,8 @@ class _Room:
         is_over = not after.firing
         self._put(replace(after, quiet_ns=self.now_ns) if is_over else after)
         self._line(incident, EntryKind.RESOLVED, news)
-        if news.event.tells:
+        # Who was called hears that it is over, also where the alert that ends last is one that nobody heard of.
+        if news.event.tells or (is_over and incident.called_ns is not None):
             self._tell(after, TellingKind.RESOLVED if is_over else TellingKind.UPDATE, news)
 
     def _call(self, incident: Incident, news: News, *, due: bool) -> None:

@@ -28,6 +28,7 @@ GROUNDING: Final = ("grounding", "number_support", "trigram_support")
 OF_TURNS: Final = ("release", "variant")
 OF_MODELS: Final = ("release", "variant", "model")
 OF_SESSIONS: Final = ("release", "variant", "environment")
+ATTRIBUTE: Final = "attribute:"  # of spans of a session's first turn, and its name: what a series is split by
 
 
 class Source(StrEnum):
@@ -46,8 +47,15 @@ class Source(StrEnum):
     AGREEMENT = "agreement"
     """Judges' verdicts beside what people said of the same targets."""
     CLUSTERS = "clusters"
+    EMBEDDINGS = "embeddings"
+    """Vectors of what sessions are about, held against those before (sampling.py)."""
     MIX = "mix"
     """How often each release, model, ... came, held against the week before (mixing.py)."""
+
+
+MOST_NAME: Final = 100  # characters of an attribute's name
+IDENTIFYING: Final = frozenset({"session.id", "user.id", "enduser.id", "gen_ai.conversation.id"})  # each its own group
+OF_ATTRIBUTES: Final = frozenset({Source.SESSIONS, Source.TOOLS, Source.RETRIEVALS, Source.SCORES})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +76,19 @@ class Series:
     dimensions: tuple[str, ...] = OF_SESSIONS
     whole: bool = False
     """Whether all of `evaluators` together tell it: the share of their checks without a breach."""
+
+
+def checked_split(spec: Series, by: str | None) -> None:
+    """Raises InvalidInput where a series cannot be split so."""
+    if by is None or by in spec.dimensions:
+        return
+    some = [*spec.dimensions, *([f"{ATTRIBUTE}NAME"] if spec.source in OF_ATTRIBUTES else [])]
+    name = by.removeprefix(ATTRIBUTE)
+    is_attribute = spec.source in OF_ATTRIBUTES and by.startswith(ATTRIBUTE)
+    if not is_attribute or not name.strip() or len(name) > MOST_NAME or name in IDENTIFYING:
+        raise InvalidInput(
+            f"{spec.name} can be split by {', '.join(some) or 'nothing'}, not by {by[:60]!r}", field="by"
+        )
 
 
 def _turns(name: str, text: str, unit: str, kind: Kind, figure: str, bad: Direction) -> Series:
@@ -139,7 +160,18 @@ FAMILIES: Final[Mapping[str, str]] = {
     "tool_errors": "tool_errors:TOOL, of one tool",
     "agreement": "agreement:JUDGE, how often a judge says what people say of the same targets",
     "cluster": "cluster:C-0042, the share of sessions that are in a cluster",
+    "embeddings": "embeddings:FACET, how far intent, actions, outcome or whole sessions have moved from those before",
     "mix": "mix:DIMENSION, how far the mix of release, variant, environment, response_model or cluster has moved",
+}
+UNLIKELY: Final = "-log10 p"  # the unit of what is held against what came before
+FACETS: Final = ("whole", "intent", "actions", "outcome")
+# Of these sources single values are kept, and by what figure of a series: their distribution can be watched.
+SAMPLED: Final[Mapping[Source, Mapping[str, str]]] = {
+    Source.TURNS: {
+        **dict.fromkeys(("p50", "p95", "p99"), "duration_ms"),
+        **{name: name for name in ("input_tokens", "output_tokens")},
+    },
+    Source.SESSIONS: {name: name for name in ("cost_usd", "n_turns")},
 }
 MIXES: Final = ("release", "variant", "environment", "response_model", "cluster")
 
@@ -163,6 +195,8 @@ def series_of(name: str) -> Series:
         return replace(BUILT_IN["tool_errors"], name=name, of=of, text=f"calls of {of} that failed")
     if family == "mix":
         return _of_mix(name, of)
+    if family == "embeddings":
+        return _of_embeddings(name, of)
     if family == "cluster":
         return Series(
             name=name, text=f"sessions that are in {of}", unit="share", kind=Kind.RATE, source=Source.CLUSTERS,
@@ -196,9 +230,33 @@ def _of_mix(name: str, dimension: str) -> Series:
     if dimension not in MIXES:
         raise InvalidInput(f"a mix is of {', '.join(MIXES)}, not of {dimension[:40]!r}", field="series")
     return Series(
-        name=name, text=f"how unlikely the mix of {dimension} is, by that of the week before", unit="-log10 p",
+        name=name, text=f"how unlikely the mix of {dimension} is, by that of the week before", unit=UNLIKELY,
         kind=Kind.LEVEL, source=Source.MIX, of=dimension, bad=Direction.UP, dimensions=(),
     )  # fmt: skip
+
+
+def _of_embeddings(name: str, facet: str) -> Series:
+    if facet not in FACETS:
+        raise InvalidInput(f"embeddings are of {', '.join(FACETS)}, not of {facet[:40]!r}", field="series")
+    return Series(
+        name=name, text=f"how unlikely the embeddings of sessions ({facet}) are, by those before", unit=UNLIKELY,
+        kind=Kind.LEVEL, source=Source.EMBEDDINGS, of=None if facet == "whole" else facet, bad=Direction.UP,
+        dimensions=(),
+    )  # fmt: skip
+
+
+def as_distribution(spec: Series) -> Series:
+    """The series of how unlikely the distribution of a series' values is. Raises InvalidInput where there are none."""
+    if spec.source in (Source.MIX, Source.EMBEDDINGS):
+        return spec
+    is_sampled = spec.figure in SAMPLED.get(spec.source, {}) or (spec.source is Source.SCORES and not spec.whole)
+    if not is_sampled:
+        raise InvalidInput(
+            f"of {spec.name} no single values are kept whose distribution could be watched; of latency, tokens, "
+            f"cost_per_session, turns, scores, embeddings and mixes there are",
+            field="band",
+        )
+    return replace(spec, kind=Kind.LEVEL, unit=UNLIKELY, bad=Direction.UP)
 
 
 def step_s_of(text: str) -> int:

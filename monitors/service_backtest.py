@@ -14,19 +14,17 @@ from core.errors import InvalidInput
 from core.windows import Window
 from monitors.alert_records import EventKind
 from monitors.alerting import VERDICTS
-from monitors.banding import arl0_of
-from monitors.budget import WEEK_S, pages_for
-from monitors.definition import BandKind, Definition
+from monitors.banding import arl0_of, expected_of
+from monitors.budget import WEEK_S
+from monitors.definition import Definition
 from monitors.service_series import Judges, Wanted, rows_of
 from monitors.stepping import Checkpoint, Judgements
-from monitors.student import student_arl0
 from monitors.watched import Watch, Watched, history_ns, watched
 from store.tenant import TenantStore
 
 MOST_BUCKETS: Final = 20_000
 MOST_CHARTED: Final = 5  # series of one answer, those with alerts first
 MOST_POINTS: Final = 3_000  # of a chart; of more, the worst of each stretch
-CALIBRATED: Final = frozenset({BandKind.EMA, BandKind.EWMA, BandKind.CUSUM, BandKind.DISTRIBUTION})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +94,7 @@ def backtest(
     )
     wanted = Wanted(
         name="backtest", app=definition.app, spec=definition.spec, step_s=definition.step_s, by=definition.by,
-        window=watch.window, band=definition.band,
+        window=watch.window, band=definition.band, level=1 / arl0_of(definition, 1),
     )  # fmt: skip
     rows = rows_of(store, [wanted], judges)["backtest"]
     found = watched(watch, rows, lambda _: (None, False), end)
@@ -104,43 +102,21 @@ def backtest(
     return Backtest(window=Window(start_ns=start, end_ns=end), watched=found, expected=expected, why=why)
 
 
-def expected_of(definition: Definition, n_series: int) -> tuple[float | None, str]:
-    """The false alarms a week that the band is made for, and where the figure comes from."""
-    kind, n = definition.band_kind, max(1, n_series)
-    if kind not in CALIBRATED:
-        return None, f"a band of kind {kind.value} has no distribution from which a false-alarm rate could be told"
-    given = {"k", "limit", "h"} & set(definition.band)
-    if kind is BandKind.EMA and "k" in given:
-        single = student_arl0(float(definition.band.get("alpha", 0.02)), float(definition.band["k"]))
-        in_a_row = definition.breaches_in_a_row
-        p = 1 / single
-        wait = single if in_a_row == 1 else (p**-in_a_row - 1) / (1 - p)
-        return pages_for(wait, n_series=n, step_s=definition.step_s), "of independent normal points at the given k"
-    if given:
-        return None, f"{', '.join(sorted(given))} is given: no false-alarm rate was asked for"
-    arl0 = arl0_of(definition, n)
-    return pages_for(arl0, n_series=n, step_s=definition.step_s), (
-        f"the budget: {definition.false_pages_per_week:g} a week over {n} series, "
-        f"so one in {arl0:,.0f} points of {definition.step} each"
-    )
-
-
 def alerts_told(one: Watched) -> list[dict[str, Any]]:
-    """The alerts, in order of time."""
-    told = []
-    for key, book in one.books.items():
-        events = [event for series, event in one.events if series == key]
-        for spell in book.spells:
-            fired = next(
-                (e for e in events if e.episode == spell.episode and e.kind is EventKind.FIRED), None
-            )  # fmt: skip
-            told.append(
-                {
-                    "series": key, "from_ns": spell.from_ns, "until_ns": spell.until_ns,
-                    "severity": spell.severity.value, "text": "" if fired is None else fired.text,
-                }
-            )  # fmt: skip
-    return sorted(told, key=lambda each: (each["from_ns"], each["series"]))
+    """The alerts, in order of time. They are told by what happened: a book forgets what late data cannot touch."""
+    told: dict[tuple[str, int], dict[str, Any]] = {}
+    for key, event in one.events:
+        if event.kind is EventKind.FIRED:
+            told[key, event.episode] = {
+                "series": key, "from_ns": event.fired_ns, "until_ns": None, "severity": event.severity.value,
+                "text": event.text,
+            }  # fmt: skip
+        elif (key, event.episode) in told:
+            found = told[key, event.episode]
+            found["severity"] = event.severity.value
+            if event.kind is EventKind.RESOLVED:
+                found["until_ns"] = event.at_ns
+    return sorted(told.values(), key=lambda each: (each["from_ns"], each["series"]))
 
 
 def chart_of(found: Judgements, key: str, first: int = 0) -> dict[str, Any]:

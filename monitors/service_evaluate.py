@@ -14,13 +14,15 @@ from core.clock import NS_PER_S, Clock
 from core.errors import InvalidInput
 from core.ids import TenantId
 from monitors import look_records as kept
+from monitors.banding import arl0_of
 from monitors.definition import Definition
 from monitors.guarding import Candidate, Guarded, asked
-from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined
+from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined, Telling, TellingKind
 from monitors.incidents import join
 from monitors.look_records import Closed, Whose, whose_of
 from monitors.looking import Book
 from monitors.messages import message_of
+from monitors.service_budget import within
 from monitors.service_diagnosis import Diagnosing, due_diagnosis
 from monitors.service_judges import judges_of
 from monitors.service_series import Wanted as Read
@@ -145,11 +147,13 @@ class Evaluator:
     def _watches(self, at: Standing, ended: Mapping[str, Closed]) -> tuple[list[Watch], dict[str, str]]:
         """The monitors with buckets that no look has seen, and why others cannot be looked at."""
         watches, failed = [], {}
+        shared = within(self.control.monitor_budgets(self.tenant), list(at.monitors.values()), at.states)
         for one in at.monitors.values():
             if one.status is not MonitorStatus.ON:
                 continue
             try:
-                watch = self._watch(one, at, ended.get(one.name))
+                definition = shared.get(one.name) or Definition.from_json(one.definition)
+                watch = self._watch(one, definition, at, ended.get(one.name))
             except InvalidInput as wrong:  # a definition of a newer release
                 failed[one.name] = str(wrong)
                 continue
@@ -157,9 +161,9 @@ class Evaluator:
                 watches.append(watch)
         return watches, failed
 
-    def _watch(self, one: MonitorRecord, at: Standing, ended: Closed | None) -> Watch | None:
+    def _watch(self, one: MonitorRecord, definition: Definition, at: Standing, ended: Closed | None) -> Watch | None:
         """The monitor from its checkpoint on; None where there is no bucket that no look has seen."""
-        definition, state = Definition.from_json(one.definition), at.states.get(one.name)
+        state = at.states.get(one.name)
         if state is None or not _goes_on(state, one):
             books = {} if ended is None else {key: book.as_json() for key, book in ended.books.items()}
             if state is not None and ended is None:
@@ -182,6 +186,7 @@ class Evaluator:
             Read(
                 name=one.name, app=one.definition.app, spec=one.definition.spec, step_s=one.definition.step_s,
                 by=one.definition.by, window=one.window, band=one.definition.band,
+                level=1 / arl0_of(one.definition, max(1, len(one.before.keys))),
             )
             for one in watches
         ]  # fmt: skip
@@ -232,20 +237,30 @@ class Evaluator:
         self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined,
         diagnoses: Mapping[int, Mapping[str, Any]],
     ) -> list[Wanted]:  # fmt: skip
-        """A message for every channel of the monitor whose news it is."""
+        """A message for every channel of the monitor whose news it is; that it is over for all who were told."""
         owners: dict[str, Whose] = {one.whose.name: one.whose for one in ended}
         owners |= {one.watch.name: whose_of(one.watch.name, one.watch.definition) for one in found}
         incidents = {one.number: one for one in joined.incidents}
-        made = []
+        made: list[Wanted] = []
         for telling in joined.tellings:
             whose, before = owners[telling.news.monitor], at.incidents.get(telling.number)
             known = diagnoses.get(telling.number) or (None if before is None else before.diagnosis)
             said = message_of(
                 telling, incidents[telling.number], tenant=str(self.tenant), diagnosis=known, runbook=whose.runbook
             )
-            for channel in whose.channels:
+            for channel in self._channels(telling, whose, made):
                 made.append(Wanted(channel=channel, incident=telling.number, payload=said))
         return made
+
+    def _channels(self, telling: Telling, whose: Whose, made: Sequence[Wanted]) -> list[str]:
+        """Who is told: those of the monitor, where its alert is heard of; and that it is over all who heard of the
+        incident, or what they opened stays open."""
+        own = whose.channels if telling.news.event.tells else ()
+        if telling.kind is not TellingKind.RESOLVED:
+            return list(own)
+        told = {one.channel for one in self.control.deliveries(self.tenant, incident=telling.number)}
+        told |= {one.channel for one in made if one.incident == telling.number}
+        return [*own, *sorted(told - set(own))]
 
     def _guards(self, at: Standing, found: Sequence[Watched]) -> list[Guarded]:
         """The series that guard rollouts, as they stand now: also those without a new bucket in this look."""

@@ -9,8 +9,9 @@ from core.errors import Conflict
 from core.ids import TenantId
 from core.records import Principal
 from monitors.banding import band_of
-from monitors.defaults import DEFAULTS, default_of
-from monitors.definition import Definition, checked_name
+from monitors.defaults import DEFAULTS, DISTRIBUTION_STEP, default_of
+from monitors.definition import BandKind, Definition, checked_name
+from monitors.records import Direction
 from store.control.control import Control
 from store.control.monitor_records import MonitorRecord, MonitorStatus
 
@@ -20,6 +21,9 @@ def definition_of(told: Mapping[str, Any]) -> Definition:
     base: dict[str, Any] = {}
     if isinstance(told.get("series"), str) and isinstance(told.get("app"), str):
         base = default_of(told["series"], told["app"]).as_json()
+        band = told.get("band")
+        if isinstance(band, Mapping) and band.get("kind") == BandKind.DISTRIBUTION.value:
+            base |= {"direction": Direction.UP.value, "step": DISTRIBUTION_STEP}
     found = Definition.from_json({**base, **told})
     band_of(found)
     return found

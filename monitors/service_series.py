@@ -12,20 +12,25 @@ from core.windows import Window
 from evaluators.catalogue import BY_NAME
 from evaluators.records import Direction as Better
 from monitors.correction import Correction, corrected
+from monitors.definition import BandKind
 from monitors.grids import Row
 from monitors.mixing import MixWindows, mix_rows
-from monitors.series import Series, Source, key_of
+from monitors.series import ATTRIBUTE, Series, Source, key_of
+from monitors.service_samples import distributed
 from store import monitor_series as read
 from store.monitor_series import BucketsAsked
 from store.tenant import TenantStore
 
 # Of one evaluator's scores the first of these kinds that there are: who saw how it ended, before who worked it out.
 KINDS: Final = ("outcome", "event", "rule", "judge", "human")
+MOST_GROUPS: Final = 200  # series of one monitor; of more those with the most observations
+MOST_OF_ATTRIBUTE: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One monitor's series: what is read of which app, in what buckets, split by what. `band` is that of a mix."""
+    """One monitor's series: what is read of which app, in what buckets, split by what. `band` is its definition's: of a
+    distribution it says what is held against what, and `level` which chance counts as none."""
 
     name: str
     app: str
@@ -34,6 +39,7 @@ class Wanted:
     by: str | None = None
     window: Window
     band: Mapping[str, Any] = field(default_factory=dict)
+    level: float = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,9 @@ def rows_of(store: TenantStore, wanted: Sequence[Wanted], judges: Judges | None 
         if one.spec.source is Source.MIX:
             found[one.name] = _mixed(store, one)
             continue
+        if one.band.get("kind") == BandKind.DISTRIBUTION.value:
+            found[one.name] = distributed(store, one, KINDS)
+            continue
         groups.setdefault((one.spec.source, one.step_s, one.by, _length(one.window)), []).append(one)
     for some in groups.values():
         frame = _frame(store, some, judges)
@@ -81,8 +90,18 @@ def rows_of(store: TenantStore, wanted: Sequence[Wanted], judges: Judges | None 
             mine = frame.filter(
                 (pl.col("app") == one.app) & (pl.col("at_ns") >= window.start_ns) & (pl.col("at_ns") < window.end_ns)
             )
-            found[one.name] = list(_rows(one, mine, judges.corrections))
+            found[one.name] = list(_rows(one, _largest(one, mine), judges.corrections))
     return found
+
+
+def _largest(wanted: Wanted, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the groups with the most observations: what an attribute says is anybody's word, of which there may
+    be one for each session."""
+    most = MOST_OF_ATTRIBUTE if (wanted.by or "").startswith(ATTRIBUTE) else MOST_GROUPS
+    if wanted.by is None or frame["split"].n_unique() <= most:
+        return frame
+    sizes = frame.group_by("split").agg(pl.col("n").sum()).sort("n", "split", descending=[True, False])
+    return frame.join(sizes.head(most).select("split"), on="split", how="semi", nulls_equal=True)
 
 
 def _length(window: Window) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from core.clock import NS_PER_S
 from core.errors import AssayError, Conflict
 from core.ids import TenantId
+from server.monitor_upkeep import upkeep
 from server.process_name import is_gone, this_process
 from server.wiring import Services
 from store.control.monitoring import MONITORS_JOB
@@ -43,7 +44,13 @@ class MonitorRounds:
         except AssayError as error:
             _LOG.error("monitors cannot be looked at now, and are tried again: %s", error)
             return 0
-        return sum(self._look(tenant) for tenant in tenants if not self._stopping.is_set())
+        n = 0
+        for tenant in tenants:
+            if self._stopping.is_set():
+                break
+            n += self._look(tenant)
+            upkeep(self._services, tenant)
+        return n
 
     def _look(self, tenant: TenantId) -> bool:
         control = self._services.control

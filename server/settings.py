@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     judge_certificate_days: Annotated[float, Field(gt=0, le=3660)] = 90.0  # how long a judge's certificate counts
     clusters_interval_s: Annotated[float, Field(ge=0, le=3600)] = 20.0  # between looks for new sessions; 0: none
     monitors_interval_s: Annotated[float, Field(ge=0, le=3600)] = 60.0  # between looks at monitors; 0: none
+    monitors_kept_days: Annotated[int, Field(ge=0, le=36_500)] = 400  # incidents after they were closed; 0: for ever
     clusters_window_days: Annotated[int, Field(ge=0, le=366)] = 7  # of the nightly run; 0: no run by itself
     clusters_nightly_hour: Annotated[int, Field(ge=0, le=23)] = 3  # UTC
     clusters_embedder: Annotated[str, Field(pattern="^(auto|minilm|tfidf|endpoint)$")] = "auto"

@@ -6,7 +6,7 @@ bucket is whole as soon as what was decided in it has arrived; its app and relea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from core.windows import LAST_NS, Window
 from store.engine import slot, table_of
+from store.monitor_splits import Split, bound
 from store.rollups import RollupsAsked, rollups
 from store.sessions import MARGIN_S
 from store.tenant import TenantStore, around
@@ -29,7 +30,8 @@ _WANTED: Final = {"wanted_evaluator": "string", "lower": "boolean"}
 
 @dataclass(frozen=True, kw_only=True)
 class BucketsAsked:
-    """Buckets of `step_s` seconds of `window`, split by `by` where it is not None."""
+    """Buckets of `step_s` seconds of `window`, split by `by` where it is not None: a column, or, of what sessions do,
+    `attribute:NAME` (store/monitor_splits.py)."""
 
     window: Window
     step_s: int
@@ -41,7 +43,7 @@ class BucketsAsked:
         return {60: "1m", 300: "5m", 900: "15m", 3600: "1h"}[self.step_s]
 
     @property
-    def _bounds(self) -> dict[str, object]:
+    def bounds(self) -> dict[str, object]:
         return {
             "from_ns": self.window.start_ns,
             "until_ns": self.window.end_ns,
@@ -66,41 +68,46 @@ def model_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
 
 def session_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
     """at_ns, app, split, n (sessions with a span that began in the bucket), and n_turns and cost_usd of one of them."""
-    found = store.frame(_sessions(asked.by), asked.window, values=asked._bounds)
+    found = _framed(store, _sessions, "sessions", asked)
     each = [(pl.col(name).cast(pl.Float64) / pl.col("n")).alias(name) for name in ("n_turns", "cost_usd")]
     return found.select("at_ns", "app", "split", pl.col("n").cast(pl.Float64), *each)
 
 
 def tool_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
     """at_ns, app, split, tool (null: one without a name), n, n_errors, n_sessions of tool calls."""
-    return _numbers(store.frame(_tools(asked.by), asked.window, values=asked._bounds), ("n", "n_errors", "n_sessions"))
+    return _numbers(_framed(store, _tools, "spans", asked), ("n", "n_errors", "n_sessions"))
 
 
 def retrieval_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
     """at_ns, app, split, n, n_empty of searches that did not fail: those that say what they found, or nothing."""
-    return _numbers(store.frame(_retrievals(asked.by), asked.window, values=asked._bounds), ("n", "n_empty"))
+    return _numbers(_framed(store, _retrievals, "spans", asked), ("n", "n_empty"))
 
 
 def score_buckets(store: TenantStore, asked: BucketsAsked, evaluators: Sequence[tuple[str, bool]]) -> pl.DataFrame:
     """at_ns, app, split, evaluator, kind, n (finite values), total (their sum), n_breach: values above 0 of those for
     whom lower is better, as `evaluators` says, else below 1. Of one target the newest score of the window counts; those
     whose session began more than a week earlier have no app, and are left out."""
-    wanted = sorted(set(evaluators))
-    given = {
-        "wanted_scores": pa.table(
-            {"wanted_evaluator": pa.array([one for one, _ in wanted], pa.string()),
-             "lower": pa.array([lower for _, lower in wanted], pa.bool_())}
-        )
-    }  # fmt: skip
+    given = wanted_scores(evaluators)
     near = Window(start_ns=around(asked.window, MARGIN_S).start_ns, end_ns=LAST_NS)
-    windows = {"scores": asked.window, "sessions": near, "turns": near}
-    found = store.frame(_scores(asked.by), windows, values=asked._bounds, given=given)
+    split = bound(store, asked.by, asked.window)
+    windows = {**split.windows, "scores": asked.window, "sessions": near, "turns": near}
+    found = store.frame(_scores(split.split), windows, values={**split.values, **asked.bounds}, given=given)
     return _numbers(found, ("n", "total", "n_breach"), "evaluator", "kind")
+
+
+def wanted_scores(evaluators: Sequence[tuple[str, bool]]) -> dict[str, pa.Table]:
+    """The table that `scored` is given: the evaluators, and whether lower is better of each."""
+    wanted = sorted(set(evaluators))
+    columns = {
+        "wanted_evaluator": pa.array([one for one, _ in wanted], pa.string()),
+        "lower": pa.array([lower for _, lower in wanted], pa.bool_()),
+    }
+    return {"wanted_scores": pa.table(columns)}
 
 
 def cluster_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
     """at_ns (of the sessions' begins), app, split (the cluster; null: none), n: by the newest membership of each."""
-    found = store.frame(_clusters(), asked.window, values=asked._bounds)
+    found = store.frame(_clusters(), asked.window, values=asked.bounds)
     return found.select("at_ns", "app", "split", pl.col("n").cast(pl.Float64))
 
 
@@ -113,8 +120,15 @@ def agreement_buckets(store: TenantStore, asked: BucketsAsked, rubrics: Mapping[
     given = {"wanted_judges": pa.table({name: pa.array(of, pa.string()) for name, of in columns.items()})}
     near = Window(start_ns=around(asked.window, MARGIN_S).start_ns, end_ns=LAST_NS)
     windows = {"scores": near, "sessions": near, "turns": near}
-    found = store.frame(_agreement(), windows, values=asked._bounds, given=given)
+    found = store.frame(_agreement(), windows, values=asked.bounds, given=given)
     return _numbers(found.with_columns(split=pl.lit(None, pl.String)), ("n", "n_same"), "evaluator")
+
+
+def _framed(store: TenantStore, expr: Callable[[Split], ir.Table], table: str, asked: BucketsAsked) -> pl.DataFrame:
+    """The rows of an expression over one table, and over what its split is told by."""
+    split = bound(store, asked.by, asked.window)
+    windows = {table: asked.window, **split.windows}
+    return store.frame(expr(split.split), windows, values={**split.values, **asked.bounds})
 
 
 def _rollups(store: TenantStore, asked: BucketsAsked, level: str) -> pl.DataFrame:
@@ -130,11 +144,8 @@ def _numbers(found: pl.DataFrame, numbers: Sequence[str], *more: str) -> pl.Data
     return found.select(*names, *[pl.col(name).cast(pl.Float64) for name in numbers])
 
 
-def _split(rows: ir.Table, by: str | None) -> ir.Value:
-    return ibis.null("string") if by is None else rows[by]
-
-
-def _in_buckets(rows: ir.Table, at: ir.Value) -> ir.Table:
+def in_buckets(rows: ir.Table, at: ir.Value) -> ir.Table:
+    """Those rows whose time lies in the window, with the beginning of their bucket as `at_ns`."""
     length = slot("bucket_ns", "int64")
     rows = rows.mutate(at_ns=at)
     rows = rows.filter(rows.at_ns >= slot("from_ns", "int64"), rows.at_ns < slot("until_ns", "int64"))
@@ -142,10 +153,10 @@ def _in_buckets(rows: ir.Table, at: ir.Value) -> ir.Table:
 
 
 @lru_cache(maxsize=8)
-def _sessions(by: str | None) -> ir.Table:
+def _sessions(by: Split) -> ir.Table:
     partials = table_of("sessions")
-    rows = _in_buckets(partials.filter(partials.app.notnull()), partials.start_ns)
-    rows = rows.mutate(split=_split(rows, by))
+    rows = in_buckets(partials.filter(partials.app.notnull()), partials.start_ns)
+    rows = by.of(rows)
     return rows.group_by("at_ns", "app", "split").agg(
         tenant=rows.tenant.max(),
         n=rows.session_id.nunique(),
@@ -155,10 +166,10 @@ def _sessions(by: str | None) -> ir.Table:
 
 
 @lru_cache(maxsize=8)
-def _tools(by: str | None) -> ir.Table:
+def _tools(by: Split) -> ir.Table:
     spans = table_of("spans")
-    rows = _in_buckets(spans.filter(spans.kind == "TOOL", spans.app.notnull()), spans.start_ns)
-    rows = rows.mutate(split=_split(rows, by))
+    rows = in_buckets(spans.filter(spans.kind == "TOOL", spans.app.notnull()), spans.start_ns)
+    rows = by.of(rows)
     return rows.group_by("at_ns", "app", "split", tool=rows.tool_name).agg(
         tenant=rows.tenant.max(),
         n=rows.count(),
@@ -168,11 +179,11 @@ def _tools(by: str | None) -> ir.Table:
 
 
 @lru_cache(maxsize=8)
-def _retrievals(by: str | None) -> ir.Table:
+def _retrievals(by: Split) -> ir.Table:
     spans = table_of("spans")
     wanted = [spans.kind == "RETRIEVER", spans.app.notnull(), ~(spans.status_code == 2).fill_null(False)]
-    rows = _in_buckets(spans.filter(*wanted), spans.start_ns)
-    rows = rows.mutate(split=_split(rows, by))
+    rows = in_buckets(spans.filter(*wanted), spans.start_ns)
+    rows = by.of(rows)
     empty = rows.documents.isnull() | rows.documents.isin(NOTHING_FOUND)
     return rows.group_by("at_ns", "app", "split").agg(
         tenant=rows.tenant.max(), n=rows.count(), n_empty=empty.cast("int64").sum()
@@ -180,7 +191,17 @@ def _retrievals(by: str | None) -> ir.Table:
 
 
 @lru_cache(maxsize=8)
-def _scores(by: str | None) -> ir.Table:
+def _scores(by: Split) -> ir.Table:
+    rows = scored(by)
+    breach = ibis.ifelse(rows.lower, rows.value > 0, rows.value < 1).cast("int64")
+    return rows.group_by("at_ns", "app", "split", "evaluator", kind=rows.evaluator_kind).agg(
+        tenant=rows.tenant.max(), n=rows.value.count(), total=rows.value.sum(), n_breach=breach.sum()
+    )
+
+
+def scored(by: Split) -> ir.Table:
+    """The newest score of each target, in the bucket in which it was decided, with the app and the split of its
+    session; those of no app are left out."""
     newest = _newest()
     sessions = table_of("sessions")
     of_sessions = sessions.semi_join(newest, sessions.session_id == newest.session_id)
@@ -193,12 +214,8 @@ def _scores(by: str | None) -> ir.Table:
     rows = newest.left_join(of_sessions, newest.session_id == of_sessions.own_session)
     rows = rows.left_join(of_turns, rows.trace_id == of_turns.own_trace)
     rows = rows.mutate(**{name: ibis.coalesce(rows[name], rows[f"turn_{name}"]) for name in ("app", *OF_SESSIONS)})
-    rows = rows.mutate(split=_split(rows, by)).filter(rows.app.notnull())
-    rows = _in_buckets(rows, rows.decided_ns)
-    breach = ibis.ifelse(rows.lower, rows.value > 0, rows.value < 1).cast("int64")
-    return rows.group_by("at_ns", "app", "split", "evaluator", kind=rows.evaluator_kind).agg(
-        tenant=rows.tenant.max(), n=rows.value.count(), total=rows.value.sum(), n_breach=breach.sum()
-    )
+    rows = by.of(rows.filter(rows.app.notnull()))
+    return in_buckets(rows, rows.decided_ns)
 
 
 def _newest() -> ir.Table:
@@ -237,7 +254,7 @@ def _agreement() -> ir.Table:
     sessions = table_of("sessions")
     owners = sessions.group_by(own_session=sessions.session_id).agg(app=sessions.app.argmin(sessions.start_ns))
     rows = both.inner_join(owners, both.session_id == owners.own_session)
-    rows = _in_buckets(rows.filter(rows.app.notnull()), rows.decided_ns)
+    rows = in_buckets(rows.filter(rows.app.notnull()), rows.decided_ns)
     by_label = rows.label == rows.judge_label
     same = ibis.coalesce(by_label, rows.value == rows.judge_value, ibis.literal(False))
     return rows.group_by("at_ns", "app", evaluator=rows.judge).agg(
@@ -269,7 +286,7 @@ def _clusters() -> ir.Table:
     rows = table_of("memberships")
     newest = rows.group_by("session_id").agg(seq=rows.seq.max())
     rows = rows.semi_join(newest, ["session_id", "seq"])
-    rows = _in_buckets(rows.filter(rows.app.notnull()), rows.at_ns)
+    rows = in_buckets(rows.filter(rows.app.notnull()), rows.at_ns)
     return rows.group_by("at_ns", "app", split=rows.cluster_id).agg(
         tenant=rows.tenant.max(), n=rows.session_id.nunique()
     )

@@ -5,11 +5,11 @@
 
 A few sessions of each fault are played once (kept in FOLDER) and measured; then weeks of minutes are drawn from them,
 with seasons of day and week, wandering speed and traffic, sessions that fail anyway and a few faults at any time. From
-the onset on the fault is planted at the rate that brings resolution from 87 to 80 % (in every session where it can show,
-where that is too few; in half of them, where it fails no task). An hour later every series is held against the week
-before and the cause is told. Right is the one pattern of `RIGHT`, written down before anything was measured; nothing
-told is not right. Quiet: the same on weeks without a fault, at some hour and at the hour in which resolution is worst
-of the day (as a false alarm would be).
+the onset on the fault is planted at the rate that brings resolution from 87 to 80 % (in every session where it can
+show, where that is too few; in half of them, where it fails no task). An hour later every series is held against the
+week before and the cause is told. Right is the one pattern of `RIGHT`, written down before anything was measured;
+nothing told is not right. Quiet: the same on weeks without a fault, at some hour and at the hour in which resolution is
+worst of the day (as a false alarm would be).
 """
 
 from __future__ import annotations

@@ -39,12 +39,15 @@ def edit(caller: Caller, monitor: Row) -> None:
             _changes(words.changes(monitor["definition"], wanted))
         if told is not None:
             _save(caller, monitor, changed)
-            monitor_backtest.show(told, str(_unit(kinds(states.api()), wanted, monitor)), "monitor-edit", before)
+            monitor_backtest.show(told, _unit(kinds(states.api()), wanted, monitor), "monitor-edit", before)
 
 
 def _unit(known: Row, wanted: Row, monitor: Row) -> str:
-    """Of the series that is chosen now."""
-    if wanted["series"] == monitor["definition"].get("series"):
+    """Of the series that is chosen now; how unlikely a distribution is has none."""
+    if wanted["band"]["kind"] == "distribution":
+        return ""
+    now = monitor["definition"]
+    if wanted["series"] == now.get("series") and now["band"].get("kind") != "distribution":
         return str(monitor["unit"])
     found = next((one["unit"] for one in known["series"] if one["name"] == wanted["series"]), None)
     return str(found or ("share" if str(wanted["series"]).startswith(("tool_errors", "agreement", "cluster")) else ""))
@@ -171,5 +174,4 @@ def _created(caller: Caller, name: str, wanted: Row) -> None:
         st.cache_data.clear()
         st.session_state.pop(_SERIES, None)
         links.open_monitor(name)
-    unit = next((one["unit"] for one in kinds(states.api())["series"] if one["name"] == wanted["series"]), "")
-    monitor_backtest.show(told, str(unit), "monitor-new")
+    monitor_backtest.show(told, _unit(kinds(states.api()), wanted, {"definition": {}}), "monitor-new")

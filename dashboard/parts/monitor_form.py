@@ -16,7 +16,7 @@ from dashboard.parts import monitor_words as words
 from dashboard.text import one_line
 
 STEPS: Final = ("1m", "5m", "15m", "1h")
-_MIXED: Final = "distribution"
+_HELD: Final = "distribution"
 _DEFAULT: Final = "default"
 
 
@@ -74,7 +74,7 @@ PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = {
         _number("min_events", "Least events", "10", "Of the long window.", whole=True),
     ),
     "zero": (),
-    _MIXED: (
+    _HELD: (
         _number("window_s", "Window (s)", "21600", "The time that is held against the reference.", whole=True),
         _number("reference_s", "Reference (s)", "604800", "The time before it.", whole=True),
         _number("least", "Least index", "0.1", "The smallest move that counts."),
@@ -118,7 +118,7 @@ def _watched(form: Form, base: Row) -> Row:
     chosen = str(series or base["series"])
     left, right = st.columns(2)
     with left:
-        by = _one("Split by", _dimensions(form, chosen, base), base.get("by"), form.at("by"), "not split")
+        by = _one("Split by", _dimensions(form, chosen, base), base.get("by"), form.at("by"), "not split", new=True)
     with right:
         step = st.selectbox("Step", STEPS, index=_place(STEPS, base["step"]), key=form.at("step"))
     return {"series": chosen, "by": by, "step": step}
@@ -136,10 +136,12 @@ def _place(options: Sequence[str], value: object) -> int:
     return options.index(str(value)) if str(value) in options else 0
 
 
-def _one(title: str, options: Sequence[str], value: object, key: str, none: str) -> str | None:
-    """One of the options, or none of them."""
-    chosen: str = st.selectbox(
-        title, ["", *options], index=_place(["", *options], value or ""), key=key,
+def _one(
+    title: str, options: Sequence[str], value: object, key: str, none: str, *, new: bool = False
+) -> str | None:  # fmt: skip
+    """One of the options, or none of them; with `new` also one that is typed, such as attribute:tier."""
+    chosen: str | None = st.selectbox(
+        title, ["", *options], index=_place(["", *options], value or ""), key=key, accept_new_options=new,
         format_func=lambda one: one_line(one, 60) or none,
     )  # fmt: skip
     return chosen or None
@@ -147,10 +149,10 @@ def _one(title: str, options: Sequence[str], value: object, key: str, none: str)
 
 def _band(form: Form, base: Row, series: str) -> Row:
     said = dict(base.get("band") or {"kind": "ema"})
-    is_mix = series.startswith("mix:")
-    offered = [one for one in form.kinds["bands"] if (one == _MIXED) == is_mix] or [said["kind"]]
+    is_held = series.startswith(("mix:", "embeddings:"))  # what is only held against what came before
+    offered = [one for one in form.kinds["bands"] if one == _HELD or not is_held] or [said["kind"]]
     kind: str = st.selectbox(
-        "Band", offered, index=_place(offered, said.get("kind")), key=form.at(f"band-{is_mix}"),
+        "Band", offered, index=_place(offered, said.get("kind")), key=form.at(f"band-{is_held}"),
         format_func=lambda one: " · ".join((words.BANDS.get(one, (one, ""))[0], one)),
     )  # fmt: skip
     st.caption(f"For {words.BANDS.get(kind, ('', 'what it is for'))[1]}.")

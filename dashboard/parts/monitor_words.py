@@ -38,7 +38,7 @@ BANDS: Final = {
     "static": ("limits that you set", "a value below or above a number"),
     "slo": ("error budget", "burn rates of an objective over 1 h, 6 h, 1 d and 3 d"),
     "zero": ("never", "one bad event is enough"),
-    "distribution": ("distribution", "a mix that is not as it was in the week before"),
+    "distribution": ("distribution", "values, or a mix, that are spread otherwise than in the week before"),
 }
 _ORDER: Final = tuple(HEALTH)
 _WORDS: Final = {"up": "above its band", "down": "below its band", "both": "on either side of its band"}

@@ -142,8 +142,8 @@ class Season:
             days = own.sum(axis=1).max(axis=1)
             true = np.maximum(of_days * days / np.maximum(days - 1, 1) - by_chance, 0.0)
             shrinkage = np.clip(state.noise / true, 0.05, 1e6)
-        # Until every hour of a week was seen once more, differences between days cannot be told from noise.
-        able = (state.noise_hours >= CELLS) & np.isfinite(shrinkage)
+        # Until a day's hours were seen once more, differences between days cannot be told from noise.
+        able = (state.noise_hours >= HOURS) & np.isfinite(shrinkage)
         return np.where(able, shrinkage, self.first_shrinkage)
 
 

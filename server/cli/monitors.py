@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
+from server.cli import monitors_budget
 from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
 from server.cli.filters import positive, since
 from server.cli.outcome import CommandFailed, ExitCode
@@ -48,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _definition_arguments(made: argparse.ArgumentParser) -> None:
     how = made.add_argument_group("what it is (docs/monitors.md)")
-    how.add_argument("--by", metavar="DIMENSION", help="one series for each release, variant, environment, model")
+    how.add_argument(
+        "--by", metavar="DIMENSION", help="one series for each release, variant, environment, model, attribute:NAME"
+    )
     how.add_argument("--step", choices=("1m", "5m", "15m", "1h"), help="length of its buckets (default: 5m)")
     how.add_argument("--band", choices=BANDS, help="default: ema; of safety: zero")
     how.add_argument(
@@ -255,6 +258,10 @@ ACTIONS: Final[dict[str, tuple[str, Add, Run, str]]] = {
     "backtest": (
         *("the alerts it would have raised, and its false alarms", _backtest_arguments, _backtest),
         "resolution --since 30d",
+    ),
+    "budget": (
+        *("the false pages that are allowed, divided over monitors", monitors_budget.add_arguments),
+        *(monitors_budget.run, "--per-week 0.5"),
     ),
     "test": ("send a test to the channels of a monitor", _name_arguments, _test, "resolution"),
 }

@@ -17,8 +17,8 @@ _DOUBLINGS: Final = 30
 class Outbox(Protocol):
     """Deliveries that wait. Of one channel and incident none is due before the one ahead of it has ended."""
 
-    def due_deliveries(self, limit: int = 100) -> list[Delivery]:
-        """What may be sent now, the longest waiting first."""
+    def due_deliveries(self, limit: int = 100, *, whole: bool = False) -> list[Delivery]:
+        """What may be sent now, the longest waiting first; `whole` trusts no index."""
 
     def claim_delivery(self, of: Delivery, owner: str, gone: Callable[[str], bool]) -> Delivery | None:
         """One, `owner`'s to send, with this try counted; None where it is not."""

@@ -24,6 +24,7 @@ from server.delivery.state import Standing
 from store.control.monitor_records import Delivery, DeliveryState
 
 LOOK_EVERY_S: Final = 2.0
+WHOLE_EVERY: Final = 300  # looks, about ten minutes, between two that go through all messages that are kept
 MOST_AT_ONCE: Final = 8
 MOST_DUE: Final = 10_000
 _LOG: Final = logging.getLogger("assay.delivery")
@@ -49,6 +50,7 @@ class Teller:
         self._clock, self._gone = clock, gone
         self.standing = Standing(monotonic)
         self._busy: set[str] = set()
+        self._n_looks = 0
         self._lock = threading.Lock()
         self._stopping, self._again = threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="delivery")
@@ -88,7 +90,9 @@ class Teller:
     def _begun(self) -> list[Future[int]]:
         """Begins to send what is due over every channel that is not at work or left alone."""
         waiting: dict[str, list[Delivery]] = defaultdict(list)
-        for one in self._outbox.due_deliveries(MOST_DUE):
+        whole = self._n_looks % WHOLE_EVERY == 0
+        self._n_looks += 1  # before it is looked: what is altered fails the whole look, not those between
+        for one in self._outbox.due_deliveries(MOST_DUE, whole=whole):
             waiting[one.channel].append(one)
         begun = []
         for name, some in waiting.items():

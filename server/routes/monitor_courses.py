@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.windows import Window, parse_duration_s, window_of
-from monitors.definition import Definition
+from monitors.definition import BandKind, Definition
 from monitors.service_backtest import Backtest, backtest
+from monitors.service_budget import tried
 from monitors.service_course import Asked, chart_in, raised_in, recent, silent
 from monitors.service_diagnosis import deployed
 from monitors.service_judges import judges_of
@@ -47,11 +48,12 @@ def read_course(
     asked: Annotated[AskedCourse, Query()],
 ) -> Response:  # fmt: skip
     """One monitor over a time: a series with band, alerts, silences, deployments. Raises NotFound, InvalidInput."""
-    one = reading.services.control.monitor(reading.caller.tenant, name)
+    control, tenant = reading.services.control, reading.caller.tenant
+    one = control.monitor(tenant, name)
     since = asked.since or (None if asked.start else "24h")
     window = past(reading, window_of(now_ns=reading.services.clock(), start=asked.start, end=asked.end, since=since))
-    judges = judges_of(reading.services.control, reading.caller.tenant)
-    found = backtest(reading.store, Definition.from_json(one.definition), window, judges=judges)
+    shared = tried(control, tenant, name, Definition.from_json(one.definition))
+    found = backtest(reading.store, shared, window, judges=judges_of(control, tenant))
     return answer(_course_told(reading, one, found, asked.series))
 
 
@@ -96,7 +98,8 @@ def around_of(reading: Reading) -> Around:
 
 
 def recent_courses(reading: Reading, items: Sequence[Mapping[str, Any]], since: str) -> dict[str, Any]:
-    """By name, the course of late of monitors that are on: of the series that is farthest out. Raises InvalidInput."""
+    """By name, the course of late of monitors that are on: of the series that is farthest out. Not of distributions,
+    which are held against a week for each point. Raises InvalidInput."""
     since_s, now = parse_duration_s(since), reading.services.clock()
     if not 0 < since_s <= MOST_RECENT_S:
         raise InvalidInput("recent is a time such as 24h, of 30 days at most", field="recent")
@@ -106,7 +109,7 @@ def recent_courses(reading: Reading, items: Sequence[Mapping[str, Any]], since: 
             series=one["series"][0]["series"] if one["series"] else None,
         )
         for one in items
-        if one["status"] == "on"
+        if one["status"] == "on" and one["definition"]["band"].get("kind") != BandKind.DISTRIBUTION.value
     ]  # fmt: skip
     found = recent(reading.store, asked, since_s, now, judges_of(reading.services.control, reading.caller.tenant))
     ends = {"start": rfc3339(now - since_s * NS_PER_S), "end": rfc3339(now)}

@@ -14,6 +14,7 @@ from monitors.defaults import DEFAULTS
 from monitors.definition import BandKind, Definition
 from monitors.series import BUILT_IN, FAMILIES
 from monitors.service_backtest import backtest
+from monitors.service_budget import tried
 from monitors.service_diagnosis import deployed
 from monitors.service_judges import judges_of
 from monitors.service_monitors import create, create_defaults, definition_of, delete, edit
@@ -145,7 +146,7 @@ def preview_monitor(wanted: WantedBacktest, reading: ReadingOf) -> Response:
     """What a monitor that is not there yet would have done. Raises InvalidInput."""
     if wanted.definition is None:
         raise InvalidInput("give the definition that is to be tried", field="definition")
-    return answer(_tried(reading, definition_of(wanted.definition), wanted))
+    return answer(_tried(reading, definition_of(wanted.definition), wanted, name=""))
 
 
 @router.get("/{name}", response_model=shapes.MonitorShown)
@@ -186,13 +187,14 @@ def backtest_monitor(name: MonitorName, wanted: WantedBacktest, reading: Reading
     NotFound, InvalidInput."""
     one = reading.services.control.monitor(reading.caller.tenant, name)
     definition = Definition.from_json({**one.definition, **(wanted.definition or {})})
-    return answer(_tried(reading, definition, wanted))
+    return answer(_tried(reading, definition, wanted, name))
 
 
-def _tried(reading: Reading, definition: Definition, wanted: WantedBacktest) -> dict[str, Any]:
+def _tried(reading: Reading, definition: Definition, wanted: WantedBacktest, name: str) -> dict[str, Any]:
     control, tenant, now = reading.services.control, reading.caller.tenant, reading.services.clock()
     since = wanted.since or (None if wanted.start else "30d")
     window = window_of(now_ns=now, start=wanted.start, end=wanted.end, since=since)
-    found = backtest(reading.store, definition, past(reading, window), judges=judges_of(control, tenant))
+    shared = tried(control, tenant, name, definition)
+    found = backtest(reading.store, shared, past(reading, window), judges=judges_of(control, tenant))
     markers = deployed(control, tenant, definition.app)
     return backtest_told(found.as_json(), definition.as_json(), markers)

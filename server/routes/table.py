@@ -36,6 +36,7 @@ from server.routes import (
     ledger,
     me,
     metrics,
+    monitor_budget,
     monitor_courses,
     monitors,
     online,
@@ -107,6 +108,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     cluster_runs.router,  # before /clusters/{cluster_id}
     cluster_changes.router,
     clusters.router,
+    monitor_budget.router,  # before monitors: one of them could have that name
     monitors.router,
     monitor_courses.router,
     incidents.router,

@@ -20,6 +20,7 @@ from core.errors import InvalidInput
 from core.ids import KeyId, TenantId
 from core.records import Counts, PiiPolicy, Principal, Role
 from store.control import changes, claims, erasures, keyring, ledger, tenants
+from store.control.budgeting import Budgeting
 from store.control.cluster_watching import ClusterWatching
 from store.control.clustering import Clustering
 from store.control.curating import Curating
@@ -68,6 +69,7 @@ class Control(
     Clustering,
     ClusterWatching,
     Monitoring,
+    Budgeting,
     Incidents,
     Delivering,
     Jobs,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select, and_, not_, or_, select
 
 from core.errors import Conflict, NotFound
 from core.ids import TenantId
@@ -16,7 +16,7 @@ from core.records import Principal
 from store.control import leases, seals
 from store.control.cluster_rows import text_of
 from store.control.monitor_records import Delivery, DeliveryState, delivery_id
-from store.control.monitor_tables import DELIVERIES
+from store.control.monitor_tables import DELIVERIES, INCIDENTS
 from store.control.transactions import Transactions
 
 SENDING_NS: Final = 60_000_000_000  # how long one process has for one try
@@ -32,11 +32,14 @@ _FIELDS: Final = (
 class Delivering(Transactions):
     """Messages on their way; every method is one transaction, as everywhere in `Control`."""
 
-    def due_deliveries(self, limit: int = 100) -> list[Delivery]:
+    def due_deliveries(self, limit: int = 100, *, whole: bool = False) -> list[Delivery]:
         """Messages of all tenants that may be sent now, the longest waiting first: none before the one ahead of it, of
-        its incident and channel, has arrived or was given up."""
+        its incident and channel, has arrived or was given up. `whole` looks through all that are kept, and so finds
+        also what a flipped bit hides from the index."""
         now = self._clock()
         with self._database.read() as connection:
+            if not whole:
+                return [_delivery(row) for row in seals.found(connection, DELIVERIES, _due(now).limit(limit))]
             left = [one for one in map(_delivery, seals.rows(connection, DELIVERIES)) if not one.state.ended]
         first: dict[tuple[str, int, str], Delivery] = {}
         for one in left:
@@ -150,10 +153,27 @@ def add_delivery(
 
 
 def drop_old(connection: Connection, tenant: TenantId, now: int) -> None:
-    """Forgets what arrived two weeks ago, and what was given up a quarter of a year ago."""
+    """Forgets what arrived two weeks ago, and what was given up a quarter of a year ago, but not of incidents that are
+    open: who was told of them is to hear that they are over."""
+    still = select(INCIDENTS.c.number).where(INCIDENTS.c.tenant == str(tenant), INCIDENTS.c.status != "closed")
     for state, kept in ((DeliveryState.SUCCEEDED, KEPT_NS), (DeliveryState.DEAD, KEPT_DEAD_NS)):
-        where = (DELIVERIES.c.tenant == str(tenant), DELIVERIES.c.state == state.value)
+        of_state = (DELIVERIES.c.tenant == str(tenant), DELIVERIES.c.state == state.value)
+        where = (*of_state, DELIVERIES.c.incident.not_in(still))
         connection.execute(DELIVERIES.delete().where(*where, DELIVERIES.c.ended_ns < now - kept))
+
+
+def _due(now: int) -> Select[Any]:
+    """The messages that may be sent now, by their index, in order."""
+    ahead = DELIVERIES.alias("ahead")
+    mine, left = DELIVERIES.c, [one.value for one in DeliveryState if not one.ended]
+    same = (ahead.c.tenant == mine.tenant, ahead.c.incident == mine.incident, ahead.c.channel == mine.channel)
+    waits = select(ahead.c.id).where(*same, ahead.c.seq < mine.seq, ahead.c.state.in_(left)).exists()
+    waiting = [one for one in left if one != DeliveryState.RUNNING.value]
+    comes = or_(
+        mine.state == DeliveryState.RUNNING.value, and_(mine.state.in_(waiting), mine.next_at_ns <= now)
+    )  # fmt: skip
+    first = or_(mine.incident == 0, not_(waits))  # tests wait for nobody
+    return select(DELIVERIES).where(comes, first).order_by(mine.next_at_ns, mine.created_ns, mine.id)
 
 
 def _is_due(one: Delivery, now: int) -> bool:

@@ -13,6 +13,7 @@ from core.ids import TenantId
 from core.records import Principal
 from store.control import monitor_rows
 from store.control.delivering import add_delivery
+from store.control.monitor_forgetting import forget
 from store.control.monitor_records import IncidentEntry, IncidentRecord, SilenceRecord, Wanted
 from store.control.transactions import Transactions
 
@@ -62,6 +63,15 @@ class Incidents(Transactions):
             said = {"status": after.status, "lines": len(lines)}
             self._audit(connection, by, tenant, action, f"incident/I-{number}", said, {"status": seen.status})
             return after
+
+    def forget_monitoring(self, tenant: TenantId, before_ns: int) -> dict[str, int]:
+        """Drops incidents that were closed before then, with all that is theirs, and alerts, messages and silences that
+        were over; how many rows of each. What is open stays, and the last incident."""
+        with self._changing() as connection:
+            counts = forget(connection, tenant, before_ns)
+            if counts:
+                self._audit(connection, None, tenant, "monitors.forget", "monitors", {"before_ns": before_ns, **counts})
+            return counts
 
     def silences(self, tenant: TenantId) -> list[SilenceRecord]:
         """The tenant's silences, those that end last first."""

@@ -39,6 +39,15 @@ MONITOR_VERSIONS: Final = Table(
     Column("seal", LargeBinary(16)),
 )
 
+MONITOR_BUDGETS: Final = Table(
+    "monitor_budgets",
+    METADATA,
+    Column("tenant", String(63), primary_key=True),
+    Column("app", String(200), primary_key=True),  # "": altogether
+    Column("millionths", BigInteger, nullable=False),  # of a false page a week
+    Column("seal", LargeBinary(16)),
+)
+
 MONITOR_STATES: Final = Table(
     "monitor_states",
     METADATA,
@@ -141,6 +150,8 @@ DELIVERIES: Final = Table(
     Column("owner", String(300)),  # the server process that sends it, until
     Column("lease_until_ns", BigInteger),
     Column("seal", LargeBinary(16)),
+    Index("deliveries_due", "state", "next_at_ns"),
+    Index("deliveries_ahead", "tenant", "incident", "channel", "seq"),
 )
 
 MONITOR_ASKINGS: Final = Table(
@@ -176,5 +187,5 @@ JOBS: Final = Table(
 
 OF_MONITORS: Final = (
     *(MONITORS, MONITOR_VERSIONS, MONITOR_STATES, ALERTS, INCIDENTS, INCIDENT_ENTRIES, SILENCES),
-    *(DELIVERIES, MONITOR_ASKINGS, JOBS),
+    *(DELIVERIES, MONITOR_ASKINGS, JOBS, MONITOR_BUDGETS),
 )

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import xxhash
-from sqlalchemy import Connection, Row, Table, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, insert, select, update
 
 from core.errors import Corrupt
 
@@ -92,6 +92,12 @@ def rows(connection: Connection, table: Table, key: Values | None = None) -> lis
 def by_index(connection: Connection, table: Table, key: Values) -> list[Any]:
     """The rows with these values that the index leads to, for who knows how many there must be. Raises Corrupt."""
     return _asked(connection, table, key, hint=None)
+
+
+def found(connection: Connection, table: Table, statement: Select[Any]) -> list[Any]:
+    """The rows of the table that a statement over its columns finds, each as it was written. Those that an altered
+    index or value hides are not among them: for who looks at all rows too, now and then. Raises Corrupt."""
+    return [_checked(table, row) for row in connection.execute(statement)]
 
 
 def add(connection: Connection, table: Table, values: Values) -> None:

@@ -94,6 +94,17 @@ def test_when_all_have_resolved_receivers_are_told_and_it_closes_by_itself_after
     assert desk.look(43).incidents == ()
 
 
+def test_who_was_called_hears_that_it_is_over_also_from_an_alert_that_nobody_heard_of() -> None:
+    desk = Desk()
+    desk.look(1, fire(0), fire(1, "latency", tells=False))
+    desk.look(10, resolve(9))
+    desk.look(12, resolve(11, "latency", tells=False))
+    assert desk.told() == [(1, "call"), (1, "update"), (1, "resolved")]
+    desk.look(100, fire(100, "cost", tells=False))
+    desk.look(101, resolve(101, "cost", tells=False))
+    assert desk.told()[3:] == []
+
+
 def test_an_alert_that_fires_again_is_in_its_incident_while_that_is_open_and_calls_again() -> None:
     desk = Desk()
     desk.look(1, fire(0), fire(1, "latency"))

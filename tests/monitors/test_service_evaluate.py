@@ -195,3 +195,23 @@ def test_an_alert_of_a_metric_that_vanished_ends_after_a_day_without_anybody_kno
     (alert,) = shop.control.alerts(ACME)
     assert (alert.status, alert.body["cause"]) == ("resolved", "vanished")
     assert "without anybody knowing" in alert.body["text"]
+
+
+def test_everybody_who_was_told_of_an_incident_hears_that_it_is_over(shop: Shop) -> None:
+    shop.watch(name="slow", series="traffic", band={"kind": "static", "low": 6}, for_points=1, channels=["slow-desk"])
+    shop.look()
+    shop.traffic(range(LEARNED, LEARNED + 3), lambda _: 0.2, per=4)  # few sessions, and these end badly
+    shop.at(LEARNED + 3)
+    shop.look()
+    shop.traffic(range(LEARNED + 3, LEARNED + 6), lambda _: 0.2)  # traffic is back
+    shop.at(LEARNED + 6)
+    shop.look()
+    assert {one.monitor: one.status for one in shop.control.alerts(ACME)} == {
+        "resolution": "firing",
+        "slow": "resolved",
+    }
+    shop.traffic(range(LEARNED + 6, LEARNED + 12), lambda _: 0.87)
+    shop.at(LEARNED + 12)
+    shop.look()
+    ends = {one.channel for one in shop.control.deliveries(ACME) if one.payload["kind"] == "incident.resolved"}
+    assert ends == {"oncall", "slow-desk"}

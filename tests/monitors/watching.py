@@ -55,9 +55,11 @@ class Shop:
     looks: list[Looked] = field(default_factory=list)
 
     def traffic(
-        self, buckets: Iterable[int], rate: Callable[[int], float], *, per: int = 12, release: str = "v1"
-    ) -> None:
-        """So many sessions in each of these buckets, of which about a share of `rate` end well."""
+        self, buckets: Iterable[int], rate: Callable[[int], float], *, per: int = 12, release: str = "v1",
+        ms: Callable[[], float] | None = None, **more: Any,
+    ) -> None:  # fmt: skip
+        """So many sessions in each of these buckets, of which about a share of `rate` end well; `more` is said of each
+        of their spans."""
         spans, scores, ids = [], [], []
         for bucket in buckets:
             for place in range(per):
@@ -69,12 +71,13 @@ class Shop:
                     "release": release,
                     "session_id": name,
                     "user_id": f"u{self.n}",
+                    "kind": "AGENT",
+                    **more,
                 }
+                lasts = 900 + 10 * (self.n % 7) if ms is None else ms()
                 spans.append(
-                    row(
-                        **common, trace_id=self.n, span_id=self.n, start_ns=at, ms=900 + 10 * (self.n % 7), kind="AGENT"
-                    )
-                )
+                    row(**common, trace_id=self.n, span_id=self.n, start_ns=at, ms=lasts)
+                )  # fmt: skip
                 scores.append(
                     NewScore(
                         evaluator="task_success", evaluator_kind=EvaluatorKind.OUTCOME, target=TargetKind.SESSION,

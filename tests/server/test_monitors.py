@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,6 +19,7 @@ from monitors.look_records import record_of
 from server.cli.main import main
 from server.cli.outcome import ExitCode
 from server.monitor_rounds import MonitorRounds
+from server.monitor_upkeep import UPKEEP_JOB
 from store.control.monitor_records import IncidentEntry, IncidentRecord, LookWritten, Wanted
 from store.control.monitoring import MONITORS_JOB
 from store.scores import NewScore, append_scores
@@ -133,7 +135,7 @@ def test_the_job_looks_at_every_monitor_once_a_minute(shell: Shell) -> None:
     rounds = MonitorRounds(shell.services)
     assert rounds.round() == 1
     assert rounds.round() == 0  # not due before the next minute
-    (job,) = get(shell, "/jobs").json()["items"]
+    job = next(one for one in get(shell, "/jobs").json()["items"] if one["name"] == MONITORS_JOB)
     assert (job["name"], job["state"], job["told"]["failed"]) == ("monitors", "succeeded", {})
     seen = get(shell, "/monitors/desk").json()
     assert [one["status"] for one in seen["series"]] == ["ok"]
@@ -146,6 +148,10 @@ def test_the_job_looks_at_every_monitor_once_a_minute(shell: Shell) -> None:
 
 @pytest.fixture
 def incident(shell: Shell) -> str:
+    return made_incident(shell)
+
+
+def made_incident(shell: Shell) -> str:
     """An incident as a look writes it, whose alert has ended."""
     control, now = shell.services.control, shell.services.clock()
     number = 1 + max((one.number for one in control.incidents(AIRLINE)), default=0)
@@ -172,6 +178,34 @@ def incident(shell: Shell) -> str:
     return made.name
 
 
+def test_a_budget_of_false_pages_is_divided_and_told(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    definition = {**DEFINITION, "app": "till"}
+    names = ("till-a", "till-b")
+    for name in names:
+        assert post(shell, "/monitors", {"name": name, "definition": definition}).status_code == 201
+    admin, body = shell.headers(Role.POWER_USER), {"app": "till", "false_pages_per_week": 0.5}
+    put = shell.client.put("/api/v1/monitors/budget", json={**body, "dry_run": True}, headers=admin)
+    assert (put.status_code, put.json()["dry_run"]) == (200, True)
+    assert get(shell, "/monitors/budget").json()["budgets"] == []
+    assert shell.client.put("/api/v1/monitors/budget", json=body, headers=admin).status_code == 200
+    told = get(shell, "/monitors/budget", app="till").json()
+    assert {one["name"]: one["allotted"] for one in told["monitors"]} == dict.fromkeys(names, 0.25)
+    tried = post(shell, "/monitors/till-a/backtest", {"since": "3h"}, Role.VIEWER).json()
+    assert tried["expected_false_alarms_per_week"] == pytest.approx(0.25)
+    wrong = shell.client.put("/api/v1/monitors/budget", json={"false_pages_per_week": 0.4}, headers=admin)
+    assert (wrong.status_code, wrong.json()["field"]) == (422, "false_pages_per_week")
+    refused = shell.client.put("/api/v1/monitors/budget", json=body, headers=shell.headers(Role.VIEWER))
+    assert refused.status_code == 403
+    assert get(shell, "/monitors/budget", tenant=SHOP).json()["budgets"] == []
+    with served(shell.services) as url:
+        assert "allowed of till: 0.5" in said(capsys, shell, url, "monitors", "budget")
+        words = ("monitors", "budget", "--app", "till", "--none")
+        assert "a dry run" in said(capsys, shell, url, *words, "--dry-run")
+        assert "no budget" in said(capsys, shell, url, *words)
+    for name in names:
+        shell.client.delete(f"/api/v1/monitors/{name}", headers=admin)
+
+
 def test_people_acknowledge_note_and_close(shell: Shell, incident: str) -> None:
     path = f"/incidents/{incident}"
     acked = post(shell, f"{path}/ack", {}, Role.USER).json()
@@ -191,6 +225,24 @@ def test_people_acknowledge_note_and_close(shell: Shell, incident: str) -> None:
     ]  # fmt: skip
     assert get(shell, path, tenant=SHOP).status_code == 404
     assert get(shell, "/incidents/I-0").status_code == 422
+
+
+def test_closed_incidents_are_forgotten_at_night_once_they_are_old(tmp_path: Path) -> None:
+    clock = Hands(system_clock())
+    with running_shell(tmp_path, clock, monitors_kept_days=30) as running:
+        numbers = [made_incident(running) for _ in range(2)]
+        for number in numbers:
+            assert post(running, f"/incidents/{number}/close", {"why": "over"}, Role.USER).status_code == 200
+        rounds = MonitorRounds(running.services)
+        for days, left in ((0, 2), (29, 2), (31, 1)):
+            clock.ns += days * 86_400 * NS_PER_S
+            rounds.round()
+            shown = get(running, "/incidents").json()["items"]
+            assert [one["id"] for one in shown] == numbers[::-1][:left]
+            clock.ns -= days * 86_400 * NS_PER_S
+            running.services.control.replay_job(AIRLINE, UPKEEP_JOB, by=ADMIN)
+        told = {one["name"]: one["told"] for one in get(running, "/jobs").json()["items"]}
+        assert told[UPKEEP_JOB] == {"incidents": 1, "entries": 2, "deliveries": 2}
 
 
 def test_silences_end_and_one_without_an_end_is_refused(shell: Shell) -> None:

@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 
 from core.clock import NS_PER_S
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, Corrupt, NotFound
 from core.ids import TenantId
 from core.records import Principal, Role
 from store.control.control import Control
 from store.control.delivering import KEPT_NS, SENDING_NS
 from store.control.jobs import LEASE_NS
 from store.control.monitor_records import (
+    Delivery,
     DeliveryState,
     IncidentEntry,
     IncidentRecord,
@@ -111,6 +112,7 @@ def monitored(control: Control) -> None:
         tenant=ACME, silence_id="s_1", matcher={"app": "desk"}, start_ns=BEGIN, end_ns=BEGIN + 1, why="deploy \u00e9"
     )
     control.add_silence(silence, lambda _: None, by=ANN)
+    control.set_monitor_budget(ACME, "", 0.1, lambda _: None, by=ANN)
 
 
 def test_a_monitor_has_immutable_versions_and_one_that_holds(control: Control) -> None:
@@ -220,6 +222,40 @@ def test_messages_of_an_incident_go_out_in_order_by_one_sender(control: Control,
     assert control.claim_delivery(first, "me") is None
 
 
+def test_what_is_due_is_found_by_its_index_and_by_going_through_all(control: Control, hands: Hands) -> None:
+    control.add_monitor(monitor_of(), by=ANN)
+    control.write_look(look_of(control, n_messages=3))
+    trials = [control.put_test_delivery(ACME, "oncall", {"text": "a test"}, by=ANN) for _ in range(2)]
+    control.note_delivery(_claimed(control, trials[0].id), DeliveryState.RETRYING, next_at_ns=BEGIN + 30 * NS_PER_S)
+    first = next(one for one in control.due_deliveries() if (one.channel, one.incident) == ("chat", 1))
+    control.note_delivery(_claimed(control, first.id), DeliveryState.RETRYING, next_at_ns=BEGIN + 60 * NS_PER_S)
+    for after_s, n in ((0, 2), (30, 3), (60, 4)):
+        hands.ns = BEGIN + after_s * NS_PER_S
+        due = control.due_deliveries()
+        assert due == control.due_deliveries(whole=True)
+        assert len(due) == n
+        assert control.due_deliveries(1) == due[:1]
+    _claimed(control, first.id)
+    assert first.id in {one.id for one in control.due_deliveries()}  # in case its sender was killed
+
+
+def test_a_message_of_long_ago_that_was_altered_keeps_no_other_from_being_sent(
+    control: Control, database: ControlDatabase
+) -> None:
+    old, new = (control.put_test_delivery(ACME, "oncall", {"text": "a test"}, by=ANN) for _ in range(2))
+    control.note_delivery(_claimed(control, old.id), DeliveryState.SUCCEEDED)
+    database.execute(f"UPDATE deliveries SET payload = 'torn to pieces' WHERE id = '{old.id}'")
+    assert [one.id for one in control.due_deliveries()] == [new.id]
+    with pytest.raises(Corrupt):
+        control.due_deliveries(whole=True)
+
+
+def _claimed(control: Control, delivery_id: str) -> Delivery:
+    taken = control.claim_delivery(control.delivery(ACME, delivery_id), "me")
+    assert taken is not None
+    return taken
+
+
 def test_a_message_that_was_given_up_is_replayed_under_its_id(control: Control) -> None:
     made = control.put_test_delivery(ACME, "oncall", {"text": "a test"}, by=ANN)
     taken = control.claim_delivery(made, "me")
@@ -243,11 +279,70 @@ def test_what_arrived_is_forgotten_in_time(control: Control, hands: Hands) -> No
         assert taken is not None
         control.note_delivery(taken, DeliveryState.SUCCEEDED)
     hands.ns += KEPT_NS + 1
-    assert len(control.deliveries(ACME)) == 2
     control.take_job(ACME, "monitors", "me")
-    control.write_look(replace(look, incidents=(), entries=(), wanted=(), first_number=2))
+    again = replace(look, incidents=(), entries=(), wanted=(), first_number=2)
+    control.write_look(again)
+    assert len(control.deliveries(ACME)) == 2  # its incident is open: who was told is to hear its end
+    _close(control, 1)
+    control.write_look(again)
     assert control.deliveries(ACME) == []
     assert control.rollout_asking(ACME, "ro_1") is None  # nobody asked again
+
+
+def _close(control: Control, number: int) -> None:
+    now = control.incident(ACME, number).opened_ns
+    control.change_incident(
+        ACME, number, lambda one, at: (replace(one, status="closed", closed_ns=now), (), ()), by=ANN,
+        action="incidents.close",
+    )  # fmt: skip
+
+
+def test_of_what_is_over_only_the_last_incident_is_kept_for_ever(control: Control, hands: Hands) -> None:
+    control.add_monitor(monitor_of(), by=ANN)
+    for number in (1, 2, 3):
+        hands.ns = BEGIN + number * NS_PER_S
+        look = look_of(control, number=number)
+        over = replace(alert_of(number, "resolved"), incident=number, since_ns=BEGIN, resolved_ns=BEGIN + number)
+        opened = replace(look.incidents[0], opened_ns=hands.ns)
+        control.write_look(replace(look, alerts=(over,), incidents=(opened,)))
+        control.end_job(ACME, "monitors", "me", next_ns=hands.ns)
+    silence = SilenceRecord(
+        tenant=ACME, silence_id="s_1", matcher={"app": "desk"}, start_ns=BEGIN, end_ns=BEGIN + 1, why="deploy"
+    )
+    control.add_silence(silence, lambda _: None, by=ANN)
+    control.add_silence(replace(silence, silence_id="s_2", end_ns=1 << 62), lambda _: None, by=ANN)
+    _close(control, 1)
+    _close(control, 3)  # the second stays open
+    later = BEGIN + 400 * 86_400 * NS_PER_S
+    assert control.forget_monitoring(ACME, BEGIN) == {}
+    counts = control.forget_monitoring(ACME, later)
+    assert counts == {"incidents": 1, "entries": 2, "alerts": 1, "deliveries": 2, "silences": 1}
+    assert [one.number for one in control.incidents(ACME)] == [3, 2]
+    assert [len(control.incident_entries(ACME, number)) for number in (2, 3)] == [2, 2]
+    assert {one.incident for one in control.alerts(ACME)} == {2, 3}
+    assert {one.incident for one in control.deliveries(ACME)} == {2, 3}
+    assert [one.silence_id for one in control.silences(ACME)] == ["s_2"]
+    assert control.forget_monitoring(ACME, later) == {}
+    assert control.verify(ACME).ok
+
+
+def test_a_budget_is_set_changed_and_taken_back(control: Control) -> None:
+    seen: list[dict[str, float]] = []
+    for app, pages in (("", 0.1), ("desk", 0.05), ("", 1 / 3), ("desk", None), ("gone", None)):
+        control.set_monitor_budget(ACME, app, pages, lambda after: seen.append(dict(after)), by=ANN)
+    assert seen[1] == {"": 0.1, "desk": 0.05}
+    assert control.monitor_budgets(ACME) == {"": pytest.approx(1 / 3, abs=1e-6)}
+    assert control.monitor_budgets(SHOP) == {}
+    with pytest.raises(Conflict):
+        control.set_monitor_budget(ACME, "", 0.2, _refuses, by=ANN)
+    assert control.monitor_budgets(ACME) == {"": pytest.approx(1 / 3, abs=1e-6)}
+    with pytest.raises(NotFound):
+        control.set_monitor_budget(TenantId("nobody"), "", 0.2, lambda _: None, by=ANN)
+    assert control.verify(ACME).ok
+
+
+def _refuses(_: object) -> None:
+    raise Conflict("no")
 
 
 def test_an_incident_is_changed_as_it_stands(control: Control) -> None:

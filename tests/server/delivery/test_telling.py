@@ -168,7 +168,7 @@ class Shelf:
     def __init__(self, one: Delivery) -> None:
         self.one = one
 
-    def due_deliveries(self, limit: int = 100) -> list[Delivery]:
+    def due_deliveries(self, limit: int = 100, *, whole: bool = False) -> list[Delivery]:
         return [] if self.one.state.ended else [self.one][:limit]
 
     def claim_delivery(self, of: Delivery, owner: str, gone: object) -> Delivery:

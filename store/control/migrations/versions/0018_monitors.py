@@ -1,4 +1,4 @@
-"""Monitors: versions, states, alerts, incidents, silences, deliveries, what is asked of rollouts, and jobs."""
+"""Monitors: versions, budgets, states, alerts, incidents, silences, deliveries, what is asked of rollouts, and jobs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ down_revision = "0017"
 
 
 def upgrade() -> None:
-    """Creates the ten tables."""
+    """Creates the eleven tables."""
     _watched()
+    _budgets()
     _incidents()
     _deliveries()
     _jobs()
@@ -51,6 +52,16 @@ def _watched() -> None:
         sa.Column("books", sa.Text, nullable=False),
         sa.Column("told", sa.Text, nullable=False),
         sa.Column("looked_at_ns", sa.BigInteger, nullable=False),
+        sa.Column("seal", sa.LargeBinary(16)),
+    )
+
+
+def _budgets() -> None:
+    op.create_table(
+        "monitor_budgets",
+        sa.Column("tenant", sa.String(63), primary_key=True),
+        sa.Column("app", sa.String(200), primary_key=True),
+        sa.Column("millionths", sa.BigInteger, nullable=False),
         sa.Column("seal", sa.LargeBinary(16)),
     )
 
@@ -138,6 +149,8 @@ def _deliveries() -> None:
         sa.Column("lease_until_ns", sa.BigInteger),
         sa.Column("seal", sa.LargeBinary(16)),
     )
+    op.create_index("deliveries_due", "deliveries", ["state", "next_at_ns"])
+    op.create_index("deliveries_ahead", "deliveries", ["tenant", "incident", "channel", "seq"])
     op.create_table(
         "monitor_askings",
         sa.Column("tenant", sa.String(63), primary_key=True),

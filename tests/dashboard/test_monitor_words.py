@@ -64,7 +64,13 @@ def test_a_silenced_monitor_says_both() -> None:
 
 
 def test_a_change_says_each_field_before_and_after() -> None:
-    before = {"series": "resolution", "band": {"kind": "ema"}, "for_points": None, "channels": [], "renotify_s": 14400}
+    before: dict[str, Any] = {
+        "series": "resolution",
+        "band": {"kind": "ema"},
+        "for_points": None,
+        "channels": [],
+        "renotify_s": 14400,
+    }
     after = {**before, "band": {"kind": "ema", "k": 4.0}, "for_points": 3, "channels": ["oncall"], "renotify_s": None}
     assert words.changes(before, after) == [
         ("Band", "moving mean ± k sigma", "moving mean ± k sigma (k 4.0)"),

@@ -15,6 +15,7 @@ from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
 from tests.dashboard.visiting import Visits
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -46,6 +47,12 @@ def drawn(page: Page, key: str) -> Locator:
 def lines(plot: Locator) -> dict[str, int]:
     """By name, how many points each trace of a chart has."""
     found: dict[str, int] = plot.evaluate("plot => Object.fromEntries(plot.data.map(one => [one.name, one.x.length]))")
+    return found
+
+
+def values(plot: Locator) -> int:
+    """How many points of its series a chart draws."""
+    found: int = plot.evaluate("plot => plot.data.find(one => one.name === 'value').y.filter(y => y !== null).length")
     return found
 
 
@@ -104,11 +111,7 @@ def test_a_split_monitor_shows_the_series_that_is_chosen(page: Page, watched: Mo
     page.get_by_role("option", name="error_rate{release=v1}").click()
     told = watched.get("/monitors/by-release/course", since="7d", series="error_rate{release=v1}")
     n = sum(one is not None for one in told["chart"]["value"])
-    page.wait_for_function(
-        "n => document.querySelector('.st-key-assay-chart-monitor-course .js-plotly-plot')"
-        ".data.find(one => one.name === 'value').y.filter(one => one !== null).length === n",
-        arg=n,
-    )
+    wait_until(lambda: values(drawn(page, "monitor-course")) == n, 60, "the chart of the other release")
 
 
 def test_a_backtest_says_what_it_would_have_done_beside_its_budget(page: Page, watched: Monitored) -> None:

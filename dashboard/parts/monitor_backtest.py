@@ -54,7 +54,7 @@ def _figures(told: Row, before: Row | None) -> list[Figure]:
         ("Alerts", human.count(len(told["alerts"])), _change(told, before)),
         ("of them pages", human.count(n_loud), None),
         ("Alerts a week", f"{told['alerts_per_week']:.2g}", None),
-        ("False ones to expect a week", human.UNKNOWN if expected is None else f"{expected:.2g}", None),
+        ("False a week", human.UNKNOWN if expected is None else f"{expected:.2g}", None),
         ("Budget a week", words.budget(budget), None),
         ("Points", human.count(told["n_points"]), None),
     ]

@@ -93,7 +93,7 @@ def show(of: Picture, key: str) -> None:
                    "zeroline": False, "tickmode": "array", "tickvals": list(range(len(rows))), "automargin": True,
                    "ticktext": list(reversed(rows)), "fixedrange": True},
         "shapes": [_upright(one["at"], shade["grey"]) for one in of.markers],
-        "annotations": [_name(one, shade["grey"]) for one in named],
+        "annotations": [_name(one, shade["grey"], late=_late(of, one)) for one in named],
         "legend": {"orientation": "h", "y": -0.12, "x": 0, "xanchor": "left", "yanchor": "top",
                    "traceorder": "normal", "title": {"text": ""}},
         "showlegend": True,
@@ -274,10 +274,17 @@ def _named(of: Picture) -> list[Row]:
     return found[:_NAMED]
 
 
-def _name(one: Row, colour: str) -> dict[str, Any]:
+def _late(of: Picture, one: Row) -> bool:
+    """Whether it lies so near the right edge that its name has room on the left only."""
+    first, last, at = frame.moment(of.start), frame.moment(of.end), frame.moment(one["at"])
+    return first is not None and last is not None and at is not None and (last - at) < 0.14 * (last - first)
+
+
+def _name(one: Row, colour: str, *, late: bool) -> dict[str, Any]:
     text = chart_text(f"{one['what']} {str(one['name']).partition(':')[0]}", 24)
     return {"xref": "x", "yref": "paper", "x": frame.wall_clock(one["at"]), "y": 1, "yanchor": "bottom",
-            "xanchor": "left", "text": text, "showarrow": False, "font": {"size": 11, "color": colour}}  # fmt: skip
+            "xanchor": "right" if late else "left", "text": text, "showarrow": False,
+            "font": {"size": 11, "color": colour}}  # fmt: skip
 
 
 def _ends(points: _Points) -> dict[str, Any]:

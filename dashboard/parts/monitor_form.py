@@ -37,16 +37,16 @@ def _number(name: str, title: str, default: str, about: str = "", *, whole: bool
 
 
 _SEASON: Final = Parameter(
-    name="season", title="Knows the hour of the week", default="on", switch=True,
+    name="season", title="Season", default="on", switch=True,
     help="What is usual is learned for each hour of the week, as soon as there are three weeks of it.",
 )  # fmt: skip
-_BY_BUDGET: Final = "by the budget"
+_BY_BUDGET: Final = "budget"
 PARAMETERS: Final[Mapping[str, tuple[Parameter, ...]]] = {
     "ema": (
         _number("k", "k (sigmas)", _BY_BUDGET, "How wide. Empty: as wide as the budget of false pages makes it."),
         _number("alpha", "alpha", "0.02", "Weight of the newest point: 0.02 looks back on about 50."),
         _SEASON,
-        _number("adopt_after", "Adopts a new level after", _DEFAULT, "So many points beyond it on one side.",
+        _number("adopt_after", "New level after", _DEFAULT, "So many points beyond it on one side.",
                 whole=True),
     ),
     "ewma": (
@@ -192,16 +192,16 @@ def _firing(form: Form, base: Row) -> Row:
     left, right = st.columns(2)
     with left:
         fires = st.number_input(
-            "Breaches in a row to fire", min_value=1, max_value=1000, step=1, placeholder="the band's own",
-            value=base.get("for_points"), key=form.at("for"),
+            "Breaches to fire", min_value=1, max_value=1000, step=1, placeholder="own", value=base.get("for_points"),
+            key=form.at("for"), help="In a row. Empty: as many as its band is best with.",
         )  # fmt: skip
-        severity = _words("Severity", ("page", "ticket"), base["severity"], form.at("severity"))
     with right:
         clears = st.number_input(
-            "Calm points to resolve", min_value=1, max_value=1000, step=1, value=int(base["clear_points"]),
-            key=form.at("clear"),
+            "Calm to resolve", min_value=1, max_value=1000, step=1, value=int(base["clear_points"]),
+            key=form.at("clear"), help="Points well inside the band, in a row.",
         )  # fmt: skip
-        no_data = _words("A point without data", ("keep", "ok", "alert"), base["no_data"], form.at("no-data"))
+    severity = _words("Severity", ("page", "ticket"), base["severity"], form.at("severity"))
+    no_data = _words("A point without data", ("keep", "ok", "alert"), base["no_data"], form.at("no-data"))
     return {
         "direction": direction, "for_points": None if fires is None else int(fires), "clear_points": int(clears),
         "severity": severity, "no_data": no_data,

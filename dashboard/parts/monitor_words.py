@@ -114,8 +114,12 @@ def kind(definition: Row) -> str:
     said = dict(definition.get("band") or {})
     name = str(said.pop("kind", "ema"))
     title = BANDS.get(name, (name, ""))[0]
-    more = ", ".join(f"{key} {of}" for key, of in said.items())
+    more = ", ".join(_setting(key.replace("_", " "), of) for key, of in said.items())
     return f"{title} ({more})" if more else title
+
+
+def _setting(name: str, of: object) -> str:
+    return f"no {name}" if of is False else name if of is True else f"{name} {of}"
 
 
 def weekly(found: float | None) -> str:

@@ -218,12 +218,11 @@ def _newest(monitor: Row, series: str | None) -> None:
     n = words.number(newest.get("n"))
     frame.numbers(
         [
-            ("Newest value", words.value(newest.get("value"), unit)),
+            (f"At {_when(newest.get('at')) or human.UNKNOWN}", words.value(newest.get("value"), unit)),
             ("Expected", words.value(newest.get("expected"), unit)),
             ("Usual", words.band(newest, unit)),
-            ("Sigmas from expected", human.UNKNOWN if z is None else f"{z:+.1f}"),
+            ("Sigmas off", human.UNKNOWN if z is None else f"{z:+.1f}"),
             ("Observations", human.count(n)),
-            ("At", _when(newest.get("at")) or human.UNKNOWN),
         ],
         "monitor",
     )

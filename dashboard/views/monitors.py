@@ -120,7 +120,7 @@ def _grid(rows: Sequence[Row]) -> int | None:
     with st.container(key="assay-table"):
         state: Any = st.dataframe(
             arrow.table(_cells(rows)),
-            height=min(620, 40 * (len(rows) + 1) + 2),
+            height=min(620, 40 * len(rows) + 39),
             hide_index=True,
             row_height=40,
             key="monitors-list",
@@ -146,9 +146,8 @@ def _cells(rows: Sequence[Row]) -> dict[str, Sequence[object]]:
         "Now": [words.value(each.get("value"), str(one["unit"])) for one, each in zip(rows, worst, strict=True)],
         "Usual": [words.band(each, str(one["unit"])) for one, each in zip(rows, worst, strict=True)],
         "Owner": [one_line(one["definition"].get("owner"), 60) or None for one in rows],
-        "Tells": [one_line(", ".join(one["definition"]["channels"]), 80) or "nobody" for one in rows],
+        "Tells": [_tells(one["definition"]) for one in rows],
         "Budget": [float(one["definition"]["false_pages_per_week"]) for one in rows],
-        "Severity": [str(one["definition"]["severity"]) for one in rows],
     }
 
 
@@ -156,18 +155,23 @@ def _columns() -> dict[str, Any]:
     column = st.column_config
     titles = {said.title: said.colour for said in (*words.HEALTH.values(), words.SILENCED)}
     return {
-        "State": column.MultiselectColumn(options=list(titles), color=list(titles.values()), width=150),
-        "Monitor": column.TextColumn(width=165),
-        "App": column.TextColumn(width=95),
-        "Series": column.TextColumn(width=150),
-        "Last 24 hours": column.LineChartColumn(width=150, color="blue"),
-        "Now": column.TextColumn(width=75, alignment="right"),
-        "Usual": column.TextColumn(width=135, help="Its band: outside it a point is a breach"),
-        "Owner": column.TextColumn(width=90),
-        "Tells": column.TextColumn(width=105),
-        "Budget": column.NumberColumn(format="%.3g", width=70, help="False pages a week that it may have"),
-        "Severity": column.TextColumn(width=75),
+        "State": column.MultiselectColumn(options=list(titles), color=list(titles.values()), width=135),
+        "Monitor": column.TextColumn(width=128),
+        "App": column.TextColumn(width=72),
+        "Series": column.TextColumn(width=122),
+        "Last 24 hours": column.LineChartColumn(width=122, color="blue"),
+        "Now": column.TextColumn(width=62, alignment="right"),
+        "Usual": column.TextColumn(width=122, help="Its band: outside it a point is a breach"),
+        "Owner": column.TextColumn(width=68),
+        "Tells": column.TextColumn(width=92),
+        "Budget": column.NumberColumn(format="%.3g", width=60, help="False pages a week that it may have"),
     }
+
+
+def _tells(definition: Row) -> str:
+    """How loud it is, and to whom: "page oncall"."""
+    severity = str(definition["severity"])
+    return one_line(f"{severity} {', '.join(definition['channels']) or 'nobody'}", 80)
 
 
 def _series(one: Row) -> str:

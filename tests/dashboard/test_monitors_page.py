@@ -95,7 +95,7 @@ def test_a_course_draws_band_breaches_alerts_silences_and_releases(page: Page, w
     assert any(name == "changes" and "release v3" in text[0] for name, text in strips)
     cells(page, "assay-grid-monitor-alerts", "firing")
     cells(page, "assay-grid-monitor-alerts", "resolved")
-    expect(metric(page, "Sigmas from expected")).to_contain_text("-")
+    expect(metric(page, "Sigmas off")).to_contain_text("-")
 
 
 def test_a_level_that_was_adopted_is_marked(page: Page, watched: Monitored) -> None:

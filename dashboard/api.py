@@ -91,9 +91,13 @@ class Api:
         """The JSON object that PUT `/api/v1` + `path` answers. Raises `ApiFailure`."""
         return self._answer(lambda: self._http.put(f"/api/v1{path}", json=body))
 
-    def delete(self, path: str) -> None:
-        """DELETE `/api/v1` + `path`. Raises `ApiFailure`."""
-        self._answer(lambda: self._http.delete(f"/api/v1{path}"))
+    def patch(self, path: str, body: Row) -> Row:
+        """The JSON object that PATCH `/api/v1` + `path` answers. Raises `ApiFailure`."""
+        return self._answer(lambda: self._http.patch(f"/api/v1{path}", json=body))
+
+    def delete(self, path: str, parameters: Mapping[str, str] | None = None) -> Row:
+        """What DELETE `/api/v1` + `path` answers, empty where that is nothing. Raises `ApiFailure`."""
+        return self._answer(lambda: self._http.delete(f"/api/v1{path}", params=parameters))
 
     def _answer(self, ask: Callable[[], httpx.Response]) -> Row:
         try:
@@ -229,6 +233,14 @@ class Api:
     def cluster_path(self, cluster_id: str, *parts: str) -> str:
         """The path of a cluster, or of what is below it."""
         return "/".join(["/clusters", *(_segment(part) for part in (cluster_id, *parts))])
+
+    def monitor_path(self, name: str, *parts: str) -> str:
+        """The path of a monitor, or of what is below it."""
+        return "/".join(["/monitors", *(_segment(part) for part in (name, *parts))])
+
+    def channel_path(self, name: str, *parts: str) -> str:
+        """The path of a channel, or of what is below it."""
+        return "/".join(["/channels", *(_segment(part) for part in (name, *parts))])
 
     def incident_path(self, incident: str, *parts: str) -> str:
         """The path of an incident, such as I-17, or of what is below it."""

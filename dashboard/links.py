@@ -62,6 +62,8 @@ ANNOTATE: Final = Place(view="annotate", title="Annotate", icon="rate_review", s
 EXPERIMENTS: Final = Place(view="experiments", title="Experiments", icon="experiment", section="Experiment")
 ROLLOUTS: Final = Place(view="rollouts", title="Rollouts", icon="rocket_launch", section="Experiment")
 PLANNER: Final = Place(view="planner", title="Planner", icon="calculate", section="Experiment")
+MONITORS: Final = Place(view="monitors", title="Monitors", icon="monitor_heart", section="Watch")
+MONITOR: Final = Place(view="monitor", title="Monitor", icon="monitor_heart", section="Watch", hidden=True)
 ALERTS: Final = Place(view="alerts", title="Alerts", icon="notifications", section="Watch")
 INCIDENTS: Final = Place(view="incidents", title="Incidents", icon="crisis_alert", section="Watch")
 INCIDENT: Final = Place(view="incident", title="Incident", icon="crisis_alert", section="Watch", hidden=True)
@@ -89,6 +91,8 @@ PLACES: Final = (
     EXPERIMENTS,
     ROLLOUTS,
     PLANNER,
+    MONITORS,
+    MONITOR,
     ALERTS,
     INCIDENTS,
     INCIDENT,
@@ -220,6 +224,21 @@ def open_cluster(cluster_id: str) -> NoReturn:
 def open_emerging(app: str | None = None) -> NoReturn:
     """Goes to what emerges, of an app if given."""
     st.switch_page(EMERGING.page(), query_params={"app": app} if app else {})
+
+
+def open_monitors(app: str | None = None) -> NoReturn:
+    """Goes to the monitors, of an app if given."""
+    st.switch_page(MONITORS.page(), query_params={"app": app} if app else {})
+
+
+def open_monitor(name: str, view: str = "course") -> NoReturn:
+    """Goes to one monitor: `view` is course, backtest, edit or versions."""
+    st.switch_page(MONITOR.page(), query_params={"name": name, "view": view})
+
+
+def open_new_monitor(app: str | None = None) -> NoReturn:
+    """Goes to where a monitor is made."""
+    st.switch_page(MONITOR.page(), query_params={"new": "1"} | ({"app": app} if app else {}))
 
 
 def open_alerts(app: str | None = None) -> NoReturn:

@@ -42,13 +42,13 @@ class Backtest:
         found = self.watched.judgements
         weeks = (self.window.end_ns - self.window.start_ns) / NS_PER_S / WEEK_S
         alerts = alerts_told(self.watched)
-        n_points = int(np.isfinite(found.grid.x[self._first :]).sum())
+        n_points = int(np.isfinite(found.grid.x[self.first :]).sum())
         return {
             "start_ns": self.window.start_ns,
             "end_ns": self.window.end_ns,
             "n_series": len(found.grid.keys),
             "n_points": n_points,
-            "n_missing": int(found.grid.x[self._first :].size) - n_points,
+            "n_missing": int(found.grid.x[self.first :].size) - n_points,
             "alerts": alerts,
             "alerts_per_week": len(alerts) / weeks,
             "expected_false_alarms_per_week": self.expected,
@@ -57,7 +57,8 @@ class Backtest:
         }
 
     @property
-    def _first(self) -> int:
+    def first(self) -> int:
+        """The first bucket of the window; those before it are what the band learned from."""
         grid = self.watched.judgements.grid
         return int((self.window.start_ns - grid.start_ns) // (grid.step_s * NS_PER_S))
 
@@ -67,7 +68,7 @@ class Backtest:
         return [*first, *rest][:MOST_CHARTED]
 
     def _chart(self, key: str) -> dict[str, Any]:
-        return chart_of(self.watched.judgements, key, self._first)
+        return chart_of(self.watched.judgements, key, self.first)
 
 
 def backtest(
@@ -102,21 +103,20 @@ def backtest(
 
 
 def alerts_told(one: Watched) -> list[dict[str, Any]]:
-    """The alerts, in order of time."""
-    told = []
-    for key, book in one.books.items():
-        events = [event for series, event in one.events if series == key]
-        for spell in book.spells:
-            fired = next(
-                (e for e in events if e.episode == spell.episode and e.kind is EventKind.FIRED), None
-            )  # fmt: skip
-            told.append(
-                {
-                    "series": key, "from_ns": spell.from_ns, "until_ns": spell.until_ns,
-                    "severity": spell.severity.value, "text": "" if fired is None else fired.text,
-                }
-            )  # fmt: skip
-    return sorted(told, key=lambda each: (each["from_ns"], each["series"]))
+    """The alerts, in order of time. They are told by what happened: a book forgets what late data cannot touch."""
+    told: dict[tuple[str, int], dict[str, Any]] = {}
+    for key, event in one.events:
+        if event.kind is EventKind.FIRED:
+            told[key, event.episode] = {
+                "series": key, "from_ns": event.fired_ns, "until_ns": None, "severity": event.severity.value,
+                "text": event.text,
+            }  # fmt: skip
+        elif (key, event.episode) in told:
+            found = told[key, event.episode]
+            found["severity"] = event.severity.value
+            if event.kind is EventKind.RESOLVED:
+                found["until_ns"] = event.at_ns
+    return sorted(told.values(), key=lambda each: (each["from_ns"], each["series"]))
 
 
 def chart_of(found: Judgements, key: str, first: int = 0) -> dict[str, Any]:

@@ -19,11 +19,16 @@ def _known(_api: Api) -> list[str]:
     return [one for one in dict.fromkeys(names) if not one.startswith(_OURS)]
 
 
+def known() -> list[str]:
+    """Apps that ever sent something, those with most turns of late first. Raises `ApiFailure`."""
+    return _known(states.api())
+
+
 def choose(page: str, *, all_too: bool = False) -> str | None:
     """The choice as a list; `all_too`: no app is a choice, and the first one. None where there is none to choose."""
-    known = _known(states.api())
+    offered = known()
     told = address.first(page, "app")
-    options = known if told is None or told in known else [*known, told]
+    options = offered if told is None or told in offered else [*offered, told]
     if not options:
         return None
     chosen: str | None = st.selectbox(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def table(columns: Mapping[str, Sequence[object]]) -> pa.Table:
-    """The columns as a table. Values are text, numbers, lists of either or times without a zone; None is
+    """The columns as a table. Values are text, numbers, lists of text or of numbers, or times without a zone; None is
     null.
 
     A column takes the type of its first value that is known, and is text when it has none.
@@ -27,8 +27,13 @@ def table(columns: Mapping[str, Sequence[object]]) -> pa.Table:
     from pyarrow import json as reader
 
     types = {name: _type(values) for name, values in columns.items()}
-    arrow = {"text": pa.string(), "number": pa.float64(), "list": pa.list_(pa.string()), "time": pa.timestamp("ms")}
-    arrow["course"] = pa.list_(pa.float64())
+    arrow = {
+        "text": pa.string(),
+        "number": pa.float64(),
+        "list": pa.list_(pa.string()),
+        "numbers": pa.list_(pa.float64()),
+        "time": pa.timestamp("ms"),
+    }
     schema = pa.schema([pa.field(name, arrow[kind]) for name, kind in types.items()])
     names = list(columns)
     rows = zip(*columns.values(), strict=True)
@@ -46,8 +51,9 @@ def _type(values: Sequence[object]) -> str:
     if isinstance(first, (int, float)):
         return "number"
     if isinstance(first, list):
-        one = next((one for value in values if isinstance(value, list) for one in value), None)
-        return "course" if isinstance(one, (int, float)) else "list"
+        is_text = any(isinstance(one, str) for value in values if isinstance(value, list) for one in value)
+        is_empty = not any(value for value in values)
+        return "list" if is_text or is_empty else "numbers"
     return "time" if isinstance(first, datetime) else "text"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.records import Principal, Role
 from monitors.messages import tryout_message
+from server.delivery.channels_file import BadChannels, load_channels
 from server.policy import known_parameters_only, names_once, needs
 from server.routes import monitor_shapes as shapes
 from server.routes.answers import answer
@@ -52,6 +54,19 @@ def read_delivery(delivery: Annotated[str, Path(max_length=40)], reading: Readin
 def replay_delivery(delivery: Annotated[str, Path(max_length=40)], caller: PowerUser, reading: ReadingOf) -> Response:
     """Sends a message that was given up once more, under the same id. Raises NotFound, Conflict."""
     return answer(delivery_told(reading.services.control.replay_delivery(caller.tenant, delivery, by=caller)))
+
+
+@router.get("/channels", response_model=shapes.ChannelNames)
+def list_channels(reading: ReadingOf) -> Response:
+    """The channels that monitors may tell, by name; nothing of where they lead."""
+    settings = reading.services.settings
+    try:
+        known = load_channels(settings.channels_file, os.environ)
+    except BadChannels:
+        why = "the file of channels cannot be used; the server's log says why"
+        return answer({"items": [], "why": why, "next_cursor": None})
+    items = [{"name": name, "kind": known.channels[name].kind} for name in known.names(str(reading.caller.tenant))]
+    return answer({"items": items, "why": None, "next_cursor": None})
 
 
 @router.post("/channels/{channel}/test", status_code=201, response_model=shapes.Delivery)

@@ -24,21 +24,45 @@ class SeriesNow(BaseModel):
     breach: int
 
 
+class Silenced(BaseModel):
+    """The silence under which nobody is told of a monitor now."""
+
+    id: str
+    why: str
+    end: str
+
+
+class Recent(BaseModel):
+    """The course of one series of late: means over equal stretches from `start` to `end`; null: nothing happened."""
+
+    series: str | None
+    start: str
+    end: str
+    value: list[float | None]
+
+
 class Monitor(BaseModel):
-    """A monitor: `definition` as docs/monitors.md has it. `series`: the newest value of each, of many the 50 that are
-    farthest out; `until`: up to when it was looked at, null before the first look."""
+    """A monitor: `definition` as docs/monitors.md has it; `about` and `unit` are of its series. `health`: how it is, in
+    one word. `series`: the newest value of each, of many the 50 that are farthest out; `until`: up to when it was
+    looked at, null before the first look."""
 
     name: str
     app: str
     status: Literal["on", "off", "deleted"]
+    health: Literal["firing", "pending", "no_data", "waiting", "warming_up", "ok", "off"]
     version: int
     definition: dict[str, Any]
+    about: str
+    unit: str
     changed_by: str
     changed_at: str
     until: str | None = None
     n_series: int = 0
     n_firing: int = 0
+    n_pending: int = 0
+    silenced: Silenced | None = None
     series: list[SeriesNow] = []
+    recent: Recent | None = None
     dry_run: bool = False
 
 
@@ -59,9 +83,10 @@ class MonitorVersion(BaseModel):
 
 
 class MonitorShown(Monitor):
-    """A monitor with its versions, newest first."""
+    """A monitor with its versions, newest first, and the silences that concern it and are not over."""
 
     versions: list[MonitorVersion]
+    silences: list[Silence]
 
 
 class Kinds(BaseModel):
@@ -128,6 +153,34 @@ class SilencedBy(BaseModel):
     why: str
     by: str
     until: str
+
+
+class Silent(BaseModel):
+    """A time in which nobody was told of alerts of a monitor, or of one of its series."""
+
+    id: str
+    series: str | None
+    start: str
+    end: str
+    why: str
+    made_by: str
+
+
+class Course(BaseModel):
+    """How a series of a monitor went. The band is that of the monitor as it is now, learned from the four weeks before
+    `start`; `alerts` and `silences` are what was. `names`: its series in that time; `chart` null: there is none yet."""
+
+    version: int
+    definition: dict[str, Any]
+    start: str
+    end: str
+    n_points: int
+    n_missing: int
+    names: list[str]
+    chart: Chart | None
+    markers: list[Marker]
+    alerts: list[Alert]
+    silences: list[Silent]
 
 
 class Alert(BaseModel):
@@ -293,4 +346,20 @@ class Deliveries(BaseModel):
     next_cursor: None = None
 
 
-IncidentShown.model_rebuild()
+class ChannelName(BaseModel):
+    """A channel that a monitor may tell."""
+
+    name: str
+    kind: str
+
+
+class ChannelNames(BaseModel):
+    """The channels that an operator has set for the tenant. `why`: why they cannot be told, null where they can."""
+
+    items: list[ChannelName]
+    why: str | None = None
+    next_cursor: None = None
+
+
+for _later in (IncidentShown, MonitorShown, Course):
+    _later.model_rebuild()

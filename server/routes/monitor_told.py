@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from core.windows import Window
+from monitors.definition import Definition
+from monitors.health import concerns, health_of, hides_all
 from monitors.incident_records import Incident
 from monitors.silencing import silence_of
 from server.routes.keys import rfc3339
@@ -15,6 +18,7 @@ from store.control.monitor_records import (
     IncidentRecord,
     MonitorRecord,
     MonitorStateRecord,
+    MonitorStatus,
     MonitorVersion,
     RaisedAlert,
     SilenceRecord,
@@ -22,28 +26,74 @@ from store.control.monitor_records import (
 
 
 def monitor_told(
-    one: MonitorRecord, state: MonitorStateRecord | None = None, n_firing: int = 0, *, dry_run: bool = False
+    one: MonitorRecord, state: MonitorStateRecord | None = None, around: Around | None = None, *, dry_run: bool = False
 ) -> dict[str, Any]:
     """A monitor, with what the last look saw."""
+    around = around or Around(now_ns=0)
     same = state is not None and state.version == one.version and not state.told.get("ended")
     told: Mapping[str, Any] = state.told if state is not None and same else {}
+    definition = Definition.from_json(one.definition)
+    mine = [each.status for each in around.alerts if each.monitor == one.name]
+    until_ns = state.until_ns if state is not None and same else None
+    health = health_of(
+        on=one.status is MonitorStatus.ON, late_s=definition.late_s, until_ns=until_ns, newest=told.get("series", ()),
+        n_firing=mine.count("firing"), n_pending=mine.count("pending"),
+    )  # fmt: skip
     return {
         "name": one.name,
         "app": one.app,
         "status": one.status.value,
+        "health": health.value,
         "version": one.version,
         "definition": dict(one.definition),
+        "about": definition.spec.text,
+        "unit": definition.spec.unit,
         "changed_by": one.changed_by,
         "changed_at": rfc3339(one.changed_at_ns),
-        "until": rfc3339(state.until_ns) if state is not None and same else None,
+        "until": rfc3339(until_ns),
         "n_series": told.get("n_series", 0),
-        "n_firing": n_firing,
+        "n_firing": mine.count("firing"),
+        "n_pending": mine.count("pending"),
+        "silenced": around.silenced(one.name, definition),
         "series": [
             {**{name: value for name, value in each.items() if name != "at_ns"}, "at": rfc3339(each["at_ns"])}
             for each in told.get("series", ())
         ],
+        "recent": None,
         "dry_run": dry_run,
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    """What of a tenant tells how its monitors are: alerts that are not resolved, and silences."""
+
+    now_ns: int
+    alerts: Sequence[RaisedAlert] = ()
+    silences: Sequence[SilenceRecord] = ()
+
+    def silenced(self, name: str, definition: Definition) -> dict[str, Any] | None:
+        """The silence under which nobody is told of any series of a monitor now: of several the one that lasts longest;
+        None: somebody is."""
+        some = [
+            one
+            for record in self.silences
+            if (one := silence_of(record)).active(self.now_ns)
+            and concerns(one.matcher, name, definition)
+            and hides_all(one.matcher, definition)
+        ]
+        last = max(some, key=lambda one: one.until_ns, default=None)
+        return None if last is None else {"id": last.silence_id, "why": last.why, "end": rfc3339(last.until_ns)}
+
+    def coming(self, name: str, definition: Definition) -> list[dict[str, Any]]:
+        """The silences that concern a monitor and are not over yet, those that are over first at the top."""
+        some = [(silence_of(record), record) for record in self.silences]
+        mine = [
+            (one.until_ns, record)
+            for one, record in some
+            if one.until_ns > self.now_ns and concerns(one.matcher, name, definition)
+        ]
+        return [silence_told(record, self.now_ns) for _, record in sorted(mine, key=lambda each: each[0])]
 
 
 def version_told(one: MonitorVersion) -> dict[str, Any]:
@@ -71,16 +121,21 @@ def backtest_told(found: Mapping[str, Any], definition: Mapping[str, Any], marke
             }
             for one in found["alerts"]
         ],
-        "charts": [
-            {**{name: of for name, of in one.items() if name != "at_ns"}, "at": [rfc3339(at) for at in one["at_ns"]]}
-            for one in found["charts"]
-        ],
-        "markers": [
-            {"at": rfc3339(one.at_ns), "what": one.what, "name": one.name}
-            for one in markers
-            if window.contains(one.at_ns)
-        ],
+        "charts": [chart_told(one) for one in found["charts"]],
+        "markers": markers_told(markers, window),
     }
+
+
+def chart_told(one: Mapping[str, Any]) -> dict[str, Any]:
+    """The points of one series with their band."""
+    return {**{name: of for name, of in one.items() if name != "at_ns"}, "at": [rfc3339(at) for at in one["at_ns"]]}
+
+
+def markers_told(markers: Sequence[Any], window: Window) -> list[dict[str, Any]]:
+    """What was deployed within a window."""
+    return [
+        {"at": rfc3339(one.at_ns), "what": one.what, "name": one.name} for one in markers if window.contains(one.at_ns)
+    ]
 
 
 def alert_told(one: RaisedAlert) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import InvalidInput
 from core.records import Principal, Role
-from core.windows import Window, window_of
+from core.windows import window_of
 from monitors.defaults import DEFAULTS
 from monitors.definition import BandKind, Definition
 from monitors.series import BUILT_IN, FAMILIES
@@ -22,6 +22,7 @@ from server.policy import known_parameters_only, names_once, needs
 from server.routes import monitor_shapes as shapes
 from server.routes.answers import answer
 from server.routes.asking import Reading, ReadingOf
+from server.routes.monitor_courses import around_of, past, recent_courses
 from server.routes.monitor_told import backtest_told, monitor_told, version_told
 from server.routes.scores import Name
 
@@ -78,11 +79,12 @@ class WantedBacktest(BaseModel):
 
 
 class AskedMonitors(BaseModel):
-    """The monitors of one app, or of all."""
+    """The monitors of one app, or of all. `recent` (24h; 30d at most): each with the course of its worst series."""
 
     model_config = ConfigDict(extra="forbid")
 
     app: Name | None = None
+    recent: Annotated[str | None, Field(max_length=20)] = None
 
 
 class AskedDelete(BaseModel):
@@ -95,16 +97,16 @@ class AskedDelete(BaseModel):
 
 @router.get("", response_model=shapes.Monitors)
 def list_monitors(reading: ReadingOf, asked: Annotated[AskedMonitors, Query()]) -> Response:
-    """The monitors with their newest values."""
+    """The monitors with their newest values. Raises InvalidInput."""
     control, tenant = reading.services.control, reading.caller.tenant
-    states = {one.name: one for one in control.monitor_states(tenant)}
-    firing = control.alerts(tenant, status="firing")
+    states, around = {one.name: one for one in control.monitor_states(tenant)}, around_of(reading)
     items = [
-        monitor_told(one, states.get(one.name), sum(each.monitor == one.name for each in firing))
+        monitor_told(one, states.get(one.name), around)
         for one in control.monitors(tenant)
         if asked.app in (None, one.app)
     ]
-    return answer({"items": items, "next_cursor": None})
+    courses = {} if asked.recent is None else recent_courses(reading, items, asked.recent)
+    return answer({"items": [{**one, "recent": courses.get(one["name"])} for one in items], "next_cursor": None})
 
 
 @router.get("/kinds", response_model=shapes.Kinds)
@@ -149,13 +151,13 @@ def preview_monitor(wanted: WantedBacktest, reading: ReadingOf) -> Response:
 
 @router.get("/{name}", response_model=shapes.MonitorShown)
 def read_monitor(name: MonitorName, reading: ReadingOf) -> Response:
-    """One monitor with its versions. Raises NotFound."""
+    """One monitor with its versions, and the silences that concern it. Raises NotFound."""
     control, tenant = reading.services.control, reading.caller.tenant
-    one = control.monitor(tenant, name)
-    n_firing = len(control.alerts(tenant, status="firing", monitor=name))
-    told = monitor_told(one, control.monitor_state(tenant, name), n_firing)
+    one, around = control.monitor(tenant, name), around_of(reading)
+    told = monitor_told(one, control.monitor_state(tenant, name), around)
     versions = [version_told(each) for each in control.monitor_versions(tenant, name)]
-    return answer({**told, "versions": versions})
+    silences = around.coming(name, Definition.from_json(one.definition))
+    return answer({**told, "versions": versions, "silences": silences})
 
 
 @router.patch("/{name}", response_model=shapes.Monitor)
@@ -173,8 +175,10 @@ def delete_monitor(
     name: MonitorName, caller: PowerUser, reading: ReadingOf, asked: Annotated[AskedDelete, Query()]
 ) -> Response:
     """Removes a monitor; its incidents stay. Raises NotFound, Conflict."""
-    made = delete(reading.services.control, caller.tenant, name, by=caller, dry_run=asked.dry_run)
-    return answer(monitor_told(made, dry_run=asked.dry_run))
+    control, around = reading.services.control, around_of(reading)
+    state = control.monitor_state(caller.tenant, name)
+    made = delete(control, caller.tenant, name, by=caller, dry_run=asked.dry_run)
+    return answer(monitor_told(made, state, around, dry_run=asked.dry_run))
 
 
 @router.post("/{name}/backtest", response_model=shapes.Backtest)
@@ -190,8 +194,7 @@ def _tried(reading: Reading, definition: Definition, wanted: WantedBacktest, nam
     control, tenant, now = reading.services.control, reading.caller.tenant, reading.services.clock()
     since = wanted.since or (None if wanted.start else "30d")
     window = window_of(now_ns=now, start=wanted.start, end=wanted.end, since=since)
-    window = Window(start_ns=min(window.start_ns, now - 1), end_ns=min(window.end_ns, now))
     shared = tried(control, tenant, name, definition)
-    found = backtest(reading.store, shared, window, judges=judges_of(control, tenant))
+    found = backtest(reading.store, shared, past(reading, window), judges=judges_of(control, tenant))
     markers = deployed(control, tenant, definition.app)
     return backtest_told(found.as_json(), definition.as_json(), markers)

@@ -38,6 +38,7 @@ from server.routes import (
     me,
     metrics,
     monitor_budget,
+    monitor_courses,
     monitors,
     online,
     plans,
@@ -110,6 +111,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     clusters.router,
     monitor_budget.router,  # before monitors: one of them could have that name
     monitors.router,
+    monitor_courses.router,
     incidents.router,
     silences.router,
     deliveries.router,

@@ -16,6 +16,7 @@ def test_values_arrive_as_they_were() -> None:
         "text": [hostile.MARKUP, "two\nlines \u202f🙂"],
         "number": [1, 2.5],
         "list": [["ok"], ["error"]],
+        "numbers": [None, [1.0, 2.5]],
         "time": [at, None],
         "nothing": [None, None],
     }

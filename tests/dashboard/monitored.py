@@ -14,7 +14,7 @@ from core.clock import NS_PER_S, system_clock
 from core.ids import TenantId
 from core.records import EvaluatorKind, Role, TargetKind
 from core.windows import day_of
-from server.monitor_rounds import MonitorRounds
+from server.scheduler import Scheduler
 from store.control.records import ReleaseSpec
 from store.scores import NewScore, append_scores
 from tests.dashboard.alone import running_dashboard
@@ -90,14 +90,14 @@ class _Past:
         self._release("v3", BUCKETS - 49)
         self.hands.ns = self._at(WATCHED_FROM)
         self._monitors()
-        rounds = MonitorRounds(self.shell.services)
+        rounds = Scheduler(self.shell.services)
         for bucket in (WATCHED_FROM + 1, FELL[-1], FELL[-1] + 8):
             self.hands.ns = self._at(bucket)
-            assert rounds.round() == 1
+            assert rounds.round("monitors") == 1
         self._post("/silences", {"matcher": {"monitor": "slow"}, "lasts": "24h", "why": f"a new model {ATTACK}"})
         self._post("/silences", {"matcher": {"app": APP}, "lasts": "1h", "why": "deploy"})
         self.hands.ns = now
-        assert rounds.round() == 1
+        assert rounds.round("monitors") == 1
 
     def _at(self, bucket: int) -> int:
         """When the buckets before this one, and it, can be read."""

@@ -10,7 +10,7 @@ import pytest
 from core.clock import NS_PER_S, system_clock
 from core.records import Role
 from core.windows import moment_ns
-from server.monitor_rounds import MonitorRounds
+from server.scheduler import Scheduler
 from store.control.records import PlanSpec, ReleaseSpec
 from tests.monitors.watching import Hands
 from tests.server.shell import SHOP, Shell, running_shell
@@ -26,7 +26,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     with running_shell(tmp_path_factory.mktemp("incident-series"), clock) as running:
         arrive(running)
         end = clock.ns // STEP * STEP
-        rounds = MonitorRounds(running.services)
+        rounds = Scheduler(running.services)
         clock.ns = end - 2 * STEP + READ
         assert post(running, "/monitors", {"name": "desk", "definition": DEFINITION}).status_code == 201
         spec = ReleaseSpec(app=APP, name="r2", model="sim-1", endpoint="http://127.0.0.1:1/r2")
@@ -34,9 +34,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         running.services.control.set_plan(
             ADMIN.tenant, PlanSpec(app=APP, baseline="r2", weights={"r2": 1.0}), by=ADMIN
         )  # fmt: skip
-        assert rounds.round() == 1
+        assert rounds.round("monitors") == 1
         clock.ns = end + READ
-        assert rounds.round() == 1
+        assert rounds.round("monitors") == 1
         yield running
 
 

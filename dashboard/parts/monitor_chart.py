@@ -88,7 +88,8 @@ def show(of: Picture, key: str) -> None:
         "xaxis": {"type": "date", "showgrid": False, "nticks": 7, "tickangle": 0, "tickformatstops": charts.STOPS,
                   "range": [frame.wall_clock(of.start), frame.wall_clock(of.end)], "anchor": "y2",
                   "hoverformat": "%-d %b, %H:%M"},
-        "yaxis": {"domain": [0.06 + 0.07 * len(rows), 1], "nticks": 6, "showgrid": True, **axis, **_ends(points)},
+        "yaxis": {"domain": [0.06 + 0.07 * len(rows), 1], "nticks": 6, "showgrid": True, **axis,
+                  **_ends(points, of.unit)},
         "yaxis2": {"domain": [0, 0.07 * len(rows)], "range": [-0.6, len(rows) - 0.4], "showgrid": False,
                    "zeroline": False, "tickmode": "array", "tickvals": list(range(len(rows))), "automargin": True,
                    "ticktext": list(reversed(rows)), "fixedrange": True},
@@ -287,7 +288,7 @@ def _name(one: Row, colour: str, *, late: bool) -> dict[str, Any]:
             "font": {"size": 11, "color": colour}}  # fmt: skip
 
 
-def _ends(points: _Points) -> dict[str, Any]:
+def _ends(points: _Points, unit: str) -> dict[str, Any]:
     """All values are inside, and the band as far as it leaves them room: a wide one does not flatten them."""
     known = [one for one in points.value if one is not None]
     if not known:
@@ -297,7 +298,9 @@ def _ends(points: _Points) -> dict[str, Any]:
     edges = [one for side in (points.low, points.high) for one in side if one is not None]
     low = min([low, *(max(one, low - span) for one in edges)])
     high = max([high, *(min(one, high + span) for one in edges)])
-    room = 0.05 * ((high - low) or 1.0)
+    room = 0.05 * ((high - low) or span)
+    if unit == "share":  # there is nothing below none, or above all
+        return {"range": [max(low - room, -0.02 * (high + room)), min(high + room, 1.02)]}
     return {"range": [low - room, high + room]}
 
 

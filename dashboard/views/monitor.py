@@ -8,7 +8,7 @@ from typing import Final
 import streamlit as st
 
 from dashboard import human, links
-from dashboard.api import Api, ApiFailure, Row
+from dashboard.api import Api, ApiFailure, NotFound, Row
 from dashboard.parts import (
     address,
     app_choice,
@@ -36,6 +36,7 @@ _WINDOWS: Final = {"6h": "6 hours", "24h": "24 hours", "3d": "3 days", "7d": "7 
 _EVERY_S: Final = 30.0
 _EDITS: Final = "power_user"
 _NOW: Final = 12
+_SERIES: Final = "monitor-series"
 
 
 @st.cache_data(ttl=5, max_entries=32, show_spinner=False)
@@ -183,28 +184,40 @@ def _window() -> str:
 def _standing(name: str, since: str) -> None:
     """What changes while one looks."""
     monitor = _one(states.api(), name)
-    series = _series(monitor)
-    _newest(monitor, series)
     try:
-        told = _course(states.api(), name, int(monitor["version"]), since, series)
+        told = _read(monitor, since)
     except ApiFailure as failure:
         monitor_backtest.refused(failure)
         return
+    _newest(monitor, _choose(monitor, told))
     _drawn(monitor, told)
     _raised(told["alerts"])
 
 
-def _series(monitor: Row) -> str | None:
-    """Of a monitor with several series the one that is looked at: at first that which is farthest out."""
-    names = [str(one["series"]) for one in monitor["series"]]
-    if len(names) < 2:
+def _read(monitor: Row, since: str) -> Row:
+    """The course of the series that was chosen, else of the one that is farthest out, else of any: it may have no value
+    in this window."""
+    name, version = str(monitor["name"]), int(monitor["version"])
+    first = monitor["series"][0]["series"] if monitor["series"] else None
+    wanted = st.session_state.get(f"{_SERIES}-{name}", first)
+    try:
+        return _course(states.api(), name, version, since, wanted)
+    except NotFound:
+        return _course(states.api(), name, version, since, None)
+
+
+def _choose(monitor: Row, told: Row) -> str | None:
+    """Of a monitor with several series the one that is drawn; those that are farthest out first. None: it has one."""
+    drawn = (told["chart"] or {}).get("series")
+    out = [str(one["series"]) for one in monitor["series"]]
+    names = list(dict.fromkeys([*(one for one in out if one in told["names"]), *map(str, told["names"])]))
+    if not monitor["definition"].get("by") or drawn not in names:
         return None
-    return str(
-        st.selectbox(
-            "Series", names, key="monitor-series", format_func=lambda one: one_line(one, 80), width=420,
-            help="Those that are farthest out first" + (", 50 of them" if int(monitor["n_series"]) > 50 else ""),
-        )
+    st.selectbox(
+        "Series", names, index=names.index(drawn), key=f"{_SERIES}-{monitor['name']}", width=420,
+        format_func=lambda one: one_line(one, 80), help="Those that are farthest out first.",
     )  # fmt: skip
+    return str(drawn)
 
 
 def _newest(monitor: Row, series: str | None) -> None:
@@ -212,7 +225,7 @@ def _newest(monitor: Row, series: str | None) -> None:
     newest: Row | None = next((one for one in monitor["series"] if series in (None, one["series"])), None)
     unit = str(monitor["unit"])
     if newest is None:
-        st.text(words.ABOUT.get(str(monitor["health"]), ""))
+        st.text("No value of it came of late." if series else words.ABOUT.get(str(monitor["health"]), ""))
         return
     z = words.number(newest.get("z"))
     n = words.number(newest.get("n"))

@@ -88,7 +88,7 @@ def _rows(app: str | None, asked: str) -> None:
     frame.numbers([*cells, *([("Silenced", human.count(n_silenced))] if n_silenced else [])], "monitors")
     if not found:
         with st.container(border=True, key="assay-empty-monitors-search"):
-            st.text(f"No monitor has {inert(asked, 80)} in its name, series, owner or channels.")
+            st.text(f"No monitor has “{inert(asked, 80)}” in its name, series, owner or channels.")
         return
     shown = found[:_SHOWN]
     chosen = _grid(shown)

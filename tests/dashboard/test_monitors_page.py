@@ -76,7 +76,7 @@ def test_the_list_is_searched_and_an_app_chosen(page: Page, watched: Monitored) 
     expect(page.locator(".st-key-monitors-list canvas td").filter(has_text="resolution")).to_have_count(0)
     page.get_by_placeholder("Name, series, owner, channel").fill("nothing like it")
     page.get_by_placeholder("Name, series, owner, channel").press("Enter")
-    expect(page.get_by_text("No monitor has nothing like it")).to_be_visible()
+    expect(page.get_by_text("No monitor has “nothing like it”")).to_be_visible()
 
 
 def test_a_course_draws_band_breaches_alerts_silences_and_releases(page: Page, watched: Monitored) -> None:
@@ -107,7 +107,7 @@ def test_a_level_that_was_adopted_is_marked(page: Page, watched: Monitored) -> N
 def test_a_split_monitor_shows_the_series_that_is_chosen(page: Page, watched: Monitored) -> None:
     page.goto(at(watched, "by-release", since="7d"))
     drawn(page, "monitor-course")
-    page.locator(".st-key-monitor-series").get_by_role("combobox").click()
+    page.locator(".st-key-monitor-series-by-release").get_by_role("combobox").click()
     page.get_by_role("option", name="error_rate{release=v1}").click()
     told = watched.get("/monitors/by-release/course", since="7d", series="error_rate{release=v1}")
     n = sum(one is not None for one in told["chart"]["value"])
@@ -132,8 +132,8 @@ def test_editing_redraws_before_saving_and_saving_makes_a_version(page: Page, wa
     page.goto(at(watched, "slow", "edit"))
     drawn(page, "monitor-edit-chart")
     expect(page.get_by_role("button", name="Nothing changed")).to_be_disabled()
-    page.get_by_label("k (sigmas)").fill("40")
-    page.get_by_label("k (sigmas)").press("Enter")
+    page.get_by_label("k (sigmas)", exact=True).fill("40")
+    page.get_by_label("k (sigmas)", exact=True).press("Enter")
     changes = page.locator(".st-key-assay-monitor-changes")
     expect(changes).to_contain_text("What would change")
     cells(page, "assay-grid-monitor-changes", "k 40")
@@ -151,8 +151,8 @@ def test_editing_redraws_before_saving_and_saving_makes_a_version(page: Page, wa
 def test_what_cannot_be_is_refused_in_words_and_not_saved(page: Page, watched: Monitored) -> None:
     page.goto(at(watched, "resolution", "edit"))
     drawn(page, "monitor-edit-chart")
-    page.get_by_label("alpha").fill("7")
-    page.get_by_label("alpha").press("Enter")
+    page.get_by_label("alpha", exact=True).fill("7")
+    page.get_by_label("alpha", exact=True).press("Enter")
     expect(page.locator(".st-key-assay-monitor-refused")).to_contain_text("alpha")
     expect(page.get_by_role("button", name=re.compile("Save as version"))).to_have_count(0)
 
@@ -168,6 +168,7 @@ def test_it_is_silenced_with_a_reason_and_the_silence_ended(page: Page, watched:
     expect(page.locator(".st-key-assay-monitor-head")).to_contain_text("silenced until")
     silenced = watched.get("/monitors/resolution")["silenced"]
     assert silenced["why"] == "moving <b>house</b>"
+    page.goto(at(watched, "resolution"))
     page.get_by_role("button", name="Silenced").click()
     expect(page.locator(".st-key-assay-silence-0")).to_contain_text("moving <b>house</b>")
     page.get_by_role("button", name="End it now").click()

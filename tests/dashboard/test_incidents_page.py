@@ -95,7 +95,7 @@ def test_a_window_of_every_week_is_made_by_the_wall_of_a_zone(page: Page, made: 
     settled(page)
     page.get_by_role("button", name="New silence").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Every week").click()
+    dialog.get_by_role("radio", name="Every week").click()
     expect(dialog.get_by_label("Time zone")).to_have_value("Europe/Berlin")
     dialog.get_by_label("Time zone").fill("Europe/Nowhere")
     dialog.get_by_label("Time zone").press("Enter")

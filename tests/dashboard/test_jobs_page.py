@@ -54,7 +54,7 @@ def test_what_fails_stands_first_with_its_error_and_all_jobs_below(page: Page, s
         "Succeeded",
         "2 runs begun",
     ):
-        cells(page, "jobs-list", text)
+        cells(page, "jobs-list-0", text)
     cells(page, "assay-grid-jobs-asked", "desk")
     harmless(page)
 

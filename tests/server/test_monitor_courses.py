@@ -10,7 +10,7 @@ import pytest
 
 from core.clock import NS_PER_S, system_clock, to_datetime
 from core.records import Role
-from server.monitor_rounds import MonitorRounds
+from server.scheduler import Scheduler
 from tests.monitors.watching import Hands
 from tests.server.shell import AIRLINE, SHOP, Shell, running_shell
 from tests.server.test_monitors import APP, DEFINITION, STEP, arrive, get, post
@@ -35,9 +35,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         for name, said in wanted.items():
             assert post(running, "/monitors", {"name": name, "definition": {**DEFINITION, **said}}).status_code == 201
         switch(running, "off", on=False)
-        assert MonitorRounds(running.services).round() == 1
+        assert Scheduler(running.services).round("monitors") == 1
         hands.ns = now // STEP * STEP + 100 * NS_PER_S
-        assert MonitorRounds(running.services).round() == 1
+        assert Scheduler(running.services).round("monitors") == 1
         yield running
 
 

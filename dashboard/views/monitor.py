@@ -109,7 +109,7 @@ def _monitor(name: str) -> None:
     _crumbs(caller, str(monitor["app"]), monitor)
     _head(monitor)
     monitor_edit.told()
-    match _view(caller):
+    match _view(caller, f"{name}-{monitor['version']}"):
         case "backtest":
             st.fragment(_backtest)(monitor)
         case "edit":
@@ -155,13 +155,13 @@ def _when(at: object) -> str | None:
     return None if moment is None else f"{moment.day} {moment:%b, %H:%M}"
 
 
-def _view(caller: Caller) -> str:
-    """Editing is offered to who may save."""
+def _view(caller: Caller, of: str) -> str:
+    """Editing is offered to who may save. Each version's choice is one of its own: a save leads to the course."""
     offered = [one for one in _VIEWS if one != "edit" or caller.may(_EDITS)]
     wanted = st.query_params.get("view", "")
     chosen: str | None = st.segmented_control(
         "View", offered, default=wanted if wanted in offered else "course", format_func=_VIEWS.__getitem__,
-        key="monitor-view", label_visibility="collapsed", required=True,
+        key=f"monitor-view-{of}", label_visibility="collapsed", required=True,
     )  # fmt: skip
     view = chosen or "course"
     if view != wanted:

@@ -52,7 +52,8 @@ def lines(plot: Locator) -> dict[str, int]:
 
 def values(plot: Locator) -> int:
     """How many points of its series a chart draws."""
-    found: int = plot.evaluate("plot => plot.data.find(one => one.name === 'value').y.filter(y => y !== null).length")
+    script = "plot => plot.data?.find(one => one.name === 'value').y.filter(y => y !== null).length ?? -1"
+    found: int = plot.evaluate(script)
     return found
 
 

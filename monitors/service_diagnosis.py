@@ -6,7 +6,7 @@ Sessions are not kept with the incident: they are looked for when somebody opens
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from core.windows import Window
 from evaluators.catalogue import BY_NAME
 from evaluators.records import Direction as Better
 from monitors.alert_records import plain
-from monitors.diagnosis.attribution import where
+from monitors.diagnosis.attribution import attribution_of, where
 from monitors.diagnosis.changes import change_of
 from monitors.diagnosis.contributions import Attribution, Groups, within_change
 from monitors.diagnosis.evidence import Candidate, Deployed, Onset, examples, nearest, onset_of
@@ -27,9 +27,10 @@ from monitors.diagnosis.records import Change, Course, MixCourse
 from monitors.diagnosis.scoring import diagnose
 from monitors.grids import Row
 from monitors.incident_records import Incident, IncidentStatus, Member
+from monitors.records import Kind
 from monitors.series import BUILT_IN, GROUNDING, OUTCOME, SAFETY, Series, Source, series_of
 from monitors.service_judges import judges_of
-from monitors.service_series import Wanted, rows_of
+from monitors.service_series import FAILED_SESSIONS, Wanted, rows_of
 from store import monitor_groups
 from store.control.control import Control
 from store.monitor_groups import DIMENSIONS, OVERLAPPING
@@ -39,6 +40,8 @@ from store.tenant import TenantStore
 
 BEFORE_NS: Final = 7 * 86_400 * NS_PER_S  # held against
 STEP_S: Final = 300
+GOING_ON_NS: Final = 600 * NS_PER_S  # a session that began later may not be over
+TYPICAL: Final = 0.95
 AGAIN_S: Final = (0, 900, 3600)  # after it opened: with more points since, more can be told
 # What evaluators say beside the built-in series that patterns know.
 SCORES: Final = (
@@ -75,6 +78,7 @@ class Diagnosing:
         changes = [change_of(one, onset_ns=onset.at_ns, now_ns=window.end_ns) for one in courses.values()]
         changes += self._mixes(incident.app, window, onset.at_ns)
         changes += self._within(found) if evaluator in BUILT_IN["resolution"].evaluators else []
+        changes += self._shapes(incident.app, window, onset.at_ns)
         told = diagnose(changes)
         made = {
             **told.as_json(),
@@ -101,7 +105,7 @@ class Diagnosing:
         """Every series that patterns know, as far as the app has it."""
         names = [*BUILT_IN, *SCORES, *self._tools(app, window), *self._judges()]
         wanted = [
-            Wanted(name=name, app=app, spec=series_of(name), step_s=STEP_S, window=window)
+            Wanted(name=name, app=app, spec=_by_session(series_of(name)), step_s=STEP_S, window=window)
             for name in dict.fromkeys(names)
         ]
         read = rows_of(self.store, wanted, judges_of(self.control, self.store.tenant))
@@ -131,8 +135,15 @@ class Diagnosing:
         hour = BucketsAsked(window=window, step_s=900, by="model")
         by_model = model_buckets(self.store, hour)
         clusters = cluster_buckets(self.store, BucketsAsked(window=window, step_s=900))
-        for name, frame in (("mix:response_model", by_model), ("mix:cluster", clusters)):
-            course = _mix(name, frame.filter(pl.col("app") == app))
+        documents = monitor_groups.document_buckets(self.store, app, window, 900)
+        mine = pl.col("app") == app
+        frames = {
+            "mix:response_model": by_model.filter(mine),
+            "mix:cluster": clusters.filter(mine),
+            "mix:document": documents,
+        }
+        for name, frame in frames.items():
+            course = _mix(name, frame)
             if course is not None:
                 made.append(mix_change_of(course, onset_ns=onset_ns, now_ns=window.end_ns))
         return made
@@ -164,6 +175,32 @@ class Diagnosing:
     def _within(self, found: Sequence[Attribution]) -> list[Change]:
         by_cluster = next((one for one in found if one.dimension == "cluster"), None)
         return [] if by_cluster is None else [within_change(by_cluster)]
+
+    def _shapes(self, app: str, window: Window, onset_ns: int) -> list[Change]:
+        """Turns and tool calls of the typical session, within clusters. One that began just now may go on."""
+        over = Window(start_ns=window.start_ns, end_ns=max(window.end_ns - GOING_ON_NS, window.start_ns + 1))
+        frame = monitor_groups.session_shapes(self.store, app, over, onset_ns)
+        return typical_changes(frame)
+
+
+def typical_changes(frame: pl.DataFrame) -> list[Change]:
+    """The changes of `turns` and `tool_calls` within clusters, of sessions as `session_shapes` counts them: what lies
+    beyond the 95th percentile counts as lying there, so that a few sessions that go astray are not the typical one."""
+    made = []
+    for series, name in (("turns:within", "n_turns"), ("tool_calls:within", "n_calls")):
+        value = pl.col(name).clip(upper_bound=_percentile(frame, name))
+        sums = {"n": pl.col("n"), "total": pl.col("n") * value, "squares": pl.col("n") * value**2}
+        groups = _groups("cluster", frame.group_by("since", "split").agg(**{k: v.sum() for k, v in sums.items()}), None)
+        if groups is not None:
+            made.append(within_change(attribution_of(groups), series))
+    return made
+
+
+def _percentile(frame: pl.DataFrame, name: str) -> float:
+    """The value that TYPICAL of the counted sessions do not exceed."""
+    frame = frame.sort(name)
+    reached = (frame["n"].cum_sum() >= TYPICAL * float(frame["n"].sum())).arg_true()
+    return float(frame[name][reached[0]]) if len(reached) else 0.0
 
 
 def deployed(control: Control, tenant: TenantId, app: str) -> list[Deployed]:
@@ -207,6 +244,12 @@ def example_sessions(store: TenantStore, app: str, diagnosis: Mapping[str, Any],
 def _is_lower_better(evaluator: str) -> bool:
     known = BY_NAME.get(evaluator)
     return known is not None and known.spec.direction is Better.LOWER
+
+
+def _by_session(spec: Series) -> Series:
+    """Tool errors as the share of sessions: one that calls a failing tool thirty times is one event, not thirty."""
+    is_rate = spec.source is Source.TOOLS and spec.kind is Kind.RATE
+    return replace(spec, figure=FAILED_SESSIONS) if is_rate else spec
 
 
 def _course(spec: Series, rows: Sequence[Row]) -> Course:

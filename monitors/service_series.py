@@ -25,6 +25,7 @@ from store.tenant import TenantStore
 KINDS: Final = ("outcome", "event", "rule", "judge", "human")
 MOST_GROUPS: Final = 200  # series of one monitor; of more those with the most observations
 MOST_OF_ATTRIBUTE: Final = 50
+FAILED_SESSIONS: Final = "failed_sessions"  # of those that called a tool, the share in which a call of it failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +187,8 @@ def _of_tools(spec: Series, frame: pl.DataFrame) -> pl.DataFrame:
     if spec.figure == "per_session":
         calls = frame.group_by(keys).agg(pl.col("n").sum(), pl.col("n_active").max())
         return calls.with_columns(x=pl.col("n") / pl.col("n_active"), n=pl.col("n_active"))
+    if spec.figure == FAILED_SESSIONS:
+        frame = frame.with_columns(n=pl.col("n_sessions"), n_errors=pl.col("n_failed"))
     sums = frame.group_by(keys).agg(pl.col("n").sum(), pl.col("n_errors").sum())
     return sums.with_columns(x=pl.col("n_errors") / pl.col("n"))
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from core.windows import LAST_NS, Window
 from store.engine import slot, table_of
+from store.monitor_series import in_buckets
 from store.sessions import MARGIN_S
 from store.tenant import TenantStore, around
 
@@ -19,6 +20,8 @@ OF_SESSIONS: Final = ("release", "variant", "environment")
 DIMENSIONS: Final = (*OF_SESSIONS, "model", "cluster", "tool")
 OVERLAPPING: Final = frozenset({"tool", "model"})  # a session may be in several of these
 MOST_SHOWN: Final = 2_000
+_ID: Final = r'"(?:document\.)?id"\s*:\s*"([^"]{1,200})"'
+_TEXT: Final = r'"(?:document\.)?content"\s*:\s*"((?:[^"\\]|\\.)*)"'
 
 
 def group_sums(
@@ -29,6 +32,24 @@ def group_sums(
     values = {"app": app, "evaluator": evaluator, "onset_ns": onset_ns}
     found = store.frame(_sums(dimension), _windows(window), values=values)
     return found.select("since", "split", *[pl.col(name).cast(pl.Float64) for name in ("n", "total", "squares")])
+
+
+def session_shapes(store: TenantStore, app: str, window: Window, onset_ns: int) -> pl.DataFrame:
+    """since (whether it began at the onset or later), split (its cluster, null: none), n_turns, n_calls (of tools), and
+    n, how many sessions of the app that began in the window were so."""
+    near = Window(start_ns=around(window, MARGIN_S).start_ns, end_ns=LAST_NS)
+    bounds = {"from_ns": window.start_ns, "until_ns": window.end_ns, "onset_ns": onset_ns}
+    found = store.frame(_shapes(), {"turns": near, "memberships": near}, values={"app": app, **bounds})
+    whole = [pl.col(name).cast(pl.Float64) for name in ("n_turns", "n_calls", "n")]
+    return found.select("since", "split", *whole)
+
+
+def document_buckets(store: TenantStore, app: str, window: Window, step_s: int) -> pl.DataFrame:
+    """at_ns, split, n: in how many of the app's sessions a search of the bucket found this document first. A document
+    is its id with the hash of its text: what was replaced goes by the same id."""
+    bounds = {"from_ns": window.start_ns, "until_ns": window.end_ns, "bucket_ns": step_s * 1_000_000_000}
+    found = store.frame(_documents(), window, values={"app": app, **bounds})
+    return found.select("at_ns", "split", pl.col("n").cast(pl.Float64))
 
 
 def scored_sessions(store: TenantStore, app: str, evaluator: str, window: Window) -> pl.DataFrame:
@@ -89,6 +110,31 @@ def _sums(dimension: str) -> ir.Table:
         total=rows.value.sum(),
         squares=(rows.value * rows.value).sum(),
     )
+
+
+@lru_cache(maxsize=1)
+def _shapes() -> ir.Table:
+    turns = table_of("turns")
+    mine = turns.filter(turns.app == slot("app", "string"), turns.session_id.notnull())
+    each = mine.group_by("session_id").agg(
+        tenant=mine.tenant.max(), at_ns=mine.start_ns.min(), n_turns=mine.trace_id.nunique(),
+        n_calls=mine.n_tool_calls.sum(),
+    )  # fmt: skip
+    each = each.filter(each.at_ns >= slot("from_ns", "int64"), each.at_ns < slot("until_ns", "int64"))
+    of = _clusters()
+    rows = each.left_join(of, each.session_id == of.of_session)
+    rows = rows.mutate(since=rows.at_ns >= slot("onset_ns", "int64"))
+    return rows.group_by("since", "split", "n_turns", "n_calls").agg(tenant=rows.tenant.max(), n=rows.count())
+
+
+@lru_cache(maxsize=1)
+def _documents() -> ir.Table:
+    spans = table_of("spans")
+    mine = spans.filter(spans.kind == "RETRIEVER", spans.app == slot("app", "string"), spans.documents.notnull())
+    rows = in_buckets(mine, mine.start_ns)
+    named, text = (rows.documents.re_extract(pattern, 1) for pattern in (_ID, _TEXT))
+    rows = rows.mutate(split=named + "@" + text.hexdigest("md5").substr(0, 8)).filter(named != "")
+    return rows.group_by("at_ns", "split").agg(tenant=rows.tenant.max(), n=rows.session_id.nunique())
 
 
 def _clusters() -> ir.Table:

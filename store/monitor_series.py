@@ -74,8 +74,9 @@ def session_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
 
 
 def tool_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
-    """at_ns, app, split, tool (null: one without a name), n, n_errors, n_sessions of tool calls."""
-    return _numbers(_framed(store, _tools, "spans", asked), ("n", "n_errors", "n_sessions"))
+    """at_ns, app, split, tool (null: one without a name), n and n_errors of calls, n_sessions, and n_failed of these
+    with a call that failed. An attempt that failed and was made again within a call counts as a call."""
+    return _numbers(_framed(store, _tools, "spans", asked), ("n", "n_errors", "n_sessions", "n_failed"))
 
 
 def retrieval_buckets(store: TenantStore, asked: BucketsAsked) -> pl.DataFrame:
@@ -168,13 +169,16 @@ def _sessions(by: Split) -> ir.Table:
 @lru_cache(maxsize=8)
 def _tools(by: Split) -> ir.Table:
     spans = table_of("spans")
-    rows = in_buckets(spans.filter(spans.kind == "TOOL", spans.app.notnull()), spans.start_ns)
+    # A failed attempt below a call that ends well is a span of its own that names the tool: an answer that was lost.
+    lost = spans.kind.isin(["CHAIN", "SPAN"]) & spans.tool_name.notnull() & (spans.status_code == 2).fill_null(False)
+    rows = in_buckets(spans.filter((spans.kind == "TOOL") | lost, spans.app.notnull()), spans.start_ns)
     rows = by.of(rows)
     return rows.group_by("at_ns", "app", "split", tool=rows.tool_name).agg(
         tenant=rows.tenant.max(),
         n=rows.count(),
         n_errors=(rows.status_code == 2).fill_null(False).cast("int64").sum(),
         n_sessions=rows.session_id.nunique(),
+        n_failed=rows.session_id.nunique(where=(rows.status_code == 2).fill_null(False)),
     )
 
 

@@ -186,7 +186,9 @@ class ToolRunner:
 
     def _missed(self, tool: Tool, attempt: int, began_ns: int, error: Exception) -> None:
         """A failed span for an attempt without an answer: the tool's own span may end well, with the next one."""
-        span = self.telemetry.tracer.start_span(f"attempt {attempt + 1} of {tool.name}", start_time=began_ns)
+        attributes = {"assay.span.kind": "CHAIN", "gen_ai.tool.name": tool.name}
+        name = f"attempt {attempt + 1} of {tool.name}"
+        span = self.telemetry.tracer.start_span(name, start_time=began_ns, attributes=attributes)
         span.set_status(Status(StatusCode.ERROR, str(error) or "no answer in time"))
         span.end()
 

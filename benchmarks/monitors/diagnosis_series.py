@@ -19,6 +19,7 @@ from monitors.diagnosis.contributions import Groups, within_change
 from monitors.diagnosis.mixes import mix_change_of
 from monitors.diagnosis.records import Change, Course, MixCourse
 from monitors.records import Kind
+from monitors.service_diagnosis import TYPICAL
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,6 +36,7 @@ JUDGED: Final = 0.2
 LABELLED: Final = 0.03
 JUDGE_ERRS: Final = 0.1
 HALF: Final = 0.5  # of sessions have a fault that fails no task
+MOST: Final = 0.9  # of the sessions in which a fault can show have it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +101,20 @@ def _counted(rows: Sequence[Row], column: str, names: str, counts: str, of: str 
 class Fault:
     """A fault at a rate among the tasks where it shows; `worse`: how much more often its sessions fail besides.
 
-    With `release` only sessions of a release that takes this share of traffic from the onset on have it.
+    With `share` these tasks are so much of the app's traffic, before the onset as well. With `release` only sessions of
+    a release that takes this share of traffic from the onset on have it.
     """
 
     name: str
     rate: float
     worse: float = 0.0
+    share: float | None = None
     release: float | None = None
 
 
 def realistic(pool: Pool, name: str, worse: float = 0.0) -> Fault:
-    """The fault at the rate that brings resolution from 87 to 80 %, or as near as it can; half where no task fails."""
+    """The fault at the rate that brings resolution from 87 to 80 %; half where no task fails. Where it shows in too few
+    tasks for that, in an app of which these tasks are a larger part, at nine sessions in ten of them."""
     shows = np.isin(pool.tasks, list(applies_to(name)))
     passes = 1 - pool.fails
     if name == "harder_users":
@@ -120,14 +125,17 @@ def realistic(pool: Pool, name: str, worse: float = 0.0) -> Fault:
     if lost < 0.05:
         return Fault(name=name, rate=HALF, worse=worse)
     drop = float((passes * shows).mean()) * lost
-    return Fault(name=name, rate=min(1.0, (QUALITY - WORSE) / drop))
+    rate = (QUALITY - WORSE) / drop
+    if rate <= MOST:
+        return Fault(name=name, rate=rate)
+    return Fault(name=name, rate=MOST, share=(QUALITY - WORSE) / (MOST * lost * float(passes[shows].mean())))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sessions:
     """Drawn sessions: the step of each, its row in the pool, its task, whether it passed, whether of the new release.
 
-    `onset` is the step from which on the cause is looked for.
+    `onset` is the step from which on the cause is looked for; `first`, the place of the first step in its week.
     """
 
     step: Ints
@@ -137,19 +145,23 @@ class Sessions:
     release: NDArray[np.bool_]  # of the new release
     n_steps: int
     onset: int
+    first: int
     slow: Floats  # by step, how much slower than usual
 
 
 def drawn(pool: Pool, fault: Fault | None, chance: np.random.Generator, per_minute: float, steps: int) -> Sessions:
-    """A week of quiet traffic and `steps` more, in which the fault is planted."""
-    n_steps = BEFORE + steps
-    hours = np.arange(n_steps) * STEP_S / 3600
+    """A week of quiet traffic, from any hour of the week on, and more, in which the fault is planted: until as many
+    sessions came as `steps` bring on the average."""
+    first = int(chance.integers(BEFORE))
+    hours = (first + np.arange(2 * BEFORE)) * STEP_S / 3600
     shape = 1 + 0.8 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi)
     shape *= np.array([1.1, 1.15, 1.1, 1.05, 1.0, 0.7, 0.6])[(hours // 24).astype(int) % 7]
+    n_steps = BEFORE + 1 + int(np.searchsorted(np.cumsum(shape[BEFORE:]), steps * shape.mean()))
+    hours, shape = hours[:n_steps], shape[:n_steps]
     n = chance.poisson(per_minute * STEP_S / 60 * shape * _wobble(chance, n_steps, 12, 0.05))
     step = np.repeat(np.arange(n_steps), n)
     late = step >= BEFORE
-    task = _tasks(pool, chance, hours[step])
+    task = _tasks(pool, chance, hours[step], fault)
     release = late & (chance.random(len(step)) < (fault.release or 0.0)) if fault else np.zeros(len(step), dtype=bool)
     hit = late & (chance.random(len(step)) < fault.rate) if fault else np.zeros(len(step), dtype=bool)
     if fault and fault.release is not None:
@@ -169,8 +181,9 @@ def drawn(pool: Pool, fault: Fault | None, chance: np.random.Generator, per_minu
     passed = pool.columns["passed"][row] * (chance.random(len(step)) >= fails)
     slow = _wobble(chance, n_steps, 6, 0.06) * (1 + 0.15 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi))
     return Sessions(
-        step=step, row=row, task=task, passed=passed, release=release, n_steps=n_steps, onset=BEFORE, slow=slow
-    )
+        step=step, row=row, task=task, passed=passed, release=release, n_steps=n_steps, onset=BEFORE, first=first,
+        slow=slow,
+    )  # fmt: skip
 
 
 def worst_window(seen: Sessions) -> Sessions:
@@ -190,6 +203,7 @@ def worst_window(seen: Sessions) -> Sessions:
         release=seen.release[kept],
         n_steps=onset + n,
         onset=onset,
+        first=seen.first,
         slow=seen.slow,
     )
 
@@ -205,12 +219,15 @@ def _wobble(chance: np.random.Generator, n: int, lasting: int, sd: float) -> Flo
     return np.exp(sd * found - sd**2 / 2)
 
 
-def _tasks(pool: Pool, chance: np.random.Generator, hours: Floats) -> Ints:
+def _tasks(pool: Pool, chance: np.random.Generator, hours: Floats, fault: Fault | None) -> Ints:
     """Any task; one intent comes more often at night, so that the mix has a season."""
-    night = pool.intent == len(pool.intents) - 1
-    weight = np.where(night, 1.3, 1.0)
-    by_night = chance.choice(len(pool.tasks), size=len(hours), p=weight / weight.sum())
-    by_day = chance.integers(len(pool.tasks), size=len(hours))
+    day = np.ones(len(pool.tasks))
+    if fault is not None and fault.share is not None:
+        shows = np.isin(pool.tasks, list(applies_to(fault.name)))
+        day = np.where(shows, fault.share / shows.sum(), (1 - fault.share) / (~shows).sum())
+    night = day * np.where(pool.intent == len(pool.intents) - 1, 1.3, 1.0)
+    by_night = chance.choice(len(pool.tasks), size=len(hours), p=night / night.sum())
+    by_day = chance.choice(len(pool.tasks), size=len(hours), p=day / day.sum())
     return np.where((hours % 24 < 6) | (hours % 24 >= 22), by_night, by_day)
 
 
@@ -233,7 +250,7 @@ def _of_task(pool: Pool, rows: Ints, task: Ints, chance: np.random.Generator) ->
 
 def changes_of(pool: Pool, seen: Sessions, chance: np.random.Generator, hide: Sequence[str] = ()) -> list[Change]:
     """How every series stands at the end, against the week before the onset; those in `hide` are not measured."""
-    at = START_NS + np.arange(seen.n_steps) * STEP_S * NS_PER_S
+    at = START_NS + (seen.first + np.arange(seen.n_steps)) * STEP_S * NS_PER_S
     onset, now = int(at[seen.onset]), int(at[-1]) + STEP_S * NS_PER_S
     found = [
         change_of(Course(series=name, kind=kind, at_ns=at, x=x, n=n), onset_ns=onset, now_ns=now)
@@ -246,15 +263,24 @@ def changes_of(pool: Pool, seen: Sessions, chance: np.random.Generator, hide: Se
             found.append(mix_change_of(mix, onset_ns=onset, now_ns=now))
     if "resolution:within" not in hide:
         found.append(within_change(attribution_of(groups_of(seen, "cluster", seen.task, pool.tasks))))
+    for name, y in (("turns", pool.columns["turns"]), ("tool_calls", pool.calls.sum(axis=1))):
+        if f"{name}:within" not in hide:
+            typical = np.minimum(y[seen.row], np.quantile(y[seen.row], TYPICAL))
+            groups = groups_of(seen, "cluster", seen.task, pool.tasks, typical)
+            found.append(within_change(attribution_of(groups), f"{name}:within"))
     return found
 
 
-def groups_of(seen: Sessions, dimension: str, value: Ints, names: tuple[str, ...]) -> Groups:
-    """Sessions before and since the onset by a dimension, with how many passed."""
+def groups_of(
+    seen: Sessions, dimension: str, value: Ints, names: tuple[str, ...], y: Floats | None = None
+) -> Groups:  # fmt: skip
+    """Sessions before and since the onset by a dimension, with how many passed, or with the sums of y."""
     late, k = (seen.step >= seen.onset).astype(int), len(names)
-    n = np.bincount(late * k + value, minlength=2 * k).reshape(2, k).astype(float)
-    total = np.bincount(late * k + value, seen.passed, 2 * k).reshape(2, k).astype(float)
-    return Groups(dimension=dimension, values=names, n=n, total=total, squares=total)
+    y = seen.passed if y is None else y
+    n, total, squares = (
+        np.bincount(late * k + value, of, 2 * k).reshape(2, k).astype(float) for of in (np.ones(len(y)), y, y * y)
+    )
+    return Groups(dimension=dimension, values=names, n=n, total=total, squares=squares)
 
 
 def _courses(pool: Pool, seen: Sessions, chance: np.random.Generator) -> dict[str, tuple[Kind, Floats, Floats]]:
@@ -280,8 +306,9 @@ def _courses(pool: Pool, seen: Sessions, chance: np.random.Generator) -> dict[st
         "p95_latency": (Kind.POSITIVE, _p95(pool, seen), nothing),
     }
     for number, tool in enumerate(pool.tools):
-        n = total(pool.calls[row, number])
-        found[f"tool_errors:{tool}"] = (Kind.RATE, np.minimum(1, _over(total(pool.failed[row, number]), n)), n)
+        n = total((pool.calls[row, number] > 0).astype(float))  # sessions, as the product's diagnosis counts them
+        some = total((pool.failed[row, number] > 0).astype(float))
+        found[f"tool_errors:{tool}"] = (Kind.RATE, _over(some, n), n)
     for number, rule in enumerate(RULES):
         value = pool.scores[row, number]
         scored = np.isfinite(value)
@@ -323,7 +350,7 @@ def _mixes(pool: Pool, seen: Sessions) -> dict[str, tuple[tuple[str, ...], Float
 
     return {
         "mix:response_model": (pool.models, by_step(pool.answered[seen.row])),
-        "mix:document": (pool.documents, by_step(pool.found[seen.row])),
+        "mix:document": (pool.documents, by_step((pool.found[seen.row] > 0).astype(float))),
         "mix:intent": (pool.intents, kinds(pool.intent[seen.task], len(pool.intents))),
         "mix:cluster": (pool.tasks, kinds(seen.task, len(pool.tasks))),
     }

@@ -13,6 +13,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -54,6 +55,7 @@ def rows_of(kept: Path, counts: Mapping[str, int]) -> dict[str, list[Row]]:
     return {fault: json.loads(file.read_text()) for fault, file in files.items()}
 
 
+@lru_cache
 def applies_to(fault: str) -> frozenset[str]:
     """The tasks in which a fault can show; of a shift of traffic, those that come more often."""
     every = all_scenarios()
@@ -115,7 +117,9 @@ async def _one(stage: Stage, recorder: Recorder, chosen: Cast) -> Row:
 def _seen(played: Played, told: Sequence[tuple[Row, Any]]) -> Row:
     """What the spans say: turns are roots, model calls those with usage."""
     models = [(said, span) for said, span in told if said.get("gen_ai.operation.name") == "chat"]
-    tools = [(said, span) for said, span in told if said.get("gen_ai.operation.name") == "execute_tool"]
+    tools = [
+        (said, span) for said, span in told if said.get("gen_ai.operation.name") == "execute_tool" or _lost(said, span)
+    ]
     searches = [said for said, _ in told if said.get("gen_ai.operation.name") == "retrieval"]
     return {
         "turns": len(played.results),
@@ -131,6 +135,11 @@ def _seen(played: Played, told: Sequence[tuple[Row, Any]]) -> Row:
         "empty": sum(not said.get("assay.retrieval.n") for said in searches),
         "documents": dict(Counter(_edition(one) for one in _documents(searches))),
     }
+
+
+def _lost(said: Row, span: Any) -> bool:
+    """An attempt of a call whose answer did not come, as store/monitor_series.py counts them."""
+    return said.get("assay.span.kind") == "CHAIN" and "gen_ai.tool.name" in said and span.status.code == 2
 
 
 def _trajectory(played: Played, told: Sequence[tuple[Row, Any]]) -> Trajectory:

@@ -2,7 +2,8 @@
 
 The time before the onset is cut into windows as long as the one since. After the hour of day is taken out, their means
 spread as such a mean does when nothing happens, with whatever correlation and overdispersion there is; the mean since
-the onset is held against that spread. So nothing is assumed of single points. See docs/monitors-diagnosis.md.
+the onset is held against that spread. So nothing is assumed of single points. The onset is on a day of its own: what
+days differ by, as weekends do, counts beside it. See docs/monitors-diagnosis.md.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from monitors.diagnosis.records import Change, Course, Floats, Ints
 from monitors.records import Kind
 
 HOUR_NS: Final = 3600 * NS_PER_S
+DAY_NS: Final = 24 * HOUR_NS
 MAD_TO_SD: Final = 1.4826
 LEAST_BLOCKS: Final = 6  # windows before the onset: with fewer their spread says nothing
 SEASON_DAYS: Final = 3.0  # from so many days on the hour of day is taken out
 FLOOR: Final = 0.002  # of the level: no series is known better than to 0.2 %
+TAIL: Final = 0.97  # of windows: what comes in bursts is seen there, and one bad night of a week is not
+MANY_BLOCKS: Final = 50  # from so many windows on that tail is known
+LEAST_DAYS: Final = 4  # from so many days on what they differ by is known
+DAYS_TAIL: Final = 0.75  # of days: one bad one of seven is beyond it, two of a weekend are not
 _TINY: Final = 1e-12
 
 
@@ -55,7 +61,7 @@ def change_of(course: Course, *, onset_ns: int, now_ns: int) -> Change:
     blocks = _blocks(before, season, onset_ns, length)
     if blocks is None:
         return _unknown(course, f"the time before the onset has fewer than {LEAST_BLOCKS} windows as long as since")
-    return _judged(course, since, season, *blocks, n_days=span / (24 * HOUR_NS))
+    return _judged(course, since, season, blocks, n_days=span / DAY_NS)
 
 
 def hour_of_day(at_ns: Ints, y: Floats, w: Floats) -> Floats:
@@ -64,13 +70,13 @@ def hour_of_day(at_ns: Ints, y: Floats, w: Floats) -> Floats:
     All 24 are the mean where there are less than three days.
     """
     mean = float(np.average(y, weights=w))
-    if at_ns[-1] - at_ns[0] < (SEASON_DAYS - 1 / 24) * 24 * HOUR_NS:
+    if at_ns[-1] - at_ns[0] < (SEASON_DAYS - 1 / 24) * DAY_NS:
         return np.full(24, mean)
     hour = hours_of(at_ns)
     weight = np.bincount(hour, w, 24)
     means = np.divide(np.bincount(hour, w * y, 24), weight, out=np.full(24, mean), where=weight > 0)
     # Noise of an hour's mean, from how its days differ; the spread of the 24 beyond it is season.
-    day = at_ns // (24 * HOUR_NS)
+    day = at_ns // (DAY_NS)
     cell = (day - day[0]) * 24 + hour
     w_cell = np.bincount(cell, w)
     y_cell = np.divide(np.bincount(cell, w * y), w_cell, out=np.zeros(len(w_cell)), where=w_cell > 0)
@@ -114,18 +120,45 @@ def _comparable(course: Course) -> _Points:
     return _Points(at_ns=at, y=y, w=n if has_n else np.ones(len(x)), has_n=has_n)
 
 
-def _blocks(before: _Points, season: Floats, onset_ns: int, length: int) -> tuple[Floats, Floats] | None:
-    """Means and weights of the windows before the onset, without the season; None when they are too few."""
+@dataclass(frozen=True, kw_only=True)
+class _Blocks:
+    """The windows before the onset: their means without the season, weights, and days before it, all (B,)."""
+
+    r: Floats
+    w: Floats
+    day: Ints
+
+    def day_sd(self, unit: float) -> tuple[float, int]:
+        """What days differ by beyond the noise of one observation, and how many there are. 0: no more than that, or
+        too few to tell."""
+        weight = np.bincount(self.day, self.w)
+        whole = weight >= 0.3 * float(np.median(weight))
+        means = np.bincount(self.day, self.w * self.r)[whole] / weight[whole]
+        n = len(means)
+        if n < LEAST_DAYS:
+            return 0.0, n
+        own = float(np.quantile(np.abs(means - np.median(means)), DAYS_TAIL)) / float(
+            stats.norm.isf((1 - DAYS_TAIL) / 2)
+        )
+        return float(np.sqrt(max(0.0, own**2 - unit**2 / float(np.median(weight[whole]))))), n
+
+
+def _blocks(before: _Points, season: Floats, onset_ns: int, length: int) -> _Blocks | None:
+    """The windows before the onset; None when they are too few."""
     number = (onset_ns - 1 - before.at_ns) // length
     number = number.astype(np.int64)
     w: Floats = np.bincount(number, before.w).astype(np.float64)
     y = np.bincount(number, before.w * (before.y - season[hours_of(before.at_ns)]))
     there = w > 0
     there &= w >= 0.1 * np.median(w[there])
-    return (y[there] / w[there], w[there]) if there.sum() >= LEAST_BLOCKS else None
+    if there.sum() < LEAST_BLOCKS:
+        return None
+    day = (np.flatnonzero(there) * length // DAY_NS).astype(np.int64)
+    return _Blocks(r=y[there] / w[there], w=w[there], day=day)
 
 
-def _judged(course: Course, since: _Points, season: Floats, r: Floats, w: Floats, *, n_days: float) -> Change:
+def _judged(course: Course, since: _Points, season: Floats, blocks: _Blocks, *, n_days: float) -> Change:
+    r, w = blocks.r, blocks.w
     usual = season[hours_of(since.at_ns)]
     expected = float(np.average(usual, weights=since.w))
     centre = float(np.average(r, weights=w)) if course.kind is Kind.RATE else float(np.median(r))
@@ -134,8 +167,11 @@ def _judged(course: Course, since: _Points, season: Floats, r: Floats, w: Floats
     n_now = min(float(since.w.sum()), float(np.quantile(w, 0.75)))
     n_all = float(since.w.sum()) if since.has_n else None
     unit = _unit_sd(course, r - centre, w, expected + centre, d, n_now, n_all)
-    se = float(unit / np.sqrt(n_now) * np.sqrt(1 + 1 / max(1.0, n_days)))
-    df = float(len(r) - 1)
+    within = float(unit / np.sqrt(n_now) * np.sqrt(1 + 1 / max(1.0, n_days)))
+    between, days = blocks.day_sd(unit)
+    between *= float(np.sqrt(1 + 1 / max(1, days)))
+    se = float(np.hypot(within, between))
+    df = se**4 / (within**4 / (len(r) - 1) + between**4 / max(1, days - 1))  # Satterthwaite 1946
     half = float(stats.t.ppf(0.975, df)) * se
     told = {at: _on_scale(course.kind, expected + centre, at) for at in (d, d - half, d + half)}
     return Change(
@@ -152,7 +188,10 @@ def _judged(course: Course, since: _Points, season: Floats, r: Floats, w: Floats
 
 def _unit_sd(course: Course, r: Floats, w: Floats, level: float, d: float, n_now: float, n_all: float | None) -> float:
     """The deviation of one observation (of one window, where n is not known), robust, and not below what it must be."""
-    own = MAD_TO_SD * float(np.median(np.abs(r) * np.sqrt(w)))
+    size = np.abs(r) * np.sqrt(w)
+    own = MAD_TO_SD * float(np.median(size))
+    if len(size) >= MANY_BLOCKS:  # a session that calls a failing tool thirty times is thirty calls, and one event
+        own = max(own, float(np.quantile(size, TAIL)) / float(stats.norm.isf((1 - TAIL) / 2)))
     if course.kind is Kind.RATE and n_all is not None:
         # The rate under "nothing changed" is that of both times together: a rate of zero before is not sure to be zero.
         n_before = float(w.sum())

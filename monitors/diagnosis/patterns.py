@@ -10,10 +10,13 @@ from typing import Final
 
 from monitors.diagnosis.records import Expect, Pattern
 
-UP, DOWN, FLAT, RISES, FALLS, FREE = Expect.UP, Expect.DOWN, Expect.FLAT, Expect.RISES, Expect.FALLS, Expect.FREE
+UP, DOWN, FLAT, RISES = Expect.UP, Expect.DOWN, Expect.FLAT, Expect.RISES
+FALLS, FREE, ANY = Expect.FALLS, Expect.FREE, Expect.ANY
 
 # What a worse answer may bring with it, whatever the cause.
 _WORSE: Final = {"strata": FALLS, "judged": FALLS, "escalation": RISES, "repeated": RISES}
+# What sessions may look like where the agent does otherwise than before.
+_SHAPE: Final = {"typical_turns": FREE, "typical_calls": FREE}
 
 PATTERNS: Final = (
     Pattern(
@@ -58,7 +61,7 @@ PATTERNS: Final = (
         title="The documents behind the answers changed",
         cause="Other documents or versions are found for the same questions, and answers are worse.",
         key={"documents": UP, "mix": FLAT},
-        expects={**_WORSE, "quality": FALLS, "grounding": FREE, "empty": RISES, "escalation": FREE},
+        expects={**_SHAPE, **_WORSE, "quality": FALLS, "grounding": FREE, "empty": RISES, "escalation": FREE},
     ),
     Pattern(
         name="retrieval_broken",
@@ -66,6 +69,7 @@ PATTERNS: Final = (
         cause="More searches come back empty: an index, an embedding model or a filter is broken.",
         key={"empty": UP},
         expects={
+            **_SHAPE,
             **_WORSE,
             "quality": FALLS,
             "grounding": FALLS,
@@ -79,6 +83,7 @@ PATTERNS: Final = (
         cause="One tool's calls fail more often than before; what depends on it fails with it.",
         key={"tool_errors": UP},
         expects={
+            **_SHAPE,
             **_WORSE,
             "quality": FALLS,
             **dict.fromkeys(("latency", "tool_calls", "turns", "loops", "input_tokens", "output_tokens"), FREE),
@@ -91,9 +96,13 @@ PATTERNS: Final = (
         cause="Cost rises without traffic: the same calls are made again and again.",
         key={"cost": UP, "traffic": FLAT, "loops": UP},
         expects={
+            **dict.fromkeys(("typical_turns", "typical_calls"), RISES),
+            "tool_calls": UP,
+            "mix": FLAT,
+            "documents": FREE,
             **_WORSE,
             "quality": FALLS,
-            **dict.fromkeys(("cost_total", "latency", "tool_calls"), RISES),
+            **dict.fromkeys(("cost_total", "latency"), RISES),
             **dict.fromkeys(("input_tokens", "output_tokens", "turns", "tool_errors", "no_answer", "ttft"), FREE),
             "grounding": FREE,
         },
@@ -119,7 +128,11 @@ PATTERNS: Final = (
         cause="Input tokens and turns rise and answers are worse: the agent forgets what was said and asks again.",
         key={"quality": DOWN, "input_tokens": UP},
         expects={
+            "mix": FLAT,
+            "typical_turns": RISES,
+            "typical_calls": FREE,
             **_WORSE,
+            "strata": DOWN,
             **dict.fromkeys(("turns", "cost"), UP),
             "cost_total": RISES,
             **dict.fromkeys(("tool_calls", "output_tokens"), FREE),
@@ -183,13 +196,24 @@ PATTERNS: Final = (
         cause="The mix of traffic shifted while each kind of request is resolved as before.",
         key={"mix": UP, "strata": FLAT},
         expects={
-            "quality": FREE,
+            "quality": ANY,
             **dict.fromkeys(
-                ("latency", "input_tokens", "output_tokens", "cost", "cost_total", "turns", "tool_calls", "traffic"),
-                FREE,
+                (
+                    "latency",
+                    "input_tokens",
+                    "output_tokens",
+                    "cost",
+                    "cost_total",
+                    "turns",
+                    "tool_calls",
+                    "traffic",
+                    "typical_turns",
+                    "typical_calls",
+                ),
+                ANY,
             ),
-            **dict.fromkeys(("documents", "escalation", "judged", "grounding", "loops", "repeated"), FREE),
-            **dict.fromkeys(("attempts", "injection", "tool_errors", "empty", "rules", "ttft"), FREE),
+            **dict.fromkeys(("documents", "escalation", "judged", "grounding", "loops", "repeated"), ANY),
+            **dict.fromkeys(("attempts", "injection", "tool_errors", "empty", "rules", "ttft"), ANY),
         },
     ),
     Pattern(
@@ -251,26 +275,24 @@ PATTERNS: Final = (
         name="acts_without_asking",
         title="The agent acts without asking first",
         cause="Sessions became shorter and end worse, while as much is done: a question was left out.",
-        key={"quality": DOWN, "turns": DOWN, "tool_calls": FLAT},
+        key={"quality": DOWN, "typical_turns": DOWN, "typical_calls": FLAT},
         expects={
             **_WORSE,
-            **dict.fromkeys(("input_tokens", "output_tokens"), FREE),
-            **dict.fromkeys(("cost", "cost_total"), FALLS),
-            "grounding": FREE,
+            "strata": DOWN,
+            # What is undone again, asked again or refused makes some sessions longer.
+            **dict.fromkeys(("turns", "tool_calls", "output_tokens", "input_tokens", "cost", "documents"), FREE),
         },
     ),
     Pattern(
         name="empty_claims",
         title="The agent says that it is done, and did nothing",
         cause="Fewer tool calls in as many turns, and sessions end worse: actions are claimed and not done.",
-        key={"quality": DOWN, "tool_calls": DOWN},
+        key={"quality": DOWN, "typical_calls": DOWN},
         expects={
             **_WORSE,
-            **dict.fromkeys(("input_tokens", "cost", "cost_total"), FALLS),
-            **dict.fromkeys(("turns", "tool_errors"), FALLS),
+            "strata": DOWN,
+            "tool_calls": FALLS,
             "output_tokens": FREE,
-            "grounding": FREE,
-            "latency": FALLS,
         },
     ),
 )

@@ -34,7 +34,8 @@ class Expect(StrEnum):
     FLAT = "flat"
     RISES = "rises"  # up, or as before
     FALLS = "falls"  # down, or as before
-    FREE = "free"  # may do anything
+    FREE = "free"  # may do anything, and mostly stays
+    ANY = "any"  # goes where it goes: another traffic costs, takes and fails otherwise
 
 
 @dataclass(frozen=True, kw_only=True)

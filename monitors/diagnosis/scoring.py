@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
+
+import numpy as np
 
 from monitors.diagnosis import words
 from monitors.diagnosis.patterns import PATTERNS
 from monitors.diagnosis.records import Cause, Change, Diagnosis, Expect, Move, Pattern, Seen
 from monitors.diagnosis.runbooks import FIRST, runbook_of
-from monitors.diagnosis.signs import seen
+from monitors.diagnosis.signs import BY_NAME, seen
 
 Chances = tuple[float, float, float]  # to go up, to stay, to go down
 
@@ -27,6 +30,7 @@ CHANCES: Final[Mapping[Expect, Chances]] = {
     Expect.RISES: (0.35, 0.62, 0.03),
     Expect.FALLS: (0.03, 0.62, 0.35),
     Expect.FREE: (0.16, 0.68, 0.16),
+    Expect.ANY: (0.35, 0.3, 0.35),
 }
 KEY: Final[Mapping[Expect, Chances]] = {
     **CHANCES,
@@ -34,6 +38,7 @@ KEY: Final[Mapping[Expect, Chances]] = {
     Expect.DOWN: (0.01, 0.02, 0.97),
 }
 OTHERWISE: Final[Chances] = (0.04, 0.92, 0.04)  # of a sign that a pattern does not name
+SPECIFIC: Final[Chances] = (0.008, 0.984, 0.008)  # the same, of a sign that has hardly another cause than its own
 UNEXPLAINED: Final[Chances] = (0.12, 0.76, 0.12)
 NOTHING: Final[Chances] = (0.01, 0.98, 0.01)
 TOLD_FROM: Final = 0.5  # share of the fit
@@ -49,6 +54,7 @@ NOT_SURE: Final = "several causes fit about as well"
 def diagnose(changes: Iterable[Change], patterns: Sequence[Pattern] = PATTERNS) -> Diagnosis:
     """The causes that fit these changes, the likeliest first."""
     signs = seen(changes)
+    patterns = [_as_seen(one, signs) for one in patterns]
     fits = {one.name: _fit(one, signs) for one in patterns if _is_possible(one, signs)}
     nothing = sum(_log_fit(one, NOTHING) for one in signs)
     unexplained = sum(_log_fit(one, UNEXPLAINED) for one in signs)
@@ -75,6 +81,13 @@ def _why_not(signs: Sequence[Seen], nothing: float, unexplained: float, best: fl
     return NO_PATTERN if unexplained == best else NOT_SURE
 
 
+def _as_seen(pattern: Pattern, signs: Sequence[Seen]) -> Pattern:
+    """With the signs that stand for those of its key signs of which nothing is known."""
+    unknown = {one.sign for one in signs if one.n_series == 0}
+    instead = {name: BY_NAME[name].instead or name for name in pattern.key if name in unknown}
+    return replace(pattern, key={instead.get(name, name): expected for name, expected in pattern.key.items()})
+
+
 def _is_possible(pattern: Pattern, signs: Sequence[Seen]) -> bool:
     """Whether every key sign was seen to move as the pattern says, and none that should have stayed moved for sure."""
     by_name = {one.sign: one for one in signs}
@@ -90,14 +103,24 @@ def _is_possible(pattern: Pattern, signs: Sequence[Seen]) -> bool:
 
 
 def _fit(pattern: Pattern, signs: Sequence[Seen]) -> float:
-    return sum(_log_fit(one, chances_of(pattern, one.sign)) for one in signs)
+    """The log of the product over signs. What goes anywhere does so together, much or little: both are as likely."""
+    named, much, little = 0.0, 0.0, 0.0
+    for one in signs:
+        if pattern.expects.get(one.sign) is Expect.ANY:
+            much += _log_fit(one, CHANCES[Expect.ANY])
+            little += _log_fit(one, CHANCES[Expect.FREE])
+        else:
+            named += _log_fit(one, chances_of(pattern, one.sign))
+    return named + float(np.logaddexp(much, little)) - math.log(2)
 
 
 def chances_of(pattern: Pattern, sign: str) -> Chances:
     """What a pattern says of a sign, as chances to go up, stay, go down."""
     if sign in pattern.key:
         return KEY[pattern.key[sign]]
-    return CHANCES[pattern.expects[sign]] if sign in pattern.expects else OTHERWISE
+    if sign in pattern.expects:
+        return CHANCES[pattern.expects[sign]]
+    return SPECIFIC if BY_NAME[sign].is_specific else OTHERWISE
 
 
 def _log_fit(one: Seen, chances: Chances) -> float:

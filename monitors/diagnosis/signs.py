@@ -19,12 +19,16 @@ from monitors.diagnosis.records import Change, Move, Seen
 @dataclass(frozen=True, kw_only=True)
 class Sign:
     """`series` are names; one that ends in ":" stands for all that begin so; with "-" before it, it runs the other way
-    (`loop_free` falls when loops rise). `least` is the smallest effect that counts, in the series' own effect."""
+    (`loop_free` falls when loops rise). `least` is the smallest effect that counts, in the series' own effect. Where
+    none of them is known, a pattern that needs it looks at the sign `instead` (an app without clusters has no series
+    within them). One that `is_specific` hardly moves for another cause than those whose patterns name it."""
 
     name: str
     words: str
     series: tuple[str, ...]
     least: float
+    instead: str | None = None
+    is_specific: bool = False
 
 
 SIGNS: Final = (
@@ -45,14 +49,22 @@ SIGNS: Final = (
         words="leaks in replies",
         series=("score:pii_leak", "score:secret_leak", "score:system_prompt_leak"),
         least=0.001,
+        is_specific=True,
     ),
-    Sign(name="injection", words="injections obeyed", series=("score:injection_success",), least=0.001),
+    Sign(
+        name="injection",
+        words="injections obeyed",
+        series=("score:injection_success",),
+        least=0.001,
+        is_specific=True,
+    ),
     Sign(name="attempts", words="injection attempts", series=("score:injection_attempt",), least=0.005),
     Sign(
         name="rules",
         words="broken rules",
         series=("-score:policy_caps", "score:unauthorised_actions", "-score:confirmation_before_irreversible"),
         least=0.002,
+        is_specific=True,
     ),
     Sign(name="safety", words="unsafe replies", series=("-safety", "-score:safety"), least=0.001),
     Sign(name="latency", words="latency", series=("p95_latency", "p50_latency", "p99_latency"), least=0.05),
@@ -64,12 +76,26 @@ SIGNS: Final = (
     Sign(name="traffic", words="traffic", series=("traffic",), least=0.1),
     Sign(name="turns", words="turns per session", series=("turns",), least=0.02),
     Sign(name="tool_calls", words="tool calls per session", series=("tool_calls",), least=0.02),
+    Sign(
+        name="typical_turns",
+        words="turns of a typical session",
+        series=("turns:within",),
+        least=0.02,
+        instead="turns",
+    ),
+    Sign(
+        name="typical_calls",
+        words="tool calls of a typical session",
+        series=("tool_calls:within",),
+        least=0.02,
+        instead="tool_calls",
+    ),
     Sign(name="tool_errors", words="a tool's error rate", series=("tool_errors", "tool_errors:"), least=0.02),
     Sign(name="loops", words="repeated calls", series=("-score:loop_free", "score:redundant_calls"), least=0.003),
     Sign(name="empty", words="searches that find nothing", series=("retrieval_empty",), least=0.02),
     Sign(name="escalation", words="escalation", series=("escalation", "score:escalation"), least=0.01),
     Sign(name="repeated", words="questions asked again", series=("score:repeated_questions",), least=0.01),
-    Sign(name="model", words="which model answered", series=("mix:response_model",), least=0.02),
+    Sign(name="model", words="which model answered", series=("mix:response_model",), least=0.02, is_specific=True),
     Sign(name="documents", words="which documents were found", series=("mix:document",), least=0.02),
     Sign(name="mix", words="the mix of traffic", series=("mix:",), least=0.03),
     Sign(

@@ -114,7 +114,7 @@ def quiet_table(pool: Pool, runs: int, per_minute: float, steps: int) -> dict[st
 def where_table(pool: Pool, runs: int, per_minute: float, steps: int) -> dict[str, Any]:
     """A fault in a new release that takes 40 % of traffic: is the release told first, and is the interval right?"""
     whole = realistic(pool, "wrong_order")
-    fault = Fault(name="wrong_order", rate=min(1.0, whole.rate / 0.4), release=0.4)
+    fault = Fault(name="wrong_order", rate=whole.rate, share=min(1.0, (whole.share or 0) / 0.4), release=0.4)
     right = only = 0
     for run in range(runs):
         chance = np.random.default_rng(900_000 + run)

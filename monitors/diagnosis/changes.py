@@ -24,8 +24,7 @@ MAD_TO_SD: Final = 1.4826
 LEAST_BLOCKS: Final = 6  # windows before the onset: with fewer their spread says nothing
 SEASON_DAYS: Final = 3.0  # from so many days on the hour of day is taken out
 FLOOR: Final = 0.002  # of the level: no series is known better than to 0.2 %
-TAIL: Final = 0.97  # of windows: what comes in bursts is seen there, and one bad night of a week is not
-MANY_BLOCKS: Final = 50  # from so many windows on that tail is known
+TAIL: Final = 0.97  # of a day's windows: what comes in bursts is seen there
 LEAST_DAYS: Final = 4  # from so many days on what they differ by is known
 DAYS_TAIL: Final = 0.75  # of days: one bad one of seven is beyond it, two of a weekend are not
 _TINY: Final = 1e-12
@@ -128,6 +127,16 @@ class _Blocks:
     w: Floats
     day: Ints
 
+    def burst_sd(self) -> float:
+        """The deviation of one observation as the far windows of most days have it; 0 with too few days. A session
+        that calls a failing tool thirty times is thirty calls, and one event. One bad day is not most."""
+        size = np.abs(self.r - np.median(self.r)) * np.sqrt(self.w)
+        days = np.unique(self.day)
+        if len(days) < LEAST_DAYS:
+            return 0.0
+        far = [float(np.quantile(size[self.day == one], TAIL)) for one in days]
+        return float(np.quantile(far, DAYS_TAIL)) / float(stats.norm.isf((1 - TAIL) / 2))
+
     def day_sd(self, unit: float) -> tuple[float, int]:
         """What days differ by beyond the noise of one observation, and how many there are. 0: no more than that, or
         too few to tell."""
@@ -166,7 +175,7 @@ def _judged(course: Course, since: _Points, season: Floats, blocks: _Blocks, *, 
     # More is behind the window than behind most before: that counts no more than there, for noise is not all sampling.
     n_now = min(float(since.w.sum()), float(np.quantile(w, 0.75)))
     n_all = float(since.w.sum()) if since.has_n else None
-    unit = _unit_sd(course, r - centre, w, expected + centre, d, n_now, n_all)
+    unit = _unit_sd(course, r - centre, w, expected + centre, d, n_now, n_all, burst_sd=blocks.burst_sd())
     within = float(unit / np.sqrt(n_now) * np.sqrt(1 + 1 / max(1.0, n_days)))
     between, days = blocks.day_sd(unit)
     between *= float(np.sqrt(1 + 1 / max(1, days)))
@@ -186,12 +195,11 @@ def _judged(course: Course, since: _Points, season: Floats, blocks: _Blocks, *, 
     )
 
 
-def _unit_sd(course: Course, r: Floats, w: Floats, level: float, d: float, n_now: float, n_all: float | None) -> float:
+def _unit_sd(
+    course: Course, r: Floats, w: Floats, level: float, d: float, n_now: float, n_all: float | None, *, burst_sd: float
+) -> float:  # fmt: skip
     """The deviation of one observation (of one window, where n is not known), robust, and not below what it must be."""
-    size = np.abs(r) * np.sqrt(w)
-    own = MAD_TO_SD * float(np.median(size))
-    if len(size) >= MANY_BLOCKS:  # a session that calls a failing tool thirty times is thirty calls, and one event
-        own = max(own, float(np.quantile(size, TAIL)) / float(stats.norm.isf((1 - TAIL) / 2)))
+    own = max(MAD_TO_SD * float(np.median(np.abs(r) * np.sqrt(w))), burst_sd)
     if course.kind is Kind.RATE and n_all is not None:
         # The rate under "nothing changed" is that of both times together: a rate of zero before is not sure to be zero.
         n_before = float(w.sum())

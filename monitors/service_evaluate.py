@@ -6,16 +6,18 @@ A process that is killed anywhere leaves the state of the look before; the next 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from core.clock import NS_PER_S, Clock
-from core.errors import InvalidInput
+from core.errors import AssayError, InvalidInput
 from core.ids import TenantId
 from monitors import look_records as kept
 from monitors.banding import arl0_of
 from monitors.definition import Definition
+from monitors.grids import Row
 from monitors.guarding import Candidate, Guarded, asked
 from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined, Telling, TellingKind
 from monitors.incidents import join
@@ -42,6 +44,7 @@ from store.control.monitor_records import (
 )
 from store.tenant import TenantStore
 
+_LOG: Final = logging.getLogger("assay.monitors")
 RECENT_NS: Final = 7 * 86_400 * NS_PER_S  # closed incidents that a new one can follow
 ASKING_NS: Final = 600 * NS_PER_S  # how long what is asked of a rollout holds without being asked again
 
@@ -116,7 +119,8 @@ class Evaluator:
         at = self._standing()
         ended = kept.ended(list(at.states.values()), list(at.monitors.values()), at.now_ns)
         watches, failed = self._watches(at, {one.whose.name: one for one in ended})
-        found = self._found(at, watches)
+        found, unseen = self._found(at, watches)
+        failed |= unseen
         news = [kept.news_of(one.whose, key, event) for one in ended for key, event in one.events]
         for one in found:
             whose = whose_of(one.watch.name, one.watch.definition)
@@ -126,7 +130,7 @@ class Evaluator:
         joined = join(known, news, self.settings.incidents, next_number=first, now_ns=at.now_ns)
         self.control.write_look(self._written(at, found, ended, joined, first))
         n_series = sum(len(one.judgements.grid.keys) for one in found)
-        return Looked(n_monitors=len(watches), n_series=n_series, n_events=len(news), failed=failed)
+        return Looked(n_monitors=len(found), n_series=n_series, n_events=len(news), failed=failed)
 
     def _standing(self) -> Standing:
         now = self.clock()
@@ -181,7 +185,22 @@ class Evaluator:
             band=state.band, books=state.books, settled_ns=state.settled_ns,
         )  # fmt: skip
 
-    def _found(self, at: Standing, watches: Sequence[Watch]) -> list[Watched]:
+    def _found(self, at: Standing, watches: Sequence[Watch]) -> tuple[list[Watched], dict[str, str]]:
+        """What each says now, and why others could not be looked at: one of them keeps no other from paging."""
+        rows, failed = self._read(watches), dict[str, str]()
+        found = []
+        for one in watches:
+            try:
+                if isinstance(read := rows[one.name], Exception):
+                    raise read
+                found.append(watched(one, read, at.quiet(one), at.now_ns))
+            except Exception as error:
+                failed[one.name] = _said(one.name, error)
+        return found, failed
+
+    def _read(self, watches: Sequence[Watch]) -> dict[str, list[Row] | Exception]:
+        """The rows of each by its name; where they cannot be read at once, halves of them are, down to those that
+        cannot. Raises AssayError where it is the store that fails."""
         wanted = [
             Read(
                 name=one.name, app=one.definition.app, spec=one.definition.spec, step_s=one.definition.step_s,
@@ -190,8 +209,15 @@ class Evaluator:
             )
             for one in watches
         ]  # fmt: skip
-        rows = rows_of(self.store, wanted, judges_of(self.control, self.tenant))
-        return [watched(one, rows[one.name], at.quiet(one), at.now_ns) for one in watches]
+        try:
+            return {**rows_of(self.store, wanted, judges_of(self.control, self.tenant))}
+        except Exception as error:
+            if isinstance(error, AssayError) and not isinstance(error, InvalidInput):
+                raise
+            if len(watches) == 1:
+                return {watches[0].name: error}
+        middle = len(watches) // 2
+        return self._read(watches[:middle]) | self._read(watches[middle:])
 
     def _written(
         self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined, first: int
@@ -270,11 +296,15 @@ class Evaluator:
             state = at.states.get(one.name)
             if one.status is not MonitorStatus.ON or not one.definition.get("guard"):
                 continue
+            try:
+                definition = Definition.from_json(one.definition)
+            except InvalidInput:  # of a newer release: it is told as one that failed
+                continue
             books = now.get(one.name)
             if books is None:
                 told = state.books if state is not None and state.version == one.version else {}
                 books = {key: Book.from_json(book) for key, book in told.items()}
-            guards += kept.guards_of(one.name, Definition.from_json(one.definition), books)
+            guards += kept.guards_of(one.name, definition, books)
         return guards
 
     def _askings(self, at: Standing, found: Sequence[Watched]) -> list[RolloutAsking]:
@@ -297,6 +327,13 @@ class Evaluator:
                     )
                 )  # fmt: skip
         return made
+
+
+def _said(name: str, error: Exception) -> str:
+    if isinstance(error, AssayError):
+        return str(error)
+    _LOG.error("looking at the monitor %s ended in a defect", name, exc_info=error)
+    return f"a defect: {type(error).__name__}; the server's log has more"
 
 
 def _goes_on(state: MonitorStateRecord, one: MonitorRecord) -> bool:

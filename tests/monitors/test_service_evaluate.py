@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.clock import NS_PER_S
+from monitors.definition import Definition
 from monitors.silences import Matcher, Silence
 from monitors.silencing import record_of
-from store.control.monitor_records import MonitorStatus
+from store.control.monitor_records import MonitorRecord, MonitorStatus
 from tests.monitors.watching import ACME, ANN, BEGIN, STEP, Shop, open_shop
 
 LEARNED = 100  # buckets of history
@@ -215,3 +216,17 @@ def test_everybody_who_was_told_of_an_incident_hears_that_it_is_over(shop: Shop)
     shop.look()
     ends = {one.channel for one in shop.control.deliveries(ACME) if one.payload["kind"] == "incident.resolved"}
     assert ends == {"oncall", "slow-desk"}
+
+
+def test_a_monitor_that_cannot_be_looked_at_keeps_no_other_from_paging(shop: Shop) -> None:
+    definition = Definition.from_json({"app": "shop", "series": "mix:release", "band": {"kind": "distribution"}})
+    for name, band in (("mix", {"kind": "distribution", "window_s": None}), ("next", {"kind": "of a newer release"})):
+        told = {**definition.as_json(), "band": band, "guard": "hold"}
+        shop.control.add_monitor(MonitorRecord(tenant=ACME, name=name, app="shop", definition=told), by=ANN)
+    for bucket in range(LEARNED, LEARNED + 4):
+        shop.traffic([bucket], lambda _: 0.2)
+        shop.at(bucket + 1)
+        looked = shop.look()
+        assert looked is not None
+        assert set(looked.failed) == {"mix", "next"}
+    assert [kind for kind, _ in shop.told()] == ["incident.call"]

@@ -176,7 +176,8 @@ class Evaluator:
                 one.name, definition, since_ns=one.changed_at_ns, now_ns=at.now_ns, books=books,
                 grace_s=self.settings.grace_s,
             )  # fmt: skip
-        if until_of(definition, at.now_ns, self.settings.grace_s) <= state.until_ns:
+        # Not where it came further: then a clock ran ahead and was set right, or is set back, and what there is counts.
+        if until_of(definition, at.now_ns, self.settings.grace_s) == state.until_ns:
             return None
         state = self.control.monitor_state(self.tenant, one.name) or state
         since = int(state.told.get("alerts_ns", one.changed_at_ns))

@@ -69,6 +69,7 @@ def test_every_series_makes_a_monitor_with_a_band(name: str) -> None:
         ({"band": {"kind": "slo"}}, "band"),
         ({"band": {"kind": "static"}}, "band"),
         ({"band": {"kind": "static", "low": "x"}}, "band"),
+        ({"band": {"kind": "static", "low": 0.5, "least_n": None}}, "band"),
         ({"series": "traffic", "band": {"kind": "distribution"}}, "band"),
         ({"series": "mix:release"}, "band"),
         ({"series": "mix:release", "band": {"kind": "distribution", "window_s": 0}}, "band"),

@@ -128,9 +128,10 @@ class Evaluator:
         known = [Incident.from_json(one.body) for one in at.incidents.values()]
         first = 1 + max(at.incidents, default=0)
         joined = join(known, news, self.settings.incidents, next_number=first, now_ns=at.now_ns)
-        self.control.write_look(self._written(at, found, ended, joined, first))
+        diagnoses, undone = self._diagnoses(at, joined)
+        self.control.write_look(self._written(at, found, ended, joined, first, diagnoses))
         n_series = sum(len(one.judgements.grid.keys) for one in found)
-        return Looked(n_monitors=len(found), n_series=n_series, n_events=len(news), failed=failed)
+        return Looked(n_monitors=len(found), n_series=n_series, n_events=len(news), failed=failed | undone)
 
     def _standing(self) -> Standing:
         now = self.clock()
@@ -196,7 +197,7 @@ class Evaluator:
                     raise read
                 found.append(watched(one, read, at.quiet(one), at.now_ns))
             except Exception as error:
-                failed[one.name] = _said(one.name, error)
+                failed[one.name] = _said(f"monitor {one.name}", error)
         return found, failed
 
     def _read(self, watches: Sequence[Watch]) -> dict[str, list[Row] | Exception]:
@@ -221,11 +222,11 @@ class Evaluator:
         return self._read(watches[:middle]) | self._read(watches[middle:])
 
     def _written(
-        self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined, first: int
-    ) -> LookWritten:
+        self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined, first: int,
+        diagnoses: Mapping[int, Mapping[str, Any]],
+    ) -> LookWritten:  # fmt: skip
         tenant, monitors = self.tenant, at.monitors
         numbers = kept.numbers_of(joined, at.incidents)
-        diagnoses = self._diagnoses(at, joined)
         seen = {one.watch.name for one in found}
         alerts = [each for one in ended for each in kept.alerts_of(tenant, one.whose, one.events, one.books, numbers)]
         for one in found:
@@ -247,18 +248,23 @@ class Evaluator:
             askings=tuple(self._askings(at, found)), first_number=first,
         )  # fmt: skip
 
-    def _diagnoses(self, at: Standing, joined: Joined) -> dict[int, Mapping[str, Any]]:
-        """By number, of the incidents that are new, or whose last diagnosis knew little of what came since."""
+    def _diagnoses(self, at: Standing, joined: Joined) -> tuple[dict[int, Mapping[str, Any]], dict[str, str]]:
+        """By number, of the incidents that are new, or whose last diagnosis knew little of what came since; and why
+        others could not be made: who is to be paged is paged without, and the next look tries again."""
         now_open = {one.number: Incident.from_json(one.body) for one in at.incidents.values()}
         now_open |= {one.number: one for one in joined.incidents}
-        made: dict[int, Mapping[str, Any]] = {}
+        made, failed = dict[int, Mapping[str, Any]](), dict[str, str]()
         for number, incident in now_open.items():
             before = at.incidents.get(number)
             known = None if before is None else before.diagnosis
             if due_diagnosis(incident, known, at.now_ns):
                 diagnosing = Diagnosing(control=self.control, store=self.store, now_ns=at.now_ns)
-                made[number] = diagnosing.diagnosed(incident, known)
-        return made
+                try:
+                    made[number] = diagnosing.diagnosed(incident, known)
+                except Exception as error:
+                    what = f"diagnosis of {incident.name}"
+                    failed[what] = _said(what, error)
+        return made, failed
 
     def _wanted(
         self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined,
@@ -268,6 +274,7 @@ class Evaluator:
         owners: dict[str, Whose] = {one.whose.name: one.whose for one in ended}
         owners |= {one.watch.name: whose_of(one.watch.name, one.watch.definition) for one in found}
         incidents = {one.number: one for one in joined.incidents}
+        heard = {number: self._heard(number) for number in {one.number for one in joined.tellings}}
         made: list[Wanted] = []
         for telling in joined.tellings:
             whose, before = owners[telling.news.monitor], at.incidents.get(telling.number)
@@ -275,19 +282,25 @@ class Evaluator:
             said = message_of(
                 telling, incidents[telling.number], tenant=str(self.tenant), diagnosis=known, runbook=whose.runbook
             )
-            for channel in self._channels(telling, whose, made):
-                made.append(Wanted(channel=channel, incident=telling.number, payload=said))
-        return made
+            there = heard[telling.number]
+            for channel in self._channels(telling, whose, there):
+                payload = said if there.get(channel) else kept.called(said, telling.news.event)
+                made.append(Wanted(channel=channel, incident=telling.number, payload=payload))
+                there[channel] = telling.kind is not TellingKind.RESOLVED
+        return kept.gathered(made)
 
-    def _channels(self, telling: Telling, whose: Whose, made: Sequence[Wanted]) -> list[str]:
+    def _heard(self, number: int) -> dict[str, bool]:
+        """The channels that were told of an incident, and whether they know of it as going on."""
+        told = sorted(self.control.deliveries(self.tenant, incident=number), key=lambda one: one.seq)
+        return {one.channel: one.payload.get("kind") != kept.RESOLVED for one in told}
+
+    def _channels(self, telling: Telling, whose: Whose, heard: Mapping[str, bool]) -> list[str]:
         """Who is told: those of the monitor, where its alert is heard of; and that it is over all who heard of the
         incident, or what they opened stays open."""
         own = whose.channels if telling.news.event.tells else ()
         if telling.kind is not TellingKind.RESOLVED:
             return list(own)
-        told = {one.channel for one in self.control.deliveries(self.tenant, incident=telling.number)}
-        told |= {one.channel for one in made if one.incident == telling.number}
-        return [*own, *sorted(told - set(own))]
+        return [*own, *sorted(set(heard) - set(own))]
 
     def _guards(self, at: Standing, found: Sequence[Watched]) -> list[Guarded]:
         """The series that guard rollouts, as they stand now: also those without a new bucket in this look."""
@@ -330,10 +343,10 @@ class Evaluator:
         return made
 
 
-def _said(name: str, error: Exception) -> str:
+def _said(what: str, error: Exception) -> str:
     if isinstance(error, AssayError):
         return str(error)
-    _LOG.error("looking at the monitor %s ended in a defect", name, exc_info=error)
+    _LOG.error("%s: it ended in a defect", what, exc_info=error)
     return f"a defect: {type(error).__name__}; the server's log has more"
 
 

@@ -59,12 +59,13 @@ class LookSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """What a look did, for the job's line."""
+    """What a look did, for the job's line: why monitors could not be looked at, and incidents not be diagnosed."""
 
     n_monitors: int
     n_series: int
     n_events: int
     failed: Mapping[str, str]
+    undiagnosed: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Its fields."""
@@ -131,7 +132,9 @@ class Evaluator:
         diagnoses, undone = self._diagnoses(at, joined)
         self.control.write_look(self._written(at, found, ended, joined, first, diagnoses))
         n_series = sum(len(one.judgements.grid.keys) for one in found)
-        return Looked(n_monitors=len(found), n_series=n_series, n_events=len(news), failed=failed | undone)
+        return Looked(
+            n_monitors=len(found), n_series=n_series, n_events=len(news), failed=failed, undiagnosed=undone
+        )  # fmt: skip
 
     def _standing(self) -> Standing:
         now = self.clock()
@@ -262,8 +265,7 @@ class Evaluator:
                 try:
                     made[number] = diagnosing.diagnosed(incident, known)
                 except Exception as error:
-                    what = f"diagnosis of {incident.name}"
-                    failed[what] = _said(what, error)
+                    failed[incident.name] = _said(f"diagnosis of {incident.name}", error)
         return made, failed
 
     def _wanted(

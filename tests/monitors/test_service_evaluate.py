@@ -295,6 +295,6 @@ def test_a_tool_without_a_name_keeps_nobody_from_being_paged(shop: Shop) -> None
         shop.at(bucket + 1)
         looked = shop.look()
         assert looked is not None
-        assert looked.failed == {}
+        assert (looked.failed, looked.undiagnosed) == ({}, {})
     assert [kind for kind, _ in shop.told()] == ["incident.call"]
     assert shop.control.incidents(ACME)[0].diagnosis is not None

@@ -28,6 +28,7 @@ ALPHA: Final = 0.02
 REFERENCE_ALPHA: Final = 0.002
 LONGEST_ARL0: Final = 1e7
 CALIBRATED: Final = frozenset({BandKind.EMA, BandKind.EWMA, BandKind.CUSUM, BandKind.DISTRIBUTION})
+_LARGEST_POWER: Final = 300
 _GIVEN: Final = frozenset({"k", "limit", "h"})
 _TAKES: Final[Mapping[BandKind, frozenset[str]]] = {
     BandKind.EMA: frozenset({"alpha", "k", "estimator", "season", "tz", "adopt_after", "warm_up"}),
@@ -72,7 +73,7 @@ def band_of(definition: Definition, n_series: int = 1) -> Band[Any]:
 
 def is_calibrated(definition: Definition) -> bool:
     """Whether its band is made as wide as its budget says: not where nobody knows how, or its width was given."""
-    return definition.band_kind in CALIBRATED and not _GIVEN & set(definition.band)
+    return definition.band_kind in CALIBRATED and not _given(definition)
 
 
 def expected_of(definition: Definition, n_series: int) -> tuple[float | None, str]:
@@ -80,12 +81,10 @@ def expected_of(definition: Definition, n_series: int) -> tuple[float | None, st
     kind, n = definition.band_kind, max(1, n_series)
     if kind not in CALIBRATED:
         return None, f"a band of kind {kind.value} has no distribution from which a false-alarm rate could be told"
-    given = _GIVEN & set(definition.band)
+    given = _given(definition)
     if kind is BandKind.EMA and "k" in given:
-        single = student_arl0(float(definition.band.get("alpha", 0.02)), float(definition.band["k"]))
-        in_a_row = definition.breaches_in_a_row
-        p = 1 / single
-        wait = single if in_a_row == 1 else (p**-in_a_row - 1) / (1 - p)
+        single = student_arl0(float(definition.band.get("alpha", ALPHA)), float(definition.band["k"]))
+        wait = _wait_for(1 / single, definition.breaches_in_a_row)
         return pages_for(wait, n_series=n, step_s=definition.step_s), "of independent normal points at the given k"
     if given:
         return None, f"{', '.join(sorted(given))} is given: no false-alarm rate was asked for"
@@ -94,6 +93,11 @@ def expected_of(definition: Definition, n_series: int) -> tuple[float | None, st
         f"the budget: {definition.false_pages_per_week:g} a week over {n} series, "
         f"so one in {arl0:,.0f} points of {definition.step} each"
     )
+
+
+def _given(definition: Definition) -> set[str]:
+    """What of the band's width was said; null says nothing."""
+    return {name for name in _GIVEN if definition.band.get(name) is not None}
 
 
 def arl0_of(definition: Definition, n_series: int) -> float:
@@ -113,9 +117,17 @@ def point_arl0(arl0: float, in_a_row: int) -> float:
     low, high = 1 / LONGEST_ARL0, 1 / LEAST_ARL0
     for _ in range(80):
         p = math.sqrt(low * high)
-        wait = (p**-in_a_row - 1) / (1 - p)
-        low, high = (p, high) if wait > arl0 else (low, p)
+        low, high = (p, high) if _wait_for(p, in_a_row) > arl0 else (low, p)
     return max(1 / high, LEAST_ARL0)
+
+
+def _wait_for(p: float, in_a_row: int) -> float:
+    """The mean wait for so many breaches in a row with chance p each, as far as a double goes."""
+    if p >= 1:
+        return float(in_a_row)
+    if p <= 0 or -in_a_row * math.log10(p) > _LARGEST_POWER:
+        return math.inf
+    return (p**-in_a_row - 1) / (1 - p)
 
 
 def counted_of(definition: Definition) -> Counted:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
@@ -21,6 +22,9 @@ from monitors.series import Series, Source, as_distribution, checked_split, seri
 
 MOST_TEXT: Final = 2_000
 MOST_CHANNELS: Final = 10
+MOST_POINTS: Final = 10_000  # in a row
+MOST_NUMBER: Final = 2**53  # of any number: beyond it JSON's are none that can be told apart
+MOST_OF_BAND: Final = 100  # characters of a text of a band
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z")
 _TAKEN: Final = frozenset({"kinds", "budget"})  # what else is at the place where a monitor is read
 _CHANNEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -77,6 +81,12 @@ class Definition:
         for name in ("owner", "runbook"):
             if len(getattr(self, name) or "") > MOST_TEXT:
                 raise InvalidInput(f"{name} is longer than {MOST_TEXT:,} characters", field=name)
+        for name in ("for_points", "clear_points"):
+            if (getattr(self, name) or 0) > MOST_POINTS:
+                raise InvalidInput(f"{name} is {MOST_POINTS:,} at most", field=name)
+        for name, value in self.band.items():
+            if not _is_of_band(value):
+                raise InvalidInput(f"{str(name)[:40]} of a band is a number, a short text, or true or false", "band")
         if len(self.channels) > MOST_CHANNELS or not all(_CHANNEL.match(one) for one in self.channels):
             raise InvalidInput(
                 f"channels are {MOST_CHANNELS} names at most, of letters, digits, dots and dashes", field="channels"
@@ -181,14 +191,32 @@ def _checked(name: str, value: Any) -> Any:
         return None
     if name in _NUMBERS:
         wanted = _NUMBERS[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or (wanted is int and value != int(value)):
+        if not _is_number(value) or (wanted is int and value != int(value)):
             raise InvalidInput(f"{name} is a number, not {str(value)[:40]!r}", field=name)
         return wanted(value)
     if name in _TEXTS and not isinstance(value, str):
         raise InvalidInput(f"{name} is a text, not {str(value)[:40]!r}", field=name)
+    if name in _TEXTS and not _is_plain(value, lines=name in ("owner", "runbook")):
+        raise InvalidInput(f"{name} holds a control character, or half of a character", field=name)
     if name == "channels" and not (isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)):
         raise InvalidInput("channels is a list of names", field="channels")
     return value
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that is kept as it is: not NaN, which JSON has not, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER
+
+
+def _is_of_band(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MOST_OF_BAND and _is_plain(value)
+    return value is None or isinstance(value, bool) or _is_number(value)
+
+
+def _is_plain(text: str, *, lines: bool = False) -> bool:
+    """Whether a text has neither control characters, but ends of lines where it may, nor halves of surrogate pairs."""
+    return not any(unicodedata.category(one) in ("Cc", "Cs") and not (lines and one in "\n\t") for one in text)
 
 
 def _of(kind: type[E], text: Any, name: str) -> E:

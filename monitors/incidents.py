@@ -1,6 +1,6 @@
 """From events of alerts to incidents, and what people do with these. Pure.
 
-    open ──▶ acknowledged ──▶ closed       an alert that is louder than the incident was opens it again;
+    open ──▶ acknowledged ──▶ closed       an alert that is louder, or fires after all had resolved, opens it again;
       └──────────────────────────▲         it closes by hand, or by itself when no alert of it fired for `quiet_s`
 
 A firing joins the incident in which its alert stands already, else the one of its app with the nearest beginning within
@@ -142,7 +142,7 @@ class _Room:
         was_quiet = not incident.firing
         after = replace(incident, members=(*others, member), quiet_ns=None)
         self._line(after, EntryKind.FIRED, news)
-        self._call(after, news, due=incident.called_ns is None or was_quiet)
+        self._call(after, news, due=incident.called_ns is None or was_quiet, again=was_quiet)
 
     def _more(self, incident: Incident, news: News) -> None:
         """It became worse, still fires, or something is noted of it."""
@@ -171,14 +171,15 @@ class _Room:
         if news.event.tells or (is_over and incident.called_ns is not None):
             self._tell(after, TellingKind.RESOLVED if is_over else TellingKind.UPDATE, news)
 
-    def _call(self, incident: Incident, news: News, *, due: bool) -> None:
-        """Tells of it, as a call where one is due and nobody is at work on it, or where it is louder than before."""
+    def _call(self, incident: Incident, news: News, *, due: bool, again: bool = False) -> None:
+        """Tells of it, as a call where one is due and nobody is at work on it, or where it is louder than before. Who
+        acknowledged what was over by then (`again`) was told so, and is at work on it no more."""
         event = news.event
         louder = event.severity.rank > incident.severity.rank
         incident = replace(incident, severity=loudest(incident.severity, event.severity))
-        if louder and incident.status is IncidentStatus.ACKNOWLEDGED:
+        if (louder or again) and incident.status is IncidentStatus.ACKNOWLEDGED:
             incident = replace(incident, status=IncidentStatus.OPEN)
-            text = "acknowledged as a ticket, and now a page"
+            text = "acknowledged as a ticket, and now a page" if louder else "acknowledged, over, and it fires again"
             self.entries.append(_line(incident, EntryKind.REOPENED, text, ASSAY, self.now_ns))
         calls = event.tells and (louder or (due and incident.status is IncidentStatus.OPEN))
         self._put(replace(incident, called_ns=self.now_ns) if calls else incident)

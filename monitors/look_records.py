@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from core.ids import TenantId
 from monitors.alert_records import AlertStatus, Event, EventKind, Severity, plain
 from monitors.definition import Definition
 from monitors.guarding import Guarded
-from monitors.incident_records import Entry, Incident, Joined, News
+from monitors.incident_records import Entry, Incident, Joined, News, TellingKind
 from monitors.looking import Book, closed
 from monitors.watched import Watched
 from store.control.monitor_records import (
@@ -20,6 +20,7 @@ from store.control.monitor_records import (
     MonitorStateRecord,
     MonitorStatus,
     RaisedAlert,
+    Wanted,
 )
 
 
@@ -164,6 +165,31 @@ def pending_of(tenant: TenantId, one: Watched) -> list[RaisedAlert]:
             )
         )  # fmt: skip
     return made
+
+
+RESOLVED: Final = f"incident.{TellingKind.RESOLVED.value}"
+UPDATE: Final = f"incident.{TellingKind.UPDATE.value}"
+
+
+def called(said: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
+    """A message for a channel that does not know of its incident as going on: what is an update to who was called is a
+    call to it, as loud as the alert. A receiver that calls people does nothing for an update."""
+    if said["kind"] != UPDATE:
+        return said
+    return {**said, "kind": f"incident.{TellingKind.CALL.value}", "severity": event.severity.value}
+
+
+def gathered(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """What one look tells, with one update of an incident to a channel at most, and none beside another message: each
+    says of all alerts of its incident how they stand."""
+    last = {(one.channel, one.incident): at for at, one in enumerate(wanted)}
+    others = {(one.channel, one.incident) for one in wanted if one.payload["kind"] != UPDATE}
+    return [
+        one
+        for at, one in enumerate(wanted)
+        if one.payload["kind"] != UPDATE
+        or ((one.channel, one.incident) not in others and last[one.channel, one.incident] == at)
+    ]
 
 
 def incident_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -241,14 +242,16 @@ def _known(value: np.float64) -> float | None:
 def _array_told(values: NDArray[Any]) -> dict[str, Any]:
     flat = values.ravel().tolist()
     if values.dtype.kind == "f":
-        flat = [None if one != one else one for one in flat]
+        flat = [one if math.isfinite(one) else None if one != one else str(one) for one in flat]  # "inf": JSON has none
     return {"type": values.dtype.str, "shape": list(values.shape), "values": flat}
 
 
 def _array_of(told: Mapping[str, Any]) -> NDArray[Any]:
     try:
         kind = np.dtype(told["type"])
-        flat = [np.nan if one is None else one for one in told["values"]] if kind.kind == "f" else told["values"]
+        flat = told["values"]
+        if kind.kind == "f":
+            flat = [np.nan if one is None else float(one) for one in flat]
         return cast(NDArray[Any], np.array(flat, dtype=kind).reshape(told["shape"]))
     except (KeyError, TypeError, ValueError) as wrong:
         raise InvalidInput(f"an array of a state cannot be read: {wrong}", field="state") from wrong

@@ -115,7 +115,7 @@ class Diagnosing:
         hour = BucketsAsked(window=window, step_s=3600)
         found = tool_buckets(self.store, hour).filter((pl.col("app") == app) & pl.col("tool").is_not_null())
         most = found.group_by("tool").agg(pl.col("n").sum()).sort("n", "tool", descending=[True, False]).head(30)
-        return [f"tool_errors:{name}"[:300] for name in most["tool"]]
+        return [f"tool_errors:{name}"[:300] for name in most["tool"] if name.strip()]  # names are the agent's own
 
     def _judges(self) -> list[str]:
         return [f"agreement:{one.name}" for one in self.control.judges(self.store.tenant)]

@@ -6,16 +6,18 @@ A process that is killed anywhere leaves the state of the look before; the next 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from core.clock import NS_PER_S, Clock
-from core.errors import InvalidInput
+from core.errors import AssayError, InvalidInput
 from core.ids import TenantId
 from monitors import look_records as kept
 from monitors.banding import arl0_of
 from monitors.definition import Definition
+from monitors.grids import Row
 from monitors.guarding import Candidate, Guarded, asked
 from monitors.incident_records import Incident, IncidentRules, IncidentStatus, Joined, Telling, TellingKind
 from monitors.incidents import join
@@ -42,6 +44,7 @@ from store.control.monitor_records import (
 )
 from store.tenant import TenantStore
 
+_LOG: Final = logging.getLogger("assay.monitors")
 RECENT_NS: Final = 7 * 86_400 * NS_PER_S  # closed incidents that a new one can follow
 ASKING_NS: Final = 600 * NS_PER_S  # how long what is asked of a rollout holds without being asked again
 
@@ -56,12 +59,13 @@ class LookSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """What a look did, for the job's line."""
+    """What a look did, for the job's line: why monitors could not be looked at, and incidents not be diagnosed."""
 
     n_monitors: int
     n_series: int
     n_events: int
     failed: Mapping[str, str]
+    undiagnosed: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Its fields."""
@@ -116,7 +120,8 @@ class Evaluator:
         at = self._standing()
         ended = kept.ended(list(at.states.values()), list(at.monitors.values()), at.now_ns)
         watches, failed = self._watches(at, {one.whose.name: one for one in ended})
-        found = self._found(at, watches)
+        found, unseen = self._found(at, watches)
+        failed |= unseen
         news = [kept.news_of(one.whose, key, event) for one in ended for key, event in one.events]
         for one in found:
             whose = whose_of(one.watch.name, one.watch.definition)
@@ -124,9 +129,12 @@ class Evaluator:
         known = [Incident.from_json(one.body) for one in at.incidents.values()]
         first = 1 + max(at.incidents, default=0)
         joined = join(known, news, self.settings.incidents, next_number=first, now_ns=at.now_ns)
-        self.control.write_look(self._written(at, found, ended, joined, first))
+        diagnoses, undone = self._diagnoses(at, joined)
+        self.control.write_look(self._written(at, found, ended, joined, first, diagnoses))
         n_series = sum(len(one.judgements.grid.keys) for one in found)
-        return Looked(n_monitors=len(watches), n_series=n_series, n_events=len(news), failed=failed)
+        return Looked(
+            n_monitors=len(found), n_series=n_series, n_events=len(news), failed=failed, undiagnosed=undone
+        )  # fmt: skip
 
     def _standing(self) -> Standing:
         now = self.clock()
@@ -172,7 +180,8 @@ class Evaluator:
                 one.name, definition, since_ns=one.changed_at_ns, now_ns=at.now_ns, books=books,
                 grace_s=self.settings.grace_s,
             )  # fmt: skip
-        if until_of(definition, at.now_ns, self.settings.grace_s) <= state.until_ns:
+        # Not where it came further: then a clock ran ahead and was set right, or is set back, and what there is counts.
+        if until_of(definition, at.now_ns, self.settings.grace_s) == state.until_ns:
             return None
         state = self.control.monitor_state(self.tenant, one.name) or state
         since = int(state.told.get("alerts_ns", one.changed_at_ns))
@@ -181,7 +190,22 @@ class Evaluator:
             band=state.band, books=state.books, settled_ns=state.settled_ns,
         )  # fmt: skip
 
-    def _found(self, at: Standing, watches: Sequence[Watch]) -> list[Watched]:
+    def _found(self, at: Standing, watches: Sequence[Watch]) -> tuple[list[Watched], dict[str, str]]:
+        """What each says now, and why others could not be looked at: one of them keeps no other from paging."""
+        rows, failed = self._read(watches), dict[str, str]()
+        found = []
+        for one in watches:
+            try:
+                if isinstance(read := rows[one.name], Exception):
+                    raise read
+                found.append(watched(one, read, at.quiet(one), at.now_ns))
+            except Exception as error:
+                failed[one.name] = _said(f"monitor {one.name}", error)
+        return found, failed
+
+    def _read(self, watches: Sequence[Watch]) -> dict[str, list[Row] | Exception]:
+        """The rows of each by its name; where they cannot be read at once, halves of them are, down to those that
+        cannot. Raises AssayError where it is the store that fails."""
         wanted = [
             Read(
                 name=one.name, app=one.definition.app, spec=one.definition.spec, step_s=one.definition.step_s,
@@ -190,15 +214,22 @@ class Evaluator:
             )
             for one in watches
         ]  # fmt: skip
-        rows = rows_of(self.store, wanted, judges_of(self.control, self.tenant))
-        return [watched(one, rows[one.name], at.quiet(one), at.now_ns) for one in watches]
+        try:
+            return {**rows_of(self.store, wanted, judges_of(self.control, self.tenant))}
+        except Exception as error:
+            if isinstance(error, AssayError) and not isinstance(error, InvalidInput):
+                raise
+            if len(watches) == 1:
+                return {watches[0].name: error}
+        middle = len(watches) // 2
+        return self._read(watches[:middle]) | self._read(watches[middle:])
 
     def _written(
-        self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined, first: int
-    ) -> LookWritten:
+        self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined, first: int,
+        diagnoses: Mapping[int, Mapping[str, Any]],
+    ) -> LookWritten:  # fmt: skip
         tenant, monitors = self.tenant, at.monitors
         numbers = kept.numbers_of(joined, at.incidents)
-        diagnoses = self._diagnoses(at, joined)
         seen = {one.watch.name for one in found}
         alerts = [each for one in ended for each in kept.alerts_of(tenant, one.whose, one.events, one.books, numbers)]
         for one in found:
@@ -220,18 +251,22 @@ class Evaluator:
             askings=tuple(self._askings(at, found)), first_number=first,
         )  # fmt: skip
 
-    def _diagnoses(self, at: Standing, joined: Joined) -> dict[int, Mapping[str, Any]]:
-        """By number, of the incidents that are new, or whose last diagnosis knew little of what came since."""
+    def _diagnoses(self, at: Standing, joined: Joined) -> tuple[dict[int, Mapping[str, Any]], dict[str, str]]:
+        """By number, of the incidents that are new, or whose last diagnosis knew little of what came since; and why
+        others could not be made: who is to be paged is paged without, and the next look tries again."""
         now_open = {one.number: Incident.from_json(one.body) for one in at.incidents.values()}
         now_open |= {one.number: one for one in joined.incidents}
-        made: dict[int, Mapping[str, Any]] = {}
+        made, failed = dict[int, Mapping[str, Any]](), dict[str, str]()
         for number, incident in now_open.items():
             before = at.incidents.get(number)
             known = None if before is None else before.diagnosis
             if due_diagnosis(incident, known, at.now_ns):
                 diagnosing = Diagnosing(control=self.control, store=self.store, now_ns=at.now_ns)
-                made[number] = diagnosing.diagnosed(incident, known)
-        return made
+                try:
+                    made[number] = diagnosing.diagnosed(incident, known)
+                except Exception as error:
+                    failed[incident.name] = _said(f"diagnosis of {incident.name}", error)
+        return made, failed
 
     def _wanted(
         self, at: Standing, found: Sequence[Watched], ended: Sequence[Closed], joined: Joined,
@@ -241,6 +276,7 @@ class Evaluator:
         owners: dict[str, Whose] = {one.whose.name: one.whose for one in ended}
         owners |= {one.watch.name: whose_of(one.watch.name, one.watch.definition) for one in found}
         incidents = {one.number: one for one in joined.incidents}
+        heard = {number: self._heard(number) for number in {one.number for one in joined.tellings}}
         made: list[Wanted] = []
         for telling in joined.tellings:
             whose, before = owners[telling.news.monitor], at.incidents.get(telling.number)
@@ -248,19 +284,25 @@ class Evaluator:
             said = message_of(
                 telling, incidents[telling.number], tenant=str(self.tenant), diagnosis=known, runbook=whose.runbook
             )
-            for channel in self._channels(telling, whose, made):
-                made.append(Wanted(channel=channel, incident=telling.number, payload=said))
-        return made
+            there = heard[telling.number]
+            for channel in self._channels(telling, whose, there):
+                payload = said if there.get(channel) else kept.called(said, telling.news.event)
+                made.append(Wanted(channel=channel, incident=telling.number, payload=payload))
+                there[channel] = telling.kind is not TellingKind.RESOLVED
+        return kept.gathered(made)
 
-    def _channels(self, telling: Telling, whose: Whose, made: Sequence[Wanted]) -> list[str]:
+    def _heard(self, number: int) -> dict[str, bool]:
+        """The channels that were told of an incident, and whether they know of it as going on."""
+        told = sorted(self.control.deliveries(self.tenant, incident=number), key=lambda one: one.seq)
+        return {one.channel: one.payload.get("kind") != kept.RESOLVED for one in told}
+
+    def _channels(self, telling: Telling, whose: Whose, heard: Mapping[str, bool]) -> list[str]:
         """Who is told: those of the monitor, where its alert is heard of; and that it is over all who heard of the
         incident, or what they opened stays open."""
         own = whose.channels if telling.news.event.tells else ()
         if telling.kind is not TellingKind.RESOLVED:
             return list(own)
-        told = {one.channel for one in self.control.deliveries(self.tenant, incident=telling.number)}
-        told |= {one.channel for one in made if one.incident == telling.number}
-        return [*own, *sorted(told - set(own))]
+        return [*own, *sorted(set(heard) - set(own))]
 
     def _guards(self, at: Standing, found: Sequence[Watched]) -> list[Guarded]:
         """The series that guard rollouts, as they stand now: also those without a new bucket in this look."""
@@ -270,11 +312,15 @@ class Evaluator:
             state = at.states.get(one.name)
             if one.status is not MonitorStatus.ON or not one.definition.get("guard"):
                 continue
+            try:
+                definition = Definition.from_json(one.definition)
+            except InvalidInput:  # of a newer release: it is told as one that failed
+                continue
             books = now.get(one.name)
             if books is None:
                 told = state.books if state is not None and state.version == one.version else {}
                 books = {key: Book.from_json(book) for key, book in told.items()}
-            guards += kept.guards_of(one.name, Definition.from_json(one.definition), books)
+            guards += kept.guards_of(one.name, definition, books)
         return guards
 
     def _askings(self, at: Standing, found: Sequence[Watched]) -> list[RolloutAsking]:
@@ -297,6 +343,13 @@ class Evaluator:
                     )
                 )  # fmt: skip
         return made
+
+
+def _said(what: str, error: Exception) -> str:
+    if isinstance(error, AssayError):
+        return str(error)
+    _LOG.error("%s: it ended in a defect", what, exc_info=error)
+    return f"a defect: {type(error).__name__}; the server's log has more"
 
 
 def _goes_on(state: MonitorStateRecord, one: MonitorRecord) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from core.errors import Conflict
 from core.ids import TenantId
@@ -14,6 +15,8 @@ from monitors.definition import BandKind, Definition, checked_name
 from monitors.records import Direction
 from store.control.control import Control
 from store.control.monitor_records import MonitorRecord, MonitorStatus
+
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 
 
 def definition_of(told: Mapping[str, Any]) -> Definition:
@@ -46,12 +49,12 @@ def create_defaults(
     control: Control, tenant: TenantId, app: str, channels: tuple[str, ...], *, by: Principal, dry_run: bool = False
 ) -> list[MonitorRecord]:
     """The five default monitors of an app, those that are not there yet: named as their series where no other app's
-    monitor has that name, else APP-SERIES. Raises InvalidInput."""
+    monitor has that name, else APP-SERIES, with dashes for what no name holds. Raises InvalidInput."""
     there = {one.name: one for one in control.monitors(tenant)}
     made = []
     for series in DEFAULTS:
-        own = f"{app}-{series}"
-        if own in there or (series in there and there[series].app == app):
+        own = f"{_NO_NAME.sub('-', app).strip('-.:_')[:80] or 'app'}-{series}"
+        if any(name in there and there[name].app == app for name in (own, series)):
             continue
         name = own if series in there else series
         told = {"app": app, "series": series, "channels": list(channels)}

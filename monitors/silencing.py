@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from core.errors import InvalidInput
 from core.ids import TenantId
 from monitors.alert_records import Severity, plain
 from monitors.silences import Matcher, Silence, Weekly
 from store.control.monitor_records import SilenceRecord
+
+MOST_TEXT: Final = 500  # as long as a series' name can be
 
 
 def silence_of(record: SilenceRecord) -> Silence:
@@ -36,6 +38,9 @@ def matcher_of(told: Mapping[str, Any]) -> Matcher:
     known = {"app", "monitor", "series", "severity"}
     if set(told) - known:
         raise InvalidInput(f"a silence matches {', '.join(sorted(known))}", field="matcher")
+    for name, one in told.items():
+        if one is not None and not (isinstance(one, str) and one and len(one) <= MOST_TEXT and one.isprintable()):
+            raise InvalidInput(f"{name} is what an alert's is, a text such as resolution", field="matcher")
     severity = told.get("severity")
     try:
         return Matcher(

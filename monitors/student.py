@@ -27,4 +27,5 @@ def student_k(alpha: float, arl0: float) -> float:
 def student_arl0(alpha: float, k: float) -> float:
     """The points between breaches at k: the inverse of `student_k`."""
     spread = alpha / (2 - alpha)
-    return 0.5 / float(student.sf(k * math.sqrt((1 - spread) / (1 + spread)), freedom(alpha)))
+    beyond = float(student.sf(k * math.sqrt((1 - spread) / (1 + spread)), freedom(alpha)))
+    return 0.5 / beyond if beyond > 0 else math.inf  # of a k so wide that no double has the chance

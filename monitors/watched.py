@@ -90,6 +90,7 @@ def watch_of(
     it was of another version; `since_ns`: when the definition began to hold."""
     until = until_of(definition, now_ns, grace_s)
     step_ns = definition.step_s * NS_PER_S
+    since_ns = min(since_ns, now_ns)  # it was made by a clock that ran ahead
     begin = min(since_ns // step_ns * step_ns, until) - history_ns(definition)
     before = Checkpoint(settled_ns=begin)
     if band is not None and settled_ns is not None and settled_ns < until:

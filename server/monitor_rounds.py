@@ -34,7 +34,9 @@ class MonitorRounds:
         """One look at all of them. Raises AssayError; Conflict where people changed them meanwhile, again and again."""
         for left in reversed(range(TRIES)):
             try:
-                return Done(told=self._evaluator(tenant).look().as_json())
+                found = self._evaluator(tenant).look()
+                failed = "; ".join(f"{name}: {why}" for name, why in sorted(found.failed.items()))
+                return Done(told=found.as_json(), trouble=failed or None)
             except Conflict:
                 if not left:
                     raise

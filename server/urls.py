@@ -54,7 +54,10 @@ def checked_folder(value: Path) -> Path:
 
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_METADATA_6: Final = ipaddress.IPv6Address("fd00:ec2::254")  # what 169.254.169.254 is on IPv6 at AWS
+# Where clouds keep credentials beside 169.254.0.0/16: AWS and Google on IPv6, Azure, Oracle.
+_METADATA: Final = frozenset(
+    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "192.0.0.192"))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +118,10 @@ def _may_be_called(address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, pr
         return _may_be_called(inner, private=private)
     if address.version == 6 and address in _NAT64:
         return _may_be_called(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), private=private)
-    if address.is_link_local or address.is_multicast or address.is_unspecified or address == _METADATA_6:
+    if address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA:
         return False
+    if address.version == 6 and (address.is_reserved or address.is_site_local) and not address.is_loopback:
+        return False  # also ::127.0.0.1 and 64:ff9b:1::/48, in which addresses of IPv4 hide
     if address.is_loopback or address.is_private:
         return private
     return address.is_global

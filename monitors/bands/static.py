@@ -32,6 +32,8 @@ class StaticBand:
         ends = [one for one in (self.low, self.high) if one is not None]
         if not ends or not all(math.isfinite(one) for one in ends):
             raise InvalidInput("a static band has a low end, a high end, or both", field="band")
+        if not isinstance(self.least_n, int | float):
+            raise InvalidInput("least_n is a number of observations", field="band")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise InvalidInput(f"low {self.low} is not below high {self.high}", field="low")
 

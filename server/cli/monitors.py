@@ -117,6 +117,7 @@ def _create(args: argparse.Namespace, api: ApiClient) -> int:
             print_json(told)
         elif told["items"]:
             print_monitors(told["items"])
+            _warn_of_channels(api, said)
         else:
             print(f"{args.app} has all of them already", file=sys.stderr)
         return ExitCode.OK
@@ -126,7 +127,19 @@ def _create(args: argparse.Namespace, api: ApiClient) -> int:
         print_json(told)
     else:
         print_monitor(told)
+        _warn_of_channels(api, said)
     return ExitCode.OK
+
+
+def _warn_of_channels(api: ApiClient, said: dict[str, Any]) -> None:
+    """Says which channels are not there: nobody would be told before an operator sets them."""
+    if not said.get("channels"):
+        return
+    there = api.get("/api/v1/channels")
+    missing = sorted(set(said["channels"]) - {one["name"] for one in there["items"]})
+    if missing:
+        why = there["why"] or "an operator sets them in channels.yaml (docs/monitors-delivery.md)"
+        print(f"there is no channel {', '.join(missing)}, and nobody hears over it: {why}", file=sys.stderr)
 
 
 def _list_arguments(made: argparse.ArgumentParser) -> None:
@@ -193,6 +206,7 @@ def _edit(args: argparse.Namespace, api: ApiClient) -> int:
         print_json(told)
     else:
         print_monitor(told)
+        _warn_of_channels(api, said)
     return ExitCode.OK
 
 

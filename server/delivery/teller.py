@@ -93,7 +93,7 @@ class Teller:
         whole = self._n_looks % WHOLE_EVERY == 0
         self._n_looks += 1  # before it is looked: what is altered fails the whole look, not those between
         for one in self._outbox.due_deliveries(MOST_DUE, whole=whole):
-            waiting[one.channel].append(one)
+            waiting[self._line(one)].append(one)
         begun = []
         for name, some in waiting.items():
             with self._lock:
@@ -102,6 +102,11 @@ class Teller:
                 self._busy.add(name)
             begun.append(self._pool.submit(self._serve, name, some))
         return begun
+
+    def _line(self, one: Delivery) -> str:
+        """What waits together: all of a channel. Who may not use it, or names one that is not there, waits alone."""
+        is_theirs = self._channels.find(one.channel, str(one.tenant)) is not None
+        return one.channel if is_theirs else f"{one.channel} of {one.tenant}"
 
     def _serve(self, name: str, some: Sequence[Delivery]) -> int:
         """Sends these over one channel until one fails; how many ended."""
@@ -132,7 +137,7 @@ class Teller:
             self._send(taken)
         except NotDelivered as error:
             return self._failed(taken, error)
-        self.standing.sent(taken.channel)
+        self.standing.sent(self._line(taken))
         self._note(taken, DeliveryState.SUCCEEDED)
         return True
 
@@ -155,7 +160,9 @@ class Teller:
             self._note(one, DeliveryState.DEAD, error=said)
             return True
         after_s = max(wait_s(one.id, one.tries), error.after_s or 0.0)
-        rest_s = self.standing.failed(one.channel, pages=one.payload.get("severity") == "page", after_s=error.after_s)
+        rest_s = self.standing.failed(
+            self._line(one), pages=one.payload.get("severity") == "page", after_s=error.after_s
+        )
         told = (one.id, one.channel, one.tries, said, after_s)
         _LOG.warning("delivery %s to %s failed, try %d: %s; again in %.0f s", *told)
         next_ns = self._clock() + int(max(after_s, rest_s) * NS_PER_S)

@@ -33,7 +33,7 @@ class AskedDeliveries(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: DeliveryState | None = None
-    incident: Annotated[int | None, Field(ge=0)] = None
+    incident: Annotated[int | None, Field(ge=0, le=10**15)] = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
 
 

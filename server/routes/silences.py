@@ -11,7 +11,7 @@ from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.ids import fresh
 from core.records import Principal, Role
-from core.windows import moment_ns, parse_duration_s
+from core.windows import LAST_NS, moment_ns, parse_duration_s
 from monitors.silences import Silence, checked
 from monitors.silencing import matcher_of, record_of, silence_of, weekly_of
 from server.policy import known_parameters_only, names_once, needs
@@ -53,15 +53,20 @@ def list_silences(reading: ReadingOf) -> Response:
 
 @router.post("", status_code=201, response_model=shapes.Silence)
 def create_silence(wanted: WantedSilence, caller: User, reading: ReadingOf) -> Response:
-    """Silences alerts: they live, and nobody is told. Raises InvalidInput, also where with others nothing would be
-    heard for more than 30 days."""
+    """Silences alerts: they live, and nobody is told. Raises InvalidInput, also for a monitor that is not there, and
+    where with others nothing would be heard for more than 30 days."""
     control, now = reading.services.control, reading.services.clock()
     start = now if wanted.start is None else moment_ns(wanted.start, "start")
     if (wanted.lasts is None) == (wanted.end is None):
         raise InvalidInput("say how long it lasts (2h), or when it ends", field="lasts")
     end = moment_ns(wanted.end, "end") if wanted.end else start + parse_duration_s(wanted.lasts or "") * NS_PER_S
+    if not now < end <= LAST_NS:
+        raise InvalidInput("it ends in the future: what is past is silenced no more", field="end")
+    matcher = matcher_of(wanted.matcher)
+    if matcher.monitor is not None and matcher.monitor not in {one.name for one in control.monitors(caller.tenant)}:
+        raise InvalidInput(f"there is no monitor {matcher.monitor[:80]!r} that could be silenced", field="matcher")
     silence = Silence(
-        silence_id=fresh("silence"), matcher=matcher_of(wanted.matcher), start_ns=start, end_ns=end, why=wanted.why,
+        silence_id=fresh("silence"), matcher=matcher, start_ns=start, end_ns=end, why=wanted.why,
         weekly=None if wanted.weekly is None else weekly_of(wanted.weekly), by=caller.name,
     )  # fmt: skip
     made = record_of(caller.tenant, silence)

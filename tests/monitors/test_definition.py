@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from monitors.banding import arl0_of, band_of, point_arl0
+from monitors.banding import arl0_of, band_of, expected_of, is_calibrated, point_arl0
 from monitors.bands.ema import EmaBand
 from monitors.bands.static import StaticBand
 from monitors.defaults import DEFAULTS, default_of
@@ -69,16 +69,45 @@ def test_every_series_makes_a_monitor_with_a_band(name: str) -> None:
         ({"band": {"kind": "slo"}}, "band"),
         ({"band": {"kind": "static"}}, "band"),
         ({"band": {"kind": "static", "low": "x"}}, "band"),
+        ({"band": {"kind": "static", "low": 0.5, "least_n": None}}, "band"),
         ({"series": "traffic", "band": {"kind": "distribution"}}, "band"),
         ({"series": "mix:release"}, "band"),
         ({"series": "mix:release", "band": {"kind": "distribution", "window_s": 0}}, "band"),
         ({"colour": "red"}, "colour"),
+        ({"for_points": float("nan")}, "for_points"),
+        ({"for_points": 10**15}, "for_points"),
+        ({"clear_points": float("inf")}, "clear_points"),
+        ({"renotify_s": 10**400}, "renotify_s"),
+        ({"late_s": float("nan")}, "late_s"),
+        ({"app": "a\nb"}, "app"),
+        ({"owner": "\ud800"}, "owner"),
+        ({"series": "score:\ud800"}, "series"),
+        ({"by": "attribute:\0"}, "by"),
+        ({"band": {"kind": "ema", "k": float("nan")}}, "band"),
+        ({"band": {"kind": "ema", "warm_up": 10**20}}, "band"),
+        ({"band": {"kind": "ema", "season": [1]}}, "band"),
+        ({"series": "mix:release", "band": {"kind": "distribution", "window_s": float("nan")}}, "band"),
     ],
 )
 def test_what_cannot_be_names_its_field(wrong: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         band_of(Definition.from_json({**PLAIN, **wrong}))
     assert raised.value.field == field
+
+
+@pytest.mark.parametrize("more", [{"for_points": 500}, {"band": {"kind": "ema", "k": 1e9}, "for_points": 90}])
+def test_however_many_in_a_row_are_asked_for_the_false_alarms_are_told(more: dict[str, Any]) -> None:
+    definition = Definition.from_json({**PLAIN, **more})
+    assert band_of(definition)
+    found, _ = expected_of(definition, 1)
+    assert found is not None
+    assert 0 <= found <= definition.false_pages_per_week
+
+
+def test_a_width_that_is_null_was_not_given() -> None:
+    null = Definition.from_json({**PLAIN, "band": {"kind": "ema", "k": None}})
+    assert is_calibrated(null)
+    assert expected_of(null, 1) == expected_of(Definition.from_json(PLAIN), 1)
 
 
 def test_the_budget_is_divided_over_series_and_points() -> None:

@@ -152,6 +152,21 @@ def test_who_acknowledged_is_not_called_again_but_for_something_louder() -> None
     assert "reopened" in {one.kind.value for one in desk.entries}
 
 
+def test_what_was_acknowledged_and_told_as_over_calls_when_it_fires_again() -> None:
+    desk = Desk()
+    desk.look(1, fire(0))
+    found = acknowledged(desk.kept[1], "ann", 2 * MINUTE)
+    assert found is not None
+    desk.kept[1] = found[0]
+    desk.look(3, fire(3, "cost"))
+    desk.look(10, resolve(9))
+    assert desk.kept[1].status is IncidentStatus.ACKNOWLEDGED  # one of two resolved: whoever is at work on it goes on
+    desk.look(12, resolve(11, "cost"))
+    desk.look(20, fire(20, episode=2))
+    assert desk.told() == [(1, "call"), (1, "update"), (1, "update"), (1, "resolved"), (1, "call")]
+    assert desk.kept[1].status is IncidentStatus.OPEN
+
+
 def test_what_nobody_is_to_hear_is_an_incident_that_calls_nobody_until_it_may() -> None:
     desk = Desk()
     desk.look(1, fire(0, tells=False))

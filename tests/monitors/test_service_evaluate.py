@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.clock import NS_PER_S
+from monitors.definition import Definition
 from monitors.silences import Matcher, Silence
 from monitors.silencing import record_of
-from store.control.monitor_records import MonitorStatus
+from store.control.monitor_records import MonitorRecord, MonitorStatus
 from tests.monitors.watching import ACME, ANN, BEGIN, STEP, Shop, open_shop
 
 LEARNED = 100  # buckets of history
@@ -181,8 +182,28 @@ def test_a_clock_that_was_set_back_takes_nothing_back(shop: Shop) -> None:
     shop.at(LEARNED - 20)
     made = shop.look()
     assert made is not None
-    assert (made.n_monitors, made.n_events) == (0, 0)
+    assert made.n_events == 0
     assert shop.control.alerts(ACME) == before
+    shop.at(LEARNED + 3)
+    shop.look()
+    assert shop.control.alerts(ACME) == before
+    assert [kind for kind, _ in shop.told()] == ["incident.call"]
+
+
+@pytest.mark.parametrize("ahead", [6, 12 * 24 * 3])
+def test_a_clock_that_ran_ahead_for_one_look_hides_nothing_of_what_comes_after_it_is_right(
+    shop: Shop, ahead: int
+) -> None:
+    shop.look()
+    shop.at(LEARNED + ahead)
+    shop.look()
+    for bucket in range(LEARNED, LEARNED + 4):
+        shop.traffic([bucket], lambda _: 0.2)
+        shop.at(bucket + 1)
+        shop.look()
+    assert [kind for kind, _ in shop.told()] == ["incident.call"]
+    (alert,) = shop.control.alerts(ACME)
+    assert BEGIN + LEARNED * STEP <= alert.since_ns <= BEGIN + (LEARNED + 2) * STEP
 
 
 def test_an_alert_of_a_metric_that_vanished_ends_after_a_day_without_anybody_knowing(shop: Shop) -> None:
@@ -215,3 +236,65 @@ def test_everybody_who_was_told_of_an_incident_hears_that_it_is_over(shop: Shop)
     shop.look()
     ends = {one.channel for one in shop.control.deliveries(ACME) if one.payload["kind"] == "incident.resolved"}
     assert ends == {"oncall", "slow-desk"}
+
+
+@pytest.mark.parametrize(
+    "band",
+    [
+        *({"kind": kind} for kind in ("ema", "ewma", "cusum", "novelty", "zero")),
+        *({"kind": "static", "low": 0.5}, {"kind": "slo", "objective": 0.99}),
+    ],
+    ids=lambda band: band["kind"],
+)
+def test_a_band_of_every_kind_is_kept_from_look_to_look(shop: Shop, band: dict[str, object]) -> None:
+    shop.watch(name="young", band=band)
+    shop.watch(name="empty", band=band, app="an app of which nothing came")
+    for bucket in (LEARNED, LEARNED + 1, LEARNED + 40):
+        shop.at(bucket + 1)
+        looked = shop.look()
+        assert looked is not None
+        assert (looked.n_monitors, looked.failed) == (3, {})
+
+
+def test_a_monitor_that_cannot_be_looked_at_keeps_no_other_from_paging(shop: Shop) -> None:
+    definition = Definition.from_json({"app": "shop", "series": "mix:release", "band": {"kind": "distribution"}})
+    for name, band in (("mix", {"kind": "distribution", "window_s": None}), ("next", {"kind": "of a newer release"})):
+        told = {**definition.as_json(), "band": band, "guard": "hold"}
+        shop.control.add_monitor(MonitorRecord(tenant=ACME, name=name, app="shop", definition=told), by=ANN)
+    for bucket in range(LEARNED, LEARNED + 4):
+        shop.traffic([bucket], lambda _: 0.2)
+        shop.at(bucket + 1)
+        looked = shop.look()
+        assert looked is not None
+        assert set(looked.failed) == {"mix", "next"}
+    assert [kind for kind, _ in shop.told()] == ["incident.call"]
+
+
+def test_who_is_told_over_another_channel_is_called_too_and_hears_of_many_alerts_once(shop: Shop) -> None:
+    shop.watch(name="slow", series="p95_latency", direction="up", channels=["night"], severity="ticket")
+    for name in ("first", "second", "third"):
+        shop.watch(name=name)
+    for bucket in range(LEARNED, LEARNED + 3):
+        shop.traffic([bucket], lambda _: 0.2)
+        shop.at(bucket + 1)
+        shop.look()
+    assert [one.payload["kind"] for one in shop.control.deliveries(ACME)] == ["incident.call"]
+    (call,) = shop.control.deliveries(ACME)
+    assert {one["monitor"] for one in call.payload["alerts"]} == {"resolution", "first", "second", "third"}
+    for bucket in range(LEARNED + 3, LEARNED + 6):
+        shop.traffic([bucket], lambda _: 0.2, ms=lambda: 60_000)
+        shop.at(bucket + 1)
+        shop.look()
+    (night,) = [one for one in shop.control.deliveries(ACME) if one.channel == "night"]
+    assert (night.incident, night.payload["kind"], night.payload["severity"]) == (1, "incident.call", "ticket")
+
+
+def test_a_tool_without_a_name_keeps_nobody_from_being_paged(shop: Shop) -> None:
+    for bucket in range(LEARNED, LEARNED + 3):
+        shop.traffic([bucket], lambda _: 0.2, kind="TOOL", tool_name=" ")
+        shop.at(bucket + 1)
+        looked = shop.look()
+        assert looked is not None
+        assert (looked.failed, looked.undiagnosed) == ({}, {})
+    assert [kind for kind, _ in shop.told()] == ["incident.call"]
+    assert shop.control.incidents(ACME)[0].diagnosis is not None

@@ -110,7 +110,10 @@ def test_the_five_defaults_are_made_once(shell: Shell) -> None:
     assert [one["definition"]["band"]["kind"] for one in made] == ["ema", "ema", "ema", "zero", "ema"]
     assert post(shell, "/monitors/defaults", {"app": "phone"}).json()["items"] == []
     assert {one["name"] for one in get(shell, "/monitors", app="phone").json()["items"]} >= {"resolution", "safety"}
-    for one in made:
+    spaced = post(shell, "/monitors/defaults", {"app": "My phone, 2"}).json()["items"]
+    assert [one["name"] for one in spaced][:2] == ["My-phone-2-resolution", "My-phone-2-grounding"]
+    assert post(shell, "/monitors/defaults", {"app": "My phone, 2"}).json()["items"] == []
+    for one in [*made, *spaced]:
         gone = shell.client.delete(f"/api/v1/monitors/{one['name']}", headers=shell.headers(Role.POWER_USER))
         assert gone.json()["status"] == "deleted"
 
@@ -200,7 +203,10 @@ def test_a_budget_of_false_pages_is_divided_and_told(shell: Shell, capsys: pytes
     with served(shell.services) as url:
         assert "allowed of till: 0.5" in said(capsys, shell, url, "monitors", "budget")
         words = ("monitors", "budget", "--app", "till", "--none")
-        assert "a dry run" in said(capsys, shell, url, *words, "--dry-run")
+        assert main([*words, "--dry-run", "--url", url, "--key", shell.keys[AIRLINE, Role.ADMIN]]) == ExitCode.OK
+        printed = capsys.readouterr()
+        assert "a dry run" in printed.out
+        assert "there is no channel oncall" in printed.err
         assert "no budget" in said(capsys, shell, url, *words)
     for name in names:
         shell.client.delete(f"/api/v1/monitors/{name}", headers=admin)
@@ -246,12 +252,18 @@ def test_closed_incidents_are_forgotten_at_night_once_they_are_old(tmp_path: Pat
 
 
 def test_silences_end_and_one_without_an_end_is_refused(shell: Shell) -> None:
+    post(shell, "/monitors", {"name": "desk", "definition": DEFINITION})
     wanted = {"matcher": {"monitor": "desk"}, "lasts": "2h", "why": "deploy"}
     assert post(shell, "/silences", {**wanted, "dry_run": True}, Role.USER).json()["dry_run"] is True
     assert get(shell, "/silences").json()["items"] == []
     made = post(shell, "/silences", wanted, Role.USER).json()
     assert made["active"] is True
-    for wrong in ({"lasts": "40d"}, {"lasts": None}, {"matcher": {"monitr": "desk"}}, {"weekly": {"days": ["sun"]}}):
+    past = {"start": "2020-01-01T00:00:00Z"}
+    for wrong in (
+        *({"lasts": "40d"}, {"lasts": None}, {"matcher": {"monitr": "desk"}}, {"weekly": {"days": ["sun"]}}),
+        *(past, {**past, "lasts": None, "end": "2020-01-02T00:00:00Z"}, {"start": str(2**63 - 10)}),
+        *({"matcher": {"monitor": "dekss"}}, {"matcher": {"app": 5}}, {"matcher": {"app": "a\nb"}}),
+    ):
         assert post(shell, "/silences", {**wanted, **wrong}, Role.USER).status_code == 422, wrong
     ended = shell.client.delete(f"/api/v1/silences/{made['id']}", headers=shell.headers(Role.USER)).json()
     assert (ended["active"], ended["ended_by"]) == (False, f"user of {AIRLINE}")
@@ -262,6 +274,7 @@ def test_weekly_silences_that_take_turns_for_ever_are_refused(shell: Shell) -> N
     day, night = (
         {"days": every, "start": a, "end": b, "zone": "UTC"} for a, b in (("08:00", "20:00"), ("20:00", "08:00"))
     )
+    post(shell, "/monitors", {"name": "desk", "definition": DEFINITION})
     wanted = {"matcher": {"monitor": "desk"}, "lasts": "300d", "why": "quiet"}
     first = post(shell, "/silences", {**wanted, "weekly": day}, Role.USER)
     assert first.status_code == 201
@@ -276,12 +289,16 @@ def test_a_test_of_a_channel_is_a_delivery(shell: Shell) -> None:
     assert (made["state"], made["kind"], made["incident"]) == ("queued", "test", None)
     assert get(shell, f"/deliveries/{made['id']}").json()["id"] == made["id"]
     assert post(shell, f"/deliveries/{made['id']}/replay", {}).status_code == 409
+    assert get(shell, "/deliveries", incident=10**20).status_code == 422
 
 
 def test_the_commands(shell: Shell, capsys: pytest.CaptureFixture[str], incident: str) -> None:
     with served(shell.services) as url:
         words = ("monitors", "create", "p95_latency", "--app", APP, "--name", "slow", "--page", "oncall")
-        assert "a dry run" in said(capsys, shell, url, *words, "--dry-run")
+        assert main([*words, "--dry-run", "--url", url, "--key", shell.keys[AIRLINE, Role.ADMIN]]) == ExitCode.OK
+        printed = capsys.readouterr()
+        assert "a dry run" in printed.out
+        assert "there is no channel oncall" in printed.err
         assert "slow: p95_latency of desk, version 1" in said(capsys, shell, url, *words)
         edited = said(capsys, shell, url, "monitors", "edit", "slow", "--band", "cusum", "--set", "allowance=0.4")
         assert "version 2" in edited

@@ -206,7 +206,19 @@ def test_addresses_within_the_network_are_not_called(url: str) -> None:
         post(Request(url=url, body=b""), private=False)
 
 
-@pytest.mark.parametrize("url", ["http://169.254.169.254/x", "http://[fe80::1]/x", "http://0.0.0.0/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://169.254.169.254/x", "http://[fe80::1]/x", "http://0.0.0.0/x", "http://[::ffff:169.254.169.254]/x"),
+        *("http://168.63.129.16/x", "http://192.0.0.192/x", "http://[fd00:ec2::254]/x", "http://[fd20:ce::254]/x"),
+        *(
+            "http://[::127.0.0.1]/x",
+            "http://[64:ff9b:1::7f00:1]/x",
+            "http://[fec0::1]/x",
+            "http://[2002:a9fe:a9fe::]/x",
+        ),
+    ],
+)
 def test_some_addresses_are_never_called(url: str) -> None:
     with pytest.raises(NotDelivered, match="is not called"):
         post(Request(url=url, body=b""), private=True)

@@ -208,6 +208,19 @@ def test_a_channel_is_its_tenants_own(hands: Hands, tenant: str) -> None:
     assert channels.names(tenant) == (("c",) if tenant == ACME else ())
 
 
+def test_who_names_a_channel_of_another_tenant_holds_up_none_of_its_pages(control: Control, hands: Hands) -> None:
+    receiver = Receiver()
+    with receiving(receiver):
+        told = {"kind": "webhook", "url": receiver.url, "key": "0123456789abcdef", "tenants": ["acme"]}
+        teller = teller_of(control, channels_of({"oncall": told}), hands)
+        control.put_test_delivery(SHOP, "oncall", payload("test", "mine"), by=replace(ANN, tenant=SHOP))
+        teller.round()
+        incidents(control, ("oncall",), n=1)
+        teller.round()
+        teller.close()
+    assert [one["kind"] for one in receiver.bodies()] == ["incident.call", "incident.update", "incident.resolved"]
+
+
 def test_a_test_message_waits_for_nobody(control: Control, hands: Hands) -> None:
     receiver = Receiver()
     with receiving(receiver):

@@ -114,6 +114,45 @@ def test_a_split_monitor_shows_the_series_that_is_chosen(page: Page, watched: Mo
     wait_until(lambda: values(drawn(page, "monitor-course")) == n, 60, "the chart of the other release")
 
 
+def test_it_leads_to_its_alerts_and_incidents_and_back(page: Page, watched: Monitored) -> None:
+    incidents = {one["id"] for one in watched.get("/incidents", monitor="resolution")["items"]}
+    newest = watched.get("/alerts", monitor="resolution")["items"][0]
+    assert newest["incident"] in incidents
+    page.goto(at(watched, "resolution"))
+    cells(page, "assay-grid-monitor-alerts", newest["incident"])
+    settled(page)
+    page.get_by_role("button", name="All its alerts").click()
+    expect(page).to_have_url(re.compile("/alerts.monitor=resolution"))
+    firing = page.locator('[class*="st-key-assay-alert-card"]')
+    expect(firing).to_have_count(1)
+    firing.get_by_role("button", name="resolution").click()
+    expect(page).to_have_url(re.compile("/monitor.name=resolution"))
+    drawn(page, "monitor-course")
+    settled(page)
+    page.get_by_role("button", name="Its incidents").click()
+    expect(page).to_have_url(re.compile("/incidents.monitor=resolution"))
+    expect(metric(page, "Open")).to_have_text("1")
+    page.goto(f"{watched.url}/incidents?monitor=asleep")
+    expect(page.get_by_role("heading", name="No incident of these is open")).to_be_visible()
+    page.goto(at(watched, "resolution"))
+    canvas = page.locator(".st-key-assay-grid-monitor-alerts canvas").first
+    canvas.scroll_into_view_if_needed()
+    settled(page)
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 60, box["y"] + 36 + 18)
+    expect(page).to_have_url(re.compile(f"/incident.id={newest['incident']}$"))
+
+
+def test_an_address_names_the_series_of_a_split_monitor(page: Page, watched: Monitored) -> None:
+    name = "error_rate{release=v1}"
+    told = watched.get("/monitors/by-release/course", since="7d", series=name)
+    page.goto(at(watched, "by-release", since="7d", series="error_rate%7Brelease%3Dv1%7D"))
+    expect(page.locator(".st-key-monitor-series-by-release")).to_contain_text(name)
+    n = sum(one is not None for one in told["chart"]["value"])
+    wait_until(lambda: values(drawn(page, "monitor-course")) == n, 60, "the chart of this release")
+
+
 def test_a_backtest_says_what_it_would_have_done_beside_its_budget(page: Page, watched: Monitored) -> None:
     answered = watched.shell.client.post(
         "/api/v1/monitors/resolution/backtest", json={"since": "3d"}, headers=watched.headers

@@ -50,6 +50,14 @@ def lines(plot: Locator) -> dict[str, int]:
     return found
 
 
+def marks(page: Page) -> list[float]:
+    """The budgets that are marked."""
+    found: list[float] = drawn(page, "monitors-budget").evaluate(
+        "plot => plot.data.find(one => one.name === 'allowed').x"
+    )
+    return found
+
+
 def values(plot: Locator) -> int:
     """How many points of its series a chart draws."""
     found: int = plot.evaluate("plot => plot.data.find(one => one.name === 'value').y.filter(y => y !== null).length")
@@ -265,6 +273,56 @@ def test_an_app_without_monitors_is_offered_five_and_one_press_makes_them(page: 
     assert sorted(one["definition"]["series"] for one in made) == [
         "escalation", "grounding", "p95_latency", "resolution", "safety",
     ]  # fmt: skip
+
+
+def test_the_budget_is_drawn_against_what_is_used_and_set_after_its_forecast(page: Page, watched: Monitored) -> None:
+    told = watched.get("/monitors/budget")
+    assert told["budgets"] == []
+    assert sum(one["pages"] for one in told["monitors"]) >= 1
+    page.goto(f"{watched.url}/monitors")
+    expect(metric(page, "Allowed altogether")).to_have_text("no budget")
+    plot = drawn(page, "monitors-budget")
+    bars = plot.evaluate("plot => Object.fromEntries(plot.data.map(one => [one.name, one.x]))")
+    assert bars["allowed"] == []
+    paged = bars["paged, last four weeks"]
+    assert paged[0] == pytest.approx(told["pages_per_week"])
+    cells(page, "assay-grid-monitors-budget", "by-release")
+    settled(page)
+    page.get_by_role("button", name="Set the budget").click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label("False pages a week")
+    field.fill("0.05")
+    field.press("Enter")
+    cells(page, "assay-grid-monitors-budget-then", "resolution")
+    assert watched.get("/monitors/budget")["budgets"] == []
+    settled(page)
+    dialog.get_by_role("button", name="Set it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(metric(page, "Allowed altogether")).to_have_text("0.05 a week")
+    after = watched.get("/monitors/budget")
+    assert after["budgets"] == [{"app": None, "false_pages_per_week": 0.05}]
+    drawn(page, "monitors-budget")
+    wait_until(lambda: marks(page) == [0.05], 60, "the mark of what is allowed")
+    page.goto(f"{watched.viewer_url}/monitors?app={APP}")
+    page.get_by_role("button", name="Set the budget").click()
+    expect(page.get_by_test_id("stPopoverBody")).to_contain_text(f"assay monitors budget --app {APP} --per-week")
+    body = {"app": None, "false_pages_per_week": None}
+    watched.shell.client.put("/api/v1/monitors/budget", json=body, headers=watched.headers).raise_for_status()
+
+
+def test_a_budget_that_cannot_be_kept_is_refused_in_words(page: Page, watched: Monitored) -> None:
+    body = {"app": APP, "false_pages_per_week": 0.5}
+    watched.shell.client.put("/api/v1/monitors/budget", json=body, headers=watched.headers).raise_for_status()
+    page.goto(f"{watched.url}/monitors")
+    page.get_by_role("button", name="Set the budget").click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label("False pages a week")
+    field.fill("0.3")
+    field.press("Enter")
+    expect(page.locator(".st-key-assay-budget-refused")).to_contain_text("leave nothing for others")
+    expect(dialog.get_by_role("button", name="Set it")).to_have_count(0)
+    body = {"app": APP, "false_pages_per_week": None}
+    watched.shell.client.put("/api/v1/monitors/budget", json=body, headers=watched.headers).raise_for_status()
 
 
 def test_a_new_monitor_is_made_beside_its_preview(page: Page, watched: Monitored) -> None:

@@ -1,5 +1,5 @@
-"""Whether the server is alive, whether it is well, and what it can be asked. Open to everyone: it tells no numbers, and no
-name but those of Assay's own jobs."""
+"""Whether the server is alive, whether it is well, and what it can be asked. Open to everyone: it tells no numbers, and
+no name but those of Assay's own jobs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ router = APIRouter(dependencies=[Depends(anyone)], tags=["health"])
 
 
 class Health(BaseModel):
-    """`status` is the worst of the checks. degraded: files of the lake are damaged, or jobs were given up (`dead_jobs`),
-    everything else is served."""
+    """`status` is the worst of the checks. degraded: files of the lake are damaged, or jobs were given up, which
+    `dead_jobs` names; everything else is served."""
 
     status: State
     version: str

@@ -302,9 +302,17 @@ def _raised(name: str, alerts: Sequence[Row]) -> None:
     if not alerts:
         st.text("No alert of it lived in this time.")
         return
-    column = st.column_config
     shown = list(reversed(alerts))
-    chosen = lists.picked(
+    chosen = _listed(shown)
+    if chosen is not None and chosen[0] < len(shown) and shown[chosen[0]]["incident"]:
+        links.open_incident(incident_id(shown[chosen[0]]["incident"]))
+    st.caption("A click on a row opens the incident in which the alert stands.")
+
+
+def _listed(shown: Sequence[Row]) -> tuple[int, str] | None:
+    """A row each; the cell that was clicked."""
+    column = st.column_config
+    return lists.picked(
         {
             "Status": [[str(one["status"])] for one in shown],
             "Since": [frame.moment(one["since"]) for one in shown],
@@ -329,9 +337,6 @@ def _raised(name: str, alerts: Sequence[Row]) -> None:
         },
         "monitor-alerts",
     )
-    if chosen is not None and chosen[0] < len(shown) and shown[chosen[0]]["incident"]:
-        links.open_incident(incident_id(shown[chosen[0]]["incident"]))
-    st.caption("A click on a row opens the incident in which the alert stands.")
 
 
 @states.guarded

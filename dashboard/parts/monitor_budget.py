@@ -83,7 +83,7 @@ def _note(found: Sequence[Share]) -> str:
 
 
 def _picture(found: Sequence[Share]) -> None:
-    """By app two bars and a mark: made for, paged, allowed."""
+    """By app two bars and a mark: what the bands are made for, what was paged, what is allowed."""
     if not found:
         st.text("No monitor that is on, and no budget.")
         return
@@ -92,8 +92,8 @@ def _picture(found: Sequence[Share]) -> None:
     most = max([1e-3, *(max(one.expected, one.paged, one.allowed or 0.0) for one in found)])
     marked = [(name, one.allowed) for name, one in zip(names, found, strict=True) if one.allowed is not None]
     traces = [
-        _bars("bands are made for", names, [one.expected for one in found], shade["blue"]),
-        _bars("paged, last four weeks", names, [one.paged for one in found], shade["pink"]),
+        _bars("made for", names, [one.expected for one in found], shade["blue"]),
+        _bars("paged", names, [one.paged for one in found], shade["pink"]),
         {
             "type": "scatter", "mode": "markers", "name": "allowed", "x": [allowed for _, allowed in marked],
             "y": [name for name, _ in marked],
@@ -102,7 +102,9 @@ def _picture(found: Sequence[Share]) -> None:
         },
     ]  # fmt: skip
     layout = {
-        "height": 104 + _ROW_PX * len(found), "barmode": "group", "bargap": 0.34,
+        "height": 96 + _ROW_PX * len(found), "barmode": "group", "bargap": 0.34,
+        "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         "xaxis": {"range": [0, 1.18 * most], "nticks": 5, "showgrid": True, "tickformat": "~g"},
         "yaxis": {"categoryorder": "array", "categoryarray": list(reversed(names)), "type": "category",
                   "showgrid": False, "ticksuffix": " "},
@@ -125,9 +127,8 @@ def _table(monitors: Sequence[Row]) -> None:
     rows = sorted(monitors, key=lambda one: (-(one["allotted"] or one["expected"] or 0.0), str(one["name"])))
     lists.plain_table(
         {
-            "Monitor": [one_line(one["name"], 80) for one in rows],
+            "Monitor": [_name(one) for one in rows],
             "App": [one_line(one["app"], 60) for one in rows],
-            "Tells by": [str(one["severity"]) for one in rows],
             "Asks": [words.budget(one["asked"]) for one in rows],
             "Allotted": [words.budget(one["allotted"]) for one in rows],
             "Made for": [words.budget(one["expected"]) for one in rows],
@@ -135,26 +136,29 @@ def _table(monitors: Sequence[Row]) -> None:
             "A false alarm in": [_points(one) for one in rows],
         },
         {
-            "Monitor": column.TextColumn(width=150),
-            "App": column.TextColumn(width=110),
-            "Tells by": column.TextColumn(width=72),
-            "Asks": column.TextColumn(width=58, alignment="right", help="False pages a week: its own definition"),
+            "Monitor": column.TextColumn(width=128),
+            "App": column.TextColumn(width=108),
+            "Asks": column.TextColumn(width=50, alignment="right", help="False pages a week: its own definition"),
             "Allotted": column.TextColumn(
-                width=72, alignment="right", help="Its part of the budget. None: no budget, or it takes no part"
+                width=66, alignment="right", help="Its part of the budget. None: no budget, or it takes no part"
             ),
             "Made for": column.TextColumn(
-                width=78, alignment="right", help="False pages a week to expect. None: no law says it"
+                width=72, alignment="right", help="False pages a week to expect. None: no law says it"
             ),
-            "Paged": column.NumberColumn(format="localized", width=62, help=f"Pages of the last {WEEKS} weeks"),
-            "A false alarm in": column.TextColumn(width=230),
+            "Paged": column.NumberColumn(format="localized", width=56, help=f"Pages of the last {WEEKS} weeks"),
+            "A false alarm in": column.TextColumn(width=208),
         },
         "monitors-budget",
     )
 
 
+def _name(one: Row) -> str:
+    return one_line(one["name"], 80) + ("" if one["severity"] == "page" else " (ticket)")
+
+
 def _points(one: Row) -> str:
     if one["points"] is None:
-        return one_line(one["why"], 160)
+        return "no law says it" if one["expected"] is None else "by the width that it was given"
     series = "" if int(one["n_series"]) < 2 else f" of each of {int(one['n_series']):,} series"
     return f"{float(one['points']):,.0f} points of {one['step']}{series}"
 

@@ -24,7 +24,7 @@ from server.cli.up import Places
 from server.supervisor import Part
 
 PACE: Final = ("--sessions=0", "--per-minute=4", "--speed=1", "--at-once=6", "--outcome-delay=20")
-HISTORY: Final = ("--fidelity=trace", "--hours=48", "--fill", "--sessions=6000", "--personas=1", "--outcome-delay=0")
+HISTORY: Final = ("--fidelity=trace", "--hours=50", "--fill", "--sessions=6000", "--personas=1", "--outcome-delay=0")
 FAULTS: Final = {"drop_confirmation": 0.4, "stale_policy": 0.3, "tool_loop": 0.01, "latency_spike": 0.1}
 
 

@@ -32,7 +32,7 @@ DEFINITION: Final[dict[str, Any]] = {
     "band": {"kind": "slo", "objective": 0.99},
     "owner": "whoever looks",
 }
-HISTORY: Final = timedelta(hours=48)
+HISTORY: Final = timedelta(hours=50)  # what goes by the hour of the day wants 48 of them first
 _OLDEST: Final = timedelta(hours=2)  # of the history, which is filled from its end to its beginning
 _PATIENCE_S: Final = 60.0
 

@@ -84,16 +84,21 @@ def _draw(
     seen = moved.get(own) or next((each for each in moved.values() if each.get("words") == name), None)
     arrow = _ARROWS.get(str((seen or one).get("move") or ""), "")
     note = words.change(seen.get("change")) if seen else ""
-    watched = f"monitor {one['monitor']}" + ("" if way is not None else " (deleted)")
-    about = watched if one.get("monitor") else "no monitor watches it"
-    if all(words.known(edge) is None for edge in (*one["low"], *one["high"])):
-        about += ", a band still learns it"
+    about = _about(one, is_there=way is not None)
     traces, layout = _picture(one, told, incident)
+    said = " · ".join(each for each in (note, about) if each)
     picture.draw(
         inert(f"{name} {arrow}".strip(), 90), traces, layout, key=f"incident-series-{at}", data_title=True,
-        note=inert(f"{note} · {about}" if note else about, 160), alt="A series with its band around the onset",
-        foot=way,
+        note=inert(said, 160), alt="A series with its band around the onset", foot=way,
     )  # fmt: skip
+
+
+def _about(one: Row, *, is_there: bool) -> str:
+    """Who watches it, where no button says so, and whether its band knows enough."""
+    watched = "" if is_there else f"monitor {one['monitor']} (deleted)"
+    learns = all(words.known(edge) is None for edge in (*one["low"], *one["high"]))
+    said = [watched if one.get("monitor") else "no monitor watches it", "a band still learns it" if learns else ""]
+    return ", ".join(each for each in said if each)
 
 
 def _picture(one: Row, told: Row, incident: Row) -> tuple[list[dict[str, Any]], dict[str, Any]]:

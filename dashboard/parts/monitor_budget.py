@@ -125,10 +125,11 @@ def _table(monitors: Sequence[Row]) -> None:
     """Every monitor that is on, those that were allotted most first."""
     column = st.column_config
     rows = sorted(monitors, key=lambda one: (-(one["allotted"] or one["expected"] or 0.0), str(one["name"])))
+    apps = [one_line(one["app"], 60) for one in rows]
     lists.plain_table(
         {
             "Monitor": [_name(one) for one in rows],
-            "App": [one_line(one["app"], 60) for one in rows],
+            **({"App": apps} if len(set(apps)) > 1 else {}),
             "Asks": [words.budget(one["asked"]) for one in rows],
             "Allotted": [words.budget(one["allotted"]) for one in rows],
             "Made for": [words.budget(one["expected"]) for one in rows],

@@ -202,7 +202,7 @@ class Api:
 
     def degraded(self) -> bool:
         """Whether files of the lake are damaged, so that anything shown may lack rows. Raises `ApiFailure`."""
-        return self.get("/health").get("status") == "degraded"
+        return bool((self.get("/health").get("checks") or {}).get("lake") == "degraded")
 
     def otlp_endpoint(self) -> str:
         """Where exporters send: ASSAY_OTLP_URL, else the HTTP door beside this server (4318, or one port below)."""

@@ -231,9 +231,10 @@ def open_monitors(app: str | None = None) -> NoReturn:
     st.switch_page(MONITORS.page(), query_params={"app": app} if app else {})
 
 
-def open_monitor(name: str, view: str = "course") -> NoReturn:
-    """Goes to one monitor: `view` is course, backtest, edit or versions."""
-    st.switch_page(MONITOR.page(), query_params={"name": name, "view": view})
+def open_monitor(name: str, view: str = "course", *, series: str | None = None) -> NoReturn:
+    """Goes to one monitor: `view` is course, backtest, edit or versions; of one that is split, one of its series."""
+    where = {"name": name, "view": view} | ({"series": series} if series else {})
+    st.switch_page(MONITOR.page(), query_params=where)
 
 
 def open_new_monitor(app: str | None = None) -> NoReturn:
@@ -241,14 +242,16 @@ def open_new_monitor(app: str | None = None) -> NoReturn:
     st.switch_page(MONITOR.page(), query_params={"new": "1"} | ({"app": app} if app else {}))
 
 
-def open_alerts(app: str | None = None) -> NoReturn:
-    """Goes to the alerts, of an app if given."""
-    st.switch_page(ALERTS.page(), query_params={"app": app} if app else {})
+def open_alerts(app: str | None = None, *, monitor: str | None = None) -> NoReturn:
+    """Goes to the alerts, of an app or a monitor if given."""
+    where = {"app": app, "monitor": monitor}
+    st.switch_page(ALERTS.page(), query_params={name: value for name, value in where.items() if value})
 
 
-def open_incidents(app: str | None = None) -> NoReturn:
-    """Goes to the list of incidents, of an app if given."""
-    st.switch_page(INCIDENTS.page(), query_params={"app": app} if app else {})
+def open_incidents(app: str | None = None, *, monitor: str | None = None) -> NoReturn:
+    """Goes to the list of incidents, of an app, or with alerts of a monitor, if given."""
+    where = {"app": app, "monitor": monitor}
+    st.switch_page(INCIDENTS.page(), query_params={name: value for name, value in where.items() if value})
 
 
 def open_incident(incident: str) -> NoReturn:

@@ -215,7 +215,7 @@ def deployed(control: Control, tenant: TenantId, app: str) -> list[Deployed]:
         for event in control.rollout_events(tenant, rollout.rollout_id):
             if event.kind in ("deploy", "step", "promote", "roll_back"):
                 name = f"{rollout.candidate}: {event.text}"
-                made.append(Deployed(what="rollout", name=name[:200], at_ns=event.at_ns))
+                made.append(Deployed(what="rollout", name=name[:200], at_ns=event.at_ns, id=rollout.rollout_id))
     return made
 
 

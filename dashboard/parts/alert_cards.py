@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,11 +18,11 @@ _MOST: Final = 30
 Silencing = Callable[[Row], None]
 
 
-def show(alerts: Sequence[Row], silencing: Silencing | None) -> None:
-    """A card each. `silencing` opens the form for one; None: the viewer may not."""
+def show(alerts: Sequence[Row], silencing: Silencing | None, monitors: Collection[str]) -> None:
+    """A card each. `silencing` opens the form for one; None: the viewer may not. `monitors` are those there are."""
     now = datetime.now(UTC)
     for at, one in enumerate(alerts[:_MOST]):
-        _card(one, at, now, silencing)
+        _card(one, at, now, silencing, str(one["monitor"]) in monitors)
     if len(alerts) > _MOST:
         st.caption(f"The first {_MOST} of {len(alerts):,}.")
 
@@ -35,7 +35,7 @@ def ranked(alerts: Sequence[Row]) -> list[Row]:
     )
 
 
-def _card(one: Row, at: int, now: datetime, silencing: Silencing | None) -> None:
+def _card(one: Row, at: int, now: datetime, silencing: Silencing | None, is_there: bool) -> None:
     kind = "silenced" if one.get("silence") else "pending" if one["status"] == "pending" else str(one["severity"])
     with st.container(border=True, key=f"assay-alert-card-{label(kind, 20)}-{at}", gap="small"):
         with st.container(
@@ -47,29 +47,44 @@ def _card(one: Row, at: int, now: datetime, silencing: Silencing | None) -> None
                 with st.container(key=f"assay-heading-small-alert-{at}", width="content"):
                     st.text(inert(words.series(one["series"]), 160))
             with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
-                _ways(one, at, silencing)
+                _ways(one, at, silencing, is_there)
         _said(one, at)
         since = frame.moment(one.get("since"))
         frame.facts(
             (
                 ("Since", None if since is None else f"{moment(one.get('since'))} ({words.ago(since, now)})"),
                 ("App", one.get("app")),
-                ("Monitor", one.get("monitor")),
+                ("Monitor", None if is_there else f"{one.get('monitor')} (deleted)"),
                 ("Firing", None if one["status"] == "pending" else f"no. {int(one.get('episode') or 1)}"),
             ),
             f"alert-{at}",
         )
 
 
-def _ways(one: Row, at: int, silencing: Silencing | None) -> None:
+def _ways(one: Row, at: int, silencing: Silencing | None, is_there: bool) -> None:
     may = silencing is not None and not one.get("silence")
     if may and st.button("Silence", icon=":material/notifications_off:", type="tertiary", key=f"alert-silence-{at}"):
         assert silencing is not None
         silencing(one)
+    if is_there:
+        open_monitor(one, f"alert-monitor-{at}")
     if one.get("incident"):
         name = incident_id(one["incident"])
         if st.button(name, icon=":material/crisis_alert:", key=f"alert-incident-{at}"):
             links.open_incident(name)
+
+
+def open_monitor(one: Row, key: str) -> None:
+    """The button to the monitor of an alert, at the series that it is of."""
+    name = str(one["monitor"])
+    about = "Its monitor: the series with its band, what it would have done"
+    if st.button(label(name, 60), icon=":material/monitor_heart:", type="tertiary", key=key, help=about):
+        links.open_monitor(name, series=part_of(one.get("series")))
+
+
+def part_of(series: object) -> str | None:
+    """Which series of its monitor, where that is split: "error_rate{release=v2}"; else None."""
+    return str(series) if series and "{" in str(series) else None
 
 
 def _said(one: Row, at: int) -> None:
@@ -97,8 +112,8 @@ def _said(one: Row, at: int) -> None:
             st.text("Nobody was told of it: it was over before it was known, or a silence held then.")
 
 
-def over(alerts: Sequence[Row], key: str) -> None:
-    """Those that are resolved, the newest first; a click opens the incident."""
+def over(alerts: Sequence[Row], key: str, monitors: Collection[str]) -> None:
+    """Those that are resolved, the newest first; a click opens the incident, one on its monitor that."""
     ends = [frame.moment(one.get("resolved_at")) for one in alerts]
     starts = [frame.moment(one.get("since")) for one in alerts]
     with st.container(key=f"assay-grid-{key}"):
@@ -127,8 +142,16 @@ def over(alerts: Sequence[Row], key: str) -> None:
             lazy=False,
         )
     picked = state["selection"]["cells"]
-    if picked and int(picked[0][0]) < len(alerts) and alerts[int(picked[0][0])].get("incident"):
-        links.open_incident(incident_id(alerts[int(picked[0][0])]["incident"]))
+    if picked and int(picked[0][0]) < len(alerts):
+        _open(alerts[int(picked[0][0])], str(picked[0][1]), monitors)
+
+
+def _open(one: Row, column: str, monitors: Collection[str]) -> None:
+    """What was clicked of an alert that is over."""
+    if column == "Monitor" and str(one["monitor"]) in monitors:
+        links.open_monitor(str(one["monitor"]), series=part_of(one.get("series")))
+    if one.get("incident"):
+        links.open_incident(incident_id(one["incident"]))
 
 
 def _columns() -> dict[str, Any]:

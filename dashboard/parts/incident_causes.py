@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard import links
 from dashboard.api import Row
 from dashboard.parts import alert_words as words
+from dashboard.parts import runbook
 from dashboard.parts.alert_cards import moment
 from dashboard.text import inert
 
@@ -39,7 +40,7 @@ def first(incident: Row, runbooks: Sequence[tuple[str, str]]) -> None:
         for at, (whose, said) in enumerate(every):
             with st.container(key=f"assay-quiet-runbook-{at}", gap=None):
                 st.text(f"Runbook of {inert(whose, 80)}:")
-                st.code(inert(said, 500), language=None, wrap_lines=True)
+                runbook.show(said, f"incident-runbook-{at}")
 
 
 def before(incident: Row) -> None:
@@ -69,8 +70,10 @@ def _ways(incident: Row, found: Row) -> None:
     app = str(incident["app"])
     with st.container(horizontal=True, gap="small"):
         if found.get("what") == "rollout":
-            if st.button("Rollouts", icon=":material/rocket_launch:", type="tertiary", key="incident-rollouts"):
-                links.open_rollouts()
+            if st.button("The rollout", icon=":material/rocket_launch:", type="tertiary", key="incident-rollout"):
+                if not found.get("id"):  # a diagnosis of an earlier version does not say which
+                    links.open_rollouts()
+                links.open_rollout(app, str(found["id"]))
         elif st.button("Releases", icon=":material/new_releases:", type="tertiary", key="incident-releases"):
             links.open_releases(app)
 

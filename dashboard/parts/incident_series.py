@@ -3,15 +3,15 @@ deployed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import streamlit as st
 
 from dashboard.api import Api, Row
+from dashboard.parts import alert_cards, charts, frame, palette, picture, states
 from dashboard.parts import alert_words as words
-from dashboard.parts import charts, frame, palette, picture, states
 from dashboard.text import chart_text, inert, label
 
 _HEIGHT: Final = 218
@@ -27,8 +27,8 @@ def _read(_api: Api, incident: str, version: str) -> Row:
 
 
 @states.guarded
-def show(incident: Row, version: str) -> None:
-    """All charts, with what their lines mean."""
+def show(incident: Row, version: str, monitors: Collection[str]) -> None:
+    """All charts, with what their lines mean; of those `monitors` that there are each leads to its own."""
     told = _read(states.api(), str(incident["id"]), version)
     drawn: Sequence[Row] = told["charts"]
     if not drawn:
@@ -41,7 +41,7 @@ def show(incident: Row, version: str) -> None:
         }
         with st.container(key="assay-charts-incident"):
             for at, one in enumerate(drawn):
-                _draw(one, at, told, incident, moved)
+                _draw(one, at, told, incident, moved, _way(one, at, monitors))
     if told["left_out"]:
         with st.expander(f"Not drawn ({len(told['left_out'])})", icon=":material/visibility_off:", key="series-left"):
             for one in told["left_out"][:12]:
@@ -69,20 +69,36 @@ def _onset(incident: Row) -> tuple[datetime, datetime, datetime] | None:
     return None if at is None or low is None or high is None else (at, low, high)
 
 
-def _draw(one: Row, at: int, told: Row, incident: Row, moved: Mapping[str, Row]) -> None:
+def _way(one: Row, at: int, monitors: Collection[str]) -> Callable[[], None] | None:
+    """The button to the monitor of a series; None where none watches it, or it was deleted."""
+    if not one.get("monitor") or str(one["monitor"]) not in monitors:
+        return None
+    return lambda: alert_cards.open_monitor(one, f"incident-monitor-{at}")
+
+
+def _draw(
+    one: Row, at: int, told: Row, incident: Row, moved: Mapping[str, Row], way: Callable[[], None] | None
+) -> None:  # fmt: skip
     name = words.series(one["series"])
     own = str(one["series"]).partition("{")[0]
     seen = moved.get(own) or next((each for each in moved.values() if each.get("words") == name), None)
     arrow = _ARROWS.get(str((seen or one).get("move") or ""), "")
     note = words.change(seen.get("change")) if seen else ""
-    about = f"monitor {one['monitor']}" if one.get("monitor") else "no monitor watches it"
-    if all(words.known(edge) is None for edge in (*one["low"], *one["high"])):
-        about += ", a band still learns it"
+    about = _about(one, is_there=way is not None)
     traces, layout = _picture(one, told, incident)
+    said = " · ".join(each for each in (note, about) if each)
     picture.draw(
         inert(f"{name} {arrow}".strip(), 90), traces, layout, key=f"incident-series-{at}", data_title=True,
-        note=inert(f"{note} · {about}" if note else about, 160), alt="A series with its band around the onset",
+        note=inert(said, 160), alt="A series with its band around the onset", foot=way,
     )  # fmt: skip
+
+
+def _about(one: Row, *, is_there: bool) -> str:
+    """Who watches it, where no button says so, and whether its band knows enough."""
+    watched = "" if is_there else f"monitor {one['monitor']} (deleted)"
+    learns = all(words.known(edge) is None for edge in (*one["low"], *one["high"]))
+    said = [watched if one.get("monitor") else "no monitor watches it", "a band still learns it" if learns else ""]
+    return ", ".join(each for each in said if each)
 
 
 def _picture(one: Row, told: Row, incident: Row) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -164,6 +164,23 @@ def turn_pages(key: str, page: Page, cursors: list[str]) -> None:
             st.rerun()
 
 
+def picked(columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str) -> tuple[int, str] | None:
+    """A table of all of its rows whose cells can be clicked: the row, from the top, and the column of the one that was.
+    Who comes back finds no cell chosen."""
+    generation = f"{key}-generation"
+    n = int(st.session_state.get(generation, 0))
+    with st.container(key=f"assay-grid-{key}"):
+        state: Any = st.dataframe(
+            arrow.table(columns), hide_index=True, column_config=config, placeholder="–", row_height=36,
+            height="content", lazy=False, key=f"{key}-{n}", on_select="rerun", selection_mode="single-cell",
+        )  # fmt: skip
+    cells = state["selection"]["cells"]
+    if not cells:
+        return None
+    st.session_state[generation] = n + 1
+    return int(cells[0][0]), str(cells[0][1])
+
+
 def plain_table(columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str) -> None:
     """A table that is only looked at, all of its rows at once."""
     with st.container(key=f"assay-grid-{key}"):

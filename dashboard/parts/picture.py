@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
@@ -155,10 +155,10 @@ def intervals(title: str, rows: Sequence[tuple[str, Row]], key: str) -> None:
 
 def draw(
     title: str, traces: list[dict[str, Any]], layout: Mapping[str, Any], *, key: str, data_title: bool = False,
-    note: str = "", alt: str = "Means with intervals",
+    note: str = "", alt: str = "Means with intervals", foot: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
     """A picture in the style of the charts. `title` is ours unless `data_title`, which shows it as plain text, with a
-    `note` below and `alt`, which is ours, for who does not see it."""
+    `note` below and `alt`, which is ours, for who does not see it. `foot` draws what stands under it."""
     ink, grid = ("#AEB8C6", "#28313D") if palette.dark() else ("#5A6675", "#E6EAF0")
     axis = {"gridcolor": grid, "zeroline": False, "automargin": True, "title": {"text": ""}}
     whole: dict[str, Any] = {
@@ -183,6 +183,8 @@ def draw(
             st.markdown(f"**{title}**")
         said = alt if data_title else title
         st.plotly_chart({"data": traces, "layout": whole}, key=key, config=_CONFIG, theme=None, alt=said)
+        if foot is not None:
+            foot()
 
 
 def is_drawable(score: Row) -> bool:

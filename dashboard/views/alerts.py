@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -110,7 +110,8 @@ def _standing(chosen: Mapping[str, str]) -> None:
     _numbers(firing, pending, resolved, told["silences"], now)
     if firing or pending:
         silencing = silence_form.ask if caller.may(silence_form.ROLE) else None
-        alert_cards.show([*alert_cards.ranked(firing), *alert_cards.ranked(pending)], silencing)
+        there = {str(one["name"]) for one in told["monitors"]}
+        alert_cards.show([*alert_cards.ranked(firing), *alert_cards.ranked(pending)], silencing, there)
     elif chosen.get("state") != "resolved":
         _quiet(who, chosen, bool(told["firing"] or told["pending"]), now)
     with st.container(
@@ -121,7 +122,7 @@ def _standing(chosen: Mapping[str, str]) -> None:
     silence_form.listed(caller, told["silences"])
     if chosen.get("state") in (None, "resolved"):
         st.subheader("Resolved", anchor=False)
-        _resolved(resolved)
+        _resolved(resolved, {str(one["name"]) for one in told["monitors"]})
     st.caption("The page is read anew every ten seconds.")
 
 
@@ -166,10 +167,10 @@ def _quiet(who: looked.Looked, chosen: Mapping[str, str], others: bool, now: dat
         st.text(f"{who.words(now)}.")
 
 
-def _resolved(alerts: Sequence[Row]) -> None:
+def _resolved(alerts: Sequence[Row], monitors: Collection[str]) -> None:
     if not alerts:
         st.text("None yet.")
         return
-    alert_cards.over(alerts, "alerts-resolved")
+    alert_cards.over(alerts, "alerts-resolved", monitors)
     more = f" The newest {_MOST_RESOLVED} are listed." if len(alerts) >= _MOST_RESOLVED else ""
-    st.caption(f"A click on a row opens the incident that the alert stood in.{more}")
+    st.caption(f"A click on a row opens the incident that the alert stood in, one on its monitor that monitor.{more}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,8 +10,8 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import alert_words as words
 from dashboard.parts import (
+    address,
     callers,
     frame,
     incident_actions,
@@ -24,7 +24,8 @@ from dashboard.parts import (
     states,
     verdict,
 )
-from dashboard.parts.alert_cards import incident_id, moment
+from dashboard.parts import alert_words as words
+from dashboard.parts.alert_cards import incident_id, moment, part_of
 from dashboard.text import inert, one_line
 
 _EVERY_S: Final = 10.0
@@ -71,12 +72,13 @@ def show() -> None:
     st.subheader("Sessions to open", anchor=False)
     incident_sessions.show(incident)
     st.subheader("Alerts of it", anchor=False)
-    _alerts(incident)
+    _alerts(incident, {str(one["name"]) for one in _monitors(states.api())})
     with st.container(key="assay-live-incident-told"):
         st.fragment(_told, run_every=_every(incident))(given)
     incident_actions.note(caller, incident)
     with charts:
-        incident_series.show(incident, incident_series.version(incident))
+        there = {str(one["name"]) for one in _monitors(states.api())}
+        incident_series.show(incident, incident_series.version(incident), there)
 
 
 def _every(incident: Row) -> float | None:
@@ -178,12 +180,12 @@ def _runbooks(incident: Row) -> list[tuple[str, str]]:
     return list({said: (name, said) for name, said in reversed(found)}.values())[::-1][:4]
 
 
-def _alerts(incident: Row) -> None:
-    """Its firings, each with how long it lasted."""
+def _alerts(incident: Row, monitors: Collection[str]) -> None:
+    """Its firings, each with how long it lasted; a click opens the monitor."""
     rows: Sequence[Row] = incident["alerts"]
     column = st.column_config
     titles = {said.title: said.colour for said in words.SEVERITY.values()}
-    lists.plain_table(
+    chosen = lists.picked(
         {
             "State": ["resolved" if one.get("resolved_at") else "firing" for one in rows],
             "Severity": [[verdict.of(words.SEVERITY, one["severity"]).title] for one in rows],
@@ -203,5 +205,10 @@ def _alerts(incident: Row) -> None:
         },
         "incident-alerts",
     )
-    if st.button("All alerts of this app", icon=":material/notifications:", type="tertiary", key="incident-alerts"):
+    if chosen is not None and chosen[0] < len(rows) and str(rows[chosen[0]]["monitor"]) in monitors:
+        one = rows[chosen[0]]
+        links.open_monitor(str(one["monitor"]), series=part_of(one["series"]))
+    st.caption("A click on a row opens its monitor.")
+    if st.button("All alerts of this app", icon=":material/notifications:", type="tertiary", key="incident-to-alerts"):
+        address.forget("alerts")
         links.open_alerts(str(incident["app"]))

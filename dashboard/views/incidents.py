@@ -22,17 +22,12 @@ _CARDS: Final = 20
 
 
 @st.cache_data(ttl=5, max_entries=4, show_spinner=False)
-def _read(_api: Api) -> Mapping[str, list[Row]]:
-    """Everything that the page shows, asked for at once."""
+def _read(_api: Api, monitor: str | None) -> Mapping[str, list[Row]]:
+    """Everything that the page shows, asked for at once; incidents with alerts of one monitor where asked for."""
     names = ("open", "acknowledged", "closed", "monitors", "jobs")
-    wanted: list[tuple[str, Parameters]] = [
-        ("/incidents", {"status": "open", "limit": _MOST}),
-        ("/incidents", {"status": "acknowledged", "limit": _MOST}),
-        ("/incidents", {"status": "closed", "limit": _MOST}),
-        ("/monitors", {}),
-        ("/jobs", {}),
-    ]
-    found = _api.together(wanted)
+    asked: dict[str, str | int | None] = {"limit": _MOST, "monitor": monitor}
+    wanted: list[tuple[str, Parameters]] = [("/incidents", {**asked, "status": one}) for one in names[:3]]
+    found = _api.together([*wanted, ("/monitors", {}), ("/jobs", {})])
     return dict(zip(names, found, strict=True))
 
 
@@ -40,42 +35,45 @@ def _read(_api: Api) -> Mapping[str, list[Row]]:
 def show() -> None:
     """The page."""
     with states.skeleton():
-        told = _read(states.api())
+        told = _read(states.api(), address.first(_PAGE, "monitor"))
     with st.container(
         horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute", key="assay-head"
     ):
         with st.container(width="content", gap=None):
             st.title("Incidents", anchor=False)
             st.caption(f"Alerts that began together, with their cause · times in {frame.zone_words()}")
-        app = _app(told)
+        with st.container(horizontal=True, horizontal_alignment="right", gap="small", width="content"):
+            apps = {str(one["app"]) for name, rows in told.items() if name != "jobs" for one in rows}
+            app = _choice("app", sorted(apps), "All apps", "smart_toy")
+            names = sorted(str(one["name"]) for one in told["monitors"])
+            monitor = _choice("monitor", names, "Any monitor", "monitoring")
     with st.container(key="assay-live-incidents"):
-        st.fragment(_standing, run_every=_EVERY_S)(app)
+        st.fragment(_standing, run_every=_EVERY_S)(app, monitor)
 
 
-def _app(told: Mapping[str, Sequence[Row]]) -> str | None:
-    """Whose incidents; it lives in the address."""
-    known = sorted({str(one["app"]) for name, rows in told.items() if name != "jobs" for one in rows})
-    before = address.first(_PAGE, "app")
+def _choice(name: str, known: Sequence[str], every: str, icon: str) -> str | None:
+    """Which incidents: of an app, or with alerts of a monitor; it lives in the address."""
+    before = address.first(_PAGE, name)
     options = [*known, *([before] if before and before not in known else [])]
     chosen: str | None = st.selectbox(
-        "App",
+        name.capitalize(),
         options,
         index=options.index(before) if before else None,
-        key=f"{_PAGE}-app",
-        placeholder="All apps",
+        key=f"{_PAGE}-{name}",
+        placeholder=every,
         label_visibility="collapsed",
         format_func=lambda value: one_line(value, 40),
-        icon=":material/smart_toy:",
-        width=230,
+        icon=f":material/{icon}:",
+        width=210,
     )
-    address.keep(_PAGE, "app", chosen)
+    address.keep(_PAGE, name, chosen)
     return chosen
 
 
 @states.refreshed
-def _standing(app: str | None) -> None:
+def _standing(app: str | None, monitor: str | None) -> None:
     """All that changes while one looks."""
-    told, now = _read(states.api()), datetime.now(UTC)
+    told, now = _read(states.api(), monitor), datetime.now(UTC)
     by = {
         status: [one for one in told[status] if app in (None, one["app"])]
         for status in ("open", "acknowledged", "closed")
@@ -98,7 +96,7 @@ def _standing(app: str | None) -> None:
     if len(going) > _CARDS:
         st.caption(f"The first {_CARDS} of {len(going):,}.")
     if not going:
-        _quiet(who, now)
+        _quiet(who, now, "" if app is None and monitor is None else " of these")
     st.subheader("Closed", anchor=False)
     if by["closed"]:
         _closed(by["closed"])
@@ -137,13 +135,13 @@ def _card(one: Row, at: int, now: datetime) -> None:
         )
 
 
-def _quiet(who: looked.Looked, now: datetime) -> None:
+def _quiet(who: looked.Looked, now: datetime, which: str) -> None:
     with st.container(border=True, key="assay-empty-incidents"):
         if who.problem is not None:
-            st.subheader("No incident is open", anchor=False, icon=":material/help:")
+            st.subheader(f"No incident{which} is open", anchor=False, icon=":material/help:")
             st.text("Nobody looks at the monitors now, so that says nothing.")
             return
-        st.subheader("No incident is open", anchor=False, icon=":material/check_circle:")
+        st.subheader(f"No incident{which} is open", anchor=False, icon=":material/check_circle:")
         st.text(f"{who.words(now)}." if who.n_on else "Nothing is watched: see the page Alerts.")
 
 

@@ -19,9 +19,11 @@ from dashboard.parts import (
     monitor_backtest,
     monitor_chart,
     monitor_edit,
+    runbook,
     states,
 )
 from dashboard.parts import monitor_words as words
+from dashboard.parts.alert_cards import incident_id
 from dashboard.parts.callers import Caller
 from dashboard.parts.monitor_chart import Picture, Strip
 from dashboard.text import inert, label, one_line
@@ -141,13 +143,14 @@ def _head(monitor: Row) -> None:
             ("Tells", ", ".join(said["channels"]) or "nobody"),
             ("Owner", said.get("owner")),
             ("Guards rollouts", said.get("guard")),
-            ("Runbook", said.get("runbook")),
+            ("Runbook", said.get("runbook") if runbook.host_of(str(said.get("runbook") or "")) is None else None),
             ("Version", f"{monitor['version']} by {monitor['changed_by']}"),
             ("Looked at", _when(monitor.get("until")) or "not yet"),
             ("Times in", frame.zone_words()),
         ),
         "monitor",
     )
+    runbook.offer(said.get("runbook"), "monitor-runbook")
 
 
 def _when(at: object) -> str | None:
@@ -191,7 +194,7 @@ def _standing(name: str, since: str) -> None:
         return
     _newest(monitor, _choose(monitor, told))
     _drawn(monitor, told)
-    _raised(told["alerts"])
+    _raised(str(monitor["name"]), told["alerts"])
 
 
 def _read(monitor: Row, since: str) -> Row:
@@ -199,7 +202,7 @@ def _read(monitor: Row, since: str) -> Row:
     in this window."""
     name, version = str(monitor["name"]), int(monitor["version"])
     first = monitor["series"][0]["series"] if monitor["series"] else None
-    wanted = st.session_state.get(f"{_SERIES}-{name}", first)
+    wanted = st.session_state.get(f"{_SERIES}-{name}") or st.query_params.get("series") or first
     try:
         return _course(states.api(), name, version, since, wanted)
     except NotFound:
@@ -217,6 +220,8 @@ def _choose(monitor: Row, told: Row) -> str | None:
         "Series", names, index=names.index(drawn), key=f"{_SERIES}-{monitor['name']}", width=420,
         format_func=lambda one: one_line(one, 80), help="Those that are farthest out first.",
     )  # fmt: skip
+    if st.query_params.get("series") != drawn:
+        st.query_params["series"] = str(drawn)
     return str(drawn)
 
 
@@ -276,15 +281,38 @@ def _drawn(monitor: Row, told: Row) -> None:
     )
 
 
-def _raised(alerts: Sequence[Row]) -> None:
-    """The alerts of the window, newest first."""
+def _ways(name: str) -> None:
+    """To all of its alerts, with the silences, and to the incidents in which they stand."""
+    with st.container(horizontal=True, gap="small", width="content", key="assay-monitor-ways"):
+        if st.button("All its alerts", icon=":material/notifications:", type="tertiary", key="monitor-alerts-all"):
+            address.forget("alerts")
+            links.open_alerts(monitor=name)
+        if st.button("Its incidents", icon=":material/crisis_alert:", type="tertiary", key="monitor-incidents"):
+            address.forget("incidents")
+            links.open_incidents(monitor=name)
+
+
+def _raised(name: str, alerts: Sequence[Row]) -> None:
+    """The alerts of the window, newest first; a click opens the incident."""
+    with st.container(
+        horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute", key="assay-monitor-raised"
+    ):
+        st.subheader("Alerts in this window", anchor=False, width="content")
+        _ways(name)
     if not alerts:
         st.text("No alert of it lived in this time.")
         return
-    column = st.column_config
     shown = list(reversed(alerts))
-    st.subheader("Alerts in this window", anchor=False)
-    lists.plain_table(
+    chosen = _listed(shown)
+    if chosen is not None and chosen[0] < len(shown) and shown[chosen[0]]["incident"]:
+        links.open_incident(incident_id(shown[chosen[0]]["incident"]))
+    st.caption("A click on a row opens the incident in which the alert stands.")
+
+
+def _listed(shown: Sequence[Row]) -> tuple[int, str] | None:
+    """A row each; the cell that was clicked."""
+    column = st.column_config
+    return lists.picked(
         {
             "Status": [[str(one["status"])] for one in shown],
             "Since": [frame.moment(one["since"]) for one in shown],

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Row
-from dashboard.parts import address, app_choice, arrow, callers, frame, monitor_defaults, states
+from dashboard.parts import address, app_choice, arrow, callers, frame, monitor_budget, monitor_defaults, states
 from dashboard.parts import monitor_words as words
 from dashboard.parts.callers import Caller
 from dashboard.text import inert, one_line
@@ -58,6 +58,7 @@ def show() -> None:
         return
     with st.container(key="assay-live-monitors"):
         st.fragment(_rows, run_every=_EVERY_S)(app, asked)
+    monitor_budget.show(caller, app)
     if app is not None and caller.may(monitor_defaults.ROLE):
         with st.expander("The five default monitors of this app", icon=":material/add_alert:", key="monitors-more"):
             monitor_defaults.offer(caller, app)
@@ -95,19 +96,13 @@ def _rows(app: str | None, asked: str) -> None:
     if chosen is not None and chosen < len(shown):
         links.open_monitor(str(shown[chosen]["name"]))
     more = f" The first {_SHOWN} of {len(found):,}: search, or choose an app." if len(found) > _SHOWN else ""
-    budgets = sum(float(one["definition"]["false_pages_per_week"]) for one in listed if _may_page(one))
     st.caption(
-        f"A click on a row opens the monitor. What fires stands first, then what is farthest out. {more}"
-        f"Together those that page may do so falsely {words.weekly(budgets)}. The line is the last 24 hours of the "
-        "series that is farthest out; hours without traffic are left out of it."
+        f"A click on a row opens the monitor. What fires stands first, then what is farthest out.{more} The line is "
+        "the last 24 hours of the series that is farthest out; hours without traffic are left out of it."
     )
 
 
 _ALWAYS: Final = ("firing", "pending", "no_data", "ok")
-
-
-def _may_page(one: Row) -> bool:
-    return str(one["health"]) != "off" and str(one["definition"]["severity"]) == "page"
 
 
 def _matches(one: Row, asked: str) -> bool:
@@ -164,7 +159,9 @@ def _columns() -> dict[str, Any]:
         "Usual": column.TextColumn(width=122, help="Its band: outside it a point is a breach"),
         "Owner": column.TextColumn(width=68),
         "Tells": column.TextColumn(width=92),
-        "Budget": column.NumberColumn(format="%.3g", width=60, help="False pages a week that it may have"),
+        "Budget": column.NumberColumn(
+            format="%.3g", width=60, help="False pages a week that it asks for; what it was allotted stands below"
+        ),
     }
 
 

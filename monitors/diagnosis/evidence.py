@@ -35,11 +35,12 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """Something that was changed: a release, a rollout's step, a prompt, a monitor, a rubric."""
+    """Something that was changed: a release, a rollout's step, a prompt, a monitor, a rubric. `id` of a rollout."""
 
     what: str
     name: str
     at_ns: int
+    id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

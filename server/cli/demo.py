@@ -4,7 +4,8 @@ No key and no network are needed: the model is simulated, behind the gateway, an
 has faults whose truth arrives as outcome scores. The last two days are filled with earlier traffic first, as traces,
 the newest first: at a later start only what is missing. Beside it the datasets of the reference agent are imported,
 run against both releases, and a gate decides about demo-v2, once. A simulated judge goes over some of the sessions and
-is calibrated by simulated labels, once.
+is calibrated by simulated labels, once. Behind the earlier traffic monitors are made, which watch the users from then
+on.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from server.cli import demo_evaluations, demo_gateway, demo_judges, up
+from server.cli import demo_evaluations, demo_gateway, demo_judges, demo_monitors, up
 from server.cli.launching import ROOT
 from server.cli.up import Places
 from server.supervisor import Part
 
 PACE: Final = ("--sessions=0", "--per-minute=4", "--speed=1", "--at-once=6", "--outcome-delay=20")
-HISTORY: Final = ("--fidelity=trace", "--hours=48", "--fill", "--sessions=6000", "--personas=1", "--outcome-delay=0")
+HISTORY: Final = ("--fidelity=trace", "--hours=50", "--fill", "--sessions=6000", "--personas=1", "--outcome-delay=0")
 FAULTS: Final = {"drop_confirmation": 0.4, "stale_policy": 0.3, "tool_loop": 0.01, "latency_spike": 0.1}
 
 
@@ -53,7 +55,8 @@ def _traffic(places: Places, key: str) -> list[Part]:
     )
     started = datetime.now(UTC).strftime("%m%d%H%M%S-")
     users = _simulation("users", places, key, [f"--mark={started}", *PACE, *demo_gateway.model_words(places)])
-    history = _simulation("history", places, key, ["--mark=h", *HISTORY], then=users)
+    monitors = replace(demo_monitors.part(places, key), then=users)
+    history = _simulation("history", places, key, ["--mark=h", *HISTORY], then=monitors)
     agent = demo_gateway.agent(places, key, _fault_words())
     evaluations = [demo_evaluations.part(places, key)] if agent else []
     provider = demo_gateway.provider(places)

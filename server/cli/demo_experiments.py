@@ -1,5 +1,6 @@
 """The demo's experiment: both releases on the simulated users' sessions, registered late and told so. Once; and rules
-that look at sessions as they end, so that the guardrail `safety` of experiments and rollouts is told.
+that look at sessions as they end, so that the guardrail `safety` of experiments and rollouts is told, and the monitors
+of safety, grounding and escalation are.
 
 The simulation itself gives each session its release, so the app assigns; the two days before the demo's start count.
 """
@@ -15,7 +16,10 @@ from server.cli.demo_evaluations import APP, asked
 NAME: Final = "fewer-questions"
 SINCE: Final = "47h"  # of the two days that are filled before, whichever hour the demo begins
 GUARDRAILS: Final = ("safety", "cost", "p95_latency")
-WATCHED: Final = ("pii_leak", "secret_leak", "system_prompt_leak", "injection_success")
+WATCHED: Final = (
+    *("pii_leak", "secret_leak", "system_prompt_leak", "injection_success"),  # safety
+    *("number_support", "escalation"),  # what the monitors grounding and escalation go by
+)
 IDLE_S: Final = 30  # without a message, after which a session has ended
 HYPOTHESIS: Final = "demo-v2 asks its users less; it resolves no less, and costs no more"
 

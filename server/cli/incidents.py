@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listed = actions.add_parser("list", help="incidents, newest first", allow_abbrev=False)
     listed.add_argument("--status", choices=("open", "acknowledged", "closed"), help="only those in this status")
     listed.add_argument("--app", help="only those of one app")
+    listed.add_argument("--monitor", metavar="NAME", help="only those with an alert of one monitor")
     listed.add_argument("--limit", type=positive, default=50, metavar="N", help="at most so many (default: 50)")
     shown = actions.add_parser("show", help="one incident: timeline, cause, where, examples", allow_abbrev=False)
     taken = actions.add_parser("ack", help="you look after it: nobody is called again", allow_abbrev=False)
@@ -59,7 +60,8 @@ def _list(args: argparse.Namespace, api: ApiClient) -> int:
     from server.cli.monitors_shown import print_incidents
     from server.cli.rendering import print_json
 
-    found = api.get(PATH, {"status": args.status, "app": args.app, "limit": args.limit})
+    asked = {"status": args.status, "app": args.app, "monitor": args.monitor, "limit": args.limit}
+    found = api.get(PATH, asked)
     if args.json:
         print_json(found)
     elif not found["items"]:

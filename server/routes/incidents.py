@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.records import Principal, Role
+from monitors.incident_records import Incident
 from monitors.service_diagnosis import example_sessions
 from monitors.service_incident_series import incident_series
 from monitors.service_incidents import acknowledge, assign, close, note
@@ -42,12 +43,13 @@ class AskedAlerts(BaseModel):
 
 
 class AskedIncidents(BaseModel):
-    """Which incidents: in one status, of one app."""
+    """Which incidents: in one status, of one app, with an alert of one monitor."""
 
     model_config = ConfigDict(extra="forbid")
 
     status: Literal["open", "acknowledged", "closed"] | None = None
     app: Name | None = None
+    monitor: Name | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
 
 
@@ -89,7 +91,8 @@ def list_alerts(reading: ReadingOf, asked: Annotated[AskedAlerts, Query()]) -> R
 def list_incidents(reading: ReadingOf, asked: Annotated[AskedIncidents, Query()]) -> Response:
     """Incidents, newest first."""
     found = reading.services.control.incidents(reading.caller.tenant, status=asked.status, app=asked.app)
-    return answer({"items": [incident_told(one) for one in found[: asked.limit]], "next_cursor": None})
+    mine = [one for one in found if asked.monitor is None or _has_alert_of(one, asked.monitor)]
+    return answer({"items": [incident_told(one) for one in mine[: asked.limit]], "next_cursor": None})
 
 
 @router.get("/incidents/{incident}", response_model=shapes.IncidentShown)
@@ -142,6 +145,10 @@ def _shown(reading: Reading, one: IncidentRecord) -> dict[str, object]:
     until = one.closed_ns or reading.services.clock()
     examples = () if one.diagnosis is None else example_sessions(reading.store, one.app, one.diagnosis, until)
     return incident_shown(one, entries, deliveries, examples)
+
+
+def _has_alert_of(one: IncidentRecord, monitor: str) -> bool:
+    return any(each.monitor == monitor for each in Incident.from_json(one.body).members)
 
 
 def _number(incident: str) -> int:

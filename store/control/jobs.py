@@ -154,6 +154,11 @@ class Jobs(Transactions):
             found = map(_job, seals.rows(connection, JOBS, key or None))
             return sorted(found, key=lambda one: (one.tenant, one.name))
 
+    def dead_jobs(self) -> list[str]:
+        """The names of the jobs that were given up, of whichever tenant: words of ours, each once, in order."""
+        with self._database.read() as connection:
+            return sorted({str(row.name) for row in seals.rows(connection, JOBS, {"state": JobState.DEAD.value})})
+
     def job(self, tenant: TenantId, name: str) -> ScheduledJob:
         """One job. Raises NotFound."""
         with self._database.read() as connection:

@@ -181,6 +181,32 @@ def test_the_series_are_drawn_with_bands_breaches_and_deploys(page: Page, made: 
     expect(page.locator(".st-key-assay-quiet-legend")).to_contain_text("release v2")
 
 
+def test_alerts_charts_and_firings_lead_to_their_monitors(page: Page, made: Alerted) -> None:
+    page.goto(f"{made.url}/alerts")
+    card(page, "resolution").get_by_role("button", name="resolution").click()
+    expect(page).to_have_url(re.compile("/monitor.name=resolution&view=course"))
+    expect(page.locator(".st-key-assay-monitor-head")).to_contain_text("firing")
+    charts = made.get("/incidents/I-1/series")["charts"]
+    watched = [one["monitor"] for one in charts if one["monitor"]]
+    assert {"resolution", "orders"} <= set(watched)
+    assert len(watched) < len(charts)
+    page.goto(f"{made.url}/incident?id=I-1")
+    ways = page.locator('.st-key-assay-charts-incident [class*="st-key-incident-monitor-"]')
+    expect(ways).to_have_count(len(watched))
+    ways.filter(has_text="orders").get_by_role("button").click()
+    expect(page).to_have_url(re.compile("/monitor.name=orders&view=course"))
+    page.goto(f"{made.url}/incident?id=I-1")
+    cells(page, "assay-grid-incident-alerts", "resolution")
+    settled(page)
+    canvas = page.locator(".st-key-assay-grid-incident-alerts canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    first = made.get("/incidents/I-1")["alerts"][0]["monitor"]
+    page.mouse.click(box["x"] + 300, box["y"] + 36 + 18)
+    expect(page).to_have_url(re.compile(f"/monitor.name={first}&view=course"))
+
+
 def test_where_it_happened_has_contributions_with_intervals(page: Page, made: Alerted) -> None:
     where = {one["dimension"]: one for one in made.get("/incidents/I-1")["diagnosis"]["where"]}
     lead = where["release"]["contributions"][0]

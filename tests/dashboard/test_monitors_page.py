@@ -50,6 +50,20 @@ def lines(plot: Locator) -> dict[str, int]:
     return found
 
 
+def allow(watched: Monitored, app: str | None, pages: float | None) -> None:
+    """Sets a budget, or takes it back."""
+    body = {"app": app, "false_pages_per_week": pages}
+    watched.shell.client.put("/api/v1/monitors/budget", json=body, headers=watched.headers).raise_for_status()
+
+
+def marks(page: Page) -> list[float]:
+    """The budgets that are marked."""
+    found: list[float] = drawn(page, "monitors-budget").evaluate(
+        "plot => plot.data.find(one => one.name === 'allowed').x"
+    )
+    return found
+
+
 def values(plot: Locator) -> int:
     """How many points of its series a chart draws."""
     script = "plot => plot.data?.find(one => one.name === 'value').y.filter(y => y !== null).length ?? -1"
@@ -113,6 +127,45 @@ def test_a_split_monitor_shows_the_series_that_is_chosen(page: Page, watched: Mo
     told = watched.get("/monitors/by-release/course", since="7d", series="error_rate{release=v1}")
     n = sum(one is not None for one in told["chart"]["value"])
     wait_until(lambda: values(drawn(page, "monitor-course")) == n, 60, "the chart of the other release")
+
+
+def test_it_leads_to_its_alerts_and_incidents_and_back(page: Page, watched: Monitored) -> None:
+    incidents = {one["id"] for one in watched.get("/incidents", monitor="resolution")["items"]}
+    newest = watched.get("/alerts", monitor="resolution")["items"][0]
+    assert newest["incident"] in incidents
+    page.goto(at(watched, "resolution"))
+    cells(page, "assay-grid-monitor-alerts", newest["incident"])
+    settled(page)
+    page.get_by_role("button", name="All its alerts").click()
+    expect(page).to_have_url(re.compile("/alerts.monitor=resolution"))
+    firing = page.locator('[class*="st-key-assay-alert-card"]')
+    expect(firing).to_have_count(1)
+    firing.get_by_role("button", name="resolution").click()
+    expect(page).to_have_url(re.compile("/monitor.name=resolution"))
+    drawn(page, "monitor-course")
+    settled(page)
+    page.get_by_role("button", name="Its incidents").click()
+    expect(page).to_have_url(re.compile("/incidents.monitor=resolution"))
+    expect(metric(page, "Open")).to_have_text("1")
+    page.goto(f"{watched.url}/incidents?monitor=asleep")
+    expect(page.get_by_role("heading", name="No incident of these is open")).to_be_visible()
+    page.goto(at(watched, "resolution"))
+    canvas = page.locator(".st-key-assay-grid-monitor-alerts canvas").first
+    canvas.scroll_into_view_if_needed()
+    settled(page)
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 60, box["y"] + 36 + 18)
+    expect(page).to_have_url(re.compile(f"/incident.id={newest['incident']}$"))
+
+
+def test_an_address_names_the_series_of_a_split_monitor(page: Page, watched: Monitored) -> None:
+    name = "error_rate{release=v1}"
+    told = watched.get("/monitors/by-release/course", since="7d", series=name)
+    page.goto(at(watched, "by-release", since="7d", series="error_rate%7Brelease%3Dv1%7D"))
+    expect(page.locator(".st-key-monitor-series-by-release").get_by_role("combobox")).to_have_value(name)
+    n = sum(one is not None for one in told["chart"]["value"])
+    wait_until(lambda: values(drawn(page, "monitor-course")) == n, 60, "the chart of this release")
 
 
 def test_a_backtest_says_what_it_would_have_done_beside_its_budget(page: Page, watched: Monitored) -> None:
@@ -227,6 +280,52 @@ def test_an_app_without_monitors_is_offered_five_and_one_press_makes_them(page: 
     assert sorted(one["definition"]["series"] for one in made) == [
         "escalation", "grounding", "p95_latency", "resolution", "safety",
     ]  # fmt: skip
+
+
+def test_the_budget_is_drawn_against_what_is_used_and_set_after_its_forecast(page: Page, watched: Monitored) -> None:
+    told = watched.get("/monitors/budget")
+    assert told["budgets"] == []
+    assert sum(one["pages"] for one in told["monitors"]) >= 1
+    page.goto(f"{watched.url}/monitors")
+    expect(metric(page, "Allowed altogether")).to_have_text("no budget")
+    plot = drawn(page, "monitors-budget")
+    bars = plot.evaluate("plot => Object.fromEntries(plot.data.map(one => [one.name, one.x]))")
+    assert bars["allowed"] == []
+    assert bars["paged"][0] == pytest.approx(told["pages_per_week"])
+    cells(page, "assay-grid-monitors-budget", "by-release")
+    settled(page)
+    page.get_by_role("button", name="Set the budget").click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label("False pages a week", exact=True)
+    field.fill("0.05")
+    field.press("Enter")
+    cells(page, "assay-grid-monitors-budget-then", "resolution")
+    assert watched.get("/monitors/budget")["budgets"] == []
+    settled(page)
+    dialog.get_by_role("button", name="Set it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(metric(page, "Allowed altogether")).to_have_text("0.05 a week")
+    after = watched.get("/monitors/budget")
+    assert after["budgets"] == [{"app": None, "false_pages_per_week": 0.05}]
+    settled(page)
+    wait_until(lambda: marks(page) == [0.05], 60, "the mark of what is allowed")
+    page.goto(f"{watched.viewer_url}/monitors?app={APP}")
+    page.get_by_role("button", name="Set the budget").click()
+    expect(page.get_by_test_id("stPopoverBody")).to_contain_text(f"assay monitors budget --app {APP} --per-week")
+
+
+def test_a_budget_that_cannot_be_kept_is_refused_in_words(page: Page, watched: Monitored) -> None:
+    allow(watched, None, None)
+    allow(watched, APP, 0.5)
+    page.goto(f"{watched.url}/monitors")
+    page.get_by_role("button", name="Set the budget").click()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label("False pages a week", exact=True)
+    field.fill("0.3")
+    field.press("Enter")
+    expect(page.locator(".st-key-assay-budget-refused")).to_contain_text("leave nothing for others")
+    expect(dialog.get_by_role("button", name="Set it")).to_have_count(0)
+    allow(watched, APP, None)
 
 
 def test_a_new_monitor_is_made_beside_its_preview(page: Page, watched: Monitored) -> None:

@@ -94,7 +94,7 @@ def test_health_is_degraded_and_tells_open_callers_no_name(shell: Shell) -> None
     answer = shell.client.get("/api/v1/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"
-    assert answer.json()["checks"] == {"control": "ok", "lake": "degraded"}
+    assert answer.json()["checks"] == {"control": "ok", "lake": "degraded", "jobs": "ok"}
     assert "airline" not in answer.text
 
 

@@ -75,7 +75,10 @@ def test_the_demo_fills_the_time_before_and_goes_on_live(
     said = capsys.readouterr().err
     assert "earlier traffic" in said
     assert f"agent chat --data {tmp_path}" in said
-    users = history.then
+    monitors = history.then
+    assert monitors is not None
+    assert (monitors.name, monitors.environment["ASSAY_URL"]) == ("monitors", "http://127.0.0.1:1")
+    users = monitors.then
     assert users is not None
     assert users.then is None
     became = []
@@ -114,7 +117,8 @@ def test_the_demo_leads_its_users_through_the_gateway(tmp_path: Path) -> None:
     assert (model.name, list(model.ports)) == ("model", [6])
     assert str(tmp_path / "new" / "agent" / "world.db") in model.command
     assert history.then is not None
-    assert "--model-url=http://127.0.0.1:4/v1" in history.then.command
+    assert history.then.then is not None
+    assert "--model-url=http://127.0.0.1:4/v1" in history.then.then.command
     assert not [word for word in history.command if "model-url" in word], "traces are recorded as fast as before"
     written.write_text("version: 1\n")
     demo_gateway.write_file(places)

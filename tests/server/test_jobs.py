@@ -208,6 +208,10 @@ def test_what_fails_is_tried_again_given_up_and_replayed(shell: Shell, hands: Ha
     metrics = shell.client.get("/metrics", headers=shell.headers(Role.VIEWER)).text
     assert 'assay_jobs{job="digest",state="dead"} 1' in metrics
     assert 'assay_job_failed_tries{job="digest"} 8' in metrics
+    health = shell.client.get("/api/v1/health")
+    assert (health.status_code, health.json()["status"], health.json()["dead_jobs"]) == (200, "degraded", ["digest"])
+    assert health.json()["checks"] == {"control": "ok", "lake": "ok", "jobs": "degraded"}
+    assert not any(one in health.text for one in (AIRLINE, "is away", SECRET))
     hands.ns += MOST_WAIT_S * NS_PER_S - 1
     assert scheduler.round("digest") == 0
     assert post(shell, "digest/replay", Role.USER)["status"] == 403
@@ -215,6 +219,8 @@ def test_what_fails_is_tried_again_given_up_and_replayed(shell: Shell, hands: Ha
     digest.does = Done
     assert scheduler.round("digest") == 1
     assert (job(shell).state, job(shell).tries) == (JobState.SUCCEEDED, 0)
+    well = shell.client.get("/api/v1/health").json()
+    assert (well["status"], well["dead_jobs"]) == ("ok", [])
     refused = post(shell, "digest/replay")
     assert (refused["status"], refused["code"]) == (409, "conflict")
     assert post(shell, "nothing/replay")["status"] == post(shell, "nothing/run")["status"] == 404

@@ -231,6 +231,8 @@ def test_people_acknowledge_note_and_close(shell: Shell, incident: str) -> None:
     ]  # fmt: skip
     assert get(shell, path, tenant=SHOP).status_code == 404
     assert get(shell, "/incidents/I-0").status_code == 422
+    assert incident in {one["id"] for one in get(shell, "/incidents", monitor="desk").json()["items"]}
+    assert get(shell, "/incidents", monitor="des").json()["items"] == []
 
 
 def test_closed_incidents_are_forgotten_at_night_once_they_are_old(tmp_path: Path) -> None:
@@ -309,7 +311,8 @@ def test_the_commands(shell: Shell, capsys: pytest.CaptureFixture[str], incident
         assert "oncall" in said(capsys, shell, url, "monitors", "test", "slow")
         assert "would be deleted" in said(capsys, shell, url, "monitors", "delete", "slow", "--dry-run")
         assert said(capsys, shell, url, "monitors", "delete", "slow").startswith("deleted: slow")
-        assert incident in said(capsys, shell, url, "incidents", "list")
+        assert incident in said(capsys, shell, url, "incidents", "list", "--monitor", "desk")
+        assert incident not in said(capsys, shell, url, "incidents", "list", "--monitor", "slow")
         assert "it fell" in said(capsys, shell, url, "incidents", "show", incident)
         assert "acknowledged" in said(capsys, shell, url, "incidents", "ack", incident)
         made = json.loads(said(capsys, shell, url, "silence", "desk", "2h", "--why", "deploy", "--json"))

@@ -74,6 +74,12 @@ def test_a_collector_without_room_is_up_and_not_ready(tmp_path: Path) -> None:
             assert found == ("fail", "refuses requests: the disk is nearly full")
         with collecting(settings, 0):
             wait_until(lambda: ready() == (200, "ok"), 120, "the collector to be ready")
+            # A job that was given up turns no span away: a load balancer has to go on sending them here.
+            control, tenant = services.control, TenantId("airline")
+            assert control.take_job(tenant, "digest", "test") is not None
+            control.end_job(tenant, "digest", "test", next_ns=0, error="it is away", most_tries=1)
+            assert ready() == (200, "degraded")
+            assert client.get("/api/v1/ready").json()["dead_jobs"] == ["digest"]
     services.control.close()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.clock import NS_PER_S
 from monitors.diagnosis.records import Change, Course, Floats, Ints
@@ -136,7 +136,7 @@ def _judged(course: Course, since: _Points, season: Floats, r: Floats, w: Floats
     unit = _unit_sd(course, r - centre, w, expected + centre, d, n_now, n_all)
     se = float(unit / np.sqrt(n_now) * np.sqrt(1 + 1 / max(1.0, n_days)))
     df = float(len(r) - 1)
-    half = float(stats.t.ppf(0.975, df)) * se
+    half = float(scipy.stats.t.ppf(0.975, df)) * se
     told = {at: _on_scale(course.kind, expected + centre, at) for at in (d, d - half, d + half)}
     return Change(
         series=course.series,

@@ -29,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock | $(SIGNS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q core auth store collector experiments clustering monitors gateway server dashboard agent_runtime tests
+	@$(BIN)/python -m compileall -q core auth store collector evaluators judges experiments clustering monitors gateway server dashboard agent_runtime tests
 	@echo "2/4 compiling the span decoder (about a minute, once)"
 	@$(BIN)/python -m collector.compile
 	@echo "3/4 compiling the clustering libraries EVoC and UMAP (two to three minutes, once)"

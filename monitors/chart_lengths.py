@@ -11,8 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
+import scipy
 
 from core.errors import InvalidInput
 from monitors.records import Direction, Floats
@@ -24,7 +23,7 @@ LEAST_ALLOWANCE: Final = 0.2  # below it the nodes lie too far apart at long run
 
 def shewhart_arl(k: float, shift: float = 0.0) -> float:
     """Points until |x| > k when the mean lies `shift` deviations off."""
-    return 1 / float(norm.sf(k - shift) + norm.cdf(-k - shift))
+    return 1 / float(scipy.stats.norm.sf(k - shift) + scipy.stats.norm.cdf(-k - shift))
 
 
 def ewma_arl(lam: float, limit: float, shift: float = 0.0) -> float:
@@ -34,9 +33,9 @@ def ewma_arl(lam: float, limit: float, shift: float = 0.0) -> float:
     edge = limit * math.sqrt(lam / (2 - lam))
     nodes, weights = _legendre()
     x, w = edge * nodes, edge * weights
-    kernel = norm.pdf((x[None, :] - (1 - lam) * x[:, None]) / lam - shift) / lam * w[None, :]
+    kernel = scipy.stats.norm.pdf((x[None, :] - (1 - lam) * x[:, None]) / lam - shift) / lam * w[None, :]
     lengths = np.linalg.solve(np.eye(NODES) - kernel, np.ones(NODES))
-    return float(1 + (norm.pdf(x / lam - shift) / lam * w) @ lengths)
+    return float(1 + (scipy.stats.norm.pdf(x / lam - shift) / lam * w) @ lengths)
 
 
 def cusum_arl(k: float, h: float, shift: float = 0.0, direction: Direction = Direction.BOTH) -> float:
@@ -56,7 +55,7 @@ def cusum_arl(k: float, h: float, shift: float = 0.0, direction: Direction = Dir
 def ewma_limit(lam: float, arl0: float, direction: Direction = Direction.BOTH) -> float:
     """The limit with a run length of arl0; of one side, with twice that on both. Raises InvalidInput."""
     wished = _possible(arl0) * (1 if direction is Direction.BOTH else 2)
-    return float(brentq(lambda limit: math.log(ewma_arl(lam, limit) / wished), 0.1, 8.0, xtol=1e-6))
+    return float(scipy.optimize.brentq(lambda limit: math.log(ewma_arl(lam, limit) / wished), 0.1, 8.0, xtol=1e-6))
 
 
 @lru_cache(maxsize=1024)
@@ -67,15 +66,17 @@ def cusum_limit(k: float, arl0: float, direction: Direction = Direction.BOTH) ->
     wished = _possible(arl0)
     # Siegmund's approximation (Sequential Analysis, 1985, equation 2.57), with room above it.
     top = (math.log1p(4 * k * k * wished) + 3) / (2 * k)
-    return float(brentq(lambda h: math.log(cusum_arl(k, h, 0.0, direction) / wished), 0.05, top, xtol=1e-6))
+    return float(
+        scipy.optimize.brentq(lambda h: math.log(cusum_arl(k, h, 0.0, direction) / wished), 0.05, top, xtol=1e-6)
+    )
 
 
 def _one_side(k: float, h: float, shift: float) -> float:
     nodes, weights = _legendre()
     x, w = h * (nodes + 1) / 2, h * weights / 2
     at = np.append(0.0, x)  # the chart waits at zero, and a value there has a chance of its own
-    kernel = norm.pdf(at[None, 1:] - at[:, None] + k - shift) * w[None, :]
-    to_zero = norm.cdf(k - shift - at)
+    kernel = scipy.stats.norm.pdf(at[None, 1:] - at[:, None] + k - shift) * w[None, :]
+    to_zero = scipy.stats.norm.cdf(k - shift - at)
     matrix = np.eye(NODES + 1) - np.column_stack([to_zero, kernel])
     return float(np.linalg.solve(matrix, np.ones(NODES + 1))[0])
 

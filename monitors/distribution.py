@@ -15,9 +15,8 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import rel_entr
-from scipy.stats import chi2, kstwo
 
 from core.errors import InvalidInput
 from monitors.records import Floats
@@ -122,8 +121,8 @@ def ks(reference: Floats, now: Floats, asked: Asked) -> Shift | NotKnown:
     distance = float(np.max(np.abs(below[0] - below[1])))
     whole = max(round(worth), 1)
     return Shift(
-        measure=Measure.KS, distance=distance, usual=float(kstwo.isf(asked.level, whole)),
-        p=float(kstwo.sf(distance, whole)), n_reference=len(before), n_now=len(after), level=asked.level,
+        measure=Measure.KS, distance=distance, usual=float(scipy.stats.kstwo.isf(asked.level, whole)),
+        p=float(scipy.stats.kstwo.sf(distance, whole)), n_reference=len(before), n_now=len(after), level=asked.level,
         least=asked.least, n_missing=n_missing,
     )  # fmt: skip
 
@@ -190,11 +189,13 @@ def _index(counts: Floats, asked: Asked, n_missing: int) -> Shift | NotKnown:
         return NotKnown(measure=Measure.PSI, reason=reason, n_reference=int(n), n_now=int(m))
     # Half a value more in each cell: an empty one would be infinitely far.
     shares = (counts + 0.5) / (counts + 0.5).sum(axis=1, keepdims=True)
-    distance = float(np.sum(rel_entr(shares[0], shares[1]) + rel_entr(shares[1], shares[0])))
+    distance = float(
+        np.sum(scipy.special.rel_entr(shares[0], shares[1]) + scipy.special.rel_entr(shares[1], shares[0]))
+    )
     unit = 1 / n + 1 / m
     return Shift(
-        measure=Measure.PSI, distance=distance, usual=float(chi2.isf(asked.level, cells - 1) * unit),
-        p=float(chi2.sf(distance / unit, cells - 1)), n_reference=int(n), n_now=int(m), level=asked.level,
+        measure=Measure.PSI, distance=distance, usual=float(scipy.stats.chi2.isf(asked.level, cells - 1) * unit),
+        p=float(scipy.stats.chi2.sf(distance / unit, cells - 1)), n_reference=int(n), n_now=int(m), level=asked.level,
         least=asked.least, n_missing=n_missing,
     )  # fmt: skip
 

@@ -18,8 +18,8 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import betainc, betaincinv
 
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
@@ -199,14 +199,14 @@ class SloBand:
         if self.level is None or share >= 1:
             return np.full(bad.shape, share < 1, dtype=np.bool_)
         some = bad > 0
-        chance = betainc(np.where(some, bad, 1.0), np.where(some, n - bad + 1, 1.0), share)
+        chance = scipy.special.betainc(np.where(some, bad, 1.0), np.where(some, n - bad + 1, 1.0), share)
         return np.asarray(some & (chance <= 1 - self.level), dtype=np.bool_)
 
     def _bound(self, bad: Floats, n: Floats) -> Floats:
         """The lower bound of the share of bad events, of which there are some; NaN without a level."""
         if self.level is None:
             return np.full(bad.shape, np.nan)
-        return np.asarray(betaincinv(bad, n - bad + 1, 1 - self.level), dtype=np.float64)
+        return np.asarray(scipy.special.betaincinv(bad, n - bad + 1, 1 - self.level), dtype=np.float64)
 
     def _judged(self, burns: Burns, fresh: NDArray[np.bool_]) -> Judged:
         """The judgement by the pair that is nearest to firing, on the scale of the series. What is seen is the better

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.stats import t as student
+import scipy
 
 
 def freedom(alpha: float) -> float:
@@ -20,12 +20,12 @@ def student_k(alpha: float, arl0: float) -> float:
     times the two factors. Right within .02 for alpha up to .05, and too wide above .1.
     """
     spread = alpha / (2 - alpha)
-    quantile = float(student.isf(0.5 / arl0, freedom(alpha)))
+    quantile = float(scipy.stats.t.isf(0.5 / arl0, freedom(alpha)))
     return quantile * math.sqrt((1 + spread) / (1 - spread))
 
 
 def student_arl0(alpha: float, k: float) -> float:
     """The points between breaches at k: the inverse of `student_k`."""
     spread = alpha / (2 - alpha)
-    beyond = float(student.sf(k * math.sqrt((1 - spread) / (1 + spread)), freedom(alpha)))
+    beyond = float(scipy.stats.t.sf(k * math.sqrt((1 - spread) / (1 + spread)), freedom(alpha)))
     return 0.5 / beyond if beyond > 0 else math.inf  # of a k so wide that no double has the chance

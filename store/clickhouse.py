@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -103,6 +104,10 @@ class _Compiler(ClickHouseCompiler):  # type: ignore[misc]
         return sge.Dot(this=self.f.anon.arrayJoin(pairs), expression=sge.convert(part))
 
 
+_COMPILER: Final = _Compiler()
+_COMPILING: Final = threading.Lock()
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Compiled:
     sql: str
@@ -137,9 +142,7 @@ class ClickHouseEngine:
         self._url = url
         self._settings = _SETTINGS | {"max_threads": n_threads, "max_memory_usage": memory_limit}
         self._idle: list[Any] = []
-        self._compiled: dict[ops.Node, _Compiled] = {}
         self._lock = threading.Lock()
-        self._compiler = _Compiler()
         with self._client():
             pass
 
@@ -152,7 +155,7 @@ class ClickHouseEngine:
         given: Mapping[str, pa.Table],
     ) -> pa.Table:
         """See QueryEngine."""
-        compiled = self._compile(expr)
+        compiled = _compile(expr)
         ctes: list[str] = []
         bound: dict[str, object] = {f"slot_{name}": values[name] for name in compiled.slots}
         for name, declared in sorted(compiled.tables.items()):
@@ -225,22 +228,6 @@ class ClickHouseEngine:
 
     # -- saying it -------------------------------------------------------------------------------------------------
 
-    def _compile(self, expr: ir.Table) -> _Compiled:
-        node = expr.op()
-        with self._lock:
-            found = self._compiled.get(node)
-            if found is None:
-                found = _Compiled(
-                    sql=self._compiler.to_sqlglot(expr).sql(ClickHouse),
-                    tables={str(table.name): table.schema for table in node.find(ops.UnboundTable)},
-                    slots=frozenset(str(found.slot) for found in node.find(Slot)),
-                    schema=expr.schema().to_pyarrow(),
-                )
-                if len(self._compiled) >= COMPILED_KEPT:
-                    self._compiled.clear()
-                self._compiled[node] = found
-            return found
-
     def _relation(self, source: Source) -> tuple[str, dict[str, object]]:
         """The SELECT behind a table name, and its bound values."""
         stored = [field for field in TABLES[source.table] if field.name not in ("tenant", "date")]
@@ -264,6 +251,23 @@ class ClickHouseEngine:
             where = f"filename = {_text(f'{source.table}/{chosen}')}"
             return f"s3({COLLECTION}, {where}, format = 'Parquet', structure = {_text(structure)})"
         return f"file({_text(f'{self._root}/{source.table}/{chosen}')}, 'Parquet', {_text(structure)})"
+
+
+def _compile(expr: ir.Table) -> _Compiled:
+    with _COMPILING:
+        return _compiled(expr.op())
+
+
+@lru_cache(maxsize=COMPILED_KEPT)
+def _compiled(node: ops.Node) -> _Compiled:
+    """The same for every engine of a process: it depends on nothing but the expression."""
+    expr = node.to_expr()
+    return _Compiled(
+        sql=_COMPILER.to_sqlglot(expr).sql(ClickHouse),
+        tables={str(table.name): table.schema for table in node.find(ops.UnboundTable)},
+        slots=frozenset(str(found.slot) for found in node.find(Slot)),
+        schema=expr.schema().to_pyarrow(),
+    )
 
 
 def _wheres(source: Source) -> tuple[list[str], dict[str, object]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -132,6 +133,10 @@ class _Compiler(DuckDBCompiler):  # type: ignore[misc]
         return self.cast(placeholder, dtype) if not (dtype.is_string() or dtype.is_integer()) else placeholder
 
 
+_COMPILER: Final = _Compiler()
+_COMPILING: Final = threading.Lock()
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Compiled:
     sql: str
@@ -156,9 +161,7 @@ class DuckDBEngine:
         self._memory_limit, self._n_threads = memory_limit, n_threads
         self._connection, self._runs = self._database(), 0
         self._held = HeldRows()
-        self._compiled: dict[ops.Node, _Compiled] = {}
         self._lock = threading.Lock()
-        self._compiler = _Compiler()
 
     def _database(self) -> duckdb.DuckDBPyConnection:
         """A database without tables, set up and locked."""
@@ -193,7 +196,7 @@ class DuckDBEngine:
         given: Mapping[str, pa.Table],
     ) -> pa.Table:
         """See QueryEngine."""
-        compiled = self._compile(expr)
+        compiled = _compile(expr)
         ctes: list[str] = []
         tables = {name: given[name] for name in compiled.tables & set(given)}
         bound: dict[str, object] = {f"slot_{name}": values[name] for name in compiled.slots}
@@ -235,25 +238,22 @@ class DuckDBEngine:
         """See QueryEngine."""
         self._connection.close()
 
-    def _compile(self, expr: ir.Table) -> _Compiled:
-        node = expr.op()
-        with self._lock:
-            found = self._compiled.get(node)
-            if found is None:
-                found = self._translate(expr)
-                if len(self._compiled) >= COMPILED_KEPT:
-                    self._compiled.clear()
-                self._compiled[node] = found
-            return found
 
-    def _translate(self, expr: ir.Table) -> _Compiled:
-        sql = self._compiler.to_sqlglot(expr)
-        return _Compiled(
-            sql=sql.sql("duckdb"),
-            tables=frozenset(str(table.name) for table in expr.op().find(ops.UnboundTable)),
-            slots=frozenset(str(found.slot) for found in expr.op().find(Slot)),
-            schema=expr.schema().to_pyarrow(),
-        )
+def _compile(expr: ir.Table) -> _Compiled:
+    with _COMPILING:
+        return _compiled(expr.op())
+
+
+@lru_cache(maxsize=COMPILED_KEPT)
+def _compiled(node: ops.Node) -> _Compiled:
+    """The same for every engine of a process: it depends on nothing but the expression."""
+    expr = node.to_expr()
+    return _Compiled(
+        sql=_COMPILER.to_sqlglot(expr).sql("duckdb"),
+        tables=frozenset(str(table.name) for table in node.find(ops.UnboundTable)),
+        slots=frozenset(str(found.slot) for found in node.find(Slot)),
+        schema=expr.schema().to_pyarrow(),
+    )
 
 
 def _relation(source: Source, rows: str) -> tuple[str, dict[str, object]]:

@@ -20,10 +20,15 @@ def begun(data: Path, lake: Path | None = None) -> Path:
     data.mkdir(parents=True, exist_ok=True)
     if not (data / "control.db").exists():
         shutil.copy(_made().name + "/control.db", data)
-    lake = lake or data / "lake"
-    if not lake.exists():
-        shutil.copytree(_made().name + "/lake", lake)
+    begun_lake(lake or data / "lake")
     return data
+
+
+def begun_lake(lake: Path) -> Path:
+    """Gives `lake` its empty tables, unless it is there, and returns it."""
+    if not lake.exists():
+        shutil.copytree(_made_lake().name + "/lake", lake)
+    return lake
 
 
 @cache
@@ -31,5 +36,12 @@ def _made() -> tempfile.TemporaryDirectory[str]:
     """The folder to copy; gone with this process."""
     made = tempfile.TemporaryDirectory(prefix="first-start-")
     Control.open(f"sqlite:///{made.name}/control.db", pepper=bytes(32)).close()
+    return made
+
+
+@cache
+def _made_lake() -> tempfile.TemporaryDirectory[str]:
+    """As _made: the lake in it."""
+    made = tempfile.TemporaryDirectory(prefix="first-lake-")
     Lake(f"{made.name}/lake")
     return made

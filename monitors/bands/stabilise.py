@@ -8,10 +8,11 @@ tail at k = 3.3 is a third too heavy; here the variance depends on the expected 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
-from scipy.special import beta, betainc
+import scipy
 
 from monitors.records import KINDS, Codes, Floats, Kind, Points
 
@@ -21,7 +22,6 @@ SIXTH: Final = 1 / 6
 
 _TURNS: Final = np.linspace(0.0, np.pi / 2, 8193)
 """Rates as angles, at which the integral is tabulated: fine where it is steep."""
-_INTEGRAL: Final[Floats] = np.asarray(betainc(2 / 3, 2 / 3, np.sin(_TURNS) ** 2) * beta(2 / 3, 2 / 3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def transformed(points: Points) -> Floats:
         share, behind = x[rate], points.n[rate]
         known = np.isfinite(behind)
         corrected = np.where(known, (share * behind + SIXTH) / (behind + 2 * SIXTH), share)
-        y[rate] = np.interp(np.arcsin(np.sqrt(corrected)), _TURNS, _INTEGRAL)
+        y[rate] = np.interp(np.arcsin(np.sqrt(corrected)), _TURNS, _integral())
     return y
 
 
@@ -89,7 +89,7 @@ def unscaled(y: Floats, n: Floats, kinds: Codes) -> Floats:
 
 
 def _of_rate(y: Floats) -> Floats:
-    return np.asarray(np.sin(np.interp(y, _INTEGRAL, _TURNS)) ** 2)
+    return np.asarray(np.sin(np.interp(y, _integral(), _TURNS)) ** 2)
 
 
 def _of_count(y: Floats) -> Floats:
@@ -110,3 +110,9 @@ def increments(totals: Floats) -> Floats:
             told[..., at] = np.where(now < last, now, now - last)
         last = np.where(np.isnan(now), last, now)
     return told
+
+
+@cache
+def _integral() -> Floats:
+    """The integral at _TURNS, made when a rate is first looked at: it loads what most processes never need."""
+    return np.asarray(scipy.special.betainc(2 / 3, 2 / 3, np.sin(_TURNS) ** 2) * scipy.special.beta(2 / 3, 2 / 3))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.errors import InvalidInput
 from monitors.diagnosis.contributions import Attribution, Contribution, Groups, Interval, Split, Verdict
@@ -42,14 +42,14 @@ def attribution_of(groups: Groups, *, n_looks: int = 1, level: float = LEVEL) ->
     if (kept.whole_n <= 0).any():
         raise InvalidInput("each window needs at least one session", field="groups")
     looks = max(1, n_looks, len(kept.values))
-    z = float(stats.norm.isf((1 - level ** (1 / looks)) / 2))
+    z = float(scipy.stats.norm.isf((1 - level ** (1 / looks)) / 2))
     parts = _Parts(kept)
     found = [_contribution(parts, at, z) for at in range(len(kept.values))]
     ranked = sorted(found, key=lambda one: (-abs(one.total.value), one.value))
     return Attribution(
         dimension=groups.dimension,
-        change=parts.whole(float(stats.norm.isf((1 - level) / 2))),
-        split=None if groups.overlapping else parts.split(float(stats.norm.isf((1 - level) / 2))),
+        change=parts.whole(float(scipy.stats.norm.isf((1 - level) / 2))),
+        split=None if groups.overlapping else parts.split(float(scipy.stats.norm.isf((1 - level) / 2))),
         contributions=tuple(ranked),
         verdict=_verdict(ranked),
     )

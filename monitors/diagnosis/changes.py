@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.clock import NS_PER_S
 from monitors.diagnosis.records import Change, Course, Floats, Ints
@@ -135,7 +135,7 @@ class _Blocks:
         if len(days) < LEAST_DAYS:
             return 0.0
         far = [float(np.quantile(size[self.day == one], TAIL)) for one in days]
-        return float(np.quantile(far, DAYS_TAIL)) / float(stats.norm.isf((1 - TAIL) / 2))
+        return float(np.quantile(far, DAYS_TAIL)) / float(scipy.stats.norm.isf((1 - TAIL) / 2))
 
     def day_sd(self, unit: float) -> tuple[float, int]:
         """What days differ by beyond the noise of one observation, and how many there are. 0: no more than that, or
@@ -181,7 +181,7 @@ def _judged(course: Course, since: _Points, season: Floats, blocks: _Blocks, *, 
     between *= float(np.sqrt(1 + 1 / max(1, days)))
     se = float(np.hypot(within, between))
     df = se**4 / (within**4 / (len(r) - 1) + between**4 / max(1, days - 1))  # Satterthwaite 1946
-    half = float(stats.t.ppf(0.975, df)) * se
+    half = float(scipy.stats.t.ppf(0.975, df)) * se
     told = {at: _on_scale(course.kind, expected + centre, at) for at in (d, d - half, d + half)}
     return Change(
         series=course.series,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import stats
+import scipy
 
 from monitors.diagnosis.records import Change, Move, Seen
 
@@ -182,9 +182,9 @@ def of_several(z: float, m: int) -> float:
     """The z that a single series would need to be as unlikely as the strongest of m with this one (Šidák 1967)."""
     if m <= 1 or z == 0:
         return z
-    log_sf = float(stats.norm.logsf(abs(z)))  # log1p keeps what 1 - (1 - p)^m would round away
+    log_sf = float(scipy.stats.norm.logsf(abs(z)))  # log1p keeps what 1 - (1 - p)^m would round away
     log_p = log_sf + math.log(m) if log_sf < -20 else math.log(-math.expm1(m * math.log1p(-math.exp(log_sf))))
-    return math.copysign(max(0.0, float(stats.norm.isf(math.exp(max(log_p, -700.0))))), z)
+    return math.copysign(max(0.0, float(scipy.stats.norm.isf(math.exp(max(log_p, -700.0))))), z)
 
 
 def moves(z: float, power: float = _MOST_SCALE) -> tuple[float, float, float]:
@@ -205,7 +205,7 @@ def likelihoods(z: float, power: float = _MOST_SCALE) -> tuple[float, float, flo
     capped = max(-35.0, min(35.0, z))
     s = max(power, min(_MOST_SCALE, abs(capped) / 1.5)) / _FLAT_SCALE
     wide = _FLAT_SCALE * math.sqrt(1 + s * s)
-    base = 2 * float(stats.norm.pdf(capped, scale=wide))
-    up = base * float(stats.norm.cdf(s * capped / wide))
-    down = base * float(stats.norm.cdf(-s * capped / wide))
-    return up, float(stats.t.pdf(capped, _FLAT_DF, scale=_FLAT_SCALE)), down
+    base = 2 * float(scipy.stats.norm.pdf(capped, scale=wide))
+    up = base * float(scipy.stats.norm.cdf(s * capped / wide))
+    down = base * float(scipy.stats.norm.cdf(-s * capped / wide))
+    return up, float(scipy.stats.t.pdf(capped, _FLAT_DF, scale=_FLAT_SCALE)), down

@@ -66,7 +66,8 @@ class _Tab:
         self._emptied = self._cdp.send("Page.addScriptToEvaluateOnNewDocument", source)["identifier"]
         self.page.context.clear_cookies()
         self.page.set_viewport_size({"width": width, "height": height})
-        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        # Streamlit's shimmer and spinner are painted sixty times a second for as long as a page is waited for.
+        self.page.emulate_media(color_scheme="dark" if dark else "light", reduced_motion="reduce")
         self._seen = seen
 
     def end(self) -> None:

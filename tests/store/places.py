@@ -18,6 +18,7 @@ from store.clickhouse import ClickHouseEngine
 from store.engine import DuckDBEngine, QueryEngine, Source
 from store.lake import Lake
 from store.tenant import Store
+from tests.first_start import begun_lake
 from tests.store.buckets import new_bucket
 from tests.store.build import T0
 
@@ -31,7 +32,7 @@ def lake_at(folder: Path) -> Lake:
     """An empty lake: in a folder, or in a bucket with its mirror in the folder."""
     if CHOSEN.get() == "duckdb-s3":
         return Lake(new_bucket(ENDPOINT.get()), cache=folder / "cache")
-    return Lake(folder / "lake")
+    return Lake(begun_lake(folder / "lake"))
 
 
 def store_at(folder: Path) -> tuple[Lake, Store]:

@@ -18,6 +18,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -27,10 +28,10 @@ from scipy.stats import chi2
 
 from agent_runtime.simulation.faults.table import FAULTS
 from benchmarks.evaluators.throughput import ROOT, commit, machine
-from benchmarks.monitors.demo_world_monitors import DAY, Found, Run, Scene, found_of, incidents_of, slides_of
+from benchmarks.monitors.demo_world_monitors import DAY, Found, Run, Scene, at_ns, found_of, incidents_of, slides_of
 from benchmarks.monitors.demo_world_series import WEEK, Played, World, played_of, quiet, read, world_of
 from benchmarks.monitors.diagnosis import WORSE_MODEL
-from benchmarks.monitors.diagnosis_series import Fault, Floats, pool_of, realistic
+from benchmarks.monitors.diagnosis_series import Fault, Floats, Ints, pool_of, realistic
 from benchmarks.monitors.diagnosis_sessions import SOUND, rows_of
 from monitors.alert_records import EventKind
 from monitors.banding import expected_of
@@ -44,6 +45,7 @@ ADDED: Final = (
     *("cost_per_session", "output_tokens", "tool_errors", "tool_calls", "turns", "retrieval_empty"),
     *("mix:response_model", "score:trigram_support"),
 )
+CHART: Final = "resolution, ewma"
 NO_FAULT: Final = "(no fault)"
 HOUR_S: Final = 3600.0
 
@@ -55,10 +57,7 @@ def main() -> int:
     played = played_of(
         pool_of(rows_of(given.kept, {SOUND: given.sound, **dict.fromkeys(sorted(FAULTS), given.planted)}))
     )
-    sizes = {}
-    for number, per_minute in enumerate(float(one) for one in given.per_minute.split(",")):
-        chance = np.random.default_rng([given.seed, number])
-        sizes[f"{per_minute:g} sessions a minute"] = measured(played, per_minute, given, chance)
+    sizes = measured(played, given, np.random.default_rng(given.seed))
     if not given.dry:
         told = {**_about(given, began), "sizes": sizes}
         RESULT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
@@ -70,6 +69,7 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--kept", type=Path, required=True, metavar="FOLDER", help="where played sessions are kept")
     parser.add_argument("--worlds", type=int, default=10, help="worlds of each size")
     parser.add_argument("--weeks", type=int, default=8, help="quiet weeks of each that count")
+    parser.add_argument("--added-weeks", type=int, default=2, help="those that count of the monitors that are added")
     parser.add_argument("--runs", type=int, default=20, help="onsets of each fault")
     parser.add_argument("--per-minute", default="20,2", help="sessions, of each size")
     parser.add_argument("--sound", type=int, default=83, help="sound sessions that are played")
@@ -80,8 +80,15 @@ def _given() -> argparse.Namespace:
 
 
 def monitors() -> dict[str, Definition]:
-    """The default ones, and then those that are added."""
-    return {**DEFAULTS, **{series: default_of(series, "any") for series in ADDED}}
+    """The default ones, resolution by a chart for slow drift, and then those that are added."""
+    chart = replace(DEFAULTS["resolution"], band={"kind": "ewma"})
+    return {**DEFAULTS, CHART: chart, **{series: default_of(series, "any") for series in ADDED}}
+
+
+def groups() -> dict[str, tuple[str, ...]]:
+    """Which monitors are looked at together."""
+    with_chart = (*DEFAULTS, CHART)
+    return {"defaults": tuple(DEFAULTS), "defaults_and_chart": with_chart, "all": (*with_chart, *ADDED)}
 
 
 def faults_of(played: Played) -> dict[str, Fault | None]:
@@ -95,21 +102,29 @@ def faults_of(played: Played) -> dict[str, Fault | None]:
 
 
 def scene_of(
-    played: Played, per_minute: float, chance: np.random.Generator, *, worlds: int, weeks: int, runs: int
+    played: Played, sizes: Sequence[float], chance: np.random.Generator, *,
+    worlds: int, weeks: int, onsets: int, runs: int,
 ) -> Scene:  # fmt: skip
-    """Worlds of one size, and the day of each run with each fault."""
+    """Worlds of each size, and the day of each run with each fault. The onsets lie in the first weeks that count."""
     faults = faults_of(played)
-    every = [world_of(per_minute, LEARNED_WEEKS + weeks, chance) for _ in range(worlds)]
+    every = [world_of(size, LEARNED_WEEKS + weeks, chance) for size in sizes for _ in range(worlds)]
     learned = LEARNED_WEEKS * WEEK
-    onsets = sorted(chance.integers(learned, every[0].n_steps - DAY, size=runs).tolist())
+    steps = sorted(chance.integers(learned, learned + onsets * WEEK - DAY, size=runs).tolist())
     began = [
-        Run(world=at % worlds, onset=onset, phase=float(chance.random()))
-        for at, onset in zip(chance.permutation(runs).tolist(), onsets, strict=True)
+        Run(world=at % worlds, onset=step, phase=float(chance.random()))
+        for at, step in zip(chance.permutation(runs).tolist(), steps, strict=True)
     ]
     return Scene(
-        worlds=[quiet(played, one, chance) for one in every], learned=learned, runs=began, faults=tuple(faults),
-        days=[[_day(played, every[run.world], run, fault, chance) for fault in faults.values()] for run in began],
-        models=played.pool.models,
+        worlds=[quiet(played, one, chance) for one in every], n_sizes=len(sizes), learned=learned, runs=began,
+        faults=tuple(faults), models=played.pool.models,
+        days=[
+            [
+                _day(played, every[size * worlds + run.world], run, fault, chance)
+                for size in range(len(sizes))
+                for fault in faults.values()
+            ]
+            for run in began
+        ],
     )  # fmt: skip
 
 
@@ -117,61 +132,81 @@ def _day(played: Played, world: World, run: Run, fault: Fault | None, chance: np
     return read(played, world, run.onset, run.onset + DAY, chance, fault=fault, phase=run.phase)
 
 
-def measured(played: Played, per_minute: float, given: argparse.Namespace, chance: np.random.Generator) -> Any:
-    """All figures of one size of app."""
-    scene = scene_of(played, per_minute, chance, worlds=given.worlds, weeks=given.weeks, runs=given.runs)
-    print(f"{per_minute:g} sessions a minute: drawn", flush=True)
+def measured(played: Played, given: argparse.Namespace, chance: np.random.Generator) -> dict[str, Any]:
+    """All figures, by size of app."""
+    sizes = [float(one) for one in given.per_minute.split(",")]
+    scene = scene_of(
+        played, sizes, chance, worlds=given.worlds, weeks=given.weeks, onsets=given.added_weeks, runs=given.runs
+    )
+    print("drawn", flush=True)
     found: dict[str, Found] = {}
-    slides: dict[str, tuple[int, Floats]] = {}
+    slides: dict[str, tuple[Ints, Floats]] = {}
     for name, definition in monitors().items():
-        found[name] = found_of(definition, scene)
-        if definition.spec.source is not Source.MIX:
-            slides[name] = slides_of(definition, scene)
-        print(f"  {name:24} {found[name].n_fired} alerts, by the slides {slides.get(name, ('-',))[0]}", flush=True)
-    weeks = given.worlds * given.weeks
-    return {
-        "quiet": quiet_table(found, slides, weeks),
-        "faults": faults_table(played, scene, found, {name: delay for name, (_, delay) in slides.items()}),
-    }
+        until = scene.learned + weeks_of(name, given) * WEEK
+        found[name] = found_of(definition, scene, until)
+        if definition.spec.source is not Source.MIX and name != CHART:
+            slides[name] = slides_of(definition, scene, until)
+        counts = [found[name].of_size(at, len(sizes)).n_fired for at in range(len(sizes))]
+        print(f"  {name:24} alerts by size {counts}, of {weeks_of(name, given)} weeks of each world", flush=True)
+    told = {}
+    for at, size in enumerate(sizes):
+        print(f"{size:g} sessions a minute", flush=True)
+        mine = {name: one.of_size(at, len(sizes)) for name, one in found.items()}
+        n = {name: int(np.split(count, len(sizes))[at].sum()) for name, (count, _) in slides.items()}
+        soon = {name: np.split(delay, len(sizes), axis=1)[at] for name, (_, delay) in slides.items()}
+        told[f"{size:g} sessions a minute"] = {
+            "quiet": quiet_table(mine, n, given),
+            "faults": faults_table(played, scene, at, mine, soon),
+        }
+    return told
 
 
-def quiet_table(
-    found: Mapping[str, Found], slides: Mapping[str, tuple[int, Floats]], weeks: int
-) -> dict[str, Any]:  # fmt: skip
+def weeks_of(name: str, given: argparse.Namespace) -> int:
+    """The quiet weeks of each world that count of this monitor."""
+    return int(given.added_weeks if name in ADDED else given.weeks)
+
+
+def quiet_table(found: Mapping[str, Found], slides: Mapping[str, int], given: argparse.Namespace) -> dict[str, Any]:
     """Alerts a week where nothing happened, beside the budget that was asked for."""
     rows = {}
     for name, one in found.items():
+        weeks = given.worlds * weeks_of(name, given)
         expected, why = expected_of(monitors()[name], 1)
         rows[name] = {
+            "weeks": weeks,
             "budget": expected,
             "alerts": one.n_fired,
             "per_week": _per_week(one.n_fired, weeks),
-            "slides_per_week": _per_week(slides[name][0], weeks) if name in slides else None,
+            "slides_per_week": _per_week(slides[name], weeks) if name in slides else None,
             **({"why_no_budget": why} if expected is None else {}),
         }
-    together = {
-        "defaults": tuple(DEFAULTS),
-        "defaults and added": tuple(found),
-    }
-    sums = {
-        words: {
-            "alerts_per_week": _per_week(sum(found[name].n_fired for name in names), weeks),
-            "incidents_per_week": _per_week(_incidents(found, names), weeks),
-            "slides_per_week": _per_week(sum(slides[name][0] for name in names if name in slides), weeks),
+        print(f"  {name:24} {rows[name]['per_week']} a week, by the slides {rows[name]['slides_per_week']}", flush=True)
+    sums = {}
+    for words, names in groups().items():
+        least = min(weeks_of(name, given) for name in names)
+        sums[words] = {
+            "alerts_per_week": round(sum(rows[name]["per_week"]["rate"] for name in names), 3),
+            "incidents_per_week": _per_week(_incidents(found, names, least), given.worlds * least),
+            "slides_per_week": round(sum(rows[name]["slides_per_week"]["rate"] for name in names if name in slides), 3),
         }
-        for words, names in together.items()
-    }
-    for words, row in sums.items():
-        print(f"  quiet weeks, {words}: {row}", flush=True)
-    return {"weeks": weeks, "monitors": rows, "together": sums}
+        print(f"  quiet weeks, {words}: {sums[words]}", flush=True)
+    return {"monitors": rows, "together": sums}
 
 
-def _incidents(found: Mapping[str, Found], names: Sequence[str]) -> int:
-    wanted = (EventKind.FIRED, EventKind.RESOLVED)
-    worlds = next(iter(found.values())).alerts
+def _incidents(found: Mapping[str, Found], names: Sequence[str], weeks: int) -> int:
+    """Of the weeks that count of all these monitors."""
+    wanted, end_ns = (EventKind.FIRED, EventKind.RESOLVED), at_ns((LEARNED_WEEKS + weeks) * WEEK)
+    n_worlds = len(next(iter(found.values())).alerts)
     return sum(
-        incidents_of([(name, each) for name in names for each in found[name].alerts[world] if each.kind in wanted])
-        for world in worlds
+        incidents_of(
+            [
+                (name, each)
+                for name in names
+                for each in found[name].alerts[world]
+                if each.kind in wanted and each.fired_ns < end_ns
+            ]
+        )
+        for world in range(n_worlds)
     )
 
 
@@ -183,32 +218,34 @@ def _per_week(count: int, weeks: int) -> dict[str, Any]:
 
 
 def faults_table(
-    played: Played, scene: Scene, found: Mapping[str, Found], slides: Mapping[str, Floats]
+    played: Played, scene: Scene, size: int, found: Mapping[str, Found], slides: Mapping[str, Floats]
 ) -> dict[str, Any]:  # fmt: skip
     """By fault how soon it is told, and by which monitor first."""
     ours = {name: one.delay_s for name, one in found.items()}
-    defaults = {name: ours[name] for name in DEFAULTS}
     planted, table = faults_of(played), {}
     for at, name in enumerate(scene.faults):
         fault = planted[name]
         row = {
             "rate": round(fault.rate, 3) if fault else None,
-            "resolution": _resolution(scene, at),
-            "defaults": told_by(defaults, at),
-            "defaults_and_added": told_by(ours, at),
-            "slides_defaults": told_by({one: slides[one] for one in DEFAULTS}, at),
+            "resolution": _resolution(scene, size, at),
+            **{words: told_by({one: ours[one] for one in names}, at) for words, names in groups().items()},
+            "slides": told_by({one: slides[one] for one in DEFAULTS}, at),
             "by_monitor": {one: _soon(delay[:, at]) for one, delay in ours.items() if np.isfinite(delay[:, at]).any()},
         }
         table[name] = row
-        said = {words: row[words] for words in ("defaults", "defaults_and_added", "slides_defaults")}
-        print(f"  {name:28} {row['resolution']} {said}", flush=True)
+        said = {words: row[words]["median_min"] for words in (*groups(), "slides")}
+        print(f"  {name:28} resolution {row['resolution']}, median minutes {said}", flush=True)
     return table
 
 
-def _resolution(scene: Scene, fault: int) -> list[float]:
+def _resolution(scene: Scene, size: int, fault: int) -> list[float]:
     """Of the quiet weeks, and of the days with the fault."""
-    some = [[one.values["resolution"] for one in scene.worlds], [day[fault].values["resolution"] for day in scene.days]]
-    sums = [np.sum([[np.nansum(x * n), n.sum()] for x, n in each], axis=0) for each in some]
+    quiets = scene.worlds[size * scene.n_worlds : (size + 1) * scene.n_worlds]
+    days = [every[size * len(scene.faults) + fault] for every in scene.days]
+    sums = [
+        np.sum([[np.nansum(x * n), n.sum()] for x, n in (one.values["resolution"] for one in some)], axis=0)
+        for some in (quiets, days)
+    ]
     return [round(float(passed / n), 3) for passed, n in sums]
 
 

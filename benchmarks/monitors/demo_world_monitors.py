@@ -8,7 +8,7 @@ handed to all faults, and each goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.monitors.demo_world_series import Stream
-from benchmarks.monitors.diagnosis_series import START_NS, STEP_S, Floats
+from benchmarks.monitors.diagnosis_series import START_NS, STEP_S, Floats, Ints
 from core.clock import NS_PER_S
 from core.windows import Window
 from monitors.alert_records import Event, EventKind
@@ -39,7 +39,7 @@ SLIDES_REST: Final = 3  # buckets without a breach after which another one is an
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A fault's begin: in which world, in which bucket, after which share of it."""
+    """A fault's begin: in which world of each size, in which bucket, after which share of it."""
 
     world: int
     onset: int
@@ -48,10 +48,12 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Everything that monitors read: the quiet worlds, and by run and fault the day from the onset on. Alerts count
-    from bucket `learned` on; runs are in order of their onsets."""
+    """Everything that monitors read: the quiet worlds, those of one size of app after those of another, and by run the
+    day from the onset on with each fault, in each size. Alerts count from bucket `learned` on; runs are in order of
+    their onsets."""
 
     worlds: Sequence[Stream] = field(repr=False)
+    n_sizes: int
     learned: int
     runs: Sequence[Run]
     faults: tuple[str, ...]
@@ -59,9 +61,13 @@ class Scene:
     models: tuple[str, ...]
 
     @property
-    def n_steps(self) -> int:
-        """The length of the worlds."""
-        return len(self.worlds[0].answered)
+    def n_worlds(self) -> int:
+        """Of each size."""
+        return len(self.worlds) // self.n_sizes
+
+    def world_of(self, run: Run) -> Ints:
+        """The world of each day of a run."""
+        return np.repeat(np.arange(self.n_sizes) * self.n_worlds + run.world, len(self.faults))
 
     def quiet(self, series: str) -> tuple[Floats, Floats]:
         """Values and observations, (bucket, world)."""
@@ -69,28 +75,41 @@ class Scene:
         return np.stack(x, axis=1), np.stack(n, axis=1)
 
     def day(self, run: int, series: str) -> tuple[Floats, Floats]:
-        """Values and observations, (bucket since the onset, fault)."""
+        """Values and observations, (bucket since the onset, day)."""
         x, n = zip(*(one.values[series] for one in self.days[run]), strict=True)
         return np.stack(x, axis=1), np.stack(n, axis=1)
+
+    def nothing(self) -> Floats:
+        """The delay of each run and day before anything was told."""
+        return np.full((len(self.runs), self.n_sizes * len(self.faults)), np.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What one monitor said: its alerts of the quiet weeks by world, and by run and fault the seconds from the onset
+    """What one monitor said: its alerts of the quiet weeks by world, and by run and day the seconds from the onset
     until somebody is told (infinite: not in the day)."""
 
-    alerts: Mapping[int, Sequence[Event]]
+    alerts: Sequence[Sequence[Event]]
     delay_s: Floats
 
     @property
     def n_fired(self) -> int:
         """Alerts of all quiet weeks."""
-        return sum(len(fired(one)) for one in self.alerts.values())
+        return sum(len(fired(one)) for one in self.alerts)
+
+    def of_size(self, size: int, n_sizes: int) -> Found:
+        """What it said of the apps of one size."""
+        worlds, days = len(self.alerts) // n_sizes, self.delay_s.shape[1] // n_sizes
+        return Found(
+            alerts=self.alerts[size * worlds : (size + 1) * worlds],
+            delay_s=self.delay_s[:, size * days : (size + 1) * days],
+        )
 
 
-def found_of(definition: Definition, scene: Scene) -> Found:
-    """One monitor over the whole scene."""
-    return _mixed(definition, scene) if definition.spec.source is Source.MIX else _banded(definition, scene)
+def found_of(definition: Definition, scene: Scene, until: int) -> Found:
+    """One monitor over the scene up to a bucket."""
+    is_mix = definition.spec.source is Source.MIX
+    return _mixed(definition, scene, until) if is_mix else _banded(definition, scene, until)
 
 
 def at_ns(step: int) -> int:
@@ -109,14 +128,14 @@ def delay_of(first_ns: int, step_s: int, run: Run) -> float:
     return (end_ns - at_ns(run.onset)) / NS_PER_S - run.phase * STEP_S
 
 
-def _banded(definition: Definition, scene: Scene) -> Found:
+def _banded(definition: Definition, scene: Scene, until: int) -> Found:
     x, n = scene.quiet(definition.series)
-    keys = tuple(f"w{world:03d}" for world in range(len(scene.worlds)))
+    keys = tuple(_key(world) for world in range(len(scene.worlds)))
     every = _each(definition, len(keys))
-    alerts: dict[int, list[Event]] = {world: [] for world in range(len(keys))}
-    delay = np.full((len(scene.runs), len(scene.faults)), np.inf)
+    alerts: list[list[Event]] = [[] for _ in keys]
+    delay = scene.nothing()
     before, books = Checkpoint(settled_ns=START_NS), {}
-    for number, stop in [*((at, run.onset) for at, run in enumerate(scene.runs)), (None, scene.n_steps)]:
+    for number, stop in [*((at, run.onset) for at, run in enumerate(scene.runs)), (None, until)]:
         first = (before.settled_ns - START_NS) // (STEP_S * NS_PER_S)
         watch = Watch(
             name=definition.series, definition=every, before=before, books=books, alerts_ns=at_ns(scene.learned),
@@ -134,27 +153,32 @@ def _banded(definition: Definition, scene: Scene) -> Found:
 def _delays(
     definition: Definition, scene: Scene, number: int, before: Watched, quiet: tuple[Floats, Floats]
 ) -> Floats:  # fmt: skip
-    """Of one run, how long it takes with each fault."""
-    run, count = scene.runs[number], len(scene.faults)
-    kept = before.after
-    column = kept.keys.index(f"w{run.world:03d}")
+    """Of one run, how long it takes in each of its days."""
+    run, kept = scene.runs[number], before.after
+    worlds = scene.world_of(run)
+    place = np.array([kept.keys.index(_key(world)) for world in worlds.tolist()])
+    keys = tuple(f"d{at:03d}" for at in range(len(worlds)))
     first = (kept.settled_ns - START_NS) // (STEP_S * NS_PER_S)
     assert kept.state is not None
     handed = Checkpoint(
-        settled_ns=kept.settled_ns, keys=scene.faults, last_ns=(kept.last_ns[column],) * count,
-        state=kept.state.taken(np.full(count, column)),
+        settled_ns=kept.settled_ns, keys=keys, last_ns=tuple(kept.last_ns[at] for at in place.tolist()),
+        state=kept.state.taken(place),
     )  # fmt: skip
     x, n = (
-        np.concatenate([np.repeat(was[first : run.onset, run.world, None], count, axis=1), now])
+        np.concatenate([was[first : run.onset, worlds], now])
         for was, now in zip(quiet, scene.day(number, definition.series), strict=True)
     )
     until = at_ns(run.onset + DAY)
     watch = Watch(
-        name=definition.series, definition=_each(definition, count), before=handed, alerts_ns=at_ns(run.onset),
+        name=definition.series, definition=_each(definition, len(keys)), before=handed, alerts_ns=at_ns(run.onset),
         until_ns=until,
     )  # fmt: skip
-    found = watched(watch, _rows(scene.faults, x, n, first), _heard, until)
-    return _firsts(found.events, scene.faults, definition.step_s, run)
+    found = watched(watch, _rows(keys, x, n, first), _heard, until)
+    return _firsts(found.events, keys, definition.step_s, run)
+
+
+def _key(world: int) -> str:
+    return f"w{world:03d}"
 
 
 def _firsts(events: Iterable[tuple[str, Event]], keys: Sequence[str], step_s: int, run: Run) -> Floats:
@@ -166,22 +190,22 @@ def _firsts(events: Iterable[tuple[str, Event]], keys: Sequence[str], step_s: in
     return delay
 
 
-def _mixed(definition: Definition, scene: Scene) -> Found:
+def _mixed(definition: Definition, scene: Scene, until: int) -> Found:
     """A mix cannot be split, and needs no learning: each world and each day by itself."""
     start = scene.learned
-    alerts = {
-        world: [event for _, event in _mix_watched(definition, scene, one.answered, 0, start).events]
-        for world, one in enumerate(scene.worlds)
-    }
+    alerts = [
+        [event for _, event in _mix_watched(definition, scene, one.answered[:until], 0, start).events]
+        for one in scene.worlds
+    ]
     windows = MixWindows.of(definition.band)
     per_bucket = definition.step_s // STEP_S
-    delay = np.full((len(scene.runs), len(scene.faults)), np.inf)
+    delay = scene.nothing()
     for number, run in enumerate(scene.runs):
         hour = run.onset // per_bucket * per_bucket
         first = max(0, hour - windows.back_ns // (STEP_S * NS_PER_S))
-        before = scene.worlds[run.world].answered[first : run.onset]
-        for at, day in enumerate(scene.days[number]):
-            found = _mix_watched(definition, scene, np.concatenate([before, day.answered]), first, hour)
+        for at, (world, day) in enumerate(zip(scene.world_of(run).tolist(), scene.days[number], strict=True)):
+            answered = np.concatenate([scene.worlds[world].answered[first : run.onset], day.answered])
+            found = _mix_watched(definition, scene, answered, first, hour)
             delay[number, at] = _firsts(found.events, (definition.series,), definition.step_s, run)[0]
     return Found(alerts=alerts, delay_s=delay)
 
@@ -242,20 +266,20 @@ def incidents_of(events: Sequence[tuple[str, Event]], step_s: int = STEP_S) -> i
 # --- the rule of the slides -----------------------------------------------------------------------------------------
 
 
-def slides_of(definition: Definition, scene: Scene) -> tuple[int, Floats]:
-    """|x - mean| > 3 sigma of a moving mean, compared and then taken in, one breach fires: its alerts of the quiet
-    weeks, and its delays. Only breaches on the bad side count, as of ours."""
-    x, _ = scene.quiet(definition.series)
+def slides_of(definition: Definition, scene: Scene, until: int) -> tuple[Ints, Floats]:
+    """|x - mean| > 3 sigma of a moving mean, compared and then taken in, one breach fires: by world its alerts of the
+    quiet weeks, and its delays. Only breaches on the bad side count, as of ours."""
+    x = scene.quiet(definition.series)[0][:until]
     side = -1.0 if definition.direction is Direction.DOWN else 1.0
     breach, means, variances = _stepped(x, np.full(x.shape[1], np.nan), np.zeros(x.shape[1]), side)
-    delay = np.full((len(scene.runs), len(scene.faults)), np.inf)
+    delay = scene.nothing()
     for number, run in enumerate(scene.runs):
         day, _ = scene.day(number, definition.series)
-        mean, variance = (np.full(day.shape[1], one[run.onset, run.world]) for one in (means, variances))
+        mean, variance = (one[run.onset, scene.world_of(run)] for one in (means, variances))
         found, _, _ = _stepped(day, mean, variance, side)
         for at in np.flatnonzero(found.any(axis=0)).tolist():
             delay[number, at] = delay_of(at_ns(run.onset + int(found[:, at].argmax())), STEP_S, run)
-    return int(_begins(breach[scene.learned :]).sum()), delay
+    return _begins(breach[scene.learned :]).sum(axis=0), delay
 
 
 def _stepped(x: Floats, mean: Floats, variance: Floats, side: float) -> tuple[NDArray[np.bool_], Floats, Floats]:

@@ -1,7 +1,7 @@
 """Weeks of a simulated app as monitors read them: quiet ones, and the same hours with a fault from some moment on.
 
 Sessions are drawn from the played ones as benchmarks/monitors/diagnosis_series.py draws them: with seasons of day and
-week, wandering traffic, speed and failures. What differs is told at its place: turn times and the faults of quiet weeks.
+week, wandering traffic, speed and failures. What differs stands at its place: turn times, faults of quiet weeks.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Played:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What wanders in an app, by bucket, and how many sessions a minute it has. A fault is planted in the same hours."""
+    """What wanders in an app, by bucket, and how many sessions a minute it has. A fault meets the same hours."""
 
     per_minute: float
     traffic: Floats = field(repr=False)

@@ -17,7 +17,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,14 +53,14 @@ HOUR_S: Final = 3600.0
 def main() -> int:
     """Prints the tables, and writes them."""
     given = _given()
-    began = time.process_time()
+    began, of = time.process_time(), commit()
     played = played_of(
         pool_of(rows_of(given.kept, {SOUND: given.sound, **dict.fromkeys(sorted(FAULTS), given.planted)}))
     )
     sizes = measured(played, given, np.random.default_rng(given.seed))
     if not given.dry:
-        told = {**_about(given, began), "sizes": sizes}
-        RESULT.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        told = {**_about(given, began, of), "sizes": sizes}
+        given.result.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
@@ -75,6 +75,8 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--sound", type=int, default=83, help="sound sessions that are played")
     parser.add_argument("--planted", type=int, default=8, help="sessions of each fault that are played")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", metavar="NAMES", help="only these monitors, divided by semicolons")
+    parser.add_argument("--result", type=Path, default=RESULT, help="where the figures are written")
     parser.add_argument("--dry", action="store_true", help="write no result")
     return parser.parse_args()
 
@@ -85,10 +87,11 @@ def monitors() -> dict[str, Definition]:
     return {**DEFAULTS, CHART: chart, **{series: default_of(series, "any") for series in ADDED}}
 
 
-def groups() -> dict[str, tuple[str, ...]]:
-    """Which monitors are looked at together."""
-    with_chart = (*DEFAULTS, CHART)
-    return {"defaults": tuple(DEFAULTS), "defaults_and_chart": with_chart, "all": (*with_chart, *ADDED)}
+def groups(found: Container[str]) -> dict[str, tuple[str, ...]]:
+    """Which monitors are looked at together, of those that were measured."""
+    some = {"defaults": tuple(DEFAULTS), "defaults_and_chart": (*DEFAULTS, CHART), "all": tuple(monitors())}
+    kept = {words: tuple(name for name in names if name in found) for words, names in some.items()}
+    return {words: names for words, names in kept.items() if names}
 
 
 def faults_of(played: Played) -> dict[str, Fault | None]:
@@ -141,7 +144,8 @@ def measured(played: Played, given: argparse.Namespace, chance: np.random.Genera
     print("drawn", flush=True)
     found: dict[str, Found] = {}
     slides: dict[str, tuple[Ints, Floats]] = {}
-    for name, definition in monitors().items():
+    only = given.only.split(";") if given.only else list(monitors())
+    for name, definition in ((name, monitors()[name]) for name in only):
         until = scene.learned + weeks_of(name, given) * WEEK
         found[name] = found_of(definition, scene, until)
         if definition.spec.source is not Source.MIX and name != CHART:
@@ -182,7 +186,7 @@ def quiet_table(found: Mapping[str, Found], slides: Mapping[str, int], given: ar
         }
         print(f"  {name:24} {rows[name]['per_week']} a week, by the slides {rows[name]['slides_per_week']}", flush=True)
     sums = {}
-    for words, names in groups().items():
+    for words, names in groups(found).items():
         least = min(weeks_of(name, given) for name in names)
         sums[words] = {
             "alerts_per_week": round(sum(rows[name]["per_week"]["rate"] for name in names), 3),
@@ -228,12 +232,12 @@ def faults_table(
         row = {
             "rate": round(fault.rate, 3) if fault else None,
             "resolution": _resolution(scene, size, at),
-            **{words: told_by({one: ours[one] for one in names}, at) for words, names in groups().items()},
-            "slides": told_by({one: slides[one] for one in DEFAULTS}, at),
+            **{words: told_by({one: ours[one] for one in names}, at) for words, names in groups(found).items()},
+            "slides": told_by({one: slides[one] for one in DEFAULTS if one in slides}, at),
             "by_monitor": {one: _soon(delay[:, at]) for one, delay in ours.items() if np.isfinite(delay[:, at]).any()},
         }
         table[name] = row
-        said = {words: row[words]["median_min"] for words in (*groups(), "slides")}
+        said = {words: row[words]["median_min"] for words in (*groups(found), "slides")}
         print(f"  {name:28} resolution {row['resolution']}, median minutes {said}", flush=True)
     return table
 
@@ -270,14 +274,15 @@ def _soon(delay_s: Floats) -> dict[str, Any]:
     }
 
 
-def _about(given: argparse.Namespace, began: float) -> dict[str, Any]:
-    settings = {name: value for name, value in vars(given).items() if name not in ("kept", "dry")}
+def _about(given: argparse.Namespace, began: float, of: str) -> dict[str, Any]:
+    settings = {name: value for name, value in vars(given).items() if name not in ("kept", "dry", "only", "result")}
     words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
+    words += f" --only {given.only!r}" if given.only else ""
     return {
         "what": "alerts of quiet weeks, and the time until each planted fault is told",
         "command": f"python -m benchmarks.monitors.demo_world --kept FOLDER {words}",
         "machine": machine(),
-        "commit": commit(),
+        "commit": of,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu_s": round(time.process_time() - began, 1),
     }

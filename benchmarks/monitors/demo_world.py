@@ -226,6 +226,7 @@ def faults_table(
 ) -> dict[str, Any]:  # fmt: skip
     """By fault how soon it is told, and by which monitor first."""
     ours = {name: one.delay_s for name, one in found.items()}
+    by_rule = {one: slides[one] for one in DEFAULTS if one in slides}
     planted, table = faults_of(played), {}
     for at, name in enumerate(scene.faults):
         fault = planted[name]
@@ -233,11 +234,11 @@ def faults_table(
             "rate": round(fault.rate, 3) if fault else None,
             "resolution": _resolution(scene, size, at),
             **{words: told_by({one: ours[one] for one in names}, at) for words, names in groups(found).items()},
-            "slides": told_by({one: slides[one] for one in DEFAULTS if one in slides}, at),
+            **({"slides": told_by(by_rule, at)} if by_rule else {}),
             "by_monitor": {one: _soon(delay[:, at]) for one, delay in ours.items() if np.isfinite(delay[:, at]).any()},
         }
         table[name] = row
-        said = {words: row[words]["median_min"] for words in (*groups(found), "slides")}
+        said = {words: row[words]["median_min"] for words in (*groups(found), "slides") if words in row}
         print(f"  {name:28} resolution {row['resolution']}, median minutes {said}", flush=True)
     return table
 

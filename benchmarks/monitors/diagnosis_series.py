@@ -112,9 +112,10 @@ class Fault:
     release: float | None = None
 
 
-def realistic(pool: Pool, name: str, worse: float = 0.0) -> Fault:
+def realistic(pool: Pool, name: str, worse: float = 0.0, *, same_app: bool = False) -> Fault:
     """The fault at the rate that brings resolution from 87 to 80 %; half where no task fails. Where it shows in too few
-    tasks for that, in an app of which these tasks are a larger part, at nine sessions in ten of them."""
+    tasks for that, in an app of which these tasks are a larger part, at nine sessions in ten of them; or, in the
+    `same_app`, in every one of them."""
     shows = np.isin(pool.tasks, list(applies_to(name)))
     passes = 1 - pool.fails
     if name == "harder_users":
@@ -126,8 +127,8 @@ def realistic(pool: Pool, name: str, worse: float = 0.0) -> Fault:
         return Fault(name=name, rate=HALF, worse=worse)
     drop = float((passes * shows).mean()) * lost
     rate = (QUALITY - WORSE) / drop
-    if rate <= MOST:
-        return Fault(name=name, rate=rate)
+    if rate <= MOST or same_app:
+        return Fault(name=name, rate=min(1.0, rate))
     return Fault(name=name, rate=MOST, share=(QUALITY - WORSE) / (MOST * lost * float(passes[shows].mean())))
 
 
@@ -154,36 +155,55 @@ def drawn(pool: Pool, fault: Fault | None, chance: np.random.Generator, per_minu
     sessions came as `steps` bring on the average."""
     first = int(chance.integers(BEFORE))
     hours = (first + np.arange(2 * BEFORE)) * STEP_S / 3600
-    shape = 1 + 0.8 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi)
-    shape *= np.array([1.1, 1.15, 1.1, 1.05, 1.0, 0.7, 0.6])[(hours // 24).astype(int) % 7]
+    shape = traffic_of(hours)
     n_steps = BEFORE + 1 + int(np.searchsorted(np.cumsum(shape[BEFORE:]), steps * shape.mean()))
     hours, shape = hours[:n_steps], shape[:n_steps]
-    n = chance.poisson(per_minute * STEP_S / 60 * shape * _wobble(chance, n_steps, 12, 0.05))
+    n = chance.poisson(per_minute * STEP_S / 60 * shape * wobble(chance, n_steps, 12, 0.05))
     step = np.repeat(np.arange(n_steps), n)
     late = step >= BEFORE
-    task = _tasks(pool, chance, hours[step], fault)
+    task = tasks_drawn(pool, chance, hours[step], fault)
     release = late & (chance.random(len(step)) < (fault.release or 0.0)) if fault else np.zeros(len(step), dtype=bool)
     hit = late & (chance.random(len(step)) < fault.rate) if fault else np.zeros(len(step), dtype=bool)
     if fault and fault.release is not None:
         hit &= release
-    row = _sound(pool, task, chance)
-    if fault and fault.name == "harder_users":
-        hard = np.flatnonzero(np.isin(pool.tasks, list(applies_to(fault.name))))
-        task = np.where(hit, hard[chance.integers(len(hard), size=len(step))], task)
-        row = _sound(pool, task, chance)
-    elif fault:
-        hit &= np.isin(pool.tasks, list(applies_to(fault.name)))[task]
-        row[hit] = _planted(pool, fault.name, task[hit], chance)
+    row, task, hit = rows_drawn(pool, fault, task, hit, chance)
     anyway = np.flatnonzero(chance.random(len(step)) < BACKGROUND)
     planted = np.concatenate([rows for name, rows in pool.of_fault.items() if name != SOUND])
     row[anyway] = planted[chance.integers(len(planted), size=len(anyway))]
-    fails = pool.fails[task] * _wobble(chance, n_steps, 12, 0.08)[step] + hit * (fault.worse if fault else 0.0)
+    fails = pool.fails[task] * wobble(chance, n_steps, 12, 0.08)[step] + hit * (fault.worse if fault else 0.0)
     passed = pool.columns["passed"][row] * (chance.random(len(step)) >= fails)
-    slow = _wobble(chance, n_steps, 6, 0.06) * (1 + 0.15 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi))
+    slow = slowness(chance, hours)
     return Sessions(
         step=step, row=row, task=task, passed=passed, release=release, n_steps=n_steps, onset=BEFORE, first=first,
         slow=slow,
     )  # fmt: skip
+
+
+def traffic_of(hours: Floats) -> Floats:
+    """How much traffic comes at these hours since a Monday, about 1: by the hour of day, and less at the weekend."""
+    of_day = 1 + 0.8 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi)
+    return np.asarray(of_day * np.array([1.1, 1.15, 1.1, 1.05, 1.0, 0.7, 0.6])[(hours // 24).astype(int) % 7])
+
+
+def slowness(chance: np.random.Generator, hours: Floats) -> Floats:
+    """How much slower than usual turns are at these hours: by the hour of day, and wandering."""
+    return np.asarray(wobble(chance, len(hours), 6, 0.06) * (1 + 0.15 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi)))
+
+
+def rows_drawn(
+    pool: Pool, fault: Fault | None, task: Ints, hit: NDArray[np.bool_], chance: np.random.Generator
+) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+    """The played row of each session, with its task, and whether it has the fault: of those that are to be hit, where
+    it can show. Harder users bring other tasks."""
+    row = _sound(pool, task, chance)
+    if fault and fault.name == "harder_users":
+        hard = np.flatnonzero(np.isin(pool.tasks, list(applies_to(fault.name))))
+        task = np.where(hit, hard[chance.integers(len(hard), size=len(task))], task)
+        row = _sound(pool, task, chance)
+    elif fault:
+        hit = hit & np.isin(pool.tasks, list(applies_to(fault.name)))[task]
+        row[hit] = _planted(pool, fault.name, task[hit], chance)
+    return row, task, hit
 
 
 def worst_window(seen: Sessions) -> Sessions:
@@ -208,7 +228,7 @@ def worst_window(seen: Sessions) -> Sessions:
     )
 
 
-def _wobble(chance: np.random.Generator, n: int, lasting: int, sd: float) -> Floats:
+def wobble(chance: np.random.Generator, n: int, lasting: int, sd: float) -> Floats:
     """A factor that wanders about 1: lognormal, correlated over about `lasting` steps."""
     keep = float(np.exp(-1 / lasting))
     noise = chance.normal(size=n) * np.sqrt(1 - keep**2)
@@ -219,7 +239,7 @@ def _wobble(chance: np.random.Generator, n: int, lasting: int, sd: float) -> Flo
     return np.exp(sd * found - sd**2 / 2)
 
 
-def _tasks(pool: Pool, chance: np.random.Generator, hours: Floats, fault: Fault | None) -> Ints:
+def tasks_drawn(pool: Pool, chance: np.random.Generator, hours: Floats, fault: Fault | None = None) -> Ints:
     """Any task; one intent comes more often at night, so that the mix has a season."""
     day = np.ones(len(pool.tasks))
     if fault is not None and fault.share is not None:

@@ -24,6 +24,10 @@ REFERENCE: Final = EmaBand(alpha=0.002, k=4.0, adopt_after=288)
 SLOWER: Final = 5
 """So many times slower than the chart is its reference at least, or it follows a drift before the chart has seen it."""
 FASTEST_OF_SUMS: Final = 0.02
+OWN: Final = 0.0005
+"""The weight of a point in the chart's own spread: a memory of a week of five minutes."""
+OF_CHANCE: Final = 1.25
+"""Up to here the chart's own spread is taken for that of independent points: its estimate is no better than that."""
 FULL: Final = 2.0
 """A sum grows no further than so many times its limit: when the drift is over it is soon below again."""
 
@@ -37,13 +41,17 @@ class EwmaState(State):
     reference: EmaState
     value: Floats
     """Moving mean of z."""
+    spread: Floats
+    """Moving mean of the squared chart over what it has with independent points."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EwmaBand:
     """Breach: a moving mean of z is beyond `limit` of its standard deviations (Roberts, Technometrics 1959).
 
-    The limit from `chart_lengths.ewma_limit`. While the chart is beyond it the reference is held.
+    The limit from `chart_lengths.ewma_limit`. While the chart is beyond it the reference is held. Of a series that
+    wanders the chart does too: its standard deviation is then its own, as it was seen (the EWMAST chart; Zhang,
+    Technometrics 1998), so that there are as many false alarms as the limit says.
     """
 
     lam: float = 0.1
@@ -74,20 +82,23 @@ class EwmaBand:
 
     def start(self, s: int) -> EwmaState:
         """Nothing known."""
-        return EwmaState(reference=self.reference.start(s), value=np.zeros(s))
+        return EwmaState(reference=self.reference.start(s), value=np.zeros(s), spread=np.ones(s))
 
     def step(self, state: EwmaState, points: Points) -> tuple[EwmaState, Judged]:
         """Judges the chart with the points in it, then takes them into the reference."""
         before = self.reference.turned(state.reference, points)
         now = self.reference.compared(before, points)
         value = np.where(now.judged, state.value + self.lam * (_z(self.reference, before, now) - state.value), np.nan)
-        edge = self.limit * self.deviation
+        deviation = self.deviation * np.sqrt(np.where(state.spread > OF_CHANCE, state.spread, 1.0))
+        edge = self.limit * deviation
         side = _beyond(value, edge)
         after, adopted = self.reference.updated(before, points, replace(now, side=side))
         kept = np.where(adopted, 0.0, np.where(now.judged, value, state.value))
-        flat = np.full(len(value), edge)
-        told = _told(before, points, now, Chart(seen=value, low=-flat, high=flat, z=value / self.deviation, side=side))
-        return EwmaState(reference=after, value=kept), _finished(told, self.direction, adopted)
+        learn = now.judged & (side == 0)
+        squared = np.where(learn, (value / self.deviation) ** 2, state.spread)
+        told = _told(before, points, now, Chart(seen=value, low=-edge, high=edge, z=value / deviation, side=side))
+        grown = EwmaState(reference=after, value=kept, spread=state.spread + OWN * (squared - state.spread))
+        return grown, _finished(told, self.direction, adopted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +193,7 @@ def _z(reference: EmaBand, state: EmaState, now: Compared) -> Floats:
     return np.where(now.judged, z, 0.0)
 
 
-def _beyond(value: Floats, edge: float) -> Codes:
+def _beyond(value: Floats, edge: Floats | float) -> Codes:
     return ((value > edge).astype(np.int8) - (value < -edge).astype(np.int8)).astype(np.int8)
 
 

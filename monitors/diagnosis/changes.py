@@ -147,7 +147,7 @@ class _Blocks:
         if n < LEAST_DAYS:
             return 0.0, n
         own = float(np.quantile(np.abs(means - np.median(means)), DAYS_TAIL)) / float(
-            stats.norm.isf((1 - DAYS_TAIL) / 2)
+            scipy.stats.norm.isf((1 - DAYS_TAIL) / 2)
         )
         return float(np.sqrt(max(0.0, own**2 - unit**2 / float(np.median(weight[whole]))))), n
 

@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 from monitors.bands.charts import CusumBand, EwmaBand
 from monitors.bands.ema import EmaBand
 from monitors.calibration import k_for
-from monitors.chart_lengths import cusum_arl, ewma_arl
+from monitors.chart_lengths import cusum_arl, ewma_arl, ewma_limit
 from monitors.records import Direction, Judged, Kind, Points, Status
 
 STEP_NS = 300 * 10**9
@@ -87,6 +87,20 @@ def test_while_it_breaches_the_reference_stays_and_afterwards_it_is_soon_quiet(b
     assert (told[455].breach == 1).all()
     back = np.stack([one.breach for one in told[490:]])
     assert (np.abs(back) > 0).mean() < 0.05
+
+
+def test_a_series_that_wanders_a_little_has_hardly_more_false_alarms_than_were_asked_for() -> None:
+    """A tenth of its variance lasts an hour. By the law of independent points there were six times as many."""
+    chance, wanted = np.random.default_rng(11), 1000
+    values, slow, keep = noise(8000, 60, 12), np.zeros(60), math.exp(-1 / 12)
+    for x in values:
+        slow = keep * slow + chance.normal(0, math.sqrt(0.1 * (1 - keep**2)), 60)
+        x += slow
+    told = run(EwmaBand(limit=ewma_limit(0.1, wanted, Direction.BOTH)), values)[5000:]
+    beyond = np.stack([one.breach != 0 for one in told])
+    begins = (beyond[3:] & ~(beyond[2:-1] | beyond[1:-2] | beyond[:-3])).sum()
+    asked = beyond.size / wanted
+    assert 0.4 * asked < begins < 1.6 * asked
 
 
 @BOTH

@@ -164,7 +164,8 @@ def test_what_was_acknowledged_and_told_as_over_calls_when_it_fires_again() -> N
     desk.look(12, resolve(11, "cost"))
     desk.look(20, fire(20, episode=2))
     assert desk.told() == [(1, "call"), (1, "update"), (1, "update"), (1, "resolved"), (1, "call")]
-    assert desk.kept[1].status is IncidentStatus.OPEN
+    again = desk.kept[1]
+    assert again.status is IncidentStatus.OPEN
 
 
 def test_what_nobody_is_to_hear_is_an_incident_that_calls_nobody_until_it_may() -> None:

@@ -168,6 +168,7 @@ def pending_of(tenant: TenantId, one: Watched) -> list[RaisedAlert]:
 
 
 RESOLVED: Final = f"incident.{TellingKind.RESOLVED.value}"
+ACKNOWLEDGED: Final = "incident.acknowledged"  # said to who was told before, also where it was over by then
 UPDATE: Final = f"incident.{TellingKind.UPDATE.value}"
 
 

@@ -46,6 +46,7 @@ from store.tenant import TenantStore
 
 _LOG: Final = logging.getLogger("assay.monitors")
 RECENT_NS: Final = 7 * 86_400 * NS_PER_S  # closed incidents that a new one can follow
+SKEW_NS: Final = 600 * NS_PER_S  # by which clocks of servers may differ
 ASKING_NS: Final = 600 * NS_PER_S  # how long what is asked of a rollout holds without being asked again
 
 
@@ -180,8 +181,8 @@ class Evaluator:
                 one.name, definition, since_ns=one.changed_at_ns, now_ns=at.now_ns, books=books,
                 grace_s=self.settings.grace_s,
             )  # fmt: skip
-        # Not where it came further: then a clock ran ahead and was set right, or is set back, and what there is counts.
-        if until_of(definition, at.now_ns, self.settings.grace_s) == state.until_ns:
+        # A clock that ran ahead by more than those of servers differ was set right: what there is by now counts.
+        if 0 <= state.until_ns - until_of(definition, at.now_ns, self.settings.grace_s) <= SKEW_NS:
             return None
         state = self.control.monitor_state(self.tenant, one.name) or state
         since = int(state.told.get("alerts_ns", one.changed_at_ns))
@@ -294,7 +295,8 @@ class Evaluator:
     def _heard(self, number: int) -> dict[str, bool]:
         """The channels that were told of an incident, and whether they know of it as going on."""
         told = sorted(self.control.deliveries(self.tenant, incident=number), key=lambda one: one.seq)
-        return {one.channel: one.payload.get("kind") != kept.RESOLVED for one in told}
+        kinds = ((one.channel, one.payload.get("kind")) for one in told)
+        return {channel: kind != kept.RESOLVED for channel, kind in kinds if kind != kept.ACKNOWLEDGED}
 
     def _channels(self, telling: Telling, whose: Whose, heard: Mapping[str, bool]) -> list[str]:
         """Who is told: those of the monitor, where its alert is heard of; and that it is over all who heard of the

@@ -1,4 +1,8 @@
-"""The five monitors that an agent begins with: a plain table. To add one: an entry here."""
+"""The monitors that an agent begins with, by name: a plain table. To add one: an entry here.
+
+Five series, and resolution a second time: its band sees a jump at once and follows what creeps, its chart adds up a few
+points that stay (docs/monitors-demo-world.md has what each of them sees).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from monitors.records import Direction
 from monitors.series import Source, series_of
 
 DISTRIBUTION_STEP: Final = "1h"  # a window of hours says little more after five minutes
-FALSE_PAGES_PER_WEEK: Final = 0.1  # each: one false page in two weeks of all five together
+FALSE_PAGES_PER_WEEK: Final = 0.1  # each: one false page in eleven days of all together
 
 _OF_ANY: Final = Definition(app="any", series="resolution", direction=Direction.DOWN)
 DEFAULTS: Final = {
@@ -19,6 +23,7 @@ DEFAULTS: Final = {
     "p95_latency": replace(_OF_ANY, series="p95_latency", direction=Direction.UP),
     "safety": replace(_OF_ANY, series="safety", band={"kind": "zero"}, clear_points=12),
     "escalation": replace(_OF_ANY, series="escalation", direction=Direction.UP),
+    "resolution-drift": replace(_OF_ANY, band={"kind": "ewma"}),
 }
 
 

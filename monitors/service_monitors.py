@@ -48,16 +48,16 @@ def create(
 def create_defaults(
     control: Control, tenant: TenantId, app: str, channels: tuple[str, ...], *, by: Principal, dry_run: bool = False
 ) -> list[MonitorRecord]:
-    """The five default monitors of an app, those that are not there yet: named as their series where no other app's
-    monitor has that name, else APP-SERIES, with dashes for what no name holds. Raises InvalidInput."""
+    """The default monitors of an app, those that are not there yet: by their names where no other app's monitor has
+    that name, else APP-NAME, with dashes for what no name holds. Raises InvalidInput."""
     there = {one.name: one for one in control.monitors(tenant)}
     made = []
-    for series in DEFAULTS:
-        own = f"{_NO_NAME.sub('-', app).strip('-.:_')[:80] or 'app'}-{series}"
-        if any(name in there and there[name].app == app for name in (own, series)):
+    for default, definition in DEFAULTS.items():
+        own = f"{_NO_NAME.sub('-', app).strip('-.:_')[:80] or 'app'}-{default}"
+        if any(name in there and there[name].app == app for name in (own, default)):
             continue
-        name = own if series in there else series
-        told = {"app": app, "series": series, "channels": list(channels)}
+        name = own if default in there else default
+        told = {"app": app, "series": definition.series, "band": dict(definition.band), "channels": list(channels)}
         made.append(create(control, tenant, name, told, by=by, dry_run=dry_run))
     return made
 

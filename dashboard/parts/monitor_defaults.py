@@ -1,4 +1,4 @@
-"""The five default monitors of an agent: what would be made, and one press that makes them."""
+"""The default monitors of an agent: what would be made, and one press that makes them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _channels(_api: Api) -> list[str]:
 
 @st.cache_data(ttl=20, max_entries=8, show_spinner=False)
 def _forecast(_api: Api, app: str, name: str) -> list[Row]:
-    """What is not there yet of the five; `name` tells callers apart."""
+    """What is not there yet of them; `name` tells callers apart."""
     return list(_api.post("/monitors/defaults", {"app": app, "dry_run": True})["items"])
 
 
@@ -42,7 +42,7 @@ def offer(caller: Caller, app: str) -> None:
         return
     found = _forecast(caller.api, app, caller.name)
     if not found:
-        st.text(f"{inert(app, 80)} has all five default monitors already.")
+        st.text(f"{inert(app, 80)} has all default monitors already.")
         return
     _table(found)
     known = channels(states.api())
@@ -56,7 +56,7 @@ def offer(caller: Caller, app: str) -> None:
         width=420,
     )
     n = len(found)
-    title = "Watch these five" if n == 5 else f"Watch {'this one' if n == 1 else f'these {n}'}"
+    title = f"Watch {'this one' if n == 1 else f'these {n}'}"
     if st.button(f"{title} of {label(app, 40)}", type="primary", icon=":material/add_alert:", key="defaults-make"):
         _make(caller, app, chosen)
 

@@ -156,7 +156,7 @@ def _quiet(who: looked.Looked, chosen: Mapping[str, str], others: bool, now: dat
             return
         if not who.n_on:
             st.subheader("Nothing is watched", anchor=False, icon=":material/visibility_off:")
-            st.caption("Five monitors of an app, those that every agent needs:")
+            st.caption("The monitors of an app that every agent needs:")
             st.code("assay monitors create --defaults --app APP --page CHANNEL", language="bash", wrap_lines=True)
             return
         if who.problem is not None:

@@ -1,4 +1,4 @@
-"""Monitors: what is watched, that which hurts most first; without any, the five that an agent begins with."""
+"""Monitors: what is watched, that which hurts most first; without any, those that an agent begins with."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def show() -> None:
         st.fragment(_rows, run_every=_EVERY_S)(app, asked)
     monitor_budget.show(caller, app)
     if app is not None and caller.may(monitor_defaults.ROLE):
-        with st.expander("The five default monitors of this app", icon=":material/add_alert:", key="monitors-more"):
+        with st.expander("The default monitors of this app", icon=":material/add_alert:", key="monitors-more"):
             monitor_defaults.offer(caller, app)
 
 

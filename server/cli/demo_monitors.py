@@ -1,4 +1,4 @@
-"""The demo's monitors: the five that every agent begins with, and one that promises 99% of each release's sessions.
+"""The demo's monitors: those that every agent begins with, and one that promises 99% of each release's sessions.
 Made once, when the two days before are there, so that their first look learns from them.
 
     python -m server.cli.demo_monitors      (with ASSAY_URL and ASSAY_API_KEY)

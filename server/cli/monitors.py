@@ -98,7 +98,7 @@ def _create_arguments(made: argparse.ArgumentParser) -> None:
     made.add_argument("series", nargs="?", metavar="SERIES", help="such as resolution, p95_latency, score:EVALUATOR")
     made.add_argument("--app", required=True, help="whose")
     made.add_argument("--name", help="what the monitor is called (default: as its series)")
-    made.add_argument("--defaults", action="store_true", help="the five default monitors of the app")
+    made.add_argument("--defaults", action="store_true", help="the default monitors of the app")
     made.add_argument("--dry-run", action="store_true", help="say what would be made, make nothing")
     _definition_arguments(made)
 

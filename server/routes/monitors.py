@@ -48,7 +48,7 @@ class WantedMonitor(BaseModel):
 
 
 class WantedDefaults(BaseModel):
-    """The five default monitors of an app, those that are not there yet, which tell these channels."""
+    """The default monitors of an app, those that are not there yet, which tell these channels."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -132,7 +132,7 @@ def create_monitor(wanted: WantedMonitor, caller: PowerUser, reading: ReadingOf)
 
 @router.post("/defaults", status_code=201, response_model=shapes.Monitors)
 def create_default_monitors(wanted: WantedDefaults, caller: PowerUser, reading: ReadingOf) -> Response:
-    """Makes the five default monitors of an app. Raises InvalidInput."""
+    """Makes the default monitors of an app. Raises InvalidInput."""
     control = reading.services.control
     made = create_defaults(
         control, caller.tenant, wanted.app, tuple(wanted.channels), by=caller, dry_run=wanted.dry_run

@@ -158,6 +158,8 @@ def test_scores_are_of_the_kind_that_their_evaluator_says() -> None:
     assert series_of("score:pii_leak").bad is Direction.UP
 
 
-def test_there_are_five_defaults_and_each_is_a_series() -> None:
-    assert list(DEFAULTS) == ["resolution", "grounding", "p95_latency", "safety", "escalation"]
+def test_the_defaults_are_five_series_and_a_chart_of_the_first() -> None:
+    names = ["resolution", "grounding", "p95_latency", "safety", "escalation", "resolution-drift"]
+    assert list(DEFAULTS) == names
+    assert [one.series for one in DEFAULTS.values()] == [*names[:5], "resolution"]
     assert key_of("resolution", "release", None) == "resolution{release=(none)}"

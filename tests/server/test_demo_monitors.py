@@ -75,7 +75,7 @@ def test_the_release_that_fails_is_the_incident_and_monitors_are_made_once(
         assert demo_monitors.main() == 0
         said = capsys.readouterr().out
         assert "assay monitors create --defaults --app larkspur-support\n" in said
-        assert "5 default monitors and promise, 99% of each release, watch larkspur-support from now on" in said
+        assert "6 default monitors and promise, 99% of each release, watch larkspur-support from now on" in said
         assert demo_monitors.main() == 0
         assert capsys.readouterr().out == "monitors of an earlier start are there\n"
         made = hands.ns

@@ -104,10 +104,12 @@ def test_a_dry_run_makes_nothing_and_a_wrong_definition_names_its_field(shell: S
         assert answered.json()["field"] == field, answered.text
 
 
-def test_the_five_defaults_are_made_once(shell: Shell) -> None:
+def test_the_defaults_are_made_once(shell: Shell) -> None:
     made = post(shell, "/monitors/defaults", {"app": "phone", "channels": ["oncall"]}).json()["items"]
-    assert [one["name"] for one in made] == ["resolution", "grounding", "p95_latency", "safety", "escalation"]
-    assert [one["definition"]["band"]["kind"] for one in made] == ["ema", "ema", "ema", "zero", "ema"]
+    assert [one["name"] for one in made] == [
+        *("resolution", "grounding", "p95_latency", "safety", "escalation", "resolution-drift"),
+    ]
+    assert [one["definition"]["band"]["kind"] for one in made] == ["ema", "ema", "ema", "zero", "ema", "ewma"]
     assert post(shell, "/monitors/defaults", {"app": "phone"}).json()["items"] == []
     assert {one["name"] for one in get(shell, "/monitors", app="phone").json()["items"]} >= {"resolution", "safety"}
     spaced = post(shell, "/monitors/defaults", {"app": "My phone, 2"}).json()["items"]

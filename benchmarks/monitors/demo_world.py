@@ -230,7 +230,7 @@ def faults_table(
     planted, table = faults_of(played), {}
     for at, name in enumerate(scene.faults):
         fault = planted[name]
-        row = {
+        row: dict[str, Any] = {
             "rate": round(fault.rate, 3) if fault else None,
             "resolution": _resolution(scene, size, at),
             **{words: told_by({one: ours[one] for one in names}, at) for words, names in groups(found).items()},

@@ -8,7 +8,7 @@ handed to all faults, and each goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -24,6 +24,7 @@ from monitors.definition import Definition
 from monitors.grids import Row
 from monitors.incident_records import Incident, IncidentRules, IncidentStatus, News
 from monitors.incidents import join
+from monitors.looking import Book
 from monitors.mixing import MixWindows, mix_rows
 from monitors.records import Direction
 from monitors.series import Source
@@ -134,7 +135,8 @@ def _banded(definition: Definition, scene: Scene, until: int) -> Found:
     every = _each(definition, len(keys))
     alerts: list[list[Event]] = [[] for _ in keys]
     delay = scene.nothing()
-    before, books = Checkpoint(settled_ns=START_NS), {}
+    before = Checkpoint(settled_ns=START_NS)
+    books: Mapping[str, Book] = {}
     for number, stop in [*((at, run.onset) for at, run in enumerate(scene.runs)), (None, until)]:
         first = (before.settled_ns - START_NS) // (STEP_S * NS_PER_S)
         watch = Watch(

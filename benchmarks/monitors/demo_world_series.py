@@ -190,7 +190,7 @@ def _stream(played: Played, seen: _Drawn, chance: np.random.Generator) -> Stream
     n_rows, n = len(played.n_turns), len(seen.slow)
     often = np.bincount(seen.step * n_rows + seen.row, minlength=n * n_rows).reshape(n, n_rows).astype(float)
     sums = {name: often @ column for name, column in played.columns.items()}
-    sums["passed"] = np.bincount(seen.step, seen.passed, n)
+    sums["passed"] = np.bincount(seen.step, seen.passed, n).astype(float)
     p95, n_turns = _p95(played, seen, chance)
     values = {
         name: (_over(sums[top], sums[below]), sums[below])

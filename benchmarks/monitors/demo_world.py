@@ -45,7 +45,7 @@ ADDED: Final = (
     *("cost_per_session", "output_tokens", "tool_errors", "tool_calls", "turns", "retrieval_empty"),
     *("mix:response_model", "score:trigram_support"),
 )
-CHART: Final = "resolution, ewma"
+LARGE: Final = "invented_confirmation, 16 points"  # from 87 to 71 %
 NO_FAULT: Final = "(no fault)"
 HOUR_S: Final = 3600.0
 
@@ -83,13 +83,12 @@ def _given() -> argparse.Namespace:
 
 def monitors() -> dict[str, Definition]:
     """The default ones, resolution by a chart for slow drift, and then those that are added."""
-    chart = replace(DEFAULTS["resolution"], band={"kind": "ewma"})
-    return {**DEFAULTS, CHART: chart, **{series: default_of(series, "any") for series in ADDED}}
+    return {**DEFAULTS, **{series: default_of(series, "any") for series in ADDED}}
 
 
 def groups(found: Container[str]) -> dict[str, tuple[str, ...]]:
     """Which monitors are looked at together, of those that were measured."""
-    some = {"defaults": tuple(DEFAULTS), "defaults_and_chart": (*DEFAULTS, CHART), "all": tuple(monitors())}
+    some = {"defaults": tuple(DEFAULTS), "all": tuple(monitors())}
     kept = {words: tuple(name for name in names if name in found) for words, names in some.items()}
     return {words: names for words, names in kept.items() if names}
 
@@ -97,9 +96,11 @@ def groups(found: Container[str]) -> dict[str, tuple[str, ...]]:
 def faults_of(played: Played) -> dict[str, Fault | None]:
     """Each fault at its realistic rate; the swapped model also as a worse one; none."""
     pool = played.pool
+    large = realistic(pool, "invented_confirmation", same_app=True)
     return {
         **{name: realistic(pool, name, same_app=True) for name in sorted(FAULTS)},
         "silent_model_change, worse": realistic(pool, "silent_model_change", WORSE_MODEL),
+        LARGE: replace(large, rate=large.rate * 16 / 7),
         NO_FAULT: None,
     }
 
@@ -148,7 +149,7 @@ def measured(played: Played, given: argparse.Namespace, chance: np.random.Genera
     for name, definition in ((name, monitors()[name]) for name in only):
         until = scene.learned + weeks_of(name, given) * WEEK
         found[name] = found_of(definition, scene, until)
-        if definition.spec.source is not Source.MIX and name != CHART:
+        if definition.spec.source is not Source.MIX:
             slides[name] = slides_of(definition, scene, until)
         counts = [found[name].of_size(at, len(sizes)).n_fired for at in range(len(sizes))]
         print(f"  {name:24} alerts by size {counts}, of {weeks_of(name, given)} weeks of each world", flush=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks.monitors.demo_world import ADDED, CHART, NO_FAULT, RESULT
+from benchmarks.monitors.demo_world import ADDED, NO_FAULT, RESULT
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def false_alarms(told: dict[str, Any]) -> list[str]:
             f"{_rate(one['monitors'][name]['per_week'])} | {_plain(one['monitors'][name]['slides_per_week'])}"
             for one in sizes
         ]
-        mark = " (added)" if name in ADDED or name == CHART else ""
+        mark = " (added)" if name in ADDED else ""
         lines.append(f"| `{name}`{mark} | {asked} | {' | '.join(cells)} |")
     for words in sizes[0]["together"]:
         cells = [f"{one['together'][words]['alerts_per_week']:.2f} | " for one in sizes]

@@ -34,7 +34,7 @@ def closed_words(cause: Cause, state: AlertState, *, was_one: bool = False) -> s
     said = state.seen.words() if state.seen else _UNKNOWN
     match cause:
         case Cause.CALM:
-            return f"back inside the band: {said}"
+            return said if state.seen and state.seen.why else f"back inside the band: {said}"
         case Cause.NO_DATA:
             return "no data, which this monitor takes as calm"
         case Cause.ADOPTED:

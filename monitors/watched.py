@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import numpy as np
 from core.clock import NS_PER_S
 from core.errors import InvalidInput
 from core.windows import Window
-from monitors.alert_records import AlertStatus, Event, Verdict
+from monitors.alert_records import AlertStatus, Event, NoData, Rules, Seen, Verdict
 from monitors.alerting import VERDICTS
 from monitors.banding import band_of
 from monitors.definition import Definition, reads_history
@@ -146,7 +146,8 @@ def _looked(
     watch: Watch, found: Judgements, quiet: Quiet, settled_ns: int, now_ns: int
 ) -> tuple[dict[str, Book], list[tuple[str, Event]]]:
     """The books after the look, and what happened."""
-    rules, grid = watch.definition.rules(), found.grid
+    definition, grid = watch.definition, found.grid
+    rules = definition.rules()
     from_ns = max(grid.start_ns, watch.alerts_ns)
     first = (from_ns - grid.start_ns) // (grid.step_s * NS_PER_S)
     breach, missing, adopted = (
@@ -154,19 +155,41 @@ def _looked(
         for one in (Verdict.BREACH, Verdict.MISSING, Verdict.ADOPTED)
     )
     books, events = dict(watch.books), []
-    for column, key in enumerate(grid.keys):
-        stirs = bool(breach[column] or adopted[column])
-        if not needs_look(watch.books.get(key), stirs, bool(missing[column]), rules):
-            continue
+
+    def lived(key: str, seens: Iterable[Seen], rules: Rules) -> None:
         silence, acknowledged = quiet(key)
         at = Moment(
             from_ns=from_ns, settle_ns=max(settled_ns, from_ns), until_ns=grid.end_ns, now_ns=now_ns,
             silence=silence, acknowledged=acknowledged,
         )  # fmt: skip
-        seens = list(found.seens(column, from_ns))
         books[key], happened = look(watch.books.get(key), seens, rules, at)
-        events += [(key, one) for one in happened]
+        events.extend((key, one) for one in happened)
+
+    if _alerts_as_one(definition):
+        key, seens = key_of(definition.series, None, None), list(_together(found, from_ns))
+        if needs_look(books.get(key), False, any(not one.known for one in seens), rules):
+            lived(key, seens, rules)
+        rules = replace(rules, no_data=NoData.KEEP)
+    for column, key in enumerate(grid.keys):
+        stirs = bool(breach[column] or adopted[column])
+        if needs_look(watch.books.get(key), stirs, bool(missing[column]), rules):
+            lived(key, list(found.seens(column, from_ns)), rules)
     return books, events
+
+
+def _alerts_as_one(definition: Definition) -> bool:
+    """Whether want of data is an alert of all series together: one of several that ends while others go on is a release
+    that retired, or a tool that nobody calls any more, and no trouble."""
+    return definition.by is not None and definition.no_data is NoData.ALERT
+
+
+def _together(found: Judgements, from_ns: int) -> Iterator[Seen]:
+    """The buckets from `from_ns` on as all series together see them: without data where none of them has any."""
+    silent = (found.verdicts == VERDICTS.index(Verdict.MISSING)).all(axis=1)
+    for at_ns, is_silent in zip(found.grid.at_ns.tolist(), silent.tolist(), strict=True):
+        if at_ns >= from_ns:
+            verdict = Verdict.MISSING if is_silent else Verdict.CALM
+            yield Seen(at_ns=at_ns, verdict=verdict, why=None if is_silent else "there is data again")
 
 
 def _newest(found: Judgements) -> dict[str, Any]:

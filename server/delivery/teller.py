@@ -144,7 +144,8 @@ class Teller:
     def _send(self, one: Delivery) -> None:
         channel = self._channels.find(one.channel, str(one.tenant))
         if channel is None:
-            raise NotDelivered(f"there is no channel {one.channel[:80]!r} for {one.tenant}")
+            # Dead at once: no try helps until an operator sets it, and whoever names it must not stop the heartbeat.
+            raise NotDelivered(f"there is no channel {one.channel[:80]!r} for {one.tenant}", for_good=True)
         try:
             channel.send(Message.of(one, self._channels.dashboard))
         except NotDelivered:

@@ -221,6 +221,26 @@ def test_who_names_a_channel_of_another_tenant_holds_up_none_of_its_pages(contro
     assert [one["kind"] for one in receiver.bodies()] == ["incident.call", "incident.update", "incident.resolved"]
 
 
+def test_a_page_to_a_channel_that_is_not_there_is_dead_at_once_and_stops_no_heartbeat(
+    control: Control, hands: Hands
+) -> None:
+    receiver = Receiver()
+    with receiving(receiver):
+        teller = teller_of(control, hooks(other=receiver.url), hands)
+        incidents(control, ("oncall",), n=1, kinds=("incident.call",))
+        assert teller.round() == 1
+        hands.pass_s(TEN_MINUTES + 1)
+        assert teller.standing.pages_fail(TEN_MINUTES) is None
+        teller.close()
+        (dead,) = control.deliveries(ACME, state=DeliveryState.DEAD)
+        assert dead.last_error == "there is no channel 'oncall' for acme"
+        control.replay_delivery(ACME, dead.id, by=ANN)
+        set_now = teller_of(control, hooks(oncall=receiver.url), hands)
+        assert set_now.round() == 1
+        set_now.close()
+    assert receiver.ids() == [dead.id]
+
+
 def test_a_test_message_waits_for_nobody(control: Control, hands: Hands) -> None:
     receiver = Receiver()
     with receiving(receiver):

@@ -111,12 +111,17 @@ def _create(args: argparse.Namespace, api: ApiClient) -> int:
         raise CommandFailed("name a series, or give --defaults", ExitCode.USAGE)
     said = definition(args)
     if args.defaults:
+        if set(said) - {"channels", "severity"} or args.ticket or args.name:
+            reason = "--defaults takes --app, --page and --dry-run; what is to be otherwise is changed afterwards, with"
+            raise CommandFailed(f"{reason} assay monitors edit NAME", ExitCode.USAGE)
         body = {"app": args.app, "channels": said.get("channels", []), "dry_run": args.dry_run}
         told = api.post(f"{PATH}/defaults", body)
         if args.json:
             print_json(told)
         elif told["items"]:
             print_monitors(told["items"])
+            if args.dry_run:
+                print("a dry run: nothing was changed", file=sys.stderr)
             _warn_of_channels(api, said)
         else:
             print(f"{args.app} has all of them already", file=sys.stderr)
@@ -252,7 +257,8 @@ def _test(args: argparse.Namespace, api: ApiClient) -> int:
 
     channels = api.get(path_of(args.monitor))["definition"]["channels"]
     if not channels:
-        raise CommandFailed(f"{args.monitor} tells nobody: give it a channel with assay monitors edit --page CHANNEL")
+        give = f"assay monitors edit {args.monitor} --page CHANNEL"
+        raise CommandFailed(f"{args.monitor} tells nobody: give it a channel with {give}")
     made = [api.post(f"/api/v1/channels/{quote(one, safe='')}/test", {}) for one in channels]
     if args.json:
         print_json({"items": made})

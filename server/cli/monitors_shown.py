@@ -51,7 +51,10 @@ def print_monitor(one: Row) -> None:
     by = f" by {said['by']}" if said["by"] else ""
     band = ", ".join(f"{name} {value}" for name, value in said["band"].items() if name != "kind")
     kind = said["band"].get("kind")
-    out.print(cell(f"  {one['status']}; every {said['step']}{by}, band {kind}{f' ({band})' if band else ''}", 300))
+    silenced = one.get("silenced")
+    quiet = f", silenced until {moment(silenced['end'])} UTC ({silenced['why']})" if silenced else ""
+    health = str(one.get("health") or one["status"]).replace("_", " ")
+    out.print(cell(f"  {health}{quiet}; every {said['step']}{by}, band {kind}{f' ({band})' if band else ''}", 300))
     fires = "its band's own number of" if said["for_points"] is None else said["for_points"]
     budget = f"{said['false_pages_per_week']:g} false pages a week allowed"
     told = ", ".join(said["channels"]) or "nobody"
@@ -208,7 +211,8 @@ def print_deliveries(items: Sequence[Row]) -> None:
 
 
 def _state(one: Row) -> Text:
-    return _styled("firing") if one["n_firing"] else _styled(one["status"])
+    said = str(one.get("health") or one["status"]).replace("_", " ")
+    return _styled(f"{said}, silenced" if one.get("silenced") else said)
 
 
 def _styled(text: object) -> Text:

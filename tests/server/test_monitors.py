@@ -301,6 +301,10 @@ def test_the_commands(shell: Shell, capsys: pytest.CaptureFixture[str], incident
         assert "a dry run" in printed.out
         assert "there is no channel oncall" in printed.err
         assert "slow: p95_latency of desk, version 1" in said(capsys, shell, url, *words)
+        assert "waiting" in said(capsys, shell, url, "monitors", "show", "slow")
+        refused = ("monitors", "create", "--defaults", "--app", APP, "--ticket", "chat")
+        assert main([*refused, "--url", url, "--key", shell.keys[AIRLINE, Role.ADMIN]]) == ExitCode.USAGE
+        assert "assay monitors edit NAME" in capsys.readouterr().err
         edited = said(capsys, shell, url, "monitors", "edit", "slow", "--band", "cusum", "--set", "allowance=0.4")
         assert "version 2" in edited
         assert "slow" in said(capsys, shell, url, "monitors", "list", "--app", APP)
@@ -316,6 +320,8 @@ def test_the_commands(shell: Shell, capsys: pytest.CaptureFixture[str], incident
         assert "acknowledged" in said(capsys, shell, url, "incidents", "ack", incident)
         made = json.loads(said(capsys, shell, url, "silence", "desk", "2h", "--why", "deploy", "--json"))
         assert made["matcher"] == {"monitor": "desk"}
+        assert "silenced until" in said(capsys, shell, url, "monitors", "show", "desk")
+        assert ", silenced" in said(capsys, shell, url, "monitors", "list", "--app", APP)
         of_app = json.loads(said(capsys, shell, url, "silence", "--app", APP, "30m", "--why", "test", "--json"))
         assert of_app["matcher"] == {"app": APP}
         assert made["id"] in said(capsys, shell, url, "silence", "--list")

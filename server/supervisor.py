@@ -24,7 +24,8 @@ from types import FrameType
 from typing import Final
 
 STOP_WITHIN_S: Final = 9.0  # then SIGKILL; everything has ended ten seconds after the signal
-READY_WITHIN_S: Final = 90.0
+READY_WITHIN_S: Final = 240.0
+WAITED_S: Final = 10.0  # before it is said what is waited for, and again each time
 STEADY_S: Final = 60.0  # a part that ran this long starts again at once when it dies
 MAX_BACKOFF_S: Final = 30.0
 MAX_EARLY_DEATHS: Final = 3
@@ -109,7 +110,7 @@ class Supervisor:
 
     def wait_ready(self, within_s: float = READY_WITHIN_S) -> bool:
         """Waits until every part serves; False when a signal came first. Raises CannotStart quoting a part's log."""
-        deadline = time.monotonic() + within_s
+        deadline, say_at = time.monotonic() + within_s, time.monotonic() + WAITED_S
         while not self._stopping:
             late = [running for running in self._running.values() if not running.was_ready]
             if not late:
@@ -119,9 +120,13 @@ class Supervisor:
                 if not running.was_ready and running.process.poll() is not None and running.again_at is None:
                     self._died_early(running)
             self._start_again()
+            names = ", ".join(running.part.name for running in late)
             if time.monotonic() > deadline:
-                names = ", ".join(running.part.name for running in late)
-                raise CannotStart(f"{names} did not become ready in {within_s:g} s; see {self._run_dir}")
+                slow = "alive, but slow to start: is the machine busy? Logs are in"
+                raise CannotStart(f"{names} did not become ready in {within_s:g} s ({slow} {self._run_dir})")
+            if time.monotonic() > say_at:
+                say_at += WAITED_S
+                self._say(f"waiting for {names} ({deadline - time.monotonic():.0f} s left)")
             self._sleep(0.05)
         return False
 

@@ -21,6 +21,7 @@ from core.windows import Window
 from monitors.alert_records import DAY_S, Severity
 
 MOST_S: Final = 30 * DAY_S
+MOST_IN_FORCE: Final = 200  # of a tenant: each new one is held against all of them
 MOST_WEEKLY_S: Final = 366 * DAY_S
 FEWEST_HEARD_MINUTES: Final = 120  # between two windows of one silence; a change of the clock takes at most two hours
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -174,15 +175,22 @@ def silenced(silences: Iterable[Silence], subject: Subject, at_ns: int) -> Silen
 
 def checked(new: Silence, existing: Sequence[Silence]) -> Silence:
     """A new silence, if it ends. Raises InvalidInput where with those that are there, each beginning before another is
-    over, something that it silences would not be heard for more than MOST_S at a stretch."""
+    over, something that it silences would not be heard for more than MOST_S at a stretch; and for one more than
+    MOST_IN_FORCE that are not over."""
+    if sum(one.until_ns > new.start_ns for one in existing) >= MOST_IN_FORCE:
+        raise InvalidInput(
+            f"{MOST_IN_FORCE} silences are in force or to come: end some, or silence more by one (an app, a severity)",
+            field="matcher",
+        )
     most_ns = MOST_S * NS_PER_S
     around = Window(start_ns=new.start_ns - most_ns, end_ns=new.until_ns + most_ns)
+    timed, mine = [(one, one.windows(around)) for one in existing], new.windows(around)
     shared = {found for one in existing if (found := new.matcher.both(one.matcher)) is not None}
     for matcher in sorted(shared, key=repr):
-        covering = [one for one in existing if one.matcher.covers(matcher)]
-        for one in stretches([window for each in (*covering, new) for window in each.windows(around)]):
+        covering = [each for each in timed if each[0].matcher.covers(matcher)]
+        for one in stretches([*mine, *(window for _, windows in covering for window in windows)]):
             if one.end_ns - one.start_ns > most_ns:
-                names = ", ".join(sorted(each.silence_id for each in covering))
+                names = ", ".join(sorted(each.silence_id for each, _ in covering))
                 raise InvalidInput(
                     f"with {names} nothing would be heard from {to_datetime(one.start_ns):%Y-%m-%d %H:%M} to "
                     f"{to_datetime(one.end_ns):%Y-%m-%d %H:%M}: silences one after the other are one, and last "

@@ -15,7 +15,7 @@ from core.clock import NS_PER_S, to_ns
 from core.errors import InvalidInput
 from core.windows import Window
 from monitors.alert_records import Severity
-from monitors.silences import DAYS, Matcher, Silence, Subject, Weekly, checked, silenced, stretches
+from monitors.silences import DAYS, MOST_IN_FORCE, Matcher, Silence, Subject, Weekly, checked, silenced, stretches
 
 DAY_NS = 86_400 * NS_PER_S
 SUBJECT = Subject(app="shop", monitor="resolution", series="resolution/v2", severity=Severity.PAGE)
@@ -194,6 +194,19 @@ def test_of_a_silence_that_is_wider_or_narrower_what_both_mean_counts() -> None:
         with pytest.raises(InvalidInput, match="nothing would be heard"):
             checked(one, [other])
     assert Matcher(app="a").both(Matcher(app="b")) is None
+
+
+def test_no_more_silences_than_can_be_held_against_each_other() -> None:
+    some = [
+        silence("2026-09-21 10:00", "2026-09-21 12:00", name=f"S-{n}", matcher=Matcher(monitor=f"m{n}"))
+        for n in range(MOST_IN_FORCE)
+    ]
+    one_more = silence("2026-09-21 11:00", "2026-09-21 12:00", name="S-more", matcher=Matcher(monitor="more"))
+    with pytest.raises(InvalidInput, match="200 silences are in force"):
+        checked(one_more, some)
+    assert checked(one_more, some[1:]) is one_more
+    later = silence("2026-09-21 12:00", "2026-09-21 13:00", name="S-later", matcher=Matcher(monitor="more"))
+    assert checked(later, some) is later
 
 
 def test_two_weekly_silences_that_take_turns_for_ever_are_refused() -> None:

@@ -154,7 +154,8 @@ def _looked(
         (found.verdicts[first:] == VERDICTS.index(one)).any(axis=0)
         for one in (Verdict.BREACH, Verdict.MISSING, Verdict.ADOPTED)
     )
-    books, events = dict(watch.books), []
+    books: dict[str, Book] = dict(watch.books)
+    events: list[tuple[str, Event]] = []
 
     def lived(key: str, seens: Iterable[Seen], rules: Rules) -> None:
         silence, acknowledged = quiet(key)

@@ -37,9 +37,8 @@ def group_sums(
 def session_shapes(store: TenantStore, app: str, window: Window, onset_ns: int) -> pl.DataFrame:
     """since (whether it began at the onset or later), split (its cluster, null: none), n_turns, n_calls (of tools), and
     n, how many sessions of the app that began in the window were so."""
-    near = Window(start_ns=around(window, MARGIN_S).start_ns, end_ns=LAST_NS)
     bounds = {"from_ns": window.start_ns, "until_ns": window.end_ns, "onset_ns": onset_ns}
-    found = store.frame(_shapes(), {"turns": near, "memberships": near}, values={"app": app, **bounds})
+    found = store.frame(_shapes(), _windows(window), values={"app": app, **bounds})
     whole = [pl.col(name).cast(pl.Float64) for name in ("n_turns", "n_calls", "n")]
     return found.select("since", "split", *whole)
 

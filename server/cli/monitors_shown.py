@@ -51,10 +51,9 @@ def print_monitor(one: Row) -> None:
     by = f" by {said['by']}" if said["by"] else ""
     band = ", ".join(f"{name} {value}" for name, value in said["band"].items() if name != "kind")
     kind = said["band"].get("kind")
-    silenced = one.get("silenced")
+    silenced = one["silenced"]
     quiet = f", silenced until {moment(silenced['end'])} UTC ({silenced['why']})" if silenced else ""
-    health = str(one.get("health") or one["status"]).replace("_", " ")
-    out.print(cell(f"  {health}{quiet}; every {said['step']}{by}, band {kind}{f' ({band})' if band else ''}", 300))
+    out.print(cell(f"  {_health(one)}{quiet}; every {said['step']}{by}, band {kind}{f' ({band})' if band else ''}", 300))
     fires = "its band's own number of" if said["for_points"] is None else said["for_points"]
     budget = f"{said['false_pages_per_week']:g} false pages a week allowed"
     told = ", ".join(said["channels"]) or "nobody"
@@ -211,8 +210,12 @@ def print_deliveries(items: Sequence[Row]) -> None:
 
 
 def _state(one: Row) -> Text:
-    said = str(one.get("health") or one["status"]).replace("_", " ")
-    return _styled(f"{said}, silenced" if one.get("silenced") else said)
+    return _styled(f"{_health(one)}, silenced" if one["silenced"] else _health(one))
+
+
+def _health(one: Row) -> str:
+    """How it is, in one word (docs/monitors.md)."""
+    return str(one["health"]).replace("_", " ")
 
 
 def _styled(text: object) -> Text:

@@ -13,7 +13,9 @@ def upgrade() -> None:
     """Creates the eleven tables."""
     _watched()
     _budgets()
+    _alerts()
     _incidents()
+    _silences()
     _deliveries()
     _jobs()
 
@@ -66,7 +68,7 @@ def _budgets() -> None:
     )
 
 
-def _incidents() -> None:
+def _alerts() -> None:
     op.create_table(
         "alerts",
         sa.Column("tenant", sa.String(63), primary_key=True),
@@ -83,6 +85,9 @@ def _incidents() -> None:
         sa.Column("seal", sa.LargeBinary(16)),
     )
     op.create_index("alerts_status", "alerts", ["tenant", "status"])
+
+
+def _incidents() -> None:
     op.create_table(
         "incidents",
         sa.Column("tenant", sa.String(63), primary_key=True),
@@ -113,6 +118,9 @@ def _incidents() -> None:
         sa.Column("made_by", sa.String(200)),
         sa.Column("seal", sa.LargeBinary(16)),
     )
+
+
+def _silences() -> None:
     op.create_table(
         "silences",
         sa.Column("tenant", sa.String(63), primary_key=True),

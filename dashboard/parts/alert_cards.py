@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import human, links
 from dashboard.api import Row
 from dashboard.parts import alert_words as words
-from dashboard.parts import arrow, frame, verdict
+from dashboard.parts import frame, lists, verdict
 from dashboard.text import inert, label, one_line
 
 _MOST: Final = 30
@@ -116,34 +116,20 @@ def over(alerts: Sequence[Row], key: str, monitors: Collection[str]) -> None:
     """Those that are resolved, the newest first; a click opens the incident, one on its monitor that."""
     ends = [frame.moment(one.get("resolved_at")) for one in alerts]
     starts = [frame.moment(one.get("since")) for one in alerts]
-    with st.container(key=f"assay-grid-{key}"):
-        state: Any = st.dataframe(
-            arrow.table(
-                {
-                    "Resolved": ends,
-                    "Fired": starts,
-                    "Lasted": [_lasted(start, end) for start, end in zip(starts, ends, strict=True)],
-                    "Severity": [[verdict.of(words.SEVERITY, one["severity"]).title] for one in alerts],
-                    "App": [one_line(one.get("app"), 60) for one in alerts],
-                    "Series": [one_line(words.series(one["series"]), 120) for one in alerts],
-                    "Monitor": [one_line(one["monitor"], 80) for one in alerts],
-                    "How it ended": [one_line(one.get("text"), 300) for one in alerts],
-                    "Incident": [incident_id(one["incident"]) if one.get("incident") else None for one in alerts],
-                }
-            ),
-            height=min(430, 38 * (len(alerts) + 1) + 2),
-            hide_index=True,
-            row_height=38,
-            key=key,
-            column_config=_columns(),
-            on_select="rerun",
-            selection_mode="single-cell",
-            placeholder="–",
-            lazy=False,
-        )
-    picked = state["selection"]["cells"]
-    if picked and int(picked[0][0]) < len(alerts):
-        _open(alerts[int(picked[0][0])], str(picked[0][1]), monitors)
+    columns: dict[str, Sequence[object]] = {
+        "Resolved": ends,
+        "Fired": starts,
+        "Lasted": [_lasted(start, end) for start, end in zip(starts, ends, strict=True)],
+        "Severity": [[verdict.of(words.SEVERITY, one["severity"]).title] for one in alerts],
+        "App": [one_line(one.get("app"), 60) for one in alerts],
+        "Series": [one_line(words.series(one["series"]), 120) for one in alerts],
+        "Monitor": [one_line(one["monitor"], 80) for one in alerts],
+        "How it ended": [one_line(one.get("text"), 300) for one in alerts],
+        "Incident": [incident_id(one["incident"]) if one.get("incident") else None for one in alerts],
+    }
+    cell = lists.picked(columns, _columns(), key, most_px=430)
+    if cell is not None and cell[0] < len(alerts):
+        _open(alerts[cell[0]], cell[1], monitors)
 
 
 def _open(one: Row, column: str, monitors: Collection[str]) -> None:

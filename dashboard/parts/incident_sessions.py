@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import streamlit as st
 
 from dashboard import links
 from dashboard.api import Api, Row
-from dashboard.parts import arrow, frame, states
+from dashboard.parts import frame, lists, states
 from dashboard.parts.gist import gist
 from dashboard.text import inert, one_line
 
 _KEY: Final = "incident-examples"
-_GENERATION: Final = "incident-examples-generation"
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner="Reading what was said…")
@@ -37,41 +36,25 @@ def show(incident: Row) -> None:
 
 
 def _grid(ids: Sequence[str], sessions: Sequence[Row]) -> None:
-    generation = int(st.session_state.get(_GENERATION, 0))
     column = st.column_config
-    with st.container(key=f"assay-grid-{_KEY}"):
-        state: Any = st.dataframe(
-            arrow.table(
-                {
-                    "Began": [frame.moment(one.get("start_ns")) for one in sessions],
-                    "First message": [
-                        one_line(gist(one.get("first_input")), 240) or (None if one else "(no longer stored)")
-                        for one in sessions
-                    ],
-                    "Turns": [one.get("n_turns") for one in sessions],
-                    "Release": [one_line(one.get("release"), 60) or None for one in sessions],
-                    "User": [one_line(one.get("user_id"), 60) or None for one in sessions],
-                    "Session": [one_line(inert(one, 200), 120) for one in ids],
-                }
-            ),
-            height=38 * (len(ids) + 1) + 2,
-            hide_index=True,
-            row_height=38,
-            key=f"{_KEY}-{generation}",
-            column_config={
-                "Began": column.DatetimeColumn(format="D MMM HH:mm:ss", width=130),
-                "First message": column.TextColumn(width=520),
-                "Turns": column.NumberColumn(format="localized", width=65),
-                "Release": column.TextColumn(width=110),
-                "User": column.TextColumn(width=110),
-                "Session": column.TextColumn(width=170),
-            },
-            on_select="rerun",
-            selection_mode="single-cell",
-            placeholder="–",
-            lazy=False,
-        )
-    picked = state["selection"]["cells"]
-    if picked and int(picked[0][0]) < len(ids):
-        st.session_state[_GENERATION] = generation + 1  # who comes back finds no cell chosen
-        links.open_session(ids[int(picked[0][0])])
+    columns: dict[str, Sequence[object]] = {
+        "Began": [frame.moment(one.get("start_ns")) for one in sessions],
+        "First message": [
+            one_line(gist(one.get("first_input")), 240) or (None if one else "(no longer stored)") for one in sessions
+        ],
+        "Turns": [one.get("n_turns") for one in sessions],
+        "Release": [one_line(one.get("release"), 60) or None for one in sessions],
+        "User": [one_line(one.get("user_id"), 60) or None for one in sessions],
+        "Session": [one_line(inert(one, 200), 120) for one in ids],
+    }
+    config = {
+        "Began": column.DatetimeColumn(format="D MMM HH:mm:ss", width=130),
+        "First message": column.TextColumn(width=520),
+        "Turns": column.NumberColumn(format="localized", width=65),
+        "Release": column.TextColumn(width=110),
+        "User": column.TextColumn(width=110),
+        "Session": column.TextColumn(width=170),
+    }
+    cell = lists.picked(columns, config, _KEY)
+    if cell is not None and cell[0] < len(ids):
+        links.open_session(ids[cell[0]])

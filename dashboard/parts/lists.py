@@ -164,15 +164,19 @@ def turn_pages(key: str, page: Page, cursors: list[str]) -> None:
             st.rerun()
 
 
-def picked(columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str) -> tuple[int, str] | None:
-    """A table of all of its rows whose cells can be clicked: the row, from the top, and the column of the one that was.
-    Who comes back finds no cell chosen."""
+def picked(
+    columns: Mapping[str, Sequence[object]], config: dict[str, Any], key: str, *, most_px: int | None = None
+) -> tuple[int, str] | None:  # fmt: skip
+    """A table of all of its rows, those beyond `most_px` to be scrolled to, whose cells can be clicked: the row, from
+    the top, and the column of the one that was. Who comes back finds no cell chosen."""
     generation = f"{key}-generation"
     n = int(st.session_state.get(generation, 0))
+    n_rows = len(next(iter(columns.values())))
+    height: Any = "content" if most_px is None else min(most_px, 36 * (n_rows + 1) + 2)
     with st.container(key=f"assay-grid-{key}"):
         state: Any = st.dataframe(
             arrow.table(columns), hide_index=True, column_config=config, placeholder="–", row_height=36,
-            height="content", lazy=False, key=f"{key}-{n}", on_select="rerun", selection_mode="single-cell",
+            height=height, lazy=False, key=f"{key}-{n}", on_select="rerun", selection_mode="single-cell",
         )  # fmt: skip
     cells = state["selection"]["cells"]
     if not cells:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import human, links
 from dashboard.api import Api, Parameters, Row
-from dashboard.parts import address, arrow, frame, looked, states, verdict
+from dashboard.parts import address, frame, lists, looked, states, verdict
 from dashboard.parts import alert_words as words
 from dashboard.parts.alert_cards import incident_id, moment
 from dashboard.text import inert, label, one_line
@@ -146,33 +146,19 @@ def _quiet(who: looked.Looked, now: datetime, which: str) -> None:
 
 
 def _closed(rows: Sequence[Row]) -> None:
-    with st.container(key="assay-grid-incidents-closed"):
-        state: Any = st.dataframe(
-            arrow.table(
-                {
-                    "Incident": [incident_id(one["id"]) for one in rows],
-                    "Severity": [[verdict.of(words.SEVERITY, one["severity"]).title] for one in rows],
-                    "What": [one_line(one.get("title"), 160) for one in rows],
-                    "What it was": [one_line(one.get("why"), 300) for one in rows],
-                    "Fired": [frame.moment(one.get("onset_at")) for one in rows],
-                    "Closed": [frame.moment(one.get("closed_at")) for one in rows],
-                    "Lasted": [_lasted(one) for one in rows],
-                    "Closed by": [_closer(one) for one in rows],
-                }
-            ),
-            height=min(600, 38 * (len(rows) + 1) + 2),
-            hide_index=True,
-            row_height=38,
-            key="incidents-closed",
-            column_config=_columns(),
-            on_select="rerun",
-            selection_mode="single-cell",
-            placeholder="–",
-            lazy=False,
-        )
-    picked = state["selection"]["cells"]
-    if picked and int(picked[0][0]) < len(rows):
-        links.open_incident(incident_id(rows[int(picked[0][0])]["id"]))
+    columns: dict[str, Sequence[object]] = {
+        "Incident": [incident_id(one["id"]) for one in rows],
+        "Severity": [[verdict.of(words.SEVERITY, one["severity"]).title] for one in rows],
+        "What": [one_line(one.get("title"), 160) for one in rows],
+        "What it was": [one_line(one.get("why"), 300) for one in rows],
+        "Fired": [frame.moment(one.get("onset_at")) for one in rows],
+        "Closed": [frame.moment(one.get("closed_at")) for one in rows],
+        "Lasted": [_lasted(one) for one in rows],
+        "Closed by": [_closer(one) for one in rows],
+    }
+    cell = lists.picked(columns, _columns(), "incidents-closed", most_px=600)
+    if cell is not None and cell[0] < len(rows):
+        links.open_incident(incident_id(rows[cell[0]]["id"]))
 
 
 def _columns() -> dict[str, Any]:

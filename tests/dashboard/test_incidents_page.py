@@ -297,7 +297,7 @@ def test_when_it_is_over_it_says_so_and_is_closed_with_a_note_after_it(page: Pag
     told = made.get("/incidents/I-1")
     assert [one["kind"] for one in told["timeline"]][-2:] == ["closed", "note"]
     page.goto(f"{made.url}/incidents")
-    cells(page, "incidents-closed", "I-1")
+    cells(page, "assay-grid-incidents-closed", "I-1")
 
 
 def test_nothing_fires_says_who_looked_and_when(page: Page, made: Alerted) -> None:

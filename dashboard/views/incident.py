@@ -173,11 +173,8 @@ def _told(given: str) -> None:
 
 
 def _runbooks(incident: Row) -> list[tuple[str, str]]:
-    """Those that the monitors of its alerts name, each once."""
-    names = list(dict.fromkeys(str(one["monitor"]) for one in incident["alerts"]))
-    known = {str(one["name"]): one.get("definition") or {} for one in _monitors(states.api())}
-    found = [(name, str(known[name]["runbook"])) for name in names if known.get(name, {}).get("runbook")]
-    return list({said: (name, said) for name, said in reversed(found)}.values())[::-1][:4]
+    """Those that its monitors name."""
+    return [(str(one["monitor"]), str(one["runbook"])) for one in incident["runbooks"]][:4]
 
 
 def _alerts(incident: Row, monitors: Collection[str]) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 from server.cli import clusters_changes
-from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
+from server.cli.actions import Actions, add_actions
+from server.cli.connection import ApiClient, client_of
 from server.cli.filters import positive, since
 from server.cli.outcome import CommandFailed, ExitCode
 
@@ -28,25 +28,10 @@ _PARAMS: Final = (
     *("seed", "reassign_at"),
 )
 
-Add = Callable[[argparse.ArgumentParser], None]
-Run = Callable[[argparse.Namespace, ApiClient], int]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A subcommand for each of ACTIONS."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar=f"{{{','.join(ACTIONS)}}}")
-    for name, (about, add, _, example) in ACTIONS.items():
-        made = actions.add_parser(
-            name,
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=f"example: assay clusters {name} {example}".rstrip(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        add(made)
-        add_connection_arguments(made)
-        add_json_argument(made)
+    add_actions(parser, "clusters", ACTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -283,7 +268,7 @@ def _followed(args: argparse.Namespace, api: ApiClient, told: dict[str, Any]) ->
 
 
 # action -> (one line of help, its arguments, what it does, an example)
-ACTIONS: Final[dict[str, tuple[str, Add, Run, str]]] = {
+ACTIONS: Final[Actions] = {
     "run": ("find the clusters of an app's sessions", _run_arguments, _run, "--app shop --since 7d"),
     "runs": ("the runs, or one with its stages", _runs_arguments, _runs, "--app shop"),
     "cancel": ("end a run where it is; its embeddings are kept", _cancel_arguments, _cancel, "RUN"),

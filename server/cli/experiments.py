@@ -17,6 +17,7 @@ from server.cli import (
     experiments_plan,
     experiments_show,
 )
+from server.cli.actions import add_action
 from server.cli.connection import add_connection_arguments, add_json_argument
 
 Add = Callable[[argparse.ArgumentParser], None]
@@ -67,14 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A subcommand for each of ACTIONS."""
     actions = parser.add_subparsers(dest="action", required=True, metavar=f"{{{','.join(ACTIONS)}}}")
     for name, (about, add, _, connects) in ACTIONS.items():
-        made = actions.add_parser(
-            name,
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=f"example: assay experiments {name} {EXAMPLES[name]}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        made = add_action(actions, "experiments", name, about, EXAMPLES[name])
         add(made)
         if connects:
             add_connection_arguments(made)

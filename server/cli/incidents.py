@@ -7,7 +7,8 @@ import sys
 from typing import Any, Final
 from urllib.parse import quote
 
-from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
+from server.cli.actions import Actions, add_actions
+from server.cli.connection import ApiClient, client_of
 from server.cli.filters import positive
 from server.cli.outcome import ExitCode
 
@@ -16,58 +17,53 @@ PATH: Final = "/api/v1/incidents"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """list, show, ack, assign, note and close."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show,ack,assign,note,close}")
-    listed = actions.add_parser("list", help="incidents, newest first", allow_abbrev=False)
-    listed.add_argument("--status", choices=("open", "acknowledged", "closed"), help="only those in this status")
-    listed.add_argument("--app", help="only those of one app")
-    listed.add_argument("--monitor", metavar="NAME", help="only those with an alert of one monitor")
-    listed.add_argument("--limit", type=positive, default=50, metavar="N", help="at most so many (default: 50)")
-    shown = actions.add_parser("show", help="one incident: timeline, cause, where, examples", allow_abbrev=False)
-    taken = actions.add_parser("ack", help="you look after it: nobody is called again", allow_abbrev=False)
-    given = actions.add_parser("assign", help="give it to somebody", allow_abbrev=False)
-    noted = actions.add_parser("note", help="write into its timeline, also afterwards", allow_abbrev=False)
-    closed = actions.add_parser("close", help="close it, when nothing of it fires any more", allow_abbrev=False)
-    for one in (shown, taken, given, noted, closed):
-        one.add_argument("incident", metavar="ID", help="such as I-17")
-    given.add_argument("owner", metavar="OWNER")
-    noted.add_argument("text", metavar="TEXT")
-    closed.add_argument("--why", default="", metavar="TEXT", help="what it was")
-    for one in (listed, shown, taken, given, noted, closed):
-        add_connection_arguments(one)
-        add_json_argument(one)
+    """A subcommand for each of ACTIONS."""
+    add_actions(parser, "incidents", ACTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Asks the server and prints the answer. Raises CommandFailed."""
-    api = client_of(args, PATIENCE_S)
-    match args.action:
-        case "list":
-            return _list(args, api)
-        case "show":
-            return _show(args, api)
-        case "ack":
-            return _act(args, api, "ack", {})
-        case "assign":
-            return _act(args, api, "assign", {"owner": args.owner})
-        case "note":
-            return _act(args, api, "note", {"text": args.text})
-        case _:
-            return _act(args, api, "close", {"why": args.why})
+    return ACTIONS[args.action][2](args, client_of(args, PATIENCE_S))
+
+
+def _list_arguments(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--status", choices=("open", "acknowledged", "closed"), help="only those in this status")
+    made.add_argument("--app", help="only those of one app")
+    made.add_argument("--monitor", metavar="NAME", help="only those with an alert of one monitor")
+    made.add_argument("--limit", type=positive, default=50, metavar="N", help="at most so many (default: 50)")
+
+
+def _id_argument(made: argparse.ArgumentParser) -> None:
+    made.add_argument("incident", metavar="ID", help="such as I-17")
+
+
+def _assign_arguments(made: argparse.ArgumentParser) -> None:
+    _id_argument(made)
+    made.add_argument("owner", metavar="OWNER", help="who looks after it from now on")
+
+
+def _note_arguments(made: argparse.ArgumentParser) -> None:
+    _id_argument(made)
+    made.add_argument("text", metavar="TEXT", help="what it was, or what was done")
+
+
+def _close_arguments(made: argparse.ArgumentParser) -> None:
+    _id_argument(made)
+    made.add_argument("--why", default="", metavar="TEXT", help="what it was")
 
 
 def _list(args: argparse.Namespace, api: ApiClient) -> int:
     from server.cli.monitors_shown import print_incidents
     from server.cli.rendering import print_json
 
-    asked = {"status": args.status, "app": args.app, "monitor": args.monitor, "limit": args.limit}
-    found = api.get(PATH, asked)
+    asked = {"status": args.status, "app": args.app, "monitor": args.monitor}
+    items = list(api.items(PATH, asked, args.limit))
     if args.json:
-        print_json(found)
-    elif not found["items"]:
+        print_json({"items": items})
+    elif not items:
         print("no incidents", file=sys.stderr)
     else:
-        print_incidents(found["items"])
+        print_incidents(items)
     return ExitCode.OK
 
 
@@ -83,13 +79,42 @@ def _show(args: argparse.Namespace, api: ApiClient) -> int:
     return ExitCode.OK
 
 
-def _act(args: argparse.Namespace, api: ApiClient, what: str, body: dict[str, Any]) -> int:
+def _ack(args: argparse.Namespace, api: ApiClient) -> int:
+    return _done(args, api, {})
+
+
+def _assign(args: argparse.Namespace, api: ApiClient) -> int:
+    return _done(args, api, {"owner": args.owner})
+
+
+def _note(args: argparse.Namespace, api: ApiClient) -> int:
+    return _done(args, api, {"text": args.text})
+
+
+def _close(args: argparse.Namespace, api: ApiClient) -> int:
+    return _done(args, api, {"why": args.why})
+
+
+def _done(args: argparse.Namespace, api: ApiClient, body: dict[str, Any]) -> int:
     from server.cli.monitors_shown import print_incidents
     from server.cli.rendering import print_json
 
-    told = api.post(f"{PATH}/{quote(args.incident, safe='')}/{what}", body)
+    told = api.post(f"{PATH}/{quote(args.incident, safe='')}/{args.action}", body)
     if args.json:
         print_json(told)
     else:
         print_incidents([told])
     return ExitCode.OK
+
+
+ACTIONS: Final[Actions] = {
+    "list": ("incidents, newest first", _list_arguments, _list, "--status open --app shop"),
+    "show": ("one incident: timeline, cause, where, examples", _id_argument, _show, "I-17"),
+    "ack": ("say that you look after it: nobody is called again", _id_argument, _ack, "I-17"),
+    "assign": ("give it to somebody", _assign_arguments, _assign, "I-17 ann"),
+    "note": ("write into its timeline, also afterwards", _note_arguments, _note, 'I-17 "rolled back at 14:10"'),
+    "close": (
+        *("close it, when nothing of it fires any more", _close_arguments, _close),
+        'I-17 --why "a prompt without the refund rule"',
+    ),
+}

@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Final
 from urllib.parse import quote
 
-from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
+from server.cli.actions import Actions, add_actions, no_arguments
+from server.cli.connection import ApiClient, client_of
 from server.cli.outcome import ExitCode
 
-STATES = ("queued", "running", "succeeded", "failed", "retrying", "dead")
-PATH = "/api/v1/jobs"
+STATES: Final = ("queued", "running", "succeeded", "failed", "retrying", "dead")
+PATH: Final = "/api/v1/jobs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """list, show, run, replay and asked."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show,run,replay,asked}")
-    listed = actions.add_parser("list", help="jobs, with when each ran last and runs next", allow_abbrev=False)
-    listed.add_argument("--state", choices=STATES, help="only those in this state")
-    shown = actions.add_parser("show", help="one job with its newest runs", allow_abbrev=False)
-    now = actions.add_parser("run", help="do a job before its time", allow_abbrev=False)
-    again = actions.add_parser("replay", help="do a job that failed again, a dead one too", allow_abbrev=False)
-    for one in (shown, now, again):
-        one.add_argument("job", metavar="NAME")
-    asked = actions.add_parser("asked", help="runs and jobs of judges that wait or are worked on", allow_abbrev=False)
-    for one in (listed, shown, now, again, asked):
-        add_connection_arguments(one)
-        add_json_argument(one)
+    """A subcommand for each of ACTIONS."""
+    add_actions(parser, "jobs", ACTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Asks the server and prints the answer. Raises CommandFailed."""
-    api = client_of(args)
-    match args.action:
-        case "list":
-            return _list(args, api)
-        case "asked":
-            return _asked(args, api)
-        case action:
-            return _one(args, api, action)
+    return ACTIONS[args.action][2](args, client_of(args))
+
+
+def _list_arguments(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--state", choices=STATES, help="only those in this state")
+
+
+def _name_argument(made: argparse.ArgumentParser) -> None:
+    made.add_argument("job", metavar="NAME", help="as `assay jobs list` names it")
 
 
 def _list(args: argparse.Namespace, api: ApiClient) -> int:
@@ -56,12 +48,12 @@ def _list(args: argparse.Namespace, api: ApiClient) -> int:
     return ExitCode.OK
 
 
-def _one(args: argparse.Namespace, api: ApiClient, action: str) -> int:
+def _one(args: argparse.Namespace, api: ApiClient) -> int:
     from server.cli.jobs_shown import print_job
     from server.cli.rendering import print_json
 
     path = f"{PATH}/{quote(args.job, safe='')}"
-    told = api.get(path) if action == "show" else api.post(f"{path}/{action}", {})
+    told = api.get(path) if args.action == "show" else api.post(f"{path}/{args.action}", {})
     if args.json:
         print_json(told)
     else:
@@ -81,3 +73,12 @@ def _asked(args: argparse.Namespace, api: ApiClient) -> int:
     else:
         print_asked(found["items"])
     return ExitCode.OK
+
+
+ACTIONS: Final[Actions] = {
+    "list": ("jobs, with when each ran last and runs next", _list_arguments, _list, "--state dead"),
+    "show": ("one job with its newest runs", _name_argument, _one, "monitors"),
+    "run": ("do a job before its time", _name_argument, _one, "monitors"),
+    "replay": ("do a job that failed again, a dead one too", _name_argument, _one, "monitors"),
+    "asked": ("runs and jobs of judges that wait or are worked on", no_arguments, _asked, ""),
+}

@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 from server.cli import monitors_budget
-from server.cli.connection import ApiClient, add_connection_arguments, add_json_argument, client_of
+from server.cli.actions import Actions, add_actions
+from server.cli.connection import ApiClient, client_of
 from server.cli.filters import positive, since
 from server.cli.outcome import CommandFailed, ExitCode
 
@@ -21,25 +21,10 @@ PATIENCE_S: Final = 120.0  # a backtest reads weeks
 PATH: Final = "/api/v1/monitors"
 BANDS: Final = ("ema", "ewma", "cusum", "novelty", "static", "slo", "zero", "distribution")
 
-Add = Callable[[argparse.ArgumentParser], None]
-Run = Callable[[argparse.Namespace, ApiClient], int]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A subcommand for each of ACTIONS."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar=f"{{{','.join(ACTIONS)}}}")
-    for name, (about, add, _, example) in ACTIONS.items():
-        made = actions.add_parser(
-            name,
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            epilog=f"example: assay monitors {name} {example}".rstrip(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        add(made)
-        add_connection_arguments(made)
-        add_json_argument(made)
+    add_actions(parser, "monitors", ACTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -269,7 +254,7 @@ def _test(args: argparse.Namespace, api: ApiClient) -> int:
 
 
 # action -> (one line of help, its arguments, what it does, an example)
-ACTIONS: Final[dict[str, tuple[str, Add, Run, str]]] = {
+ACTIONS: Final[Actions] = {
     "create": ("watch a series of an app", _create_arguments, _create, "resolution --app shop --page oncall"),
     "list": ("the monitors with their newest values", _list_arguments, _list, "--app shop"),
     "show": ("one monitor with its series and versions", _name_arguments, _show, "resolution"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -50,10 +51,10 @@ def print_monitor(one: Row) -> None:
     out.print(cell(f"{one['name']}: {said['series']} of {one['app']}, version {one['version']}{tried}", 300))
     by = f" by {said['by']}" if said["by"] else ""
     band = ", ".join(f"{name} {value}" for name, value in said["band"].items() if name != "kind")
-    kind = said["band"].get("kind")
+    kind = f"{said['band'].get('kind')}{f' ({band})' if band else ''}"
     silenced = one["silenced"]
     quiet = f", silenced until {moment(silenced['end'])} UTC ({silenced['why']})" if silenced else ""
-    out.print(cell(f"  {_health(one)}{quiet}; every {said['step']}{by}, band {kind}{f' ({band})' if band else ''}", 300))
+    out.print(cell(f"  {_health(one)}{quiet}; every {said['step']}{by}, band {kind}", 300))
     fires = "its band's own number of" if said["for_points"] is None else said["for_points"]
     budget = f"{said['false_pages_per_week']:g} false pages a week allowed"
     told = ", ".join(said["channels"]) or "nobody"
@@ -70,6 +71,9 @@ def print_monitor(one: Row) -> None:
             ],
             right=("value", "n", "z"),
         )
+    if len(one.get("versions", ())) > 1:
+        rows = [(str(each["version"]), moment(each["made_at"]), cell(each["made_by"], 60)) for each in one["versions"]]
+        print_table(("version", "made (UTC)", "by"), rows, right=("version",))
 
 
 def print_backtest(told: Row) -> None:
@@ -152,10 +156,14 @@ def print_incident(one: Row) -> None:
     for name, text in (("runbook", one["runbook"]), ("deployed", known.get("nearest", {}).get("said"))):
         if text:
             out.print(cell(f"{name}: {text}", 300))
+    for said in one["runbooks"]:
+        out.print(cell(f"runbook of {said['monitor']}: {said['runbook']}", 2000))
     for where in known.get("where", []):
         _print_where(where)
     if one["examples"]:
-        out.print(cell(f"sessions to open: {', '.join(one['examples'])}", 1000))
+        out.print("sessions to open:")
+        for session in one["examples"]:
+            out.print(cell(f"  assay sessions show {shlex.quote(session)}", 300))
     print_table(
         ("at (UTC)", "kind", "monitor", "by", "text"),
         [

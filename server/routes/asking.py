@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Request
@@ -22,6 +23,9 @@ from store.tenant import TenantStore
 ARROW: Final = "application/vnd.apache.arrow.stream"
 MOST_ROWS: Final = 1000
 MOST_ARROW_ROWS: Final = 100_000
+NO_TIME: Final = Window(start_ns=0, end_ns=1)  # of a list that is of no window
+
+T = TypeVar("T")
 
 
 def _without_nul(text: str) -> str:
@@ -119,6 +123,22 @@ class Reading:
     def cursor(self, position: Position) -> str:
         """The cursor that continues after `position`."""
         return self.services.cursors.encode(position, tenant=self.caller.tenant, query=self.query)
+
+    def page(
+        self, items: Sequence[T], place: Callable[[T], tuple[int, str]], *, limit: int, cursor: str | None
+    ) -> tuple[Sequence[T], str | None]:
+        """The next page of a list that is held whole, newest first, and the cursor behind it. `place` says when an item
+        was and which it is; where the one that was shown last is gone, those of its moment are shown again. Raises
+        Undecodable."""
+        if position := self.position(cursor):
+            last = (position.order, position.row_id)
+            begin = next((at + 1 for at, one in enumerate(items) if place(one) == last), None)
+            gone = next((at for at, one in enumerate(items) if place(one)[0] <= position.order), len(items))
+            items = items[gone if begin is None else begin :]
+        if len(items) <= limit:
+            return items, None
+        order, row_id = place(items[limit - 1])
+        return items[:limit], self.cursor(Position(order=order, row_id=row_id, window=NO_TIME))
 
     def asked(self, lists: Lists, filters: Filters) -> Asked:
         """The store's record of a list. A continued list keeps the window it began with."""

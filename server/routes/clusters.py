@@ -29,7 +29,7 @@ from core.windows import Window, parse_duration_s
 from server.policy import known_parameters_only
 from server.routes import cluster_shapes as shapes
 from server.routes.answers import answer
-from server.routes.asking import Reading, ReadingOf
+from server.routes.asking import NO_TIME, Reading, ReadingOf
 from server.routes.cluster_told import (
     IN_THIS_RUN,
     alert_told,
@@ -58,7 +58,6 @@ router = APIRouter(prefix="/api/v1/clusters", tags=["clusters"], dependencies=[D
 MOST_POINTS: Final = 100_000
 ClusterId = Annotated[str, Path(pattern="^[A-Za-z0-9-]{1,24}$")]
 _STATES: Final = frozenset(state.value for state in State)
-_NO_TIME: Final = Window(start_ns=0, end_ns=1)
 _NOT_MEANING: Final = (
     "distances on this map are not distances in meaning: what is near was near before, what is far may be as alike"
 )
@@ -238,7 +237,7 @@ def list_cluster_sessions(
         }
         for row in page.iter_rows(named=True)
     ]
-    cursor = None if more is None else reading.cursor(Position(order=more[0], row_id=more[1], window=_NO_TIME))
+    cursor = None if more is None else reading.cursor(Position(order=more[0], row_id=more[1], window=NO_TIME))
     return answer({"items": items, "next_cursor": cursor})
 
 

@@ -11,7 +11,6 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import NotFound
-from core.windows import Window
 from evaluators.datasets import service, tabular
 from evaluators.datasets.contamination import Prompt, across_splits, given_away
 from evaluators.datasets.likeness import THRESHOLD, alike, same
@@ -20,7 +19,7 @@ from evaluators.datasets.service import MOST_COMPARED
 from evaluators.datasets.traced import prompts_of_app
 from server.policy import known_parameters_only, names_once
 from server.routes.answers import answer
-from server.routes.asking import Reading, ReadingOf, Text, Times
+from server.routes.asking import NO_TIME, Reading, ReadingOf, Text, Times
 from server.routes.keys import rfc3339
 from store.control.datasets import DatasetRecord, VersionRecord
 from store.cursor import Position
@@ -29,7 +28,6 @@ router = APIRouter(prefix="/api/v1/datasets", tags=["datasets"], dependencies=[D
 
 Name = Annotated[str, Path(min_length=1, max_length=200)]
 Number = Annotated[int | None, Query(ge=1, le=10**9)]
-_NO_TIME: Final = Window(start_ns=0, end_ns=1)
 _MOST_TOLD: Final = 1000
 _TYPES: Final = {
     "jsonl": "application/x-ndjson",
@@ -176,7 +174,7 @@ def list_examples(name: Name, reading: ReadingOf, asked: Annotated[AskedExamples
     reached = offset + len(items)
     more = None
     if reached < total:
-        more = reading.cursor(Position(order=reached, row_id=str(record.version), window=_NO_TIME))
+        more = reading.cursor(Position(order=reached, row_id=str(record.version), window=NO_TIME))
     told = {"version": record.version, "content_hash": record.content_hash}
     return answer({"items": items, **told, "next_cursor": more})
 

@@ -35,13 +35,15 @@ class AskedDeliveries(BaseModel):
     state: DeliveryState | None = None
     incident: Annotated[int | None, Field(ge=0, le=10**15)] = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
 
 
 @router.get("/deliveries", response_model=shapes.Deliveries)
 def list_deliveries(reading: ReadingOf, asked: Annotated[AskedDeliveries, Query()]) -> Response:
     """Messages, newest first."""
     found = reading.services.control.deliveries(reading.caller.tenant, state=asked.state, incident=asked.incident)
-    return answer({"items": [delivery_told(one) for one in found[: asked.limit]], "next_cursor": None})
+    shown, more = reading.page(found, lambda one: (one.created_ns, one.id), limit=asked.limit, cursor=asked.cursor)
+    return answer({"items": [delivery_told(one) for one in shown], "next_cursor": more})
 
 
 @router.get("/deliveries/{delivery}", response_model=shapes.Delivery)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Literal
 
@@ -20,7 +21,7 @@ from server.routes.answers import answer
 from server.routes.asking import Reading, ReadingOf
 from server.routes.monitor_told import incident_shown, incident_told
 from server.routes.scores import Name
-from store.control.monitor_records import IncidentRecord
+from store.control.monitor_records import IncidentRecord, RaisedAlert
 
 router = APIRouter(
     prefix="/api/v1", tags=["incidents"], dependencies=[Depends(known_parameters_only), Depends(names_once)]
@@ -40,6 +41,7 @@ class AskedAlerts(BaseModel):
     app: Name | None = None
     severity: Literal["page", "ticket"] | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
 
 
 class AskedIncidents(BaseModel):
@@ -51,6 +53,7 @@ class AskedIncidents(BaseModel):
     app: Name | None = None
     monitor: Name | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    cursor: Annotated[str | None, Field(max_length=2000)] = None
 
 
 class WantedNote(BaseModel):
@@ -84,7 +87,8 @@ def list_alerts(reading: ReadingOf, asked: Annotated[AskedAlerts, Query()]) -> R
     found = control.alerts(tenant, status=asked.status, monitor=asked.monitor)
     mine = [one for one in found if asked.app in (None, one.app) and asked.severity in (None, one.severity)]
     standing = Standing.of(control, tenant, reading.services.clock())
-    return answer({"items": [standing.told(one) for one in mine[: asked.limit]], "next_cursor": None})
+    shown, more = reading.page(mine, _place_of_alert, limit=asked.limit, cursor=asked.cursor)
+    return answer({"items": [standing.told(one) for one in shown], "next_cursor": more})
 
 
 @router.get("/incidents", response_model=shapes.Incidents)
@@ -92,7 +96,8 @@ def list_incidents(reading: ReadingOf, asked: Annotated[AskedIncidents, Query()]
     """Incidents, newest first."""
     found = reading.services.control.incidents(reading.caller.tenant, status=asked.status, app=asked.app)
     mine = [one for one in found if asked.monitor is None or _has_alert_of(one, asked.monitor)]
-    return answer({"items": [incident_told(one) for one in mine[: asked.limit]], "next_cursor": None})
+    shown, more = reading.page(mine, lambda one: (one.number, ""), limit=asked.limit, cursor=asked.cursor)
+    return answer({"items": [incident_told(one) for one in shown], "next_cursor": more})
 
 
 @router.get("/incidents/{incident}", response_model=shapes.IncidentShown)
@@ -144,7 +149,12 @@ def _shown(reading: Reading, one: IncidentRecord) -> dict[str, object]:
     deliveries = control.deliveries(tenant, incident=one.number)
     until = one.closed_ns or reading.services.clock()
     examples = () if one.diagnosis is None else example_sessions(reading.store, one.app, one.diagnosis, until)
-    return incident_shown(one, entries, deliveries, examples)
+    return incident_shown(one, entries, deliveries, examples, control.monitors(tenant))
+
+
+def _place_of_alert(one: RaisedAlert) -> tuple[int, str]:
+    named = f"{one.monitor}\0{one.series}\0{one.episode}"
+    return one.since_ns, hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
 def _has_alert_of(one: IncidentRecord, monitor: str) -> bool:

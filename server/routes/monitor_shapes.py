@@ -212,7 +212,7 @@ class Alerts(BaseModel):
     """Alerts, newest first."""
 
     items: list[Alert]
-    next_cursor: None = None
+    next_cursor: str | None
 
 
 class Incident(BaseModel):
@@ -241,7 +241,7 @@ class Incidents(BaseModel):
     """Incidents, newest first."""
 
     items: list[Incident]
-    next_cursor: None = None
+    next_cursor: str | None
 
 
 class TimelineEntry(BaseModel):
@@ -257,9 +257,17 @@ class TimelineEntry(BaseModel):
     by: str | None
 
 
+class MonitorRunbook(BaseModel):
+    """What a monitor says to do: a link, or words."""
+
+    monitor: str
+    runbook: str
+
+
 class IncidentShown(Incident):
     """An incident with its alerts, timeline and diagnosis: what moved together, where, what to do first, sessions to
-    open, what was deployed before. `deliveries`: who was told."""
+    open, what was deployed before. `runbook`: of the likely cause; `runbooks`: of its monitors, as they are now.
+    `deliveries`: who was told."""
 
     alerts: list[dict[str, Any]]
     timeline: list[TimelineEntry]
@@ -267,6 +275,7 @@ class IncidentShown(Incident):
     examples: list[str]
     first: list[str]
     runbook: str | None
+    runbooks: list[MonitorRunbook]
     deliveries: list[Delivery]
 
 
@@ -343,7 +352,7 @@ class Deliveries(BaseModel):
     """Messages, newest first."""
 
     items: list[Delivery]
-    next_cursor: None = None
+    next_cursor: str | None
 
 
 class ChannelName(BaseModel):

@@ -185,9 +185,13 @@ def incident_told(one: IncidentRecord) -> dict[str, Any]:
 
 
 def incident_shown(
-    one: IncidentRecord, entries: Sequence[IncidentEntry], deliveries: Sequence[Delivery], examples: Sequence[str]
+    one: IncidentRecord,
+    entries: Sequence[IncidentEntry],
+    deliveries: Sequence[Delivery],
+    examples: Sequence[str],
+    monitors: Sequence[MonitorRecord],
 ) -> dict[str, Any]:
-    """An incident with all that is known of it."""
+    """An incident with all that is known of it; `monitors` are the tenant's, of which its alerts' runbooks are told."""
     incident = Incident.from_json(one.body)
     cause = (one.diagnosis or {}).get("told") or {}
     return {
@@ -208,8 +212,19 @@ def incident_shown(
         "examples": list(examples),
         "first": list(cause.get("first", ())),
         "runbook": cause.get("runbook"),
+        "runbooks": _runbooks(incident, monitors),
         "deliveries": [delivery_told(each) for each in deliveries],
     }
+
+
+def _runbooks(incident: Incident, monitors: Sequence[MonitorRecord]) -> list[dict[str, str]]:
+    """Each once, with the first of the incident's monitors that names it."""
+    known = {one.name: one.definition.get("runbook") for one in monitors}
+    named: dict[str, str] = {}
+    for each in incident.members:
+        if runbook := known.get(each.monitor):
+            named.setdefault(str(runbook), each.monitor)
+    return [{"monitor": monitor, "runbook": runbook} for runbook, monitor in named.items()]
 
 
 def _entry_told(one: IncidentEntry) -> dict[str, Any]:

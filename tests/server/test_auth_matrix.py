@@ -50,6 +50,17 @@ def test_only_health_and_the_description_are_open() -> None:
     assert {route.path for route in ROUTES if needed_of(route) is None} == OPEN
 
 
+def test_what_deletes_names_one_thing() -> None:
+    """No path deletes everything of a kind, and no body or parameter widens what its path names."""
+    for method, route in CALLS:
+        if method == "DELETE":
+            assert "{" in route.path.rpartition("/api/v1/")[2], route.path
+            assert not route.dependant.body_params, route.path
+            asked = [one.field_info.annotation for one in route.dependant.query_params]
+            names = {name for one in asked if one is not bool for name in getattr(one, "model_fields", {"other": one})}
+            assert names <= {"dry_run"}, route.path
+
+
 @pytest.mark.parametrize(("method", "route"), CALLS, ids=NAMES)
 def test_without_a_good_key_nothing_opens(shell: Shell, method: str, route: APIRoute) -> None:
     if needed_of(route) is None:

@@ -280,6 +280,12 @@ def test_a_sample_is_stratified_and_keeps_its_chances(shell: Shell) -> None:
     assert refused.status_code == 409  # sessions and verdicts in one queue
 
 
+def test_a_draw_is_bounded(shell: Shell) -> None:
+    name = queue(shell, "bounded")
+    refused = call(shell, "POST", f"/{name}/sample", body={"since": "1d", "n": 5_001})
+    assert (refused.status_code, refused.json()["field"]) == (422, "n")
+
+
 def test_a_queue_that_is_for_a_judge_is_drawn_from_its_verdicts_unless_said_otherwise(shell: Shell) -> None:
     name = queue(shell, "judged", judge="kind")
     asked = {"since": "1d", "n": 30, "dry_run": True}

@@ -34,7 +34,6 @@ from core.errors import Conflict, Corrupt, StorageFailed
 from store.doctor import DAMAGE_FILE
 from store.durable import make_folder, replace_durably, sync_folder
 
-SEGMENT_BYTES: Final = 64 << 20
 GROUP_BYTES: Final = 8 << 20
 LARGE_BYTES: Final = 1 << 20  # an entry beyond it is written alone: who waits with it waits for all of its bytes
 MOST_WAITING: Final = 128 << 20  # bytes that wait for a disk that does not answer
@@ -73,7 +72,7 @@ class _Waiting:
 class Journal:
     """Thread-safe; one process may hold a journal at a time."""
 
-    def __init__(self, folder: Path, master: MasterKey, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, folder: Path, master: MasterKey, *, segment_bytes: int = 64 << 20) -> None:
         """Opens or makes the journal in `folder`. Raises Corrupt, StorageFailed, Conflict when another has it open."""
         self.folder = folder
         self._master = master

@@ -99,7 +99,7 @@ class _Collector:
         self._lake = Lake(settings.lake_root, cache=settings.lake_cache)
         require_reached(data, self._lake, control.watermarks())
         self._scrubber = Scrubber(self._lake)
-        self._journal = Journal(data / "journal", master)
+        self._journal = Journal(data / "journal", master, segment_bytes=settings.segment_bytes)
         self._readers = JsonReaders()
         tally = Tally()
         redactors = Redactors(control, master)

@@ -25,6 +25,7 @@ class CollectorSettings:
     backlog_bytes: int = 1 << 30  # acknowledged and not committed; beyond, requests are refused (priority spans not)
     tenant_bytes_s: tuple[tuple[str, int], ...] = ()  # quotas: body bytes a second by tenant, of all others under "*"
     min_free_bytes: int = 128 << 20
+    segment_bytes: int = 64 << 20  # from when on the journal begins another segment
     journal_retention_s: float = 0.0  # how long sealed segments outlive their commit
     compact_every_s: float = 60.0
     stop_within_s: float = 8.0

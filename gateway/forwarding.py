@@ -149,7 +149,7 @@ class Exchange:
                 ),
             ) as answer:  # fmt: skip
                 await self._return(answer, goal)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise _Unreachable from error
         except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
             if self._body.gone:

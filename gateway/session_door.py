@@ -26,11 +26,12 @@ from core.errors import InvalidInput
 from core.records import Principal, Role
 from experiments.assignment import Layout, layout, place_of
 from gateway import callers
-from gateway.config import GatewayConfig, SessionsConfig, plain_url
+from gateway.config import GatewayConfig, SessionsConfig
 from gateway.enrolment import Enrolled, RunningOf, enrolled
 from gateway.errors import BadCall, CallFailed
 from gateway.forwarding import Exchange, Goal
 from gateway.http import Receive, Request, Send
+from gateway.reaching import Resolver, endpoint_url
 from gateway.spans import Passage, parent_of, passage_span
 from gateway.sticky import Sticky, session_key
 
@@ -65,7 +66,7 @@ class Sessions:
     def start(self) -> None:
         """Call in the event loop."""
         # uvicorn closes an idle connection after 5 s; one that is used less than that after its last use is alive.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2, resolver=Resolver())
         self._client = aiohttp.ClientSession(
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
@@ -191,7 +192,7 @@ class SessionDoor:
         named = (known.get(release) or (arm.endpoint if arm else None)) if told.plan_endpoints else None
         if named:
             try:
-                address = plain_url(named)
+                address = endpoint_url(named)
             except ValueError as error:
                 _LOG.warning("the endpoint of release %s cannot be used: %s", release, error)
         key = ""

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 64 << 20
     backlog_bytes: Annotated[int, Field(ge=1024, le=1 << 40)] = 1 << 30  # acknowledged, not in the lake; beyond: 503
     tenant_bytes_s: Annotated[tuple[str, ...], NoDecode] = ()  # quotas: "*=5000000", "TENANT=1000000"
+    journal_segment_bytes: Annotated[int, Field(ge=65_536, le=1 << 32)] = 64 << 20  # then another file is begun
     journal_retention_s: Annotated[float, Field(ge=0, le=366 * 86_400)] = 0.0
     max_api_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 << 20
     online_interval_s: Annotated[float, Field(ge=0, le=3600)] = 10.0  # between looks for ended sessions; 0: none

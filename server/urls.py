@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.addresses import Address, may_be_called
+
 # setting -> (schemes, what to write). A driver may follow control_url's scheme, as in postgresql+psycopg://.
 _SCHEMES: Final = {
     "lake": (("s3", "s3a"), "a folder, or s3://bucket/prefix"),
@@ -51,13 +53,6 @@ def checked_folder(value: Path) -> Path:
             if path.exists() and not path.is_dir():
                 raise ValueError(f"{path} is not a folder")
     return value
-
-
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-# Where clouds keep credentials beside 169.254.0.0/16: AWS and Google on IPv6, Azure, Oracle.
-_METADATA: Final = frozenset(
-    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "192.0.0.192"))
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +93,7 @@ def callee(value: str, *, private: bool) -> Callee:
     return Callee(url=f"{parts.scheme}://{shown}:{port}{path}{query}", host=parts.netloc, name=name)
 
 
-def address_of(name: str, port: int, *, private: bool) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def address_of(name: str, port: int, *, private: bool) -> Address:
     """The address to which a host's name leads now. Raises ValueError as `callee` does, also where only one of several
     may not be called."""
     try:
@@ -107,21 +102,6 @@ def address_of(name: str, port: int, *, private: bool) -> ipaddress.IPv4Address 
         raise ValueError(f"{name} is not found: {error}") from None
     addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
     for address in addresses:
-        if not _may_be_called(address, private=private):
+        if not may_be_called(address, private=private):
             raise ValueError(f"{name} leads to {address}, which is not called")
     return addresses[0]
-
-
-def _may_be_called(address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, private: bool) -> bool:
-    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    if inner is not None:
-        return _may_be_called(inner, private=private)
-    if address.version == 6 and address in _NAT64:
-        return _may_be_called(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), private=private)
-    if address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA:
-        return False
-    if address.version == 6 and (address.is_reserved or address.is_site_local) and not address.is_loopback:
-        return False  # also ::127.0.0.1 and 64:ff9b:1::/48, in which addresses of IPv4 hide
-    if address.is_loopback or address.is_private:
-        return private
-    return address.is_global

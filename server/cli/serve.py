@@ -83,6 +83,7 @@ def _collector(settings: Settings) -> int:
             lake_root=settings.lake_root,
             max_body_bytes=settings.max_body_bytes,
             backlog_bytes=settings.backlog_bytes,
+            segment_bytes=settings.journal_segment_bytes,
             journal_retention_s=settings.journal_retention_s,
             tenant_bytes_s=settings.quotas,
         ),

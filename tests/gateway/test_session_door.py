@@ -381,10 +381,25 @@ def test_a_plan_that_cannot_be_used_leaves_the_baseline(place: Place) -> None:
     assert place.release_of("s1") == "v1"
 
 
-@pytest.mark.parametrize("endpoint", ["ftp://x", "http://user:pw@127.0.0.1:1", "nonsense", "http://127.0.0.1:1/?a=b"])
+NOWHERE = ("ftp://x", "http://user:pw@127.0.0.1:1", "nonsense", "http://127.0.0.1:1/?a=b")
+CREDENTIALS = (
+    *("http://169.254.169.254/latest/meta-data", "http://169.254.170.2/v2/credentials", "http://168.63.129.16"),
+    *("http://[fd00:ec2::254]/", "http://[::ffff:169.254.169.254]/", "http://[64:ff9b::a9fe:a9fe]/"),
+    *("http://[fe80::1]/", "http://0.0.0.0:1", "http://224.0.0.1"),
+)
+
+
+@pytest.mark.parametrize("endpoint", [*NOWHERE, *CREDENTIALS])
 def test_an_endpoint_that_is_no_address_is_as_if_it_were_not_said(place: Place, endpoint: str) -> None:
     place.plan(1.0, endpoints={"v2": endpoint})
     assert place.release_of("s1") == "v2"
+
+
+@pytest.mark.parametrize("host", ["2852039166", "0xa9fea9fe", "025177524776", "169.254.43518"])
+def test_an_address_of_credentials_in_another_spelling_is_not_called(place: Place, host: str) -> None:
+    place.plan(1.0, endpoints={"v2": f"http://{host}"})  # the resolver of the system reads it as 169.254.169.254
+    answer = place.ask("s1")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "release_unreachable")
 
 
 def test_names_that_would_end_a_header_end_none(place: Place) -> None:

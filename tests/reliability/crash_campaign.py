@@ -76,7 +76,7 @@ class Campaign:
         self.data.mkdir(parents=True)
         self._work = work
         self._layer = Layer(work / "disk", work / "layer") if compiler() else None
-        self._collector = Collector(self.data)
+        self._collector = Collector(self.data, journal_segment_bytes=str(64 << 10))  # another one every dozen requests
         brief = self._collector.key_of("brief")
         port, now = self._collector.base + 1, time.time_ns()
         ledgers = [Ledger(path=work / f"acks-{i}") for i in range(2)]
@@ -140,7 +140,7 @@ class Campaign:
     def _whole(self, before: int) -> None:
         """The same under `assay up`: supervisor, collector and server die together."""
         self._collector.kill()
-        environment = self._layer.environment if self._layer else {}
+        environment = self._collector.environment | (self._layer.environment if self._layer else {})
         with running_stack(self.data.parent, environment=environment, port_base=self._collector.base) as stack:
             wait_until(lambda: self.acknowledged > before, 60, "something to be acknowledged after a start")
             family = psutil.Process(stack.pid).children(recursive=True)
@@ -276,7 +276,8 @@ def main() -> int:
     figures |= {"altered": verdict.altered, "wrong": len(problems)}
     done = campaign.tally
     kills = done.kills + args.first_starts
-    how = {"at_a_call": done.at_a_call, "whole": done.whole, "first_starts": args.first_starts}
+    how: dict[str, int | str] = {"at_a_call": done.at_a_call, "whole": done.whole, "first_starts": args.first_starts}
+    how["at"] = ", ".join(f"{place} {n}" for place, n in sorted(done.places.items()))
     record("kill_9", n=kills, kills=kills, **how, **figures)
     record("sigterm", n=done.terms, kills=0, slowest_exit_s=done.slowest_exit_s, **figures)
     return 1 if problems else 0

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from core.ids import tenant_id
 from core.records import Counts, Role
 from store.control.control import Control
+from store.control.records import KeyRecord
 from store.control.secret_file import read_or_create_secret
 from store.lake import Lake
 from tests.collector.doors import fresh
@@ -27,6 +28,7 @@ MOST_GROWTH: Final = 64 << 20
 MOST_CPU_S: Final = 2.0
 ANSWER_WITHIN_S: Final = 30.0  # wall clock, on a machine that does other things too; the processor time is the measure
 TABLES: Final = ("spans", "scores", "quarantine")
+PART: Final = 20  # as many bytes of a payload in a row are in no log
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,6 +53,8 @@ class Footprint:
     cpu_s: float
     bystander: dict[str, Counts]
     bystander_rows: list[dict[str, Any]]
+    bystander_keys: list[KeyRecord]
+    logged: dict[Path, int]  # bytes of each log
 
 
 class Standing:
@@ -100,6 +104,8 @@ class Standing:
             cpu_s=sum(_cpu_s(pid) for pid in pids),
             bystander=self.ledger(self.bystander),
             bystander_rows=[row for table in TABLES for row in self.stored(self.bystander, table)],
+            bystander_keys=self._control.list_keys(tenant_id(self.bystander.name)),
+            logged={path: path.stat().st_size for path in self.logs()},
         )
 
     def resident(self) -> int:
@@ -137,6 +143,7 @@ class Standing:
         canary: str,
         most_cpu_s: float = MOST_CPU_S,
         most_growth: int = MOST_GROWTH,
+        payload: bytes = b"",
     ) -> None:
         """Invariants 2, 3, 4, 5 and 7 after a case; 1 and 6 are the case's own."""
         ceiling = before.resident + most_growth
@@ -145,6 +152,7 @@ class Standing:
         assert now.pids == before.pids, "a process ended"
         assert now.bystander == before.bystander, "another tenant's ledger changed"
         assert now.bystander_rows == before.bystander_rows, "another tenant's rows changed"
+        assert now.bystander_keys == before.bystander_keys, "another tenant's keys changed"
         assert now.cpu_s - before.cpu_s < most_cpu_s, f"{now.cpu_s - before.cpu_s} s of processor time"
         for url in (self.stack.url, self.stack.otlp_http):
             assert httpx.get(f"{url}/healthz", timeout=ANSWER_WITHIN_S).status_code == 200, "a part is not well"
@@ -155,11 +163,19 @@ class Standing:
             text = path.read_bytes()
             for secret in (canary, tenant.ingest, tenant.admin):
                 assert secret.encode() not in text, f"{path.name} holds what was sent"
+            said = text[before.logged.get(path, 0) :]
+            repeated = [part for part in _parts_of(said) if part in payload]
+            assert not repeated, f"{path.name} repeats of what was sent: {repeated[0]!r}"
 
     def logs(self) -> list[Path]:
         """Everything the stack writes for people to read."""
         run = self.stack.data_dir / "run"
         return [self.stack.log_path, *(path for path in run.rglob("*") if path.is_file())]
+
+
+def _parts_of(said: bytes) -> set[bytes]:
+    """Every run of PART bytes within a line."""
+    return {line[at : at + PART] for line in said.splitlines() for at in range(len(line) - PART + 1)}
 
 
 def _children(pid: int) -> tuple[int, ...]:

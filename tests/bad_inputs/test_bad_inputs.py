@@ -73,13 +73,9 @@ def test_collector(standing: Standing, case: Case) -> None:
     tenant, canary = standing.tenant(), f"canary-{secrets.token_hex(8)}"
     before = standing.footprint()
     standing.send_healthy(tenant, "before")
-    match case["door"]:
-        case "http":
-            warning = _http(standing.stack, case, tenant, canary)
-        case "raw":
-            warning = _raw(standing.stack, case, tenant, canary)
-        case _:
-            warning = _grpc(standing.stack, case, tenant, canary)
+    send = {"http": _http, "raw": _raw, "grpc": _grpc}[case["door"]]
+    body = body_of(case.get("body", {}) if case["door"] == "raw" else case, canary)
+    warning = send(standing.stack, case, tenant, canary, body)
     standing.send_healthy(tenant, "after")
     expect = case["expect"]
     for said in expect.get("warns", []):
@@ -102,10 +98,10 @@ def test_collector(standing: Standing, case: Case) -> None:
         assert reason in {row["reason"] for row in standing.stored(tenant, "quarantine")}
     for score, row in zip(expect.get("scores", []), standing.stored(tenant, "scores"), strict=False):
         assert {column: row[column] or "null" for column in score} == score
-    standing.check(tenant, before, canary)
+    standing.check(tenant, before, canary, payload=body)
 
 
-def _http(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
+def _http(stack: Stack, case: Case, tenant: Tenant, canary: str, body: bytes) -> str:
     """Sends a case over HTTP; the warning of its answer, or its error's message."""
     kind = str(case.get("type", "protobuf"))
     headers = [("content-type", TYPES.get(kind, kind))]
@@ -115,7 +111,7 @@ def _http(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
     answer = httpx.request(
         case.get("method", "POST"),
         stack.otlp_http + filled(case.get("path", "/v1/traces"), canary).replace("$KEY", tenant.ingest),
-        content=body_of(case, canary),
+        content=body,
         headers=headers,
         timeout=ANSWER_WITHIN_S,
     )
@@ -142,9 +138,8 @@ def _judged(case: Case, status: int, body: bytes, headers: dict[str, str]) -> st
     return str(message)
 
 
-def _raw(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
+def _raw(stack: Stack, case: Case, tenant: Tenant, canary: str, body: bytes) -> str:
     """Sends bytes as they are over a socket of their own; {KEY} and {LENGTH} are filled in."""
-    body = body_of(case.get("body", {}), canary)
     text = filled(case["raw"], canary).replace("$KEY", tenant.ingest).replace("$LENGTH", str(len(body)))
     head = text.strip().replace("\n", "\r\n").encode() + b"\r\n\r\n"
     with Wire(int(stack.otlp_http.rsplit(":", 1)[1]), ANSWER_WITHIN_S) as wire:
@@ -155,7 +150,7 @@ def _raw(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
     return message
 
 
-def _grpc(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
+def _grpc(stack: Stack, case: Case, tenant: Tenant, canary: str, body: bytes) -> str:
     """Sends a case over gRPC; the warning of its answer, or its error's message."""
     own = case.get("key", "own") == "own"
     metadata: list[tuple[str, str | bytes]] = [("authorization", f"Bearer {tenant.ingest}")] if own else []
@@ -165,7 +160,7 @@ def _grpc(stack: Stack, case: Case, tenant: Tenant, canary: str) -> str:
     compression = grpc.Compression.Gzip if case.get("gzip") else grpc.Compression.NoCompression
     with grpc.insecure_channel(stack.otlp_grpc, [("grpc.max_send_message_length", -1)]) as channel:
         call = channel.unary_unary(case.get("method", METHOD)).future(
-            body_of(case, canary), metadata=metadata, timeout=ANSWER_WITHIN_S, compression=compression
+            body, metadata=metadata, timeout=ANSWER_WITHIN_S, compression=compression
         )
         code, details = call.code(), call.details() or ""
         assert code.name == case["expect"]["code"], details
@@ -188,10 +183,11 @@ def test_api(standing: Standing, case: Case) -> None:
     headers += [(name, value.replace("$KEY", tenant.admin)) for name, value in case.get("headers", [])]
     if "text" in case:
         headers.append(("content-type", "application/json"))
+    body = body_of(case, canary)
     answer = httpx.request(
         case.get("method", "GET"),
         standing.stack.url + _of_bystander(filled(case["path"], canary), standing.bystander),
-        content=body_of(case, canary),
+        content=body,
         headers=headers,
         timeout=ANSWER_WITHIN_S,
     )
@@ -202,7 +198,7 @@ def test_api(standing: Standing, case: Case) -> None:
         _problem(case["expect"], answer)
     standing.send_healthy(tenant, "after")
     standing.settled(tenant, Counts(received=2, stored=2))
-    standing.check(tenant, before, canary)
+    standing.check(tenant, before, canary, payload=body)
 
 
 def _of_bystander(text: str, bystander: Tenant) -> str:
@@ -242,7 +238,8 @@ def test_command(standing: Standing, case: Case, tmp_path: Path) -> None:
     standing.send_healthy(tenant, "after")
     imported = Counts(received=expect.get("received", 0), stored=expect.get("stored", 0))
     standing.settled(tenant, Counts(received=2, stored=2) + imported)
-    standing.check(tenant, before, canary)
+    files = b"\n".join((tmp_path / name).read_bytes() for name in case.get("files", {}))
+    standing.check(tenant, before, canary, payload=files)
 
 
 def _bytes_or_text(said: str) -> str | bytes:

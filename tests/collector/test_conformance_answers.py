@@ -35,10 +35,12 @@ from tests.collector.doors import (
     violation,
 )
 from tests.collector.inside import Inside, InsideDoor
-from tests.collector.otlp import json_span, json_traces, log_record, logs, span, traces
+from tests.collector.otlp import START_NS, json_span, json_traces, log_record, logs, span, traces
 from tests.collector.test_doors_grpc import LOGS, METRICS, TRACES, export
 from tests.collector.test_doors_http import metrics_body
+from tests.store.old_answers import answers
 
+HOUR_NS = 3600 * 10**9
 RETRYABLE_HTTP = {429, 502, 503, 504}
 RETRYABLE_GRPC = {1, 4, 10, 11, 14, 15}  # CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS
 EMPTY = {
@@ -331,14 +333,19 @@ def test_o29_a_death_between_fsync_and_answer_and_a_retry_store_once(tmp_path: A
 
 
 def test_o46_spans_of_a_trace_in_any_order_and_request_are_the_same_trace(collector: Collector, tenant: str) -> None:
-    trace = secrets.token_bytes(16)
-    ids = [secrets.token_bytes(8) for _ in range(4)]
-    parents = [b"", ids[0], ids[1], ids[1]]
+    """Also over midnight, and in the turn, the session, the rollups and every other answer that is made of them."""
+    trace, ids = secrets.token_bytes(16), [secrets.token_bytes(8) for _ in range(4)]
+    common = {"session.id": "s", "user.id": "u", "app.release": "v1"}
+    model = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 7}
     spans = [
-        span({"n": n}, trace_id=trace, span_id=own, parent_span_id=parent)
-        for n, (own, parent) in enumerate(zip(ids, parents, strict=True))
-    ]
-    found = []
+        span(
+            {"n": n, **common, **(model if n in (1, 3) else {})}, trace_id=trace, span_id=ids[n],
+            parent_span_id=b"" if n == 0 else ids[min(n - 1, 1)], start_time_unix_nano=START_NS + n * 9 * HOUR_NS,
+            end_time_unix_nano=START_NS + (n * 9 + 1) * HOUR_NS,
+        )
+        for n in range(4)
+    ]  # fmt: skip
+    found, answered = [], []
     for number, order in enumerate(list(permutations(spans))[::5]):
         own = f"{tenant}-{number}"
         key = collector.key_of(own)
@@ -347,8 +354,16 @@ def test_o46_spans_of_a_trace_in_any_order_and_request_are_the_same_trace(collec
         collector.drained()
         rows = collector.stored(tenant=own).drop("tenant", "seq", "ingested_at").sort("span_id")
         found.append(rows.to_dicts())
+        answered.append(answers(collector.data, own, "s", trace.hex()))
     assert all(rows == found[0] for rows in found)
     assert len(found[0]) == 4
+    assert len({row["date"] for row in found[0]}) == 2
+    for name, first in answered[0].items():
+        assert all(other[name] == first for other in answered), name
+    assert (answered[0]["trace"][0]["n_spans"], answered[0]["session"][0]["input_tokens"]) == (
+        4,
+        7,
+    )  # a wrapper counts not
 
 
 # -- hostile JSON at the door ------------------------------------------------------------------------------------------

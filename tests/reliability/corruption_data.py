@@ -1,8 +1,8 @@
 """The data folder of the corruption campaign, made by the collector's own parts, and the questions asked of it.
 
-Three tenants, three days, several requests each: spans, quarantine, events, scores, turns, sessions, rollups; one table
-is packed, one log has a checkpoint; the journal keeps all its segments; the control database is kept as a crash leaves
-it, all in its log, and as a stop leaves it.
+Three tenants, three days, several requests each: spans, quarantine, events, scores, turns, sessions, rollups,
+embeddings, memberships; one table is packed, one log has a checkpoint; the journal keeps all its segments; the control
+database has rows in every table, and is kept as a crash leaves it, all in its log, and as a stop leaves it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from sqlalchemy import Table
 
 from auth.authenticator import Authenticator
 from collector.batch import Item, seq_of
@@ -27,12 +29,16 @@ from core.records import PiiMode, PiiPolicy, Principal, Role
 from core.windows import Window
 from store.asked import Asked
 from store.compaction import pack
+from store.control import seals
 from store.control.control import Control
+from store.control.tables import METADATA
 from store.delta_log import LakeFile
+from store.embeddings import packed, write_embeddings
 from store.engine import DuckDBEngine
 from store.facets import FacetField, facets
 from store.filters import Filters
 from store.lake import Lake
+from store.memberships import write_memberships
 from store.rollups import RollupsAsked, rollups
 from store.scores import ScoresAsked, list_scores, scores_of
 from store.search import search
@@ -42,12 +48,14 @@ from store.tenant import Store, TenantStore
 from store.traces import list_traces
 from tests.collector.inside import PEPPER, Inside
 from tests.collector.otlp import START_NS, log_record, logs, span, traces
+from tests.store.test_control_dump import fill_rooms
 
 TENANTS: Final = tuple(map(TenantId, ("acme", "globex", "initech")))
 DAY_NS: Final = 86_400 * NS_PER_S
 DAYS: Final = 3
 WINDOW: Final = Window(start_ns=START_NS - DAY_NS, end_ns=START_NS + 10 * DAY_NS)
 ANN: Final = Principal(tenant=TENANTS[0], role=Role.ADMIN, name="ann", key_id="0123456789ab")
+SEAL: Final = "seal"
 JOURNAL: Final = 7  # of the ledger's settlements, in the control database
 
 Answers = dict[str, Any]
@@ -76,6 +84,7 @@ def filled(data: Path, chance: random.Random) -> Folder:
             _stored(life, [_kept(life, tenant, *request) for request in _requests(chance, day, number)])
     for tenant in TENANTS:
         _kept(life, tenant, *_requests(chance, 0, 90)[0])  # acknowledged and not stored
+    _clustered(data)
     sessions = life.lake.snapshot("sessions")
     pack(life.lake, "sessions", [file for file in sessions.select(TENANTS[0]) if file.date == sessions.files[0].date])
     life.lake.checkpoint("turns")
@@ -123,9 +132,24 @@ def _stored(life: Inside, items: list[Item]) -> None:
     life.committer.commit(life.committer.prepared(items), items[-1].seq - seq_of(life.journal.number, 0))
 
 
+def _clustered(data: Path) -> None:
+    """An embedding and a membership of every session of each day."""
+    _, store = store_of(data, DuckDBEngine(data / "lake", n_threads=1))
+    for number, tenant in enumerate(TENANTS):
+        for day in range(DAYS):
+            rows = pl.DataFrame({"session_id": [f"s{number}", f"s{number + 3}"], "app": "shop", "embedder": "m/1"})
+            rows = rows.with_columns(at_ns=pl.lit(START_NS + day * DAY_NS))
+            vectors = np.full((2, 12), number / 4, np.float32)
+            embedded = rows.with_columns(packed(vectors), text_hash=pl.lit(number))
+            assert write_embeddings(store.tenant(tenant), embedded, now_ns=START_NS + day) == 2
+            placed = rows.with_columns(run_id=pl.lit("r1"), cluster_id=pl.lit(f"C-{number}"), x=pl.lit(0.5))
+            assert write_memberships(store.tenant(tenant), placed, now_ns=START_NS + day) == 2
+
+
 def _controlled(control: Control) -> dict[str, str]:
-    """Keys of every kind, choices, audit records and claims; returns the keys' texts."""
+    """Keys of every kind, choices, audit records, claims, and what every room keeps; returns the keys' texts."""
     texts = {}
+    fill_rooms(control)
     for tenant in TENANTS:
         for role in Role:
             _, texts[f"{tenant}/{role.value}"] = control.create_key(tenant, role, f"{role.value} of {tenant}", by=ANN)
@@ -157,6 +181,8 @@ OF_LAKE: Final[dict[str, Callable[[TenantStore], Any]]] = {
     "scores of": lambda store: scores_of(store, trace_ids=[_some_trace(store)]),
     "events": lambda store: store.frame(store.table("events")),
     "quarantine": lambda store: store.frame(store.table("quarantine")),
+    "embeddings": lambda store: store.frame(store.table("embeddings")),
+    "memberships": lambda store: store.frame(store.table("memberships")),
 }
 READS: Final = {
     "spans": ("count", "spans", "chats", "trace", "facets", "search"),
@@ -166,6 +192,8 @@ READS: Final = {
     "scores": ("scores", "scores of"),
     "events": ("events",),
     "quarantine": ("quarantine",),
+    "embeddings": ("embeddings",),
+    "memberships": ("memberships",),
 }
 
 
@@ -216,7 +244,15 @@ def control_questions(keys: dict[str, str]) -> dict[str, Callable[[Control], Any
                 asked[f"claim {key} {tenant}"] = partial(
                     Control.claim, tenant=tenant, key=key, body_hash=body * 32, answer="new"
                 )
-    return asked
+    rows = {
+        f"rows of {table.name}": partial(_rows, table=table) for table in METADATA.tables.values() if SEAL in table.c
+    }
+    return rows | asked
+
+
+def _rows(control: Control, table: Table) -> list[str]:
+    with control._database.read() as connection:
+        return sorted(map(repr, seals.rows(connection, table)))
 
 
 def _caller(control: Control, text: str) -> object:

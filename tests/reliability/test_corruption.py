@@ -47,6 +47,21 @@ def test_the_campaign_sees_it_when_rows_are_believed_unseen(tmp_path: Path, monk
     assert any(campaign.flip_of_control(database, at, bit=0).wrong for at in places)
 
 
+@pytest.mark.parametrize("column", ["policy TEXT", "seal BLOB", "id VARCHAR"])
+def test_a_column_that_a_flipped_bit_renamed_is_refused_and_named(tmp_path: Path, column: str) -> None:
+    """A flip in the schema's text; SQLite takes the old name, in quotes, for a text."""
+    chance = random.Random(6)
+    campaign = Campaign(folder=filled(tmp_path / "data", chance), chance=chance)
+    database = campaign.folder.stopped / "control.db"
+    content = database.read_bytes()
+    places = [found.start() for found in re.finditer(rf"\t{column}".encode(), content)]
+    assert places
+    for at in places:
+        outcome = campaign.flip_of_control(database, at + 1, bit=0)
+        assert not outcome.wrong, outcome
+        assert outcome.noticed, outcome
+
+
 def test_the_campaign_sees_it_when_files_are_believed_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.trust.Trust.damage_of", lambda self, table, file: None)
     monkeypatch.setattr(Campaign, "flip", Campaign._of_lake)

@@ -24,14 +24,16 @@ PARTS = (WHOLE, Window(start_ns=START_NS + 1234 * 10**9, end_ns=START_NS + DAY_N
 OFTEN = 1000
 
 
-def answers(data: Path) -> dict[str, list[Any]]:
+def answers(
+    data: Path, tenant: str = "default", session: str = "session-3", trace: str = f"{7:032x}"
+) -> dict[str, list[Any]]:
     """Rows by question. Times and amounts are text, lists within rows are sorted."""
-    store = Store(Lake(data / "lake"), DuckDBEngine(data / "lake")).tenant("default")
+    store = Store(Lake(data / "lake"), DuckDBEngine(data / "lake")).tenant(tenant)
     found = {"traces": traces.list_traces(store, Asked(window=WHOLE, limit=OFTEN))}
     found["sessions"] = sessions.list_sessions(store, Asked(window=WHOLE, limit=OFTEN))
-    found["session"] = sessions.session(store, "session-3")
-    found["turns of a session"] = sessions.turns_of_session(store, "session-3", limit=OFTEN)
-    found["trace"] = traces.trace(store, f"{7:032x}")
+    found["session"] = sessions.session(store, session)
+    found["turns of a session"] = sessions.turns_of_session(store, session, limit=OFTEN)
+    found["trace"] = traces.trace(store, trace)
     found["apps"] = apps.apps(store, WHOLE)
     found["scores"] = scores.list_scores(store, scores.ScoresAsked(window=WHOLE, limit=OFTEN))
     found["search"] = search.search(store, Asked(window=WHOLE, filters=Filters(q="question 12"), limit=OFTEN))

@@ -36,6 +36,14 @@ def filled(database: ControlDatabase) -> Control:
         control.create_key(ACME, Role.ADMIN, f"key {n} \u00e9")
         control.settle(7, n + 1, {(ACME, "spans"): Counts(received=3, stored=2, duplicate=1)})
     control.claim(ACME, "once", bytes(32), "{}")
+    fill_rooms(control)
+    control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
+    return control
+
+
+def fill_rooms(control: Control) -> None:
+    """What releases, datasets, runs, gates, judges, labels, experiments, rollouts, clusters and monitors keep: one row
+    or more of each, of ACME."""
     spec = ReleaseSpec(app="desk", name="v1", model="m", parameters={"temperature": 0.5})
     ann = Principal(tenant=ACME, role=Role.ADMIN, name="ann")
     control.register_release(ACME, spec, by=ann)
@@ -51,8 +59,6 @@ def filled(database: ControlDatabase) -> Control:
     rolled_out(control, ACME)
     clustered(control)
     monitored(control)
-    control.begin_erasure(ACME, "user", lambda number: b"sealed " + number.encode())
-    return control
 
 
 def counted(url: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.collector.alone import Collector
-from tests.fuzz.doors import METHOD, exchange, http2_request
+from tests.fuzz.doors import METHOD, exchange, grpc_statuses, http2_request
 from tests.fuzz.inputs import kept, seeds
 from tests.fuzz.mutate import fields_of, written
 from tests.fuzz.run import campaign
@@ -49,6 +49,23 @@ def test_20_000_mutants(tmp_path: Path) -> None:
     assert figures["found"] == []
     assert figures["runs"] >= 20_000
     assert figures["through_doors"] >= 200
+
+
+def test_what_a_grpc_door_says_of_broken_framing_is_heard(tmp_path: Path) -> None:
+    """A status of a fault, which would be 2, is seen among what comes back."""
+    with Collector(tmp_path) as collector:
+        key = (b"authorization", b"Bearer " + collector.key.encode())
+        calls = {
+            0: http2_request(METHOD.encode(), key, message=b"\0\0\0\0\0"),
+            3: http2_request(METHOD.encode(), key, message=b"\0\0\0\0\x04\xff\xff\xff\xff"),
+            12: http2_request(b"/no.such/Method", key, message=b"\0\0\0\0\0"),
+            13: http2_request(METHOD.encode(), key, (b"grpc-encoding", b"gzip"), message=b"\1\0\0\0\1x"),
+            16: http2_request(METHOD.encode(), message=b"\0\0\0\0\0"),
+        }
+        said = {status: exchange(collector.base, raw, until=b"grpc-status") for status, raw in calls.items()}
+        heard = {status: grpc_statuses(each) for status, each in said.items()}
+        assert heard == {status: {status} for status in calls}
+        assert collector.stop() == 0
 
 
 def test_a_path_that_is_not_utf_8_does_not_close_the_grpc_door(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from tests.server import newer_areas
 from tests.stack import Stack, running_stack
 from tests.store.buckets import environment, new_bucket
 from tests.store.databases import PostgreSQL
@@ -48,9 +50,14 @@ def seen(api: httpx.Client) -> dict[str, int]:
         "spans": len(items("spans", app="far")),
         "traces": len(items("traces", app="far")),
         "sessions": len(items("sessions", app="far")),
-        "found": len(items("search", q="ANSWER")),
-        "scores": len(items("scores")),
+        "found": len(items("search", q="ANSWER", app="far")),
+        "scores": len(items("scores", evaluator="tone")),
     }
+
+
+def check_areas(answers: dict[str, Any]) -> None:
+    """That each area found what was sent: three kinds of sessions, of which one fails, in two arms."""
+    print(json.dumps(answers, indent=1)[:20000])
 
 
 def test_the_stack_runs_on_s3_postgresql_and_clickhouse(s3: str, postgres: PostgreSQL, tmp_path: Path) -> None:
@@ -78,9 +85,13 @@ def test_the_stack_runs_on_s3_postgresql_and_clickhouse(s3: str, postgres: Postg
         assert api.get("/api/v1/audit/verify").json()["ok"] is True
         foreseen = api.post("/api/v1/erasures", json={"user_id": "u"})
         assert (foreseen.status_code, foreseen.json()["rows"]) == (200, {})
+        areas = newer_areas.made(stack, api)
+        answers = newer_areas.told(api, areas)
+        check_areas(answers)
     assert not (tmp_path / "data" / "lake").exists()
     assert not (tmp_path / "data" / "control.db").exists()
     shutil.rmtree(tmp_path / "data" / "lake-cache")
     without_clickhouse = {**services, "ASSAY_CLICKHOUSE_URL": ""}
     with running_stack(tmp_path, environment=without_clickhouse) as stack, stack.client() as api:
         assert seen(api) == expected
+        assert newer_areas.told(api, areas) == answers, "as ClickHouse answered"

@@ -1,0 +1,181 @@
+"""Clusters, experiments, monitors, judges, datasets, runs and gates of a running stack: made over its doors, and asked
+over its API one question each that the lake answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from core.clock import NS_PER_S
+from experiments.registered import of_json
+from experiments.splits import placed
+from tests.server.clustered import APP, KINDS, PARAMS, THINGS
+from tests.stack import Stack
+from tests.waiting import wait_until
+
+EXPERIMENT: Final = {
+    "name": "refund-prompt",
+    "app": APP,
+    "arms": [
+        {"variant": "control", "release": "v1", "weight": 50},
+        {"variant": "treatment", "release": "v2", "weight": 50},
+    ],
+    "metrics": [{"name": "resolution", "role": "primary"}, {"name": "p95_latency", "role": "secondary"}],
+    "start": True,
+}
+RUBRIC: Final = """---
+name: resolution
+version: 1
+kind: pass_fail
+---
+Was the user's matter resolved?
+"""
+POLICY: Final = """version: 1
+dataset: golden
+metrics:
+  - {metric: latency_ms, role: primary, margin: "20%"}
+"""
+BANDS: Final = {
+    "resolution": {"kind": "ema", "alpha": 0.1, "season": False},
+    "p95_latency": {"kind": "distribution", "window_s": 21_600, "reference_s": 86_400},
+    "embeddings:whole": {"kind": "distribution", "window_s": 21_600, "reference_s": 86_400},
+    "mix:cluster": {"kind": "ema", "alpha": 0.1, "season": False},
+}
+INSTRUCTIONS: Final = json.dumps([{"type": "text", "content": f"Be kind. Example: {KINDS['wash'][0].format('tent')}"}])
+N_SESSIONS: Final = len(KINDS) * len(THINGS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Areas:
+    """What was made, and the window in which all of it happened (RFC 3339)."""
+
+    start: str
+    end: str
+    runs: tuple[str, ...]
+
+
+def ask(api: httpx.Client, method: str, path: str, status: int = 200, **how: Any) -> Any:
+    """The answer of the API."""
+    answer = api.request(method, f"/api/v1/{path}", **how)
+    assert answer.status_code == status, (path, answer.text)
+    return answer.json()
+
+
+def made(stack: Stack, api: httpx.Client) -> Areas:
+    """An app with an experiment on live traffic, its sessions in clusters and judged, a dataset of them, a run over it
+    for each release, a gate between these, and a monitor."""
+    began_ns = time.time_ns()
+    for name in ("v1", "v2"):
+        body = {"app": APP, "name": name, "endpoint": f"http://127.0.0.1:1/{name}"}
+        ask(api, "POST", "releases", 201, json=body)
+    _visit(stack, api, ask(api, "POST", "experiments", json=EXPERIMENT))
+    wait_until(lambda: len(_items(api, "sessions", app=APP, since="1h", limit="200")) == N_SESSIONS, 60, "the sessions")
+    body = {"where": {"app": APP, "since": "1h"}, "create": True, "with_answer": True}
+    ask(api, "POST", "datasets/golden/examples", json=body)
+    clusters = ask(api, "POST", "clusters/runs", 201, json={"app": APP, "since": "1h", "params": PARAMS})
+    models = {"name": "helped", "rubric": RUBRIC, "models": ["simulated:sim-judge"]}
+    ask(api, "POST", "judges", 201, json=models)
+    judged = ask(api, "POST", "judges/helped/runs", 201, json={"app": APP, "since": "1h"})
+    runs = [
+        ask(api, "POST", "runs", 201, json={"dataset": "golden", "app": APP, "release": name, "source": "traces",
+                                            "evaluators": ["latency_ms"], "since": "1h"})["run_id"]
+        for name in ("v1", "v2")
+    ]  # fmt: skip
+    ended = [*[(f"runs/{one}", "finished_at") for one in runs], (f"clusters/runs/{clusters['id']}", "ended_at"),
+             (f"judges/helped/runs/{judged['job_id']}", "finished_at")]  # fmt: skip
+    for path, key in ended:
+        wait_until(lambda path=path, key=key: ask(api, "GET", path)[key] is not None, 300, path)  # type: ignore[misc]
+        assert ask(api, "GET", path)["status"] == "done", ask(api, "GET", path)
+    ask(api, "POST", f"gates/{APP}/decide", json={"candidate": "v2", "baseline": "v1", "policy": POLICY})
+    return Areas(start=_moment(began_ns - NS_PER_S), end=_moment(time.time_ns() + NS_PER_S), runs=tuple(runs))
+
+
+def told(api: httpx.Client, areas: Areas) -> dict[str, Any]:
+    """An answer of each area, without what depends on the moment in which it is asked."""
+    window = {"start": areas.start, "end": areas.end}
+    clusters = _items(api, "clusters", app=APP)
+    analysis = ask(api, "GET", "experiments/refund-prompt/analysis", params={"as_of": areas.end})
+    check = ask(api, "POST", "datasets/golden/check", json={"app": APP, **window})
+    figures = {"evaluator": "resolved", "kind": "outcome", "bucket": "1h", **window}
+    return {
+        "clusters": {one["id"]: one for one in clusters},
+        "map": ask(api, "GET", "clusters/map", params={"app": APP})["points"],
+        "members": {one["id"]: _items(api, f"clusters/{one['id']}/sessions") for one in clusters},
+        "experiment": {name: analysis[name] for name in ("n_units", "arms", "health", "metrics", "exposure", "strata")},
+        "monitors": [
+            ask(api, "POST", "monitors/backtest", json={"definition": {"app": APP, "series": name, "band": band}}
+                | window)
+            for name, band in BANDS.items()
+        ],
+        "judge": ask(api, "POST", "judges/helped/forecast", json={"app": APP, **window}),
+        "scores": _items(api, "scores/names", **window),
+        "figures": ask(api, "GET", "scores/figures", params=figures),
+        "dataset": _items(api, "datasets/golden/examples"),
+        "check": check,
+        "runs": [_items(api, f"runs/{one}/scores") for one in areas.runs],
+        "gates": _items(api, "gates"),
+        "apps": _items(api, "apps", **window),
+    }  # fmt: skip
+
+
+def _visit(stack: Stack, api: httpx.Client, experiment: dict[str, Any]) -> None:
+    """Sessions of three kinds, each of one turn by a user of its own in the arm of the hash, with their outcomes."""
+    said = experiment["definition"]
+    definition = of_json(said["name"], said["app"], said["version"], said)
+    spans: list[dict[str, Any]] = []
+    scores = []
+    for n in range(N_SESSIONS):
+        kind, thing = list(KINDS)[n // len(THINGS)], THINGS[n % len(THINGS)]
+        spans += _turn(n + 1000, kind, thing, placed(definition, 1.0, f"ü{n}"))
+        one = {"evaluator": "resolved", "evaluator_kind": "outcome", "target": "session", "session_id": f"{kind}-{n}"}
+        scores.append({**one, "value": float(not KINDS[kind][3])})
+    resource = {"attributes": _attributes({"service.name": APP})}
+    body = json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]})
+    headers = {**stack.headers, "content-type": "application/json"}
+    assert httpx.post(f"{stack.otlp_http}/v1/traces", content=body, headers=headers, timeout=60).status_code == 200
+    ask(api, "POST", "scores", 201, json={"items": scores})
+
+
+def _turn(number: int, kind: str, thing: str, spot: Any) -> list[dict[str, Any]]:
+    """An agent's span with what was said, a tool's and a model's below it."""
+    asks, answers, tool, fails = KINDS[kind]
+    same = {"session.id": f"{kind}-{number - 1000}", "user.id": f"ü{number - 1000}", "assay.release": spot.release}
+    same |= {"assay.variant": spot.variant}
+    whole = {"input.value": asks.format(thing), "output.value": answers.format(thing)}
+    parts: list[tuple[str, dict[str, str]]] = [
+        ("AGENT", whole),
+        ("TOOL", {"tool.name": tool}),
+        ("LLM", {"gen_ai.request.model": "gpt-4o", "gen_ai.system_instructions": INSTRUCTIONS}),
+    ]
+    start_ns = time.time_ns()
+    return [
+        {
+            "traceId": f"{number:032x}",
+            "spanId": f"{number * 10 + place:016x}",
+            **({"parentSpanId": f"{number * 10:016x}"} if place else {}),
+            "name": own.lower(),
+            "startTimeUnixNano": str(start_ns + place),
+            "endTimeUnixNano": str(start_ns + place + (5 + number % 7) * 1_000_000),
+            "status": {"code": 2 if fails and own == "TOOL" else 1},
+            "attributes": _attributes({**same, "openinference.span.kind": own, **more}),
+        }
+        for place, (own, more) in enumerate(parts)
+    ]
+
+
+def _attributes(said: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": {"stringValue": value}} for key, value in said.items()]
+
+
+def _items(api: httpx.Client, path: str, **asked: str) -> list[Any]:
+    found: list[Any] = ask(api, "GET", path, params=asked)["items"]
+    return found
+
+
+def _moment(ns: int) -> str:
+    whole, rest = divmod(ns, NS_PER_S)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{rest // 1000:06d}Z"

@@ -77,7 +77,7 @@ def test_sessions_are_chosen_by_what_they_are_and_by_their_newest_score(tmp_path
     assert chosen_sessions(store, WINDOW, app="shöp", where=None, limit=9) == ["s4", "s3", "s2", "s1", "s0"]
     assert chosen_sessions(store, WINDOW, app="shöp", where=None, limit=2) == ["s4", "s3"]
     for text, expected in (('score("höflich") == 1', ["s0"]), ('label("höflich") == "nein"', ["s1"]),
-                           ("n_turns > 1", ["s2", "s1"])):  # fmt: skip
+                           ("n_turns > 1", ["s3", "s2", "s1"])):  # fmt: skip
         assert chosen_sessions(store, WINDOW, app="shöp", where=parse_filter(text), limit=9) == expected, text
 
 

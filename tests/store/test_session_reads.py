@@ -22,17 +22,20 @@ from store import monitor_samples
 from store.apps import apps_with_sessions
 from store.cluster_counts import n_embedded, n_sessions_of, n_told, placed_sessions
 from store.embeddings import packed, write_embeddings
+from store.experiment_units import CHOSEN, GATEWAY_SCOPE, chosen_sessions
 from store.judged import newest_said
-from store.memberships import write_memberships
+from store.memberships import n_members, write_memberships
 from store.monitor_groups import document_buckets
 from store.monitor_samples import session_values, turn_values, vectors
 from store.monitor_series import BucketsAsked
+from store.outcomes import OutcomesAsked, outcomes
+from store.scores import known_scores, scores_by_id
 from store.session_failures import OUTCOME, ToldBy
 from store.session_models import session_models
 from store.session_starts import session_starts
 from store.tenant import TenantStore
 from tests.store import busy
-from tests.store.build import T0, fill, trace
+from tests.store.build import T0, fill, row, trace
 from tests.store.busy import APP, EDGE_NS, HOUR_NS, WINDOW, Visit, score, span_of, visits
 from tests.store.places import store_at
 from tests.store.test_memberships import rows as membership_rows
@@ -58,6 +61,7 @@ def read(tmp_path_factory: pytest.TempPathFactory, each_engine_once: str) -> Rea
     lake, whole = store_at(tmp_path_factory.mktemp("sessions"))
     busy.fill_busy(lake)
     fill(lake, [found for found, _ in searches()])
+    fill(lake, at_the_door())
     store, other = whole.tenant("acme"), whole.tenant("globex")
     kept: list[dict[str, Any]] = []
     for commit, rows in enumerate(said()):
@@ -66,7 +70,8 @@ def read(tmp_path_factory: pytest.TempPathFactory, each_engine_once: str) -> Rea
         kept += [one | {"commit": commit} for one in rows]
     for each in (store, other):
         embed(each)
-        write_memberships(each, on_the_map(), now_ns=T0 + 1)
+        write_memberships(each, on_the_map("C-é"), now_ns=T0)
+        write_memberships(each, on_the_map(None), now_ns=T0 + 1)
     return Read(store=store, other=other, scores=tuple(kept))
 
 
@@ -251,17 +256,44 @@ def test_sessions_that_are_embedded_by_each_embedder(read: Read) -> None:
     assert n_embedded(read.store, "nobody's", WINDOW) == {}
 
 
-def on_the_map() -> pl.DataFrame:
-    told = [{"session_id": one.name, "app": APP, "x": float(one.number), "y": -0.5} for one in visits()]
+def on_the_map(cluster: str | None) -> pl.DataFrame:
+    """Every visit with a place, those with an even number in a cluster, the others in this one; and odd names."""
+    told: list[dict[str, Any]] = [
+        {"session_id": one.name, "app": APP, "x": float(one.number), "y": -0.5,
+         "cluster_id": cluster if one.number % 2 else "C-é"}
+        for one in visits()
+    ]  # fmt: skip
     told += [{"session_id": f"e{mark}\u0301 👩‍🚀{mark}", "app": APP, "x": 0.0, "y": 0.0} for mark in range(8)]
     return membership_rows(*told)
 
 
 @pytest.mark.parametrize("most", [1, 9, 24])
 def test_a_map_of_too_many_sessions_shows_the_same_ones_on_every_engine(read: Read, most: int) -> None:
-    names = on_the_map()["session_id"].to_list()
+    names = on_the_map(None)["session_id"].to_list()
     shown = sorted(names, key=lambda name: hashlib.md5(name.encode()).hexdigest())[:most]
     assert set(placed_sessions(read.store, APP, WINDOW, most)["session_id"]) == set(shown)
+
+
+def test_members_of_a_cluster_are_those_whose_newest_row_says_so(read: Read) -> None:
+    assert n_members(read.store, "C-é") == len(visits()) / 2
+    assert n_members(read.store, "C-1") == 0
+
+
+def at_the_door() -> list[dict[str, Any]]:
+    """The gateway's spans of sessions of which a caller chose the release, or did not."""
+    same: dict[str, Any] = {"scope_name": GATEWAY_SCOPE, "start_ns": LATE_NS, "parent": 1}
+    doors = (("s0", "true", APP), ("s1", "false", APP), ("s6", None, APP), ("twins", "true", "airline"))
+    return [
+        row(**same, trace_id=6000 + n, span_id=6000 + n, session_id=name, name=f"session {app}",
+            attributes={} if chosen is None else {CHOSEN: chosen})
+        for n, (name, chosen, app) in enumerate(doors)
+    ]  # fmt: skip
+
+
+def test_sessions_of_which_the_release_was_chosen_at_the_door(read: Read) -> None:
+    assert chosen_sessions(read.store, APP, WINDOW) == ["s0"]
+    assert chosen_sessions(read.store, "airline", WINDOW, as_of_ns=T0 + 86_400 * NS_PER_S) == ["twins"]
+    assert chosen_sessions(read.other, APP, WINDOW) == []
 
 
 # -- what was said ---------------------------------------------------------------------------------------------------
@@ -280,7 +312,7 @@ def said() -> list[list[dict[str, Any]]]:
         score("solved", "outcome", "s13", 1.0, EDGE_NS, target="example"),
     ]
     later = [
-        score("solved", "outcome", "s1", math.nan, EDGE_NS),
+        score("solved", "outcome", "s1", math.nan, EDGE_NS, score_id="~ after the first"),
         score("solved", "outcome", "s6", None, EDGE_NS + 1, unscored="lost"),
     ]
     for n, name in enumerate(("s0", "s1", trace(1), span_of(trace(1), 7), "sé 😀'%_3")):
@@ -324,6 +356,39 @@ def test_what_was_said_last_of_each_target(
         columns = ("session_id", "score_id", "evaluator_version", "at_ns", "value", "label", "unscored", "metadata")
         expected = [(name, *[one.get(column) for column in columns]) for name, one in sorted(newest.items())]
         assert found.select("target", *columns).rows() == expected
+
+
+@pytest.mark.parametrize(("release", "evaluator"), [(None, None), ("r2", None), (None, "tön"), (None, "solved")])
+def test_outcomes_are_the_last_of_each_session(read: Read, release: str | None, evaluator: str | None) -> None:
+    mine = {one.name: one for one in MINE if release in (None, one.release)}
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in sorted(read.scores, key=lambda row: (row["at_ns"], row["score_id"])):
+        is_outcome = one["target"] == "session" and one["evaluator_kind"] == "outcome"
+        is_trial = one["target"] == "example" and one["evaluator"] == evaluator
+        if one.get("session_id") in mine and (is_outcome or is_trial):
+            newest[one["session_id"], one["evaluator"]] = one
+    found = outcomes(read.store, OutcomesAsked(window=WINDOW, app=APP, release=release, evaluator=evaluator))
+    same(found.select("session_id", "evaluator", "release", "user_id", "value", "unscored"), [
+        (*key, mine[key[0]].release, mine[key[0]].user, one["value"] if math.isfinite(one["value"] or 0) else None,
+         one.get("unscored"))
+        for key, one in newest.items()
+    ])  # fmt: skip
+    costs = dict(found.select("session_id", pl.col("cost_usd").round(12)).rows())
+    assert costs == {
+        name: None if one.number % 4 == 3 else round(1e-9 * (one.number + 1) * one.n_turns * len(one.models), 12)
+        for name, one in mine.items() if name in costs
+    }  # fmt: skip
+
+
+def test_scores_are_known_by_their_ids(read: Read) -> None:
+    ids = ["judge_02", "judge_41", "other_4", "nobody's", "' OR 1=1"]
+    found = scores_by_id(read.store, ids)
+    same(found.select("score_id", "target", "value", "at_ns"), [
+        (one["score_id"], one["target"], one["value"], one["at_ns"]) for one in read.scores if one["score_id"] in ids
+    ])  # fmt: skip
+    assert known_scores(read.store, ids) == set(ids[:3])
+    assert known_scores(read.store, ids, AFTER) == set()
+    assert known_scores(read.store, []) == set()
 
 
 def test_each_visit_is_of_one_app() -> None:

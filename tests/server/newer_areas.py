@@ -48,6 +48,7 @@ BANDS: Final = {
 }
 INSTRUCTIONS: Final = json.dumps([{"type": "text", "content": f"Be kind. Example: {KINDS['wash'][0].format('tent')}"}])
 N_SESSIONS: Final = len(KINDS) * len(THINGS)
+N_PAST: Final = 60  # sessions before these, one in twenty minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def made(stack: Stack, api: httpx.Client, model: str) -> Areas:
     """An app with a past, an experiment on live traffic, its sessions in clusters and judged by the model at a URL, a
     dataset of them, a run over it for each release, and a gate between these."""
     began_ns = time.time_ns()
-    _send(stack, api, [_session(n, began_ns - n * 1200 * NS_PER_S, "v0", None) for n in range(100, 160)])
+    _send(stack, api, [_session(n, began_ns - n * 1200 * NS_PER_S, "v0", None) for n in range(100, 100 + N_PAST)])
     for name in ("v1", "v2"):
         body = {"app": APP, "name": name, "endpoint": f"http://127.0.0.1:1/{name}"}
         ask(api, "POST", "releases", 201, json=body)

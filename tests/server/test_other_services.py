@@ -56,9 +56,24 @@ def seen(api: httpx.Client) -> dict[str, int]:
     }
 
 
-def check_areas(answers: dict[str, Any]) -> None:
+def check_areas(told: dict[str, Any]) -> None:
     """That each area found what was sent: three kinds of sessions, of which one fails, in two arms."""
-    print(json.dumps(answers, indent=1))
+    n = newer_areas.N_SESSIONS
+    clusters = sorted((one["n_sessions"], one["n_failed"]) for one in told["clusters"].values())
+    assert clusters == [(n // 3, 0), (n // 3, 0), (n // 3, n // 3)]
+    assert ([len(one) for one in told["members"].values()], len(told["map"])) == ([n // 3] * 3, n)
+    arms = told["experiment"]["arms"]
+    assert (told["experiment"]["n_units"], sum(one["n_units"] for one in arms)) == (n, n)
+    assert [one["n_series"] >= 1 for one in told["monitors"]] == [True] * len(newer_areas.BANDS)
+    resolved = [value for value in told["monitors"][0]["charts"][0]["value"] if value is not None]
+    assert len(resolved) >= newer_areas.N_PAST // 2, "sessions of the past have their outcomes in buckets"
+    assert (told["judge"]["n_targets"], told["judge"]["n_cached"]) == (n, n)
+    assert {one["evaluator"]: one["n"] for one in told["scores"]} == {"resolved": n, "helped": n, "latency_ms": 2 * n}
+    assert told["figures"]["scores"][0]["mean"]["value"] == pytest.approx(2 / 3)
+    assert (len(told["dataset"]), told["check"]["n_prompts"], told["check"]["n_given_away"]) == (n, 1, 1)
+    assert [len(one) for one in told["runs"]] == [n, n]
+    assert [one["decision"] for one in told["gates"]] == ["inconclusive"], "no session is of both releases"
+    assert {one["app"]: one["n_turns"] for one in told["apps"]}[newer_areas.APP] == n
 
 
 def test_the_stack_runs_on_s3_postgresql_and_clickhouse(s3: str, postgres: PostgreSQL, tmp_path: Path) -> None:
@@ -96,4 +111,4 @@ def test_the_stack_runs_on_s3_postgresql_and_clickhouse(s3: str, postgres: Postg
     without_clickhouse = {**services, "ASSAY_CLICKHOUSE_URL": ""}
     with running_stack(tmp_path, environment=without_clickhouse) as stack, stack.client() as api:
         assert seen(api) == expected
-        assert newer_areas.told(api, areas) == answers, "as ClickHouse answered"
+        assert newer_areas.told(api, areas) == answers, "DuckDB answers as ClickHouse did"

@@ -76,6 +76,7 @@ def check_areas(told: dict[str, Any]) -> None:
     assert {one["app"]: one["n_turns"] for one in told["apps"]}[newer_areas.APP] == n
 
 
+@pytest.mark.timeout(900)
 def test_the_stack_runs_on_s3_postgresql_and_clickhouse(s3: str, postgres: PostgreSQL, tmp_path: Path) -> None:
     postgres.psql("CREATE DATABASE far")
     services = {

@@ -92,8 +92,7 @@ def made(stack: Stack, api: httpx.Client, model: str) -> Areas:
     ended = [*[(f"runs/{one}", "finished_at") for one in runs], (f"clusters/runs/{clusters['id']}", "ended_at"),
              (f"judges/helped/runs/{judged['job_id']}", "finished_at")]  # fmt: skip
     for path, key in ended:
-        wait_until(lambda path=path, key=key: ask(api, "GET", path)[key] is not None, 300, path)  # type: ignore[misc]
-        assert ask(api, "GET", path)["status"] == "done", ask(api, "GET", path)
+        _wait_for(api, path, key)
     ask(api, "POST", f"gates/{APP}/decide", json={"candidate": "v2", "baseline": "v1", "policy": POLICY})
     start_ns, end_ns = began_ns - NS_PER_S, time.time_ns() + NS_PER_S
     before = _moment(start_ns - 2 * 86_400 * NS_PER_S)
@@ -127,6 +126,13 @@ def told(api: httpx.Client, areas: Areas) -> dict[str, Any]:
         "gates": _items(api, "gates"),
         "apps": _items(api, "apps", **window),
     }  # fmt: skip
+
+
+def _wait_for(api: httpx.Client, path: str, key: str) -> None:
+    """Until what goes on at this path is over, and well."""
+    wait_until(lambda: ask(api, "GET", path)[key] is not None, 300, path)
+    told = ask(api, "GET", path)
+    assert told["status"] == "done", told
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,23 +109,24 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def owners() -> dict[str, dict[str, Any]]:
+def owners() -> dict[str, dict[str | None, Any]]:
     """What the first that says so says of each session, and of each turn."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str | None, Any]] = {}
     for one in visits():
-        said = {name: getattr(one, name) for name in ("app", *busy.DIMS)}
+        said: dict[str | None, Any] = {name: getattr(one, name) for name in ("app", *busy.DIMS)}
         found[one.name] = said | {"attribute:country": one.country or None, "who": one.name}
         found |= {each: said | {"attribute:country": None, "who": each} for each in one.traces}
-    nothing = dict.fromkeys((*busy.DIMS, "attribute:country"))
+    nothing: dict[str | None, Any] = dict.fromkeys((*busy.DIMS, "attribute:country"))
     found["tied"] = {**nothing, "app": APP, "release": "r2", "who": "tied"}
     found["twins"] = {**nothing, "app": APP, "release": "r2", "attribute:country": "DE", "who": "twins"}
     found[trace(999)] = {**nothing, "app": APP, "release": "r1", "who": trace(999)}
-    return {name: {None: None, **said} for name, said in found.items()}  # type: ignore[dict-item]
+    return {name: {None: None, **said} for name, said in found.items()}
 
 
 def counted(read: Read, by: str | None) -> list[dict[str, Any]]:
     """The newest of each wanted target with the app, split and bucket it counts in."""
-    wanted, owned, found = dict(WANTED), owners(), []
+    wanted, owned = dict(WANTED), owners()
+    found: list[dict[str, Any]] = []
     mine = [one for one in read.scores if one["evaluator"] in wanted and WINDOW.contains(one["at_ns"])]
     for one in newest([one for one in mine if one["target"] != "example"], target_of):
         said = owned.get(str(one.get("session_id") or one.get("trace_id")), {})

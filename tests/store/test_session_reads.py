@@ -184,7 +184,7 @@ def searches() -> list[tuple[dict[str, Any], str | None]]:
         ([{"content": "no id"}], None),
         ([], None),
         (None, None),
-        ([{"document.id": "a/b", "document.content": "t"}], "a/b"),  # type: ignore[list-item]
+        ([{"document.id": "a/b", "document.content": "t"}], "a/b"),
     )
     rows = [busy.searched(5000 + n, f"d{n // 2}", one, LATE_NS - 1 + n % 2) for n, (one, _) in enumerate(found)]
     return [(one, name) for one, (_, name) in zip(rows, found, strict=True)]

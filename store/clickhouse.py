@@ -30,7 +30,7 @@ from ibis.backends.sql.datatypes import ClickHouseType
 from ibis.backends.sql.dialects import ClickHouse
 
 from core.errors import Corrupt, InvalidInput, StorageFailed
-from store.engine import COMPILED_KEPT, Slot, Source, with_ctes
+from store.engine import COMPILED_KEPT, Slot, Source, floor_divided, with_ctes
 from store.lake import TIME_COLUMN
 from store.schema import TABLES
 from store.trust import fingerprint
@@ -90,6 +90,19 @@ class _Compiler(ClickHouseCompiler):  # type: ignore[misc]
     def visit_StringFind(self, op: ops.StringFind, **given: Any) -> Any:  # noqa: N802
         """In characters; ibis counts from 0 in its own rewrite."""
         return self.f.anon.positionUTF8(given["arg"], given["substr"])
+
+    def visit_RegexExtract(  # noqa: N802
+        self, op: ops.RegexExtract, *, arg: sge.Expression, pattern: sge.Expression, index: sge.Expression
+    ) -> Any:
+        """Empty where nothing is found, null of null: ibis fails at a null, even of a row that a filter drops."""
+        groups = self.f.anon.extractGroups(self.f.anon.ifNull(arg, ""), self.f.anon.concat("(", pattern, ")"))
+        found = self.f.anon.arrayElement(groups, sge.paren(index) + 1)
+        return self.if_(self.f.anon.isNull(arg), sge.null(), found)
+
+    def visit_FloorDivide(self, op: ops.FloorDivide, *, left: sge.Expression, right: sge.Expression) -> Any:  # noqa: N802
+        """Of integers to the last digit, as on DuckDB."""
+        rounded: sge.Expression = super().visit_FloorDivide(op, left=left, right=right)
+        return floor_divided(op, left, right, self.f.anon.intDiv) or rounded
 
     def visit_CountDistinct(self, op: ops.CountDistinct, *, arg: Any, where: Any) -> Any:  # noqa: N802
         """Exactly, not by an estimate."""

@@ -35,7 +35,7 @@ def placed_sessions(
     store: TenantStore, app: str, window: Window, most: int, run_id: str | None = None, *, told_by: ToldBy = OUTCOME
 ) -> pl.DataFrame:
     """session_id, x, y, cluster_id, failed and confidence of the app's sessions that have a place on the map: of more
-    than `most` those whose id comes first read from behind, so that a session is shown each time or never. With
+    than `most` a sample, by a hash of their id, so that a session is shown each time or never. With
     `run_id`: where that run put them, whatever came after. `failed` is what is known now in either case."""
     values = _asked(app, run_id) | told_by.values
     expr = _placed(most, run_id is not None, told_by.evaluator is not None)
@@ -62,7 +62,7 @@ def _counts(by_name: bool | None) -> ir.Table:
 @lru_cache(maxsize=32)
 def _placed(most: int, of_run: bool, by_name: bool) -> ir.Table:
     rows = _with_place(of_run)
-    ordered = rows.order_by(rows.session_id.reverse(), ibis.asc("session_id")).limit(most)
+    ordered = rows.order_by(rows.session_id.hexdigest("md5"), ibis.asc("session_id")).limit(most)
     shown = ordered.select("tenant", "session_id", "x", "y", "cluster_id", "failed", "confidence")
     return now_told(shown, _of_app(), by_name)
 

@@ -7,7 +7,7 @@ An engine never lists a folder and never sees a table's name on disk. It gets, f
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -122,6 +122,18 @@ def _computed(name: str) -> dict[str, str]:
     return added
 
 
+def floor_divided(
+    op: ops.FloorDivide, left: sge.Expression, right: sge.Expression, truncated: Callable[..., sge.Expression]
+) -> sge.Expression | None:
+    """The SQL of `left // right` of integers, rounded down, by a division that rounds towards zero; None where
+    they are no integers."""
+    if not (op.left.dtype.is_integer() and op.right.dtype.is_integer()):
+        return None
+    whole, by = sge.paren(left), sge.paren(right)
+    rest = sge.Mod(this=sge.paren(sge.Add(this=sge.Mod(this=whole, expression=by), expression=by)), expression=by)
+    return truncated(sge.paren(sge.Sub(this=whole, expression=sge.paren(rest))), by)
+
+
 class _Compiler(DuckDBCompiler):  # type: ignore[misc]
     """DuckDB's SQL, with parameters left as placeholders so that the text can be kept."""
 
@@ -131,6 +143,11 @@ class _Compiler(DuckDBCompiler):  # type: ignore[misc]
         """$name, with the type where DuckDB would guess another."""
         placeholder = sge.Placeholder(this=f"slot_{slot}")
         return self.cast(placeholder, dtype) if not (dtype.is_string() or dtype.is_integer()) else placeholder
+
+    def visit_FloorDivide(self, op: ops.FloorDivide, *, left: sge.Expression, right: sge.Expression) -> Any:  # noqa: N802
+        """Of integers to the last digit: ibis divides doubles, which round the nanoseconds of our time."""
+        rounded: sge.Expression = super().visit_FloorDivide(op, left=left, right=right)
+        return floor_divided(op, left, right, lambda whole, by: sge.IntDiv(this=whole, expression=by)) or rounded
 
 
 _COMPILER: Final = _Compiler()

@@ -13,7 +13,7 @@ import polars as pl
 from core.windows import LAST_NS, Window
 from store.engine import slot, table_of
 from store.monitor_series import in_buckets
-from store.sessions import MARGIN_S
+from store.sessions import MARGIN_S, first_said
 from store.tenant import TenantStore, around
 
 OF_SESSIONS: Final = ("release", "variant", "environment")
@@ -80,7 +80,7 @@ def _scored() -> ir.Table:
     newest = newest.filter(~(newest.value.isnan() | newest.value.isinf()))
     partials = table_of("sessions")
     mine = partials.semi_join(newest, "session_id")
-    first = {name: mine[name].argmin(mine.start_ns) for name in ("app", *OF_SESSIONS)}
+    first = {name: first_said(mine, name) for name in ("app", *OF_SESSIONS)}
     owners = mine.group_by(own=mine.session_id).agg(
         at_ns=mine.start_ns.min(), user_id=mine.user_id.min(), **first
     )  # fmt: skip

@@ -20,7 +20,7 @@ from core.windows import LAST_NS, Window
 from store.engine import slot, table_of
 from store.monitor_splits import Split, bound
 from store.rollups import RollupsAsked, rollups
-from store.sessions import MARGIN_S
+from store.sessions import MARGIN_S, first_said
 from store.tenant import TenantStore, around
 
 OF_SESSIONS: Final = ("release", "variant", "environment")
@@ -209,7 +209,7 @@ def scored(by: Split) -> ir.Table:
     newest = _newest()
     sessions = table_of("sessions")
     of_sessions = sessions.semi_join(newest, sessions.session_id == newest.session_id)
-    owner = {name: of_sessions[name].argmin(of_sessions.start_ns) for name in ("app", *OF_SESSIONS)}
+    owner = {name: first_said(of_sessions, name) for name in ("app", *OF_SESSIONS)}
     of_sessions = of_sessions.group_by(own_session=of_sessions.session_id).agg(**owner)
     turns = table_of("turns")
     of_turns = turns.semi_join(newest, turns.trace_id == newest.trace_id)
@@ -256,7 +256,7 @@ def _agreement() -> ir.Table:
     people = _newest_of("human").rename(rubric="evaluator")
     both = people.inner_join(judges, ["rubric", "target", "name"])
     sessions = table_of("sessions")
-    owners = sessions.group_by(own_session=sessions.session_id).agg(app=sessions.app.argmin(sessions.start_ns))
+    owners = sessions.group_by(own_session=sessions.session_id).agg(app=first_said(sessions, "app"))
     rows = both.inner_join(owners, both.session_id == owners.own_session)
     rows = in_buckets(rows.filter(rows.app.notnull()), rows.decided_ns)
     by_label = rows.label == rows.judge_label

@@ -62,7 +62,8 @@ def _levels(moved: Moved) -> ir.Table:
     """of_session and split: what the spans of its first turn say."""
     turns = table_of("turns")
     named = turns.filter(turns.session_id.notnull())
-    firsts = named.group_by(of_session=named.session_id).agg(first_trace=named.trace_id.argmin(named.start_ns))
+    first = ibis.struct({"at": named.start_ns, "id": named.trace_id})
+    firsts = named.group_by(of_session=named.session_id).agg(first_trace=named.trace_id.argmin(first))
     levels = levels_of(moved, firsts)
     joined = firsts.inner_join(levels, firsts.first_trace == levels.of_trace)
     return joined.select("of_session", split=joined.level_0)

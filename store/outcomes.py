@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+import ibis
 import ibis.expr.types as ir
 import polars as pl
 
@@ -63,9 +64,10 @@ def _outcomes(by_release: bool, of_trials: bool) -> ir.Table:
         turns.start_ns >= slot("from_ns", "int64"),
         turns.start_ns < slot("until_ns", "int64"),
     )
+    first = ibis.struct({"at": turns.start_ns, "id": turns.trace_id})
     sessions = turns.group_by("session_id").agg(
-        app=turns.app.argmin(turns.start_ns),
-        release=turns.release.argmin(turns.start_ns),
+        app=turns.app.argmin(first),
+        release=turns.release.argmin(first),
         user_id=turns.user_id.min(),
         cost_usd=turns.cost_usd.sum(),
     )

@@ -151,8 +151,9 @@ def _scored() -> ir.Table:
     turns, scores = _turns(), table_of("scores")
     whose = turns.select("trace_id", *KEYS)
     sessions = turns.filter(turns.session_id.notnull())
+    first = ibis.struct({"at": sessions.start_ns, "id": sessions.trace_id})
     sessions = sessions.group_by("session_id").agg(
-        app=sessions.app.argmin(sessions.start_ns), release=sessions.release.argmin(sessions.start_ns)
+        app=sessions.app.argmin(first), release=sessions.release.argmin(first)
     )
     wanted = ("tenant", "evaluator", "evaluator_kind", "value", "label", "unscored")
     of_session = scores.target == "session"

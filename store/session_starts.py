@@ -31,10 +31,9 @@ def _starts() -> ir.Table:
     turns = table_of("turns")
     partial = turns.semi_join(turns.semi_join(wanted, "session_id").select("trace_id"), "trace_id")
     rows = traces.merged(partial, _WANTED).semi_join(wanted, "session_id")
+    key = ibis.struct({"at": rows.start_ns, "id": rows.trace_id})
     return rows.group_by("session_id").agg(
         tenant=rows.tenant.max(),
-        app=rows.app.argmin(rows.start_ns),
-        release=rows.release.argmin(rows.start_ns),
-        variant=rows.variant.argmin(rows.start_ns),
+        **{name: rows[name].argmin(key) for name in ("app", "release", "variant")},
         start_ns=rows.start_ns.min(),
     )

@@ -79,6 +79,13 @@ def turns_of_session(
     return shown.with_columns(page["gap_ms"], page["error"])
 
 
+def first_said(partials: ir.Table, name: str) -> ir.Value:
+    """For groups of rows of `sessions`: what the earliest row says that says any `name`, of rows of one moment the one
+    that arrived first. Without a whole order each engine would choose for itself."""
+    key = ibis.struct({"at": partials.start_ns, "seq": partials.seq, "said": partials[name]})
+    return partials[name].argmin(key, where=partials[name].notnull())
+
+
 def session_window(store: TenantStore, session_id: str, as_of_ns: int | None) -> Window | None:
     """From the session's first span to its last; None when there is no such session."""
     values: dict[str, object] = {"session_id": session_id}

@@ -10,6 +10,7 @@ import httpcore2
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.engines import ENGINES, chosen
 from tests.stack import Stack, running_stack
 from tests.store.buckets import environment, new_bucket, s3_server
 from tests.store.databases import PostgreSQL, postgres_server
@@ -57,3 +58,18 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in environment(s3).items():
         monkeypatch.setenv(name, value)
     return new_bucket(s3)
+
+
+@pytest.fixture(params=ENGINES)
+def each_engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs once on DuckDB, once on ClickHouse's engine with every answer compared with DuckDB's, and once on
+    a lake in S3."""
+    with chosen(request.param, lambda: str(request.getfixturevalue("s3"))) as engine:
+        yield engine
+
+
+@pytest.fixture(params=ENGINES, scope="module")
+def each_engine_once(request: pytest.FixtureRequest) -> Iterator[str]:
+    """As `each_engine`, for a module whose tests share one lake."""
+    with chosen(request.param, lambda: str(request.getfixturevalue("s3"))) as engine:
+        yield engine

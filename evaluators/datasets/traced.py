@@ -122,16 +122,20 @@ def _instructions() -> ir.Table:
         .mutate(instructions=lambda t: t.attributes.get(_INSTRUCTIONS))
         .filter(lambda t: t.instructions.notnull())
     )
-    rows = calls.group_by("instructions").agg(
-        tenant=calls.tenant.max(), trace_id=calls.trace_id.min(), span_id=calls.span_id.min(), n=calls.count()
-    )
-    return rows.order_by(ibis.desc("n"), "instructions").limit(1000)
+    place = ibis.struct({"trace_id": calls.trace_id, "span_id": calls.span_id})
+    first = ibis.struct({"at": calls.start_ns, "trace": calls.trace_id, "span": calls.span_id})
+    rows = calls.group_by("instructions").agg(tenant=calls.tenant.max(), place=place.argmin(first), n=calls.count())
+    rows = rows.order_by(ibis.desc("n"), "instructions").limit(1000)
+    told = {name: rows.place[name] for name in ("trace_id", "span_id")}
+    return rows.select("instructions", "tenant", "n", **told)
 
 
 @lru_cache(maxsize=1)
 def _inputs() -> ir.Table:
     calls = _calls()
-    calls = calls.filter(calls.input.notnull()).order_by(ibis.desc("start_ns"), "span_id").limit(_MOST_CALLS)
+    calls = (
+        calls.filter(calls.input.notnull()).order_by(ibis.desc("start_ns"), "trace_id", "span_id").limit(_MOST_CALLS)
+    )
     return calls.select("tenant", "trace_id", "span_id", "input")
 
 

@@ -6,10 +6,13 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from tests.judges.answering import model_server, verdict
+from tests.server import newer_areas
 from tests.stack import Stack, running_stack
 from tests.store.buckets import environment, new_bucket
 from tests.store.databases import PostgreSQL
@@ -48,11 +51,32 @@ def seen(api: httpx.Client) -> dict[str, int]:
         "spans": len(items("spans", app="far")),
         "traces": len(items("traces", app="far")),
         "sessions": len(items("sessions", app="far")),
-        "found": len(items("search", q="ANSWER")),
-        "scores": len(items("scores")),
+        "found": len(items("search", q="ANSWER", app="far")),
+        "scores": len(items("scores", evaluator="tone")),
     }
 
 
+def check_areas(told: dict[str, Any]) -> None:
+    """That each area found what was sent: three kinds of sessions, of which one fails, in two arms."""
+    n = newer_areas.N_SESSIONS
+    clusters = sorted((one["n_sessions"], one["n_failed"]) for one in told["clusters"].values())
+    assert clusters == [(n // 3, 0), (n // 3, 0), (n // 3, n // 3)]
+    assert ([len(one) for one in told["members"].values()], len(told["map"])) == ([n // 3] * 3, n)
+    arms = told["experiment"]["arms"]
+    assert (told["experiment"]["n_units"], sum(one["n_units"] for one in arms)) == (n, n)
+    assert [one["n_series"] >= 1 for one in told["monitors"]] == [True] * len(newer_areas.BANDS)
+    resolved = [value for value in told["monitors"][0]["charts"][0]["value"] if value is not None]
+    assert len(resolved) >= newer_areas.N_PAST // 2, "sessions of the past have their outcomes in buckets"
+    assert (told["judge"]["n_targets"], told["judge"]["n_cached"]) == (n, n)
+    assert {one["evaluator"]: one["n"] for one in told["scores"]} == {"resolved": n, "helped": n, "latency_ms": 2 * n}
+    assert told["figures"]["scores"][0]["mean"]["value"] == pytest.approx(2 / 3)
+    assert (len(told["dataset"]), told["check"]["n_prompts"], told["check"]["n_given_away"]) == (n, 1, 1)
+    assert [len(one) for one in told["runs"]] == [n, n]
+    assert [one["decision"] for one in told["gates"]] == ["inconclusive"], "no session is of both releases"
+    assert {one["app"]: one["n_turns"] for one in told["apps"]}[newer_areas.APP] == n
+
+
+@pytest.mark.timeout(900)
 def test_the_stack_runs_on_s3_postgresql_and_clickhouse(s3: str, postgres: PostgreSQL, tmp_path: Path) -> None:
     postgres.psql("CREATE DATABASE far")
     services = {
@@ -78,9 +102,14 @@ def test_the_stack_runs_on_s3_postgresql_and_clickhouse(s3: str, postgres: Postg
         assert api.get("/api/v1/audit/verify").json()["ok"] is True
         foreseen = api.post("/api/v1/erasures", json={"user_id": "u"})
         assert (foreseen.status_code, foreseen.json()["rows"]) == (200, {})
+        with model_server(verdict("pass")) as model:
+            areas = newer_areas.made(stack, api, model.url)
+        answers = newer_areas.told(api, areas)
+        check_areas(answers)
     assert not (tmp_path / "data" / "lake").exists()
     assert not (tmp_path / "data" / "control.db").exists()
     shutil.rmtree(tmp_path / "data" / "lake-cache")
     without_clickhouse = {**services, "ASSAY_CLICKHOUSE_URL": ""}
     with running_stack(tmp_path, environment=without_clickhouse) as stack, stack.client() as api:
         assert seen(api) == expected
+        assert newer_areas.told(api, areas) == answers, "DuckDB answers as ClickHouse did"

@@ -22,8 +22,9 @@ from store.engine import DuckDBEngine, QueryEngine, Source, slot, table_of
 from store.filters import Filters
 from store.lake import Lake
 from store.tenant import Store
+from tests.engines import CHOSEN
 from tests.store.build import T0, agent_trace, fill, row, spans_table, trace
-from tests.store.places import CHOSEN, WINDOW, BothEngines, engine_at, store_at
+from tests.store.places import WINDOW, BothEngines, engine_at, store_at
 
 pytest.importorskip("chdb", reason="ClickHouse's engine for tests comes with chdb (make setup)")
 

@@ -12,7 +12,7 @@ import pytest
 from core.errors import Corrupt
 from core.ids import TenantId
 from store.engine import DuckDBEngine, Source, slot, table_of
-from tests.store.build import agent_trace, fill, trace
+from tests.store.build import agent_trace, fill, row, spans_table, trace
 from tests.store.places import engine_at, store_at
 
 pytestmark = pytest.mark.usefixtures("each_engine")
@@ -100,3 +100,34 @@ def test_given_tables_stand_beside_the_lake(tmp_path: Path) -> None:
     expr = table_of("spans").semi_join(wanted, "trace_id").select("trace_id")
     found = store.tenant("acme").frame(expr, given={"wanted": pa.table({"trace_id": [trace(2)]})})
     assert found["trace_id"].unique().to_list() == [trace(2)]
+
+
+def test_times_are_divided_to_the_last_digit_and_round_down(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    day_ns = 86_400 * 10**9
+    moments = [n * day_ns + x for n in (20_717, 0, -3) for x in (-1, 0, 1, day_ns - 1)]
+    rows = [row(trace_id=n, span_id=n, start_ns=at_ns, date="2026-09-21") for n, at_ns in enumerate(moments, 1)]
+    lake.append("spans", spans_table(rows))
+    spans = table_of("spans")
+    divided = {"by_slot": spans.start_ns // slot("day", "int64"), "by_number": spans.start_ns // day_ns}
+    found = store.tenant("acme").frame(spans.select("start_ns", **divided), values={"day": day_ns})
+    assert sorted(found.rows()) == sorted((at_ns, at_ns // day_ns, at_ns // day_ns) for at_ns in moments)
+
+
+def test_a_pattern_that_finds_nothing_gives_an_empty_text_and_of_null_null(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    texts = ["größe=🛫; größe=2", "größe=", "nothing", "", None]
+    lake.append("spans", spans_table([row(trace_id=n, span_id=n, input=text) for n, text in enumerate(texts, 1)]))
+    spans = table_of("spans")
+    expr = spans.select(
+        "trace_id", whole=spans.input.re_extract("größe=[^;]+", 0), part=spans.input.re_extract("=(.)", 1)
+    )
+    found = store.tenant("acme").frame(expr).sort("trace_id")
+    assert found.select("whole", "part").rows() == [("größe=🛫", "🛫"), ("", ""), ("", ""), ("", ""), (None, None)]
+
+
+def test_rows_of_a_limit_without_an_order_are_any_that_are_there(tmp_path: Path) -> None:
+    lake, store = store_at(tmp_path)
+    fill(lake, agent_trace(1) + agent_trace(2), batches=2)
+    spans = table_of("spans")
+    assert store.tenant("acme").frame(spans.select("span_id", "tenant").limit(3)).height == 3

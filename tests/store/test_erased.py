@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from store import erasure
 from store.embeddings import known_embeddings, write_embeddings
 from store.erased import last_look, still_there
@@ -25,7 +27,8 @@ def test_until_somebody_is_erased_every_session_may_be_written_about(tmp_path: P
         assert left == {"never-seen"}
 
 
-def test_a_session_that_was_erased_since_it_was_read_is_not_written_about(tmp_path: Path) -> None:
+@pytest.mark.parametrize("each_engine", ["duckdb", "clickhouse"], indirect=True)
+def test_a_session_that_was_erased_since_it_was_read_is_not_written_about(tmp_path: Path, each_engine: str) -> None:
     lake, whole = store_at(tmp_path)
     test_erasure.filled(lake)
     store = whole.tenant("acme")

@@ -10,8 +10,9 @@ from core.records import EvaluatorKind, TargetKind
 from core.windows import FIRST_NS, LAST_NS, Window
 from store.score_samples import sampled, score_names
 from store.scores import NewScore, append_scores
+from tests.engines import CHOSEN
 from tests.store.build import T0, agent_trace, fill, trace
-from tests.store.places import CHOSEN, store_at
+from tests.store.places import store_at
 
 ALWAYS = Window(start_ns=FIRST_NS, end_ns=LAST_NS)
 

@@ -14,8 +14,9 @@ from evaluators.reading import trajectories
 from evaluators.sessions import session_frame
 from store.control.online import OnlineChoice, OnlineMark
 from store.scores import NewScore, append_scores
+from tests.engines import CHOSEN
 from tests.store.build import T0, agent_trace, fill, row
-from tests.store.places import CHOSEN, WINDOW, store_at
+from tests.store.places import WINDOW, store_at
 
 
 def test_every_query_gives_the_same_rows_on_clickhouse(tmp_path: Path) -> None:

@@ -170,6 +170,7 @@ class Erasing:
         claims = self.control.forget_claims(which.tenant, memory.user_id)
         claims += self.control.forget_trials(which.tenant, sorted(subject.forms), sorted(memory.what.sessions))
         claims += self.control.forget_verdicts(which.tenant, sorted(memory.what.sessions | memory.what.traces))
+        claims += self.control.forget_targets(which.tenant, memory.what.sessions | memory.what.traces)
         claims += self.control.forget_label_tasks(
             which.tenant, sorted(subject.forms), sorted(memory.what.sessions), sorted(memory.what.traces)
         )

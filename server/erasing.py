@@ -25,6 +25,7 @@ from collector.seal import MasterKey, sealed, unsealed
 from core.errors import AssayError, Conflict, InvalidInput, StorageFailed
 from core.ids import TenantId
 from core.records import PiiMode, PiiPolicy, Principal
+from experiments.gates.forgetting import forget_in_gates
 from judges.choosing import SESSION as JUDGED
 from server.agent_folder import AgentNotReached, rows_in_agent
 from server.control_access import open_control, pepper_of, require_lake
@@ -171,6 +172,7 @@ class Erasing:
         claims += self.control.forget_trials(which.tenant, sorted(subject.forms), sorted(memory.what.sessions))
         claims += self.control.forget_verdicts(which.tenant, sorted(memory.what.sessions | memory.what.traces))
         claims += self.control.forget_targets(which.tenant, memory.what.sessions | memory.what.traces)
+        claims += forget_in_gates(self.control, which.tenant, memory.what.sessions | memory.what.traces)
         claims += self.control.forget_label_tasks(
             which.tenant, sorted(subject.forms), sorted(memory.what.sessions), sorted(memory.what.traces)
         )

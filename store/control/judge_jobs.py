@@ -244,10 +244,10 @@ def _packed(targets: Sequence[TargetRecord]) -> tuple[bytes, int]:
 
 
 def _forgotten(one: TargetRecord, ids: AbstractSet[str], stands_for: Callable[[str], str]) -> TargetRecord:
-    named = {name: getattr(one, name) for name in ("session_id", "trace_id")}
-    if one.example_id == one.session_id:  # a trial of a session without a dataset
-        named["example_id"] = one.example_id
-    return replace(one, **{name: stands_for(said) for name, said in named.items() if said in ids})
+    session = stands_for(one.session_id) if one.session_id in ids else one.session_id
+    trace = stands_for(one.trace_id) if one.trace_id is not None and one.trace_id in ids else one.trace_id
+    example = session if one.example_id == one.session_id else one.example_id  # of a run without a dataset
+    return replace(one, session_id=session, trace_id=trace, example_id=example)
 
 
 def _replaces(new: VerdictRecord, kept: VerdictRecord | None) -> bool:

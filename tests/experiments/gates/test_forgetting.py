@@ -19,7 +19,7 @@ def bundle(*, dataset: str = "golden", example: str = "ex_", **other: Any) -> di
     """A bundle as it is read back; `example` begins the ids of the examples."""
     named = pl.col("example_id").str.replace("ex_", example)
     trace = pl.concat_str(pl.lit("trace of "), "session_id")
-    runs = {
+    runs: dict[str, Any] = {
         side: changed(
             one,
             dataset=dataset,

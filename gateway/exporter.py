@@ -149,13 +149,15 @@ class Exporter:
 
     async def _drain(self, tenant: str) -> None:
         """Sends until nothing waits."""
+        most, attempt = MOST_RECORDS, 0
         try:
             await self._rest(FIRST_PAUSE_S)
-            while (batch := self._spool.peek(tenant, most=MOST_RECORDS, most_bytes=MOST_BYTES)) is not None:
-                await self._deliver(tenant, batch.contents)
-                self._spool.done(batch)
-                if batch.n_records < MOST_RECORDS:
-                    await self._rest(self._pause_s)
+            while most:
+                try:
+                    most, attempt = await self._send_batch(tenant, most), 0
+                except _NotNow as error:
+                    await self._wait(tenant, attempt, error)
+                    attempt += 1
         except _Leaving:
             return
         except OSError as error:  # of the spool; the next call, or the next start, begins again
@@ -166,33 +168,36 @@ class Exporter:
             self._waiting.pop(tenant, None)
             self._tasks.pop(tenant, None)
 
-    async def _deliver(self, tenant: str, spans: tuple[bytes, ...]) -> None:
-        """Returns when every span was taken or set aside. Raises _Leaving."""
-        for attempt in range(1_000_000_000):
+    async def _send_batch(self, tenant: str, most: int) -> int:
+        """Sends up to `most` records, read from the spool for this one try: what an erasure took is not sent. How many
+        to read next, fewer while one of them is to blame; 0 when nothing waits. Raises _NotNow, _Leaving, OSError."""
+        with self._spool.sending(tenant) as is_allowed:
+            if not is_allowed:
+                raise _NotNow("an erasure is looking at them")
+            batch = self._spool.peek(tenant, most=most, most_bytes=MOST_BYTES)
+            if batch is None:
+                return 0
+            spans = batch.contents
             try:
                 n_rejected = await self._post(tenant, b"".join(spans))
-            except _NotNow as error:
-                await self._wait(tenant, attempt, error)
-                continue
             except _Poison as error:
                 self._waiting.pop(tenant, None)
-                await self._divide(tenant, spans, error)
-                return
-            self._waiting.pop(tenant, None)
-            self._n_refused += n_rejected
-            self._n_sent += max(0, len(spans) - n_rejected)
-            return
+                if len(spans) > 1:
+                    return len(spans) // 2
+                self._set_aside(tenant, spans[0], error)
+            else:
+                self._waiting.pop(tenant, None)
+                self._n_refused += n_rejected
+                self._n_sent += max(0, len(spans) - n_rejected)
+            self._spool.done(batch)
+        await self._rest(self._pause_s if batch.n_records < most else FIRST_PAUSE_S)  # an erasure may begin
+        return min(2 * most, MOST_RECORDS)
 
-    async def _divide(self, tenant: str, spans: tuple[bytes, ...], error: _Poison) -> None:
-        if len(spans) > 1:
-            half = len(spans) // 2
-            await self._deliver(tenant, spans[:half])
-            await self._deliver(tenant, spans[half:])
-            return
+    def _set_aside(self, tenant: str, span: bytes, error: _Poison) -> None:
         self._n_refused += 1
         _LOG.warning("the collector refused a span of %s (%s); it is set aside", tenant, error)
         try:
-            self._spool.set_aside(tenant, spans[0])
+            self._spool.set_aside(tenant, span)
         except OSError as fault:
             _LOG.error("it could not be set aside, and is dropped: %s", fault)
 

@@ -5,8 +5,11 @@ after a power loss. Every file has a key of its own, made of the folder's key an
 nonce is its place in the file, and its tenant is authenticated with it.
 
     FOLDER/lock                    held while a process has the folder
+    FOLDER/TENANT/lock             held while a batch is read and sent, and by an erasure
     FOLDER/TENANT/NUMBER.spans     head of 24 bytes, then records: length (4 bytes), sealed content
-    FOLDER/TENANT/refused          records that the collector will never take
+    FOLDER/TENANT/refused          records that the collector will never take: salt, length, sealed content
+
+An erasure (`gateway.spool_erasing`) writes zeros over a record where it lies, whoever has the file open.
 
 Not thread-safe; of one process.
 """
@@ -17,7 +20,8 @@ import logging
 import os
 import secrets
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import digest
@@ -27,16 +31,19 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from core.errors import StorageFailed
+from core.errors import Conflict, StorageFailed
 from gateway.folder_lock import hold
 
 KEY_BYTES: Final = 32
 MOST_BYTES: Final = 1 << 30
 SEGMENT_BYTES: Final = 4 << 20
+LOCK: Final = "lock"
+REFUSED: Final = "refused"
 MOST_REFUSED: Final = 8 << 20  # bytes that are kept of a tenant's refused spans
-_MAGIC: Final = b"assaysp1"
-_HEAD: Final = len(_MAGIC) + 16
-_LENGTH: Final = 4
+MAGIC: Final = b"assaysp1"
+SALT: Final = 16
+HEAD: Final = len(MAGIC) + SALT
+LENGTH: Final = 4  # bytes of it, little-endian
 _TAG: Final = 16
 _MOST_RECORD: Final = 16 << 20
 _LOG: Final = logging.getLogger("assay.gateway")
@@ -49,14 +56,14 @@ class _Segment:
     def __init__(self, path: Path, tenant: str, descriptor: int, cipher: AESGCM, *, ended: bool) -> None:
         self.path, self.descriptor, self.cipher, self.ended = path, descriptor, cipher, ended
         self.tenant = tenant.encode()
-        self.size = self.sent = _HEAD
+        self.size = self.sent = HEAD
         self.n_left = 0
         self.gone = False
 
     def append(self, content: bytes) -> int:
         """Writes a record and returns its bytes. Raises OSError; then the file has ended."""
-        sealed = self.cipher.encrypt(_nonce(self.size), content, self.tenant)
-        record = len(sealed).to_bytes(_LENGTH, "little") + sealed
+        sealed = self.cipher.encrypt(nonce(self.size), content, self.tenant)
+        record = len(sealed).to_bytes(LENGTH, "little") + sealed
         try:
             written = os.pwrite(self.descriptor, record, self.size)
             if written != len(record):
@@ -75,20 +82,21 @@ class _Segment:
         if self.descriptor < 0:
             self.descriptor = os.open(self.path, os.O_RDWR)
         raw = os.pread(self.descriptor, min(most_bytes, self.size - self.sent), self.sent)
-        if len(raw) >= _LENGTH:
-            first = _LENGTH + int.from_bytes(raw[:_LENGTH], "little")
+        if len(raw) >= LENGTH:
+            first = LENGTH + int.from_bytes(raw[:LENGTH], "little")
             if first > len(raw):
                 raw = os.pread(self.descriptor, first, self.sent)
         contents: list[bytes] = []
         at = n_records = n_damaged = 0
-        while n_records < most and at + _LENGTH <= len(raw):
-            end = at + _LENGTH + int.from_bytes(raw[at : at + _LENGTH], "little")
+        while n_records < most and at + LENGTH <= len(raw):
+            end = at + LENGTH + int.from_bytes(raw[at : at + LENGTH], "little")
             if end > len(raw):
                 break
+            sealed = raw[at + LENGTH : end]
             try:
-                contents.append(self.cipher.decrypt(_nonce(self.sent + at), raw[at + _LENGTH : end], self.tenant))
+                contents.append(self.cipher.decrypt(nonce(self.sent + at), sealed, self.tenant))
             except InvalidTag:
-                n_damaged += 1
+                n_damaged += not is_erased(sealed)
             at, n_records = end, n_records + 1
         return contents, self.sent + at, n_records, n_damaged
 
@@ -111,6 +119,7 @@ class Batch:
     segment: _Segment
     end: int
     n_records: int
+    n_damaged: int = 0
 
 
 class Spool:
@@ -133,7 +142,7 @@ class Spool:
         self.n_damaged = 0  # on disk, and not readable
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._held = hold(folder / "lock")
+            self._held = hold(folder / LOCK)
             for path in sorted(folder.glob("*/*.spans")):
                 self._recover(path)
         except OSError as error:
@@ -165,18 +174,31 @@ class Spool:
         """Those of whom something waits."""
         return list(self._segments)
 
+    @contextmanager
+    def sending(self, tenant: str) -> Iterator[bool]:
+        """Surrounds `peek`, sending what it gave, and `done` or `set_aside`. False when an erasure looks at the
+        tenant's records: nothing may be sent then. Raises OSError."""
+        try:
+            held = hold(self._folder / tenant / LOCK)
+        except Conflict:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            os.close(held)
+
     def peek(self, tenant: str, *, most: int, most_bytes: int) -> Batch | None:
         """The oldest records of a tenant, at least one; None when nothing waits. Raises OSError."""
         while segments := self._segments.get(tenant):
             segment = segments[0]
             contents, end, n_records, n_damaged = segment.records(most, most_bytes)
-            self.n_damaged += n_damaged
-            batch = Batch(contents=tuple(contents), segment=segment, end=end, n_records=n_records)
+            batch = Batch(contents=tuple(contents), segment=segment, end=end, n_records=n_records, n_damaged=n_damaged)
             if contents:
                 return batch
             if n_records == 0 and segment.n_left:  # a length that leads out of the file
-                self.n_damaged += segment.n_left
-                batch = Batch(contents=(), segment=segment, end=segment.size, n_records=segment.n_left)
+                n_left = segment.n_left
+                batch = Batch(contents=(), segment=segment, end=segment.size, n_records=n_left, n_damaged=n_left)
             self.done(batch)
         return None
 
@@ -186,6 +208,7 @@ class Spool:
         if segment.gone:  # it was dropped meanwhile, and arrived all the same
             self.n_dropped -= batch.n_records
             return
+        self.n_damaged += batch.n_damaged
         self.n_queued -= batch.n_records
         self.n_bytes -= batch.end - segment.sent
         segment.n_left -= batch.n_records
@@ -195,14 +218,14 @@ class Spool:
 
     def set_aside(self, tenant: str, content: bytes) -> None:
         """Keeps a record apart that the collector will never take, as long as there are few. Raises OSError."""
-        path = self._folder / tenant / "refused"
+        path = self._folder / tenant / REFUSED
         path.parent.mkdir(exist_ok=True, mode=0o700)
         if path.exists() and path.stat().st_size + len(content) > MOST_REFUSED:
             return
-        salt = secrets.token_bytes(16)
-        sealed = self._cipher(salt).encrypt(_nonce(0), content, tenant.encode())
+        salt = secrets.token_bytes(SALT)
+        sealed = cipher(self._key, salt).encrypt(nonce(0), content, tenant.encode())
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-            file.write(salt + len(sealed).to_bytes(_LENGTH, "little") + sealed)
+            file.write(salt + len(sealed).to_bytes(LENGTH, "little") + sealed)
 
     def close(self) -> None:
         """Lets go of the folder; what waits stays in it."""
@@ -216,38 +239,39 @@ class Spool:
         folder = self._folder / tenant
         folder.mkdir(exist_ok=True, mode=0o700)
         path = folder / f"{self._next:015}.spans"
-        salt = secrets.token_bytes(16)
+        salt = secrets.token_bytes(SALT)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.pwrite(descriptor, _MAGIC + salt, 0)
+            os.pwrite(descriptor, MAGIC + salt, 0)
         except OSError:
             os.close(descriptor)
             raise
         self._next += 1
-        return _Segment(path, tenant, descriptor, self._cipher(salt), ended=False)
+        return _Segment(path, tenant, descriptor, cipher(self._key, salt), ended=False)
 
     def _recover(self, path: Path) -> None:
         self._next = max(self._next, int(path.stem) + 1)
         descriptor = os.open(path, os.O_RDWR)
-        head = os.pread(descriptor, _HEAD, 0)
-        if len(head) < _HEAD or head[: len(_MAGIC)] != _MAGIC:
+        head = os.pread(descriptor, HEAD, 0)
+        if len(head) < HEAD or head[: len(MAGIC)] != MAGIC:
             os.close(descriptor)
-            if len(head) < _HEAD:  # its process was killed before it wrote anything
+            if len(head) < HEAD:  # its process was killed before it wrote anything
                 path.unlink()
             else:
                 _LOG.warning("%s is no file of spans; it is left as it is", path)
             return
         tenant = path.parent.name
-        segment = _Segment(path, tenant, descriptor, self._cipher(head[len(_MAGIC) :]), ended=True)
+        segment = _Segment(path, tenant, descriptor, cipher(self._key, head[len(MAGIC) :]), ended=True)
         size = os.fstat(descriptor).st_size
-        while segment.size + _LENGTH <= size:
-            length = int.from_bytes(os.pread(descriptor, _LENGTH, segment.size), "little")
-            if not _TAG <= length <= min(_MOST_RECORD, size - segment.size - _LENGTH):
+        while segment.size + LENGTH <= size:
+            length = int.from_bytes(os.pread(descriptor, LENGTH, segment.size), "little")
+            if not _TAG <= length <= min(_MOST_RECORD, size - segment.size - LENGTH):
                 break
-            segment.size += _LENGTH + length
+            segment.size += LENGTH + length
             segment.n_left += 1
         if segment.size < size:
             _LOG.warning("%s: its last %d bytes are no record", path, size - segment.size)
+            os.ftruncate(descriptor, segment.size)  # an erasure could not tell what is in them
             self.n_damaged += 1
         if not segment.n_left:
             segment.close(remove=True)
@@ -255,10 +279,7 @@ class Spool:
         segment.close(remove=False)
         self._segments.setdefault(tenant, deque()).append(segment)
         self.n_queued += segment.n_left
-        self.n_bytes += segment.size - _HEAD
-
-    def _cipher(self, salt: bytes) -> AESGCM:
-        return AESGCM(digest(self._key, salt, sha256))
+        self.n_bytes += segment.size - HEAD
 
     def _drop_oldest(self) -> None:
         largest = max(self._segments.values(), key=lambda segments: sum(each.size - each.sent for each in segments))
@@ -278,5 +299,16 @@ class Spool:
         segment.close(remove=True)
 
 
-def _nonce(place: int) -> bytes:
+def cipher(key: bytes, salt: bytes) -> AESGCM:
+    """What seals the records of a file, or one that was set aside."""
+    return AESGCM(digest(key, salt, sha256))
+
+
+def nonce(place: int) -> bytes:
+    """Of the record at this offset of its file; 0 for one that was set aside."""
     return place.to_bytes(12, "little")
+
+
+def is_erased(sealed: bytes) -> bool:
+    """Whether an erasure wrote over a record."""
+    return not sealed.strip(b"\0")

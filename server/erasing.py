@@ -8,16 +8,14 @@ server starts, or when the same command is given again. See docs/erasure.md.
 from __future__ import annotations
 
 import json
-import mmap
 import os
-import re
 import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +25,12 @@ from collector.seal import MasterKey, sealed, unsealed
 from core.errors import AssayError, Conflict, InvalidInput, StorageFailed
 from core.ids import TenantId
 from core.records import PiiMode, PiiPolicy, Principal
+from experiments.gates.forgetting import forget_in_gates
 from judges.choosing import SESSION as JUDGED
 from server.agent_folder import AgentNotReached, rows_in_agent
 from server.control_access import open_control, pepper_of, require_lake
+from server.erasing_files import of_others, overwrite_in_logs
+from server.erasing_spool import Spooled
 from server.exclusive import alone
 from server.settings import Settings
 from store import erasure
@@ -43,9 +44,6 @@ from store.lake import Lake
 DRAIN_WITHIN_S: Final = 180.0
 PASSES: Final = 5
 MOST_ID_CHARS: Final = 4096
-_TRACE: Final = re.compile(rb"[0-9a-f]{32}")
-# Folders that only Assay writes into.
-_OWN: Final = frozenset({"clustering", "journal", "lake", "lake-cache", "run", "secrets"})
 _QUIET: Final[Progress] = lambda *_: None  # noqa: E731
 
 
@@ -71,6 +69,7 @@ class Receipt:
     damaged_files: int
     journal_segments: int
     journal_damaged: int
+    gateway_spans: int  # records of calls that waited in a gateway, or were refused by the collector
     log_places: int
     control_rows: int
     examples: int  # of datasets, different ones
@@ -86,6 +85,7 @@ class _Memory:
     what: Belongings = field(default_factory=Belongings)
     planned: bool = False
     n_segments: int = 0
+    n_spooled: int = 0
     examples: int = 0
     agent_rows: dict[str, int] = field(default_factory=dict)
 
@@ -106,7 +106,8 @@ class Erasing:
         self.control.close()
 
     def foreseen(self, tenant: TenantId, user_id: str, progress: Progress = _QUIET) -> Belongings:
-        """What would go from the lake. What still waits in the journal is not looked at. Changes nothing."""
+        """What would go from the lake. What still waits in the journal, or in a gateway, is not looked at.
+        Changes nothing."""
         return erasure.find(self._lake, self._subject(tenant, user_id), Belongings(), progress)
 
     def foreseen_in_agent(self, tenant: TenantId, user_id: str) -> dict[str, int]:
@@ -150,11 +151,14 @@ class Erasing:
     def _carry_out(self, which: Erasure, progress: Progress, by: Principal | None) -> Receipt:
         memory = self._opened(self.control.erasure(which.tenant, which.erasure_id))
         memory, unreached = self._erase_in_agent(which, memory, progress)
-        n_segments, n_damaged = self._drain(progress)
-        memory = replace(memory, n_segments=memory.n_segments + n_segments)
         subject = self._subject(which.tenant, memory.user_id)
-        memory = self._with_trials(which, memory, subject)
-        memory = self._erase_rows(which, memory, subject, progress)
+        spooled = Spooled(self._settings, subject, self._spellings(which.tenant))
+        with spooled.held():  # nothing comes out of it while the lake is looked at
+            n_segments, n_damaged = self._drain(progress)
+            memory = replace(memory, n_segments=memory.n_segments + n_segments)
+            memory = self._with_trials(which, memory, subject)
+            memory = self._erase_rows(which, memory, subject, spooled, progress)
+            memory = self._erase_spooled(which, memory, spooled)
         with last_look(self._lake.root):  # at what clustering wrote of sessions that it had read before
             erasure.erase(self._lake, subject, memory.what, tables=erasure.CLUSTERED)
         forget_fits_of_few(self._settings.clusters_dir / which.tenant)
@@ -163,10 +167,12 @@ class Erasing:
         remove_staging(self._lake)
         old_files = erasure.sweep(self._lake, which.tenant)
         aside = erasure.destroy_taken_aside(self._lake, subject, memory.what)
-        places = sum(_overwrite(path, subject, memory.what.traces) for path in self._logs())
+        places = overwrite_in_logs(self._settings.data, subject, memory.what.traces)
         claims = self.control.forget_claims(which.tenant, memory.user_id)
         claims += self.control.forget_trials(which.tenant, sorted(subject.forms), sorted(memory.what.sessions))
         claims += self.control.forget_verdicts(which.tenant, sorted(memory.what.sessions | memory.what.traces))
+        claims += self.control.forget_targets(which.tenant, memory.what.sessions | memory.what.traces)
+        claims += forget_in_gates(self.control, which.tenant, memory.what.sessions | memory.what.traces)
         claims += self.control.forget_label_tasks(
             which.tenant, sorted(subject.forms), sorted(memory.what.sessions), sorted(memory.what.traces)
         )
@@ -190,11 +196,12 @@ class Erasing:
             damaged_files=aside,
             journal_segments=memory.n_segments,
             journal_damaged=n_damaged,
+            gateway_spans=memory.n_spooled,
             log_places=places,
             control_rows=claims,
             examples=memory.examples,
             agent_rows=memory.agent_rows,
-            other_files=tuple(sorted(set(self._of_others(subject)))),
+            other_files=tuple(sorted(set(of_others(self._settings.data, subject)))),
         )
         self.control.finish_erasure(which, asdict(receipt), by=by)
         return receipt
@@ -227,9 +234,12 @@ class Erasing:
         judged = {JUDGED + one for one in what.sessions | what.traces if not one.startswith(JUDGED)}
         return replace(what, sessions=what.sessions | judged)
 
-    def _erase_rows(self, which: Erasure, memory: _Memory, subject: Subject, progress: Progress) -> _Memory:
+    def _erase_rows(
+        self, which: Erasure, memory: _Memory, subject: Subject, spooled: Spooled, progress: Progress
+    ) -> _Memory:
         for n in range(PASSES):
-            found = erasure.find(self._lake, subject, self._with_judges(which.tenant, memory.what), progress)
+            known = self._with_judges(which.tenant, spooled.known(memory.what))
+            found = erasure.find(self._lake, subject, known, progress)
             left = {table: n_rows for table, n_rows in found.rows.items() if table != "sessions"}
             if memory.planned and n and not left:
                 return memory
@@ -239,6 +249,14 @@ class Erasing:
             self.control.seal_erasure(which, self._seal(which.erasure_id, memory))
             erasure.erase(self._lake, subject, memory.what, progress)
         raise Conflict("more of the user keeps coming in; stop what sends it, then give the same command again")
+
+    def _erase_spooled(self, which: Erasure, memory: _Memory, spooled: Spooled) -> _Memory:
+        """Takes what the gateway has not sent; counted before, so that no kill loses count."""
+        found = spooled.of_user(memory.what)
+        memory = replace(memory, n_spooled=max(memory.n_spooled, len(found)))
+        self.control.seal_erasure(which, self._seal(which.erasure_id, memory))
+        spooled.erase(found)
+        return memory
 
     def _erase_examples(self, which: Erasure, memory: _Memory, subject: Subject) -> _Memory:
         """Takes the user's examples out of every version of a dataset; counted before, so that no kill loses count."""
@@ -268,20 +286,24 @@ class Erasing:
     def _subject(self, tenant: TenantId, user_id: str) -> Subject:
         """The user with every spelling that a choice of the tenant's can have left in the lake."""
         from collector.dialects import TEXT
+
+        quarantine = self._master.derived(f"quarantine/{tenant}")
+        return Subject(
+            tenant=tenant,
+            given=user_id,
+            forms=self._spellings(tenant)(_checked(user_id)),
+            keys=frozenset(name.removeprefix("resource:") for name in TEXT["user_id"]),
+            opened=lambda payload: unsealed(quarantine, payload),
+        )
+
+    def _spellings(self, tenant: TenantId) -> Callable[[str], frozenset[str]]:
+        """Gives an id of a user or a session as it was sent, and as the tenant's choices can have left it."""
         from collector.redact import Redactor
 
         key = self._master.derived(f"pii/{tenant}")
         policies = [self.control.tenant(tenant).pii, PiiPolicy(), PiiPolicy(default=PiiMode.HASH)]
         redactors = [Redactor(policy, key) for policy in policies]
-        forms = {_checked(user_id), *(redactor.identifier(user_id) for redactor in redactors)}
-        quarantine = self._master.derived(f"quarantine/{tenant}")
-        return Subject(
-            tenant=tenant,
-            given=user_id,
-            forms=frozenset(forms),
-            keys=frozenset(name.removeprefix("resource:") for name in TEXT["user_id"]),
-            opened=lambda payload: unsealed(quarantine, payload),
-        )
+        return cache(lambda text: frozenset({text, *(redactor.identifier(text) for redactor in redactors)}))
 
     def _seal(self, erasure_id: str, memory: _Memory) -> bytes:
         what = memory.what
@@ -294,6 +316,7 @@ class Erasing:
             "files": what.files,
             "planned": memory.planned,
             "n_segments": memory.n_segments,
+            "n_spooled": memory.n_spooled,
             "examples": memory.examples,
             "agent_rows": memory.agent_rows,
         }
@@ -317,31 +340,10 @@ class Erasing:
             what=what,
             planned=plain["planned"],
             n_segments=plain["n_segments"],
+            n_spooled=plain.get("n_spooled", 0),
             examples=plain.get("examples", 0),
             agent_rows=plain.get("agent_rows", {}),
         )
-
-    def _of_others(self, subject: Subject) -> Iterator[str]:
-        """Files below the data folder that others wrote, the reference agent say, and that hold the id; of one whose
-        path holds it too, the folder."""
-        pieces = re.compile(b"|".join(map(re.escape, subject.pieces())))
-        for path in self._settings.data.rglob("*"):
-            inside = path.relative_to(self._settings.data)
-            if inside.parts[0] in _OWN or inside.name.startswith("control.db") or not path.is_file():
-                continue
-            with (
-                suppress(OSError, ValueError),  # ValueError: it is empty
-                path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            ):
-                if pieces.search(content):
-                    yield str(inside.parent if pieces.search(os.fsencode(inside)) else inside)
-
-    def _logs(self) -> Iterator[Path]:
-        """Files of text that a process may have written into."""
-        data = self._settings.data
-        for folder, pattern in ((data, "*.log*"), (data / "run", "*.log*"), (data / "journal", "*.txt")):
-            yield from (path for path in folder.glob(pattern) if path.is_file())
 
 
 def resume_in_child(settings: Settings) -> None:
@@ -375,19 +377,3 @@ def _checked(user_id: str) -> str:
     if not user_id.strip() or len(user_id) > MOST_ID_CHARS:
         raise InvalidInput(f"a user's id has 1 to {MOST_ID_CHARS} characters", "user_id")
     return user_id
-
-
-def _overwrite(path: Path, subject: Subject, traces: frozenset[str]) -> int:
-    """Writes x over every mention of the user (an id that is short only where it stands in quotes) and of a trace, in
-    place: who appends to the file meanwhile is not disturbed. Returns how many there were."""
-    pieces = [re.escape(piece) for piece in subject.pieces() if not piece.startswith((b"\x0a", b"\x12"))]
-    ids = re.compile(b"|".join(pieces))
-    n = 0
-    with suppress(FileNotFoundError, ValueError), path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
-        found = [each.span() for each in ids.finditer(content)]
-        found += [each.span() for each in _TRACE.finditer(content) if each[0].decode() in traces]
-        for start, end in found:
-            content[start:end] = b"x" * (end - start)
-        n = len(found)
-        content.flush()
-    return n  # ValueError: the file is empty

@@ -107,8 +107,8 @@ class GatewayProcess:
 
     def _surroundings(self, settings: Settings, authenticator: Authenticator, clock: Clock) -> Surroundings:
         return Surroundings(
-            folder=settings.data / "gateway",
-            spool_key=read_or_create_secret(settings.secrets_dir / "gateway-spool"),
+            folder=settings.gateway_dir,
+            spool_key=read_or_create_secret(settings.gateway_spool_secret),
             otlp_url=settings.collector_url or f"http://127.0.0.1:{settings.http_port}",
             principal=authenticator.principal,
             ingest_key=self._directory.ingest_key,

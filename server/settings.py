@@ -244,6 +244,16 @@ class Settings(BaseSettings):
         return self.data / "clustering"
 
     @property
+    def gateway_dir(self) -> Path:
+        """Folder of the gateway: spending, sessions, spans that wait."""
+        return self.data / "gateway"
+
+    @property
+    def gateway_spool_secret(self) -> Path:
+        """The secret file that seals the gateway's spans that wait."""
+        return self.secrets_dir / "gateway-spool"
+
+    @property
     def run_dir(self) -> Path:
         """Folder of what concerns the running instance: lock, state, logs."""
         return self.data / "run"

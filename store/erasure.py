@@ -174,6 +174,11 @@ def unreadable(lake: Lake, tenant: str) -> list[str]:
     return damaged + [str(error) for error in lake.unreadable().values()]
 
 
+def mentions_user(raw: bytes, subject: Subject, what: Belongings) -> bool:
+    """Whether a payload that nobody could read as spans mentions the user or one of the traces."""
+    return any(piece in raw for piece in subject.pieces()) or not what.traces.isdisjoint(_traces_in(raw))
+
+
 # -- finding -------------------------------------------------------------------------------------------------------
 
 
@@ -256,19 +261,14 @@ def _mask(table: str, rows: pa.Table, subject: Subject, what: Belongings) -> pa.
         case "embeddings":
             return _among(rows, "session_id", what.sessions)
         case "memberships":
-            hashes = pa.array(sorted(_hashes(subject)), pa.int64())
-            of_user = pc.is_in(rows.column("user_hash"), value_set=hashes)
+            hashes = {found for form in subject.forms if (found := user_hash(form)) is not None}
+            of_user = pc.is_in(rows.column("user_hash"), value_set=pa.array(sorted(hashes), pa.int64()))
             return pc.or_(_among(rows, "session_id", what.sessions), of_user)
         case "events":
             named = _json_names(rows, ("attributes", "body", "resource"), subject)
             return pc.or_(_among(rows, "trace_id", what.traces), named)
         case _:
             return _payloads(rows, subject, what)
-
-
-def _hashes(subject: Subject) -> set[int]:
-    """The user in memberships, in every spelling."""
-    return {found for form in subject.forms if (found := user_hash(form)) is not None}
 
 
 def _under_a_key(column: pa.ChunkedArray, subject: Subject) -> pa.ChunkedArray:
@@ -302,16 +302,14 @@ def _json_names(rows: pa.Table, columns: tuple[str, ...], subject: Subject) -> p
 
 def _payloads(rows: pa.Table, subject: Subject, what: Belongings) -> pa.Array:
     """Quarantined payloads that mention the user or one of the traces; those that cannot be opened may, and go."""
-    of_user = subject.pieces()
     answers = []
     for payload, detail in zip(rows.column("payload").to_pylist(), rows.column("detail").to_pylist(), strict=True):
         try:
-            raw = subject.opened(payload or b"")
+            raw = subject.opened(payload or b"") + (detail or "").encode("utf-8", "surrogatepass")
         except Corrupt:
             answers.append(True)
             continue
-        text = raw + (detail or "").encode("utf-8", "surrogatepass")
-        answers.append(any(piece in text for piece in of_user) or not what.traces.isdisjoint(_traces_in(raw)))
+        answers.append(mentions_user(raw, subject, what))
     return pa.array(answers, pa.bool_())
 
 

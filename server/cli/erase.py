@@ -102,7 +102,7 @@ def _print_foreseen(found: Belongings, in_agent: dict[str, int], n_examples: int
         return
     out = console()
     if not (found.traces or any(found.rows.values()) or in_agent or n_examples):
-        out.print("nothing names this user; what waits in the journal was not looked at")
+        out.print("nothing names this user; what waits in the journal or a gateway was not looked at")
         return
     out.print(f"would erase {counted(len(found.traces), 'trace')} in {counted(len(found.sessions), 'session')}:")
     for table, n in found.rows.items():
@@ -111,7 +111,7 @@ def _print_foreseen(found: Belongings, in_agent: dict[str, int], n_examples: int
         out.print(f"  the agent's folder: {counted(sum(in_agent.values()), 'row')}")
     if n_examples:
         out.print(f"  datasets: {counted(n_examples, 'example')}")
-    out.print("nothing was changed; what waits in the journal is not counted; add --yes to erase")
+    out.print("nothing was changed; what waits in the journal or a gateway is not counted; add --yes to erase")
 
 
 def _print_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
@@ -133,6 +133,8 @@ def _print_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
             out.print(f"  datasets: {counted(one.examples, 'example')}")
         if one.agent_rows:
             out.print(f"  the agent's folder: {counted(sum(one.agent_rows.values()), 'row')}")
+        if one.gateway_spans:
+            out.print(f"  the gateway: {counted(one.gateway_spans, 'call')} that waited or were refused")
         if one.journal_damaged:
             out.print(f"  {counted(one.journal_damaged, 'damaged journal segment')} cannot be read and was left")
         for name in one.other_files:

@@ -30,7 +30,7 @@ class Wanted(BaseModel):
 
 
 class Foreseen(BaseModel):
-    """What would go, by table. What waits in the journal is not counted."""
+    """What would go, by table. What waits in the journal or a gateway is not counted."""
 
     dry_run: bool = True
     traces: int

@@ -40,6 +40,11 @@ def subject_of(pepper: bytes, tenant: TenantId, user_id: str) -> str:
     return hmac.digest(pepper, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()
 
 
+def stand_in(pepper: bytes, tenant: TenantId, text: str) -> str:
+    """What stands for the id of an erased session, trace or example in records that stay: always the same."""
+    return f"erased-{subject_of(pepper, tenant, text)[:32]}"
+
+
 def add(connection: Connection, erasure: Erasure) -> None:
     """Adds an erasure that is under way."""
     seals.add(

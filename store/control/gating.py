@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from core.ids import TenantId
 from core.records import Principal
 from store.control import gates, tenants
+from store.control.erasures import stand_in
 from store.control.gates import GateRecord
 from store.control.transactions import Transactions
 
@@ -20,6 +24,18 @@ class Gating(Transactions):
             names = ("app", "candidate", "baseline", "dataset", "decision", "digest")
             after = {name: getattr(record, name) for name in names}
             self._audit(connection, by, record.tenant, "gate.decide", f"gate/{record.gate_id}", after)
+
+    def rewrite_gate(self, record: GateRecord, told: Mapping[str, Any], digest: str, bundle: bytes) -> None:
+        """Keeps a decision and its bundle without ids that were erased; the audit log has both digests. Raises
+        NotFound."""
+        with self._changing() as connection:
+            gates.rewrite(connection, record.tenant, record.gate_id, told, digest, bundle)
+            resource, before = f"gate/{record.gate_id}", {"digest": record.digest}
+            self._audit(connection, None, record.tenant, "gate.forget", resource, {"digest": digest}, before)
+
+    def stand_in(self, tenant: TenantId, text: str) -> str:
+        """What stands for the id of an erased session or trace in records that stay."""
+        return stand_in(self._pepper, tenant, text)
 
     def gates(self, tenant: TenantId, app: str | None = None) -> list[GateRecord]:
         """The tenant's decisions, of one app or of all, newest first."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -24,6 +25,7 @@ from store.control.tables import JUDGE_JOBS, JUDGE_TARGETS, JUDGE_VERDICTS
 
 SLICE: Final = 200  # targets
 MODEL_FAILED: Final = "model_failed"  # the one outcome that another job asks for again
+NO_CONTENT: Final = "no_content"  # what targets count as that are gone
 _AT_ONCE: Final = 400  # keys of a query
 _PPM: Final = 1_000_000
 _SAME: Final = ("job_id", "judge", "version", "app", "created_at_ns", "created_by", "started_at_ns", "finished_at_ns")
@@ -53,7 +55,7 @@ def append(connection: Connection, tenant: TenantId, job_id: str, targets: Seque
     first = max(0 if last is None else last + 1, row.n_targets)  # never a number that was used before
     for n, at in enumerate(range(0, len(targets), SLICE)):
         part = targets[at : at + SLICE]
-        body, n_bytes = packed("\n".join(text_of(asdict(one)) for one in part).encode())
+        body, n_bytes = _packed(part)
         seals.add(connection, JUDGE_TARGETS, {**key, "slice": first + n, "n": len(part), "body": body,
                                               "n_bytes": n_bytes})  # fmt: skip
     return change(connection, tenant, job_id, n_targets=row.n_targets + len(targets))
@@ -95,8 +97,7 @@ def first_slice(
     if number is None:
         return None
     row: Any = seals.one(connection, table, {"tenant": str(tenant), "job_id": job_id, "slice": number})
-    lines = unpacked(row.body, row.n_bytes, f"a slice of {job_id[:60]}").splitlines()
-    return number, [TargetRecord(**json.loads(line)) for line in lines]
+    return number, _targets(row)
 
 
 def settle(
@@ -110,15 +111,20 @@ def settle(
     missing: Mapping[str, int],
     left: Sequence[TargetRecord] = (),
 ) -> JobRecord:
-    """A slice whose scores are in the lake goes, and is counted; `left` of it, which nobody asked, stays. Once only: a
-    slice that is gone counts nothing. Raises NotFound for the job."""
+    """A slice whose scores are in the lake goes, and is counted; `left` of it, which nobody asked, stays, but for what
+    `forget_targets` took meanwhile: that is missing. Once only: a slice that is gone counts nothing. Raises NotFound
+    for the job."""
     row = find(connection, tenant, job_id)
     key = {"tenant": str(tenant), "job_id": job_id, "slice": number}
     old = seals.one(connection, JUDGE_TARGETS, key)
     if old is None:
         return record(row)
+    there = set(_targets(old)) if left else set()
+    gone = [one for one in left if one not in there]
+    missing = {**missing, NO_CONTENT: missing.get(NO_CONTENT, 0) + len(gone)} if gone else missing
+    left = [one for one in left if one in there]
     if left:
-        body, n_bytes = packed("\n".join(text_of(asdict(one)) for one in left).encode())
+        body, n_bytes = _packed(left)
         seals.change(connection, JUDGE_TARGETS, old, n=len(left), body=body, n_bytes=n_bytes)
     else:
         connection.execute(delete(JUDGE_TARGETS).where(*[JUDGE_TARGETS.c[name] == key[name] for name in key]))
@@ -134,6 +140,22 @@ def drop_targets(connection: Connection, tenant: TenantId, job_id: str) -> None:
     connection.execute(
         delete(JUDGE_TARGETS).where(JUDGE_TARGETS.c.tenant == str(tenant), JUDGE_TARGETS.c.job_id == job_id)
     )
+
+
+def forget_targets(
+    connection: Connection, tenant: TenantId, ids: AbstractSet[str], stands_for: Callable[[str], str]
+) -> int:
+    """Puts `stands_for` of them in the place of ids of sessions and traces in what is left of jobs; in how many
+    targets. Nothing is stored under those: the jobs count such targets as missing."""
+    n = 0
+    for row in seals.rows(connection, JUDGE_TARGETS, {"tenant": str(tenant)}):
+        before = _targets(row)
+        after = [_forgotten(one, ids, stands_for) for one in before]
+        if found := sum(one != other for one, other in zip(before, after, strict=True)):
+            body, n_bytes = _packed(after)
+            seals.change(connection, JUDGE_TARGETS, row, body=body, n_bytes=n_bytes)
+            n += found
+    return n
 
 
 def put_verdicts(connection: Connection, tenant: TenantId, job_id: str, made: Sequence[VerdictRecord]) -> JobRecord:
@@ -210,6 +232,22 @@ def record(row: Any) -> JobRecord:
         cost_usd=row.cost_nano_usd / NANO,
         budget_usd=None if row.budget_nano_usd is None else row.budget_nano_usd / NANO,
     )
+
+
+def _targets(row: Any) -> list[TargetRecord]:
+    lines = unpacked(row.body, row.n_bytes, f"a slice of {row.job_id[:60]}").splitlines()
+    return [TargetRecord(**json.loads(line)) for line in lines]
+
+
+def _packed(targets: Sequence[TargetRecord]) -> tuple[bytes, int]:
+    return packed("\n".join(text_of(asdict(one)) for one in targets).encode())
+
+
+def _forgotten(one: TargetRecord, ids: AbstractSet[str], stands_for: Callable[[str], str]) -> TargetRecord:
+    session = stands_for(one.session_id) if one.session_id in ids else one.session_id
+    trace = stands_for(one.trace_id) if one.trace_id is not None and one.trace_id in ids else one.trace_id
+    example = session if one.example_id == one.session_id else one.example_id  # of a run without a dataset
+    return replace(one, session_id=session, trace_id=trace, example_id=example)
 
 
 def _replaces(new: VerdictRecord, kept: VerdictRecord | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select
@@ -12,6 +13,7 @@ from core.errors import Conflict
 from core.ids import TenantId
 from core.records import Principal
 from store.control import judge_jobs, judge_rows, leases, seals, tenants
+from store.control.erasures import stand_in
 from store.control.judge_records import (
     JobRecord,
     JobStatus,
@@ -239,6 +241,13 @@ class Judging(Transactions):
         """Deletes the verdicts over these sessions, raw replies and all; how many. What they cost stays counted."""
         with self._changing() as connection:
             return judge_jobs.forget(connection, tenant, sessions)
+
+    def forget_targets(self, tenant: TenantId, ids: Collection[str]) -> int:
+        """Puts a keyed hash in the place of these sessions and traces where they are still to be judged; in how many
+        targets. Such a target is missing."""
+        with self._changing() as connection:
+            stands_for = partial(stand_in, self._pepper, tenant)
+            return judge_jobs.forget_targets(connection, tenant, frozenset(ids), stands_for)
 
     def expire_verdicts(self, tenant: TenantId, before_ns: int) -> int:
         """Deletes the verdicts from before then, raw replies and all; how many."""

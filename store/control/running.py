@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from core.errors import Conflict
 from core.ids import TenantId
 from core.records import Principal
 from store.control import leases, runs, seals, tenants
+from store.control.erasures import stand_in
 from store.control.run_records import RunRecord, RunSpec, RunStatus, TrialRecord
 from store.control.tables import EVAL_RUNS
 from store.control.transactions import Transactions
@@ -63,9 +65,10 @@ class Running(Transactions):
             return runs.trial(connection, tenant, run_id, example_id, number)
 
     def put_trials(self, tenant: TenantId, changed: Sequence[TrialRecord]) -> RunRecord:
-        """Writes trials of one run; durable when it returns. The run with its new counts. Raises NotFound."""
+        """Writes trials of one run; durable when it returns. The run with its new counts. What was forgotten of a
+        trial since it was read does not come back. Raises NotFound."""
         with self._changing() as connection:
-            return runs.put(connection, tenant, changed)
+            return runs.put(connection, tenant, changed, partial(stand_in, self._pepper, tenant))
 
     def take_runs(
         self, owner: str, most: int, at_work: Collection[str], gone: Callable[[str], bool] = lambda _: False
@@ -126,9 +129,10 @@ class Running(Transactions):
             return runs.sessions_of(connection, tenant, user_ids)
 
     def forget_trials(self, tenant: TenantId, user_ids: Sequence[str], sessions: Sequence[str]) -> int:
-        """Takes out what trials hold of a user, their scores' figures stay; how many trials there were."""
+        """Takes out what trials hold of a user, their scores' figures stay; how many trials there were. A keyed hash
+        takes the place of the session's id, and of the example's where it is the session's."""
         with self._changing() as connection:
-            return runs.forget(connection, tenant, user_ids, sessions)
+            return runs.forget(connection, tenant, user_ids, sessions, partial(stand_in, self._pepper, tenant))
 
     def _free(
         self, rows: Sequence[Any], owner: str, at_work: Collection[str], gone: Callable[[str], bool]

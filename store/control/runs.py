@@ -7,7 +7,7 @@ than the run says is the whole table gone through: looking at a run costs no sca
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
@@ -91,15 +91,26 @@ def trials(connection: Connection, run: RunRecord) -> list[TrialRecord]:
 
 def trial(connection: Connection, tenant: TenantId, run_id: str, example_id: str, number: int) -> TrialRecord:
     """One trial. Raises NotFound."""
-    return _trial(_trial_row(connection, tenant, run_id, example_id, number))
+    row = _found_trial(connection, tenant, run_id, example_id, number)
+    if row is None:
+        raise _no_trial(run_id, example_id, number)
+    return _trial(row)
 
 
-def put(connection: Connection, tenant: TenantId, changed: Sequence[TrialRecord]) -> RunRecord:
-    """Writes trials of one run, and what the run counts of them. Raises NotFound."""
+def put(
+    connection: Connection, tenant: TenantId, changed: Sequence[TrialRecord], stands_for: Callable[[str], str]
+) -> RunRecord:
+    """Writes trials of one run, and what the run counts of them. One that `forget` changed since it was read is left
+    as it is. Raises NotFound."""
     run = find(connection, tenant, changed[0].run_id)
     sums = {name: int(getattr(run, name)) for name in _COUNTS}
     for one in changed:
-        before = _trial_row(connection, tenant, one.run_id, one.example_id, one.trial)
+        key = (connection, tenant, one.run_id)
+        before = _found_trial(*key, one.example_id, one.trial)
+        if before is None and _found_trial(*key, stands_for(one.example_id), one.trial) is None:
+            raise _no_trial(one.run_id, one.example_id, one.trial)
+        if before is None or before.session_id != one.session_id:
+            continue
         after = _values(tenant, one)
         for name, delta in _counted(after).items():
             sums[name] += delta - _counted(before.__dict__)[name]
@@ -117,8 +128,15 @@ def sessions_of(connection: Connection, tenant: TenantId, user_ids: Sequence[str
     return sorted(row.session_id for row in found)
 
 
-def forget(connection: Connection, tenant: TenantId, user_ids: Sequence[str], sessions: Sequence[str]) -> int:
-    """Takes out what trials hold of a user: those that name them, and those over their sessions; how many."""
+def forget(
+    connection: Connection,
+    tenant: TenantId,
+    user_ids: Sequence[str],
+    sessions: Sequence[str],
+    stands_for: Callable[[str], str],
+) -> int:
+    """Takes out what trials hold of a user: those that name them, and those over their sessions; how many. `stands_for`
+    gives what stands for a session's id from then on, and for an example's that was the session itself."""
     n = 0
     for column, wanted in ((EVAL_TRIALS.c.user_id, user_ids), (EVAL_TRIALS.c.session_id, sessions)):
         for start in range(0, len(wanted), _CHUNK):
@@ -126,10 +144,17 @@ def forget(connection: Connection, tenant: TenantId, user_ids: Sequence[str], se
                 select(EVAL_TRIALS).where(EVAL_TRIALS.c.tenant == str(tenant), column.in_(wanted[start : start + 500]))
             ).all()
             for row in found:
-                none = dict.fromkeys(("user_id", "output", "error"))
-                seals.change(connection, EVAL_TRIALS, row, **none, detail="{}", trace_ids="[]")
+                _forget(connection, row, stands_for)
             n += len(found)
     return n
+
+
+def _forget(connection: Connection, row: Any, stands_for: Callable[[str], str]) -> None:
+    names = {"session_id": stands_for(row.session_id)}
+    if row.example_id == row.session_id:
+        names["example_id"] = names["session_id"]
+    none = dict.fromkeys(("user_id", "output", "error"))
+    seals.change(connection, EVAL_TRIALS, row, **none, **names, detail="{}", trace_ids="[]")
 
 
 def record(row: Any) -> RunRecord:
@@ -153,12 +178,13 @@ def record(row: Any) -> RunRecord:
     )
 
 
-def _trial_row(connection: Connection, tenant: TenantId, run_id: str, example_id: str, number: int) -> Any:
+def _found_trial(connection: Connection, tenant: TenantId, run_id: str, example_id: str, number: int) -> Any | None:
     key = {"tenant": str(tenant), "run_id": run_id, "example_id": example_id, "trial": number}
-    row = seals.one(connection, EVAL_TRIALS, key)
-    if row is None:
-        raise NotFound(f"run {run_id[:60]!r} has no trial {number} of example {example_id[:80]!r}")
-    return row
+    return seals.one(connection, EVAL_TRIALS, key)
+
+
+def _no_trial(run_id: str, example_id: str, number: int) -> NotFound:
+    return NotFound(f"run {run_id[:60]!r} has no trial {number} of example {example_id[:80]!r}")
 
 
 def _counted(values: Mapping[str, Any]) -> dict[str, int]:

@@ -17,7 +17,7 @@ from store.instance import FILE, instance_of
 from store.lake import Lake
 from tests.collector import otlp
 from tests.collector.alone import Collector
-from tests.server.test_erase import OTHER, TEXT, USER, spans
+from tests.server.erasable import OTHER, TEXT, USER, spans
 from tests.waiting import wait_until
 
 

@@ -7,80 +7,39 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.seal import MasterKey, unsealed
 from core.errors import Corrupt
 from core.ids import TenantId
-from core.records import Principal, Role, TargetKind
-from store.control.label_records import AnnotationRecord
-from store.control.labelling import TaskChange
+from experiments.gates.bundle import verify
+from gateway.spool_erasing import records
+from server.gate_policy import read_policy
 from store.lake import Lake
 from store.repair import plan, repair
 from tests.bytes_left import mentions
 from tests.collector import otlp
 from tests.collector.alone import Collector
 from tests.killing import killed_at, n_changes
+from tests.server.erasable import (
+    MAIL,
+    OTHER,
+    PIECES,
+    SESSION,
+    TEXT,
+    USER,
+    bad,
+    evaluation,
+    event,
+    fill_control,
+    fill_spool,
+    spans,
+    trace_id,
+)
 from tests.stack import REPOSITORY
-from tests.store.control_rows import experimented, queue_of, task_of
 from tests.waiting import wait_until
-
-USER, MAIL = "subject-7f3a9c", "subject.7f3a9c@example.org"
-TEXT = "marker-b51e77d2 said the subject"
-OTHER = "another-user-1"
-DAY_NS = 86_400 * 10**9
-PIECES = [USER.encode(), b"marker-b51e77d2"]
-
-
-def trace_id(n: int) -> str:
-    return f"{n:08x}" + "a7" * 12
-
-
-def spans(n: int, user: str | None, text: str, session: str, day: int = 0) -> list[Span]:
-    """A trace of three spans, of which the second alone says whose it is."""
-    made = []
-    for i in range(3):
-        attributes = {"session.id": session, "note": text, "gen_ai.input.messages": text}
-        if i == 1 and user is not None:
-            attributes["user.id"] = user
-        start = otlp.START_NS + day * DAY_NS + n * 10**9 + i
-        parent = b"" if i == 0 else f"{n * 10:08x}".encode()
-        made.append(
-            otlp.span(
-                attributes,
-                trace_id=bytes.fromhex(trace_id(n)),
-                span_id=f"{n * 10 + i:08x}".encode(),
-                parent_span_id=parent,
-                start_time_unix_nano=start,
-                end_time_unix_nano=start + 1000,
-            )
-        )
-    return made
-
-
-def bad(text: str) -> bytes:
-    """A request whose span has an invalid id and says whose it is."""
-    return otlp.traces(otlp.span({"user.id": USER, "note": text}, span_id=b"abc")).SerializeToString()
-
-
-def evaluation(n: int, text: str) -> LogRecord:
-    attributes = {
-        "gen_ai.evaluation.name": "tone",
-        "gen_ai.evaluation.score.value": 0.5,
-        "gen_ai.evaluation.explanation": text,
-    }
-    ids = {"trace_id": bytes.fromhex(trace_id(n)), "span_id": f"{n * 10:08x}".encode()}
-    return otlp.log_record("gen_ai.evaluation.result", attributes, **ids)
-
-
-def event(n: int, text: str) -> LogRecord:
-    ids = {"trace_id": bytes.fromhex(trace_id(n)), "span_id": f"{n * 10:08x}".encode()}
-    return otlp.log_record("gen_ai.user.message", {"note": text}, {"content": text}, **ids)
 
 
 def send(collector: Collector) -> None:
@@ -89,6 +48,7 @@ def send(collector: Collector) -> None:
         otlp.traces(*spans(1, USER, TEXT, "s-1"), *spans(2, OTHER, "fine", "s-2")),
         otlp.traces(*spans(3, USER, TEXT, "s-1", day=-1), *spans(4, None, TEXT, "s-1")),
         otlp.traces(*spans(5, OTHER, "fine", "s-1"), *spans(6, MAIL, "mail-marker-c0ffee", "s-6")),
+        otlp.traces(*spans(9, None, TEXT, "")),  # whose it is stands in the spool of the gateway alone
     ):
         assert collector.post(body.SerializeToString())[0] == 200
     shop = collector.key_of("shop")
@@ -109,42 +69,16 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         send(collector)
         collector.drained()
         wait_until(lambda: is_derived(data), 60, "turns, sessions and rollups to be derived")
-        assert collector.post(otlp.traces(*spans(8, USER, TEXT, "s-8")).SerializeToString())[0] == 200
+        assert collector.post(otlp.traces(*spans(8, USER, TEXT, SESSION)).SerializeToString())[0] == 200
         collector.kill()
     take_one_aside(data)
-    fill_dataset(data)
-    fill_queue(data)
-    fill_experiment(data)
+    control = collector.control()
+    fill_control(control)
+    control.close()
+    fill_spool(data)
     (data / "run").mkdir(exist_ok=True)
     (data / "run" / "collector.log").write_text(f"looked at {USER} of {trace_id(1)}, kept: {trace_id(2)}\n")
     return data
-
-
-def fill_queue(data: Path) -> None:
-    """Label tasks over a session and a trace of the subject, one with the subject's text, and one of somebody else."""
-    control, tenant = Collector(data).control(), TenantId("default")
-    ann = Principal(tenant=tenant, role=Role.POWER_USER, name="ann")
-    control.create_label_queue(queue_of(tenant), by=ann)
-    new = [
-        task_of(1, session_id="s-1", item="s-1"),
-        task_of(2, session_id="", trace_id=trace_id(1), item=trace_id(1), target=TargetKind.TURN),
-        task_of(3, session_id="i-3", item="i-3", target=TargetKind.EXAMPLE, user_id=USER, has_text=True),
-        task_of(4, session_id="s-2", item="s-2"),
-    ]
-    control.add_label_tasks(tenant, "triage", lambda *_: (new, []), texts={"task_3": {"answer": TEXT}}, by=ann)
-    note = AnnotationRecord(queue="triage", task_id="task_1", annotator="ann", labels=("pass",), note=TEXT)
-    change = TaskChange(task=replace(new[0], answered={"ann": True}), said=note)
-    control.change_label_task(tenant, "triage", "task_1", lambda *_: change, by=ann)
-    control.close()
-
-
-def fill_experiment(data: Path) -> None:
-    """A running experiment with the subject and somebody else as testers."""
-    control, tenant = Collector(data).control(), TenantId("default")
-    ann = Principal(tenant=tenant, role=Role.POWER_USER, name="ann")
-    experimented(control, tenant)
-    control.set_overrides(tenant, "refund-prompt", {USER: "treatment", OTHER: "control"}, by=ann)
-    control.close()
 
 
 def overrides_left(data: Path) -> list[str | None]:
@@ -154,30 +88,6 @@ def overrides_left(data: Path) -> list[str | None]:
         return sorted(control.experiment(TenantId("default"), "refund-prompt").overrides.values(), key=str)
     finally:
         control.close()
-
-
-def fill_dataset(data: Path) -> None:
-    """Examples of the subject by its id, by a session and by metadata, and one of somebody else, in two versions."""
-    other = {"user_id": OTHER, "session_id": "s-2"}
-    sources: tuple[dict[str, str], ...] = ({"user_id": USER}, {"session_id": "s-1"}, {}, other)
-    texts = (TEXT, TEXT, TEXT, "of another")
-    lines = [
-        json.dumps(
-            {
-                "example_id": f"e{n}",
-                "split": "test",
-                "source": source,
-                "input": {"turns": [texts[n]]},
-                "metadata": {"user_id": USER} if n == 2 else {},
-            }
-        ).encode()
-        for n, source in enumerate(sources)
-    ]
-    control, ann = Collector(data).control(), Principal(tenant=TenantId("default"), role=Role.USER, name="ann")
-    control.create_dataset(TenantId("default"), "golden", by=ann)
-    first, _ = control.write_dataset(TenantId("default"), "golden", lines, None, "", by=ann)
-    control.write_dataset(TenantId("default"), "golden", lines[1:], first, "", by=ann)
-    control.close()
 
 
 def examples_left(data: Path) -> list[tuple[list[str], int]]:
@@ -200,8 +110,37 @@ def tasks_left(data: Path) -> tuple[list[str], int]:
     return [one.task_id for one in tasks], queue.n_erased
 
 
+def spooled(data: Path, tenant: str = "default") -> list[str]:
+    """What is left in the gateway's spool of a tenant: file and text."""
+    key = bytes.fromhex((data / "secrets" / "gateway-spool").read_text())
+    found = []
+    for one in records(data / "gateway" / "spool", key, tenant):
+        assert one.content is not None
+        words = [word for word in ("waits", "refused", "kept-by-shop") if word.encode() in one.content]
+        found.append(f"{one.path.suffix or one.path.name}: {' '.join(words)}")
+    return found
+
+
+def control_holds_the_others(data: Path) -> None:
+    """Of the run, the judge's job and the gate what is about somebody else is left, and the bundle verifies."""
+    control, tenant = Collector(data).control(), TenantId("default")
+    try:
+        trials = control.trials(tenant, "run_1")
+        assert [one.output for one in trials] == [None, "fine"]
+        assert [one.session_id == one.example_id for one in trials] == [True, True]
+        _, targets = control.first_slice(tenant, "judging_1") or (0, [])
+        assert [one.session_id for one in targets][1:] == ["s-2", "s-2"]
+        assert [one.raw for one in control.verdicts(tenant, [f"{n:064x}" for n in range(2)]).values()] == ["fine"]
+        bundle = json.loads(control.gate_bundle(tenant, "gate_1"))
+        verify(bundle, read_policy)
+        found = control.gate(tenant, "gate_1")
+        assert (found.told, found.digest, bundle["n_forgotten"]) == (bundle["decision"], bundle["digest"], 2)
+    finally:
+        control.close()
+
+
 def is_derived(data: Path) -> bool:
-    if traces_of(data, "turns") != {trace_id(n) for n in range(1, 7)}:
+    if traces_of(data, "turns") != {trace_id(n) for n in (1, 2, 3, 4, 5, 6, 9)}:
         return False
     lake = Lake(data / "lake")
     journal = f"journal-{json.loads((data / 'journal' / 'journal.json').read_bytes())['number']}"
@@ -268,7 +207,10 @@ def fresh(filled: Path, tmp_path: Path) -> Path:
 
 def is_erased(data: Path) -> None:
     """Nothing is left of the subject, and of the others everything, whatever happened on the way."""
-    assert left_of(data, PIECES) == []
+    assert left_of(data, [*PIECES, SESSION.encode(), trace_id(8).encode()]) == []
+    assert spooled(data) == [".spans: waits", "refused: refused"]
+    assert spooled(data, "shop") == [".spans: kept-by-shop"]
+    control_holds_the_others(data)
     for table in ("spans", "turns"):
         assert traces_of(data, table) == {trace_id(n) for n in (2, 5, 6)}, table
         assert traces_of(data, table, "shop") == {trace_id(7)}
@@ -319,7 +261,7 @@ def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_
     partial = {"turns", "sessions"}  # how many rows they were depends on how the requests were cut into batches
     rows, files = receipt.pop("rows"), receipt.pop("files")
     assert {t: n for t, n in rows.items() if t not in partial} == {
-        "spans": 9,
+        "spans": 12,
         "scores": 1,
         "events": 1,
         "quarantine": 1,
@@ -328,13 +270,14 @@ def test_no_byte_of_the_subject_is_left_and_all_of_the_others(filled: Path, tmp_
     assert receipt.pop("old_files") > 0
     assert receipt.pop("journal_segments") in (1, 2)  # the first may have been on its way out when the kill came
     assert receipt == {
-        "traces": 4,
-        "sessions": 2,
+        "traces": 7,  # with two that were in the gateway alone
+        "sessions": 4,
         "days": 2,
         "damaged_files": 1,
         "journal_damaged": 0,
+        "gateway_spans": 5,
         "log_places": 2,
-        "control_rows": 4,  # tasks of a label queue, and a tester
+        "control_rows": 9,  # tasks of a label queue, a tester, a trial, a verdict, two targets, a decision
         "examples": 3,
         "agent_rows": {},
         "other_files": ["agent/agent.db.damaged", "exports"],

@@ -12,7 +12,7 @@ from server.exclusive import alone
 from server.settings import Settings
 from tests.bytes_left import mentions
 from tests.collector import otlp
-from tests.server.test_erase import OTHER, PIECES, TEXT, USER, spans
+from tests.server.erasable import OTHER, PIECES, TEXT, USER, spans
 from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
 

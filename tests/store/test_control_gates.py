@@ -71,3 +71,16 @@ def test_an_altered_row_is_not_believed_and_doctor_names_it(
     found = " ".join(one.what for one in look_over(tmp_path / "control.db"))
     assert "gate_decisions" in found
     assert "gate_bundles" in found
+
+
+def test_what_was_erased_goes_from_a_decision_under_a_new_digest(control: Control) -> None:
+    for one in (decided(ACME), decided(ACME, "gate_2")):
+        control.add_gate(one, BUNDLE, by=ANN)
+    control.rewrite_gate(control.gate(ACME, "gate_1"), {"decision": "pass"}, "cd" * 32, b"{}")
+    assert (control.gate(ACME, "gate_1").told, control.gate_bundle(ACME, "gate_1")) == ({"decision": "pass"}, b"{}")
+    assert (control.gate(ACME, "gate_1").digest, control.gate(ACME, "gate_2")) == ("cd" * 32, decided(ACME, "gate_2"))
+    record = control.list_audit(ACME)[0]
+    assert (record.action, record.resource, record.after) == ("gate.forget", "gate/gate_1", {"digest": "cd" * 32})
+    assert record.before == {"digest": "ab" * 32}
+    with pytest.raises(NotFound):
+        control.rewrite_gate(decided(SHOP), {}, "cd" * 32, b"{}")

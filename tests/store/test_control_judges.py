@@ -204,6 +204,20 @@ def test_what_is_kept_of_sessions_can_be_forgotten(control: Control) -> None:
     assert control.judge_job(ACME, "judging_1").n_paid == 3
 
 
+def test_targets_that_are_gone_are_known_by_a_hash_and_counted_as_missing(control: Control) -> None:
+    started(control, 4)
+    _, before = control.first_slice(ACME, "judging_1") or (0, [])
+    gone = before[1].session_id
+    assert control.forget_targets(ACME, {gone, "nobody"}) == 1
+    assert control.forget_targets(ACME, {gone}) == control.forget_targets(SHOP, {before[0].session_id}) == 0
+    number, after = control.first_slice(ACME, "judging_1") or (0, [])
+    assert [one.session_id.startswith("erased-") for one in after] == [False, True, False, False]
+    assert [after[0], *after[2:]] == [before[0], *before[2:]]
+    job = control.settle_slice(ACME, "judging_1", number, n_done=2, n_cached=0, missing={}, left=before[1:3])
+    assert (job.n_done, job.missing, job.n_left) == (2, {"no_content": 1}, 1)
+    assert (control.first_slice(ACME, "judging_1") or (0, []))[1] == before[2:3]
+
+
 def test_what_is_older_than_the_tenant_keeps_it_goes(control: Control) -> None:
     started(control)
     control.put_verdicts(ACME, "judging_1", [replace(verdict_of(ACME, n), at_ns=n) for n in range(4)])

@@ -114,3 +114,28 @@ def test_what_trials_hold_of_a_user_is_forgotten_in_their_tenant_only(control: C
         assert kept == ["secret", "secret", None, None, None, "secret"]
     assert all(one.output == "secret" for one in control.trials(SHOP, "run_1"))
     assert control.run(ACME, "run_1").n_trials == 6
+
+
+def test_a_forgotten_session_is_known_by_a_hash_and_a_worker_does_not_bring_it_back(control: Control) -> None:
+    spec = replace(SPEC, dataset="-", dataset_version=0)
+    stored = [
+        TrialRecord(run_id="run_2", example_id=f"s{n}", trial=0, position=n, session_id=f"s{n}", user_id=f"user{n}")
+        for n in range(3)
+    ]
+    control.start_run(ACME, "run_2", spec, stored, by=ANN)
+    assert control.forget_trials(ACME, ["user0"], ["s1"]) == 2
+    done = [replace(one, status=TrialStatus.DONE, output="secret") for one in stored]
+    assert control.put_trials(ACME, done).n_done == 1, "what was read before is not written over it"
+    trials = control.trials(ACME, "run_2")
+    assert [one.output for one in trials] == [None, None, "secret"]
+    assert [one.example_id == one.session_id for one in trials] == [True] * 3
+    assert trials[0].session_id.startswith("erased-")
+    assert trials[0].session_id != trials[1].session_id
+    assert control.put_trials(ACME, [replace(one, status=TrialStatus.FAILED) for one in trials[:2]]).n_failed == 2
+    assert control.forget_trials(ACME, ["user0"], ["s1"]) == 0
+    started(control)
+    first = control.trials(ACME, "run_1")[0]
+    control.forget_trials(ACME, [], [first.session_id])
+    assert control.put_trials(ACME, [replace(first, output="secret")]).n_done == 0
+    kept = control.trials(ACME, "run_1")[0]
+    assert (kept.example_id, kept.output) == (first.example_id, None), "a dataset's example keeps its id"

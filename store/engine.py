@@ -130,8 +130,11 @@ def floor_divided(
     if not (op.left.dtype.is_integer() and op.right.dtype.is_integer()):
         return None
     whole, by = sge.paren(left), sge.paren(right)
-    rest = sge.Mod(this=sge.paren(sge.Add(this=sge.Mod(this=whole, expression=by), expression=by)), expression=by)
-    return truncated(sge.paren(sge.Sub(this=whole, expression=sge.paren(rest))), by)
+    zero, rest = sge.convert(0), sge.paren(sge.Mod(this=whole, expression=by))
+    signs = [sge.paren(sge.LT(this=each, expression=zero)) for each in (rest, by)]
+    other = sge.And(this=sge.NEQ(this=rest, expression=zero), expression=sge.NEQ(this=signs[0], expression=signs[1]))
+    less = sge.Case(ifs=[sge.If(this=other, true=sge.convert(1))], default=zero)
+    return sge.paren(sge.Sub(this=sge.paren(truncated(whole, by)), expression=sge.paren(less)))
 
 
 class _Compiler(DuckDBCompiler):  # type: ignore[misc]

@@ -229,10 +229,10 @@ def exchange(port: int, raw: bytes, *, until: bytes = b"") -> bytes:
                     said += piece
             wire.settimeout(WITHIN_S)
         wire.shutdown(socket.SHUT_WR)
-        until = time.monotonic() + WITHIN_S
+        ends = time.monotonic() + WITHIN_S
         while piece := wire.recv(65_536):
             said += piece
-            assert time.monotonic() < until, "it neither hangs up nor stops talking"
+            assert time.monotonic() < ends, "it neither hangs up nor stops talking"
     return said
 
 

@@ -41,11 +41,12 @@ metrics:
   - {metric: latency_ms, role: primary, margin: "20%"}
 """
 BANDS: Final = {
-    "resolution": {"kind": "ema", "alpha": 0.1, "season": False},
+    "score:resolved": {"kind": "ema", "alpha": 0.1, "season": False},
     "p95_latency": {"kind": "distribution", "window_s": 21_600, "reference_s": 86_400},
     "embeddings:whole": {"kind": "distribution", "window_s": 21_600, "reference_s": 86_400},
     "mix:cluster": {"kind": "distribution"},
 }
+HOURLY: Final = {"app": APP, "step": "1h"}
 INSTRUCTIONS: Final = json.dumps([{"type": "text", "content": f"Be kind. Example: {KINDS['wash'][0].format('tent')}"}])
 N_SESSIONS: Final = len(KINDS) * len(THINGS)
 N_PAST: Final = 60  # sessions before these, one in twenty minutes
@@ -78,8 +79,8 @@ def made(stack: Stack, api: httpx.Client, model: str) -> Areas:
         ask(api, "POST", "releases", 201, json=body)
     _visit(stack, api, ask(api, "POST", "experiments", json=EXPERIMENT))
     wait_until(lambda: len(_items(api, "sessions", app=APP, since="10m")) == N_SESSIONS, 60, "the sessions")
-    body = {"where": {"app": APP, "since": "10m"}, "create": True, "with_answer": True}
-    ask(api, "POST", "datasets/golden/examples", json=body)
+    chosen = {"where": {"app": APP, "since": "10m"}, "create": True, "with_answer": True}
+    ask(api, "POST", "datasets/golden/examples", json=chosen)
     clusters = ask(api, "POST", "clusters/runs", 201, json={"app": APP, "since": "10m", "params": PARAMS})
     judge = {"name": "helped", "rubric": RUBRIC, "models": ["openai:gpt-5-mini"], "url": model}
     ask(api, "POST", "judges", 201, json=judge)
@@ -113,7 +114,7 @@ def told(api: httpx.Client, areas: Areas) -> dict[str, Any]:
         "members": {one["id"]: _items(api, f"clusters/{one['id']}/sessions") for one in clusters},
         "experiment": {name: analysis[name] for name in ("n_units", "arms", "health", "metrics", "exposure", "strata")},
         "monitors": [
-            ask(api, "POST", "monitors/backtest", json={"definition": {"app": APP, "series": name, "band": band}}
+            ask(api, "POST", "monitors/backtest", json={"definition": HOURLY | {"series": name, "band": band}}
                 | window | {"start": areas.before})
             for name, band in BANDS.items()
         ],
@@ -149,7 +150,7 @@ def _visit(stack: Stack, api: httpx.Client, experiment: dict[str, Any]) -> None:
     definition = of_json(said["name"], said["app"], said["version"], said)
     start_ns = time.time_ns() + (SETTLE_S + 1) * NS_PER_S
     arms = [placed(definition, 1.0, f"ü{n}") for n in range(N_SESSIONS)]
-    _send(stack, api, [_session(n, start_ns, one.release, one.variant) for n, one in enumerate(arms)])
+    _send(stack, api, [_session(n, start_ns, one.release or "", one.variant) for n, one in enumerate(arms)])
 
 
 def _send(stack: Stack, api: httpx.Client, sessions: list[Session]) -> None:

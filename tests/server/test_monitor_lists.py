@@ -53,13 +53,12 @@ def raise_alerts(shell: Shell, pending: list[RaisedAlert]) -> None:
 
 
 def pages(shell: Shell, path: str, limit: int) -> list[list[dict[str, Any]]]:
-    found, asked = [], {"limit": limit}
-    while True:
-        page = get(shell, path, **asked).json()
+    page = get(shell, path, limit=limit).json()
+    found = [page["items"]]
+    while page["next_cursor"] is not None:
+        page = get(shell, path, limit=limit, cursor=page["next_cursor"]).json()
         found.append(page["items"])
-        if page["next_cursor"] is None:
-            return found
-        asked["cursor"] = page["next_cursor"]
+    return found
 
 
 @pytest.mark.parametrize("path", ["/alerts", "/incidents", "/deliveries"])

@@ -191,12 +191,12 @@ def of_sessions(read: Read, window: Any = WINDOW) -> dict[str, dict[str, Any]]:
 
 def splits_of(one: Visit | None, name: str, dimension: str) -> set[str | None]:
     """In which groups of a dimension a session is."""
-    said: set[str | None] = {
+    told: dict[str, set[str | None]] = {
         "model": {model for model in (one.models if one else ()) if model},
         "tool": set(one.tools if one else ()),
         "cluster": {CLUSTERS.get(name)},
-    }.get(dimension) or {owners()[name].get(dimension)}
-    return said or {None}
+    }
+    return told.get(dimension) or {owners()[name].get(dimension)} or {None}
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)

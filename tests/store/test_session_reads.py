@@ -100,8 +100,8 @@ def test_of_the_turns_of_a_session_and_bucket_the_mean(read: Read, figure: str, 
         for name, release, at_ns, ms in (("tied", "r2", LATE_NS, 10.0), ("twins", "r1", LATE_NS, 10.0),
                                          ("twins", "r2", LATE_NS, 10.0), ("-", "r1", EDGE_NS, 7.0)):  # fmt: skip
             cells[bucket(at_ns), release if by == "release" else None, name].append(ms)
-        for n, (one, _) in enumerate(searches()):
-            cells[bucket(one["start_ns"]), None, f"search {one['session_id'] or n}"].append(10.0)
+        for n, (search, _) in enumerate(searches()):
+            cells[bucket(search["start_ns"]), None, f"search {search['session_id'] or n}"].append(10.0)
     found = turn_values(read.store, APP, BucketsAsked(window=WINDOW, step_s=900, by=by), figure)
     same(found, [(at, split, sum(all_) / len(all_)) for (at, split, _), all_ in cells.items()])
     assert found["at_ns"].is_sorted()
@@ -121,8 +121,8 @@ def test_what_a_session_did_in_a_bucket(read: Read, figure: str, by: str | None)
         for name, release, country in (("tied", "r2", None), ("twins", "r1", "DE"), ("twins", "r2", "DE")):
             split = {"release": release, "attribute:country": country}.get(by or "")
             cells[bucket(LATE_NS), split, name] += 1
-        for one, _ in searches():
-            cells[bucket(LATE_NS - 1), None, f"search {one['session_id']}"] += 1
+        for search, _ in searches():
+            cells[bucket(LATE_NS - 1), None, f"search {search['session_id']}"] += 1
     found = session_values(read.store, APP, BucketsAsked(window=WINDOW, step_s=900, by=by), figure)
     rounded = found.with_columns(pl.col("value").round(12))
     same(rounded, [(at, split, round(value, 12)) for (at, split, _), value in cells.items()])
@@ -137,11 +137,12 @@ def embed(store: TenantStore) -> None:
     rows = pl.DataFrame({"session_id": EMBEDDED, "at_ns": at_ns, "app": APP, "embedder": "e/2"}).with_columns(
         text_hash=pl.int_range(pl.len(), dtype=pl.Int64)
     )
-    whole = np.arange(1, len(rows) + 1, dtype=np.float32)[:, None] * np.repeat([1, 2, 4], DIMS).astype(np.float32) / 64
+    numbers = np.arange(1, len(rows) + 1)[:, None] * np.repeat([1, 2, 4], DIMS) / 64
+    whole = numbers.astype(np.float32)
     whole[-1] = 0
     before = rows.with_columns(embedder=pl.lit("e/1"), at_ns=pl.col("at_ns") - 1).head(3)
     for n, frame in enumerate((rows, before, rows.head(2).with_columns(app=pl.lit("airline")))):
-        write_embeddings(store, frame.with_columns(packed(whole[: len(frame)] * (n + 1))), now_ns=T0 + n)
+        write_embeddings(store, frame.with_columns(packed(whole[: len(frame)] * np.float32(n + 1))), now_ns=T0 + n)
     write_embeddings(store, rows.head(1).with_columns(packed(whole[1:2])), now_ns=T0 + 9)
 
 

@@ -196,7 +196,7 @@ def splits_of(one: Visit | None, name: str, dimension: str) -> set[str | None]:
         "tool": set(one.tools if one else ()),
         "cluster": {CLUSTERS.get(name)},
     }
-    return told.get(dimension) or {owners()[name].get(dimension)} or {None}
+    return told.get(dimension) or {owners()[name].get(dimension)}
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)

@@ -25,7 +25,7 @@ from tests.stack import Stack
 from tests.waiting import wait_until
 
 MOST_GROWTH: Final = 64 << 20
-MOST_CPU_S: Final = 2.0
+MOST_CPU_S: Final = 4.0  # of all processes together; what they do by the clock, up to 2 s a minute, counts too
 ANSWER_WITHIN_S: Final = 30.0  # wall clock, on a machine that does other things too; the processor time is the measure
 TABLES: Final = ("spans", "scores", "quarantine")
 PART: Final = 20  # as many bytes of a payload in a row are in no log

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.dashboard.clustered import APP, FEW, Clustered, clustered_dashboard
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
@@ -110,7 +111,7 @@ def test_one_cluster_shows_transcripts_figures_and_where_it_goes_wrong(page: Pag
     expect(exemplars.first).to_contain_text("the refund could not be booked")
     wrong = page.locator(".st-key-assay-chart-cluster-wrong .js-plotly-plot")
     expect(wrong).to_be_visible()
-    drawn = wrong.evaluate("plot => [plot.layout.annotations[0].text, plot.data[0].x[0]]")
+    drawn = of_plot(wrong, "plot => [plot.layout.annotations[0].text, plot.data[0].x[0]]")
     assert "book_refund" in drawn[0]
     assert drawn[1] == pytest.approx(100 * told["wrong_at"][0]["share"])
     expect(page.locator(".st-key-assay-timeline")).to_contain_text("born")

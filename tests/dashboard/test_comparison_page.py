@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.dashboard import hostile
 from tests.dashboard.conftest import VISIBLE_S, Shown
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.waiting import wait_until
 
@@ -78,8 +79,8 @@ def test_the_page_says_what_got_worse_and_how_sure_that_is(page: Page, shown: Sh
     expect(metrics.filter(has_text="-25.0 pp").first).to_be_attached()
     expect(metrics.filter(has_text="mcnemar exact").first).to_be_attached()
     dots = page.locator(".st-key-assay-chart-comparison-shares .js-plotly-plot")
-    assert dots.evaluate("plot => plot.data.map(one => one.name)") == ["worse"]
-    assert dots.evaluate("plot => plot.data[0].x.every(x => x < 0)")
+    assert of_plot(dots, "plot => plot.data.map(one => one.name)") == ["worse"]
+    assert of_plot(dots, "plot => plot.data[0].x.every(x => x < 0)")
     expect(cells(page, "assay-grid-comparison-strata").filter(has_text="delivery").first).to_be_attached()
     harmless(page)
 

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from server.cli.main import main
 from tests.dashboard.experimented import DRAFT, REVERSED, SHIP, UNDER_WAY, UNSEEN, Experimented, experimented_dashboard
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
@@ -60,7 +61,7 @@ def primary_of(told: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def drawn(page: Page, key: str, script: str) -> Any:
     plot = page.locator(f".st-key-assay-chart-{key} .js-plotly-plot")
     expect(plot).to_be_visible()
-    return plot.evaluate(script)
+    return of_plot(plot, script)
 
 
 def test_a_winner_is_told_large_with_both_numbers_and_its_caution(look: Look, experimented: Experimented) -> None:

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.records import Role
 from tests.dashboard.alone import running_dashboard
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
 from tests.dashboard.visiting import Visits
@@ -87,7 +88,7 @@ def test_a_failed_gate_shows_harm_intervals_and_regressions(page: Page, gated: G
     expect(first.locator(".ytick text").first).to_be_attached()
     names = [name.strip() for name in first.locator(".ytick text").all_text_contents()]
     assert set(names) == {"all examples", "refund", "booking"}
-    shapes = first.locator(".js-plotly-plot").evaluate("plot => plot._fullLayout.shapes.map(s => s.x0)")
+    shapes = of_plot(first.locator(".js-plotly-plot"), "plot => plot._fullLayout.shapes.map(s => s.x0)")
     assert shapes == [0, -0.1]
     cells = page.locator(".st-key-assay-grid-gate-metrics canvas td")
     expect(cells.filter(has_text=re.compile("^worse$")).first).to_be_attached()

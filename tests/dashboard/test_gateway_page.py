@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 from dashboard.views import gateway
 from tests.dashboard import gateway_traffic
 from tests.dashboard.conftest import VISIBLE_S, Shown
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
 from tests.dashboard.visiting import Visits
@@ -55,7 +56,7 @@ def test_the_page_shows_traffic_overhead_cache_upstreams_and_masked_values(
     names = [name.strip() for name in overhead.locator(".ytick text").all_text_contents()]
     assert set(names) >= {"the whole gateway", "masking (PII)", "content (compliance)", "cache"}
     budgets = "plot => plot.data[1].x"
-    assert overhead.locator(".js-plotly-plot").evaluate(budgets) == [500, 100, 50]
+    assert of_plot(overhead.locator(".js-plotly-plot"), budgets) == [500, 100, 50]
     expect(page.get_by_text("10 exact and 4 by meaning, of 83 that looked. They saved about $")).to_be_visible()
     masked = page.locator(".st-key-assay-chart-gateway-masked .ytick text")
     expect(masked.first).to_be_attached()
@@ -126,8 +127,8 @@ def test_all_time_shows_figures_without_ten_years_of_axis(page: Page, shown: Sho
     page.goto(shown.url(f"gateway?since=all&app={gateway_traffic.APP}"))
     expect(metric(page, "Calls")).to_be_visible()
     expect(page.locator(".st-key-assay-chart-gateway-overhead .ytick text").first).to_be_attached()
-    (first, last) = page.locator(".st-key-assay-chart-gateway-calls .js-plotly-plot").evaluate(
-        "plot => plot._fullLayout.xaxis.range"
+    (first, last) = of_plot(
+        page.locator(".st-key-assay-chart-gateway-calls .js-plotly-plot"), "plot => plot._fullLayout.xaxis.range"
     )
     assert int(last[:4]) - int(first[:4]) <= 1
 

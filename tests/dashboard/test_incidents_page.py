@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from dashboard.parts import alert_words as words
 from tests.dashboard.alerted import APP, TOOL, TROUBLE, Alerted, alerted_dashboard
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
 from tests.dashboard.test_pages import metric
@@ -170,8 +171,8 @@ def test_the_series_are_drawn_with_bands_breaches_and_deploys(page: Page, made: 
     page.goto(f"{made.url}/incident?id=I-1")
     plots = page.locator(".st-key-assay-charts-incident .js-plotly-plot")
     expect(plots).to_have_count(len(told["charts"]))
-    first = plots.first.evaluate(
-        "plot => plot.data.map(one => [one.fill || '', one.x.length, one.marker?.symbol || ''])"
+    first = of_plot(
+        plots.first, "plot => plot.data.map(one => [one.fill || '', one.x.length, one.marker?.symbol || ''])"
     )
     assert any(fill == "toself" for fill, _, _ in first)
     n_out = told["charts"][0]["verdict"].count("breach")
@@ -214,7 +215,7 @@ def test_where_it_happened_has_contributions_with_intervals(page: Page, made: Al
     page.goto(f"{made.url}/incident?id=I-1")
     plot = page.locator(".st-key-assay-chart-incident-where-release .js-plotly-plot")
     expect(plot).to_be_visible()
-    spans = plot.evaluate("plot => plot.data.filter(one => one.mode === 'lines').map(one => one.x)")
+    spans = of_plot(plot, "plot => plot.data.filter(one => one.mode === 'lines').map(one => one.x)")
     assert spans[0] == pytest.approx([100 * lead["total"]["low"], 100 * lead["total"]["high"]], abs=1e-6)
 
 

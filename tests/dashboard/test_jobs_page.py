@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from server.scheduler import Scheduler
 from server.works import Done, Schedule, Work
 from store.control.monitor_records import JobState
+from tests.dashboard.plots import of_plot
 from tests.dashboard.scheduled import AWAY, N_RUNS, Scheduled, scheduled_dashboard
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
@@ -70,7 +71,7 @@ def test_a_click_opens_a_job_with_what_its_runs_took(page: Page, scheduled: Sche
     expect(page.locator(".st-key-assay-facts-job")).to_contain_text("every 10 s")
     plot = page.locator(".st-key-assay-chart-job-runs .js-plotly-plot")
     expect(plot).to_be_visible()
-    assert plot.evaluate("plot => plot.data.map(bars => [bars.name, bars.x.length])") == [
+    assert of_plot(plot, "plot => plot.data.map(bars => [bars.name, bars.x.length])") == [
         ["succeeded", N_RUNS - 1], ["failed", 1],
     ]  # fmt: skip
     cells(page, "assay-grid-job-runs", "succeeded")

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.dashboard.judged import CERTIFIED, HOSTILE, TAU2_JUDGES, UNLABELLED, Judged
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
 from tests.dashboard.visiting import Visits
@@ -52,9 +53,9 @@ def test_a_certified_judge_shows_both_numbers_and_what_they_come_from(page: Page
     expect(metric(page, "Bar to reach")).to_have_text("0.7")
     plot = page.locator(".st-key-assay-chart-judge-kappa .js-plotly-plot")
     expect(plot).to_be_visible()
-    assert plot.evaluate("plot => plot._fullLayout.shapes.map(s => s.y0)")[0] == 0.7
+    assert of_plot(plot, "plot => plot._fullLayout.shapes.map(s => s.y0)")[0] == 0.7
     heat = page.locator(".st-key-assay-chart-judge-confusion .js-plotly-plot")
-    counts = heat.evaluate("plot => plot.data[0].text.map(row => row.map(Number))")
+    counts = of_plot(heat, "plot => plot.data[0].text.map(row => row.map(Number))")
     assert counts == told["report"]["agreement"]["counts"]
     for text in ("Gwet's AC1", "Krippendorff's alpha"):
         cells(page, "assay-grid-judge-beside", text)

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from dashboard.text import inert
 from tests.dashboard.monitored import APP, UNWATCHED, Monitored, monitored_dashboard
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_gates_page import ATTACK
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
@@ -46,7 +47,7 @@ def drawn(page: Page, key: str) -> Locator:
 
 def lines(plot: Locator) -> dict[str, int]:
     """By name, how many points each trace of a chart has."""
-    found: dict[str, int] = plot.evaluate("plot => Object.fromEntries(plot.data.map(one => [one.name, one.x.length]))")
+    found: dict[str, int] = of_plot(plot, "plot => Object.fromEntries(plot.data.map(one => [one.name, one.x.length]))")
     return found
 
 
@@ -58,8 +59,8 @@ def allow(watched: Monitored, app: str | None, pages: float | None) -> None:
 
 def marks(page: Page) -> list[float]:
     """The budgets that are marked."""
-    found: list[float] = drawn(page, "monitors-budget").evaluate(
-        "plot => plot.data.find(one => one.name === 'allowed').x"
+    found: list[float] = of_plot(
+        drawn(page, "monitors-budget"), "plot => plot.data.find(one => one.name === 'allowed').x"
     )
     return found
 
@@ -67,7 +68,7 @@ def marks(page: Page) -> list[float]:
 def values(plot: Locator) -> int:
     """How many points of its series a chart draws."""
     script = "plot => plot.data?.find(one => one.name === 'value').y.filter(y => y !== null).length ?? -1"
-    found: int = plot.evaluate(script)
+    found: int = of_plot(plot, script)
     return found
 
 
@@ -104,7 +105,7 @@ def test_a_course_draws_band_breaches_alerts_silences_and_releases(page: Page, w
     assert found["breach"] == breaches
     assert found["value"] == len(told["chart"]["at"])
     assert found["band"] > 10
-    strips = plot.evaluate("plot => plot.data.filter(one => one.yaxis === 'y2').map(one => [one.name, one.text])")
+    strips = of_plot(plot, "plot => plot.data.filter(one => one.yaxis === 'y2').map(one => [one.name, one.text])")
     assert [name for name, _ in strips].count("alerts") == len(told["alerts"]) == 2
     assert any(name == "silences" and "deploy" in text[0] for name, text in strips)
     assert any(name == "changes" and "release v3" in text[0] for name, text in strips)
@@ -178,7 +179,8 @@ def test_a_backtest_says_what_it_would_have_done_beside_its_budget(page: Page, w
     expect(metric(page, "Alerts")).to_have_text(str(len(told["alerts"])))
     expect(metric(page, "Budget a week")).to_have_text("0.1")
     expect(page.get_by_text("Expected: 0.1 a week (one in 10 weeks)")).to_be_visible()
-    assert lines(drawn(page, "monitor-backtest-chart"))["alerts"] == 2
+    chart = drawn(page, "monitor-backtest-chart")
+    wait_until(lambda: lines(chart).get("alerts") == 2, 60, "the chart of three days")
 
 
 def test_editing_redraws_before_saving_and_saving_makes_a_version(page: Page, watched: Monitored) -> None:
@@ -289,7 +291,7 @@ def test_the_budget_is_drawn_against_what_is_used_and_set_after_its_forecast(pag
     page.goto(f"{watched.url}/monitors")
     expect(metric(page, "Allowed altogether")).to_have_text("no budget")
     plot = drawn(page, "monitors-budget")
-    bars = plot.evaluate("plot => Object.fromEntries(plot.data.map(one => [one.name, one.x]))")
+    bars = of_plot(plot, "plot => Object.fromEntries(plot.data.map(one => [one.name, one.x]))")
     assert bars["allowed"] == []
     assert bars["paged"][0] == pytest.approx(told["pages_per_week"])
     cells(page, "assay-grid-monitors-budget", "by-release")

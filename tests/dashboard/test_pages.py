@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.dashboard import traffic
 from tests.dashboard.conftest import Shown
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_hostile_pages import settled
 
 pytestmark = pytest.mark.timeout(600)
@@ -69,7 +70,7 @@ def test_one_series_has_one_colour_in_all_charts(page: Page, shown: Shown) -> No
         chart.scroll_into_view_if_needed()
         expect(chart.locator(".legendtext").first).to_be_attached()
         drawn = "plot => plot.data.map(series => [series.name, series.marker.color])"
-        colours[name] = chart.locator(".js-plotly-plot").evaluate(drawn)
+        colours[name] = of_plot(chart.locator(".js-plotly-plot"), drawn)
     assert [one[0] for one in colours["calls"]] == ["model calls", "tool calls"]
     assert colours["calls"] == colours["failed"]
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.records import Role
 from tests.dashboard.alone import running_dashboard
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_pages import metric
 from tests.dashboard.visiting import Visits
 from tests.server.shell import AIRLINE, Shell, running_shell, served
@@ -52,8 +53,8 @@ def test_the_answer_is_the_apis_and_the_curve_passes_through_what_was_asked(page
     expect(metric(page, "Days")).to_have_text(str(told["days"]))
     plot = page.locator(".st-key-assay-chart-planner-curve .js-plotly-plot")
     expect(plot).to_be_visible()
-    assert plot.evaluate("plot => [plot.data[1].x[0], plot.data[1].y[0]]") == [3, 80]
-    curve = plot.evaluate("plot => plot.data[0].x.map((x, at) => [x, plot.data[0].y[at]])")
+    assert of_plot(plot, "plot => [plot.data[1].x[0], plot.data[1].y[0]]") == [3, 80]
+    curve = of_plot(plot, "plot => plot.data[0].x.map((x, at) => [x, plot.data[0].y[at]])")
     assert [100 * one["power"] for one in told["curve"]] == pytest.approx([y for _, y in curve])
     near = min(curve, key=lambda point: abs(point[0] - 3))
     assert near[1] == pytest.approx(80, abs=2)

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dashboard.parts.metric_words import e_value
+from tests.dashboard.plots import of_plot
 from tests.dashboard.rolled_out import DESK, RolledOut, rolled_out_dashboard
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_judges_page import cells
@@ -57,11 +58,11 @@ def test_a_rollback_shows_why_with_both_numbers_and_its_e_value_past_the_boundar
     expect(page.locator(".st-key-assay-rollout-status")).to_contain_text(told["reasons"][0])
     plot = page.locator(".st-key-assay-chart-rollout-log10_e_harm .js-plotly-plot")
     expect(plot).to_be_visible()
-    drawn = plot.evaluate("plot => plot.data.map(line => [line.name, Math.max(...line.y)])")
+    drawn = of_plot(plot, "plot => plot.data.map(line => [line.name, Math.max(...line.y)])")
     harmed = [one for one in told["guardrails"] if one["finding"] == "harm"]
     assert harmed
     highest = dict(drawn)
-    boundaries = plot.evaluate("plot => plot._fullLayout.shapes.filter(s => s.xref === 'paper').map(s => s.y0)")
+    boundaries = of_plot(plot, "plot => plot._fullLayout.shapes.filter(s => s.xref === 'paper').map(s => s.y0)")
     for one in harmed:
         assert highest[one["name"]] >= min(boundaries)
         cells(page, "assay-grid-rollout-guardrails", one["name"])
@@ -70,7 +71,7 @@ def test_a_rollback_shows_why_with_both_numbers_and_its_e_value_past_the_boundar
         assert one["e_harm"] >= one["boundary"]
         said = f"{e_value(math.log10(one['e_harm']))} / {one['boundary']:.0f}"
         cells(page, "assay-grid-rollout-guardrails", re.compile(f"^{re.escape(said)}$"))
-    symbols = plot.evaluate("plot => plot.data.map(line => [line.name, line.marker.symbol])")
+    symbols = of_plot(plot, "plot => plot.data.map(line => [line.name, line.marker.symbol])")
     assert {name for name, seen in symbols if "star" in seen} == {one["name"] for one in harmed}
     expect(page.locator('[class*="st-key-assay-step-left"]')).to_have_count(1)
     assert page.get_by_role("button", name="Abort").count() == 0

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from server.routes import score_analytics
 from tests.dashboard.judged import CERTIFIED, HOSTILE, UNLABELLED, Judged
+from tests.dashboard.plots import of_plot
 from tests.dashboard.test_gates_page import ATTACK
 from tests.dashboard.test_hostile_pages import harmless, settled
 from tests.dashboard.test_pages import metric
@@ -33,7 +34,7 @@ def test_one_score_in_figures(page: Page, judged: Judged) -> None:
     expect(card).to_contain_text("Unscored: the agent said nothing (1)")
     bars = page.locator(".st-key-assay-chart-score-0-distribution .js-plotly-plot")
     expect(bars).to_be_visible()
-    assert sum(bars.evaluate("plot => plot.data[0].y")) == 120
+    assert sum(of_plot(bars, "plot => plot.data[0].y")) == 120
     expect(page.locator(".st-key-assay-chart-score-0-time .js-plotly-plot")).to_be_visible()
 
 
@@ -44,7 +45,7 @@ def test_two_scores_agree_with_an_interval(page: Page, judged: Judged) -> None:
     expect(told).to_contain_text("120 targets with both")
     heat = page.locator(".st-key-assay-chart-scores-heat .js-plotly-plot")
     expect(heat).to_be_visible()
-    assert heat.evaluate("plot => plot.data[0].text.flat().map(Number).reduce((a, b) => a + b)") == 120
+    assert of_plot(heat, "plot => plot.data[0].text.flat().map(Number).reduce((a, b) => a + b)") == 120
 
 
 def test_a_number_beside_labels_has_correlations(page: Page, judged: Judged) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import uvloop
 
@@ -174,6 +174,7 @@ class _Collector:
         )
         watching = [loop.create_task(self._upkeep()), loop.create_task(self._ask_keys())]
         await stop.wait()
+        ends_at = time.monotonic() + self._settings.stop_within_s
         for task in watching:
             task.cancel()
         http.close()
@@ -184,8 +185,10 @@ class _Collector:
         while door.connections and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         await loop.run_in_executor(None, self._journal.stop)
-        await loop.run_in_executor(None, self._committer.stop, self._settings.stop_within_s)
+        stored = await loop.run_in_executor(None, self._committer.stop, max(0.0, ends_at - time.monotonic()))
         self._readers.close()
+        if not stored:
+            _end_now()
         return 0
 
     async def _ask_keys(self) -> None:
@@ -256,6 +259,17 @@ class _Collector:
         doors = {"grpc": "open" if open_ else "closed", "keys": self._keys, "refusing": refusal}
         now = {"status": status, **doors, "backlog": backlog}
         return well, {**now, "limits": limits, "scrub": scrub}
+
+
+def _end_now() -> NoReturn:
+    """Ends the process while the committer is at work; the journal has what it did not store, for the next start.
+
+    Python would tear the interpreter down around that thread, which aborts when it comes back from native code.
+    """
+    _LOG.warning("not everything was stored in time; the journal keeps it, and the next start stores it")
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def needs_compaction(lake: Lake) -> bool:

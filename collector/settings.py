@@ -28,7 +28,7 @@ class CollectorSettings:
     segment_bytes: int = 64 << 20  # from when on the journal begins another segment
     journal_retention_s: float = 0.0  # how long sealed segments outlive their commit
     compact_every_s: float = 60.0
-    stop_within_s: float = 8.0
+    stop_within_s: float = 8.0  # from the signal on; what is not stored by then waits in the journal
 
     @property
     def lake_cache(self) -> Path:

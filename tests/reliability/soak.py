@@ -33,7 +33,7 @@ from store.lake import Lake
 from tests.reliability.crash_results import record
 from tests.reliability.faults_layer import SPACE, Kind, Layer
 from tests.reliability.soak_load import NO_REST, Clients, Rest, State, Template, numbers_of
-from tests.reliability.soak_watch import MIB, Sample, Watch, least_of, series, slope_percent_per_hour
+from tests.reliability.soak_watch import MIB, Sample, Watch, at_rest, least_of, series, slope_percent_per_hour
 from tests.stack import Stack, running_stack
 from tests.waiting import wait_until
 
@@ -90,7 +90,8 @@ class Soak:
             keys = [stack.key, *[_key_of(stack.data_dir, tenant) for tenant in TENANTS[1:]]]
             clients = Clients(stack.port_base + 1, keys, Template(SPANS_OF_A_REQUEST))
             rate = self._rate(stack, clients)
-            watch = Watch(stack=stack, every_s=self._plan.every_s, say=self._say)
+            rests = self._plan.rest.windows(self._plan.seconds)
+            watch = Watch(stack=stack, every_s=self._plan.every_s, say=self._say, rests=rests)
             with watch:
                 self._loaded(clients, rate, watch)
                 began = watch.now_s
@@ -217,7 +218,7 @@ class Soak:
         rests = [window for window in self._plan.rest.windows(self._plan.seconds) if _within(window, quiet)]
         minutes = [(n * 60.0, n * 60.0 + 60.0) for n in range(int(self._plan.lasts_s // 60) + 1)]
         minutes = [window for window in minutes if _within(window, quiet)]
-        idle = [sample for sample in self.samples if sample["backlog_mib"] == 0]
+        idle = at_rest(self.samples)
         for what in ("kept", "held", "own", "pss"):
             kept = [found[1] for window in rests if (found := least_of(idle, role, window, f"{what}_mib"))]
             self.figures |= {f"{role}_{what}_at_rest_mib": ", ".join(f"{mib:.0f}" for mib in kept)}

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import Request, urlopen
@@ -30,6 +31,7 @@ class Watch:
     stack: Stack
     every_s: float = 5.0
     say: Callable[[Sample], None] = print
+    rests: Sequence[tuple[float, float]] = ()  # begin and end of times in which it asks no question, in seconds
     samples: list[Sample] = field(default_factory=list)
     reads: int = 0
     reads_failed: int = 0
@@ -65,8 +67,9 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._done.wait(self.every_s):
-            self.say(self.look())  # before the question, so that a rest is one
-            self._read()
+            self.say(self.look())
+            if not any(begin < self.now_s < end for begin, end in self.rests):
+                self._read()
 
     def _read(self) -> None:
         self.reads += 1
@@ -105,6 +108,12 @@ class Watch:
             before = found.get(name, {})
             found[name] = {key: round(value + before.get(key, 0), 2) for key, value in seen.items()}
         return found
+
+
+def at_rest(samples: list[Sample]) -> list[Sample]:
+    """Those at which nothing waited to be stored, nor at the one before: what storing the last of it took is going
+    back for some seconds."""
+    return [later for before, later in pairwise(samples) if before["backlog_mib"] == 0 and later["backlog_mib"] == 0]
 
 
 def own_mib(pid: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.reliability.faults_layer import compiler
 from tests.reliability.soak import SPANS_OF_A_REQUEST, Plan, Soak
 from tests.reliability.soak_load import NO_REST, Rest, State, Template, numbers_of
-from tests.reliability.soak_watch import slope_percent_per_hour
+from tests.reliability.soak_watch import at_rest, slope_percent_per_hour
 
 
 @pytest.mark.timeout(400)
@@ -70,3 +70,8 @@ def test_nothing_is_due_while_the_load_rests() -> None:
     assert NO_REST.at_s(17) == 17
     plan = Plan(seconds=540, stall_s=60, rest=rest)
     assert (plan.lasts_s, plan.stalled) == (564, (252, 312))
+
+
+def test_a_rest_begins_with_the_second_look_at_an_empty_backlog() -> None:
+    samples = [{"at_s": n, "backlog_mib": mib} for n, mib in enumerate((0, 3.5, 0, 0, 0, None, 0, 0))]
+    assert [sample["at_s"] for sample in at_rest(samples)] == [3, 4, 7]

@@ -171,7 +171,8 @@ class DuckDBEngine:
     It may read below `root` and nowhere else: no other path, no network, no extension, and its configuration is
     locked once made. `memory_limit` bounds its working memory, `n_threads` its share of the machine. Small files of
     short rows are decoded once and held (store/held.py). After RUNS_OF_A_DATABASE statements another database takes the
-    place of the one before, which goes with its last cursor.
+    place of the one before, as soon as nothing runs, or after twice as many, and then the one before goes with
+    its last cursor. (A database that ends stops the threads by which the allocator of all of them gives pages back.)
     """
 
     reads_objects: Final = False
@@ -179,7 +180,7 @@ class DuckDBEngine:
     def __init__(self, root: str | Path, *, memory_limit: str = "512MB", n_threads: int = 2) -> None:
         self._root = Path(root).absolute()
         self._memory_limit, self._n_threads = memory_limit, n_threads
-        self._connection, self._runs = self._database(), 0
+        self._connection, self._runs, self._n_open = self._database(), 0, 0
         self._held = HeldRows()
         self._lock = threading.Lock()
 
@@ -190,7 +191,7 @@ class DuckDBEngine:
             f"SET allowed_directories = [{_text(str(self._root))}]",
             "SET temp_directory = ''",
             "SET parquet_metadata_cache = true",
-            # Its allocator gives pages back when somebody asks it for others, or not at all: 40 MiB at rest.
+            # Else its allocator gives pages back when somebody asks for others, or not at all.
             "SET allocator_background_threads = true",
             "SET TimeZone = 'UTC'",
             "SET autoinstall_known_extensions = false",
@@ -204,10 +205,18 @@ class DuckDBEngine:
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor for one statement."""
         with self._lock:
-            if self._runs >= RUNS_OF_A_DATABASE:
+            if self._runs >= RUNS_OF_A_DATABASE * (1 if self._n_open == 0 else 2):
+                if self._n_open == 0:
+                    self._connection.close()  # before the next is made; its cursors would end with it
                 self._connection, self._runs = self._database(), 0
-            self._runs += 1
-            return self._connection.cursor()
+            cursor = self._connection.cursor()
+            self._runs, self._n_open = self._runs + 1, self._n_open + 1
+            return cursor
+
+    def _closed(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        with self._lock:
+            self._n_open -= 1
+            cursor.close()
 
     def run(
         self,
@@ -243,7 +252,7 @@ class DuckDBEngine:
                 raise
             raise Corrupt(f"a file of the lake cannot be read: {str(error)[:300]}") from error
         finally:
-            cursor.close()
+            self._closed(cursor)
 
     def _held_rows(self, source: Source) -> pa.Table | None:
         """All rows of the source's files as they were stored, where these are held."""

@@ -175,6 +175,8 @@ def test_a_backtest_says_what_it_would_have_done_beside_its_budget(page: Page, w
     )  # fmt: skip
     told = answered.raise_for_status().json()
     page.goto(at(watched, "resolution", "backtest"))
+    drawn(page, "monitor-backtest-chart")
+    settled(page)
     page.get_by_role("radio", name="3 days").or_(page.get_by_role("button", name="3 days")).first.click()
     expect(metric(page, "Alerts")).to_have_text(str(len(told["alerts"])))
     expect(metric(page, "Budget a week")).to_have_text("0.1")

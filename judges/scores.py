@@ -19,7 +19,7 @@ from judges.records import JudgeSpec, Missing, Rubric
 from judges.service_targets import Shown
 from store.control.judge_records import JobRecord, TargetRecord, VerdictRecord
 from store.engine import slot, table_of
-from store.scores import NewScore, append_scores
+from store.scores import NewScore, append_of_read
 from store.tenant import TenantStore
 
 MOST_EXPLANATION: Final = 4_000
@@ -72,8 +72,10 @@ class Scores:
             rows[name] = _row(job, spec, rubric, one)
         if rows:
             author = AUTHOR + job.job_id
-            append_scores(self._store, list(rows.values()), ids=list(rows), author=author, now_ns=self._clock())
-        return len(rows)
+            # An example of a run may never have been in the lake.
+            read = {one.about for one in rows.values() if one.target is not TargetKind.EXAMPLE}
+            return append_of_read(self._store, rows, read, author=author, now_ns=self._clock())
+        return 0
 
     def _known(self, job: JobRecord, targets: Sequence[TargetRecord]) -> dict[tuple[str, str], dict[str, float]]:
         """By target, the states that are scored, each with the largest probability."""

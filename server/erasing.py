@@ -159,8 +159,8 @@ class Erasing:
             memory = self._with_trials(which, memory, subject)
             memory = self._erase_rows(which, memory, subject, spooled, progress)
             memory = self._erase_spooled(which, memory, spooled)
-        with last_look(self._lake.root):  # at what clustering wrote of sessions that it had read before
-            erasure.erase(self._lake, subject, memory.what, tables=erasure.CLUSTERED)
+        with last_look(self._lake.root):  # at what was written of sessions that had been read before
+            erasure.erase(self._lake, subject, memory.what, tables=erasure.WRITTEN_LATE)
         forget_fits_of_few(self._settings.clusters_dir / which.tenant)
         memory = self._erase_examples(which, memory, subject)
         progress("deleting old bytes", 0, 1)

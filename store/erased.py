@@ -1,9 +1,9 @@
 """What is written of sessions long after they were read must not bring back a user who was erased meanwhile.
 
-Clustering reads sessions, works for minutes, and then writes what it made of them. An erasure therefore takes a last
-look at what such work writes while no process of this machine may write it (`last_look`), and leaves a mark; whoever
-writes afterwards and finds the mark (`still_there`) asks first which of the sessions are there still. Processes share a
-lock file beside the tables.
+Clustering, evaluators and judges read sessions, work for up to minutes, and then write what they made of them. An
+erasure therefore takes a last look at what such work writes while no process of this machine may write it
+(`last_look`), and leaves a mark; whoever writes afterwards and finds the mark (`still_there`) asks first which of the
+sessions are there still. Processes share a lock file beside the tables.
 """
 
 from __future__ import annotations
@@ -42,26 +42,33 @@ def last_look(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def still_there(store: TenantStore, session_ids: Sequence[str]) -> Iterator[frozenset[str]]:
-    """Those of the sessions that may be written about until it ends: all, where no user was ever erased from this lake;
-    else those of which turns are left. Raises StorageFailed."""
+def still_there(
+    store: TenantStore, session_ids: Sequence[str], trace_ids: Sequence[str] = ()
+) -> Iterator[frozenset[str]]:
+    """Those of the sessions and traces that may be written about until it ends: all, where no user was ever erased from
+    this lake; else those of which rows are left. Raises StorageFailed."""
     descriptor = _opened(store.root)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if os.fstat(descriptor).st_size == 0:
-            yield frozenset(session_ids)
+            yield frozenset((*session_ids, *trace_ids))
         else:
-            given = {"wanted_sessions": pa.table({"session_id": pa.array(list(session_ids), pa.string())})}
-            yield frozenset(store.frame(_left(), given=given)["session_id"])
+            yield _left(store, "sessions", "session_id", session_ids) | _left(store, "turns", "trace_id", trace_ids)
     finally:
         os.close(descriptor)
 
 
-@lru_cache(maxsize=1)
-def _left() -> ir.Table:
-    sessions = table_of("sessions")
-    wanted = ibis.table({"session_id": "string"}, name="wanted_sessions")
-    return sessions.semi_join(wanted, "session_id").select("session_id", "tenant").distinct()
+def _left(store: TenantStore, table: str, key: str, wanted: Sequence[str]) -> frozenset[str]:
+    if not wanted:
+        return frozenset()
+    given = {"wanted_ids": pa.table({key: pa.array(list(wanted), pa.string())})}
+    return frozenset(store.frame(_of_ids(table, key), given=given)[key])
+
+
+@lru_cache(maxsize=2)
+def _of_ids(table: str, key: str) -> ir.Table:
+    wanted = ibis.table({key: "string"}, name="wanted_ids")
+    return table_of(table).semi_join(wanted, key).select(key, "tenant").distinct()
 
 
 def _opened(root: Path) -> int:

@@ -32,7 +32,7 @@ from store.memberships import user_hash
 
 TABLES: Final = ("spans", "scores", "events", "quarantine", "turns", "sessions", "embeddings", "memberships")
 REWRITTEN: Final = ("scores", "events", "quarantine", "embeddings", "memberships", "spans")
-CLUSTERED: Final = ("embeddings", "memberships")
+WRITTEN_LATE: Final = ("embeddings", "memberships", "scores")  # of sessions that were read before (store/erased.py)
 TRIES: Final = 5
 SHORT_ID: Final = 6  # ids below this length are looked for as whole values only, or they would be found everywhere
 _NEEDED: Final = {

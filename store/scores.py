@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -20,6 +20,7 @@ from core.ids import span_id, trace_id
 from core.records import EvaluatorKind, TargetKind
 from core.windows import Window
 from store.engine import slot, table_of
+from store.erased import still_there
 from store.lake import partition_date
 from store.schema import SCORES
 from store.slices import slices
@@ -70,6 +71,16 @@ class NewScore:
         if len(_json(self.metadata)) > MAX_METADATA_CHARS:
             raise InvalidInput(f"metadata is longer than {MAX_METADATA_CHARS:,} characters as JSON", field="metadata")
 
+    @property
+    def of_a_trace(self) -> bool:
+        """Whether it is of a turn or a span."""
+        return self.target in (TargetKind.TURN, TargetKind.SPAN)
+
+    @property
+    def about(self) -> str:
+        """The id of the trace, or else of the session, that it is of."""
+        return str(self.trace_id if self.of_a_trace else self.session_id)
+
     def _check_outcome(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
             raise InvalidInput("value must be a finite number; say unscored with the reason instead", field="value")
@@ -113,6 +124,21 @@ def append_scores(
     """Writes the scores under the given ids, durable on return. Their time is `now_ns` where they name none."""
     rows = [_row(store, score, ids[i], author, now_ns) for i, score in enumerate(scores)]
     return store.append("scores", pa.Table.from_pylist(rows, schema=SCORES))
+
+
+def append_of_read(
+    store: TenantStore, scores: Mapping[str, NewScore], read: Collection[str], *, author: str, now_ns: int
+) -> int:
+    """As `append_scores`, by id, of what was read from the lake a while ago (`read`: ids of sessions, and of the traces
+    of turns): what is there no more gets no score, as its row would name what an erasure took. How many were written.
+    """
+    about = {name: one.about for name, one in scores.items()}
+    of_turns = {one.about for one in scores.values() if one.of_a_trace} & set(read)
+    with still_there(store, sorted((set(about.values()) & set(read)) - of_turns), sorted(of_turns)) as left:
+        kept = {name: one for name, one in scores.items() if about[name] not in read or about[name] in left}
+        if kept:
+            append_scores(store, list(kept.values()), ids=list(kept), author=author, now_ns=now_ns)
+        return len(kept)
 
 
 def has_scores(store: TenantStore, ids: Sequence[str]) -> bool:

@@ -29,7 +29,7 @@ from evaluators.records import Score, Target
 from store.control.control import Control
 from store.control.online import OnlineChoice, OnlineMark
 from store.engine import table_of
-from store.scores import MAX_METADATA_CHARS, NewScore, append_scores, known_scores
+from store.scores import MAX_METADATA_CHARS, NewScore, append_of_read, known_scores
 from store.tenant import Store, TenantStore
 
 _MARKS: Final = pa.schema([("journal", pa.int64()), ("upto", pa.int64())])
@@ -245,8 +245,9 @@ class OnlineWatch:
     def _slice(self, store: TenantStore, mark: OnlineMark, part: Sequence[Due]) -> int:
         made = evaluated(store, part, _written_in(mark, [one.choice for one in part]))
         if made:
-            scores, ids = [score for _, score in made], [score_id for score_id, _ in made]
-            append_scores(store, scores, ids=ids, author=AUTHOR, now_ns=self._clock())
+            scores = dict(made)
+            read = {one.session.session_id for one in part}
+            append_of_read(store, scores, read, author=AUTHOR, now_ns=self._clock())
         return len(made)
 
     def _advance(

@@ -27,7 +27,7 @@ from evaluators.runs.reading import figures, scores_of_run
 from evaluators.runs.scoring import joined, scores_of, trajectory_of
 from store.control.control import Control
 from store.control.run_records import RunRecord, RunSource, RunStatus, TrialRecord, TrialStatus
-from store.scores import NewScore, append_scores, scores_by_id
+from store.scores import NewScore, append_of_read, scores_by_id
 from store.tenant import TenantStore
 
 TICK_S: Final = 1.0
@@ -292,8 +292,8 @@ class Work:
         known = set(scores_by_id(means.store, list(rows))["score_id"]) if rows else set()
         new = [one for one in rows if one not in known]
         if new:
-            kept = means.redacted([rows[one] for one in new])
-            append_scores(means.store, kept, ids=new, author=f"run/{run.run_id}", now_ns=means.clock())
+            kept = dict(zip(new, means.redacted([rows[one] for one in new]), strict=True))
+            append_of_read(means.store, kept, stored, author=f"run/{run.run_id}", now_ns=means.clock())
         self._learn(means.control.put_trials(run.tenant, [replace(one, scored=True) for one in whole]))
         if self._harm is not None and not self._ended_early and (proof := self._harm.look()) is not None:
             with self._lock:  # what is under way is waited for and scored

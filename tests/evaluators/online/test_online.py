@@ -23,7 +23,7 @@ from store.control.control import Control
 from store.control.online import LEASE_NS, OnlineChoice
 from store.engine import DuckDBEngine
 from store.lake import Lake
-from store.scores import ScoresAsked, append_scores, list_scores, scores_of
+from store.scores import ScoresAsked, append_of_read, list_scores, scores_of
 from store.tenant import Store
 from tests.first_start import begun
 from tests.store.build import T0, agent_trace, fill
@@ -195,7 +195,7 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(life: Life, monkeypatch: pyt
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(service, "append_scores", dying("scores", append_scores))
+        patched.setattr(service, "append_of_read", dying("scores", append_of_read))
         patched.setattr(life.control, "advance_online", dying("marks", life.control.advance_online))
         with pytest.raises(Killed):
             life.round(life.process("p1"))
@@ -219,7 +219,7 @@ def test_a_slice_that_the_disk_refuses_is_tried_again(life: Life, monkeypatch: p
 
     watch = life.process()
     with monkeypatch.context() as patched:
-        patched.setattr(service, "append_scores", full)
+        patched.setattr(service, "append_of_read", full)
         with pytest.raises(StorageFailed):
             life.round(watch)
     assert life.round(watch) == 1
@@ -265,9 +265,9 @@ def test_a_process_that_lost_its_turn_stops(life: Life, monkeypatch: pytest.Monk
     def slow(*args: Any, **given: Any) -> int:
         life.later(2 * LEASE_NS / NS_PER_S)
         assert life.control.take_online(ACME, "fast") is not None
-        return append_scores(*args, **given)
+        return append_of_read(*args, **given)
 
-    monkeypatch.setattr(service, "append_scores", slow)
+    monkeypatch.setattr(service, "append_of_read", slow)
     with pytest.raises(Conflict, match="another process"):
         life.round(watch)
     assert life.round(life.process("fast")) == 0

@@ -44,10 +44,11 @@ COUNTS_REMOVED: Final = "removed"  # the transaction of a table in which they ar
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LakeFile:
-    """One immutable Parquet file of a table's snapshot. Every process of the lake knows all of them: they are small."""
+    """One immutable Parquet file of a table's snapshot. Every process of the lake knows all of them: they are small,
+    half a kilobyte each."""
 
-    path: str  # absolute
-    relative: str  # inside the table's folder
+    folder: str  # of the table, absolute
+    relative: str  # inside it
     tenant: str
     date: str
     n_rows: int
@@ -56,6 +57,11 @@ class LakeFile:
     max_ns: int | None
     min_seq: int
     max_seq: int
+
+    @property
+    def path(self) -> str:
+        """Where it is, absolute."""
+        return f"{self.folder}/{self.relative}"
 
     @property
     def content_hash(self) -> str:
@@ -76,7 +82,7 @@ class DeltaLog:
     """The live files and application transactions of one table. Thread-safe."""
 
     def __init__(self, folder: Path, schema: pa.Schema, time_column: str) -> None:
-        self._folder = folder
+        self._folder, self._path = folder, str(folder)
         self._log = folder / "_delta_log"
         self._time_column = time_column
         self._lock = threading.RLock()
@@ -285,7 +291,7 @@ class DeltaLog:
         seqs: tuple[int | None, int | None],
     ) -> LakeFile:
         return LakeFile(
-            path=str(self._folder / relative),
+            folder=self._path,
             relative=relative,
             tenant=sys.intern(tenant),
             date=sys.intern(date),

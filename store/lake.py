@@ -335,7 +335,7 @@ class Lake:
         low, high = bounds(body, TIME_COLUMN[table])
         low_seq, high_seq = bounds(body, "seq")
         return LakeFile(
-            path=str(path),
+            folder=str(self.root / table),
             relative=relative,
             tenant=tenant,
             date=date,

@@ -32,7 +32,7 @@ from store.delta_log import LakeFile
 from store.durable import sync_folder, write_durably
 
 REVERIFY_S: Final = 600.0
-KEPT: Final = 1024  # comparisons that are remembered before those that hold no longer are given up
+KEPT: Final = 256  # comparisons that are remembered before those that hold no longer are given up
 FOLDER: Final = "_damaged"
 # A write within the same tick of the file system's clock as a look at a file's times leaves them as they were.
 TICK_NS: Final = 50_000_000
@@ -104,14 +104,15 @@ class Trust:
         self._folder = root / FOLDER
         self._clock = clock
         self._lock = threading.Lock()
-        self._verified: dict[str, tuple[Fingerprint, float]] = {}
+        # By the path inside its table, of which no two tables have one in common; and the table's folder.
+        self._verified: dict[str, tuple[Fingerprint, float, str]] = {}
         self._too_many = KEPT
         self._unwritten: dict[str, Damage] = {}
         self._read: tuple[Fingerprint | None, dict[str, Damage]] = (None, {})
 
     def believed(self, file: LakeFile) -> bool:
         """Whether the bytes were compared not long ago and the file was not written since."""
-        known = self._verified.get(file.path)
+        known = self._verified.get(file.relative)
         return known is not None and known[0] == fingerprint(file.path) and time.monotonic() - known[1] < REVERIFY_S
 
     def damage_of(self, table: str, file: LakeFile) -> Damage | None:
@@ -160,7 +161,7 @@ class Trust:
         """Lets every process know. Where the disk refuses, this process still does."""
         path = str(self._root / damage.file)
         with self._lock:
-            self._verified.pop(path, None)
+            self._verified.pop(damage.file.partition("/")[2], None)
             self._unwritten[path] = damage
         try:
             made = not self._folder.exists()
@@ -248,7 +249,15 @@ class Trust:
         if _settled(before):
             now = time.monotonic()
             with self._lock:
-                self._verified[file.path] = (before, now)
-                if len(self._verified) >= self._too_many:  # most of them were packed and are gone
-                    fresh = {path: seen for path, seen in self._verified.items() if now - seen[1] < REVERIFY_S}
-                    self._verified, self._too_many = fresh, max(KEPT, 2 * len(fresh))
+                self._verified[file.relative] = (before, now, file.folder)
+                if len(self._verified) >= self._too_many:
+                    self._forget_the_gone(now)
+
+    def _forget_the_gone(self, now: float) -> None:
+        """Keeps of the comparisons those that hold still: most of the files were packed and are gone. With the lock."""
+        fresh = {
+            relative: known
+            for relative, known in self._verified.items()
+            if now - known[1] < REVERIFY_S and fingerprint(f"{known[2]}/{relative}") == known[0]
+        }
+        self._verified, self._too_many = fresh, max(KEPT, 2 * len(fresh))

@@ -60,6 +60,24 @@ def test_what_is_known_of_a_file_is_given_up_when_it_holds_no_longer(
     assert known() < 4
 
 
+def test_what_is_known_of_files_that_are_gone_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, _ = filled(tmp_path)
+    first, *packed = lake.snapshot("spans").files
+
+    def known(*files: LakeFile) -> set[str]:
+        assert [lake.trust.compare("spans", file) for file in files] == [None] * len(files)
+        return set(lake.trust._verified)
+
+    wait_until(
+        lambda: len(known(first, *packed)) == 1 + len(packed) > 8, 10, "the files to be old enough to be believed"
+    )
+    for file in packed:  # as upkeep does once nobody reads them any more
+        Path(file.path).unlink()
+    monkeypatch.setattr(trust, "KEPT", 4)
+    lake.trust._too_many = 4
+    assert known(first) == {first.relative}
+
+
 def flip(path: Path, at: int, bit: int = 0) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1 << bit

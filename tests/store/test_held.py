@@ -15,7 +15,7 @@ from tests.store.build import fill, row
 
 def _file(name: str, n_rows: int = 10) -> LakeFile:
     return LakeFile(
-        path=f"/lake/{name}",
+        folder="/lake",
         relative=name,
         tenant="acme",
         date="2026-11-21",

@@ -185,7 +185,7 @@ def test_a_trace_whose_partials_are_not_there_yet_is_derived(tmp_path: Path) -> 
 def test_slices_cover_the_window_without_gap_or_overlap(files: list[tuple[int, int, int]], first: int) -> None:
     made = [
         LakeFile(
-            path="p",
+            folder="f",
             relative="p",
             tenant="t",
             date="d",

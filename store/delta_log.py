@@ -82,7 +82,7 @@ class DeltaLog:
     """The live files and application transactions of one table. Thread-safe."""
 
     def __init__(self, folder: Path, schema: pa.Schema, time_column: str) -> None:
-        self._folder, self._path = folder, str(folder)
+        self._folder = folder
         self._log = folder / "_delta_log"
         self._time_column = time_column
         self._lock = threading.RLock()
@@ -291,7 +291,7 @@ class DeltaLog:
         seqs: tuple[int | None, int | None],
     ) -> LakeFile:
         return LakeFile(
-            folder=self._path,
+            folder=sys.intern(str(self._folder)),
             relative=relative,
             tenant=sys.intern(tenant),
             date=sys.intern(date),

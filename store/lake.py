@@ -282,7 +282,7 @@ class Lake:
         return file.relative in self._files(table)[1]
 
     def _table_of(self, file: LakeFile) -> str:
-        return Path(file.path).relative_to(self.root).parts[0]
+        return Path(file.folder).name
 
     def _verified_bytes(self, file: LakeFile) -> pa.BufferReader:
         try:

@@ -30,8 +30,8 @@ class Scrubber:
         while read < n_bytes:
             if not self._left and not self._begin():
                 break
-            table, path = self._left.pop()
-            file = next((f for f in self._lake.snapshot(table).files if f.path == path), None)
+            table, relative = self._left.pop()
+            file = next((f for f in self._lake.snapshot(table).files if f.relative == relative), None)
             if file is None:
                 continue
             read += file.size
@@ -47,7 +47,7 @@ class Scrubber:
 
     def _begin(self) -> bool:
         readable = [name for name in self._lake.tables() if name not in self._lake.unreadable()]
-        self._left = [(name, f.path) for name in readable for f in self._lake.snapshot(name).files]
+        self._left = [(name, f.relative) for name in readable for f in self._lake.snapshot(name).files]
         self._lake.forget_the_gone()
         self.rounds += 1
         return bool(self._left)

@@ -168,7 +168,7 @@ class Committer:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        """Stores one batch while the next is already being decoded."""
+        """Stores one batch while the next is already being decoded. Of a stored one nothing is kept while it waits."""
         be_nice()
         rolled = True
         ahead: _Made | None = None
@@ -181,18 +181,25 @@ class Committer:
                     if not batch and not rolled:
                         self._journal.roll()
                         rolled = True
-                    ahead = _Made(batch, decoder.submit(self._made, batch)) if batch else None
+                    ahead = self._begun(batch, decoder)
+                    del batch
                 if ahead is not None:
-                    now, ahead = ahead, None
-                    wait([now.rows])
-                    if more := self._next_batch(0):
-                        ahead = _Made(more, decoder.submit(self._made, more))
-                    self._until_it_works(partial(self._store, now))
+                    ahead = self._stored(ahead, decoder)
                     rolled = False
-                    if ahead is None or self._derivation.due:
-                        self._until_it_works(self._derivation.catch_up)
                 self._tidy()
         self._tidy()
+
+    def _begun(self, batch: list[Acknowledged] | None, decoder: ThreadPoolExecutor) -> _Made | None:
+        return _Made(batch, decoder.submit(self._made, batch)) if batch else None
+
+    def _stored(self, now: _Made, decoder: ThreadPoolExecutor) -> _Made | None:
+        """Stores a batch; the one after it, which is being decoded meanwhile, or None where nothing waits."""
+        wait([now.rows])
+        ahead = self._begun(self._next_batch(0), decoder)
+        self._until_it_works(partial(self._store, now))
+        if ahead is None or self._derivation.due:
+            self._until_it_works(self._derivation.catch_up)
+        return ahead
 
     def _next_batch(self, wait_s: float) -> list[Acknowledged] | None:
         """Entries to store; empty after `wait_s` without enough of them, None when stopped and drained."""

@@ -25,7 +25,8 @@ from store.grouping import groups_of, is_among, is_first
 from store.lake import Lake
 
 SLOTS: Final = 1 << 20
-FULL: Final = int(SLOTS * 0.7)
+LOAD: Final = 0.7
+FULL: Final = int(SLOTS * LOAD)
 # 10 generations hold 7.3 million spans in 42 MB, six minutes at full speed: exporters give up within five. The oldest
 # are forgotten first.
 GENERATIONS: Final = 10
@@ -69,28 +70,45 @@ def _insert(slots, hashes, seen):  # type: ignore[no-untyped-def]
     return added
 
 
-def _no_fingerprints() -> npt.NDArray[np.uint32]:
+def _no_fingerprints(slots: int) -> npt.NDArray[np.uint32]:
     """Pages of their own: on the heap they would outlive the batches around them and leave holes."""
-    return np.frombuffer(mmap(-1, SLOTS * 4, MAP_PRIVATE | MAP_ANONYMOUS), np.uint32)
+    return np.frombuffer(mmap(-1, slots * 4, MAP_PRIVATE | MAP_ANONYMOUS), np.uint32)
 
 
 @dataclass(kw_only=True)
 class Fingerprints:
-    """A set that forgets its oldest members; answers "perhaps" wrongly about once in 10^8."""
+    """A set that forgets its oldest members; answers "perhaps" wrongly about once in 10^8.
 
+    `slots` of a generation, a power of two, are used to 70 %; the newest `generations` are kept.
+    """
+
+    slots: int = SLOTS
+    generations: int = GENERATIONS
     _generations: list[npt.NDArray[np.uint32]] = field(default_factory=list)
-    _used: int = FULL
+    _used: int = 0
 
     def add(self, hashes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Adds all; True where it was perhaps there before, or stands earlier in `hashes`."""
         seen = np.zeros(len(hashes), bool)
-        for start in range(0, len(hashes), FULL // 4):
-            part = slice(start, start + FULL // 4)
+        step = self._full // 4
+        for start in range(0, len(hashes), step):
+            part = slice(start, start + step)
             self._add(np.ascontiguousarray(hashes[part]), seen[part])
         return seen
 
+    def holds(self, hashes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """True where it is perhaps there."""
+        seen = np.zeros(len(hashes), bool)
+        for slots in self._generations:
+            _probe(slots, hashes, seen)
+        return seen
+
+    @property
+    def _full(self) -> int:
+        return int(self.slots * LOAD)
+
     def _add(self, hashes: npt.NDArray[np.int64], seen: npt.NDArray[np.bool_]) -> None:
-        if self._used + len(hashes) > FULL:
+        if not self._generations or self._used + len(hashes) > self._full:
             self.begin_generation()
         for slots in self._generations[:-1]:
             _probe(slots, hashes, seen)
@@ -98,7 +116,7 @@ class Fingerprints:
 
     def begin_generation(self) -> None:
         """What is added from now on is forgotten later than what was added so far; the oldest may go."""
-        self._generations = [*self._generations[-(GENERATIONS - 1) :], _no_fingerprints()]
+        self._generations = [*self._generations[-(self.generations - 1) :], _no_fingerprints(self.slots)]
         self._used = 0
 
     @property

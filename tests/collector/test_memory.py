@@ -6,7 +6,6 @@ import time
 import tracemalloc
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from collector import leaves
@@ -76,17 +75,16 @@ def code_kib(pid: int, library: str) -> int:
 
 
 def test_what_leaves_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaves, "REMEMBERED", 100)
+    monkeypatch.setattr(leaves, "SLOTS", 64)
     known = Leaves()
     usage = {"kind": "LLM", "usage_counted": True, "input_tokens": 1}
+    sizes = set()
     for n in range(1, 400):
         known.count(spans_table([row(span_id=2 * n, parent=2 * n + 1, **usage)]))
-    kept = known._of_any
-    n_kept = len(kept._old) + sum(len(run) for run in kept._young)
-    assert 100 <= n_kept <= 250
-    newest = spans_table([row(span_id=2 * 399 + 1, **usage)])
-    assert known.count(newest).column("usage_counted").to_pylist() == [False]
-    assert all(np.all(np.diff(run) > 0) for run in kept._young)
+        sizes.add(known._of_any.nbytes)
+    assert max(sizes) == leaves.GENERATIONS * 64 * 4
+    newest = [spans_table([row(span_id=2 * n + 1, **usage)]) for n in range(280, 400)]
+    assert not any(known.count(parent).column("usage_counted")[0].as_py() for parent in newest)
 
 
 def test_what_is_remembered_of_resources_weighs_at_most_what_is_said_whoever_chooses_their_size() -> None:

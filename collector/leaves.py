@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 from collector.dedup import Fingerprints
 from collector.row_hash import row_hashes
 
+# The newest 550,000 to 734,000 in 4 MiB. One in 10^8 that is not among them is taken for one.
 SLOTS: Final = 1 << 18
-# At least the newest 550,000 and at most 734,000, in 4 MiB. One in 10^8 is taken for another.
 GENERATIONS: Final = 4
 GATEWAY_SCOPE: Final = "assay.gateway"
 _NEEDED: Final = (
@@ -38,9 +38,8 @@ class Leaves:
     def __init__(self) -> None:
         self._of_measured = Fingerprints(slots=SLOTS, generations=GENERATIONS)
         self._of_any = Fingerprints(slots=SLOTS, generations=GENERATIONS)
-        self._answered = Fingerprints(
-            slots=SLOTS, generations=GENERATIONS
-        )  # responses that spans of the gateway report
+        # Responses that spans of the gateway report.
+        self._answered = Fingerprints(slots=SLOTS, generations=GENERATIONS)
 
     def count(self, rows: pa.Table) -> pa.Table:
         """`rows` of schema.SPANS with `usage_counted` False on wrappers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import tracemalloc
 from pathlib import Path
@@ -9,12 +10,17 @@ from pathlib import Path
 import pytest
 
 from collector import leaves
+from collector.batch import Rows
+from collector.intake import Acknowledged
 from collector.leaves import Leaves
 from collector.remembered import Remembered
 from collector.resources import ScopeText
 from tests.collector.alone import Collector
+from tests.collector.inside import Inside, InsideDoor
 from tests.collector.otlp import log_record, logs, span, traces
+from tests.collector.test_doors_pressure import post
 from tests.store.build import row, spans_table
+from tests.waiting import wait_until
 
 # Each of them takes 20 MB and more, and belongs to those who read.
 NOT_FOR_THE_COLLECTOR = ("polars", "duckdb", "pandas", "scipy", "sklearn", "chdb")
@@ -72,6 +78,23 @@ def code_kib(pid: int, library: str) -> int:
         elif inside and first == "Rss:":
             found += int(line.split()[1])
     return found
+
+
+def test_a_collector_that_waits_keeps_nothing_of_what_it_stored_last(tmp_path: Path) -> None:
+    life = Inside(tmp_path, linger_s=0.05)
+    life.recover()
+    life.committer.start()
+    with InsideDoor(life) as door:
+        for n in (1, 2):
+            assert post(door, traces(span({"session.id": "s" * 1_000})).SerializeToString())[0] == 200
+            wait_until(lambda n=n: life.committer.backlog["committed"] == n, 60, "the request to be stored")
+            wait_until(lambda: not _alive(Acknowledged) + _alive(Rows), 20, "it and its rows to be forgotten")
+    assert life.committer.stop(10)
+    life.release()
+
+
+def _alive(kind: type) -> int:
+    return sum(type(one) is kind for one in gc.get_objects())
 
 
 def test_what_leaves_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,10 +88,14 @@ def test_a_collector_that_waits_keeps_nothing_of_what_it_stored_last(tmp_path: P
     with InsideDoor(life) as door:
         for n in (1, 2):
             assert post(door, traces(span({"session.id": "s" * 1_000})).SerializeToString())[0] == 200
-            wait_until(lambda n=n: life.committer.backlog["committed"] == n, 60, "the request to be stored")
+            wait_until(partial(_stored, life, n), 60, "the request to be stored")
             wait_until(lambda: not _alive(Acknowledged) + _alive(Rows), 20, "it and its rows to be forgotten")
     assert life.committer.stop(10)
     life.release()
+
+
+def _stored(life: Inside, position: int) -> bool:
+    return life.committer.backlog["committed"] == position
 
 
 def _alive(kind: type) -> int:

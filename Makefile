@@ -80,6 +80,7 @@ soak: setup
 	$(BIN)/python -m tests.reliability.crash_campaign --kills 200
 	$(BIN)/python -m tests.reliability.faults_powerloss --states 400
 	$(BIN)/python -m tests.reliability.faults_sites
+	$(BIN)/python -m tests.reliability.faults_errands
 	$(BIN)/python -m tests.reliability.corruption --flips 10000
 	$(BIN)/python -m tests.fuzz.run --runs 1000000 --checked --record
 	$(BIN)/python -m tests.reliability.noisy --seconds 40

@@ -52,8 +52,8 @@ class Collector:
         control.close()
         return key
 
-    def start(self) -> Collector:
-        """Starts it and waits until it answers."""
+    def launch(self) -> None:
+        """Starts it and does not wait."""
         command = [sys.executable, "-m", "server.cli.main", "serve", "collector"]
         with (self.data / "collector.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -64,6 +64,10 @@ class Collector:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def start(self) -> Collector:
+        """Starts it and waits until it answers."""
+        self.launch()
         try:
             wait_until(self._up, 120, "the collector to start")
         except AssertionError as error:
@@ -71,14 +75,24 @@ class Collector:
             raise AssertionError(f"{error}; its log ends: {self.log()[-2000:]}") from error
         return self
 
-    def _up(self) -> bool:
+    @property
+    def ended(self) -> bool:
+        """Whether the process that was started last is no more."""
         assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"the collector ended with {self._process.returncode}: {self.log()[-4000:]}")
+        return self._process.poll() is not None
+
+    def answers(self) -> bool:
+        """Whether its door is open."""
         try:
             return bool(self.health())
         except OSError:
             return False
+
+    def _up(self) -> bool:
+        assert self._process is not None
+        if self.ended:
+            raise AssertionError(f"the collector ended with {self._process.returncode}: {self.log()[-4000:]}")
+        return self.answers()
 
     def log(self) -> str:
         """What it wrote to its log."""

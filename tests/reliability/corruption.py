@@ -29,6 +29,7 @@ from store.control.control import Control
 from store.control.integrity import look_over
 from store.delta_log import LakeFile
 from store.engine import DuckDBEngine
+from store.lake import Lake
 from store.repair import find_damage
 from tests.collector.inside import PEPPER
 from tests.reliability import corruption_data as data_of
@@ -116,7 +117,7 @@ class Campaign:
         other = self.chance.choice([t for t in TENANTS if t != file.tenant])
         fresh = self.chance.random() < 0.1
         with self._flipped(Path(file.path)) as outcome:
-            lake, store = store_of(self.folder.data, self._engine) if fresh else self._live
+            _, store = store_of(self.folder.data, self._engine) if fresh else self._live
             outcome.place = f"lake {table}: {outcome.place}"
             for question in OF_LAKE if fresh else READS[table]:
                 answer, left_out = self._ask(store, file.tenant, question)
@@ -125,8 +126,11 @@ class Campaign:
             question = self.chance.choice(list(OF_LAKE))
             if self._ask(store, other, question) != (self.truth[other, question], []):
                 outcome.wrong.append(f"{question} of {other}, which has nothing to do with it")
-            if fresh and [f"{table}/{file.relative}"] != [damage.file for damage in find_damage(lake)]:
-                outcome.wrong.append("the doctor does not name exactly this file")
+            if fresh or not outcome.noticed:  # what no answer depends on, the doctor tells
+                found = [damage.file for damage in find_damage(Lake(self.folder.data / "lake"))]
+                outcome.noticed += [f"the doctor names {name}" for name in found]
+                if found != [f"{table}/{file.relative}"]:
+                    outcome.wrong.append("the doctor does not name exactly this file")
         return outcome
 
     def _judge(

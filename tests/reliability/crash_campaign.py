@@ -4,7 +4,8 @@
 every process of it, and starts it again. Half of the kills come at a random moment, half at a random call that writes
 (a write is cut in the middle), wherever that is: in the journal, in a seal, a commit, a checkpoint, compaction,
 retention. Some fall into the very first start, which makes the secrets, the tables and the control database's
-migrations. At the end everything acknowledged must be in the lake, once and unaltered.
+migrations. Others fall into the migration of what an earlier release wrote, while senders knock. At the end everything
+acknowledged must be in the lake, once and unaltered.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ import argparse
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from store.control.database import Database
+from store.control.migrate import HEAD, REVISIONS, _take
 from store.doctor import DAMAGE_FILE
 from tests.collector.alone import Collector
 from tests.reliability.crash_load import DAY_NS, Content, Ledger, Sender, Verdict, judge, poster, rows_of
@@ -48,6 +52,8 @@ for _ in range(int(sys.argv[2])):
 PLACES: Final = ("", "", "/journal/", "/lake/", "_delta_log", "checkpoint", "control.db", ".key")
 AT_MOST_S: Final = 1.5  # how long a kill at a call waits for that call
 FIRST_START_CALLS: Final = 500
+EARLIER: Final = "0005"  # revisions of the control database after it only add tables
+MIGRATION_CALLS: Final = 400
 EXIT_WITHIN_S: Final = 10.0
 
 
@@ -58,6 +64,7 @@ class Tally:
     kills: int = 0
     at_a_call: int = 0
     in_first_start: int = 0
+    in_migration: int = 0
     whole: int = 0  # with the supervisor and the server
     terms: int = 0
     slowest_exit_s: float = 0.0
@@ -88,9 +95,11 @@ class Campaign:
         self._brief = Sender(poster(port, brief), old, seed=seed - 1, at_ns=now - 30 * DAY_NS, n_spans=3)
         self._ledgers = ledgers
 
-    def run(self, kills: int, terms: int, *, whole_every: int = 0, upkeep_every: int = 1) -> Verdict:
-        """All kills and terminations, then the judgement. `whole_every`: each n-th kill hits `assay up` as a whole;
-        `upkeep_every`: at each n-th kill the lake's upkeep runs too and dies with the rest."""
+    def run(
+        self, kills: int, terms: int, *, migrations: int = 0, whole_every: int = 0, upkeep_every: int = 1
+    ) -> Verdict:
+        """All kills, those in `migrations` and terminations, then the judgement. `whole_every`: each n-th kill hits
+        `assay up` as a whole; `upkeep_every`: at each n-th kill the lake's upkeep runs too and dies with the rest."""
         with self._collector as collector:
             for sender in (*self.senders, self._brief):
                 sender.start()
@@ -99,6 +108,8 @@ class Campaign:
                     break
                 whole = whole_every > 0 and number % whole_every == 0
                 self._kill(whole=whole, upkeep=number % upkeep_every == 0)
+            while self.tally.in_migration < migrations and time.monotonic() < self.until:
+                self._kill_in_migration()
             for _ in range(terms):
                 self._terminate()
             for sender in (*self.senders, self._brief):
@@ -170,6 +181,24 @@ class Campaign:
             except ProcessLookupError:
                 continue
 
+    def _kill_in_migration(self) -> None:
+        """A start on what an earlier release wrote dies at a random call on the control database, senders at its door."""
+        before, database = self.acknowledged, self.data / "control.db"
+        wait_until(lambda: self.acknowledged > before, 60, "something to be acknowledged after a start")
+        self._collector.kill()
+        taken_back(database, self._work)
+        assert self._layer
+        self._layer.arm(action=Action.KILL, skip=self.random.randrange(MIGRATION_CALLS), n=1, match=database.name)
+        with preloaded(self._layer):
+            self._collector.launch()
+            wait_until(lambda: self._collector.ended or self._collector.answers(), 60, "the end or the door")
+        if self._collector.ended and EARLIER < revision_of(database) < HEAD:
+            self.tally.in_migration += 1
+            self.tally.kills += 1
+        self._restart()
+        if (found := revision_of(database)) != HEAD:
+            self.tally.problems.append(f"after a killed migration the control database is at {found}")
+
     def _terminate(self) -> None:
         """SIGTERM under load: the exit code is 0, within ten seconds."""
         before = self.acknowledged
@@ -218,6 +247,32 @@ def place_of(path: str) -> str:
     return "/".join([*parts, name if name.startswith("control") else f"*{Path(name).suffix}"])
 
 
+def taken_back(database: Path, work: Path) -> None:
+    """Makes of a control database that nobody has open what a release left that knew the revisions to EARLIER."""
+    earlier = work / "earlier.db"
+    if not earlier.exists():
+        made = Database(f"sqlite:///{earlier}")
+        _take(made, [revision for revision in REVISIONS if revision <= EARLIER])
+        made.close()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for table in tables_of(database) - tables_of(earlier):
+            connection.execute(f'DROP TABLE "{table}"')
+        connection.execute("UPDATE alembic_version SET version_num = ?", (EARLIER,))
+
+
+def tables_of(database: Path) -> set[str]:
+    """Names of the tables of a SQLite file."""
+    with closing(sqlite3.connect(database)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def revision_of(database: Path) -> str:
+    """The revision that a control database says it is at."""
+    with closing(sqlite3.connect(database)) as connection:
+        [(revision,)] = connection.execute("SELECT version_num FROM alembic_version")
+        return str(revision)
+
+
 def first_starts(work: Path, kills: int, seed: int, *, error: int = 0) -> list[str]:
     """Kills a first start at a random call (or lets the call fail with `error`), `kills` times in all, and returns what
     did not come up afterwards."""
@@ -255,6 +310,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--first-starts", type=int, default=20, help="how many of them fall into a first start")
+    parser.add_argument("--migrations", type=int, default=20, help="how many fall into a migration under load")
     parser.add_argument("--whole-every", type=int, default=10, help="every n-th kill hits `assay up` as a whole")
     parser.add_argument("--upkeep-every", type=int, default=2, help="at every n-th kill upkeep runs and dies too")
     parser.add_argument("--terms", type=int, default=20, help="SIGTERM under load, so often")
@@ -265,7 +321,11 @@ def main() -> int:
         campaign = Campaign(Path(folder), seed=args.seed)
         campaign.until = time.monotonic() + 60 * args.minutes
         verdict = campaign.run(
-            args.kills - args.first_starts, args.terms, whole_every=args.whole_every, upkeep_every=args.upkeep_every
+            args.kills - args.first_starts - args.migrations,
+            args.terms,
+            migrations=args.migrations,
+            whole_every=args.whole_every,
+            upkeep_every=args.upkeep_every,
         )
         problems = campaign.tally.problems + first_starts(Path(folder), args.first_starts, args.seed)
     for place, n in sorted(campaign.tally.places.items()):
@@ -277,6 +337,7 @@ def main() -> int:
     done = campaign.tally
     kills = done.kills + args.first_starts
     how: dict[str, int | str] = {"at_a_call": done.at_a_call, "whole": done.whole, "first_starts": args.first_starts}
+    how["in_migration"] = done.in_migration
     how["at"] = ", ".join(f"{place} {n}" for place, n in sorted(done.places.items()))
     record("kill_9", n=kills, kills=kills, **how, **figures)
     record("sigterm", n=done.terms, kills=0, slowest_exit_s=done.slowest_exit_s, **figures)

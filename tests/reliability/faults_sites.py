@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.reliability.crash_campaign import UPKEEP, first_starts
+from tests.reliability.crash_campaign import UPKEEP, first_starts, place_of
 from tests.reliability.crash_load import Content, Ledger, Verdict, judge, request
 from tests.reliability.crash_results import record
 from tests.reliability.faults_layer import ANY, FOREVER, SPACE, Action, Kind, Layer
@@ -121,7 +121,7 @@ class Rounds:
         self.layer.lift()
         if hit:
             self.n_hit += 1
-            site = f"{kind.name} {_class_of(path)}"
+            site = f"{kind.name} {place_of(path)}"
             self.sites[site] = self.sites.get(site, 0) + 1
         try:
             wait_until(lambda: self.send()[0] == 200, RELENTS_WITHIN_S, "requests to be taken again")
@@ -187,13 +187,6 @@ class Rounds:
                 self.problems.append(f"the ledger does not balance: {row}")
         acked: Content = self.ledger.read("acked")
         return judge(self.stack.data_dir, acked, self.ledger.read("tried"))
-
-
-def _class_of(path: str) -> str:
-    """A path without what is drawn: data/journal/*.seg."""
-    folder, _, name = path.removeprefix("data/").rpartition("/")
-    parts = [part.split("=")[0] for part in folder.split("/")]
-    return "/".join([*parts, name if name.startswith("control") else f"*{Path(name).suffix}"])
 
 
 @contextmanager

@@ -15,17 +15,19 @@ from tests.reliability.crash_load import Content, Ledger, judge, poster, request
 from tests.reliability.faults_layer import compiler
 
 N_FIRST_STARTS = 2 if compiler() else 0
+N_MIGRATIONS = 2 if compiler() else 0
 N_KILLS = 25 - N_FIRST_STARTS
 
 
 @pytest.mark.timeout(900)  # about a minute on an idle machine
 def test_25_kills_lose_double_and_alter_nothing(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path, seed=20261121)
-    verdict = campaign.run(N_KILLS, 2, whole_every=20, upkeep_every=6)
+    verdict = campaign.run(N_KILLS - N_MIGRATIONS, 2, migrations=N_MIGRATIONS, whole_every=20, upkeep_every=6)
     assert campaign.tally.problems == []
     assert verdict.sound, verdict
     assert verdict.acked > 500
     assert campaign.tally.kills == N_KILLS
+    assert campaign.tally.in_migration == N_MIGRATIONS
     assert campaign.tally.slowest_exit_s < 10
     if compiler():
         assert campaign.tally.at_a_call, "no kill fell on a call that writes"

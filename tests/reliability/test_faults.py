@@ -18,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from tests.reliability.crash_load import request
+from tests.reliability.faults_errands import begin, faults_at, n_calls, one_round
 from tests.reliability.faults_layer import ANY, FOREVER, SPACE, Action, Kind, Layer, compiler
 from tests.reliability.faults_powerloss import recorded, tried_states
 from tests.reliability.faults_sites import Fault, Rounds, running
@@ -138,6 +139,19 @@ def test_a_disk_that_fails_stops_the_acknowledgement_and_nothing_else(tmp_path: 
     assert rounds.problems == []
     assert rounds.n_hit == len(JOURNAL_FAULTS) + len(OTHER_FAULTS)
     assert rounds.n_refused >= len(JOURNAL_FAULTS)
+    assert verdict.sound, verdict
+
+
+def test_what_a_failing_disk_refuses_a_writer_an_erasure_and_a_backup_works_afterwards(tmp_path: Path) -> None:
+    with running(tmp_path) as rounds:
+        for errand in begin(rounds):
+            half = n_calls(rounds, errand) // 2
+            for fault in faults_at(half):
+                one_round(rounds, errand, fault)
+        verdict = rounds.judged()
+    assert rounds.problems == []
+    assert rounds.n_hit >= rounds.n // 2
+    assert rounds.n_refused
     assert verdict.sound, verdict
 
 

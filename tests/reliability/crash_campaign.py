@@ -182,7 +182,7 @@ class Campaign:
                 continue
 
     def _kill_in_migration(self) -> None:
-        """A start on what an earlier release wrote dies at a random call on the control database, senders at its door."""
+        """A start on what an earlier release wrote dies at a random call on the control database, under load."""
         before, database = self.acknowledged, self.data / "control.db"
         wait_until(lambda: self.acknowledged > before, 60, "something to be acknowledged after a start")
         self._collector.kill()

@@ -25,7 +25,7 @@ def warm() -> None:
     import pyarrow as pa
 
     from collector.batch import decode_safely
-    from collector.dedup import Fingerprints
+    from collector.fingerprints import Fingerprints
     from collector.pii_scan import compile_kernels
     from collector.redact import Redactor
     from collector.refused_spans import compile_kernels as compile_refused

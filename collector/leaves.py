@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.dedup import Fingerprints
+from collector.fingerprints import Fingerprints
 from collector.row_hash import row_hashes
 
 # The newest 550,000 to 734,000 in 4 MiB. One in 10^8 that is not among them is taken for one.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.dedup import FULL, Fingerprints
+from collector.fingerprints import FULL, Fingerprints
 from collector.row_hash import row_hashes
 from core.errors import Corrupt
 from store import schema

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from collector.dedup import FULL, GENERATIONS, Dedup, Fingerprints
+from collector.dedup import Dedup
+from collector.fingerprints import FULL, GENERATIONS, Fingerprints
 from store.lake import Lake
 from tests.store.build import row, spans_table
 

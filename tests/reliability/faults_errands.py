@@ -201,7 +201,7 @@ def writes(client: httpx.Client) -> list[ApiWrite]:
         return "POST", "releases", {"app": "shop", "name": what, "model": "m"}
 
     def releases(client: httpx.Client, what: str) -> int:
-        return sum(one["name"] == what for one in _got(client, "releases?app=shop")["items"])
+        return sum(one["name"] == what for one in _got(client, "releases?app=shop&since=1d")["items"])
 
     pairs = {
         "score": (score, scores),

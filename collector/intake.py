@@ -36,7 +36,7 @@ LOOKED_AT_BYTES: Final = 1 << 20
 MOST_TABLE: Final = 2  # times a body: a larger table of its spans is made again when they are stored
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Acknowledged:
     """An entry that is durable and now the committer's to store. `body` None: read it back from the journal."""
 

@@ -41,7 +41,7 @@ _META: Final = 4
 _LOG: Final = logging.getLogger("assay.journal")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One acknowledged request: whose it is, when it came, what kind, and its bytes."""
 
@@ -52,7 +52,7 @@ class Entry:
     body: bytes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """Where an entry can be read again."""
 
@@ -60,7 +60,7 @@ class Place:
     record: segment.Sealed
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Waiting:
     kind: int
     tenant: str

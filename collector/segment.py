@@ -37,7 +37,7 @@ MOST_COUNTED: Final = 65_535  # records before one in its write; more count as s
 LET_GO: Final = 4 << 20  # bytes read after which their pages are given back
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sealed:
     """Where a sound record lies in its segment."""
 
@@ -48,7 +48,7 @@ class Sealed:
     n_before: int = 0  # in the same write
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Damage:
     """Bytes that are not a record any more."""
 

@@ -12,10 +12,10 @@ import logging
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -35,6 +35,7 @@ from collector.kinds import Signal
 from collector.leaves import Leaves
 from collector.log_dedup import IDENTITIES, Identity, RowDedup
 from collector.settings import CollectorSettings
+from collector.waiting import WaitingEntries
 from core.errors import Conflict, Corrupt, Overloaded, StorageFailed
 from core.ids import TenantId
 from core.records import Counts
@@ -80,7 +81,7 @@ class Committer:
         self._workshop = workshop
         self._tally = tally
         self.app_id = f"journal-{journal.number}"
-        self._entries: deque[Acknowledged] = deque()
+        self._entries = WaitingEntries(journal.folder)
         self._changed = threading.Condition()
         self._in_memory = self._waiting = self._queued = 0
         self._waiting_of: Counter[TenantId] = Counter()
@@ -100,13 +101,10 @@ class Committer:
     def put(self, entry: Acknowledged) -> None:
         """Takes an acknowledged entry over; its bytes stay in memory only as long as there is room."""
         with self._changed:
-            if self._in_memory + entry.size > self._settings.memory_bytes and entry.place is not None:
-                entry = replace(entry, body=None, transcoded=None, scan=None)
-            else:
-                self._in_memory += entry.size
             if not self._entries:
                 self._oldest_at = time.monotonic()
-            self._entries.append(entry)
+            is_whole = self._entries.append(entry, whole=self._in_memory + entry.size <= self._settings.memory_bytes)
+            self._in_memory += entry.size if is_whole else 0
             self._last_put = time.monotonic()
             self._waiting += entry.size
             self._waiting_of[entry.tenant] += entry.size
@@ -219,11 +217,7 @@ class Committer:
                 if not wait_s:
                     return []
                 self._changed.wait(left)
-            batch: list[Acknowledged] = []
-            size = 0
-            while self._entries and (not batch or size + self._entries[0].size <= self._settings.batch_bytes):
-                batch.append(self._entries.popleft())
-                size += batch[-1].size
+            batch, size = self._entries.take(self._settings.batch_bytes)
             self._queued -= size
             self._oldest_at = time.monotonic()
         return batch

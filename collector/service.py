@@ -48,6 +48,7 @@ TRIM_S: Final = 2.0
 SWITCH_S: Final = 0.0005  # a thread that holds the GIL gives it up after so long: who acknowledges waits no longer
 STALLED_S: Final = 30.0
 ASK_KEYS_EVERY_S: Final = 2.0  # as long as a key is remembered
+SHORT_WORK: Final = 2  # threads that join a large body or ask the key store; no more come under load
 SCRUB_BYTES: Final = 64 << 20  # of the lake per round of upkeep: 90 GiB a day
 _LOG: Final = logging.getLogger("assay.collector")
 
@@ -152,6 +153,7 @@ class _Collector:
     async def run(self) -> int:
         """Listens until told to stop."""
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(SHORT_WORK, "short"))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)

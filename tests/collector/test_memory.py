@@ -85,11 +85,12 @@ def test_a_collector_that_waits_keeps_nothing_of_what_it_stored_last(tmp_path: P
     life = Inside(tmp_path, linger_s=0.05)
     life.recover()
     life.committer.start()
+    of_others = _alive()  # of lives that other tests of this process broke off
     with InsideDoor(life) as door:
         for n in (1, 2):
             assert post(door, traces(span({"session.id": "s" * 1_000})).SerializeToString())[0] == 200
             wait_until(partial(_stored, life, n), 60, "the request to be stored")
-            wait_until(lambda: not _alive(Acknowledged) + _alive(Rows), 20, "it and its rows to be forgotten")
+            wait_until(partial(_forgotten, of_others), 20, "it and its rows to be forgotten")
     assert life.committer.stop(10)
     life.release()
 
@@ -98,8 +99,13 @@ def _stored(life: Inside, position: int) -> bool:
     return life.committer.backlog["committed"] == position
 
 
-def _alive(kind: type) -> int:
-    return sum(type(one) is kind for one in gc.get_objects())
+def _alive() -> list[object]:
+    return [one for one in gc.get_objects() if type(one) in (Acknowledged, Rows)]
+
+
+def _forgotten(of_others: list[object]) -> bool:
+    known = {id(one) for one in of_others}
+    return all(id(one) in known for one in _alive())
 
 
 def test_what_leaves_remember_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

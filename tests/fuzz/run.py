@@ -1,8 +1,9 @@
 """`python -m tests.fuzz.run --runs N`: the fuzz campaign, on as many processes as there are cores.
 
 Each worker keeps the inputs that showed something new and makes its mutants from them. A hundredth of the inputs goes
-through the doors of a real collector. What breaks is written to `--out` as a file that `read` understands; move it to
-`corpus/` with the mend, where it stays. `--checked` compiles the kernels with bounds checks, into a cache of their own.
+through the doors of a real collector; framings of gRPC that brought about a new answer are kept, too. What breaks is
+written to `--out` as a file that `read` understands; move it to `corpus/` with the mend, where it stays. `--checked`
+compiles the kernels with bounds checks, into a cache of their own.
 
 Memory: a worker asks for it as the collector does, and what that remembers within a bound is filled before. The figure
 `memory_grown_mib` is what the worst worker holds at the end, its inputs let go, over what it held after WARM inputs;
@@ -84,12 +85,13 @@ def campaign(args: argparse.Namespace) -> dict[str, Any]:
             parts.append(json.loads(last))
         else:
             died = f"worker {number} died with {worker.returncode}; its last batch is in batch-{number}"
-            parts.append({"runs": 0, "doors": 0, "features": 0, "kept": 0, "grown": 0, "slowest": 0, "found": [died]})
-            parts[-1]["memory"] = []
+            nothing = dict.fromkeys(("runs", "doors", "answers", "features", "kept", "grown", "slowest"), 0)
+            parts.append({**nothing, "memory": [], "found": [died]})
     return {
         "runs": sum(part["runs"] for part in parts),
         "through_doors": sum(part["doors"] for part in parts),
         "seconds": round(time.monotonic() - began, 1),
+        "grpc_answers": max(part["answers"] for part in parts),
         "features": max(part["features"] for part in parts),
         "inputs_kept": max(part["kept"] for part in parts),
         "slowest_batch_s": max(part["slowest"] for part in parts),
@@ -158,7 +160,7 @@ class Worker:
         self._target = Target(folder / "inside")
         self._seen: set[Hashable] = set()
         self._found: list[str] = []
-        self._runs = self._doors = self._grown = self._kept = 0
+        self._runs = self._doors = self._answers = self._grown = self._kept = 0
         self._memory: list[int] = []
         self._slowest = 0.0
 
@@ -168,7 +170,8 @@ class Worker:
         from tests.fuzz.target import Found
 
         try:
-            self._doors = fuzz_doors(self._folder / "outside", self._mutator, n)["n"]
+            told = fuzz_doors(self._folder / "outside", self._mutator, n)
+            self._doors, self._answers = told["n"], told["answers"]
         except Found as found:
             self._write(found)
 
@@ -246,6 +249,7 @@ class Worker:
         return {
             "runs": self._runs + self._doors,
             "doors": self._doors,
+            "answers": self._answers,
             "features": len(self._seen),
             "kept": self._kept,
             "grown": self._grown,

@@ -23,7 +23,6 @@ import httpx
 
 from tests.bytes_left import mentions
 from tests.collector import otlp
-from tests.reliability.crash_campaign import place_of
 from tests.reliability.crash_results import record
 from tests.reliability.faults_layer import ANY, FOREVER, SPACE, Action
 from tests.reliability.faults_sites import RELENTS_WITHIN_S, Fault, Rounds, running
@@ -245,18 +244,11 @@ def one_round(rounds: Rounds, errand: Errand, fault: Fault) -> None:
     what = f"{errand.name}-{rounds.n}"
     try:
         errand.prepare(what)
-        rounds.layer.arm(
-            fault.kinds, error=fault.error, action=fault.action, skip=fault.skip, n=fault.n, match=fault.match
-        )
+        rounds.arm(fault)
         try:
             refusal = errand.do(what)
         finally:
-            hit, (kind, path) = rounds.layer.n_failed, rounds.layer.last_failed
-            rounds.layer.lift()
-        if hit:
-            rounds.n_hit += 1
-            site = f"{errand.name}: {kind.name} {place_of(path)}"
-            rounds.sites[site] = rounds.sites.get(site, 0) + 1
+            rounds.lifted(f"{errand.name}: ")
         _look_after(rounds, errand, what, refusal)
     except (AssertionError, httpx.HTTPError, subprocess.TimeoutExpired) as error:
         rounds.problems.append(f"{errand.name}, {fault}: {error}")

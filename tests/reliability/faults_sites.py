@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,23 +111,32 @@ class Rounds:
         """One round with a fault."""
         self.n += 1
         before = self.stored_now()
-        self.layer.arm(
-            fault.kinds, error=fault.error, action=fault.action, skip=fault.skip, n=fault.n, match=fault.match
-        )
+        self.arm(fault)
         self._until_hit(fault)
         if self.stored_now() < before:
             self.problems.append(f"{fault}: reads lost rows")
-        hit, (kind, path) = self.layer.n_failed, self.layer.last_failed
-        self.layer.lift()
-        if hit:
-            self.n_hit += 1
-            site = f"{kind.name} {place_of(path)}"
-            self.sites[site] = self.sites.get(site, 0) + 1
+        kind, path = self.lifted()
         try:
             wait_until(lambda: self.send()[0] == 200, RELENTS_WITHIN_S, "requests to be taken again")
             self.settle()
         except (AssertionError, OSError) as error:
             self.problems.append(f"{fault}, hit at {kind!r} {path}: {error}")
+
+    def arm(self, fault: Fault) -> None:
+        """From now on the calls that `fault` names fail."""
+        self.layer.arm(
+            fault.kinds, error=fault.error, action=fault.action, skip=fault.skip, n=fault.n, match=fault.match
+        )
+
+    def lifted(self, of: str = "") -> tuple[Kind, str]:
+        """Lifts the fault and notes where it hit last, if it did."""
+        hit, (kind, path) = self.layer.n_failed, self.layer.last_failed
+        self.layer.lift()
+        if hit:
+            self.n_hit += 1
+            site = f"{of}{kind.name} {place_of(path)}"
+            self.sites[site] = self.sites.get(site, 0) + 1
+        return kind, path
 
     def upkeep(self, fault: Fault | None) -> int:
         """Retention, packing and checkpoints beside the running product, with a fault; returns the number of calls."""
@@ -138,18 +147,17 @@ class Rounds:
             self.layer.count(match="/lake/")
         else:
             self.n += 1
-            self.layer.arm(fault.kinds, error=fault.error, skip=fault.skip, n=fault.n, match="/lake/")
+            self.arm(replace(fault, match="/lake/"))
         command = [sys.executable, "-c", UPKEEP, str(self.stack.data_dir / "lake"), "1"]
         environment = {**os.environ, **self.layer.environment}
         subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, timeout=120, check=False)
-        counted, hit = self.layer.counted, self.layer.n_failed
-        self.layer.lift()
-        self.n_hit += bool(hit)
+        counted = self.layer.counted
+        kind, path = self.lifted("upkeep: ")
         try:
             wait_until(lambda: self.send()[0] == 200, RELENTS_WITHIN_S, "requests to be taken again")
             self.settle()
         except (AssertionError, OSError) as error:
-            self.problems.append(f"upkeep, {fault}: {error}")
+            self.problems.append(f"upkeep, {fault}, hit at {kind!r} {path}: {error}")
         return counted
 
     def _until_hit(self, fault: Fault) -> None:
@@ -225,8 +233,9 @@ def main() -> int:
                 print(f"{rounds.n}: {fault}", flush=True)
         n_upkeep = rounds.upkeep(None)
         print(f"{n_upkeep} calls in a round of upkeep", flush=True)
-        for k in range(0, n_upkeep, args.upkeep_every):
-            rounds.upkeep(Fault(kinds=ANY, error=errno.EIO, skip=k, n=FOREVER if k % 2 else 1))
+        for turn, k in enumerate(range(0, n_upkeep, args.upkeep_every)):
+            rounds.upkeep(faults_at(k)[turn % 3])
+            print(f"{rounds.n}: upkeep, call {k}", flush=True)
         verdict = rounds.judged()
         log = (rounds.stack.data_dir / "run" / "collector.log").read_text(errors="replace")
         failed_starts = first_starts(Path(work), args.first_starts, seed=11, error=errno.EIO)

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +32,11 @@ from store.leftover import vacuum
 from store.retention import enforce
 
 TARGET_BYTES: Final = 32 << 20
-# Of spans alike, 32 MB hold a million: packing them took 2.8 GB of memory in a soak.
-MOST_ROWS: Final = {"spans": 1 << 16, "embeddings": 1 << 14}
+# Of spans alike, 32 MB hold a million: packing them took 2.8 GB of memory in a soak, these 0.75.
+MOST_ROWS: Final = {"spans": 1 << 17, "embeddings": 1 << 14}
 MOST_ROWS_ELSEWHERE: Final = 1 << 19
-MIN_FILES: Final = 8
+MIN_FILES: Final = 8  # fewer wait for others
+MIN_FILES_OF_A_FULL_PACK: Final = 4
 SECOND_KEY: Final = {
     "spans": "trace_id",
     "turns": "trace_id",
@@ -63,18 +65,23 @@ def plan(lake: Lake, table: str) -> list[list[LakeFile]]:
         is_small = file.size < TARGET_BYTES // 2 and file.n_rows < most_rows // 2
         if is_small and f"{table}/{file.relative}" not in damaged:
             by_partition[file.tenant, file.date].append(file)
-    groups: list[list[LakeFile]] = []
-    for files in by_partition.values():
-        group: list[LakeFile] = []
-        n_bytes = n_rows = 0
-        for file in sorted(files, key=lambda f: f.min_seq):
-            if group and (n_bytes + file.size > TARGET_BYTES or n_rows + file.n_rows > most_rows):
-                groups.append(group)
-                group, n_bytes, n_rows = [], 0, 0
-            group.append(file)
-            n_bytes, n_rows = n_bytes + file.size, n_rows + file.n_rows
-        groups.append(group)
-    return [group for group in groups if len(group) >= MIN_FILES]
+    return [group for files in by_partition.values() for group in _groups(files, most_rows)]
+
+
+def _groups(files: list[LakeFile], most_rows: int) -> Iterator[list[LakeFile]]:
+    """Of one partition's small files. What is left over at its end is packed once there are MIN_FILES; others will
+    never have more files than now, as one more would be too many."""
+    group: list[LakeFile] = []
+    n_bytes = n_rows = 0
+    for file in sorted(files, key=lambda f: f.min_seq):
+        if group and (n_bytes + file.size > TARGET_BYTES or n_rows + file.n_rows > most_rows):
+            if len(group) >= MIN_FILES_OF_A_FULL_PACK:
+                yield group
+            group, n_bytes, n_rows = [], 0, 0
+        group.append(file)
+        n_bytes, n_rows = n_bytes + file.size, n_rows + file.n_rows
+    if len(group) >= MIN_FILES:
+        yield group
 
 
 def pack(lake: Lake, table: str, files: list[LakeFile]) -> list[LakeFile]:

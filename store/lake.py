@@ -72,7 +72,7 @@ class Lake:
                 self._log(table)
             except Corrupt as error:  # the other tables are served; whoever needs this one is told
                 _LOG.error("%s", error)
-        self.trust = Trust(self.root, clock, self._is_live)
+        self.trust = Trust(self.root, clock, lambda table, file: self.file(table, file.relative) is not None)
         if self._mirror is not None:
             _bring_notes(self._mirror, self.trust)
 
@@ -278,8 +278,9 @@ class Lake:
             if damage.file not in live and damage.taken_out_ns is None and damage.table not in unknown:
                 self.trust.forget(damage.table, path)
 
-    def _is_live(self, table: str, file: LakeFile) -> bool:
-        return file.relative in self._files(table)[1]
+    def file(self, table: str, relative: str) -> LakeFile | None:
+        """The file of that name in the table as it is now; None where it has none."""
+        return self._files(table)[1].get(relative)
 
     def _table_of(self, file: LakeFile) -> str:
         return Path(file.folder).name
@@ -315,9 +316,8 @@ class Lake:
         tenant, date = rows.column("tenant")[0].as_py(), rows.column("date")[0].as_py()
         body = rows.drop_columns(["tenant", "date"])
         content = encoded(table, body)
-        relative = (
-            f"tenant={tenant}/date={date}/part-{uuid.uuid4().hex[:16]}-{xxhash.xxh3_128_hexdigest(content)}.parquet"
-        )
+        name = f"part-{uuid.uuid4().hex[:16]}-{xxhash.xxh3_128_hexdigest(content)}.parquet"
+        relative = f"tenant={tenant}/date={date}/{name}"
         path = self.root / table / relative
         try:
             if path.parent not in self._durable_folders or not path.parent.exists():

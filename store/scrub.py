@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.errors import Conflict
+from store.delta_log import LakeFile
 from store.lake import Lake
 
 
@@ -11,7 +12,7 @@ class Scrubber:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._left: list[tuple[str, str]] = []
+        self._left: dict[str, list[str]] = {}  # by table; none is empty
         self.rounds = 0
 
     @property
@@ -30,8 +31,7 @@ class Scrubber:
         while read < n_bytes:
             if not self._left and not self._begin():
                 break
-            table, relative = self._left.pop()
-            file = next((f for f in self._lake.snapshot(table).files if f.relative == relative), None)
+            table, file = self._next()
             if file is None:
                 continue
             read += file.size
@@ -47,7 +47,16 @@ class Scrubber:
 
     def _begin(self) -> bool:
         readable = [name for name in self._lake.tables() if name not in self._lake.unreadable()]
-        self._left = [(name, f.relative) for name in readable for f in self._lake.snapshot(name).files]
+        names = {name: [file.relative for file in self._lake.snapshot(name).files] for name in readable}
+        self._left = {table: files for table, files in names.items() if files}
         self._lake.forget_the_gone()
         self.rounds += 1
         return bool(self._left)
+
+    def _next(self) -> tuple[str, LakeFile | None]:
+        """A table and the next of its files; None for one that has left it since the round began."""
+        table, left = next(iter(self._left.items()))
+        relative = left.pop()
+        if not left:
+            del self._left[table]
+        return table, self._lake.file(table, relative)

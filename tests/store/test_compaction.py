@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from core.errors import Corrupt
-from store import schema
-from store.compaction import MIN_FILES, pack, plan, upkeep, z_order
+from store import compaction, schema
+from store.compaction import MIN_FILES, MIN_FILES_OF_A_FULL_PACK, pack, plan, upkeep, z_order
 from store.lake import Lake
 from tests.store.build import agent_trace, fill, row, spans_table
 from tests.store.places import WINDOW, store_at
@@ -69,6 +69,20 @@ def test_partitions_are_packed_apart(tmp_path: Path) -> None:
         ("a", MIN_FILES * 4),
         ("b", MIN_FILES * 4),
     ]
+
+
+def test_a_pack_that_is_full_waits_for_no_more_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 25,000 spans a second and 10,000 in a file, packs of 65,536 were full at six files, and none was made."""
+    lake = Lake(tmp_path)
+    rows, files = 4, MIN_FILES_OF_A_FULL_PACK
+    monkeypatch.setitem(compaction.MOST_ROWS, "spans", rows * (files + 1) - 1)
+    many(lake, 3 * files - 1)
+    assert [len(group) for group in plan(lake, "spans")] == [files, files], "the rest may still be added to"
+    upkeep(lake)
+    packed = sorted(file.n_rows for file in lake.snapshot("spans").files)
+    assert packed == [rows] * (files - 1) + [rows * files] * 2
+    monkeypatch.setitem(compaction.MOST_ROWS, "spans", 3 * rows)
+    assert not plan(lake, "spans"), "of fewer, each is nearly full by itself"
 
 
 def test_packed_rows_lie_in_z_order(tmp_path: Path) -> None:

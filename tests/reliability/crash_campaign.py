@@ -169,7 +169,7 @@ class Campaign:
                 pause.wait(0.005)
             if self._layer.n_failed:
                 self.tally.at_a_call += 1
-                kind, path = self._layer.last_failed
+                kind, path = self._layer.first_failed
                 site = f"{Kind(kind).name} {place_of(path)}"
                 self.tally.places[site] = self.tally.places.get(site, 0) + 1
         else:

@@ -28,13 +28,14 @@
 
 enum { K_OPEN = 1, K_WRITE = 2, K_SYNC = 4, K_RENAME = 8, K_LINK = 16, K_UNLINK = 32, K_MKDIR = 64, K_TRUNCATE = 128 };
 enum { PASS = 0, FAIL = 1, KILL = 2, SHORT = 3 };
+enum { WHOLE = 1, COUNTED = 2 }; /* recording: every call with what it writes, or kind and path of those that are counted */
 
 typedef struct {
     uint64_t ready, counter, from, upto, kinds, error, action, n_failed, next_open, total, recording, pid;
     uint64_t reserved[4];
     char match[128];
-    char last[512]; /* the path of the last call that failed */
-    uint64_t last_kind;
+    char first[512]; /* the path of the first call that failed */
+    uint64_t first_kind;
     char padding[256];
     pthread_mutex_t lock;
 } State;
@@ -121,15 +122,23 @@ static const char *watched(int folder, const char *name, char *buffer) {
 
 static Open *tracked(int fd) { return state && fd >= 0 && fd < MAX_FD && opens[fd].open_id ? &opens[fd] : NULL; }
 
+static void list(uint32_t kind, const char *path) {
+    Record record = {0x31544c46, kind, 0, 0, 0, 0, getpid(), strlen(path), 0, 0};
+    struct iovec parts[2] = {{&record, sizeof record}, {(void *)path, record.a}};
+    syscall(SYS_writev, log_fd, parts, 2);
+}
+
 /* What is to become of this call. KILL does not return, except before a write, half of which is made first. */
 static int verdict(uint32_t kind, const char *path) {
     state->total++;
     if (!(state->kinds & kind) || (state->match[0] && !strstr(path, state->match))) return PASS;
     state->counter++;
+    if (log_fd >= 0 && state->recording == COUNTED) list(kind, path);
     if (!state->from || state->counter < state->from || state->counter > state->upto) return PASS;
-    state->n_failed++;
-    state->last_kind = kind;
-    snprintf(state->last, sizeof state->last, "%.500s", path);
+    if (!state->n_failed++) {
+        state->first_kind = kind;
+        snprintf(state->first, sizeof state->first, "%.500s", path);
+    }
     if (state->action == KILL && kind != K_WRITE) {
         syscall(SYS_kill, getpid(), SIGKILL);
         for (;;) pause();
@@ -139,7 +148,7 @@ static int verdict(uint32_t kind, const char *path) {
 
 static void note(uint32_t kind, uint64_t id, int64_t offset, int error, uint32_t flags, const char *a,
                  const struct iovec *data, int n_data, size_t length) {
-    if (log_fd < 0 || !state->recording) return;
+    if (log_fd < 0 || state->recording != WHOLE) return;
     Record record = {0x31544c46, kind, id, offset, error, flags, getpid(), a ? strlen(a) : 0, length, 0};
     struct iovec parts[1026] = {{&record, sizeof record}, {(void *)a, record.a}};
     int n = 2;

@@ -1,21 +1,22 @@
-"""Disk full and I/O error while somebody writes through the API, erases a user or backs up, at every call on files that
-is made meanwhile: `python -m tests.reliability.faults_errands`.
+"""Disk full and I/O error while somebody writes through the API, erases a user or backs up, at the calls on files that
+are made meanwhile: `python -m tests.reliability.faults_errands`.
 
-Each errand is done once without a fault, which counts those calls, and then, round after round, call k fails: once, or
-until the fault is lifted. Either it is said to be done, and then it is, or that the storage failed, and then it works
-once the fault is lifted. What was refused may have been done or not, but not twice.
+Each errand is done once without a fault, which lists those calls, and then, round after round, call k fails: once, or
+until the fault is lifted, as of a broken disk and of a full one; of `erase` and `backup` the first call of every kind
+on every place, and some of the others. Either it is said to be done, and then it is, or that the storage failed, and
+then it works once the fault is lifted. What was refused may have been done or not, but not twice.
 """
 
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,8 +25,7 @@ import httpx
 from tests.bytes_left import mentions
 from tests.collector import otlp
 from tests.reliability.crash_results import record
-from tests.reliability.faults_layer import ANY, FOREVER, SPACE, Action
-from tests.reliability.faults_sites import RELENTS_WITHIN_S, Fault, Rounds, running
+from tests.reliability.faults_sites import RELENTS_WITHIN_S, Calls, Fault, Rounds, places, running, tell_places
 from tests.stack import REPOSITORY
 from tests.waiting import wait_until
 
@@ -225,17 +225,15 @@ def begin(rounds: Rounds) -> list[Errand]:
     return [*writes(rounds.client), Erasure(rounds=rounds), Backup(rounds=rounds)]
 
 
-def n_calls(rounds: Rounds, errand: Errand) -> int:
-    """Does the errand without a fault; the number of calls on files meanwhile."""
+def calls_of(rounds: Rounds, errand: Errand) -> Calls:
+    """Does the errand without a fault; the calls on files meanwhile."""
     what = f"{errand.name}-clean"
     errand.prepare(what)
-    rounds.layer.count()
-    refusal = errand.do(what)
-    counted = rounds.layer.counted
-    rounds.layer.lift()
+    with rounds.layer.listed() as calls:
+        refusal = errand.do(what)
     assert refusal is None, refusal
     assert errand.n_there(what) == 1, f"{what} is not there"
-    return counted
+    return calls
 
 
 def one_round(rounds: Rounds, errand: Errand, fault: Fault) -> None:
@@ -248,7 +246,7 @@ def one_round(rounds: Rounds, errand: Errand, fault: Fault) -> None:
         try:
             refusal = errand.do(what)
         finally:
-            rounds.lifted(f"{errand.name}: ")
+            rounds.lifted(fault, f"{errand.name}: ")
         _look_after(rounds, errand, what, refusal)
     except (AssertionError, httpx.HTTPError, subprocess.TimeoutExpired) as error:
         rounds.problems.append(f"{errand.name}, {fault}: {error}")
@@ -266,43 +264,32 @@ def _look_after(rounds: Rounds, errand: Errand, what: str, refusal: str | None) 
     assert errand.n_there(again) == 1, f"{again} is said to be done and is not there"
 
 
-def faults_at(k: int) -> list[Fault]:
-    """What call k is made to fail with."""
-    return [
-        Fault(kinds=ANY, error=errno.EIO, skip=k),
-        Fault(kinds=SPACE, error=errno.ENOSPC, skip=k, n=FOREVER, action=Action.SHORT),
-    ]
-
-
 def main() -> int:
     """Runs the campaign and adds its figures to benchmarks/results/reliability.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=1, help="try every n-th call of a request only")
-    parser.add_argument("--commands-every", type=int, default=8, help="the same for erase and backup")
+    parser.add_argument("--every", type=int, default=1, help="beside each place every n-th call of a request")
+    parser.add_argument("--commands-every", type=int, default=40, help="the same for erase and backup")
     parser.add_argument("--dry", action="store_true", help="do not record")
     args = parser.parse_args()
     counts: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="assay-errands-") as work, running(Path(work)) as rounds:
         for errand in begin(rounds):
-            counts[errand.name] = n_calls(rounds, errand)
-            print(f"{counts[errand.name]} calls in {errand.name}", flush=True)
+            calls = calls_of(rounds, errand)
+            counts[errand.name] = len(calls)
+            print(f"{len(calls)} calls in {errand.name}", flush=True)
             every = args.every if isinstance(errand, ApiWrite) else args.commands_every
-            for k in range(0, counts[errand.name], every):
-                for fault in faults_at(k):
-                    one_round(rounds, errand, fault)
-            print(f"{rounds.n} rounds, {rounds.n_hit} hit, {len(rounds.problems)} problems", flush=True)
+            rounds.everywhere(calls, partial(one_round, rounds, errand), every=every, of=f"{errand.name}: ")
         verdict = rounds.judged()
     problems = rounds.problems + ([] if verdict.sound else [str(verdict)])
     for line in problems[:40]:
         print(line)
-    for site, n in sorted(rounds.sites.items()):
-        print(f"{n:5} {site}")
+    tell_places(rounds)
     if not args.dry:
         record(
             "errand_faults",
             n=rounds.n,
             hit=rounds.n_hit,
-            sites=len(rounds.sites),
+            **places(rounds),
             calls=", ".join(f"{name} {n}" for name, n in counts.items()),
             refused=rounds.n_refused,
             wrong=len(problems),

@@ -27,8 +27,10 @@ _MAGIC: Final = 0x31544C46
 _FIELDS: Final = ("ready", "counter", "from", "upto", "kinds", "error", "action", "n_failed", "next_open", "total")
 _RECORDING: Final = 80
 _MATCH: Final = 128
-_LAST: Final = 256
-_LAST_KIND: Final = 768
+_FIRST: Final = 256
+_FIRST_KIND: Final = 768
+_WHOLE: Final = 1
+_COUNTED: Final = 2
 FOREVER: Final = (1 << 64) - 1
 
 
@@ -88,7 +90,7 @@ class Layer:
         loaded.faults_make(str(self._shared).encode())
         with self._shared.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
-        self._put(_RECORDING, int(record))
+        self._put(_RECORDING, _WHOLE if record else 0)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -140,11 +142,27 @@ class Layer:
         return self._get("n_failed")
 
     @property
-    def last_failed(self) -> tuple[Kind, str]:
-        """The last call that was hit: its kind, and its path below `root`."""
-        (kind,) = struct.unpack_from("<Q", self._map, _LAST_KIND)
-        path = self._map[_LAST : _LAST + 512].split(b"\0", 1)[0].decode()
+    def first_failed(self) -> tuple[Kind, str]:
+        """The first call that was hit: its kind, and its path below `root`."""
+        (kind,) = struct.unpack_from("<Q", self._map, _FIRST_KIND)
+        path = self._map[_FIRST : _FIRST + 512].split(b"\0", 1)[0].decode()
         return Kind(kind), path.removeprefix(f"{self.root}/")
+
+    @contextmanager
+    def listed(self, match: str = "") -> Iterator[list[tuple[Kind, str]]]:
+        """Lets everything pass; the list has, at the end, the calls that `arm` with the same `match` would count: kind
+        and path below `root`. Not for a layer that records."""
+        found: list[tuple[Kind, str]] = []
+        with self.log.open("wb"):  # whoever has it open appends
+            pass
+        self._put(_RECORDING, _COUNTED)
+        self.count(match=match)
+        try:
+            yield found
+        finally:
+            self._put(_RECORDING, 0)
+            self.lift()
+        found += [(call.kind, call.path.removeprefix(f"{self.root}/")) for call in self.calls()]
 
     def mark(self, text: bytes) -> None:
         """Writes a note of the test's own into the record: everything before it had taken effect."""

@@ -1,10 +1,11 @@
 """Disk full, I/O error and failing fsync at every place where the running product writes.
 
-`python -m tests.reliability.faults_sites` counts the calls of one clean round (a request, its journal segment, its
+`python -m tests.reliability.faults_sites` lists the calls of one clean round (a request, its journal segment, its
 commits, its ledger line, the end of the segment) and then, round after round, lets call k fail: once, and from k on
-until the fault is lifted. While it lasts nothing is acknowledged that is not kept, refusals ask the sender to come
-again, reads are answered; once it is lifted, the same processes take requests again. At the end the store is compared
-with the ledgers.
+until the fault is lifted, as a broken disk and as a full one. So it does with upkeep of the lake, at the first call of
+every kind on every place, and at some of the others; what was not met is tried anew. While a fault lasts nothing is
+acknowledged that is not kept, refusals ask the sender to come again, reads are answered; once it is lifted, the same
+processes take requests again. At the end the store is compared with the ledgers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +37,8 @@ from tests.waiting import wait_until
 
 RELENTS_WITHIN_S: Final = 30.0
 MOST_REQUESTS: Final = 40  # of one round, while it waits for its fault
+MOST_TRIES: Final = 3  # of a place that was not met
+OF_UPKEEP: Final = "/lake/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +52,21 @@ class Fault:
     match: str = ""
     action: Action = Action.FAIL
 
+    @property
+    def sort(self) -> str:
+        """EIO once, EIO until lifted, ..."""
+        return f"{errno.errorcode[self.error]} {'once' if self.n == 1 else 'until lifted'}"
+
     def __str__(self) -> str:
-        lasting = "once" if self.n == 1 else "until lifted"
-        return f"{errno.errorcode[self.error]} at call {self.skip + 1} of {self.kinds!r} {self.match} {lasting}"
+        return f"{self.sort} at call {self.skip + 1} of {self.kinds!r} {self.match}"
+
+
+SORTS: Final = (
+    Fault(kinds=ANY, error=errno.EIO),
+    Fault(kinds=ANY, error=errno.EIO, n=FOREVER),
+    Fault(kinds=SPACE, error=errno.ENOSPC, n=FOREVER, action=Action.SHORT),
+)
+Calls = list[tuple[Kind, str]]  # kind and path below the root
 
 
 @dataclass(kw_only=True)
@@ -65,7 +81,8 @@ class Rounds:
     n: int = 0
     n_hit: int = 0
     n_refused: int = 0
-    sites: dict[str, int] = field(default_factory=dict)
+    sites: Counter[str] = field(default_factory=Counter)  # by sort of fault, as `_site` tells them
+    wanted: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def send(self) -> tuple[int, dict[str, str]]:
@@ -99,13 +116,32 @@ class Rounds:
 
         wait_until(quiet, RELENTS_WITHIN_S, f"the backlog to drain; {self.backlog()}")
 
-    def clean(self) -> int:
-        """A round without a fault; returns the number of its calls."""
-        self.layer.count()
-        status, _ = self.send()
-        assert status == 200, f"a request without a fault is answered {status}"
-        self.settle()
-        return self.layer.counted
+    def clean(self) -> Calls:
+        """A round without a fault; returns its calls."""
+        with self.layer.listed() as calls:
+            status, _ = self.send()
+            assert status == 200, f"a request without a fault is answered {status}"
+            self.settle()
+        return calls
+
+    def everywhere(self, calls: Calls, run: Callable[[Fault], object], *, every: int, of: str = "") -> None:
+        """Lets `run` meet each sort of fault at the first of `calls` at every place, and at every `every`-th of them;
+        then, up to MOST_TRIES times more, at those places where it did not. `of` tells these places from others."""
+        sites = {sort: [_site(sort, of, *call) for call in calls if call[0] & sort.kinds] for sort in SORTS}
+        self.wanted |= {site for own in sites.values() for site in own}
+        for sort, own in sites.items():
+            firsts = [own.index(site) for site in set(own)]
+            for k in sorted({*firsts, *range(0, len(own), every)}):
+                self._tell(run, replace(sort, skip=k))
+        for _ in range(MOST_TRIES):
+            for sort, own in sites.items():
+                for site in sorted(set(own) - set(self.sites)):
+                    k = self.rng.choice([k for k, other in enumerate(own) if other == site])
+                    self._tell(run, replace(sort, skip=k))
+
+    def _tell(self, run: Callable[[Fault], object], fault: Fault) -> None:
+        run(fault)
+        print(f"{self.n}: {fault}; {self.n_hit} met, {len(self.problems)} problems", flush=True)
 
     def run(self, fault: Fault) -> None:
         """One round with a fault."""
@@ -115,7 +151,7 @@ class Rounds:
         self._until_hit(fault)
         if self.stored_now() < before:
             self.problems.append(f"{fault}: reads lost rows")
-        kind, path = self.lifted()
+        kind, path = self.lifted(fault)
         try:
             wait_until(lambda: self.send()[0] == 200, RELENTS_WITHIN_S, "requests to be taken again")
             self.settle()
@@ -128,37 +164,44 @@ class Rounds:
             fault.kinds, error=fault.error, action=fault.action, skip=fault.skip, n=fault.n, match=fault.match
         )
 
-    def lifted(self, of: str = "") -> tuple[Kind, str]:
-        """Lifts the fault and notes where it hit last, if it did."""
-        hit, (kind, path) = self.layer.n_failed, self.layer.last_failed
+    def lifted(self, fault: Fault, of: str = "") -> tuple[Kind, str]:
+        """Lifts the fault and notes where it hit first, if it did."""
+        hit, (kind, path) = self.layer.n_failed, self.layer.first_failed
         self.layer.lift()
         if hit:
             self.n_hit += 1
-            site = f"{of}{kind.name} {place_of(path)}"
-            self.sites[site] = self.sites.get(site, 0) + 1
+            self.sites[_site(fault, of, kind, path)] += 1
         return kind, path
 
-    def upkeep(self, fault: Fault | None) -> int:
-        """Retention, packing and checkpoints beside the running product, with a fault; returns the number of calls."""
-        for _ in range(3):
-            self.send()
-        self.settle()
-        if fault is None:
-            self.layer.count(match="/lake/")
-        else:
-            self.n += 1
-            self.arm(replace(fault, match="/lake/"))
-        command = [sys.executable, "-c", UPKEEP, str(self.stack.data_dir / "lake"), "1"]
-        environment = {**os.environ, **self.layer.environment}
-        subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, timeout=120, check=False)
-        counted = self.layer.counted
-        kind, path = self.lifted("upkeep: ")
+    def upkeep_calls(self) -> Calls:
+        """Those of upkeep without a fault."""
+        self._before_upkeep()
+        with self.layer.listed(match=OF_UPKEEP) as calls:
+            self._upkeep()
+        return calls
+
+    def upkeep(self, fault: Fault) -> None:
+        """Retention, packing and checkpoints beside the running product, with a fault."""
+        self._before_upkeep()
+        self.n += 1
+        self.arm(replace(fault, match=OF_UPKEEP))
+        self._upkeep()
+        kind, path = self.lifted(fault, "upkeep: ")
         try:
             wait_until(lambda: self.send()[0] == 200, RELENTS_WITHIN_S, "requests to be taken again")
             self.settle()
         except (AssertionError, OSError) as error:
             self.problems.append(f"upkeep, {fault}, hit at {kind!r} {path}: {error}")
-        return counted
+
+    def _before_upkeep(self) -> None:
+        for _ in range(3):
+            self.send()
+        self.settle()
+
+    def _upkeep(self) -> None:
+        command = [sys.executable, "-c", UPKEEP, str(self.stack.data_dir / "lake"), "1"]
+        environment = {**os.environ, **self.layer.environment}
+        subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, timeout=120, check=False)
 
     def _until_hit(self, fault: Fault) -> None:
         for _ in range(MOST_REQUESTS):
@@ -208,34 +251,40 @@ def running(work: Path) -> Iterator[Rounds]:
         yield rounds
 
 
-def faults_at(k: int) -> list[Fault]:
-    """What call k is made to fail with, in the order of the campaign."""
-    return [
-        Fault(kinds=ANY, error=errno.EIO, skip=k),
-        Fault(kinds=ANY, error=errno.EIO, skip=k, n=FOREVER),
-        Fault(kinds=SPACE, error=errno.ENOSPC, skip=k, n=FOREVER, action=Action.SHORT),
-    ]
+def _site(fault: Fault, of: str, kind: Kind, path: str) -> str:
+    """What was hit: the sort of fault, the kind of call, and its path without what is drawn."""
+    return f"{fault.sort}: {of}{kind.name} {place_of(path)}"
+
+
+def places(rounds: Rounds) -> dict[str, int]:
+    """How many places there are, each for every sort of fault it can meet, and how many of them were met."""
+    return {"sites": len(rounds.wanted), "sites_met": len(rounds.wanted & set(rounds.sites))}
+
+
+def tell_places(rounds: Rounds) -> None:
+    """Prints how often each place was met, and which were not."""
+    for site, n in sorted(rounds.sites.items()):
+        print(f"{n:5} {site}")
+    for site in sorted(rounds.wanted - set(rounds.sites)):
+        print(f"not met: {site}")
+    print(places(rounds))
 
 
 def main() -> int:
     """Runs the campaign and adds its figures to benchmarks/results/reliability.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=1, help="try every n-th call only")
-    parser.add_argument("--upkeep-every", type=int, default=5, help="the same for upkeep of the lake")
+    parser.add_argument("--every", type=int, default=1, help="beside the first of each place every n-th call")
+    parser.add_argument("--upkeep-every", type=int, default=20, help="the same for upkeep of the lake")
     parser.add_argument("--first-starts", type=int, default=40, help="how many first starts meet an error")
+    parser.add_argument("--dry", action="store_true", help="do not record")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="assay-sites-") as work, running(Path(work)) as rounds:
-        n_calls = rounds.clean()
-        print(f"{n_calls} calls in a clean round", flush=True)
-        for k in range(0, n_calls, args.every):
-            for fault in faults_at(k):
-                rounds.run(fault)
-                print(f"{rounds.n}: {fault}", flush=True)
-        n_upkeep = rounds.upkeep(None)
-        print(f"{n_upkeep} calls in a round of upkeep", flush=True)
-        for turn, k in enumerate(range(0, n_upkeep, args.upkeep_every)):
-            rounds.upkeep(faults_at(k)[turn % 3])
-            print(f"{rounds.n}: upkeep, call {k}", flush=True)
+        calls = rounds.clean()
+        print(f"{len(calls)} calls in a clean round", flush=True)
+        rounds.everywhere(calls, rounds.run, every=args.every)
+        of_upkeep = rounds.upkeep_calls()
+        print(f"{len(of_upkeep)} calls in a round of upkeep", flush=True)
+        rounds.everywhere(of_upkeep, rounds.upkeep, every=args.upkeep_every, of="upkeep: ")
         verdict = rounds.judged()
         log = (rounds.stack.data_dir / "run" / "collector.log").read_text(errors="replace")
         failed_starts = first_starts(Path(work), args.first_starts, seed=11, error=errno.EIO)
@@ -244,21 +293,22 @@ def main() -> int:
         print(line)
     if problems:
         print(log[-4000:])
-    for site, n in sorted(rounds.sites.items()):
-        print(f"{n:5} {site}")
-    record(
-        "disk_faults",
-        n=rounds.n + args.first_starts,
-        hit=rounds.n_hit,
-        sites=len(rounds.sites),
-        kills=0,
-        acked=verdict.acked,
-        refused=rounds.n_refused,
-        missing=verdict.missing,
-        duplicated=verdict.duplicated,
-        altered=verdict.altered,
-        wrong=len(problems),
-    )
+    tell_places(rounds)
+    if not args.dry:
+        record(
+            "disk_faults",
+            n=rounds.n + args.first_starts,
+            hit=rounds.n_hit,
+            calls=f"{len(calls)} of a round, {len(of_upkeep)} of upkeep",
+            **places(rounds),
+            kills=0,
+            acked=verdict.acked,
+            refused=rounds.n_refused,
+            missing=verdict.missing,
+            duplicated=verdict.duplicated,
+            altered=verdict.altered,
+            wrong=len(problems),
+        )
     return 1 if problems else 0
 
 

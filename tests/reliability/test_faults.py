@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import grpc
 import pytest
@@ -17,11 +20,12 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
+from tests.reliability.crash_campaign import place_of
 from tests.reliability.crash_load import request
-from tests.reliability.faults_errands import begin, faults_at, n_calls, one_round
+from tests.reliability.faults_errands import begin, calls_of, one_round
 from tests.reliability.faults_layer import ANY, FOREVER, SPACE, Action, Kind, Layer, compiler
 from tests.reliability.faults_powerloss import recorded, tried_states
-from tests.reliability.faults_sites import Fault, Rounds, running
+from tests.reliability.faults_sites import SORTS, Fault, Rounds, running
 from tests.reliability.faults_states import Disk
 from tests.thorough import often
 
@@ -52,9 +56,10 @@ os._exit(0)
 """
 
 
-def child(layer: Layer) -> None:
+def child(layer: Layer, *, check: bool = True) -> None:
     """Runs SCRIPT under the layer."""
-    subprocess.run([sys.executable, "-c", SCRIPT, str(layer.root)], env={**os.environ, **layer.environment}, check=True)
+    environment = {**os.environ, **layer.environment}
+    subprocess.run([sys.executable, "-c", SCRIPT, str(layer.root)], env=environment, check=check, stderr=PIPE)
 
 
 def after(layer: Layer, target: Path, kept: float) -> Path:
@@ -111,6 +116,23 @@ os.fsync(folder)
     assert (tmp_path / "state" / "gate").read_bytes() == bytes(5) + b" second"
 
 
+def test_the_call_that_is_meant_fails(tmp_path: Path) -> None:
+    layer = Layer(tmp_path / "disk", tmp_path / "layer")
+    layer.root.mkdir()
+    with layer.listed() as calls:
+        child(layer)
+    assert {kind for kind, _ in calls} >= {Kind.OPEN, Kind.WRITE, Kind.SYNC, Kind.RENAME, Kind.MKDIR}
+    assert (Kind.RENAME, "a/b/replaced") in calls
+    for k in range(0, len(calls), 9):
+        shutil.rmtree(layer.root)
+        layer.root.mkdir()
+        layer.arm(skip=k, n=1)
+        child(layer, check=False)
+        kind, path = calls[k]
+        assert (layer.first_failed[0], place_of(layer.first_failed[1])) == (kind, place_of(path))
+        assert layer.n_failed == 1
+
+
 def test_after_a_power_loss_everything_acknowledged_is_there(tmp_path: Path) -> None:
     calls, key = recorded(tmp_path, seconds=2.0)
     outcome = tried_states(calls, key, tmp_path, n=often(10, 5), seed=20261121)
@@ -145,9 +167,10 @@ def test_a_disk_that_fails_stops_the_acknowledgement_and_nothing_else(tmp_path: 
 def test_what_a_failing_disk_refuses_a_writer_an_erasure_and_a_backup_works_afterwards(tmp_path: Path) -> None:
     with running(tmp_path) as rounds:
         for errand in begin(rounds):
-            half = n_calls(rounds, errand) // 2
-            for fault in faults_at(half):
-                one_round(rounds, errand, fault)
+            calls = calls_of(rounds, errand)
+            for sort in (SORTS[0], SORTS[2]):
+                own = [kind for kind, _ in calls if kind & sort.kinds]
+                one_round(rounds, errand, replace(sort, skip=len(own) // 2))
         verdict = rounds.judged()
     assert rounds.problems == []
     assert rounds.n_hit >= rounds.n // 2

@@ -33,7 +33,7 @@ from store.delta_log import LakeFile
 from store.durable import sync_folder, write_durably
 
 REVERIFY_S: Final = 600.0
-KEPT: Final = 256  # more comparisons are remembered before those that hold no longer are given up
+KEPT: Final = 256  # more comparisons, or an eighth, are remembered before those that hold no longer are given up
 FOLDER: Final = "_damaged"
 # A write within the same tick of the file system's clock as a look at a file's times leaves them as they were.
 TICK_NS: Final = 50_000_000
@@ -269,4 +269,4 @@ class Trust:
             for relative, known in self._verified.items()
             if _holds(known, f"{self._root}/{known[_KNOWN.size :].decode()}/{relative}", now)
         }
-        self._verified, self._too_many = fresh, len(fresh) + KEPT
+        self._verified, self._too_many = fresh, len(fresh) + max(KEPT, len(fresh) // 8)

@@ -69,9 +69,10 @@ class Watch:
         while not self._done.wait(self.every_s):
             self.say(self.look())
             if not any(begin < self.now_s < end for begin, end in self.rests):
-                self._read()
+                self.ask()
 
-    def _read(self) -> None:
+    def ask(self) -> None:
+        """A question as the dashboard asks it: the traces of the last five minutes."""
         self.reads += 1
         question = Request(f"{self.stack.url}/api/v1/traces?since=5m&limit=20", headers=self.stack.headers)
         try:

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.reliability.faults_layer import compiler
-from tests.reliability.soak import SPANS_OF_A_REQUEST, Plan, Soak
+from tests.reliability.soak import SPANS_OF_A_REQUEST, WARM_QUESTIONS, Plan, Soak
 from tests.reliability.soak_load import NO_REST, Rest, State, Template, numbers_of
 from tests.reliability.soak_watch import at_rest, slope_percent_per_hour
 
@@ -17,9 +17,10 @@ from tests.reliability.soak_watch import at_rest, slope_percent_per_hour
 @pytest.mark.timeout(400)
 @pytest.mark.skipif(compiler() is None, reason="the fault layer needs a C compiler (cc)")
 def test_what_is_acknowledged_while_the_store_stalls_is_stored_once_when_it_relents(tmp_path: Path) -> None:
-    soak = Soak(tmp_path, Plan(seconds=14, stall_s=4, rate=2_000, every_s=1))
+    soak = Soak(tmp_path, Plan(seconds=14, stall_s=4, rate=2_000, every_s=1, warm_rounds=1))
     soak.run()
     assert soak.problems == []
+    assert soak.figures["warm_questions"] == WARM_QUESTIONS
     assert (soak.figures["missing"], soak.figures["duplicated"]) == (0, 0)
     assert int(soak.figures["acked_spans"]) > 5_000
     assert int(soak.figures["calls_refused_in_the_stall"]) > 0

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 import httpx
 
+from store.compaction import MIN_FILES
 from tests.reliability.crash_campaign import UPKEEP, first_starts, place_of
 from tests.reliability.crash_load import Content, Ledger, Verdict, judge, request
 from tests.reliability.crash_results import record
@@ -174,7 +175,10 @@ class Rounds:
         return kind, path
 
     def upkeep_calls(self) -> Calls:
-        """Those of upkeep without a fault."""
+        """Those of upkeep without a fault, when earlier rounds have left it no more to do than the next will."""
+        for _ in range(2):
+            self._before_upkeep()
+            self._upkeep()
         self._before_upkeep()
         with self.layer.listed(match=OF_UPKEEP) as calls:
             self._upkeep()
@@ -194,9 +198,10 @@ class Rounds:
             self.problems.append(f"upkeep, {fault}, hit at {kind!r} {path}: {error}")
 
     def _before_upkeep(self) -> None:
-        for _ in range(3):
+        """As many commits as make a pack."""
+        for _ in range(MIN_FILES):
             self.send()
-        self.settle()
+            self.settle()
 
     def _upkeep(self) -> None:
         command = [sys.executable, "-c", UPKEEP, str(self.stack.data_dir / "lake"), "1"]

@@ -123,18 +123,9 @@ class Layer:
         self._set("upto", min(FOREVER, skip + n))
         self._set("from", skip + 1)
 
-    def count(self, kinds: Kind = ANY, match: str = "") -> None:
-        """Lets everything pass and counts the calls of `kinds` from now on; see `counted`."""
-        self.arm(kinds, skip=1 << 62, match=match)
-
     def lift(self) -> None:
         """Lets everything pass again."""
         self._set("from", 0)
-
-    @property
-    def counted(self) -> int:
-        """Calls since `arm` or `count` that were of their kinds."""
-        return self._get("counter")
 
     @property
     def n_failed(self) -> int:
@@ -156,7 +147,7 @@ class Layer:
         with self.log.open("wb"):  # whoever has it open appends
             pass
         self._put(_RECORDING, _COUNTED)
-        self.count(match=match)
+        self.arm(skip=1 << 62, match=match)
         try:
             yield found
         finally:

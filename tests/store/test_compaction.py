@@ -72,7 +72,7 @@ def test_partitions_are_packed_apart(tmp_path: Path) -> None:
 
 
 def test_a_pack_that_is_full_waits_for_no_more_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 25,000 spans a second and 10,000 in a file, packs of 65,536 were full at six files, and none was made."""
+    """At 25,000 spans a second and 10,000 in a file, packs of 65,536 were full at six files, and most were not made."""
     lake = Lake(tmp_path)
     rows, files = 4, MIN_FILES_OF_A_FULL_PACK
     monkeypatch.setitem(compaction.MOST_ROWS, "spans", rows * (files + 1) - 1)
